@@ -1,0 +1,75 @@
+# `make` prints the list of targets. Everything runs from .venv, which is made where needed.
+PYTHON ?= python3
+PY := .venv/bin/python
+SEED ?= 7
+WORKERS ?= 2
+CODE := src tests bench
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help run test check lint types sim sim-long accept figures clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+# Where nothing can be installed (no network, no venv module) the cluster runs all the same: the
+# nodes and the client need the standard library alone. What the set-up said stands above.
+run: ## three nodes on ports 10000-10002 and a client; reads commands from a pipe, too
+	@if $(MAKE) -s .venv/run-installed 1>&2 </dev/null; then exec $(PY) -m raftline up --client; \
+	elif $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	  echo "The set-up failed (see above); going on with $(PYTHON) alone." >&2; \
+	  exec $(PYTHON) src/cli.py up --client; \
+	else exit 1; fi
+
+test: .venv/dev-installed ## all tests: unit, scenarios, simulation (short), end to end
+	@$(PY) -m pytest -q -n $(WORKERS)
+
+check: lint types ## lint and types
+
+lint: .venv/dev-installed ## ruff
+	@$(PY) -m ruff check $(CODE)
+
+# mypy names a package after its folder, so the folder src/ is looked at through a link.
+types: .venv/dev-installed ## mypy --strict
+	@mkdir -p build/typing && ln -sfn ../../src build/typing/raftline
+	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
+	  -p raftline) >build/types.txt 2>&1; status=$$?; \
+	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
+
+sim: .venv/dev-installed ## one simulated schedule of faults: make sim SEED=7
+	@$(PY) tests/simulation/simulate.py --seed $(SEED)
+
+sim-long: .venv/dev-installed ## simulated schedules until you stop it
+	@$(PY) tests/simulation/simulate.py --forever
+
+accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
+	@$(PY) -m pytest -q tests/scenarios --accept
+
+clean: ## remove everything that was made, except the nodes' files in logs/
+	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/run-installed: setup.cfg pyproject.toml
+	@$(MAKE) -s .venv-made
+	@echo "Setting up .venv ..." >&2
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable . 1>&2
+	@touch $@
+
+.venv/dev-installed: setup.cfg pyproject.toml
+	@$(MAKE) -s .venv-made
+	@echo "Setting up .venv with the tools for tests and checks ..." >&2
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 1>&2
+	@touch $@ .venv/run-installed
+
+# An environment that works is kept and brought up to date; a broken or half-made one is made anew.
+.PHONY: .venv-made
+.venv-made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "raftline needs Python 3.10 or newer, and '$(PYTHON)' is not. Try: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv 1>&2
+
+figures: .venv/run-installed ## first figures of this machine: sets and gets a second (needs cc)
+	@mkdir -p build && cc -O2 -o build/loadgen bench/loadgen.c
+	@$(PY) bench/figures.py

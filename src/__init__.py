@@ -1,0 +1,1 @@
+"""raftline: a key-value store replicated by Raft, whose every byte a person can read."""

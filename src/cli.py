@@ -1,0 +1,135 @@
+"""The `raftline` command: `up`, `status`, and the node and the client under one name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from raftline import config
+
+VERSION = "0.1.0"
+EXIT_USAGE = 2
+NODES_MAX = 99
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in ("server", "client"):
+        return _pass_on(arguments[0], arguments[1:])  # they know their own options
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
+    options = parser.parse_args(arguments)
+    carry_out: Callable[[argparse.Namespace], int] = options.carry_out
+    try:
+        return carry_out(options)
+    except config.ConfigError as error:
+        print(f"raftline: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:  # `raftline status | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _pass_on(command: str, arguments: list[str]) -> int:
+    if command == "server":
+        from raftline import server
+
+        return server.main(arguments)
+    from raftline import client
+
+    return client.main(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raftline",
+        description="A key-value store replicated by Raft, whose every byte a person can read.",
+    )
+    parser.add_argument("--version", action="version", version=f"raftline {VERSION}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_up(commands)
+    _add_status(commands)
+    # Only for the list in --help: main() hands these two on before anything is parsed.
+    commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
+    commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
+    return parser
+
+
+def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    up = commands.add_parser(
+        "up",
+        help="a local cluster in this terminal",
+        description="Start a local cluster; Ctrl-C stops all of it. Without -n, --dir and "
+        "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
+    )
+    up.add_argument("-n", dest="count", type=_node_count, metavar="N", help="nodes s1…sN (3)")
+    up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
+    up.add_argument("--base-port", type=_port, metavar="P", help="the port of s1 (10000)")
+    up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
+    up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
+    up.add_argument("--verbose", action="store_true", help="heartbeats, too")
+    up.set_defaults(carry_out=_up)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser(
+        "status",
+        help="a table of the cluster",
+        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does.",
+    )
+    status.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--timeout", type=_seconds, default=2.0, metavar="S", help="seconds (2)")
+    status.set_defaults(carry_out=_status)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from raftline import up
+
+    configuration = up.choose(options.dir, options.count, options.base_port)
+    return up.up(
+        configuration,
+        pace=config.PACES[options.pace],
+        verbose=options.verbose,
+        client_wanted=options.client,
+    )
+
+
+def _status(options: argparse.Namespace) -> int:
+    from raftline import status
+
+    return status.report(config.load(options.dir), options.timeout, options.json)
+
+
+def _node_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from 1 to {NODES_MAX}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    try:
+        return config.port_number(text, "--base-port")
+    except config.ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535") from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 3600:  # nan fails this, too
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds from 0 to 3600")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

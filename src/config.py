@@ -1,0 +1,234 @@
+"""Who the members are, where they listen, and how fast the cluster beats.
+
+`server-configuration.txt` holds one node per line, `NAME HOST PORT`; `NAME PORT` means localhost.
+`#` begins a comment. The file lies beside the nodes' own files, in `logs/`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+FILE_NAME = "server-configuration.txt"
+DEFAULT_FOLDER = "logs"
+FILE_BYTES_MAX = 1 << 20
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+HEADER = "# One node per line: NAME HOST PORT\n"
+EXAMPLE = "s1 localhost 10000"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used. The message is one line for the user."""
+
+
+class Address(NamedTuple):
+    """Where others reach a node."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The members as one file names them, in its order."""
+
+    path: Path
+    members: Mapping[str, Address]
+
+    @property
+    def folder(self) -> Path:
+        """Where the nodes keep their files: beside the configuration."""
+        return self.path.parent
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a cluster beats. An election timeout lies in [timeout, timeout + spread).
+
+    A heartbeat must be many times faster than an election timeout (paper, §5.6).
+    """
+
+    name: str
+    election_timeout_ms: int
+    election_spread_ms: int
+    heartbeat_ms: int
+
+
+FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
+# The seed's own times, slow enough for a class to watch an election.
+HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
+PACES: Mapping[str, Pace] = {pace.name: pace for pace in (FAST, HUMAN)}
+
+
+def load(folder: str | Path | None = None) -> Configuration:
+    """Return the configuration in `folder`, or the nearest one at or above the current folder.
+
+    Raises:
+        ConfigError: there is none, or it can't be used; the message says what to do.
+    """
+    return read(locate(folder))
+
+
+def locate(folder: str | Path | None = None) -> Path:
+    """Return where the configuration lies, or would have to lie in a `folder` that was named."""
+    if folder is not None:
+        return Path(folder) / FILE_NAME
+    here = Path.cwd()
+    for above in (here, *here.parents):
+        for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
+            if candidate.is_file():
+                return candidate
+    raise ConfigError(
+        f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
+        f"name its folder with --dir, or write one line per node into it: {EXAMPLE}"
+    )
+
+
+def read(path: Path) -> Configuration:
+    """Return what `path` says. Raises ConfigError with the file and line that is wrong."""
+    return parse(path, _text_of(path))
+
+
+def parse(path: Path, text: str) -> Configuration:
+    """Return the members in `text`, which came from `path`. Raises ConfigError."""
+    members: dict[str, Address] = {}
+    taken: dict[tuple[str, int], str] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.partition("#")[0].split()
+        if not fields:
+            continue
+        where = f"{path}:{number}"
+        name, address = _member(fields, where)
+        if name in members:
+            raise ConfigError(f"{where}: {name} is there twice; every node needs its own name")
+        other = taken.setdefault(_endpoint(address), name)
+        if other != name:
+            raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
+        members[name] = address
+    if not members:
+        raise ConfigError(f"{path}: names no node; write one line per node: {EXAMPLE}")
+    return Configuration(path, members)
+
+
+def register(path: Path, name: str, port: int) -> Configuration:
+    """Make `name` a member on localhost, creating the file if it is absent.
+
+    Nothing changes if `name` is there with this port. Several nodes may register at once.
+
+    Raises:
+        ConfigError: `name` is there with another port, the port is taken, or the file can't be
+            used or written.
+    """
+    line = f"{name} localhost {port}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # or two nodes read, then both write
+            file.seek(0)
+            before = _decode(path, file.read(FILE_BYTES_MAX + 1))
+            present = _member_line(path, before, name)
+            if present is not None:
+                if present.port != port:
+                    raise ConfigError(
+                        f"{path}: {name} is there with port {present.port}, not {port}"
+                    )
+                return parse(path, before)
+            added = HEADER if not before else "" if before.endswith("\n") else "\n"
+            after = parse(path, before + added + line + "\n")
+            file.write((added + line + "\n").encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+            return after
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be written: {error.strerror}; add by hand: {line}"
+        ) from error
+
+
+def write_local(path: Path, count: int, base_port: int) -> Configuration:
+    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up.
+
+    Raises:
+        ConfigError: a port would lie above 65535, or the file can't be written.
+    """
+    lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
+    configuration = parse(path, HEADER + "".join(lines))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(HEADER + "".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+    return configuration
+
+
+def _member_line(path: Path, text: str, name: str) -> Address | None:
+    """Return where `text` says `name` is, if it holds any member at all."""
+    has_members = any(line.partition("#")[0].split() for line in text.split("\n"))
+    return parse(path, text).members.get(name) if has_members else None
+
+
+def _member(fields: list[str], where: str) -> tuple[str, Address]:
+    if len(fields) not in (2, 3):
+        raise ConfigError(f"{where}: {len(fields)} words, not NAME HOST PORT, as in: {EXAMPLE}")
+    name, port = fields[0], fields[-1]
+    host = fields[1] if len(fields) == 3 else "localhost"
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {_shown(name)} is no name: a letter, then letters, digits, '_', '.' or '-', "
+            "64 at most"
+        )
+    if not HOST.fullmatch(host):
+        raise ConfigError(f"{where}: {_shown(host)} is no host name or address")
+    return name, Address(host, port_number(port, where))
+
+
+def port_number(text: str, where: str) -> int:
+    """Return a port in 1–65535, written in plain digits. Raises ConfigError, naming `where`."""
+    if not PORT.fullmatch(text) or int(text) > 65535:
+        raise ConfigError(f"{where}: {_shown(text)} is no port: a number from 1 to 65535")
+    return int(text)
+
+
+def _endpoint(address: Address) -> tuple[str, int]:
+    """Return what two spellings of one address have in common."""
+    host = address.host.lower()
+    return ("127.0.0.1" if host == "localhost" else host), address.port
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return _decode(path, file.read(FILE_BYTES_MAX + 1))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: is missing; write one line per node into it: {EXAMPLE}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def _decode(path: Path, raw: bytes) -> str:
+    if len(raw) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; is it the right file?")
+    try:
+        return raw.decode("utf-8-sig")  # an editor may have put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text") from error
+
+
+def _shown(text: str) -> str:
+    """Return `text` quoted, safe for a terminal, and not long."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")

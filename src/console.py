@@ -1,0 +1,194 @@
+"""What a node prints: every event, and of the traffic never more than a terminal can take.
+
+Whoever says something only puts a line on a short queue; a thread of its own writes the lines
+out. A terminal that stands still (Ctrl-S, a full pipe) or is gone holds nobody up.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+LINE_CHARACTERS_MAX = 400
+LINES_PER_SECOND_MAX = 40
+QUEUE_LINES_MAX = 1000
+CLOSE_SECONDS_MAX = 1.0
+
+
+def safe_line(text: str) -> str:
+    """Return `text` as one line that no terminal takes for a command, cut at 400 characters.
+
+    What doesn't print is shown as its bytes, `\\xNN`, so nobody can forge a line (fault F99).
+    """
+    cut = len(text) > LINE_CHARACTERS_MAX
+    if cut:
+        text = text[: LINE_CHARACTERS_MAX - 1]  # first, or a value of 1 MiB is escaped in full
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _as_bytes(c) for c in text)
+        if len(text) > LINE_CHARACTERS_MAX:
+            cut = True
+            text = text[: LINE_CHARACTERS_MAX - 1]
+    return text + "…" if cut else text
+
+
+def _as_bytes(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8, kept by surrogateescape
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+class Console:
+    """Prints a node's lines. Any thread may speak, a signal handler may not (it may hold the lock).
+
+    `verbose` is for those who speak: steady heartbeats are only worth a line with it.
+    """
+
+    def __init__(
+        self, stream: TextIO, verbose: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.verbose = verbose
+        self._write = writer_of(stream)
+        self._clock = clock  # seconds; only differences count
+        self._changed = threading.Condition(threading.Lock())
+        self._lines: deque[tuple[str | None, str]] = deque()  # kind of traffic or None, and text
+        self._held: dict[str, int] = {}  # traffic of this second that was not printed, by kind
+        self._dropped: dict[str, int] = {}  # lines that found the queue full, by kind
+        self._second_ends = 0.0
+        self._printed = 0  # lines of traffic in this second
+        self._closing = False
+        self._printer = threading.Thread(target=self._print_all, name="console", daemon=True)
+        self._printer.start()
+
+    def say(self, text: str) -> None:
+        """Print one line, whatever else happens: a change of role, an error."""
+        line = safe_line(text)
+        with self._changed:
+            self._put(None, line)
+
+    def traffic(self, kind: str, text: str, *arguments: object) -> None:
+        """Print `text % arguments`, or count it as one of `kind` if this second has had enough.
+
+        `kind` is a plural, as in "3,120 more requests". Without arguments, `text` stands as it is.
+        """
+        with self._changed:
+            now = self._clock()
+            if now >= self._second_ends:
+                self._begin_second(now)
+            if self._printed >= LINES_PER_SECOND_MAX:
+                if not self._held:
+                    self._changed.notify()  # the printer sums up when the second is over
+                self._held[kind] = self._held.get(kind, 0) + 1
+                return
+            self._printed += 1
+        line = safe_line(text % arguments if arguments else text)
+        with self._changed:
+            self._put(kind, line)
+
+    def close(self) -> None:
+        """Print what is left, for at most a second; afterwards nothing is printed."""
+        with self._changed:
+            self._sum_up()
+            self._closing = True
+            self._changed.notify()
+        self._printer.join(CLOSE_SECONDS_MAX)
+
+    def _begin_second(self, now: float) -> None:
+        self._sum_up()
+        self._second_ends = now + 1.0
+        self._printed = 0
+
+    def _sum_up(self) -> None:
+        if self._held:
+            self._put(None, f"… {_counted(self._held, ' more')} in this second")
+            self._held = {}
+
+    def _put(self, kind: str | None, line: str) -> None:
+        """Queue a line; where the queue is full, the oldest traffic goes, then the oldest line."""
+        if self._closing:
+            return
+        if len(self._lines) >= QUEUE_LINES_MAX:
+            oldest = next((i for i, (of, _) in enumerate(self._lines) if of is not None), 0)
+            gone = self._lines[oldest][0] or "lines"
+            del self._lines[oldest]
+            self._dropped[gone] = self._dropped.get(gone, 0) + 1
+        self._lines.append((kind, line))
+        self._changed.notify()
+
+    def _print_all(self) -> None:
+        """Write lines out until the console is closed or its stream is gone."""
+        while (lines := self._next_lines()) is not None:
+            try:
+                self._write("".join(line + "\n" for line in lines))
+            except (OSError, ValueError):  # the reader went away, or the stream was closed
+                self._write = _discard
+
+    def _next_lines(self) -> list[str] | None:
+        """Return the lines that wait, or None when the console is closed and all are out."""
+        with self._changed:
+            while not self._lines:
+                if self._closing:
+                    return None
+                if not self._held:
+                    self._changed.wait()
+                    continue
+                left = self._second_ends - self._clock()
+                if left > 0:
+                    self._changed.wait(left)
+                else:
+                    self._sum_up()
+            lines = [line for _, line in self._lines]
+            self._lines.clear()
+            if self._dropped:
+                lines.insert(0, f"… {_counted(self._dropped)} dropped: the terminal stood still")
+                self._dropped = {}
+            return lines
+
+
+def _counted(numbers: dict[str, int], more: str = "") -> str:
+    return ", ".join(
+        f"{number:,}{more} {_singular(kind) if number == 1 else kind}"
+        for kind, number in numbers.items()
+    )
+
+
+def _singular(kind: str) -> str:
+    return kind[:-3] + "y" if kind.endswith("ies") else kind[:-1]
+
+
+def _discard(text: str) -> None:
+    """Print nothing: the stream is gone."""
+
+
+def writer_of(stream: TextIO) -> Callable[[str], None]:
+    """Return what writes to `stream`, past its buffer where it is a file.
+
+    A thread that stands still in a buffered write holds the buffer's lock, and the interpreter
+    then can't end: it flushes the standard streams on its way out.
+    """
+    try:
+        stream.flush()
+        descriptor = stream.fileno()
+    except (OSError, ValueError, io.UnsupportedOperation):
+        return lambda text: _write_and_flush(stream, text)
+    encoding = stream.encoding or "utf-8"
+    return lambda text: _write_bytes(descriptor, text.encode(encoding, "backslashreplace"))
+
+
+def _write_and_flush(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    stream.flush()
+
+
+def _write_bytes(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # someone made the terminal non-blocking
+            select.select([], [descriptor], [])

@@ -1,0 +1,207 @@
+"""`raftline up`: which cluster is meant, and what this terminal shows while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from raftline import config, status
+from raftline.cluster import Cluster, NotStarted
+from raftline.config import ConfigError, Configuration, Pace
+from raftline.relay import Relay
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+LEADER_SECONDS_MAX = {"fast": 30.0, "human": 60.0}
+DEFAULT_NODES = 3
+DEFAULT_BASE_PORT = 10000
+
+EXIT_ALL_DEAD = 1
+EXIT_NOT_STARTED = 2
+EXIT_NO_LEADER = 3
+EXIT_INTERRUPTED = 130
+
+
+class StopAsked(BaseException):
+    """Someone asked this process to end (SIGTERM, SIGHUP)."""
+
+
+def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
+    """Return the configuration that is there, or write one with s1…sN where there is none.
+
+    Raises:
+        ConfigError: what is there is not what was asked for, or can't be used.
+    """
+    try:
+        path = config.locate(folder)
+    except ConfigError:
+        path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
+    if not path.exists():
+        return config.write_local(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
+    found = config.read(path)
+    names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
+    first = base_port or next(iter(found.members.values())).port
+    ports = [address.port for address in found.members.values()]
+    other_names = count is not None and names != list(found.members)
+    other_ports = base_port is not None and ports != _ports_from(first, names)
+    if other_names or other_ports:
+        raise ConfigError(
+            f"{path} names {described(found)}, but {' '.join(names)} on "
+            f"{_port_range(_ports_from(first, names))} were asked for; name another folder with "
+            "--dir, or leave out -n and --base-port"
+        )
+    return found
+
+
+def described(configuration: Configuration) -> str:
+    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`."""
+    ports = [address.port for address in configuration.members.values()]
+    return f"{' '.join(configuration.members)} on {_port_range(ports)}"
+
+
+def _ports_from(first: int, names: Sequence[str]) -> list[int]:
+    return [first + n for n in range(len(names))]
+
+
+def _port_range(ports: Sequence[int]) -> str:
+    if len(ports) == 1:
+        return f"port {ports[0]}"
+    if list(ports) == list(range(ports[0], ports[0] + len(ports))):
+        return f"ports {ports[0]}-{ports[-1]}"
+    return "ports " + " ".join(str(port) for port in ports)
+
+
+def up(configuration: Configuration, pace: Pace, verbose: bool, client_wanted: bool) -> int:
+    """Run the cluster until it is told to stop, and return the exit code.
+
+    0 after Ctrl-C, 1 when all nodes died, 2 when one did not start. With a client in front: the
+    client's code, or 3 when no node came to lead. In every case no node is left running.
+
+    Raises:
+        ConfigError: a member is not on this machine.
+    """
+    _check_local(configuration)
+    relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
+    cluster = Cluster(configuration, pace, verbose, relay)
+    with _asked_to_stop():
+        try:
+            cluster.start()
+            code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
+        except NotStarted as error:
+            relay.say(f"[!] {error}")
+            code = EXIT_NOT_STARTED
+        except (StopAsked, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED if client_wanted else 0
+        finally:
+            _ignore_signals()  # nothing may come between here and the last node's end
+            stopped = cluster.stop()
+    if stopped:  # signals work again by now: a terminal that stands still may hold this up
+        relay.say(f"[*] {_nodes(stopped)} stopped")
+    return code
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'s' * (count != 1)}"
+
+
+def _check_local(configuration: Configuration) -> None:
+    for name, address in configuration.members.items():
+        try:
+            local = ipaddress.ip_address(address.host).is_loopback
+        except ValueError:
+            local = address.host.lower() == "localhost"
+        if not local:
+            raise ConfigError(
+                f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
+                "nodes on localhost only; start that one where it belongs, with raftline-server"
+            )
+
+
+def _until_stopped(cluster: Cluster) -> int:
+    """Watch over the nodes until none is left. A signal ends this earlier, as an exception."""
+    cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
+    nodes = len(cluster.configuration.members)
+    cluster.relay.say(
+        f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
+    )
+    while cluster.alive:
+        cluster.report_death(cluster.deaths.get())
+    cluster.relay.say("[!] every node has died")
+    return EXIT_ALL_DEAD
+
+
+def _with_client(cluster: Cluster) -> int:
+    """Run a client on this terminal, or on what is piped in, and return its exit code."""
+    seconds = LEADER_SECONDS_MAX[cluster.pace.name]
+    nodes = cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
+    leader = status.leader_of(nodes)
+    if leader is None or leader.answer is None:
+        folder = cluster.configuration.folder
+        cluster.relay.say(
+            f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
+        )
+        return EXIT_NO_LEADER
+    reachable = sum(node.answer is not None for node in nodes)
+    cluster.relay.say(
+        f"[*] {'' if reachable == len(nodes) else f'{reachable} of '}{_nodes(len(nodes))} up: "
+        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
+    )
+    threading.Thread(target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True).start()
+    return _run_client(leader.address, cluster)
+
+
+def _tell_deaths(cluster: Cluster) -> None:
+    while True:
+        name = cluster.deaths.get()
+        if cluster.stopping:
+            return
+        try:
+            cluster.report_death(name)
+        except NotStarted as error:  # too late to matter: the client is at work
+            cluster.relay.say(f"[!] {error}")
+
+
+def _run_client(address: config.Address, cluster: Cluster) -> int:
+    from raftline import client
+
+    arguments = [str(address.port), "1", "--follow", "--host", address.host]
+    for other in cluster.configuration.members.values():
+        if other != address:
+            arguments += ["--also", str(other)]  # where to look when the leader dies
+    if sys.stdin is None or not sys.stdin.isatty():
+        arguments.append("--screen")
+    if cluster.pace is config.HUMAN:
+        arguments += ["--timeout", "60"]  # an election may take 18 s, and be repeated
+    try:
+        return client.main(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_NOT_STARTED
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise StopAsked in here; afterwards all signals are as before."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        raise StopAsked
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
+    for number in STOP_SIGNALS:
+        if before[number] != signal.SIG_IGN:  # `nohup raftline up` outlives its terminal
+            signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, *STOP_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
