@@ -1,0 +1,64 @@
+"""What the consensus core asks of the rim, and the values that both sides hand over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from raftline.raft.messages import Message
+
+
+class SafetyError(Exception):
+    """An invariant of Raft broke in this server. It must stop; nothing it holds can be trusted."""
+
+
+class Entry(NamedTuple):
+    """One line of the log: `index term command`. Indexes begin at 1, terms at 1."""
+
+    index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
+    term: int
+    command: str
+
+
+class HardState(NamedTuple):
+    """What must be on disk before any answer that depends on it leaves (paper, Figure 2)."""
+
+    term: int
+    vote: str | None
+
+
+class ReadReady(NamedTuple):
+    """Reads that may be served now: leadership was confirmed after they came, and the state
+    machine has applied everything that was committed then (thesis §6.4)."""
+
+    token: Any
+    index: int  # type: ignore[assignment]  # as above
+
+
+@dataclass(slots=True)
+class Effects:
+    """What one input asks of the rim, in the order in which it must be carried out.
+
+    A step 2 that is empty costs no disk write, yet messages of step 3 may not overtake the
+    step 2 of an earlier Effects. Step 4 may be carried out at once: what is applied here is
+    committed, that is, durable on a quorum, whether or not this server's own disk is among it.
+    """
+
+    send: list[Message] = field(default_factory=list)  # 1. may leave at once (thesis §10.2.1)
+    save: HardState | None = None  # 2. term and vote
+    cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
+    append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
+    recovered: bool = False  # 2. the amnesia mark may be taken off (core: amnesia)
+    send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
+    apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
+    reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve
+    refused: list[Any] = field(default_factory=list)  # 4. tokens of reads that no leader serves
+    notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
+
+    @property
+    def wants_disk(self) -> bool:
+        """Whether step 2 has anything to do."""
+        return bool(
+            self.append or self.save is not None or self.cut_after is not None or self.recovered
+        )

@@ -1,0 +1,163 @@
+"""Who may lead: elections, PreVote and CheckQuorum."""
+
+from __future__ import annotations
+
+from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.messages import RequestVote, Vote
+from raftline.raft.progress import Progress
+from raftline.raft.replication import send_entries_to_all
+from raftline.raft.state import Role, State
+
+NOOP = "noop"
+
+
+def on_silence(state: State) -> None:
+    """No leader spoke for an election timeout: ask whether an election could be won.
+
+    PreVote (thesis §9.6): the term rises only after a quorum would vote for this server, so a
+    server that was cut off comes back without disturbing anybody.
+    """
+    state.arm_election()
+    if state.amnesiac or state.name not in state.membership.voters:
+        return
+    if state.role is not Role.PRE_CANDIDATE:
+        state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
+    state.role = Role.PRE_CANDIDATE
+    state.leader = None
+    state.votes = {state.name: True}
+    if state.membership.is_quorum([state.name]):
+        start_election(state)
+    else:
+        _ask(state, state.term + 1, pre_vote=True)
+
+
+def start_election(state: State) -> None:
+    """Stand in a new term: vote for oneself, ask everybody (§5.2)."""
+    state.note("[*] Starting election...")
+    state.role = Role.CANDIDATE
+    state.leader = None
+    state.save(state.term + 1, state.name)
+    state.votes = {state.name: True}
+    state.arm_election()
+    if state.membership.is_quorum([state.name]):
+        become_leader(state)
+    else:
+        _ask(state, state.term, pre_vote=False)
+
+
+def _ask(state: State, term: int, *, pre_vote: bool) -> None:
+    for peer in state.peers:
+        state.send(
+            RequestVote(
+                state.name, peer, term, state.log.last_index, state.log.last_term, pre_vote
+            )
+        )
+
+
+def on_request_vote(state: State, message: RequestVote) -> None:
+    """Give the vote of this term once, first come first served, to a log at least as good (§5.2,
+    §5.4.1); to a PreVote say whether one would."""
+    reason = why_not(state, message)
+    if reason is None and not message.pre_vote:
+        state.save(message.term, message.sender)
+        state.arm_election()  # Figure 2, followers: granting a vote resets the timer
+    term = message.term if reason is None else state.term
+    state.send(
+        Vote(state.name, message.sender, term, reason is None, message.pre_vote, reason or "")
+    )
+    kind = "PreVote" if message.pre_vote else "vote"
+    if reason is None:
+        state.note(f"[*] {state.name} gives its {kind} to {message.sender} for term {term}")
+    else:
+        state.note(
+            f"[*] {state.name} denies its {kind} to {message.sender} "
+            f"for term {message.term}: {reason}"
+        )
+
+
+def why_not(state: State, message: RequestVote) -> str | None:
+    """Return why this server doesn't vote so; None where it does."""
+    if message.term < state.term:
+        return f"term {message.term} is over, I am in term {state.term}"
+    if state.amnesiac:
+        return "I lost my log and catch up without a vote"
+    if state.hears_from_leader:  # thesis §4.2.3: so that nobody deposes a leader that works
+        return f"I hear from leader {state.leader} of term {state.term}"
+    if not state.log.accepts(message.last_index, message.last_term):
+        return (
+            f"log not up to date: it ends at {message.last_index} of term {message.last_term}, "
+            f"mine at {state.log.last_index} of term {state.log.last_term}"
+        )
+    if message.term == state.term and state.vote not in (None, message.sender):
+        return f"already voted for {state.vote} in term {state.term}"
+    return None
+
+
+def on_vote(state: State, message: Vote) -> None:
+    """Count a vote of this very election; a quorum of them makes a leader (§5.2).
+
+    A granted PreVote names the term it was asked for, a vote the term it was cast in, so
+    neither can be taken for the other nor for one of an earlier election.
+    """
+    if message.pre_vote:
+        counts = state.role is Role.PRE_CANDIDATE and message.term == state.term + 1
+    else:
+        counts = state.role is Role.CANDIDATE and message.term == state.term
+    if not message.granted:
+        counts = state.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) and (
+            message.pre_vote is (state.role is Role.PRE_CANDIDATE)
+        )
+    if not counts:
+        return
+    if message.granted or message.sender not in state.votes:  # a denial may be of an earlier term
+        state.votes[message.sender] = message.granted
+    granted = [name for name, yes in state.votes.items() if yes]
+    if state.membership.is_quorum(granted):
+        if message.pre_vote:
+            start_election(state)
+        else:
+            become_leader(state)
+
+
+def become_leader(state: State) -> None:
+    """Lead the term: know nothing of the followers' logs yet, and append a no-op (§8).
+
+    The no-op is the entry of this term whose commit also commits what earlier terms left.
+
+    Raises:
+        SafetyError: this server was not a candidate.
+    """
+    if state.role is not Role.CANDIDATE:
+        raise SafetyError(f"{state.name} became leader from {state.role.value}")
+    table = {name: state.votes.get(name, False) for name in state.membership.voters}
+    state.note("[*] I am Leader")
+    state.note(str(table))
+    state.role = Role.LEADER
+    state.leader = state.name
+    state.leader_heard_at_ms = None
+    state.progress = {
+        peer: Progress(next_index=state.log.last_index + 1, heard_at_ms=state.now_ms)
+        for peer in state.peers
+    }
+    state.quorum_check_at_ms = state.now_ms + state.options.election_timeout_ms
+    state.batch = []  # of an earlier leadership
+    state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
+    state.round = 1
+    state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
+    send_entries_to_all(state)  # the no-op is the first heartbeat
+
+
+def check_quorum(state: State) -> None:
+    """Step down as a leader whom no quorum answered for an election timeout (thesis §6.2)."""
+    timeout = state.options.election_timeout_ms
+    if state.now_ms < state.quorum_check_at_ms:
+        return
+    state.quorum_check_at_ms = state.now_ms + timeout
+    heard = [
+        name
+        for name, progress in state.progress.items()
+        if progress.counts and state.now_ms - progress.heard_at_ms <= timeout
+    ]
+    if not state.membership.is_quorum([state.name, *heard]):
+        state.note(f"[!] {state.name} hears from no quorum of followers: it leads no longer")
+        state.follow(state.term, None)

@@ -1,0 +1,101 @@
+"""The log in memory: commands over a base (a snapshot's end), and the terms they came in."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from raftline.raft.effects import Entry, SafetyError
+
+
+class Log:
+    """Entries `base_index + 1 … last_index`, each `(index, term, command)`.
+
+    Commands lie in one list; terms, which only grow along the log, as runs `(first index,
+    term)`: a million entries cost a million strings and a handful of pairs. Index 0 is
+    "before the log", with term 0 (paper, Figure 2: first index is 1).
+    """
+
+    def __init__(self, base_index: int = 0, base_term: int = 0) -> None:
+        self.base_index = base_index
+        self.base_term = base_term
+        self.commands: list[str] = []
+        self._run_starts: list[int] = []
+        self._run_terms: list[int] = []
+
+    @property
+    def last_index(self) -> int:
+        return self.base_index + len(self.commands)
+
+    @property
+    def last_term(self) -> int:
+        return self._run_terms[-1] if self._run_terms else self.base_term
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at `index`; None where this log has no such entry."""
+        if index > self.last_index or index < self.base_index:
+            return None
+        if index == self.base_index:
+            return self.base_term
+        return self._run_terms[bisect_right(self._run_starts, index) - 1]
+
+    def first_index_of_term_at(self, index: int) -> int:
+        """Return the first index in the run of equal terms that holds `index`."""
+        return self._run_starts[bisect_right(self._run_starts, index) - 1]
+
+    def append(self, term: int, command: str) -> None:
+        """Add one entry after the last.
+
+        Raises:
+            SafetyError: the term is lower than the last entry's; terms never fall along a log.
+        """
+        if term != self.last_term or not self._run_terms:
+            if term < self.last_term:
+                raise SafetyError(f"entry {self.last_index + 1} of term {term} after a later term")
+            self._run_starts.append(self.last_index + 1)
+            self._run_terms.append(term)
+        self.commands.append(command)
+
+    def extend(self, term: int, commands: Sequence[str]) -> None:
+        """Add entries of one term after the last; see `append`."""
+        if commands:
+            self.append(term, commands[0])
+            self.commands.extend(commands[1:])
+
+    def cut_after(self, index: int) -> None:
+        """Drop every entry behind `index`."""
+        if index < self.base_index:
+            raise SafetyError(f"cut after {index}, before the log's base {self.base_index}")
+        del self.commands[index - self.base_index :]
+        keep = bisect_right(self._run_starts, index)
+        del self._run_starts[keep:]
+        del self._run_terms[keep:]
+
+    def entries(self, first: int, last: int) -> list[Entry]:
+        """Return the entries `first … last`, both included; they must exist."""
+        if first > last:
+            return []
+        if first <= self.base_index or last > self.last_index:
+            raise SafetyError(f"the log has no entries {first}-{last}")
+        found = []
+        run = bisect_right(self._run_starts, first) - 1
+        index = first
+        while index <= last:
+            run_last = last
+            if run + 1 < len(self._run_starts):
+                run_last = min(last, self._run_starts[run + 1] - 1)
+            term = self._run_terms[run]
+            offset = self.base_index + 1
+            found += [
+                Entry(i, term, command)
+                for i, command in enumerate(
+                    self.commands[index - offset : run_last + 1 - offset], start=index
+                )
+            ]
+            index = run_last + 1
+            run += 1
+        return found
+
+    def accepts(self, last_index: int, last_term: int) -> bool:
+        """Whether a log that ends so is at least as up to date as this one (paper §5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)

@@ -1,0 +1,253 @@
+"""What servers say to each other: one frozen dataclass per message, and its spelling as a line.
+
+The words that begin each line are those of a person's course report ("Count on me", "I am up
+to date"); what follows them (term, index, round) makes a late answer tell itself from a new
+one. docs/protocol.md lists every form; `read(spell(m))` gives `m` back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+
+from raftline.raft.effects import Entry
+
+NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
+
+
+class PeerError(Exception):
+    """A line from outside that a server can't have meant: answer it, change nothing, go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVote:
+    """Paper, Figure 2, RequestVote; with `pre_vote` the question of thesis §9.6, where `term`
+    is the term that the sender would stand in."""
+
+    sender: str
+    to: str
+    term: int
+    last_index: int
+    last_term: int
+    pre_vote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """An answer to RequestVote. `term` is the voter's; in a granted PreVote the one asked for."""
+
+    sender: str
+    to: str
+    term: int
+    granted: bool
+    pre_vote: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEntries:
+    """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
+    echo of it confirms leadership (thesis §6.4). `vote_again` ends a follower's amnesia."""
+
+    sender: str
+    to: str
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: Sequence[Entry] = ()
+    commit_index: int = 0
+    round: int = 0
+    vote_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The sender's log equals the leader's up to `index`, and that much is on its disk."""
+
+    sender: str
+    to: str
+    term: int
+    index: int
+    round: int
+    without_vote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The sender's log differs before what was sent; it may agree up to `index` (paper §5.3)."""
+
+    sender: str
+    to: str
+    term: int
+    index: int
+    round: int
+    without_vote: bool = False
+
+
+Message = RequestVote | Vote | AppendEntries | Appended | Missing
+Answer = (Vote, Appended, Missing)
+
+FIRST_WORDS = frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"}) | {
+    "GiveEntriesAfterIndex"
+}
+
+_FORMS = {
+    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM",
+    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM",
+    "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
+    "Count": "Count on me term T",
+    "Not": "Not this time term T: REASON",
+    "I": "I am up to date term T index I round R",
+    "GiveEntriesAfterIndex": "GiveEntriesAfterIndex N term T round R",
+}
+_N = r"([0-9]{1,19})"
+_VOTE = re.compile(rf"(RequestVote|PreVote) {_N}-{_N}-{_N}")
+_GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
+_DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
+_HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
+_TAIL = re.compile(rf"(?: commit {_N} round {_N}( vote again)?)?")
+_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}( without vote)?")
+_MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}( without vote)?")
+
+
+def spell(message: Message) -> str:
+    """Return the message as it stands behind `NAME@` on the wire."""
+    match message:
+        case AppendEntries():
+            return spell_append(message, spell_entries(message.entries))
+        case Appended(term=term, index=index, round=number):
+            return f"I am up to date term {term} index {index} round {number}" + (
+                " without vote" if message.without_vote else ""
+            )
+        case Missing(term=term, index=index, round=number):
+            return f"GiveEntriesAfterIndex {index} term {term} round {number}" + (
+                " without vote" if message.without_vote else ""
+            )
+        case RequestVote(term=term, last_index=index, last_term=last_term):
+            word = "PreVote" if message.pre_vote else "RequestVote"
+            return f"{word} {term}-{index}-{last_term}"
+        case Vote(term=term):
+            kind = " prevote" if message.pre_vote else ""
+            if message.granted:
+                return f"Count on me term {term}{kind}"
+            return f"Not this time term {term}{kind}: {message.reason}"
+
+
+def spell_entries(entries: Sequence[Entry]) -> str:
+    """Return the entries as the JSON list that AppendEntries carries."""
+    spelled = [
+        f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
+        for index, term, command in entries
+    ]
+    return "[" + ", ".join(spelled) + "]"
+
+
+def spell_append(message: AppendEntries, entries: str) -> str:
+    """Return an AppendEntries whose entries were spelled before (once for all followers)."""
+    return (
+        f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-{entries}"
+        f" commit {message.commit_index} round {message.round}"
+        + (" vote again" if message.vote_again else "")
+    )
+
+
+def read(sender: str, to: str, text: str) -> Message:
+    """Return the message that `sender` spelled for `to`.
+
+    Raises:
+        PeerError: the text is none of the forms, a number is beyond 2^63-1, or the entries of
+            an AppendEntries don't follow one another from the index before them.
+    """
+    if text.startswith("AppendEntries "):
+        return _read_append(sender, to, text)
+    if found := _APPENDED.fullmatch(text):
+        term, index, number = _numbers(found, 1, 2, 3)
+        return Appended(sender, to, term, index, number, found[4] is not None)
+    if found := _MISSING.fullmatch(text):
+        index, term, number = _numbers(found, 1, 2, 3)
+        return Missing(sender, to, term, index, number, found[4] is not None)
+    if found := _VOTE.fullmatch(text):
+        term, index, last_term = _numbers(found, 2, 3, 4)
+        if last_term >= term or (index == 0) != (last_term == 0):
+            raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
+        return RequestVote(sender, to, term, index, last_term, found[1] == "PreVote")
+    if found := _GRANTED.fullmatch(text):
+        return Vote(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
+    if found := _DENIED.fullmatch(text):
+        return Vote(sender, to, _numbers(found, 1)[0], False, found[2] is not None, found[3])
+    word = text.split(" ", 1)[0]
+    raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
+
+
+def _read_append(sender: str, to: str, text: str) -> AppendEntries:
+    head = _HEAD.match(text)
+    end = text.rfind("]") + 1
+    tail = _TAIL.fullmatch(text, end) if end else None
+    if head is None or tail is None:
+        raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
+    term, prev_index, prev_term = _numbers(head, 1, 2, 3)
+    commit_index, number = _numbers(tail, 1, 2) if tail[1] else (0, 0)
+    if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
+        raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
+    listed = text[head.end() : end]
+    entries = [] if listed == "[]" else _read_entries(listed, prev_index, prev_term, term)
+    return AppendEntries(
+        sender, to, term, prev_index, prev_term, entries, commit_index, number, tail[3] is not None
+    )
+
+
+def _read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
+    """Return the entries of a JSON list that go on, index by index, from the one before.
+
+    A number may also be given as the text of its digits, as the seed's programs did.
+    """
+    try:
+        items = json.loads(listed)
+    except (ValueError, RecursionError) as error:
+        raise PeerError(f"the entries of AppendEntries are not a JSON list: {error}") from None
+    entries = []
+    for index, item in enumerate(items, start=prev_index + 1):
+        try:
+            entry = Entry(item["index"], item["term"], item["command"])
+        except (TypeError, KeyError):
+            raise PeerError('an entry is {"index": I, "term": T, "command": "…"}') from None
+        if type(entry.index) is not int or type(entry.term) is not int:
+            entry = Entry(_number(entry.index), _number(entry.term), entry.command)
+        if entry.index != index:
+            raise PeerError(f"entry {entry.index} where {index} must follow")
+        if not prev_term <= entry.term <= term or entry.term == 0:
+            raise PeerError(f"entry {index} has term {entry.term}, not from {prev_term} to {term}")
+        if type(entry.command) is not str or not is_one_line(entry.command):
+            raise PeerError(f"the command of entry {index} is not one line of plain text")
+        prev_term = entry.term
+        entries.append(entry)
+    if entries and entries[-1].index > NUMBER_MAX:
+        raise PeerError(f"index {entries[-1].index} is beyond 2^63-1")
+    return entries
+
+
+def is_one_line(command: str) -> bool:
+    """Return whether a command can stand in a line of the log: no control characters, UTF-8."""
+    if command.isascii() and command.isprintable():
+        return bool(command)
+    try:
+        command.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return command != "" and not any(c < " " or "\x7f" <= c <= "\x9f" for c in command)
+
+
+def _number(text: object) -> int:
+    if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 19):
+        raise PeerError(f"not a number: {str(text)[:40]!r}")
+    return int(text)
+
+
+def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
+    numbers = tuple(int(found[group]) for group in groups)
+    if max(numbers) > NUMBER_MAX:
+        raise PeerError(f"{max(numbers)} is beyond 2^63-1")
+    return numbers

@@ -1,0 +1,210 @@
+"""A server's consensus, whole: four inputs, each returns one Effects. Start reading here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.election import check_quorum, on_request_vote, on_silence, on_vote
+from raftline.raft.log import Log
+from raftline.raft.membership import Membership
+from raftline.raft.messages import (
+    Appended,
+    AppendEntries,
+    Message,
+    Missing,
+    PeerError,
+    RequestVote,
+    Vote,
+)
+from raftline.raft.reads import confirm, read
+from raftline.raft.replication import (
+    advance_commit,
+    check_append,
+    on_append_entries,
+    on_appended,
+    on_missing,
+    propose,
+    send_heartbeats,
+)
+from raftline.raft.state import Options, Role, State
+
+
+class Node:
+    """One server of the cluster as a pure state machine.
+
+    The same state and the same input give the same Effects. Who calls carries each Effects out
+    in order (see `Effects`) and tells with `synced` when entries have reached the disk. Times
+    are milliseconds of any clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        voters: Sequence[str],
+        log: Log,
+        hard_state: HardState,
+        options: Options,
+        pick_timeout_ms: Callable[[], int],
+        now_ms: int,
+        *,
+        amnesiac: bool = False,
+    ) -> None:
+        if log.last_term > hard_state.term:
+            raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
+        self.state = State(
+            name=name,
+            membership=Membership(tuple(voters)),
+            log=log,
+            term=hard_state.term,
+            vote=hard_state.vote,
+            options=options,
+            pick_timeout_ms=pick_timeout_ms,
+            now_ms=now_ms,
+            amnesiac=amnesiac,
+            commit_index=log.base_index,
+            last_applied=log.base_index,
+            durable_index=log.last_index,
+        )
+        self.state.arm_election()
+
+    def receive(self, message: Message, now_ms: int) -> Effects:
+        """Take a message from a peer.
+
+        Raises:
+            PeerError: no server of a sound cluster sends this; nothing was changed.
+        """
+        state = self._begin(now_ms)
+        if message.sender == state.name or message.sender not in state.membership.voters:
+            raise PeerError(f"{message.sender} is not a peer of {state.name}")
+        if isinstance(message, AppendEntries):
+            check_append(state, message)
+        self._adopt_term(message)
+        match message:
+            case AppendEntries():
+                if message.term < state.term:
+                    self._refuse_old_leader(message)
+                else:
+                    on_append_entries(state, message)
+            case Appended():
+                on_appended(state, message)
+            case Missing():
+                on_missing(state, message)
+            case RequestVote():
+                on_request_vote(state, message)
+            case Vote():
+                on_vote(state, message)
+        return self._end()
+
+    def propose(self, commands: list[str], now_ms: int) -> Effects:
+        """Append commands as the leader; they get the indexes `last_index + 1 …` in order.
+
+        Raises:
+            SafetyError: this server does not lead; ask `is_leader` first.
+        """
+        propose(self._begin(now_ms), commands)
+        return self._end()
+
+    def read(self, tokens: Sequence[Any], now_ms: int) -> Effects:
+        """Confirm reads; each token comes back in `reads` or in `refused`, now or later."""
+        state = self._begin(now_ms)
+        read(state, tokens)
+        return self._end()
+
+    def synced(self, index: int, term: int, now_ms: int) -> Effects:
+        """Take note that the log up to this entry is on disk.
+
+        A late report of an entry that has since been cut is told by its term and ignored: two
+        logs that hold the same index and term are equal up to there (Log Matching, §5.3).
+        """
+        state = self._begin(now_ms)
+        if state.log.term_at(index) == term:
+            state.durable_index = max(state.durable_index, index)
+        return self._end()
+
+    def pass_time(self, now_ms: int) -> Effects:
+        """Do what time asks for: heartbeats, CheckQuorum, an election."""
+        state = self._begin(now_ms)
+        if state.role is Role.LEADER:
+            check_quorum(state)
+        if state.role is Role.LEADER and now_ms >= state.heartbeat_at_ms:
+            send_heartbeats(state)
+        elif state.role is not Role.LEADER and now_ms >= state.election_at_ms:
+            on_silence(state)
+        return self._end()
+
+    def lost(self, peer: str, now_ms: int) -> Effects:
+        """Take note that a peer's connection broke: if it led, stand soon instead of waiting out
+        the timeout. Whether an election begins is for PreVote to say; this only asks earlier."""
+        state = self._begin(now_ms)
+        if state.role is Role.FOLLOWER and state.leader == peer:
+            state.note(f"[*] Lost the connection to leader {peer}")
+            state.leader = None
+            state.leader_heard_at_ms = None
+            early = (state.pick_timeout_ms() - state.options.election_timeout_ms) // 5
+            state.election_at_ms = min(state.election_at_ms, now_ms + 10 + early)
+        return self._end()
+
+    @property
+    def wake_at_ms(self) -> int:
+        """When `pass_time` has something to do."""
+        state = self.state
+        if state.last_applied < state.commit_index:
+            return state.now_ms
+        if state.role is Role.LEADER:
+            return min(state.heartbeat_at_ms, state.quorum_check_at_ms)
+        return state.election_at_ms
+
+    @property
+    def is_leader(self) -> bool:
+        return self.state.role is Role.LEADER
+
+    def _begin(self, now_ms: int) -> State:
+        self.state.now_ms = max(now_ms, self.state.now_ms)
+        self.state.out = Effects()
+        return self.state
+
+    def _end(self) -> Effects:
+        state = self.state
+        if state.role is Role.LEADER:
+            advance_commit(state)
+        state.hand_out_committed()
+        if state.role is Role.LEADER:
+            confirm(state)
+        return state.out
+
+    def _adopt_term(self, message: Message) -> None:
+        """A higher term in any message makes this server a follower in it (Figure 2, all
+        servers). Questions and grants of PreVote speak of a term that nobody is in yet; a
+        RequestVote while the leader is heard is not obeyed (thesis §4.2.3)."""
+        state = self.state
+        if message.term <= state.term:
+            return
+        if isinstance(message, RequestVote) and (message.pre_vote or state.hears_from_leader):
+            return
+        if isinstance(message, Vote) and message.pre_vote and message.granted:
+            return
+        state.follow(message.term, None)
+
+    def _refuse_old_leader(self, message: AppendEntries) -> None:
+        """Answer with this server's term, so that a leader of an earlier one steps down.
+
+        The answer is in a term that its sender never asked in, so it names no round: if that
+        server leads this term by now, a round of the earlier one must not confirm its reads.
+        """
+        state = self.state
+        state.note(
+            f"[*] {state.name} ignored AppendEntries from {message.sender}: "
+            f"term {message.term} < {state.term}"
+        )
+        state.send(
+            Missing(
+                state.name,
+                message.sender,
+                state.term,
+                state.log.last_index,
+                0,
+                state.amnesiac,
+            )
+        )

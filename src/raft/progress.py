@@ -1,0 +1,62 @@
+"""A leader's view of one follower: what it holds, what to send it next, what is on the way."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Mode(Enum):
+    """How a leader sends to a follower."""
+
+    PROBE = "probe"  # one message at a time, until it is known where the logs agree
+    REPLICATE = "replicate"  # ahead of the answers, up to a window
+
+
+@dataclass(slots=True)
+class Progress:
+    """Paper, Figure 2, nextIndex and matchIndex; with modes and a window (thesis §10.2.1).
+
+    `match_index < next_index` always. `acked_round` is the latest send that was answered in
+    this term, whether it appended or not: proof that the follower still followed then.
+    """
+
+    next_index: int
+    heard_at_ms: int
+    match_index: int = 0
+    mode: Mode = Mode.PROBE
+    probe_sent: bool = False
+    in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
+    acked_round: int = 0
+    rewound_round: int = 0  # complaints about sends up to this round are old news
+    # Amnesia: a follower that lost its log does not count until it was made whole again.
+    counts: bool = True
+    readmit_round: int = 0  # this round must be confirmed, without the follower, …
+    readmit_index: int | None = None  # … to know what it must hold before it may vote
+    vote_again_round: int = 0  # the first send that told it to vote again
+
+    def matched(self, index: int) -> None:
+        """The follower holds the leader's log up to `index`; send ahead from now on."""
+        self.match_index = max(self.match_index, index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        self.mode = Mode.REPLICATE
+        self.probe_sent = False
+        while self.in_flight and self.in_flight[0] <= self.match_index:
+            self.in_flight.popleft()
+
+    def rewind(self, agree_index: int, round_now: int) -> None:
+        """Begin to probe again right behind `agree_index`, but never before what has matched."""
+        self.next_index = max(self.match_index, agree_index) + 1
+        self.mode = Mode.PROBE
+        self.probe_sent = False
+        self.in_flight.clear()
+        self.rewound_round = round_now
+
+    def forgot(self, index: int) -> None:
+        """The follower lost its log: it holds at most `index`, whatever it said before."""
+        self.match_index = min(self.match_index, index)
+        self.next_index = self.match_index + 1
+        self.mode = Mode.PROBE
+        self.probe_sent = False
+        self.in_flight.clear()

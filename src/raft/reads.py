@@ -1,0 +1,66 @@
+"""ReadIndex: linearizable reads without an entry in the log (thesis §6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from raftline.raft.amnesia import readmit
+from raftline.raft.effects import ReadReady
+from raftline.raft.replication import send_heartbeats
+from raftline.raft.state import ReadRound, Role, State
+
+
+def read(state: State, tokens: Sequence[Any]) -> None:
+    """Serve the reads that `tokens` stand for once that is safe; refuse them where nobody leads.
+
+    All reads that wait share one round of heartbeats.
+    """
+    if state.role is not Role.LEADER:
+        state.out.refused += tokens
+        return
+    state.reads_waiting += tokens
+    open_round(state)
+
+
+def open_round(state: State) -> None:
+    """Begin to confirm the reads that wait.
+
+    1. Only after an entry of this term is committed is the commit index known to be the
+       cluster's (step 1 of thesis §6.4); until then they wait.
+    2. The read index is the commit index now, before the round is sent (step 2).
+    3. The round tells whether this server still leads (step 3).
+    """
+    if not state.reads_waiting or len(state.read_rounds) >= state.options.read_rounds:
+        return
+    if state.log.term_at(state.commit_index) != state.term:
+        return
+    send_heartbeats(state)
+    state.read_rounds.append(ReadRound(state.round, state.commit_index, state.reads_waiting))
+    state.reads_waiting = []
+    confirm(state)
+
+
+def confirm(state: State) -> None:
+    """Release the reads whose round a quorum answered, as far as the state machine has come.
+
+    Step 4 of thesis §6.4: `last_applied` must have reached the read index. As rounds are
+    released in order, a read never overtakes one that came before.
+    """
+    confirmed = confirmed_round(state)
+    while state.read_rounds:
+        waiting = state.read_rounds[0]
+        if waiting.round > confirmed or waiting.index > state.last_applied:
+            break
+        state.read_rounds.popleft()
+        state.out.reads += [ReadReady(token, waiting.index) for token in waiting.tokens]
+    if readmit(state, confirmed):
+        send_heartbeats(state)
+    open_round(state)
+
+
+def confirmed_round(state: State) -> int:
+    """Return the latest round that a quorum answered, this server included."""
+    answered = {name: p.acked_round for name, p in state.progress.items() if p.counts}
+    answered[state.name] = state.round
+    return state.membership.reached_by_quorum(answered)

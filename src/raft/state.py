@@ -1,0 +1,185 @@
+"""Figure 2 of the paper as one dataclass, and the few moves that keep it consistent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError
+from raftline.raft.log import Log
+from raftline.raft.membership import Membership
+from raftline.raft.messages import Message
+from raftline.raft.progress import Progress
+
+APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
+
+
+class Role(Enum):
+    """What a server is (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The core's constants. Broadcast time ≪ election timeout ≪ time between failures (§5.6)."""
+
+    election_timeout_ms: int = 500  # T: timeouts are picked anew each time from [T, T + spread)
+    heartbeat_ms: int = 100
+    batch_entries: int = 2000  # most entries in one AppendEntries
+    batch_bytes: int = 1 << 20  # most bytes of commands in one; a single entry may be longer
+    window: int = 8  # most unanswered AppendEntries to one follower
+    read_rounds: int = 2  # most confirmation rounds under way for reads
+
+
+@dataclass(slots=True)
+class ReadRound:
+    """Reads that share one confirmation: served at `index` once `round` reached a quorum."""
+
+    round: int
+    index: int
+    tokens: list[Any]
+
+
+@dataclass(slots=True)
+class State:
+    """What a server knows. Time is in milliseconds, chance a function that was handed in."""
+
+    name: str
+    membership: Membership
+    log: Log
+    term: int
+    vote: str | None
+    options: Options
+    pick_timeout_ms: Callable[[], int]
+    now_ms: int
+    amnesiac: bool = False
+    role: Role = Role.FOLLOWER
+    leader: str | None = None
+    leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
+    commit_index: int = 0
+    last_applied: int = 0
+    durable_index: int = 0  # own entries up to here are on disk
+    election_at_ms: int = 0
+    # candidate
+    votes: dict[str, bool] = field(default_factory=dict)
+    # leader
+    progress: dict[str, Progress] = field(default_factory=dict)
+    round: int = 0
+    heartbeat_at_ms: int = 0
+    quorum_check_at_ms: int = 0
+    reads_waiting: list[Any] = field(default_factory=list)
+    read_rounds: deque[ReadRound] = field(default_factory=deque)
+    batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
+    out: Effects = field(default_factory=Effects)
+
+    @property
+    def peers(self) -> list[str]:
+        return [name for name in self.membership.voters if name != self.name]
+
+    @property
+    def hears_from_leader(self) -> bool:
+        """Whether a leader spoke within the shortest election timeout (thesis §4.2.3)."""
+        return self.role is Role.LEADER or (
+            self.leader_heard_at_ms is not None
+            and self.now_ms - self.leader_heard_at_ms < self.options.election_timeout_ms
+        )
+
+    def note(self, text: str) -> None:
+        self.out.notes.append(text)
+
+    def send(self, message: Message) -> None:
+        """Send once everything that this input saves is on disk. The rule."""
+        self.out.send_after_save.append(message)
+
+    def send_early(self, message: Message) -> None:
+        """Send ahead of the leader's own disk write (thesis §10.2.1). The one exception; a term
+        or vote on its way to the disk still goes first."""
+        early = self.out.save is None
+        (self.out.send if early else self.out.send_after_save).append(message)
+
+    def save(self, term: int, vote: str | None) -> None:
+        """Set term and vote; they are on disk before anything sent from now on leaves."""
+        if term < self.term or (term == self.term and self.vote not in (None, vote)):
+            raise SafetyError(
+                f"{self.name} would go from term {self.term} vote {self.vote} "
+                f"to term {term} vote {vote}"
+            )
+        if self.out.send:
+            raise SafetyError(f"{self.name} saves a term behind a message that left early")
+        self.term, self.vote = term, vote
+        self.out.save = HardState(term, vote)
+
+    def arm_election(self) -> None:
+        """Wait for a leader for a newly picked timeout, counted from now (§5.2)."""
+        self.election_at_ms = self.now_ms + self.pick_timeout_ms()
+
+    def follow(self, term: int, leader: str | None) -> None:
+        """Be a follower in `term`. The election timer runs on; only a leader's word or a vote
+        granted resets it (Figure 2, followers), but a leader that falls arms a new one."""
+        if term > self.term:
+            self.save(term, None)  # a new term, a new vote
+        if self.role is Role.LEADER:
+            self.arm_election()
+            self.out.refused += self.drop_reads()
+            self.leader_heard_at_ms = None
+        if self.role is not Role.FOLLOWER or self.leader != leader:
+            self.note(_describe(self.role, term, leader))
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        self.votes = {}
+        self.progress = {}
+
+    def drop_reads(self) -> list[Any]:
+        """Forget every read that waits for this leadership, and return their tokens."""
+        tokens = list(self.reads_waiting)
+        for waiting in self.read_rounds:
+            tokens += waiting.tokens
+        self.reads_waiting.clear()
+        self.read_rounds.clear()
+        return tokens
+
+    def append(self, entries: list[Entry]) -> None:
+        """Add entries behind the last one, in memory and, by `out`, on disk."""
+        for entry in entries:
+            if entry.index != self.log.last_index + 1:
+                raise SafetyError(f"entry {entry.index} behind {self.log.last_index}")
+            self.log.append(entry.term, entry.command)
+        self.out.append += entries
+
+    def cut_after(self, index: int) -> None:
+        """Drop the log's tail behind `index`; nothing committed is ever dropped (§5.4.3)."""
+        if index < self.commit_index:
+            raise SafetyError(f"cut after {index}, but {self.commit_index} is committed")
+        if self.role is Role.LEADER:
+            raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
+        self.log.cut_after(index)
+        self.durable_index = min(self.durable_index, index)
+        self.out.cut_after = index
+
+    def advance_commit_index(self, index: int) -> None:
+        """Raise the commit index to `index`; it never falls."""
+        if index > self.log.last_index:
+            raise SafetyError(f"commit index {index} beyond the log's end {self.log.last_index}")
+        self.commit_index = max(self.commit_index, index)
+
+    def hand_out_committed(self) -> None:
+        """Put the next committed entries into `out.apply`, each once, in order (Figure 2)."""
+        last = min(self.commit_index, self.last_applied + APPLY_MAX)
+        if last > self.last_applied:
+            self.out.apply += self.log.entries(self.last_applied + 1, last)
+            self.last_applied = last
+
+
+def _describe(role: Role, term: int, leader: str | None) -> str:
+    if leader is not None:
+        return f"[*] I am Follower of {leader} in term {term}"
+    if role is Role.FOLLOWER:
+        return f"[*] I am Follower in term {term}, no leader yet"
+    return f"[*] I am Follower in term {term}, was {role.value}"

@@ -1,0 +1,248 @@
+"""What holds in every run of the core, whatever the network, the disks and the clocks do.
+
+The rim of a test (transcripts, simulation) tells `Invariants` what happens as it happens; each
+check looks only at what is new, so that thousands of runs can afford it. Names and numbers of
+the properties: Raft paper, Figure 3.
+"""
+
+from __future__ import annotations
+
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.messages import Appended, RequestVote, Vote
+from raftline.raft.node import Node
+from raftline.raft.state import Role
+
+
+class InvariantError(AssertionError):
+    """Two facts of one run that Raft says can't both be true."""
+
+
+class Invariants:
+    """One run's facts: who led, who voted for whom, what is committed, what is on which disk."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.leaders: dict[int, str] = {}  # of each term, over all time
+        self.votes: dict[tuple[str, int], str] = {}  # (voter, term) to candidate
+        self.saved_states: dict[str, HardState] = {}
+        self.durable: dict[str, int] = {}
+        self.entries: dict[tuple[int, int], tuple[int, str]] = {}  # to (term before, command)
+        self.committed: list[tuple[int, str]] = []  # (term, command) of index 1 …
+        self.commit_terms: list[int] = []  # in which term each was first seen to be committed
+        self._commit: dict[str, int] = {}  # of each node, in this incarnation
+        self._applied: dict[str, int] = {}
+        self._term: dict[str, int] = {}
+        self._led: dict[str, tuple[int, int]] = {}  # leader of which term, with which last index
+        self._lost_a_log = False
+
+    # --- what the rim tells ---------------------------------------------------------------
+
+    def started(self, node: Node) -> None:
+        """A node begins, or begins again, with what its disk holds."""
+        state = node.state
+        name = state.name
+        saved = self.saved_states.get(name, HardState(0, None))
+        self._hold(
+            state.term >= saved.term,
+            f"{name} restarts in term {state.term}, but had saved term {saved.term}",
+        )
+        if state.term == saved.term:
+            self._hold(
+                saved.vote in (None, state.vote),  # one may have been cast as it died
+                f"{name} restarts with vote {state.vote}, but had saved {saved.vote}",
+            )
+        self.nodes[name] = node
+        self.saved(name, HardState(state.term, state.vote))
+        self.durable[name] = state.log.last_index
+        self._commit[name] = self._applied[name] = state.log.base_index
+        self._term[name] = state.term
+        self._led.pop(name, None)
+        self._lost_a_log = self._lost_a_log or state.amnesiac
+        for index in range(state.log.base_index + 1, state.log.last_index + 1):
+            self._log_matching(node, index)
+
+    def saved(self, name: str, hard_state: HardState) -> None:
+        """Term and vote have reached the disk."""
+        before = self.saved_states.get(name, hard_state)
+        self._hold(
+            hard_state.term >= before.term,
+            f"{name} saves term {hard_state.term} over term {before.term}",
+        )
+        if hard_state.vote is not None:
+            self._one_vote(name, hard_state.term, hard_state.vote)
+        if hard_state.term == before.term and before.vote is not None:
+            self._hold(
+                hard_state.vote == before.vote,
+                f"{name} changes its vote of term {before.term} from {before.vote} "
+                f"to {hard_state.vote}",
+            )
+        self.saved_states[name] = hard_state
+
+    def cut(self, name: str, index: int) -> None:
+        """The log on disk ends at `index` now."""
+        self.durable[name] = min(self.durable[name], index)
+
+    def synced(self, name: str, index: int) -> None:
+        """The log on disk reaches up to `index`."""
+        self.durable[name] = max(self.durable[name], index)
+
+    def sent(self, message: object) -> None:
+        """A message leaves: what it says must be on its sender's disk (Figure 2, T3.8)."""
+        if isinstance(message, RequestVote) and not message.pre_vote:
+            saved = self.saved_states[message.sender]
+            self._hold(
+                saved.term > message.term or saved == HardState(message.term, message.sender),
+                f"{message.sender} asks for votes of term {message.term}, its disk has {saved}",
+            )
+        elif isinstance(message, Vote) and message.granted and not message.pre_vote:
+            saved = self.saved_states[message.sender]
+            self._one_vote(message.sender, message.term, message.to)
+            self._hold(
+                saved.term > message.term or saved == HardState(message.term, message.to),
+                f"{message.sender} votes for {message.to} in term {message.term}, "
+                f"its disk has {saved}",
+            )
+        elif isinstance(message, Appended):
+            saved = self.saved_states[message.sender]
+            self._hold(
+                saved.term >= message.term
+                and (saved.term > message.term or self.durable[message.sender] >= message.index),
+                f"{message.sender} acknowledges entry {message.index} of term {message.term}, "
+                f"its disk has {saved} and entries up to {self.durable[message.sender]}",
+            )
+
+    def stepped(self, node: Node, effects: Effects) -> None:
+        """A node took one input; call this before its effects are carried out."""
+        state = node.state
+        self._never_back(node)
+        for entry in effects.append:
+            self._log_matching(node, entry.index)
+        self._leader(node, effects)
+        self._acknowledgements(node, effects)
+        self._commits(node)
+        for entry in effects.apply:
+            applied = self._applied[state.name] + 1
+            self._hold(
+                entry.index == applied and entry.index <= state.commit_index,
+                f"{state.name} applies entry {entry.index}, {applied} is next",
+            )
+            self._hold(
+                self.committed[applied - 1] == (entry.term, entry.command),
+                f"{state.name} applies {entry}, others {self.committed[applied - 1]}",
+            )
+            self._applied[state.name] = applied
+
+    # --- the properties -------------------------------------------------------------------
+
+    def _hold(self, fact: bool, otherwise: str) -> None:
+        if not fact:
+            raise InvariantError(otherwise)
+
+    def _one_vote(self, voter: str, term: int, candidate: str) -> None:
+        known = self.votes.setdefault((voter, term), candidate)
+        self._hold(
+            known == candidate, f"{voter} votes for {known} and for {candidate} in term {term}"
+        )
+
+    def _never_back(self, node: Node) -> None:
+        """Terms and commit indexes only grow."""
+        name, state = node.state.name, node.state
+        self._hold(state.term >= self._term[name], f"{name} goes back to term {state.term}")
+        self._hold(
+            state.commit_index >= self._commit[name],
+            f"{name}'s commit index falls from {self._commit[name]} to {state.commit_index}",
+        )
+        self._term[name] = state.term
+
+    def _log_matching(self, node: Node, index: int) -> None:
+        """An entry of one index and term has one command and one predecessor, wherever it lies;
+        by induction two logs that share it are equal up to it."""
+        log = node.state.log
+        term, before = log.term_at(index), log.term_at(index - 1)
+        if term is None or before is None:
+            raise InvariantError(f"{node.state.name} was to append entry {index}, but lacks it")
+        command = log.entries(index, index)[0].command
+        known = self.entries.setdefault((index, term), (before, command))
+        self._hold(
+            known == (before, command),
+            f"entry {index} of term {term} is {command!r} after term {before} at "
+            f"{node.state.name}, elsewhere {known[1]!r} after term {known[0]}",
+        )
+
+    def _leader(self, node: Node, effects: Effects) -> None:
+        """Election Safety, Leader Append-Only, Leader Completeness."""
+        state = node.state
+        led = self._led.pop(state.name, None)
+        if state.role is not Role.LEADER:
+            return
+        known = self.leaders.setdefault(state.term, state.name)
+        self._hold(known == state.name, f"{known} and {state.name} lead term {state.term}")
+        if led is None or led[0] != state.term:
+            self._leader_completeness(node)
+        else:
+            self._hold(
+                effects.cut_after is None and state.log.last_index >= led[1],
+                f"leader {state.name} cuts its own log after {effects.cut_after}",
+            )
+        self._led[state.name] = (state.term, state.log.last_index)
+
+    def _leader_completeness(self, node: Node) -> None:
+        """A new leader holds all that was committed in terms before its own."""
+        state = node.state
+        index = len(self.committed)
+        while index and self.commit_terms[index - 1] >= state.term:
+            index -= 1
+        if index > state.log.base_index:
+            term, command = self.committed[index - 1]
+            self._hold(
+                state.log.term_at(index) == term,
+                f"{state.name} leads term {state.term} without entry {index} "
+                f"of term {term} ({command!r}), which is committed",
+            )
+
+    def _acknowledgements(self, node: Node, effects: Effects) -> None:
+        """What a follower says to hold equals what its leader holds there."""
+        for message in (*effects.send, *effects.send_after_save):
+            leader = self.nodes.get(message.to)
+            if not isinstance(message, Appended) or leader is None:
+                continue
+            if leader.is_leader and leader.state.term == message.term:
+                held = node.state.log.term_at(message.index)
+                self._hold(
+                    held is not None and held == leader.state.log.term_at(message.index),
+                    f"{message.sender} acknowledges entry {message.index}, "
+                    f"but does not hold its leader's",
+                )
+
+    def _commits(self, node: Node) -> None:
+        """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
+        state = node.state
+        first, last = self._commit[state.name] + 1, state.commit_index
+        if first > last:
+            return
+        self._commit[state.name] = last
+        for entry in state.log.entries(first, last):
+            if entry.index > len(self.committed):
+                self.committed.append((entry.term, entry.command))
+                self.commit_terms.append(state.term)
+            self._hold(
+                self.committed[entry.index - 1] == (entry.term, entry.command),
+                f"{state.name} takes {entry} for committed, "
+                f"others {self.committed[entry.index - 1]}",
+            )
+        if state.role is Role.LEADER and not self._lost_a_log:
+            self._on_a_quorum_of_disks(node, last)
+
+    def _on_a_quorum_of_disks(self, node: Node, index: int) -> None:
+        term = node.state.log.term_at(index)
+        holders = [
+            name
+            for name, other in self.nodes.items()
+            if self.durable[name] >= index and other.state.log.term_at(index) == term
+        ]
+        voters = node.state.membership.voters
+        self._hold(
+            2 * len(holders) > len(voters) and term == node.state.term,
+            f"{node.state.name} commits entry {index} of term {term} in term {node.state.term}, "
+            f"on the disks of {holders} only, out of {list(voters)}",
+        )

@@ -1,0 +1,237 @@
+"""Plays a transcript: `>` lines act on a cluster of cores, what follows each is all that happened.
+
+Acts, with times in virtual milliseconds:
+
+    > timeouts s1 150 300 s2 200      what a node's next elections wait; the last one stays
+    > log s1 1 1 4                    before the start: a log with entries of these terms
+    > entry s1 2 3 get b              before the start: one more entry, `index term command`
+    > state s1 7 s2                   before the start: term and vote on its disk
+    > batch 1                         before the start: most entries in one AppendEntries
+    > start s1 s2 s3 with s3 down
+    > wait 150ms, > wait              time passes (to the next timer); no message arrives
+    > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
+                                      told in short: notes, applied entries, answers
+    > deliver all, > deliver s2, > deliver s1 -> s2        and > drop … likewise
+    > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
+    > crash s1, > restart s1, > lose log s1, > hold disk s1, > release disk s1
+    > s2 loses its connection to s1
+    > s1 <- client4@set b 5           a line arrives, of a client or of a peer
+    > status
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from raftline.raft.effects import Entry, HardState
+from tests.scenarios.world import Disk, Server, World
+
+SHORT = ("note", "apply", "answer")
+_LINE = re.compile(r"(\w+) <- (\w+)@(.*)")
+_LOSES = re.compile(r"(\w+) loses its connection to (\w+)")
+
+
+class TranscriptError(AssertionError):
+    """An act can't be done, or an invariant broke; the text is the transcript up to there."""
+
+
+class Player:
+    """Acts on one world, as the lines of a transcript say."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.timeouts: dict[str, list[int]] = {}
+        self.disks: dict[str, Disk] = {}
+
+    def play(self, act: str) -> list[str]:
+        """Do one act and return everything that happened by it."""
+        world = self.world
+        world.said.clear()
+        if found := _LINE.fullmatch(act):
+            self._line(*found.groups())
+        elif found := _LOSES.fullmatch(act):
+            node, peer = found.groups()
+            world.step(world.servers[node], lambda n: n.lost(peer, world.now_ms))
+        else:
+            words = act.split()
+            if " ".join(words[:2]) in ("lose log", "hold disk", "release disk"):
+                words = [f"{words[0]}_{words[1]}", *words[2:]]
+            self._acts()[words[0]](words[1:])
+        short = act.startswith("settle")
+        return [
+            text
+            for kind, text in world.said
+            if not short or (kind in SHORT and " its PreVote to " not in text)
+        ]
+
+    def _acts(self) -> dict[str, Callable[[list[str]], None]]:
+        return {
+            "timeouts": self._set_timeouts,
+            "log": self._log,
+            "entry": self._entry,
+            "state": self._state,
+            "batch": self._batch,
+            "start": self._start,
+            "wait": self._wait,
+            "settle": self._settle,
+            "deliver": lambda words: self._deliver(words, drop=False),
+            "drop": lambda words: self._deliver(words, drop=True),
+            "cut": self._cut,
+            "heal": lambda words: self.world.cuts.clear(),
+            "crash": lambda words: self.world.crash(self.world.servers[words[0]]),
+            "restart": self._restart,
+            "lose_log": self._lose_log,
+            "hold_disk": self._hold_disk,
+            "release_disk": lambda words: self.world.release(self.world.servers[words[0]]),
+            "status": self._status,
+        }
+
+    # --- before the start -----------------------------------------------------------------
+
+    def _set_timeouts(self, words: list[str]) -> None:
+        name = ""
+        for word in words:
+            if word.isdigit():
+                self.timeouts[name].append(int(word))
+            else:
+                name = word
+                self.timeouts[name] = []
+        for name, server in self.world.servers.items():
+            server.timeouts = list(self.timeouts.get(name, server.timeouts))
+
+    def _disk(self, name: str) -> Disk:
+        return self.disks.setdefault(name, Disk())
+
+    def _log(self, words: list[str]) -> None:
+        for index, term in enumerate(words[1:], start=1):
+            self._entry([words[0], str(index), term, "set", "x", f"{index}.{term}"])
+
+    def _entry(self, words: list[str]) -> None:
+        name, index, term = words[:3]
+        disk = self._disk(name)
+        assert int(index) == len(disk.entries) + 1, f"entry {index} is not the next of {name}"
+        disk.entries.append(Entry(int(index), int(term), " ".join(words[3:])))
+        if disk.hard_state.term < int(term):
+            disk.hard_state = HardState(int(term), None)
+
+    def _state(self, words: list[str]) -> None:
+        vote = words[2] if len(words) > 2 else None
+        self._disk(words[0]).hard_state = HardState(int(words[1]), vote)
+
+    def _batch(self, words: list[str]) -> None:
+        self.world.options = replace(self.world.options, batch_entries=int(words[0]))
+
+    def _start(self, words: list[str]) -> None:
+        world = self.world
+        down = words[words.index("with") + 1 : -1] if "with" in words else []
+        names = words[: words.index("with")] if down else words
+        for position, name in enumerate(names):
+            timeouts = self.timeouts.get(name, [150 + 50 * position])
+            world.servers[name] = Server(name, list(timeouts), self._disk(name))
+        for name in names:
+            if name not in down:
+                world.boot(world.servers[name])
+
+    # --- afterwards -----------------------------------------------------------------------
+
+    def _line(self, to: str, sender: str, text: str) -> None:
+        if sender.startswith("client"):
+            self.world.request(to, sender, text)
+        else:
+            self.world.receive(sender, to, text)
+
+    def _wait(self, words: list[str]) -> None:
+        world = self.world
+        until = world.now_ms + _milliseconds(words[0]) if words else world.next_wake_ms()
+        world.wait(until, deliver=False)
+
+    def _settle(self, words: list[str]) -> None:
+        world = self.world
+        if words:
+            world.wait(world.now_ms + _milliseconds(words[0]), deliver=True)
+        for _ in range(1000):
+            if not world.deliver(lambda sender, to: True):
+                return
+        raise AssertionError("the network never becomes quiet")
+
+    def _deliver(self, words: list[str], *, drop: bool) -> None:
+        match words:
+            case ["all"]:
+                count = self.world.deliver(lambda sender, to: True, drop=drop)
+            case [name]:
+                count = self.world.deliver(lambda sender, to: to == name, drop=drop)
+            case [first, "->", second]:
+                count = self.world.deliver(
+                    lambda sender, to: (sender, to) == (first, second), drop=drop
+                )
+            case _:
+                raise AssertionError(f"deliver what? {words}")
+        assert count, f"nothing is on its way that fits {' '.join(words)}"
+
+    def _cut(self, words: list[str]) -> None:
+        if "->" in words:
+            sides = " ".join(words).split(" -> ")
+            pairs = [tuple(sides)]
+        else:
+            sides = [*" ".join(words).split(" | "), "all"][:2]
+            pairs = [tuple(sides), (sides[1], sides[0])]
+        every = " ".join(self.world.servers)
+        for senders, receivers in pairs:
+            self.world.cuts |= {
+                (sender, receiver)
+                for sender in senders.replace("all", every).split()
+                for receiver in receivers.replace("all", every).split()
+            }
+
+    def _restart(self, words: list[str]) -> None:
+        server = self.world.servers[words[0]]
+        if server.node is not None:
+            self.world.crash(server)
+        self.world.boot(server)
+        state = server.disk.hard_state
+        ends = f"log ends at {len(server.disk.entries)}" if server.disk.entries else "empty log"
+        self.world.say(
+            "disk",
+            f"{server.name} starts in term {state.term}"
+            + (f" vote {state.vote}" if state.vote else "")
+            + f", {ends}"
+            + (", without vote" if server.disk.amnesiac else ""),
+        )
+
+    def _lose_log(self, words: list[str]) -> None:
+        server = self.world.servers[words[0]]
+        self.world.crash(server)
+        server.disk.entries.clear()
+        server.disk.amnesiac = True
+        self._restart(words)
+
+    def _hold_disk(self, words: list[str]) -> None:
+        self.world.servers[words[0]].disk_held = True
+
+    def _status(self, words: list[str]) -> None:
+        for server in self.world.servers.values():
+            self.world.say("answer", self.world.status(server))
+
+
+def _milliseconds(word: str) -> int:
+    assert word.endswith("ms"), f"a time is written 150ms, not {word}"
+    return int(word[:-2])
+
+
+def perform(transcript: str) -> str:
+    """Return the transcript with what really happens behind each act."""
+    player = Player()
+    lines: list[str] = []
+    for line in transcript.splitlines():
+        if line.startswith("> "):
+            lines.append(line)
+            try:
+                lines += player.play(line[2:])
+            except Exception as error:
+                lines.append(f"{type(error).__name__}: {error}")
+                raise TranscriptError("\n".join(lines)) from error
+        elif not line or line.startswith("#"):
+            lines.append(line)
+    return "\n".join(lines) + "\n"

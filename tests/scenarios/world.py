@@ -1,0 +1,254 @@
+"""A cluster of cores with no socket, no file and no waiting: virtual time, a network of pending
+lines, and a disk that carries out Effects in their order. Everything that happens is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from raftline.raft import messages
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.log import Log
+from raftline.raft.messages import Message, PeerError
+from raftline.raft.node import Node
+from raftline.raft.state import Options
+from tests.invariants import Invariants
+
+
+@dataclass
+class Disk:
+    """What survives a crash."""
+
+    hard_state: HardState = field(default_factory=lambda: HardState(0, None))
+    entries: list[Entry] = field(default_factory=list)
+    amnesiac: bool = False
+
+
+@dataclass
+class Server:
+    """One node with the little of a rim that a transcript needs."""
+
+    name: str
+    timeouts: list[int]
+    disk: Disk = field(default_factory=Disk)
+    node: Node | None = None  # None: it is down
+    disk_held: bool = False
+    unsaved: list[Effects] = field(default_factory=list)
+    machine: dict[str, str] = field(default_factory=dict)
+    writes: dict[int, tuple[str, str]] = field(default_factory=dict)  # index to client, command
+
+    def pick_timeout_ms(self) -> int:
+        return self.timeouts.pop(0) if len(self.timeouts) > 1 else self.timeouts[0]
+
+
+class World:
+    """Servers, what is on its way between them, and the time. `said` is the transcript; a kind
+    goes before each line, so that a reader may ask for the important ones only."""
+
+    def __init__(self) -> None:
+        self.options = Options(election_timeout_ms=150, heartbeat_ms=50)
+        self.now_ms = 0
+        self.servers: dict[str, Server] = {}
+        self.pending: list[tuple[str, str, str]] = []  # from, to, message
+        self.cuts: set[tuple[str, str]] = set()
+        self.said: list[tuple[str, str]] = []
+        self.checks = Invariants()
+
+    def say(self, kind: str, text: str) -> None:
+        self.said.append((kind, text))
+
+    # --- servers --------------------------------------------------------------------------
+
+    def boot(self, server: Server) -> None:
+        """Start a server from what its disk holds."""
+        log = Log()
+        for entry in server.disk.entries:
+            log.append(entry.term, entry.command)
+        server.machine = {}
+        server.node = Node(
+            server.name,
+            tuple(self.servers),
+            log,
+            server.disk.hard_state,
+            self.options,
+            server.pick_timeout_ms,
+            self.now_ms,
+            amnesiac=server.disk.amnesiac,
+        )
+        self.checks.started(server.node)
+
+    def crash(self, server: Server) -> None:
+        """Lose all but the disk: what was not synced, what was on its way here, who waited."""
+        server.node = None
+        server.disk_held = False
+        server.unsaved.clear()
+        server.writes.clear()
+        self.pending = [line for line in self.pending if line[1] != server.name]
+
+    def status(self, server: Server) -> str:
+        if server.node is None:
+            return f"{server.name} is down"
+        state = server.node.state
+        terms = [str(state.log.term_at(i)) for i in range(1, state.log.last_index + 1)]
+        return (
+            f"{server.name} {state.role.value}, term {state.term}, "
+            f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
+            + (", without vote" if state.amnesiac else "")
+        )
+
+    # --- inputs ---------------------------------------------------------------------------
+
+    def step(self, server: Server, take: Callable[[Node], Effects]) -> None:
+        """Let a node take one input, and carry its Effects out in their order."""
+        node = server.node
+        assert node is not None, f"{server.name} is down"
+        effects = take(node)
+        self.checks.stepped(node, effects)
+        for note in effects.notes:
+            self.say("note", f"{server.name}: {note}")
+        for message in effects.send:
+            self._send(message)
+        server.unsaved.append(effects)
+        synced = None if server.disk_held else self._flush(server)
+        self._apply(server, effects)
+        for ready in effects.reads:
+            client, key = ready.token
+            self._answer(server, client, self._get(server, key))
+        for client, _ in effects.refused:
+            self._answer(server, client, self._not_leader(node))
+        if server.writes and not node.is_leader:
+            for client, _ in server.writes.values():
+                self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
+            server.writes.clear()
+        if synced is not None:
+            last = synced
+            self.step(server, lambda node: node.synced(last.index, last.term, self.now_ms))
+
+    def release(self, server: Server) -> None:
+        """The disk goes on: all that waits is written in order, with one sync."""
+        server.disk_held = False
+        last = self._flush(server)
+        if last is not None:
+            self.step(server, lambda node: node.synced(last.index, last.term, self.now_ms))
+
+    def receive(self, sender: str, to: str, text: str) -> None:
+        """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
+        server = self.servers[to]
+        if server.node is None:
+            return
+        try:
+            message = messages.read(sender, to, text)
+            self.step(server, lambda node: node.receive(message, self.now_ms))
+        except PeerError as error:
+            self.say("answer", f"{sender} <- {to}@Sorry, {error}")
+
+    def request(self, to: str, client: str, command: str) -> None:
+        """Let a client's command arrive at a server."""
+        server = self.servers[to]
+        node = server.node
+        assert node is not None, f"{to} is down"
+        if command.startswith("get "):
+            token = (client, command[4:])
+            self.step(server, lambda node: node.read([token], self.now_ms))
+        elif node.is_leader:
+            server.writes[node.state.log.last_index + 1] = (client, command)
+            self.step(server, lambda node: node.propose([command], self.now_ms))
+        else:
+            self._answer(server, client, self._not_leader(node))
+
+    def wait(self, until_ms: int, *, deliver: bool) -> None:
+        """Let time pass: each node does what its timers ask for, in order of time, then name."""
+        while True:
+            while deliver and self.pending:
+                self.deliver(lambda sender, to: True)
+            due = [s for s in self.servers.values() if s.node and s.node.wake_at_ms <= until_ms]
+            if not due:
+                break
+            first = min(due, key=lambda s: s.node.wake_at_ms if s.node else 0)
+            if first.node:
+                self.now_ms = max(self.now_ms, first.node.wake_at_ms)
+            self.step(first, lambda node: node.pass_time(self.now_ms))
+        self.now_ms = until_ms
+
+    def next_wake_ms(self) -> int:
+        return min(s.node.wake_at_ms for s in self.servers.values() if s.node)
+
+    def deliver(self, wanted: Callable[[str, str], bool], *, drop: bool = False) -> int:
+        """Let the lines that are pending now arrive, or lose them; return how many they were."""
+        chosen = [line for line in self.pending if wanted(line[0], line[1])]
+        self.pending = [line for line in self.pending if not wanted(line[0], line[1])]
+        for sender, to, text in chosen:
+            if not drop:
+                self.receive(sender, to, text)
+        return len(chosen)
+
+    # --- effects --------------------------------------------------------------------------
+
+    def _flush(self, server: Server) -> Entry | None:
+        """Carry out steps 2 and 3 of all Effects that wait; return the last entry synced."""
+        name, disk, waiting = server.name, server.disk, server.unsaved
+        server.unsaved = []
+        last = None
+        for effects in waiting:
+            if effects.save is not None:
+                disk.hard_state = effects.save
+                self.checks.saved(name, effects.save)
+                vote = f" vote {effects.save.vote}" if effects.save.vote else ""
+                self.say("disk", f"{name} saves term {effects.save.term}{vote}")
+            if effects.cut_after is not None:
+                del disk.entries[effects.cut_after :]
+                self.checks.cut(name, effects.cut_after)
+                self.say("disk", f"{name} cuts after {effects.cut_after}")
+            for entry in effects.append:
+                disk.entries.append(entry)
+                self.say("disk", f"{name} appends {entry.index} {entry.term} {entry.command}")
+                last = entry
+            if effects.recovered:
+                disk.amnesiac = False
+                self.say("disk", f"{name} takes the mark of the lost log off")
+        if last is not None:
+            last = disk.entries[-1]
+            self.checks.synced(name, last.index)
+        for effects in waiting:
+            for message in effects.send_after_save:
+                self._send(message)
+        return last
+
+    def _send(self, message: Message) -> None:
+        self.checks.sent(message)
+        sender, to, text = message.sender, message.to, messages.spell(message)
+        lost = (sender, to) in self.cuts or self.servers[to].node is None
+        self.say("send", f"{to} <- {sender}@{text}" + (" (lost)" if lost else ""))
+        if not lost:
+            self.pending.append((sender, to, text))
+
+    def _apply(self, server: Server, effects: Effects) -> None:
+        for entry in effects.apply:
+            self.say("apply", f"{server.name} applies {entry.index} {entry.term} {entry.command}")
+            match entry.command.split(" ", 2):
+                case ["set", key, value]:
+                    server.machine[key] = value
+                    reply = f"SET response: {key} set to {value}"
+                case ["delete", key]:
+                    gone = server.machine.pop(key, None) is not None
+                    reply = f"DELETE response{'' if gone else ', no such key'}: {key}" + (
+                        " deleted" if gone else ""
+                    )
+                case _:
+                    continue
+            if entry.index in server.writes:
+                client, _ = server.writes.pop(entry.index)
+                self._answer(server, client, reply)
+
+    def _get(self, server: Server, key: str) -> str:
+        if key in server.machine:
+            return f"GET response: {server.machine[key]}"
+        return f"GET response, no such key: {key}"
+
+    def _not_leader(self, node: Node) -> str:
+        if node.state.leader is None:
+            return "Sorry, I know of no leader. Try again."
+        return f"Sorry, I am not the leader. Last leader I heard from is: {node.state.leader}"
+
+    def _answer(self, server: Server, client: str, text: str) -> None:
+        self.say("answer", f"{client} <- {server.name}@{text}")

@@ -1,0 +1,257 @@
+"""A node that lost its log: no vote and no weight until it holds what it once helped to commit.
+Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.raft.effects import HardState
+from raftline.raft.messages import Appended, AppendEntries, Message, Missing, Vote
+from raftline.raft.node import Node
+from tests.unit.cores import (
+    TIMEOUT_MS,
+    acknowledge,
+    append,
+    established,
+    node_of,
+    request,
+    sync,
+    terms_of,
+)
+
+
+def loss(leader: Node, peer: str = "s3", index: int = 0) -> Missing:
+    """Return what a follower answers that has just lost its log."""
+    state = leader.state
+    return Missing(peer, state.name, state.term, index, state.round, without_vote=True)
+
+
+def heartbeat(leader: Node) -> list[Message]:
+    """Let time pass until the leader opens its next round; return what it sends."""
+    before = leader.state.round
+    sent: list[Message] = []
+    while leader.state.round == before:
+        sent = leader.pass_time(leader.wake_at_ms).send
+    return sent
+
+
+def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
+    return any(
+        isinstance(message, AppendEntries) and message.to == to and message.vote_again
+        for message in messages
+    )
+
+
+def catch_up(leader: Node, peer: str = "s3") -> list[Message]:
+    """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
+    state = leader.state
+    answer = Appended(peer, "s1", state.term, state.log.last_index, state.round, without_vote=True)
+    return leader.receive(answer, state.now_ms).send
+
+
+# --- the node that lost its log ------------------------------------------------------------
+
+
+# mistake 20
+# seed 003-13
+def test_it_gives_no_vote_and_says_why() -> None:
+    node = node_of("s3", term=4, amnesiac=True)
+    for pre_vote in (True, False):
+        effects = node.receive(request(5, (9, 4), to="s3", pre_vote=pre_vote), 10)
+        (answer,) = effects.send_after_save
+        assert isinstance(answer, Vote)
+        assert not answer.granted
+        assert answer.reason == "I lost my log and catch up without a vote"
+        assert node.state.vote is None
+
+
+# mistake 20
+# seed 003-13
+def test_it_never_stands() -> None:
+    node = node_of("s3", term=4, amnesiac=True)
+    for _ in range(10):
+        effects = node.pass_time(node.wake_at_ms)
+        assert (effects.send_after_save, effects.save) == ([], None)
+    assert node.state.term == 4
+
+
+# mistake 20
+def test_alone_in_its_cluster_it_does_not_lead_an_empty_log() -> None:
+    node = node_of("s1", term=4, voters=("s1",), amnesiac=True)
+    node.pass_time(node.wake_at_ms)
+    assert not node.is_leader
+
+
+def test_it_still_learns_of_higher_terms() -> None:
+    node = node_of("s3", term=4, vote="s1", amnesiac=True)
+    effects = node.receive(request(9, (9, 4), to="s3"), 10)
+    assert effects.save == HardState(9, None)
+
+
+def test_its_answers_say_that_they_count_for_nothing() -> None:
+    node = node_of("s3", term=1, amnesiac=True)
+    assert node.receive(append(1, (2, 1), to="s3"), 10).send_after_save == [
+        Missing("s3", "s1", 1, 0, 1, without_vote=True)
+    ]
+    assert node.receive(append(1, (0, 0), 1, 1, to="s3"), 10).send_after_save == [
+        Appended("s3", "s1", 1, 2, 1, without_vote=True)
+    ]
+
+
+def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer() -> None:
+    node = node_of("s3", term=1, amnesiac=True)
+    node.receive(append(1, (0, 0), 1, 1, to="s3"), 10)
+    effects = node.receive(append(1, (2, 1), number=3, to="s3", vote_again=True), 20)
+    assert effects.recovered
+    assert effects.wants_disk
+    assert effects.send == []
+    assert effects.send_after_save == [Appended("s3", "s1", 1, 2, 3)]
+    later = node.receive(request(2, (2, 1), sender="s2", to="s3"), 20 + TIMEOUT_MS)
+    (vote,) = later.send_after_save
+    assert isinstance(vote, Vote)
+    assert vote.granted
+
+
+def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
+    node = node_of("s3", term=1, amnesiac=True)
+    effects = node.receive(append(1, (2, 1), to="s3", vote_again=True), 10)
+    assert not effects.recovered
+    assert node.state.amnesiac
+
+
+# --- its leader ----------------------------------------------------------------------------
+
+
+# mistake 20
+def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> None:
+    leader = established("s1", 1, 1)
+    effects = leader.receive(loss(leader), TIMEOUT_MS)
+    assert leader.state.progress["s3"].match_index == 0
+    (sent,) = effects.send
+    assert isinstance(sent, AppendEntries)
+    assert (sent.to, sent.prev_index, len(sent.entries)) == ("s3", 0, 3)
+    assert "[*] s3 lost its log: it catches up without a vote" in effects.notes
+
+
+# mistake 20
+def test_without_a_vote_it_helps_to_commit_nothing() -> None:
+    leader = established("s1")
+    leader.receive(loss(leader), TIMEOUT_MS)
+    leader.propose(["set a 4"], TIMEOUT_MS)
+    sync(leader)
+    catch_up(leader)
+    assert leader.state.commit_index == 1
+    acknowledge(leader, "s2")
+    assert leader.state.commit_index == 2
+
+
+# mistake 20
+def test_a_late_acknowledgement_from_before_the_loss_counts_for_nothing() -> None:
+    leader = established("s1")
+    leader.propose(["set a 4"], TIMEOUT_MS)
+    sync(leader)
+    before = leader.state.round
+    leader.receive(loss(leader), TIMEOUT_MS)
+    acknowledge(leader, "s3", 2, before)
+    assert leader.state.commit_index == 1
+    assert leader.state.progress["s3"].match_index == 0
+
+
+# mistake 20
+def test_a_leader_alone_with_such_nodes_steps_down() -> None:
+    leader = established("s1")
+    leader.receive(loss(leader), TIMEOUT_MS)
+    for _ in range(20):
+        if not leader.is_leader:
+            break
+        leader.pass_time(leader.wake_at_ms)
+        if leader.is_leader:
+            catch_up(leader)
+    assert not leader.is_leader
+
+
+# mistake 20
+def test_it_is_told_to_vote_again_only_when_the_others_confirmed_a_round_and_it_holds_all() -> None:
+    leader = established("s1")
+    leader.receive(loss(leader), TIMEOUT_MS)
+    assert not says_vote_again(catch_up(leader))
+    assert not says_vote_again(heartbeat(leader))
+    assert not says_vote_again(catch_up(leader))  # it holds all, but s2 confirmed nothing yet
+    assert says_vote_again(acknowledge(leader, "s2").send)
+
+
+# mistake 20
+def test_what_is_committed_meanwhile_must_be_caught_up_with_first() -> None:
+    leader = established("s1")
+    leader.propose(["set a 4"], TIMEOUT_MS)
+    sync(leader)
+    leader.receive(loss(leader), TIMEOUT_MS)
+    heartbeat(leader)
+    assert not says_vote_again(acknowledge(leader, "s2").send)
+    assert leader.state.commit_index == 2
+    state = leader.state
+    half = Appended("s3", "s1", 1, 1, state.round, without_vote=True)
+    assert not says_vote_again(leader.receive(half, state.now_ms).send)
+    assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
+
+
+def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
+    leader = established("s1")
+    leader.receive(loss(leader), TIMEOUT_MS)
+    heartbeat(leader)
+    catch_up(leader)
+    acknowledge(leader, "s2")
+    leader.propose(["set a 4"], leader.state.now_ms)
+    sync(leader)
+    catch_up(leader)
+    assert leader.state.commit_index == 1
+    acknowledge(leader, "s3")
+    assert leader.state.commit_index == 2
+
+
+def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
+    leader = established("s1")
+    old = loss(leader)
+    leader.receive(old, TIMEOUT_MS)
+    heartbeat(leader)
+    catch_up(leader)
+    acknowledge(leader, "s2")
+    acknowledge(leader, "s3")
+    assert leader.state.progress["s3"].counts
+    leader.receive(old, leader.state.now_ms)
+    assert leader.state.progress["s3"].counts
+
+
+def test_a_second_loss_is_noted() -> None:
+    leader = established("s1")
+    leader.receive(loss(leader), TIMEOUT_MS)
+    heartbeat(leader)
+    catch_up(leader)
+    acknowledge(leader, "s2")
+    acknowledge(leader, "s3")
+    heartbeat(leader)
+    effects = leader.receive(loss(leader), leader.state.now_ms)
+    assert "[*] s3 lost its log: it catches up without a vote" in effects.notes
+    assert leader.state.progress["s3"].match_index == 0
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_leader_and_node_together_come_to_an_end(size: int) -> None:
+    """Play the loss out with both cores, the others only echoing rounds."""
+    voters = [f"s{number}" for number in range(1, size + 1)]
+    leader = established("s1", 1, 1, 1, voters=voters)
+    node = node_of(voters[-1], term=leader.state.term, voters=voters, amnesiac=True)
+    now_ms = leader.state.now_ms
+    for _ in range(10):
+        now_ms = max(now_ms, leader.wake_at_ms)
+        pending = leader.pass_time(now_ms).send
+        for peer in voters[1:-1]:
+            pending += acknowledge(leader, peer).send
+        while pending:
+            message = pending.pop(0)
+            if message.to == node.state.name:
+                for answer in node.receive(message, now_ms).send_after_save:
+                    pending += leader.receive(answer, now_ms).send
+    assert not node.state.amnesiac
+    assert terms_of(node) == terms_of(leader)
+    assert leader.state.progress[node.state.name].counts
