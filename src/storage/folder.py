@@ -1,0 +1,291 @@
+"""The one place that touches the file system for a node's files.
+
+Everything above speaks of names and bytes, so a test can hand in a folder that dies, tears or
+forgets. A process killed here leaves what was written; a power cut leaves what was synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from raftline.storage.errors import DiskFailed, FilesRefused
+
+_READ_BUFFER_BYTES = 1 << 18
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
+    """Return the error for a failed write: what happened, what it means, what to do."""
+    if error.errno in _NO_ROOM:
+        advice = "free some space on this disk, then start the node again"
+    elif error.errno in _NOT_ALLOWED:
+        advice = "let this user write there, or choose another folder with --dir"
+    else:
+        advice = "check the disk, then start the node again"
+    reason = error.strerror or str(error)
+    return DiskFailed(
+        f"{path}: cannot {action}: {reason}. Nothing of it was acknowledged and the node stops; "
+        f"{advice}"
+    )
+
+
+def cannot_read(path: str, error: OSError) -> FilesRefused:
+    """Return the error for a file that is there and cannot be read (F16)."""
+    reason = error.strerror or str(error)
+    return FilesRefused(
+        f"{path}: cannot be read: {reason}. The node does not start without it; "
+        "check the disk and who may read the file"
+    )
+
+
+class AppendFile:
+    """A file that only grows. After one failure it refuses everything.
+
+    An fsync that failed may have dropped the very pages it was asked to write, and a second
+    one would report success for them, so nothing is ever tried twice.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._failed = False
+
+    def append(self, data: bytes) -> None:
+        """Leave `data` at the end of the file, all of it or an error; not yet durable."""
+        self._refuse_after_failure()
+        try:
+            self._write(data)
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, "write", error) from error
+
+    def sync(self) -> None:
+        """Make all that was appended survive a power cut."""
+        self._refuse_after_failure()
+        try:
+            self._sync()
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, "sync", error) from error
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to `size` bytes, durably."""
+        self._refuse_after_failure()
+        try:
+            self._truncate(size)
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, "cut", error) from error
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _refuse_after_failure(self) -> None:
+        if self._failed:
+            raise DiskFailed(
+                f"{self._path}: an earlier write or sync failed, so nothing more is written; "
+                "check the disk, then start the node again"
+            )
+
+    def _write(self, data: bytes) -> None:
+        _write_all(self._descriptor, data)
+
+    def _sync(self) -> None:
+        _sync_bytes(self._descriptor)
+
+    def _truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+        os.fsync(self._descriptor)
+
+
+class Folder:
+    """The folder that holds a node's files; made, durably, if it is not there."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._overwritten: dict[str, int] = {}
+        self._locks: list[int] = []
+        try:
+            _make_folder(self.path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise FilesRefused(
+                f"{self.path}: cannot be used as the folder for a node's files: {reason}; "
+                "choose another with --dir"
+            ) from error
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there; not being allowed to look is an error, never a no."""
+        try:
+            os.stat(self._path(name))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise cannot_read(self._path(name), error) from error
+        return True
+
+    def size(self, name: str) -> int:
+        """Return the size in bytes."""
+        try:
+            return os.stat(self._path(name)).st_size
+        except OSError as error:
+            raise cannot_read(self._path(name), error) from error
+
+    def read(self, name: str) -> BinaryIO:
+        """Return a buffered reader from the first byte on."""
+        try:
+            return open(self._path(name), "rb", buffering=_READ_BUFFER_BYTES)
+        except OSError as error:
+            raise cannot_read(self._path(name), error) from error
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Give `name` the content `chunks`, durably; a crash leaves the old or the new, whole.
+
+        The order is what counts: bytes before the name, the name before anyone relies on it.
+        """
+        path = self._path(name)
+        beside = f"{path}.tmp"
+        try:
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            try:
+                for chunk in chunks:
+                    _write_all(descriptor, chunk)
+                _sync_bytes(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(beside, path)
+            _sync_folder(os.path.dirname(path))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise disk_failed(path, "replace", error) from error
+        self._forget(name)
+
+    def open_append(self, name: str) -> AppendFile:
+        """Open an existing file to append to; what it already holds is durable on return.
+
+        A process that was killed may have left bytes, or a name, that no sync has reached yet;
+        whoever read them from memory must not build on them before they are on the disk.
+        """
+        path = self._path(name)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.fsync(descriptor)
+                _sync_folder(os.path.dirname(path))
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise disk_failed(path, "open for writing", error) from error
+        return AppendFile(path, descriptor)
+
+    def overwrite(self, name: str, offset: int, data: bytes) -> None:
+        """Change bytes in place without a sync; after a power cut they are the old or the new.
+
+        Limits: all within the first 512 bytes, which a disk writes as one.
+        """
+        try:
+            descriptor = self._overwritten.get(name, -1)
+            if descriptor < 0:
+                descriptor = os.open(self._path(name), os.O_WRONLY)
+                self._overwritten[name] = descriptor
+            if os.pwrite(descriptor, data, offset) != len(data):
+                raise OSError(errno.EIO, "only a part was written")
+        except OSError as error:
+            raise disk_failed(self._path(name), "write", error) from error
+
+    def lock(self, name: str) -> None:
+        """Keep any other process from taking the lock `name` until this one closes or dies.
+
+        The kernel holds it, so a lock file left by a dead process blocks nobody.
+        """
+        path = self._path(f"{name}.lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise disk_failed(path, "open for writing", error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise disk_failed(path, "lock", error) from error
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise FilesRefused(
+                f"{name} is running already: {who} holds {path}; stop it first, or start this "
+                "node under another name or with another --dir"
+            ) from error
+        with contextlib.suppress(OSError):  # only to tell the next one who holds it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._locks.append(descriptor)
+
+    def sweep(self, name: str) -> None:
+        """Remove what an interrupted `replace` of `name` left beside it."""
+        path = f"{self._path(name)}.tmp"
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_failed(path, "remove", error) from error
+
+    def close(self) -> None:
+        """Let go of open files and of the lock."""
+        for descriptor in [*self._overwritten.values(), *self._locks]:
+            os.close(descriptor)
+        self._overwritten.clear()
+        self._locks.clear()
+
+    def _path(self, name: str) -> str:
+        # The real path, so that replacing a file behind a link does not replace the link.
+        return os.path.realpath(os.path.join(self.path, name))
+
+    def _forget(self, name: str) -> None:
+        descriptor = self._overwritten.pop(name, -1)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def _sync_bytes(descriptor: int) -> None:
+    if sys.platform == "darwin":  # there fsync stops at the drive's cache
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(path: str) -> None:
+    """Make the folder and its parents; a power cut must not take away what is put into it."""
+    whole = os.path.abspath(path)
+    if os.path.isdir(whole):
+        return
+    parent = os.path.dirname(whole)
+    if parent != whole:
+        _make_folder(parent)
+    os.makedirs(whole, exist_ok=True)
+    _sync_folder(parent)

@@ -1,0 +1,155 @@
+"""NAME.storage: what a node has promised, in two lines of text, each with its own CRC-32.
+
+    name s1 term 5 vote s2 state whole crc32 8d6dbe85
+    synced entry 0000000000000000017 term 0000000000000000005 crc32 8e73d15b
+
+Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the state of the log:
+`whole`; `amnesiac`, when a part that was acknowledged is lost and the node has no vote until it
+has caught up; `adopting`, while a hand-written log is being rewritten. It is replaced atomically.
+
+Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
+place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
+power cut, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
+together are shorter than one 512-byte sector, so the mark is never half old and half new.
+The CRC-32 covers the bytes of its line before ` crc32`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+from zlib import crc32
+
+from raftline.storage.errors import FilesRefused
+from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.lines import NUMBER_MAX
+
+_FILE_BYTES_MAX = 512
+_PROMISE = re.compile(
+    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|amnesiac|adopting)"
+)
+_MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
+_WAYS_OUT = (
+    "Which term and vote this node promised cannot be known without it: restore both files from "
+    "one backup of this node, or let the node come back under a new name"
+)
+
+
+class Mark(NamedTuple):
+    """An entry of the log, named by index and term; (0, 0) is the place before the first."""
+
+    index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
+    term: int
+
+
+class LogState(Enum):
+    """Whether the log holds all that this node has acknowledged."""
+
+    WHOLE = "whole"
+    AMNESIAC = "amnesiac"
+    ADOPTING = "adopting"
+
+
+class Promise(NamedTuple):
+    """All that NAME.storage says."""
+
+    term: int
+    vote: str | None
+    state: LogState
+    mark: Mark
+
+
+class HardStateFile:
+    """The file NAME.storage; `promise` is what it holds."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self._node = name
+        self._mark_offset = 0
+        self.name = f"{name}.storage"
+        self.promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
+
+    def load(self) -> Promise | None:
+        """Take over what the file says and return it; None if there is no file.
+
+        Raises:
+            FilesRefused: unreadable, damaged, of another node, or of a newer version.
+        """
+        if not self._folder.exists(self.name):
+            return None
+        try:
+            with self._folder.read(self.name) as file:
+                data = file.read(_FILE_BYTES_MAX + 1)
+        except OSError as error:
+            raise cannot_read(self.name, error) from error
+        lines = data.split(b"\n")
+        if len(lines) != 3 or lines[2] or len(data) > _FILE_BYTES_MAX:
+            raise self._refused("is damaged: it does not consist of two lines")
+        promise = self._match(_PROMISE, lines[0], 1)
+        mark = self._match(_MARK, lines[1], 2)
+        node, vote = promise[1].decode("utf-8", "replace"), promise[3].decode("utf-8", "replace")
+        if node != self._node:
+            raise FilesRefused(
+                f"{self.name} belongs to node {node!a}, not to {self._node}: a file of "
+                "another node was put here; put this node's own file back"
+            )
+        self.promise = Promise(
+            self._number(promise[2], 1),
+            None if vote == "-" else vote,
+            LogState(promise[4].decode("ascii")),
+            Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
+        )
+        self._mark_offset = len(lines[0]) + 1
+        return self.promise
+
+    def save(self, promise: Promise) -> None:
+        """Make a whole new promise durable, atomically."""
+        spelled = (
+            f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
+            f" state {promise.state.value}"
+        )
+        first = _with_crc(spelled)
+        self._folder.replace(self.name, [first + _mark_line(promise.mark)])
+        self._mark_offset = len(first)
+        self.promise = promise
+
+    def move_mark(self, mark: Mark) -> None:
+        """Note in place that the log is synced up to `mark`; not itself synced."""
+        self._folder.overwrite(self.name, self._mark_offset, _mark_line(mark))
+        self.promise = self.promise._replace(mark=mark)
+
+    def _match(self, shape: re.Pattern[bytes], line: bytes, number: int) -> re.Match[bytes]:
+        body, _, crc = line.rpartition(b" crc32 ")
+        if crc != b"%08x" % crc32(body):
+            raise self._refused(f"is damaged: line {number} does not match its CRC-32")
+        match = shape.fullmatch(body)
+        if match is None:
+            raise self._refused(
+                f"is not understood: line {number}; was it written by a newer version?"
+            )
+        return match
+
+    def _number(self, digits: bytes, line: int) -> int:
+        number = int(digits)
+        if number > NUMBER_MAX:
+            raise self._refused(f"is damaged: line {line} has a number beyond {NUMBER_MAX}")
+        return number
+
+    def _refused(self, what: str) -> FilesRefused:
+        return FilesRefused(f"{self.name} {what}. {_WAYS_OUT}")
+
+
+def missing_storage(name: str) -> FilesRefused:
+    """Return the error for a log with entries whose NAME.storage is gone."""
+    return FilesRefused(f"{name}.storage is missing, but {name}.log holds entries. {_WAYS_OUT}")
+
+
+def _with_crc(spelled: str) -> bytes:
+    body = spelled.encode()
+    return b"%b crc32 %08x\n" % (body, crc32(body))
+
+
+def _mark_line(mark: Mark) -> bytes:
+    body = b"synced entry %019d term %019d" % mark
+    return b"%b crc32 %08x\n" % (body, crc32(body))

@@ -1,0 +1,150 @@
+"""How the lines of NAME.log are spelled, and how they are read back; pure.
+
+    0 0 base s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
+    1 1 noop
+    2 1 set a 4
+    3 1 client7#12@set b 30
+    # 3 entries synced, crc32 1ff08c67
+
+First the base line: the members at birth. Then entries, `index term command`, and behind each
+batch of them a note that they were synced. `# cut after 17`, within a batch, says that what
+follows replaces every entry behind 17.
+
+The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
+first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+NUMBER_MAX = 2**63 - 1
+LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends
+
+NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
+CUT_PREFIX = b"# cut after "
+BOM = b"\xef\xbb\xbf"
+_NUMBER = rb"0|[1-9][0-9]{0,18}"
+_ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
+_CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
+_BASE = re.compile(rb"(%b) (%b) base ([^\n]+)\n" % (_NUMBER, _NUMBER))
+_MEMBER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=]+:[1-9][0-9]{0,4})")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def note_line(entries: int, crc: int) -> bytes:
+    """Return the note that closes a batch of so many entries."""
+    noun = "entry" if entries == 1 else "entries"
+    return b"# %d %b synced, crc32 %08x\n" % (entries, noun.encode("ascii"), crc)
+
+
+def cut_line(index: int) -> bytes:
+    """Return the note that voids every entry behind `index`."""
+    return b"%b%d\n" % (CUT_PREFIX, index)
+
+
+def base_line(members: Mapping[str, str]) -> bytes:
+    """Return the first line of a log: Raft's entry before the first, with the members."""
+    spelled = " ".join(f"{name}={address}" for name, address in members.items())
+    return f"0 0 base {spelled}\n".encode()
+
+
+def is_storable(command: str) -> bool:
+    """Whether a command keeps to its line: no control character, no half of a character."""
+    return command.isprintable() or _FORBIDDEN.search(command) is None
+
+
+def looks_like_base(raw: bytes) -> bool:
+    """Whether a first line was meant as a base line, whatever became of it since."""
+    return re.match(rb"(?:\xef\xbb\xbf)?[0-9]+ [0-9]+ base(?:\s|$)", raw) is not None
+
+
+def read_base(raw: bytes) -> dict[str, str]:
+    """Return the members that a base line names.
+
+    Raises:
+        ValueError: what is wrong with the line.
+    """
+    _check_ends(raw)
+    match = _BASE.fullmatch(raw)
+    if match is None:
+        raise ValueError("this is not a base line; was it written by a newer version?")
+    if match[1] != b"0" or match[2] != b"0":
+        raise ValueError(
+            f"the base line says that entries up to {int(match[1])} lie in a snapshot, which "
+            "this version does not read; was it written by a newer version?"
+        )
+    try:
+        words = match[3].decode().split(" ")
+    except UnicodeDecodeError:
+        raise ValueError("bytes that are not UTF-8") from None
+    members: dict[str, str] = {}
+    for word in words:
+        member = _MEMBER.fullmatch(word)
+        if member is None or member[1] in members:
+            raise ValueError(
+                f"the base line names a member as {ascii(word)[:60]}, where NAME=HOST:PORT is "
+                "expected, each name once; was it written by a newer version?"
+            )
+        members[member[1]] = member[2]
+    return members
+
+
+def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
+    """Return term and command of the line that must hold entry `index`.
+
+    Raises:
+        ValueError: what is wrong with the line.
+    """
+    _check_ends(raw)
+    match = _ENTRY.fullmatch(raw)
+    if match is None:
+        raise ValueError("not `index term command` with plain numbers")
+    found, term = int(match[1]), int(match[2])
+    if max(found, term) > NUMBER_MAX:
+        raise ValueError(f"a number beyond {NUMBER_MAX}")
+    if found != index:
+        raise ValueError(f"entry {found} where entry {index} should be")
+    if term < max(lowest_term, 1):
+        raise ValueError(f"term {term} below {max(lowest_term, 1)}; terms never fall in a log")
+    try:
+        command = match[3].decode()
+    except UnicodeDecodeError:
+        raise ValueError("bytes that are not UTF-8") from None
+    if not is_storable(command):
+        raise ValueError("a control character")
+    return term, command
+
+
+def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
+    """Return the index after which a cut note cuts.
+
+    Raises:
+        ValueError: what is wrong with the line.
+    """
+    _check_ends(raw)
+    match = _CUT.fullmatch(raw)
+    if match is None:
+        raise ValueError("not `# cut after INDEX`")
+    index = int(match[1])
+    if not base_index <= index <= last_index:
+        raise ValueError(f"a cut after {index}, but the log here spans {base_index}-{last_index}")
+    return index
+
+
+def entry_index(raw: bytes) -> int:
+    """Return the index that a line shows if it has the shape of an entry, else 0."""
+    match = _ENTRY.fullmatch(raw)
+    return int(match[1]) if match else 0
+
+
+def _check_ends(raw: bytes) -> None:
+    if raw.startswith(BOM):
+        raise ValueError("a byte order mark: an editor has rewritten the file")
+    if b"\0" in raw:
+        raise ValueError("zero bytes")
+    if raw.endswith(b"\r\n"):
+        raise ValueError("a CRLF line end: an editor has rewritten the file")
+    if not raw.endswith(b"\n"):
+        raise ValueError("a line without its end")

@@ -1,0 +1,244 @@
+"""Reading NAME.log back in one pass, and judging what does not fit.
+
+A batch counts when its note does. What stands behind the last good note is one of two things:
+
+* a torn tail: the one batch that was being written when the node died. It was never
+  acknowledged and is cut off. Nothing that was promised may be in it (see `hardstate`: the
+  mark), and no second batch, since a batch is only begun when the one before it is synced;
+* corruption: something acknowledged is damaged. The node refuses, naming the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import BinaryIO
+from zlib import crc32
+
+from raftline.raft.log import Log
+from raftline.storage.errors import CorruptLog
+from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.hardstate import Mark
+from raftline.storage.lines import (
+    CUT_PREFIX,
+    LINE_BYTES_MAX,
+    NOTE,
+    entry_index,
+    note_line,
+    read_base,
+    read_cut,
+    read_entry,
+)
+
+_HASH = ord("#")
+
+
+@dataclass
+class LogRead:
+    """What a log file holds."""
+
+    members: dict[str, str]
+    log: Log
+    good_bytes: int  # up to the end of the last good note
+    torn_bytes: int = 0  # behind it, never acknowledged
+    void_lines: bool = False  # a cut was met: some lines no longer count
+    holds_mark: bool = False  # the entry that was promised was met, whether or not cut later
+    open_crc: int = 0  # CRC-32 of the good bytes that no note covers yet: the base line's
+
+
+class _Batch:
+    """Lines since the last good note; they count once their own note does."""
+
+    __slots__ = (
+        "commands", "crc", "cut_after", "cuts", "entries", "holds_mark", "last_index",
+        "last_term", "runs",
+    )  # fmt: skip
+
+    def __init__(self, log: Log, crc: int) -> None:
+        self.last_index = log.last_index
+        self.last_term = log.last_term
+        self.crc = crc
+        self.cut_after: int | None = None  # how much of the log before the batch stays
+        self.cuts = 0
+        self.entries = 0
+        self.holds_mark = False
+        self.commands: list[str] = []  # of the run that goes on
+        self.runs = [(self.last_term, self.commands)]  # entries of one term each
+
+    def begin_run(self, raw: bytes) -> str:
+        """Return the command of a line, whose term may be a new one.
+
+        Raises:
+            ValueError: what is wrong with the line.
+        """
+        term, command = read_entry(raw, self.last_index + 1, self.last_term)
+        if term != self.last_term:
+            self.last_term = term
+            self.commands = []
+            self.runs.append((term, self.commands))
+        return command
+
+    def cut(self, index: int, log: Log) -> None:
+        """Take back the entries behind `index`, of this batch or of the log before it."""
+        surplus = self.last_index - index
+        while surplus and self.runs:
+            commands = self.runs[-1][1]
+            dropped = min(surplus, len(commands))
+            del commands[len(commands) - dropped :]
+            surplus -= dropped
+            if not commands:
+                self.runs.pop()
+        if surplus:
+            self.cut_after = index
+        if not self.runs:
+            self.runs.append((log.term_at(index) or 0, []))
+        self.cuts += 1
+        self.last_index = index
+        self.last_term, self.commands = self.runs[-1]
+
+
+class _DamageError(Exception):
+    """A line that does not fit; `raw` is empty where the file ends too early."""
+
+    def __init__(self, what: str, raw: bytes) -> None:
+        super().__init__(what)
+        self.raw = raw
+
+
+class LogReader:
+    """Reads one log file; `read` is called once.
+
+    `promised` is the entry that NAME.storage says was synced. Nothing that grows with the file
+    is held but the log itself and one batch.
+    """
+
+    def __init__(self, folder: Folder, name: str, promised: Mark) -> None:
+        self._folder = folder
+        self._name = name
+        self._promised = promised
+        self._lines_taken = 0
+
+    def read(self) -> LogRead:
+        """Return what the file holds.
+
+        Raises:
+            FilesRefused: the file cannot be read.
+            CorruptLog: it fails its checks in a place that was acknowledged.
+        """
+        size = self._folder.size(self._name)
+        try:
+            with self._folder.read(self._name) as file:
+                lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
+                found = self._read_base(next(lines, b""))
+                self._read_batches(file, lines, found)
+        except OSError as error:
+            raise cannot_read(self._name, error) from error
+        found.torn_bytes = size - found.good_bytes
+        return found
+
+    def _read_base(self, raw: bytes) -> LogRead:
+        try:
+            members = read_base(raw)
+        except ValueError as error:
+            raise self._corrupt(str(error), 1, 0) from None
+        self._lines_taken = 1
+        return LogRead(
+            members, Log(), len(raw), holds_mark=self._promised.index == 0, open_crc=crc32(raw)
+        )
+
+    def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], found: LogRead) -> None:
+        log = found.log
+        while True:
+            batch = _Batch(log, found.open_crc)
+            try:
+                if not self._read_batch(lines, batch, log):
+                    return
+            except _DamageError as damage:
+                line = self._lines_taken + batch.entries + batch.cuts + 1
+                byte = file.tell() - len(damage.raw)
+                if not self._is_torn_tail(damage, batch, found, lines):
+                    raise self._corrupt(str(damage), line, byte) from None
+                return
+            if batch.cut_after is not None:
+                log.cut_after(batch.cut_after)
+            for term, commands in batch.runs:
+                log.extend(term, commands)
+            self._lines_taken += batch.entries + batch.cuts + 1
+            found.good_bytes = file.tell()
+            found.open_crc = 0
+            found.void_lines |= batch.cuts > 0
+            found.holds_mark |= batch.holds_mark
+
+    def _read_batch(self, lines: Iterator[bytes], batch: _Batch, log: Log) -> bool:
+        """Fill `batch` up to its good note; False if the file ends before its first line.
+
+        Raises:
+            _DamageError: a line does not fit, or the file ends within the batch.
+        """
+        raw = b""
+        promised_index = self._promised.index
+        try:
+            for raw in lines:
+                if raw[0] != _HASH:
+                    index = batch.last_index + 1
+                    prefix = b"%d %d " % (index, batch.last_term)
+                    # Nearly every line is the next index in the same term, in printable
+                    # characters; the others, good or bad, are looked at closely. A line without
+                    # its end is the file's last, so no note can make it count.
+                    if (
+                        not raw.startswith(prefix)
+                        or not batch.last_term
+                        or not (command := raw[len(prefix) : -1].decode()).isprintable()
+                    ):
+                        command = batch.begin_run(raw)
+                    batch.commands.append(command)
+                    batch.last_index = index
+                    batch.entries += 1
+                    if index == promised_index:
+                        batch.holds_mark |= batch.last_term == self._promised.term
+                elif raw.startswith(CUT_PREFIX):
+                    batch.cut(read_cut(raw, log.base_index, batch.last_index), log)
+                elif raw == note_line(batch.entries, batch.crc):
+                    return True
+                else:
+                    raise ValueError("a note that does not match the lines above it")
+                batch.crc = crc32(raw, batch.crc)
+        except UnicodeDecodeError:
+            raise _DamageError("bytes that are not UTF-8", raw) from None
+        except ValueError as error:
+            raise _DamageError(str(error), raw) from None
+        if raw:
+            raise _DamageError("the file ends within a batch", b"")
+        return False
+
+    def _is_torn_tail(
+        self, damage: _DamageError, batch: _Batch, found: LogRead, lines: Iterator[bytes]
+    ) -> bool:
+        """Whether all from the last good note on is one batch that was never acknowledged."""
+        notes = entries = 0
+        ends_with_note = False
+        highest = batch.last_index
+        for raw in chain([damage.raw], lines):
+            note = NOTE.fullmatch(raw)
+            ends_with_note = note is not None
+            if note is None:
+                highest = max(highest, entry_index(raw))
+            else:
+                notes += 1
+                entries = int(note[1])
+        # A note that has lost the one before it closes more entries than it says.
+        is_one_batch = notes == 0 or (
+            notes == 1 and ends_with_note and highest <= found.log.last_index + entries
+        )
+        return found.holds_mark and is_one_batch
+
+    def _corrupt(self, what: str, line: int, byte: int) -> CorruptLog:
+        node = self._name.removesuffix(".log")
+        return CorruptLog(
+            f"{self._name}, line {line} (byte {byte}): {what}. Entries that were acknowledged are "
+            f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
+            f"or move it away and keep {node}.storage: the node then catches up from the others, "
+            "without a vote until it has"
+        )

@@ -1,0 +1,149 @@
+"""What a node finds in its folder when it starts, made fit to go on from, or refused.
+
+The order keeps a death at any point harmless: nothing is promised in NAME.storage before the log
+holds it, and no line of the log goes away before NAME.storage stops relying on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from zlib import crc32
+
+from raftline.raft.effects import HardState
+from raftline.raft.log import Log
+from raftline.storage.adoption import adopt, is_hand_written
+from raftline.storage.errors import DiskFailed, FilesRefused
+from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise, missing_storage
+from raftline.storage.lines import LINE_BYTES_MAX, base_line
+from raftline.storage.logfile import LogFile, whole_file
+from raftline.storage.logreader import LogRead, LogReader
+
+
+@dataclass
+class Recovered:
+    """What a node knows when it starts. `notes` are console lines, in order."""
+
+    log: Log
+    hard_state: HardState
+    amnesiac: bool  # a part that was acknowledged is lost: no vote until it has caught up
+    members: dict[str, str]  # name -> host:port, from the log's base line
+    notes: list[str]
+
+
+class Recovery:
+    """Recovers one node's files; `run` is called once, and leaves them open for writing."""
+
+    def __init__(self, folder: Folder, name: str, members: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._node = name
+        self._log_name = f"{name}.log"
+        self._members = members
+        self.storage = HardStateFile(folder, name)
+        self.notes = ["[*] Recovering logs..."]
+
+    def run(self) -> tuple[Recovered, LogFile]:
+        """Return what was found, and the log file behind its last good line.
+
+        Raises:
+            FilesRefused: in use by another process, damaged, unreadable or not writable.
+        """
+        try:
+            self._folder.lock(self._node)
+            for name in (self._log_name, self.storage.name, f"{self._log_name}.seed"):
+                self._folder.sweep(name)
+            self._prepare()
+            return self._read()
+        except DiskFailed as error:
+            raise FilesRefused(str(error)) from error
+
+    def _prepare(self) -> None:
+        """Make sure that NAME.storage and a log in our form are there."""
+        promise = self.storage.load()
+        has_log = self._has_log()
+        if has_log and (promise is None or promise.state is LogState.ADOPTING):
+            if is_hand_written(self._folder, self._log_name):
+                self.notes.append(
+                    adopt(self._folder, self._log_name, self.storage, self._members)
+                )
+            elif promise is None:
+                self._finish_birth()
+        elif not has_log:
+            if promise is not None and promise.term > 0:
+                # The flag comes before the new log: the other way round, a death in between
+                # would leave a log that looks as if this node had never acknowledged anything.
+                self.storage.save(promise._replace(state=LogState.AMNESIAC))
+            self._folder.replace(self._log_name, [base_line(self._members)])
+        if promise is None and self.storage.promise.state is LogState.WHOLE:
+            self.storage.save(Promise(0, None, LogState.WHOLE, Mark(0, 0)))
+
+    def _has_log(self) -> bool:
+        # A log of ours is never empty: its base line comes into being together with its name.
+        return self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
+
+    def _finish_birth(self) -> None:
+        """Accept a log without NAME.storage if it is as a birth leaves it: a base line alone."""
+        try:
+            with self._folder.read(self._log_name) as file:
+                first_bytes = len(file.readline(LINE_BYTES_MAX))
+        except OSError as error:
+            raise cannot_read(self._log_name, error) from error
+        if first_bytes != self._folder.size(self._log_name):
+            raise missing_storage(self._node)
+
+    def _read(self) -> tuple[Recovered, LogFile]:
+        promise = self.storage.promise
+        found = LogReader(self._folder, self._log_name, promise.mark).read()
+        log = found.log
+        if promise.term < log.last_term:
+            raise FilesRefused(
+                f"{self.storage.name} says term {promise.term}, but {self._log_name} has an entry "
+                f"of term {log.last_term}: one of the two is from another time or node; restore "
+                "both from one backup of this node"
+            )
+        file = self._folder.open_append(self._log_name)
+        if found.torn_bytes:
+            file.truncate(found.good_bytes)
+            self.notes.append(
+                f"[!] {self._log_name}: dropped {found.torn_bytes:,} bytes after entry "
+                f"{log.last_index}: a batch that was never acknowledged (torn write)"
+            )
+        self._settle(promise, found)
+        if found.void_lines:
+            file.close()
+            self._folder.replace(self._log_name, whole_file(found.members, log))
+            file = self._folder.open_append(self._log_name)
+            found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
+        promise = self.storage.promise
+        self.notes.append(f"[*] Current term: {promise.term}")
+        return Recovered(
+            log,
+            HardState(promise.term, promise.vote),
+            promise.state is LogState.AMNESIAC,
+            found.members,
+            self.notes,
+        ), LogFile(file, log, found.open_crc)
+
+    def _settle(self, promise: Promise, found: LogRead) -> None:
+        """Make NAME.storage say what the log holds now, and whether anything is lost.
+
+        Saved at every start: so the mark is durable before lines that it rests on go away, and
+        a folder that cannot be written is found now, not at the first election (F17).
+        """
+        log, mark = found.log, promise.mark
+        state = LogState.WHOLE
+        lost = ""
+        if not found.holds_mark and log.last_index < mark.index:
+            lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
+        elif not found.holds_mark:
+            lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
+        elif promise.state is LogState.AMNESIAC:
+            lost = "has lost entries that were synced before"
+        if lost:
+            state = LogState.AMNESIAC
+            self.notes.append(
+                f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
+                "caught up"
+            )
+        self.storage.save(promise._replace(state=state, mark=Mark(log.last_index, log.last_term)))

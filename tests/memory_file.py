@@ -1,0 +1,92 @@
+"""A file in memory that knows which of its bytes a power cut may take, and the faults to choose."""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+from typing import NamedTuple
+
+BLOCK_BYTES = 512
+
+
+class Died(BaseException):
+    """The process ended here; a BaseException, so that no clean-up code runs on as if alive."""
+
+
+class Kind(Enum):
+    """What happens at the chosen step."""
+
+    DIE_BEFORE = "dies before it"
+    DIE_AFTER = "dies after it"
+    TEAR = "dies when a part is written"
+    TEAR_WITH_HOLE = "dies when a part is written, with zeros before it"
+    EIO = "fails with EIO"
+    ENOSPC = "fails with ENOSPC, a part written"
+
+
+class Fault(NamedTuple):
+    """At which step, counted from 1, what happens."""
+
+    step: int
+    kind: Kind
+
+
+class MemoryFile:
+    """One file: its bytes, and what of them a power cut may take."""
+
+    __slots__ = ("before_cut", "data", "overwritten", "synced")
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+        self.synced = len(data)
+        self.overwritten: dict[int, bytes] = {}  # offset -> the bytes that are durable there
+        self.before_cut: bytes | None = None  # what a cut removed, until it is synced
+
+    def write(self, data: bytes, kind: Kind | None) -> None:
+        if kind is Kind.TEAR or kind is Kind.ENOSPC:
+            data = data[: len(data) // 2]
+        elif kind is Kind.TEAR_WITH_HOLE:
+            hole = min(BLOCK_BYTES, len(data) // 2)
+            data = bytes(hole) + data[hole : len(data) * 3 // 4]
+        self.data += data
+
+    def sync(self) -> None:
+        self.synced = len(self.data)
+        self.before_cut = None
+        if self.overwritten:
+            self.overwritten.clear()
+
+    def copy(self) -> MemoryFile:
+        copy = MemoryFile()
+        copy.data = bytearray(self.data)
+        copy.synced = self.synced
+        copy.overwritten = dict(self.overwritten)
+        copy.before_cut = self.before_cut
+        return copy
+
+    def after_power_cut(self, random: Random) -> bytes:
+        data = bytearray(self.data)
+        for offset, durable in self.overwritten.items():
+            if random.random() < 0.5:
+                data[offset : offset + len(durable)] = durable
+        if self.before_cut is not None and random.random() < 0.5:
+            return bytes(data) + self.before_cut
+        if len(data) > self.synced:
+            fate = random.randrange(5)
+            if fate == 0:
+                del data[self.synced :]
+            elif fate == 1:
+                del data[random.randint(self.synced, len(data)) :]
+            elif fate < 4:
+                _punch_holes(data, self.synced, random)
+        return bytes(data)
+
+
+def _punch_holes(data: bytearray, first: int, random: Random) -> None:
+    """Zero some blocks behind `first`: their length reached the disk and their bytes did not."""
+    block = first - first % BLOCK_BYTES
+    while block < len(data):
+        if random.random() < 0.5:
+            begin, end = max(block, first), min(block + BLOCK_BYTES, len(data))
+            data[begin:end] = bytes(end - begin)
+        block += BLOCK_BYTES
