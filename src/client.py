@@ -1,0 +1,214 @@
+"""`client.py PORT ID [command …]`: a screen for a person, lines for a program, exit codes for both.
+
+from raftline.client import Client    # for programs
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NoReturn
+
+from raftline.conversation import (
+    Address,
+    Client,
+    ClientError,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
+from raftline.protocol import error, escape
+from raftline.replies import Outcome, Reply, as_json, outcome_of, value_in
+from raftline.screen import run_screen, say, say_connecting
+
+__all__ = [
+    "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
+    "Unreachable", "main",
+]  # fmt: skip
+
+_USAGE = "%(prog)s [options] PORT ID [command ...]"
+_EPILOG = r"""
+Without a command: a screen on a terminal; from a pipe one reply for each line that is not blank,
+on standard output, errors too. In a command given as arguments each argument stands for itself:
+    client.py 10000 1 set "my key" two words     sends   set my\skey two words
+One argument alone is a line as typed: client.py 10000 1 'get my\skey'.
+
+Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
+leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
+"""
+_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong and how it goes; exit 2."""
+        self.exit(Outcome.USAGE, f"{self.prog}: {message}. {self.format_usage().strip()}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Converse as asked; return the exit code. Usage errors exit with 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    head, words = split_command(arguments)
+    options = _parser().parse_args(head)
+    _open_streams()
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+    program_form = options.quiet or options.json
+    with_screen = not words and (options.screen or (on_terminal and not program_form))
+    client = Client(
+        options.host,
+        options.port,
+        options.name,
+        options.timeout,
+        follow=options.follow,
+        also=options.also,
+        on_connect=say_connecting if with_screen else None,
+    )
+    try:
+        with client:
+            client.connect()
+            if with_screen:
+                return run_screen(client, on_terminal)
+            commands = [command_of(words)] if words else _lines_of_stdin()
+            return _answer_each(client, commands, options.quiet, options.json)
+    except ClientError as failure:
+        print(error(str(failure)), file=sys.stderr)
+        return failure.outcome
+    except BrokenPipeError:
+        # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Outcome.DONE
+    except KeyboardInterrupt:
+        return 130  # as a shell reports Ctrl-C
+
+
+def _open_streams() -> None:
+    """Take any bytes in and put any text out: bytes that are not UTF-8 raise nothing here.
+
+    A line ends at a newline only; a lone carriage return is the node's to refuse.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return (options with PORT and ID, command): options end where the command begins.
+
+    So a value such as `--follow` or `-1` needs no quoting.
+    """
+    position = plain = 0
+    while position < len(arguments):
+        if arguments[position] in _OPTIONS_WITH_VALUE:
+            position += 1
+        elif not arguments[position].startswith("-"):
+            plain += 1
+            if plain == 3:
+                break
+        position += 1
+    return arguments[:position], arguments[position:]
+
+
+def command_of(words: list[str]) -> str:
+    """Return the line for a command given as arguments: each is literal, a lone one is a line."""
+    if len(words) == 1:
+        return words[0]
+    verb, first, *rest = words
+    if verb in ("get", "delete", "show"):
+        return " ".join([verb, *(escape(word, key=True) for word in (first, *rest))])
+    if verb == "set":
+        line = f"{verb} {escape(first, key=True)}"
+        return f"{line} {escape(' '.join(rest), key=False)}" if rest else line
+    return " ".join(escape(word, key=False) for word in words)
+
+
+def _lines_of_stdin() -> Iterator[str]:
+    """Yield each line as soon as it is there; blank ones ask nothing and get no reply."""
+    for line in sys.stdin or ():
+        command = line.removesuffix("\n").removesuffix("\r")
+        if command.strip():
+            yield command
+
+
+def _answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
+    worst = Outcome.DONE
+    for command in commands:
+        try:
+            reply = client.ask(command)
+        except ClientError as failure:
+            reply = Reply("", error(str(failure)))
+        outcome = outcome_of(reply.text)
+        worst = max(worst, outcome)
+        if as_object:
+            say(as_json(command, reply))
+        elif not quiet:
+            say(reply.text)
+        elif outcome is not Outcome.DONE:
+            print(reply.text, file=sys.stderr)
+        elif value_in(reply.text) or reply.text.startswith("GET "):
+            say(value_in(reply.text))
+    return worst
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="client.py" if sys.argv[0].endswith(".py") else "raftline-client",
+        usage=_USAGE,
+        description="Talk to one node of a raftline cluster.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("port", metavar="PORT", type=_port, help="of the node, such as 10000")
+    add("name", metavar="ID", type=_name, help="1 speaks as client1; alice as alice")
+    add("--host", default="localhost", help="of the node (localhost)")
+    add("--follow", action="store_true", help="go where the leader is, and send it there again")
+    add("--also", metavar="HOST:PORT", type=_address, action="append", default=[],
+        help="with --follow: one more node to try; may be repeated")  # fmt: skip
+    add("--timeout", metavar="SECONDS", type=_seconds, default=10.0,
+        help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
+    form.add_argument("-q", "--quiet", action="store_true",
+                      help="values only; what is no value goes to standard error")  # fmt: skip
+    form.add_argument("--json", action="store_true", help="one JSON object for each reply")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    name = f"client{text}" if re.fullmatch("[0-9]+", text) else text
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_.-]{0,63}", name):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no id: a number, or a letter and then letters, digits, _ . or -,"
+            " at most 64 in all"
+        )
+    return name
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host or "localhost", _port(port)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or float(text) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, such as 10 or 0.5")
+    return float(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""One connection from outside, a client's or a peer's, and the thread that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from raftline.batch import Batch
+from raftline.lines import HalfLine, LineReader, LineTooLong
+from raftline.peers import LINE_BYTES_MAX
+from raftline.protocol import (
+    HELP,
+    NO_LEADER,
+    ProtocolError,
+    Request,
+    decode_line,
+    error,
+    looks_foreign,
+    outcome_unknown,
+    read_request,
+    reply_line,
+    split_sender,
+)
+from raftline.raft import messages
+from raftline.raft.messages import Answer, Message, PeerError
+
+if TYPE_CHECKING:
+    from raftline.server import Server
+
+BUFFER_BYTES = 16 << 10
+PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
+
+
+class Spoken(NamedTuple):
+    """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
+
+    kind: str  # "peer", "write", "read" or "local"
+    request: Request
+    message: Message | None = None
+    reply: str = ""
+
+
+class Connection:
+    """Reads all lines that have arrived, serves them, and writes all their replies in one send."""
+
+    def __init__(self, server: Server, connection: socket.socket, *, for_peers_only: bool) -> None:
+        self._server = server
+        self._socket = connection
+        self._for_peers_only = for_peers_only
+        self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
+        self._send_lock = threading.Lock()
+        self._is_first_line = True
+        self._speaks_for: str | None = None
+        self._replies: list[str] = []
+
+    def serve(self) -> None:
+        """Serve until either side has enough; nothing that arrives here harms anybody else."""
+        try:
+            while lines := self._reader.read(self._longest):
+                if not self._handle(lines):
+                    break
+                self._flush()
+        except LineTooLong:
+            self._say_and_flush(self._server.limits.line_too_long)
+        except HalfLine:
+            self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
+        except OSError:
+            pass  # they are gone
+        except MemoryError:
+            self._say_and_flush("this request needs more memory than there is.")
+        finally:
+            if self._speaks_for is not None:
+                self._server.speakers.hush(self._speaks_for, self)
+            self.close()
+
+    def close(self) -> None:
+        """End the connection, from any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def break_off(self) -> None:
+        """Make this connection's thread come out of its wait and end it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def answer(self, answers: Sequence[Message]) -> None:
+        """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
+        take its answers is cut off, and asks again."""
+        data = "".join(f"{self._server.name}@{messages.spell(m)}\n" for m in answers).encode()
+        try:
+            with self._send_lock:
+                complete = self._socket.send(data, socket.MSG_DONTWAIT) == len(data)
+        except OSError:
+            complete = False
+        if not complete:
+            self.break_off()
+
+    def _longest(self, beginning: bytes) -> int:
+        """How long a line may be: a peer's holds many entries, a client's one key and value."""
+        name, at, _ = beginning.partition(b"@")
+        is_peer = at and name.decode(errors="replace") in self._server.peer_names
+        return LINE_BYTES_MAX if is_peer else self._server.limits.line_bytes
+
+    def _handle(self, lines: list[bytes]) -> bool:
+        """Serve lines in order; return False where the connection is of no use."""
+        if self._is_first_line:
+            self._is_first_line = False
+            foreign = looks_foreign(lines[0])
+            if foreign:
+                self._replies.append(reply_line(self._server.name, "", error(foreign)))
+                self._flush()
+                return False
+        spoken = [self._understand(line) for line in lines]
+        if self._for_peers_only and spoken[0].kind != "peer":
+            self._say_and_flush("too many connections; the last places are for peers. Try later.")
+            return False
+        for kind, group in itertools.groupby(spoken, key=lambda one: one.kind):
+            run = list(group)
+            if kind == "peer":
+                self._flush()
+                self._serve_peer([one.message for one in run if one.message is not None])
+            elif kind == "local":
+                for one in run:
+                    self._reply(one.request, one.reply or self._local(one.request))
+            else:
+                self._serve_requests([one.request for one in run], is_read=kind == "read")
+        return True
+
+    def _understand(self, line: bytes) -> Spoken:
+        server = self._server
+        sender, number, text = "", "", ""
+        try:
+            sender, number, text = split_sender(decode_line(line))
+            if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
+                return Spoken("peer", _NOBODY, self._read_message(sender, text))
+            request = read_request(sender, number, text, server.limits)
+        except (ProtocolError, PeerError) as problem:
+            return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
+        server.announcer.requested(sender, text)
+        if request.verb in ("help", "status"):
+            return Spoken("local", request)
+        is_read = request.verb == "show" or (request.verb == "get" and not server.logs_reads)
+        return Spoken("read" if is_read else "write", request)
+
+    def _read_message(self, sender: str, text: str) -> Message:
+        server = self._server
+        if sender not in server.peer_names:
+            raise PeerError(f"{sender} is no peer of {server.name}, so it can't say {text[:40]}")
+        server.speakers.claim(sender, self)
+        self._speaks_for = sender
+        message = messages.read(sender, server.name, text)
+        if isinstance(message, Answer):
+            raise PeerError("an answer is only taken on the connection that asked")
+        server.announcer.received(sender, text, message)
+        return message
+
+    def _serve_peer(self, received: list[Message]) -> None:
+        for complaint in self._server.driver.receive(received, self):
+            self._replies.append(reply_line(self._server.name, "", error(complaint)))
+
+    def _serve_requests(self, requests: list[Request], *, is_read: bool) -> None:
+        server = self._server
+        commands = [
+            f"{r.sender or 'client'}#{r.id}@{r.command}" if r.id and not is_read else r.command
+            for r in requests
+        ]
+        batch = Batch(commands, is_read=is_read)
+        server.driver.submit(batch)
+        if not batch.wait(server.patience_s):
+            late = NO_LEADER if is_read else outcome_unknown("no quorum answered in time")
+            replies = [late] * len(requests)
+        else:
+            replies = batch.replies or server.logmanager.read(commands)
+        for request, reply in zip(requests, replies, strict=True):
+            self._reply(request, reply)
+
+    def _local(self, request: Request) -> str:
+        return HELP if request.verb == "help" else self._server.status()
+
+    def _reply(self, request: Request, text: str) -> None:
+        self._replies.append(reply_line(self._server.name, request.id, text))
+
+    def _say_and_flush(self, problem: str) -> None:
+        self._replies.append(reply_line(self._server.name, "", error(problem)))
+        with contextlib.suppress(OSError):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none."""
+        if self._replies:
+            data = ("\n".join(self._replies) + "\n").encode("utf-8", "replace")
+            self._replies = []
+            with self._send_lock:
+                self._socket.sendall(data)
+
+
+_NOBODY = Request("", "", "", "")

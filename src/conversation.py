@@ -1,0 +1,296 @@
+"""`Client`: a program's conversation with the cluster. It asks, waits, and follows the leader."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+from raftline.protocol import NOT_LEADER, leader_named_in
+from raftline.replies import Outcome, Reply, outcome_of, read_reply
+
+READS = frozenset({"get", "show", "help", "status"})
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+class ClientError(Exception):
+    """No answer, or an answer that says no. The message is what follows `Sorry, `."""
+
+    outcome = Outcome.REFUSED
+
+
+class NotLeader(ClientError):
+    """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
+
+    outcome = Outcome.NO_LEADER
+
+    def __init__(self, message: str, leader: Address | None) -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
+class NoLeader(ClientError):
+    """Nobody leads as far as this node knows; nothing was done."""
+
+    outcome = Outcome.NO_LEADER
+
+
+class OutcomeUnknown(ClientError):
+    """The write may yet take effect, or may not. Sending it again could do it twice."""
+
+    outcome = Outcome.UNKNOWN
+
+
+class Refused(ClientError):
+    """The node did not accept the command; nothing was done."""
+
+
+class Unreachable(ClientError):
+    """No node answered; nothing was done."""
+
+
+class _Connection:
+    """One socket to one node: one line out, one line back."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self.socket = socket.create_connection(address, timeout_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def is_silent(self) -> bool:
+        """Whether nothing arrived unasked: neither the end nor a node's farewell line."""
+        self.socket.settimeout(0)
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def exchange(self, line: bytes, timeout_s: float) -> bytes:
+        """Return the line that answers `line`, without its newline.
+
+        Raises:
+            OSError: it did not come in time, or the connection broke. The socket is then spent.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        self.socket.settimeout(timeout_s)
+        broken: OSError | None = None
+        try:
+            self.socket.sendall(line)
+        except OSError as error:
+            broken = error  # a node that closes early says why first: the reply may be there
+        received: list[bytes] = []
+        while not (received and received[-1].endswith(b"\n")):
+            self.socket.settimeout(max(0.001, deadline_s - time.monotonic()))
+            try:
+                received.append(self.socket.recv(65536))
+            except OSError as error:
+                raise broken or error from None
+            if not received[-1]:
+                raise broken or ConnectionError("closed the connection before it answered")
+        return b"".join(received)[:-1].removesuffix(b"\r")
+
+
+class Client:
+    """Asks one node at a time, one request after the other; not for several threads at once.
+
+    With `follow` it goes where a sorry line sends it, and past dead nodes to the others that it
+    knows, until `timeout_s` has passed. A write whose outcome is unknown is never sent again.
+    `also` are further nodes to try; `on_connect` is told of each connection before it is made.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 10000,
+        name: str = "client",
+        timeout_s: float = 10.0,
+        *,
+        follow: bool = False,
+        also: Sequence[tuple[str, int]] = (),
+        on_connect: Callable[[Address], None] | None = None,
+    ) -> None:
+        self.address = Address(host, port)
+        self.name = name
+        self.timeout_s = timeout_s
+        self.follow = follow
+        self._known = [self.address, *(Address(*each) for each in also)]  # longest untried first
+        self._on_connect = on_connect
+        self._connection: _Connection | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the connection; the next request makes a new one."""
+        if self._connection is not None:
+            self._connection.socket.close()
+            self._connection = None
+
+    def request(self, command: str) -> str:
+        """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).
+
+        Raises:
+            NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
+            OutcomeUnknown: it was sent, and nobody can say what becomes of it.
+            Unreachable: no node answered, or a read went unanswered.
+        """
+        text = self.ask(command).text
+        said = text.removeprefix("Sorry, ")
+        match outcome_of(text):
+            case Outcome.NO_LEADER if text.startswith(NOT_LEADER):
+                leader = leader_named_in(text)
+                raise NotLeader(said, Address(*leader[1:]) if leader else None)
+            case Outcome.NO_LEADER:
+                raise NoLeader(said)
+            case Outcome.UNKNOWN:
+                raise OutcomeUnknown(said)
+            case Outcome.REFUSED:
+                raise Refused(said)
+        return text
+
+    def ask(self, command: str) -> Reply:
+        """Return the reply, also one that begins with `Sorry, `.
+
+        Raises:
+            OutcomeUnknown, Unreachable: no reply came; see `request`.
+            Refused: the command is no single line of text.
+        """
+        if not self.follow:
+            return self._ask_here(command)
+        deadline_s = time.monotonic() + self.timeout_s
+        pause_s = FIRST_PAUSE_S
+        tried: set[Address] = set()
+        while True:
+            tried.add(self.address)
+            answer: Reply | Unreachable
+            try:
+                answer = self._ask_here(command)
+            except Unreachable as error:
+                answer = error
+            if isinstance(answer, Reply) and outcome_of(answer.text) is not Outcome.NO_LEADER:
+                return answer
+            self._move_on(answer)
+            if self.address in tried:  # all said no: wait for an election
+                if time.monotonic() + pause_s > deadline_s:
+                    if isinstance(answer, Unreachable):
+                        raise answer
+                    return answer
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                tried.clear()
+
+    def connect(self) -> None:
+        """Be connected to the node, or when following to any known one.
+
+        Raises:
+            Unreachable: nobody listens there.
+        """
+        failures: list[Unreachable] = []
+        for _ in range(len(self._known) if self.follow else 1):
+            try:
+                self._connected()
+                return
+            except Unreachable as error:
+                failures.append(error)
+                if self.follow:
+                    self._move_on(error)
+        raise failures[0]  # of the address that was asked for
+
+    def _move_on(self, answer: Reply | Unreachable) -> None:
+        """Turn to the leader that was named, else to the node that was not asked for longest."""
+        self._known.remove(self.address)
+        self._known.append(self.address)
+        leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
+        target = Address(*leader[1:]) if leader else self._known[0]
+        if target not in self._known:
+            self._known.append(target)
+        if target != self.address:
+            self.close()
+            self.address = target
+
+    def _ask_here(self, command: str) -> Reply:
+        if "\n" in command:
+            raise Refused(r"a command is one line; a newline inside a value is written \n")
+        try:
+            line = f"{self.name}@{command}\n".encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise Refused("the command holds half a surrogate pair, which is no text") from None
+        connection = self._connected()
+        try:
+            raw = connection.exchange(line, self.timeout_s)
+        except OSError as error:
+            self.close()
+            raise self._lost(command, error) from None
+        except BaseException:
+            self.close()  # else a late reply would answer the next request
+            raise
+        reply = read_reply(raw)
+        if reply is None:
+            self.close()
+            raise self._lost(command, ConnectionError("answered something that is not raftline"))
+        return reply
+
+    def _lost(self, command: str, error: OSError) -> ClientError:
+        where = f"{self.address.host} port {self.address.port}"
+        reason = error.strerror or str(error)
+        if isinstance(error, TimeoutError):
+            reason = (
+                f"gave no answer within {self.timeout_s:g} s"
+                " (nodes at --pace human may need 40 s: --timeout 60)"
+            )
+        elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
+            reason = "broke the connection before it answered"
+        if command.lstrip(" ").partition(" ")[0] in READS:
+            return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+        return OutcomeUnknown(
+            f"outcome unknown: {where} {reason}. The write may yet take effect: look with get"
+            " before you send it again."
+        )
+
+    def _connected(self) -> _Connection:
+        if self._connection is not None:
+            if self._connection.is_silent():
+                return self._connection
+            self.close()
+        if self._on_connect:
+            self._on_connect(self.address)
+        limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
+        try:
+            self._connection = _Connection(self.address, limit_s)
+        except OSError as error:
+            raise Unreachable(self._why_unreachable(error, limit_s)) from None
+        return self._connection
+
+    def _why_unreachable(self, error: OSError, limit_s: float) -> str:
+        host, port = self.address
+        if isinstance(error, ConnectionRefusedError):
+            return (
+                f"nothing listens on {host} port {port}: no node runs there."
+                f" Start one with raftline up, or python src/server.py s1 {port}."
+            )
+        if isinstance(error, socket.gaierror):
+            return f"no host is called {host}. Check --host."
+        if isinstance(error, TimeoutError):
+            return f"{host} port {port} did not accept a connection within {limit_s:g} s."
+        return f"{host} port {port} cannot be reached: {error.strerror or error}."

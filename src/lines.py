@@ -1,0 +1,100 @@
+"""Lines out of a socket: all that have arrived at a time, bounded in length and in patience."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+
+class LineTooLong(Exception):
+    """A line went on beyond the limit; nothing of it can be used."""
+
+
+class HalfLine(Exception):
+    """A line was begun and not ended in time."""
+
+
+class LineReader:
+    """Reads lines with a buffer of its own; one thread owns it.
+
+    The socket's receive timeout must be set (`set_patience`); a line that was begun has
+    `patience_s` to end, while a silent connection may stay for ever.
+    """
+
+    def __init__(self, connection: socket.socket, buffer_bytes: int, patience_s: float) -> None:
+        self._connection = connection
+        self._buffer = memoryview(bytearray(buffer_bytes))
+        self._parts: list[bytes] = []  # of the line that has begun
+        self._size = 0
+        self._patience_s = patience_s
+        self._begun_s = 0.0
+
+    def read(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
+        """Return the lines that have arrived, without their newlines; None at the end.
+
+        `longest(beginning)` says how many bytes a line that begins so may have.
+
+        Raises:
+            LineTooLong: a line is longer than that.
+            HalfLine: a line was begun `patience_s` ago and has not ended.
+            OSError: the connection broke.
+        """
+        while True:
+            try:
+                size = self._connection.recv_into(self._buffer)
+            except BlockingIOError:  # the receive timeout
+                self._check_patience()
+                continue
+            if size == 0:
+                return None
+            data = bytes(self._buffer[:size])
+            if b"\n" not in data:
+                self._keep(data, longest)
+                continue
+            lines = data.split(b"\n")
+            if self._parts:
+                lines[0] = b"".join([*self._parts, lines[0]])
+                self._parts.clear()
+                self._size = 0
+                if len(lines[0]) > longest(lines[0][:80]):
+                    raise LineTooLong
+            rest = lines.pop()
+            if rest:
+                self._keep(rest, longest)
+            return lines
+
+    @property
+    def is_inside_a_line(self) -> bool:
+        """Whether a line was begun and has not ended yet."""
+        return bool(self._parts)
+
+    def _keep(self, data: bytes, longest: Callable[[bytes], int]) -> None:
+        if not self._parts:
+            self._begun_s = time.monotonic()
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > longest(self._parts[0][:80]):
+            raise LineTooLong
+        self._check_patience()
+
+    def _check_patience(self) -> None:
+        if self._parts and time.monotonic() - self._begun_s > self._patience_s:
+            raise HalfLine
+
+
+def prepare(connection: socket.socket, patience_s: float) -> None:
+    """Make a connection prompt and mortal: no delay of small writes, and no wait without end.
+
+    Without TCP_NODELAY a small write may stall for 40 ms. The kernel's own timeouts cost
+    nothing, where Python's would add a poll to each call.
+    """
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    timeout = struct.pack("ll", int(patience_s), int(patience_s % 1 * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+    user_timeout = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux: a peer that vanished
+    if user_timeout is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, user_timeout, int(patience_s * 1000))

@@ -1,0 +1,43 @@
+"""Stands in for server.py where `raftline up` is tested: answers `status`, and no more.
+
+What it does otherwise is told by files beside its configuration: `NAME.refuses` makes it refuse
+to start, `NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from raftline import lifeline
+
+
+def main() -> int:
+    name, port, _, folder = sys.argv[1:5]
+    if (Path(folder) / f"{name}.refuses").exists():
+        print(f"[!] port {port} is in use", file=sys.stderr)
+        return 2
+    if (Path(folder) / f"{name}.deaf").exists():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lifeline.watch(lambda: os._exit(0))
+    print(f"[*] {name} started with {' '.join(sys.argv[5:])}", flush=True)
+    print(f"\x1b[2J{name} steers the terminal", flush=True)
+    facts = {"name": name, "role": "leader" if name == "s1" else "follower", "term": 4}
+    facts |= {"leader": "s1", "last_index": 1, "commit_index": 1, "last_applied": 1}
+    answer = f"{name}@STATUS response: {json.dumps({**facts, 'pid': os.getpid()})}\n".encode()
+    with socket.create_server(("127.0.0.1", int(port))) as listening:
+        held = []  # connections stay open: who holds one sees this process end
+        while True:
+            connection, _ = listening.accept()
+            held.append(connection)
+            connection.sendall(answer)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+"""A node that answers from a script, and how tests run the client against it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from raftline.protocol import HELP, Limits, ProtocolError, error, read_request
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+DEADLINE_S = 20
+
+Handler = Callable[[str], "str | None"]
+Start = Callable[..., "ScriptedNode"]
+
+
+class ScriptedNode:
+    """Answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns.
+
+    None closes the connection without an answer. All lines received are kept in `received`.
+    """
+
+    def __init__(self, handler: Handler, name: str = "s1", port: int = 0) -> None:
+        self.handler = handler
+        self.name = name
+        self.received: list[str] = []
+        self.listener = socket.create_server(("localhost", port))
+        self.port = self.listener.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            try:
+                for raw in lines:
+                    line = raw.decode("utf-8", "surrogateescape").removesuffix("\n")
+                    self.received.append(line)
+                    text = self.handler(line.partition("@")[2])
+                    if text is None:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        return
+                    connection.sendall(f"{self.name}@{text}\n".encode("utf-8", "surrogateescape"))
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self.listener.close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def store() -> Handler:
+    """A small node's answers: the shapes of docs/protocol.md over a dict."""
+    pairs: dict[str, str] = {"ana": "4"}
+
+    def handler(message: str) -> str:
+        try:
+            command = read_request("", "", message, Limits()).command
+        except ProtocolError as refused:
+            return error(str(refused))
+        verb, _, operands = command.partition(" ")
+        key, _, value = operands.partition(" ")
+        if verb == "set":
+            pairs[key] = value
+            return f"SET response: {key} set to {value}"
+        if verb == "show":
+            return f"SHOW response: {json.dumps(pairs, sort_keys=True)}"
+        if verb == "status":
+            return 'STATUS response: {"role": "leader"}'
+        if verb == "help":
+            return HELP
+        if key not in pairs:
+            return f"{verb.upper()} response, no such key: {key}"
+        if verb == "delete":
+            del pairs[key]
+            return f"DELETE response: {key} deleted"
+        return f"GET response: {pairs[key]}"
+
+    return handler
+
+
+def free_port() -> int:
+    with socket.create_server(("localhost", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def run(*arguments: object, typed: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    raw = typed.encode() if isinstance(typed, str) else typed
+    done = subprocess.run(
+        [sys.executable, str(SOURCE / "client.py"), *map(str, arguments)],
+        input=raw,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in err
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+@contextlib.contextmanager
+def scripted_nodes() -> Iterator[Start]:
+    """Give a function that starts nodes; all of them stop at the end."""
+    nodes: list[ScriptedNode] = []
+
+    def start_node(handler: Handler, name: str = "s1") -> ScriptedNode:
+        nodes.append(ScriptedNode(handler, name))
+        return nodes[-1]
+
+    try:
+        yield start_node
+    finally:
+        for node in nodes:
+            node.close()

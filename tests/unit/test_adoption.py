@@ -1,0 +1,75 @@
+"""A log that a person wrote by hand is taken over, or the line that is wrong is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.raft.effects import Entry, HardState
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import boot, commands, found, known, log_file, refusal, storage_file, write
+
+SEED_LOG = b"0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
+
+
+# seed 004-12, seed 004-13, seed 004-14
+def test_the_seeds_example_log_is_adopted_and_said() -> None:
+    folder = MemoryFolder({"s1.log": SEED_LOG})
+    manager, recovered = boot(folder)
+    assert recovered.notes == [
+        "[*] Recovering logs...",
+        "[*] s1.log: adopted 5 hand-written entries, renumbered from 1",
+        "[*] Current term: 3",
+    ]
+    assert known(recovered) == [
+        Entry(1, 1, "set a 4"), Entry(2, 2, "set b 30"), Entry(3, 3, "get b"),
+        Entry(4, 3, "set c 5"), Entry(5, 3, "delete b"),
+    ]  # fmt: skip
+    assert recovered.hard_state == HardState(3, None)
+    assert folder.content("s1.log.seed") == SEED_LOG
+    manager.apply(known(recovered))
+    assert manager.pairs == {"a": "4", "c": "5"}
+    write(manager, 6, 3, "set d 8")
+    manager.close()
+    assert commands(folder)[5:] == ["set d 8"]
+
+
+# seed 004-12
+@pytest.mark.parametrize(
+    "log",
+    [
+        b"1 1 set a 4\n2 2 set b 30\n",
+        b"0 1 set a 4\n1 2 set b 30",
+        b"\n0 1 set a 4\n\n1 2 set b 30\n\n",
+        b"0 1 set a 4\r\n1 2 set b 30\r\n",
+        b"\xef\xbb\xbf0 1 set a 4\n1 2 set b 30\n",
+    ],
+)
+def test_a_hand_written_log_may_begin_at_one_and_be_untidy(log: bytes) -> None:
+    folder = MemoryFolder({"s1.log": log})
+    assert commands(folder) == ["set a 4", "set b 30"]
+    assert folder.content("s1.log") == log_file(b"1 1 set a 4\n2 2 set b 30\n")
+
+
+def test_a_backslash_written_by_hand_is_a_backslash() -> None:
+    assert commands(MemoryFolder({"s1.log": b"0 1 set p C:\\new\n"})) == [r"set p C:\\new"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"2 2 set c", b"2 2 get", b"2 2 get a b", b"2 2 show", b"2 2 noop", b"2 1 set a 1",
+        b"3 2 set a 1", b"1 2 set a 1", b"02 2 set a 1", b"2 2 set  1", b"# a remark",
+        b"2 2 set a \x1b", b"2 2 delete \xff", b"2 2 delete", b"hello",
+    ],
+)  # fmt: skip
+def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
+    log = b"0 1 set a 4\n1 2 set b 30\n" + line + b"\n"
+    said = refusal(MemoryFolder({"s1.log": log}))
+    assert said.startswith("s1.log, line 3: ")
+    assert "written by hand" in said
+
+
+def test_a_hand_written_log_beside_a_storage_file_is_refused() -> None:
+    assert "not a base line" in refusal(found(SEED_LOG, storage_file(3)))
+
+

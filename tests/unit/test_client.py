@@ -1,0 +1,278 @@
+"""The client for programs: pipes, one-shots, forms, exit codes, usage."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from raftline.client import (
+    Client,
+    Unreachable,
+    command_of,
+    split_command,
+)
+from raftline.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.replies import Reply, as_json
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
+
+
+# seed 004-10
+def test_from_a_pipe_there_is_one_reply_for_each_line_and_nothing_else(start: Start) -> None:
+    done = run(start(store()).port, 1, typed="set k a b  c \r\n\nget k\nset k  \nget k\nshow")
+    assert done.stdout == (
+        "SET response: k set to a b  c \nGET response: a b  c \nSET response: k set to  \n"
+        'GET response:  \nSHOW response: {"ana": "4", "k": " "}\n'
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start) -> None:
+    command = [sys.executable, str(SOURCE / "client.py"), str(start(store()).port), "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        for _ in range(2):
+            client.stdin.write(b"get ana\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == b"GET response: 4\n"
+        client.stdin.close()
+        assert client.wait(DEADLINE_S) == 0
+
+
+# fault F88
+def test_bytes_that_are_not_utf_8_reach_the_node_as_they_are(start: Start) -> None:
+    node = start(lambda _: error("no such byte"))
+    done = run(node.port, 1, typed=b"set a \xff\x00\rb\n")
+    assert node.received == ["client1@set a \udcff\x00\rb"]
+    assert (done.stdout, done.returncode) == ("Sorry, no such byte\n", 5)
+
+
+# fault F88
+def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
+    done = run(start(lambda _: "GET response: \x1b[2J\udcff").port, 1, "get a")
+    assert done.stdout == "GET response: \\x1b[2J\\xff\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["get", "a"], "get a"),
+        (["get", "my key"], r"get my\skey"),
+        (["set", "my key", "two", "words"], r"set my\skey two words"),
+        (["set", "a", ""], "set a "),
+        (["set", "a"], "set a"),
+        (["set", "a", "1\n2\\"], r"set a 1\n2\\"),
+        (["set", "a", "--follow", "-1"], "set a --follow -1"),
+        ([r"get my\skey"], r"get my\skey"),
+        (["show", "my p", "after", "k"], r"show my\sp after k"),
+    ],
+)
+def test_arguments_stand_for_themselves(arguments: list[str], line: str) -> None:
+    head, words = split_command(["--host", "localhost", "10000", "--timeout", "3", "1", *arguments])
+    assert head == ["--host", "localhost", "10000", "--timeout", "3", "1"]
+    assert command_of(words) == line
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "code"),
+    [
+        ("get a", "GET response: 5", 0),
+        ("get a", "GET response: Sorry, I am not the leader.", 0),
+        ("get a", "GET response: GET response, no such key: a", 0),
+        ("get a", "GET response, no such key: a", 1),
+        ("delete a", "DELETE response, no such key: a", 1),
+        ("set a 5", not_leader("s2", "localhost", 10001), 3),
+        ("set a 5", NO_LEADER, 3),
+        ("set a 5", outcome_unknown("lost its place"), 4),
+        ("set a 5", error("the key has 5 bytes; the limit is 4. Nothing was done."), 5),
+    ],
+)
+# fault F82
+def test_each_outcome_has_its_exit_code(start: Start, command: str, text: str, code: int) -> None:
+    done = run(start(lambda _: text).port, 1, *command.split())
+    assert (done.stdout, done.returncode) == (text + "\n", code)
+
+
+def test_from_a_pipe_the_exit_code_is_the_highest_of_all_replies(start: Start) -> None:
+    done = run(start(store()).port, 1, typed="get ana\nfoo\nget missing\nget ana\n")
+    assert done.returncode == 5
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "GET response",
+        "Sorry, I don't understand",
+        "GET response, no such key",
+        "GET response",
+    ]
+
+
+def test_quiet_prints_values_alone(start: Start) -> None:
+    port = start(store()).port
+    assert run(port, 1, "-q", "get", "ana").stdout == "4\n"
+    assert run(port, 1, "-q", "set", "e", "").stdout == ""
+    assert run(port, 1, "-q", "get", "e").stdout == "\n"
+    assert run(port, 1, "-q", "show").stdout == '{"ana": "4", "e": ""}\n'
+    absent = run(port, 1, "-q", "get", "x")
+    assert (absent.stdout, absent.returncode) == ("", 1)
+    assert absent.stderr == "GET response, no such key: x\n"
+
+
+# fault F82
+def test_json_tells_each_outcome_apart(start: Start) -> None:
+    lines = "set k\\s1 a\\nb\nget k\\s1\nget x\ndelete k\\s1\nshow\nstatus\nfoo\n"
+    done = run(start(store()).port, 1, "--json", typed=lines)
+    replies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert replies == [
+        {"ok": True, "verb": "set", "key": "k 1", "value": "a\nb", "server": "s1"},
+        {"ok": True, "verb": "get", "key": "k 1", "value": "a\nb", "server": "s1"},
+        {"ok": False, "verb": "get", "key": "x", "error": "no such key", "code": 1, "server": "s1"},
+        {"ok": True, "verb": "delete", "key": "k 1", "server": "s1"},
+        {"ok": True, "verb": "show", "pairs": {"ana": "4"}, "server": "s1"},
+        {"ok": True, "verb": "status", "status": {"role": "leader"}, "server": "s1"},
+        {
+            "ok": False,
+            "verb": "foo",
+            "error": "I don't understand: foo. Try: get KEY, set KEY VALUE, delete KEY, show, help",
+            "code": 5,
+            "server": "s1",
+        },
+    ]
+
+
+def test_json_names_the_leader_that_the_sorry_line_names() -> None:
+    told = json.loads(as_json("get a", Reply("s2", not_leader("s1", "localhost", 10000))))
+    assert told["leader"] == {"name": "s1", "host": "localhost", "port": 10000}
+    assert told["code"] == 3
+
+
+# fault F38
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["10000"],
+        ["0", "1"],
+        ["70000", "1"],
+        ["abc", "1"],
+        ["-1", "1"],
+        ["1_000", "1"],
+        ["١٠٠٠٠", "1"],
+        ["10000", "a@b"],
+        ["10000", "a" * 65],
+        ["10000", "é"],
+        ["--timeout", "0", "10000", "1"],
+        ["--timeout", "nan", "10000", "1"],
+        ["--foo", "10000", "1"],
+        ["--json", "--screen", "10000", "1"],
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "usage: client.py [options] PORT ID [command ...]" in done.stderr
+
+
+def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
+    node = start(store())
+    assert run(node.port, "alice", "get", "ana").returncode == 0
+    assert node.received == ["alice@get ana"]
+
+
+@pytest.mark.parametrize("arguments", [["get", "a"], [], ["--screen"]])
+def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> None:
+    port = free_port()
+    done = run(port, 1, *arguments, typed="get a\n")
+    assert done.returncode == 5
+    assert done.stderr == (
+        f"Sorry, nothing listens on localhost port {port}: no node runs there."
+        f" Start one with raftline up, or python src/server.py s1 {port}.\n"
+    )
+
+
+# mistake 23
+def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Start) -> None:
+    node = start(lambda _: None)
+    done = run(node.port, 1, "set", "a", "5")
+    assert done.returncode == 4
+    assert done.stdout.startswith(f"Sorry, outcome unknown: localhost port {node.port} ")
+    assert "look with get before you send it again" in done.stdout
+
+
+def test_a_read_without_an_answer_is_unreachable(start: Start) -> None:
+    done = run(start(lambda _: None).port, 1, "get", "a")
+    assert done.returncode == 5
+    assert "outcome unknown" not in done.stdout
+    assert "closed the connection before it answered" in done.stdout
+
+
+def test_a_node_that_gives_no_answer_is_waited_for_no_longer_than_asked(start: Start) -> None:
+    leave = threading.Event()
+    node = start(lambda _: str(leave.wait(DEADLINE_S)))
+    for command, code in (("get a", 5), ("set a 5", 4)):
+        done = run("--timeout", "0.2", node.port, 1, *command.split())
+        assert done.returncode == code
+        assert "no answer within 0.2 s" in done.stdout
+        assert "--timeout 60" in done.stdout
+    leave.set()
+
+
+def test_what_answers_without_a_name_is_no_node(start: Start) -> None:
+    listener = socket.create_server(("localhost", 0))
+
+    def garbage() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    threading.Thread(target=garbage, daemon=True).start()
+    with (
+        listener,
+        Client(port=listener.getsockname()[1]) as client,
+        pytest.raises(Unreachable, match="answered something that is not raftline"),
+    ):
+        client.request("get a")
+
+
+# fault F78
+def test_follow_goes_to_the_leader_and_sends_it_there(start: Start) -> None:
+    leader = start(store(), "s1")
+    follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
+    done = run("--follow", follower.port, 1, typed="set a 5\nget a\n")
+    assert (done.stdout, done.returncode) == ("SET response: a set to 5\nGET response: 5\n", 0)
+    assert follower.received == ["client1@set a 5"]
+    assert leader.received == ["client1@set a 5", "client1@get a"]
+
+
+def test_without_follow_nobody_else_is_asked(start: Start) -> None:
+    leader = start(store(), "s1")
+    follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
+    assert run(follower.port, 1, "set", "a", "5").returncode == 3
+    assert leader.received == []
+
+
+def test_a_reader_that_leaves_early_causes_no_error(start: Start) -> None:
+    command = [sys.executable, str(SOURCE / "client.py"), str(start(store()).port), "1"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as client:
+        assert client.stdout is not None
+        client.stdout.close()
+        assert client.stdin is not None
+        client.stdin.write(b"get ana\n")
+        client.stdin.close()
+        assert client.stderr is not None
+        assert client.stderr.read() == b""
+        assert client.wait(DEADLINE_S) == 0

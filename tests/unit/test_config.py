@@ -1,0 +1,263 @@
+"""server-configuration.txt: found, read, refused with file and line, and added to."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from raftline import config
+from raftline.config import Address, ConfigError
+
+PATH = Path("logs/server-configuration.txt")
+
+
+def members_of(text: str) -> dict[str, Address]:
+    return dict(config.parse(PATH, text).members)
+
+
+def refusal_of(text: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        config.parse(PATH, text)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.isprintable()
+    return message
+
+
+# seed 004-15
+def test_the_seeds_two_words_mean_localhost() -> None:
+    assert members_of("s1 10000\ns2 10001\n") == {
+        "s1": Address("localhost", 10000),
+        "s2": Address("localhost", 10001),
+    }
+
+
+def test_three_words_name_the_host() -> None:
+    assert members_of("s1 db1.example.org 10000\ns2 ::1 10000") == {
+        "s1": Address("db1.example.org", 10000),
+        "s2": Address("::1", 10000),
+    }
+
+
+def test_members_keep_the_order_of_the_file() -> None:
+    assert list(members_of("b 3\na 2\nc 1\n")) == ["b", "a", "c"]
+
+
+def test_comments_and_blank_lines_say_nothing() -> None:
+    text = "# the lab\n\n   \n  s1\tlocalhost   10000  # the old laptop\n"
+    assert members_of(text) == {"s1": Address("localhost", 10000)}
+
+
+def test_a_byte_order_mark_and_crlf_are_tolerated(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    path.write_bytes(b"\xef\xbb\xbfs1 localhost 10000\r\ns2 localhost 10001\r\n")
+    assert list(config.read(path).members) == ["s1", "s2"]
+
+
+# fault F38
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("s1 localhost 0", "'0' is no port: a number from 1 to 65535"),
+        ("s1 localhost 70000", "'70000' is no port"),
+        ("s1 localhost 65536", "'65536' is no port"),
+        ("s1 localhost abc", "'abc' is no port"),
+        ("s1 localhost -1", "'-1' is no port"),
+        ("s1 localhost +1", "'+1' is no port"),
+        ("s1 localhost 1_000", "'1_000' is no port"),
+        ("s1 localhost 010000", "'010000' is no port"),
+        ("s1 localhost \uff11\uff10", "is no port"),  # full-width digits
+        ("s1 localhost", "'localhost' is no port"),
+        ("1s localhost 10000", "'1s' is no name"),
+        ("s@1 localhost 10000", "'s@1' is no name"),
+        ("s/1 localhost 10000", "'s/1' is no name"),
+        ("s" * 65 + " localhost 10000", "is no name"),
+        ("s1 local\x1bhost 10000", r"'local\x1bhost' is no host"),
+        ("s1", "1 words, not NAME HOST PORT"),
+        ("s1 localhost 10000 voter", "4 words, not NAME HOST PORT"),
+    ],
+)
+def test_a_wrong_line_is_named_with_file_and_number(line: str, said: str) -> None:
+    message = refusal_of("# lab\ns9 localhost 9\n" + line + "\n")
+    assert message.startswith(f"{PATH}:3: ")
+    assert said in message
+
+
+# fault F104
+def test_a_name_cannot_leave_the_folder() -> None:
+    assert "'../../x' is no name" in refusal_of("../../x localhost 10000")
+
+
+def test_the_largest_port_and_the_longest_name_are_accepted() -> None:
+    assert members_of("s" * 64 + " localhost 65535") == {"s" * 64: Address("localhost", 65535)}
+
+
+# fault F38
+def test_two_equal_names_are_refused() -> None:
+    assert refusal_of("s1 1\ns1 2") == (
+        f"{PATH}:2: s1 is there twice; every node needs its own name"
+    )
+
+
+@pytest.mark.parametrize("second", ["localhost 1", "LOCALHOST 1", "127.0.0.1 1", "1"])
+def test_two_nodes_on_one_address_are_refused(second: str) -> None:
+    assert "s2 and s1 share" in refusal_of(f"s1 localhost 1\ns2 {second}")
+
+
+def test_one_port_on_two_hosts_is_fine() -> None:
+    assert len(members_of("s1 red 10000\ns2 blue 10000")) == 2
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nobody yet\n"])
+def test_a_file_without_members_is_refused_and_says_what_to_write(text: str) -> None:
+    assert "write one line per node: s1 localhost 10000" in refusal_of(text)
+
+
+def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is missing; write one line per node into it: s1"):
+        config.load(tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / config.FILE_NAME).mkdir()
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        config.load(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / config.FILE_NAME).write_bytes(b"s1 1\ns2 \xff 2\n")
+    with pytest.raises(ConfigError, match=r"txt:2: is not UTF-8 text"):
+        config.load(tmp_path)
+
+
+def test_a_huge_file_is_refused_without_reading_all_of_it(tmp_path: Path) -> None:
+    with (tmp_path / config.FILE_NAME).open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(ConfigError, match="is larger than 1,048,576 bytes"):
+        config.load(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["logs", "."])
+def test_the_file_is_found_by_walking_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    path = tmp_path / place / config.FILE_NAME
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("s1 10000\n")
+    below = tmp_path / "src" / "raft"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    found = config.load()
+    assert found.path.samefile(path)
+    assert found.folder.samefile(path.parent)
+
+
+def test_the_nearest_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, name in ((tmp_path, "far"), (tmp_path / "lab", "near")):
+        (folder / "logs").mkdir(parents=True)
+        (folder / "logs" / config.FILE_NAME).write_text(f"{name} 10000\n")
+    monkeypatch.chdir(tmp_path / "lab")
+    assert list(config.load().members) == ["near"]
+
+
+def test_a_named_folder_is_not_searched_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / config.FILE_NAME).write_text("s1 10000\n")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="is missing"):
+        config.load("empty")
+
+
+# seed 004-15
+def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "logs" / config.FILE_NAME
+    config.register(path, "s1", 10000)
+    config.register(path, "s2", 10001)
+    assert config.read(path).members == {
+        "s1": Address("localhost", 10000),
+        "s2": Address("localhost", 10001),
+    }
+    assert "s2 localhost 10001\n" in path.read_text()
+
+
+def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    config.register(path, "s1", 10000)
+    before = path.read_bytes()
+    config.register(path, "s1", 10000)
+    assert path.read_bytes() == before
+
+
+def test_registering_with_another_port_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    config.register(path, "s1", 10000)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="s1 is there with port 10000, not 10001"):
+        config.register(path, "s1", 10001)
+    with pytest.raises(ConfigError, match="s2 and s1 share localhost:10000"):
+        config.register(path, "s2", 10000)
+    assert path.read_bytes() == before
+
+
+def test_registering_leaves_an_unfinished_last_line_whole(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    path.write_text("s1 10000")
+    config.register(path, "s2", 10001)
+    assert path.read_text() == "s1 10000\ns2 localhost 10001\n"
+
+
+def test_nodes_that_register_at_the_same_time_see_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / config.FILE_NAME
+    path.touch()
+    lock, waits = fcntl.flock, threading.Event()
+
+    def tell_and_lock(file: IO[bytes], how: int) -> None:
+        waits.set()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", tell_and_lock)
+    refused: list[ConfigError] = []
+
+    def register() -> None:
+        try:
+            config.register(path, "s2", 10000)
+        except ConfigError as error:
+            refused.append(error)
+
+    second = threading.Thread(target=register)
+    with path.open("ab") as first:
+        lock(first, fcntl.LOCK_EX)
+        second.start()
+        assert waits.wait(30)
+        first.write(b"s1 localhost 10000\n")
+    second.join(30)
+    assert [str(error) for error in refused] == [
+        f"{path}:2: s2 and s1 share localhost:10000; give each its own"
+    ]
+
+
+def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file, no folder")
+    with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):
+        config.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
+
+
+@pytest.mark.parametrize("pace", config.PACES.values())
+def test_a_heartbeat_is_many_times_faster_than_an_election_timeout(pace: config.Pace) -> None:
+    assert pace.heartbeat_ms * 3 <= pace.election_timeout_ms
+    assert pace.election_spread_ms * 2 >= pace.election_timeout_ms  # or votes are split
+
+
+# seed 004-14
+def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
+    pace = config.PACES["human"]
+    latest_ms = pace.election_timeout_ms + pace.election_spread_ms
+    assert (pace.election_timeout_ms, latest_ms) == (10_000, 18_000)

@@ -1,0 +1,272 @@
+"""The console: every event, little traffic, and nobody waits for a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from raftline.console import (
+    LINE_CHARACTERS_MAX,
+    LINES_PER_SECOND_MAX,
+    QUEUE_LINES_MAX,
+    Console,
+    safe_line,
+)
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+class Clock:
+    """A clock that stands until it is moved, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Costly:
+    """Counts how often somebody makes text of it."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __str__(self) -> str:
+        self.made += 1
+        return "costly"
+
+
+class Watched(io.StringIO):
+    """A stream that tells when a line with `awaited` in it was written."""
+
+    def __init__(self, awaited: str) -> None:
+        super().__init__()
+        self.awaited = awaited
+        self.came = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.awaited in self.getvalue():
+            self.came.set()
+        return written
+
+
+def closed_output(console: Console, stream: io.StringIO) -> list[str]:
+    console.close()
+    return stream.getvalue().splitlines()
+
+
+def test_lines_come_out_in_the_order_in_which_they_were_said() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.say("[*] Starting election...")
+    console.traffic("requests", "[*] Received from %s : %s", "client", "get ana")
+    console.say("[*] I am Leader")
+    assert closed_output(console, stream) == [
+        "[*] Starting election...",
+        "[*] Received from client : get ana",
+        "[*] I am Leader",
+    ]
+
+
+def test_traffic_above_the_limit_is_summed_up_when_the_second_is_over() -> None:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, verbose=False, clock=clock)
+    for number in range(3160):
+        console.traffic("requests", "request %d", number)
+    clock.now += 1.0
+    console.traffic("requests", "request %s", "of the next second")
+    lines = closed_output(console, stream)
+    assert lines[:LINES_PER_SECOND_MAX] == [f"request {n}" for n in range(LINES_PER_SECOND_MAX)]
+    assert lines[LINES_PER_SECOND_MAX:] == [
+        "… 3,120 more requests in this second",
+        "request of the next second",
+    ]
+
+
+def test_each_kind_of_traffic_is_counted_by_itself() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    for _ in range(LINES_PER_SECOND_MAX + 2):
+        console.traffic("requests", "a request")
+    console.traffic("connections", "a connection")
+    console.traffic("entries", "an entry")
+    assert closed_output(console, stream)[-1] == (
+        "… 2 more requests, 1 more connection, 1 more entry in this second"
+    )
+
+
+def test_events_are_printed_however_much_traffic_there_is() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    for _ in range(1000):
+        console.traffic("requests", "a request")
+    for term in range(100):
+        console.say(f"term {term}")
+    lines = closed_output(console, stream)
+    assert [line for line in lines if line.startswith("term")] == [f"term {n}" for n in range(100)]
+
+
+def test_what_is_not_printed_is_not_formatted() -> None:
+    costly = Costly()
+    console = Console(io.StringIO(), verbose=False, clock=Clock())
+    for _ in range(1000):
+        console.traffic("requests", "%s", costly)
+    console.close()
+    assert costly.made == LINES_PER_SECOND_MAX
+
+
+def test_the_sum_comes_by_itself_when_the_traffic_ends() -> None:
+    stream = Watched("the last that is printed")
+    console = Console(stream, verbose=False)  # the real clock: somebody has to wake up
+    for _ in range(LINES_PER_SECOND_MAX - 1):
+        console.traffic("requests", "a request")
+    console.traffic("requests", "the last that is printed")
+    assert stream.came.wait(timeout=30)  # nothing is left to do for the printer
+    stream.awaited = " more request"
+    stream.came.clear()
+    for _ in range(2 * LINES_PER_SECOND_MAX):  # too many, even if a new second has begun
+        console.traffic("requests", "another")
+    came = stream.came.wait(timeout=30)
+    console.close()
+    assert came
+
+
+def test_text_without_arguments_may_hold_percent_signs() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.traffic("requests", "set a 100%s")
+    assert closed_output(console, stream) == ["set a 100%s"]
+
+
+# fault F99, fault F88
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("set a b\ns1@I am Leader", r"set a b\x0as1@I am Leader"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("bell\x07 nul\x00 del\x7f tab\t", r"bell\x07 nul\x00 del\x7f tab\x09"),
+        ("next line\x85", r"next line\xc2\x85"),
+        ("\udcff no UTF-8", r"\xff no UTF-8"),
+        ("\ud800 half a pair", r"\xed\xa0\x80 half a pair"),
+        ("right to left \u202e", r"right to left \xe2\x80\xae"),
+        ("Grüße, 世界", "Grüße, 世界"),
+    ],
+)
+def test_nothing_that_is_printed_can_steer_a_terminal(text: str, shown: str) -> None:
+    assert safe_line(text) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000_000, "\x00" * 5_000_000, "x" * 399 + "\x00\x00"])
+def test_a_long_line_is_cut_with_a_mark(text: str) -> None:
+    line = safe_line(text)
+    assert len(line) == LINE_CHARACTERS_MAX
+    assert line.endswith("…")
+
+
+def test_a_line_of_just_the_limit_is_whole() -> None:
+    assert safe_line("x" * LINE_CHARACTERS_MAX) == "x" * LINE_CHARACTERS_MAX
+
+
+def test_a_terminal_that_stands_still_holds_nobody_up() -> None:
+    reading_end, writing_end = os.pipe()
+    with open(writing_end, "w", encoding="utf-8") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        for number in range(5 * QUEUE_LINES_MAX):  # far more than the pipe and the queue hold
+            console.say(f"{number} " + "x" * 300)
+        console.traffic("requests", "the last request")
+        console.say("the end")
+        received = bytearray()
+        reader = threading.Thread(target=lambda: received.extend(_all_of(reading_end)))
+        reader.start()  # Ctrl-Q
+        console.close()
+    reader.join()
+    lines = received.decode().splitlines()
+    assert lines[-1] == "the end"
+    assert any("lines dropped: the terminal stood still" in line for line in lines)
+    assert "the last request" not in lines  # traffic goes first
+
+
+def _all_of(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
+    program = (
+        "import sys; from raftline.console import Console\n"
+        "console = Console(sys.stdout, False)\n"
+        "for _ in range(3000): console.say('x' * 300)\n"
+        "console.close()\n"
+    )
+    reading_end, writing_end = os.pipe()  # nobody reads
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=writing_end,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(reading_end)
+        os.close(writing_end)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.fixture
+def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return the list of what threads died of during the test."""
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda details: errors.append(details.exc_value))
+    return errors
+
+
+def test_a_reader_that_went_away_ends_the_printing_and_nothing_else(
+    thread_errors: list[object],
+) -> None:
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with open(writing_end, "w", encoding="utf-8") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        for number in range(100):
+            console.say(f"line {number}")
+        console.close()
+    assert not console._printer.is_alive()
+    assert thread_errors == []
+
+
+def test_a_closed_stream_ends_the_printing_and_nothing_else(thread_errors: list[object]) -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    stream.close()
+    console.say("to nobody")
+    console.close()
+    assert not console._printer.is_alive()
+    assert thread_errors == []
+
+
+def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:
+    reading_end, writing_end = os.pipe()
+    with open(writing_end, "w", encoding="ascii") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        console.say("ünder …")
+        console.close()
+    assert _all_of(reading_end) == b"\\xfcnder \\u2026\n"
+
+
+def test_after_closing_nothing_is_printed() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.say("before")
+    console.close()
+    console.say("after")
+    assert closed_output(console, stream) == ["before"]

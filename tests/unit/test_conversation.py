@@ -1,0 +1,160 @@
+"""Client: its exceptions, following the leader, what is never sent twice."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from raftline.client import (
+    Client,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
+from raftline.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.replies import Outcome, Reply, outcome_of, read_reply
+from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
+
+
+def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:
+    answers = iter([NO_LEADER, NO_LEADER, NO_LEADER])
+    node = start(lambda _: next(answers, "SET response: a set to 5"))
+    with Client(port=node.port, follow=True) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+    assert node.received == ["client@set a 5"] * 4
+
+
+def test_follow_leaves_a_dead_leader_for_a_node_it_knows(start: Start) -> None:
+    dead = free_port()
+    answers = iter([not_leader("s1", "localhost", dead)] * 2)
+    second = start(lambda _: next(answers, "GET response: 5"), "s2")
+    with Client(port=dead, follow=True, also=[("localhost", second.port)]) as client:
+        assert client.request("get a") == "GET response: 5"
+        assert client.request("get a") == "GET response: 5"
+    assert len(second.received) == 4
+
+
+def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start) -> None:
+    dead = free_port()
+    second = start(lambda _: not_leader("s1", "localhost", dead), "s2")
+    third = start(store(), "s3")
+    also = [("localhost", second.port), ("localhost", third.port)]
+    with Client(port=dead, follow=True, also=also) as client:
+        assert client.request("get ana") == "GET response: 4"
+
+
+def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
+    node = start(lambda _: NO_LEADER)
+    with Client(port=node.port, follow=True, timeout_s=0.3) as client, pytest.raises(NoLeader):
+        client.request("set a 5")
+    assert len(node.received) > 1
+    with (
+        Client(port=free_port(), follow=True, timeout_s=0.3) as client,
+        pytest.raises(Unreachable, match="nothing listens"),
+    ):
+        client.request("set a 5")
+
+
+# mistake 22
+def test_follow_never_sends_a_write_again_whose_outcome_is_unknown(start: Start) -> None:
+    other = start(store(), "s2")
+    silent = start(lambda _: None)
+    with (
+        Client(port=silent.port, follow=True, also=[("localhost", other.port)]) as client,
+        pytest.raises(OutcomeUnknown),
+    ):
+        client.request("set a 5")
+    said = start(lambda _: outcome_unknown("lost its place"))
+    with (
+        Client(port=said.port, follow=True, also=[("localhost", other.port)]) as client,
+        pytest.raises(OutcomeUnknown),
+    ):
+        client.request("set a 5")
+    assert (len(silent.received), len(said.received), other.received) == (1, 1, [])
+
+
+def test_follow_asks_another_node_when_a_read_was_lost(start: Start) -> None:
+    silent, other = start(lambda _: None), start(store(), "s2")
+    with Client(port=silent.port, follow=True, also=[("localhost", other.port)]) as client:
+        assert client.request("get ana") == "GET response: 4"
+
+
+def test_each_sorry_line_is_an_exception_of_its_own(start: Start) -> None:
+    answers = iter([not_leader("s1", "localhost", 10000), NO_LEADER, error("too long")])
+    with Client(port=start(lambda _: next(answers)).port) as client:
+        with pytest.raises(NotLeader, match=r"^I am not the leader") as caught:
+            client.request("set a 5")
+        assert caught.value.leader == ("localhost", 10000)
+        with pytest.raises(NoLeader, match=r"^I know of no leader"):
+            client.request("set a 5")
+        with pytest.raises(Refused, match=r"^too long$"):
+            client.request("set a 5")
+
+
+def test_a_command_of_two_lines_is_never_sent(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client, pytest.raises(Refused, match="one line"):
+        client.request("get a\ndelete ana")
+    assert node.received == []
+
+
+def test_a_node_that_closed_an_idle_connection_is_asked_on_a_new_one(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+        node.connections[0].shutdown(socket.SHUT_RDWR)
+        assert client.request("set a 6") == "SET response: a set to 6"
+    assert len(node.connections) == 2
+
+
+def test_a_late_answer_is_not_taken_for_the_next_request(start: Start) -> None:
+    leave = threading.Event()
+    node = start(lambda m: "GET response: old" if m == "get a" and leave.wait(5) else m)
+    with Client(port=node.port, timeout_s=0.2) as client:
+        with pytest.raises(Unreachable):
+            client.request("get a")
+        leave.set()
+        client.timeout_s = DEADLINE_S
+        assert client.request("get b") == "get b"
+
+
+# fault F101
+def test_an_answer_of_a_million_bytes_comes_whole(start: Start) -> None:
+    value = "v" * (1 << 20)
+    with Client(port=start(lambda _: f"GET response: {value}").port) as client:
+        assert client.request("get a") == f"GET response: {value}"
+
+
+def test_a_reply_is_read_back_as_it_was_written() -> None:
+    assert read_reply(b"s1@GET response: 5") == Reply("s1", "GET response: 5")
+    assert read_reply(b"s1#17@GET response: a@b") == Reply("s1", "GET response: a@b")
+    assert read_reply(b"HTTP/1.1 400 Bad Request") is None
+    assert read_reply(b"@GET response: 5") is None
+    assert outcome_of("GET response, no such key: a: b") is Outcome.ABSENT
+
+
+def test_when_nobody_is_there_the_address_that_was_asked_for_is_named() -> None:
+    port, other = free_port(), free_port()
+    client = Client(port=port, follow=True, also=[("localhost", other)])
+    with pytest.raises(Unreachable, match=f"nothing listens on localhost port {port}:"):
+        client.connect()
+
+
+# seed 004-33
+def test_a_connection_is_announced_before_it_is_tried() -> None:
+    port, said = free_port(), list[object]()
+    client = Client(port=port, on_connect=said.append)
+    with pytest.raises(Unreachable):
+        client.connect()
+    assert said == [("localhost", port)]

@@ -1,0 +1,247 @@
+"""A torn tail is cut and said; anything else that does not fit is refused and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from raftline.raft.effects import Entry
+from raftline.storage.errors import FilesRefused
+from tests.faulty_folder import Fault, Kind
+from tests.node_files import (
+    BASE,
+    FIRST,
+    GOOD,
+    SECOND,
+    THIRD,
+    boot,
+    commands,
+    found,
+    known,
+    log_file,
+    refusal,
+    storage_file,
+    write,
+)
+
+# --- a torn tail --------------------------------------------------------------------------
+
+
+# fault F3, mistake 34
+@pytest.mark.parametrize("mark", [(0, 0), (3, 1)])
+def test_a_torn_tail_is_cut_and_said(mark: tuple[int, int]) -> None:
+    whole = log_file(FIRST, SECOND)
+    for end in range(len(whole) + 1, len(GOOD)):
+        folder = found(GOOD[:end], storage_file(2, mark=mark))
+        manager, recovered = boot(folder)
+        manager.close()
+        assert recovered.log.last_index == 3
+        assert not recovered.amnesiac
+        assert recovered.notes[1] == (
+            f"[!] s1.log: dropped {end - len(whole)} bytes after entry 3: a batch that was never "
+            "acknowledged (torn write)"
+        )
+        assert folder.content("s1.log") == whole
+
+
+# fault F3
+def test_the_tail_is_cut_and_synced_before_anything_is_appended() -> None:
+    folder = found(GOOD[:-5], storage_file(2, mark=(3, 1)))
+    manager, _ = boot(folder)
+    write(manager, 4, 2, "set x 1")
+    assert folder.content("s1.log") == log_file(FIRST, SECOND, b"4 2 set x 1\n")
+    manager.close()
+    assert commands(folder)[3:] == ["set x 1"]
+
+
+# fault F4
+def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
+    whole = log_file(FIRST)
+    assert commands(found(whole + b"3 1 set a 45", storage_file(1, mark=(2, 1)))) == [
+        "noop", "set a 4",
+    ]  # fmt: skip
+
+
+def test_a_last_note_without_its_line_end_is_no_note() -> None:
+    assert len(commands(found(GOOD[:-1], storage_file(2, mark=(3, 1))))) == 3
+
+
+# fault F8
+@pytest.mark.parametrize("zeros", [1, 512, 4096])
+def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
+    folder = found(GOOD + bytes(zeros), storage_file(2, mark=(5, 2)))
+    manager, recovered = boot(folder)
+    assert recovered.log.last_index == 5
+    assert f"dropped {zeros:,} bytes after entry 5" in recovered.notes[1]
+    assert folder.content("s1.log") == GOOD
+    manager.close()
+
+
+# fault F5
+def test_a_last_batch_that_fails_its_note_is_torn_only_if_nothing_in_it_was_promised() -> None:
+    bad = bytearray(GOOD)
+    bad[bad.index(b"set c 1") + 6] ^= 1
+    assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
+    said = refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
+    assert said.startswith("s1.log, line 9 (byte ")
+    assert "a note that does not match the lines above it" in said
+    refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
+
+
+# fault F5
+def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
+    log = log_file(FIRST, SECOND)
+    torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
+    folder = found(log + torn, storage_file(2, mark=(3, 1)))
+    assert commands(folder) == ["noop", "set a 4", "set b 30"]
+
+
+def test_a_torn_tail_with_something_promised_in_it_is_refused() -> None:
+    said = refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
+    assert "a note that does not match the lines above it" in said
+
+
+def test_a_note_that_closes_more_than_it_says_is_refused_even_under_an_old_mark() -> None:
+    two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
+    lines = two.splitlines(keepends=True)
+    del lines[5]  # the note of the second batch
+    refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
+
+
+# --- corruption ---------------------------------------------------------------------------
+
+
+# fault F6
+def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None:
+    good = [Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
+            Entry(4, 2, "delete b"), Entry(5, 2, "set c 1")]  # fmt: skip
+    last_batch = GOOD.index(b"4 2 delete b")
+    cut = refused = 0
+    for mark in ((5, 2), (3, 1)):
+        for byte in range(len(BASE), len(GOOD)):
+            for bit in range(8):
+                bad = bytearray(GOOD)
+                bad[byte] ^= 1 << bit
+                try:
+                    _, recovered = boot(found(bytes(bad), storage_file(2, mark=mark)))
+                except FilesRefused:
+                    refused += 1
+                    continue
+                cut += 1
+                assert mark == (3, 1)
+                assert byte >= last_batch
+                assert known(recovered) == good[:3]
+    assert cut
+    assert refused
+
+
+# fault F6
+def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> None:
+    for byte in range(len(BASE)):
+        for bit in range(8):
+            bad = bytearray(GOOD)
+            bad[byte] ^= 1 << bit
+            refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
+
+
+# fault F6
+def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
+    bad = GOOD.replace(b"3 1 set b 30", b"3 1 set b 31")
+    byte = bad.index(b"# 1 entry")
+    assert refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
+        f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
+        "that were acknowledged are damaged, so s1 does not start. Restore s1.log from a backup "
+        "of this node; or move it away and keep s1.storage: the node then catches up from the "
+        "others, without a vote until it has"
+    )
+
+
+# fault F7
+@pytest.mark.parametrize("line", range(1, 8))
+def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
+    lines = GOOD.splitlines(keepends=True)
+    storage = storage_file(2, mark=(5, 2))
+    refusal(found(b"".join(lines[:line] + lines[line + 1 :]), storage))
+    refusal(found(b"".join(lines[: line + 1] + lines[line:]), storage))
+    exchanged = [*lines[:line], lines[line + 1], lines[line], *lines[line + 2 :]]
+    refusal(found(b"".join(exchanged), storage))
+
+
+# fault F7
+def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None:
+    one, two, three = FIRST + b"", SECOND, THIRD
+    head = len(log_file(one))
+    middle = log_file(one, two)[head:]
+    last = log_file(one, two, three)[head + len(middle) :]
+    for mark in ((0, 0), (2, 1), (3, 1), (5, 2)):
+        refusal(found(log_file(one) + last, storage_file(2, mark=mark)))
+        refusal(found(log_file(one) + last + middle, storage_file(2, mark=mark)))
+
+
+# fault F8
+def test_zero_blocks_in_the_middle_are_refused() -> None:
+    storage = storage_file(2, mark=(5, 2))
+    for begin in range(0, len(GOOD) - 40, 7):
+        refusal(found(GOOD[:begin] + bytes(32) + GOOD[begin + 32 :], storage))
+        refusal(found(GOOD[:begin] + bytes(512) + GOOD[begin:], storage))
+
+
+# fault F24
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"99999999999999999999 1 x", b"9223372036854775808 1 x", b"2 9223372036854775808 x",
+        b"-2 1 x", b"+2 1 x", b"02 1 x", b"2 01 x", b"2 1e3 x", b"0x2 1 x", b"2_0 1 x", b" 2 1 x",
+        b"2  1 x", b"2 1", "２ 1 x".encode(), "2 ١ x".encode(), b"2 0 x", b"3 1 x", b"1 1 x",
+        b"2 1 \xff", b"2 1 a\x1bb", b"2 1 a\rb", b"2 1 \xc2\x85", b"2 1 \xed\xa0\x80", b"",
+        b"#2 1 x", b"# cut after 5", b"# cut after -1", b"# cut after 01", b"# a remark",
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_entry_is_refused(line: bytes) -> None:
+    folder = found(log_file(b"1 1 noop\n", line + b"\n", b"3 1 y\n"), storage_file(1, mark=(3, 1)))
+    assert refusal(folder).startswith("s1.log, line 4 (byte ")
+
+
+# fault F24
+def test_a_first_entry_of_term_zero_is_refused() -> None:
+    assert "term 0" in refusal(found(log_file(b"1 0 x\n"), storage_file(1, mark=(1, 0))))
+
+
+def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
+    storage = storage_file(3, mark=(2, 2))
+    assert "term 2 below 3" in refusal(found(log_file(b"1 3 x\n2 2 y\n"), storage))
+    assert commands(found(log_file(b"1 3 x\n# cut after 0\n1 2 y\n2 2 z\n"), storage)) == ["y", "z"]
+
+
+# fault F22
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda log: b"\xef\xbb\xbf" + log, "byte order mark"),
+        (lambda log: log.replace(b"\n", b"\r\n"), "CRLF"),
+        (lambda log: log.replace(b"0 0 base", b"0 0 base2"), "newer version"),
+        (lambda log: log.replace(b"0 0 base", b"100 7 base"), "snapshot"),
+        (lambda log: log.replace(b"s2=localhost:10001", b"s1=localhost:10001"), "newer version"),
+        (lambda log: log.replace(b"s2=", b"s2:"), "newer version"),
+        (lambda log: log[len(BASE) :], "newer version"),
+        (lambda log: BASE[:-1], "without its end"),
+    ],
+)
+def test_a_base_line_that_is_not_understood_is_refused(
+    change: Callable[[bytes], bytes], complaint: str
+) -> None:
+    said = refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
+    assert said.startswith("s1.log, line 1 (byte 0): ")
+    assert complaint in said
+
+
+# fault F16
+@pytest.mark.parametrize("step", range(1, 8))
+def test_a_file_that_cannot_be_read_or_written_is_named(step: int) -> None:
+    folder = found(GOOD, storage_file(2, mark=(5, 2)))
+    folder.fault = Fault(step, Kind.EIO)
+    with pytest.raises(FilesRefused, match=r"^s1\.(log|storage).*: Input/output error"):
+        boot(folder)
+
+

@@ -1,0 +1,102 @@
+"""Escapes: any bytes in one printable line, one spelling for each key, nothing forged."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.protocol import (
+    Limits,
+    ProtocolError,
+    decode_line,
+    escape,
+    read_request,
+    split_sender,
+    unescape,
+)
+
+LIMITS = Limits()
+# What a key or a value can be: any bytes at all, as text with a surrogate for a byte not UTF-8.
+contents = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+texts = contents | st.text(max_size=60)
+some_escapes = st.sampled_from([r"\\", r"\n", r"\s", r"\x41", r"\xff", r"\xc3", r"\xA9", "\t", "é"])
+spellings = st.lists(some_escapes | st.sampled_from("ab \u2028\u202e\u00a0"), max_size=12).map(
+    "".join
+)
+
+
+def command(line: str, limits: Limits = LIMITS) -> str:
+    return read_request(*split_sender(line), limits).command
+
+
+def refusal(line: str, limits: Limits = LIMITS) -> str:
+    with pytest.raises(ProtocolError) as caught:
+        command(line, limits)
+    return str(caught.value)
+
+
+@given(contents, st.booleans())
+def test_whatever_is_escaped_comes_back_the_same(raw: str, key: bool) -> None:
+    assert unescape(escape(raw, key)) == raw
+
+
+@given(texts, st.booleans())
+def test_nothing_escaped_can_end_a_line_or_move_a_cursor(raw: str, key: bool) -> None:
+    text = escape(raw, key)
+    assert len(text.splitlines()) <= 1
+    assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in text)
+    assert not (key and " " in text)
+    text.encode("utf-8")  # goes onto the wire as it is
+
+
+# fault F23
+@given(spellings, st.booleans())
+def test_the_canonical_spelling_of_a_canonical_spelling_is_itself(text: str, key: bool) -> None:
+    canonical = escape(unescape(text), key)
+    assert escape(unescape(canonical), key) == canonical
+
+
+@given(spellings.filter(lambda text: "\t" not in text and " " not in text and text), spellings)
+def test_a_command_read_from_its_own_log_line_is_the_same_command(key: str, value: str) -> None:
+    first = command(f"set {key} {value}")
+    assert command(first) == first
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_give_a_request_or_one_printable_line_of_refusal(raw: bytes) -> None:
+    try:
+        said = read_request(*split_sender(decode_line(raw)), LIMITS).command
+    except ProtocolError as refused:
+        said = str(refused)
+    assert said
+    assert len(said.splitlines()) == 1
+    assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in said)
+
+
+# fault F81
+def test_a_key_may_hold_anything_once_it_is_escaped() -> None:
+    assert command(r"get a\sb\n\t@-=\\") == r"get a\sb\n\t@-=\\"
+
+
+def test_two_spellings_of_one_key_are_one_key() -> None:
+    assert command(r"get \x61\x62") == command("get ab")
+    assert command(r"get \xc3\xa9") == command("get é") == "get é"
+    assert command(r"get \xFF") == r"get \xff"
+    assert command(r"set a b\sc") == "set a b c"
+    assert command("set a b\tc") == r"set a b\tc"
+    assert command("set a b\u2028c") == r"set a b\xe2\x80\xa8c"
+
+
+@pytest.mark.parametrize("bad", [r"\q", "\\", r"\x4", r"\xg1", r"\é", "\\ "])
+def test_an_escape_unknown_or_cut_in_half_is_refused(bad: str) -> None:
+    assert "is no escape" in refusal(f"set k a{bad}")
+
+
+# fault F94
+def test_composed_and_decomposed_spellings_stay_two_keys() -> None:
+    composed = unicodedata.normalize("NFC", "é")
+    decomposed = unicodedata.normalize("NFD", "é")
+    assert command(f"get {composed}") != command(f"get {decomposed}")

@@ -1,0 +1,300 @@
+"""The real folder: locks, order of calls, full and read-only disks, odd paths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.raft.effects import Entry
+from raftline.storage.errors import DiskFailed, FilesRefused
+from raftline.storage.folder import Folder
+from tests.node_files import BASE, boot, known, vote, write
+
+HOLDER = """
+import sys
+from raftline.storage.folder import Folder
+folder = Folder(sys.argv[1])
+folder.lock("s1")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold_lock(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def fail_with(number: int) -> object:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+# fault F25
+def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
+    tmp_path: Path,
+) -> None:
+    holder = hold_lock(tmp_path)
+    try:
+        with pytest.raises(FilesRefused, match=rf"s1 is running already: process {holder.pid} "):
+            boot(Folder(tmp_path))
+        assert not (tmp_path / "s1.log").exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+
+
+# fault F25
+def test_a_stale_lock_file_alone_blocks_nobody(tmp_path: Path) -> None:
+    (tmp_path / "s1.lock").write_text("1\n")
+    manager, _ = boot(Folder(tmp_path))
+    assert (tmp_path / "s1.lock").read_text() == f"{os.getpid()}\n"
+    with pytest.raises(FilesRefused, match="running already"):
+        boot(Folder(tmp_path))
+    manager.close()
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+
+
+def test_two_nodes_share_a_folder(tmp_path: Path) -> None:
+    first, _ = boot(Folder(tmp_path), "s1")
+    second, _ = boot(Folder(tmp_path), "s2")
+    assert {"s1.log", "s2.log"} <= set(os.listdir(tmp_path))
+    first.close()
+    second.close()
+
+
+# fault F19
+def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    calls: list[str] = []
+    for name in ("write", "fdatasync", "replace", "fsync"):
+        real = getattr(os, name)
+
+        def record(*arguments: object, name: str = name, real: object = real) -> object:
+            calls.append(name)
+            return real(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, record)
+    folder.replace("s1.storage", [b"one\n", b"two\n"])
+    assert calls == ["write", "write", "fdatasync", "replace", "fsync"]
+    assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
+
+
+# fault F1, fault F19
+def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s1.log").write_bytes(BASE)
+    synced: list[int] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    Folder(tmp_path).open_append("s1.log").close()
+    assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
+
+
+def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    folder.replace("s1.log", [BASE])
+    file = folder.open_append("s1.log")
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data[:3])))
+    file.append(b"1 1 noop\n")
+    assert (tmp_path / "s1.log").read_bytes() == BASE + b"1 1 noop\n"
+    file.close()
+
+
+# fault F14, fault F15, fault F17
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EIO, "check the disk"),
+        (errno.EROFS, "choose another folder"),
+        (errno.EACCES, "let this user write there"),
+    ],
+)
+@pytest.mark.parametrize("call", ["write", "fdatasync", "replace"])
+def test_a_failed_replace_leaves_the_old_file_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, advice: str
+) -> None:
+    folder = Folder(tmp_path)
+    folder.replace("s1.storage", [b"old"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail_with(number))
+        with pytest.raises(DiskFailed, match=advice) as failed:
+            folder.replace("s1.storage", [b"new"])
+    assert str(tmp_path / "s1.storage") in str(failed.value)
+    assert (tmp_path / "s1.storage").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["s1.storage"]
+
+
+# fault F14
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, None)
+    manager.close()
+    (tmp_path / "s1.storage.tmp").symlink_to("/dev/full")
+    (tmp_path / "s1.log.tmp").symlink_to("/dev/full")
+    folder = Folder(tmp_path)
+    with pytest.raises(DiskFailed, match="No space left on device") as failed:
+        folder.replace("s1.storage", [b"x"])
+    assert "\n" not in str(failed.value)
+
+
+# fault F17
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_files_that_may_not_be_written_are_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "noop")
+    manager.close()
+    real = os.open
+
+    def read_only(path: str, flags: int, *mode: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(FilesRefused, match=r"let this user write there"):
+        boot(Folder(tmp_path))
+
+
+# fault F17
+def test_a_folder_that_refuses_new_files_is_found_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+    real = os.open
+
+    def no_new_files(path: str, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT and not os.path.exists(path):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", no_new_files)
+    with pytest.raises(FilesRefused, match=r"s1\.storage: cannot replace: Permission denied"):
+        boot(Folder(tmp_path))
+
+
+# fault F16
+def test_a_log_that_is_a_folder_is_refused_by_name(tmp_path: Path) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+    (tmp_path / "s1.log").unlink()
+    (tmp_path / "s1.log").mkdir()
+    with pytest.raises(FilesRefused, match=r"s1\.log: cannot be read: Is a directory"):
+        boot(Folder(tmp_path))
+
+
+def test_a_file_that_may_not_be_looked_at_does_not_count_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    monkeypatch.setattr(os, "stat", fail_with(errno.EACCES))
+    with pytest.raises(FilesRefused, match="Permission denied"):
+        folder.exists("s1.storage")
+
+
+# fault F26
+@pytest.mark.parametrize("name", ["with space", "grüße-日本", "a/b/c"])
+def test_any_path_works_and_is_made(tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        manager, recovered = boot(Folder(tmp_path / name))
+        vote(manager, 2, "s2")
+        manager.close()
+    assert recovered.hard_state.term == 2
+
+
+# fault F26
+def test_a_linked_folder_and_a_linked_log_stay_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    manager, _ = boot(Folder(tmp_path / "link"))
+    vote(manager, 1, None)
+    write(manager, 1, 1, "a", "b")
+    manager.close()
+    (tmp_path / "real" / "s1.log").rename(tmp_path / "disk" / "s1.log")
+    (tmp_path / "link" / "s1.log").symlink_to(tmp_path / "disk" / "s1.log")
+    folder = Folder(tmp_path / "link")
+    manager, _ = boot(folder)
+    folder.replace("s1.log", [(tmp_path / "disk" / "s1.log").read_bytes()])
+    manager.close()
+    assert (tmp_path / "real" / "s1.log").is_symlink()
+    _, recovered = boot(Folder(tmp_path / "link"))
+    assert known(recovered) == [Entry(1, 1, "a"), Entry(2, 1, "b")]
+
+
+# fault F26
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FilesRefused, match="choose another with --dir"):
+            Folder(path)
+
+
+# fault F21
+def test_what_an_interrupted_replace_left_is_swept(tmp_path: Path) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+    for name in ("s1.log.tmp", "s1.storage.tmp", "s1.log.seed.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    manager, _ = boot(Folder(tmp_path))
+    manager.close()
+    assert set(os.listdir(tmp_path)) == {"s1.log", "s1.storage", "s1.lock"}
+
+
+# fault F28
+def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, None)
+    write(manager, 1, 1, "a")
+    manager.close()
+    for name, moment in (("s1.log", 0), ("s1.storage", 2**32)):
+        os.utime(tmp_path / name, (moment, moment))
+    _, recovered = boot(Folder(tmp_path))
+    assert known(recovered) == [Entry(1, 1, "a")]
+    assert not recovered.amnesiac
+
+
+# fault F11
+def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_path: Path) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, None)
+    write(manager, 1, 1, "a")
+    (tmp_path / "s1.log").unlink()
+    write(manager, 2, 1, "b")
+    manager.close()
+    _, recovered = boot(Folder(tmp_path))
+    assert recovered.amnesiac
+    assert "ends at entry 0, but entry 2 was synced before" in recovered.notes[1]

@@ -1,0 +1,191 @@
+"""Term, vote, and the mark of what was synced: kept, never back, and refused when damaged."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.storage import hardstate
+from raftline.storage.errors import FilesRefused
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import BASE, boot, log_file, storage_file, vote, write
+
+
+def test_the_file_is_two_readable_lines() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 5, "s2")
+    write(manager, 1, 5, "noop", "set a 1")
+    assert folder.content("s1.storage") == storage_file(5, "s2", mark=(2, 5))
+    lines = folder.content("s1.storage").decode().splitlines()
+    assert lines[0].startswith("name s1 term 5 vote s2 state whole crc32 ")
+    assert lines[1].startswith(
+        "synced entry 0000000000000000002 term 0000000000000000005 crc32 "
+    )
+
+
+def test_the_modules_example_is_a_file_that_it_reads() -> None:
+    lines = [line.strip() for line in (hardstate.__doc__ or "").splitlines()]
+    data = "".join(f"{line}\n" for line in lines if line.startswith(("name s1 ", "synced entry ")))
+    assert data.encode() == storage_file(5, "s2", mark=(17, 5))
+
+
+def test_the_longest_file_fits_a_sector() -> None:
+    folder = MemoryFolder()
+    name = "s" * 64
+    most = 2**63 - 1
+    HardStateFile(folder, name).save(
+        Promise(most, "t" * 64, LogState.AMNESIAC, Mark(most, most))
+    )
+    assert len(folder.content(f"{name}.storage")) <= 512
+
+
+# mistake 2, mistake 4, seed 004-36
+def test_term_and_vote_survive_a_restart() -> None:
+    folder = MemoryFolder()
+    manager, recovered = boot(folder)
+    assert recovered.hard_state == HardState(0, None)
+    vote(manager, 7, "s3")
+    manager.close()
+    assert boot(folder)[1].hard_state == HardState(7, "s3")
+
+
+# mistake 4
+def test_the_term_is_not_that_of_the_last_entry() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "noop")
+    vote(manager, 9, None)
+    manager.close()
+    _, recovered = boot(folder)
+    assert recovered.hard_state == HardState(9, None)
+    assert recovered.notes[-1] == "[*] Current term: 9"
+
+
+def test_of_several_saves_the_last_one_stands() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    works = [Effects(save=HardState(2, None)), Effects(), Effects(save=HardState(3, "s2"))]
+    manager.persist(works)
+    manager.close()
+    assert boot(folder)[1].hard_state == HardState(3, "s2")
+
+
+# mistake 5
+def test_term_and_vote_are_durable_before_the_entries_of_their_batch_are_begun() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    steps = folder.steps
+    manager.persist([Effects(save=HardState(1, "s1"), append=[Entry(1, 1, "noop")])])
+    whole = folder.steps - steps
+    terms = []
+    for step in range(1, whole + 1):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        folder.fault = Fault(folder.steps + step, Kind.DIE_BEFORE)
+        with pytest.raises(Died):
+            manager.persist([Effects(save=HardState(1, "s1"), append=[Entry(1, 1, "noop")])])
+        log_has_grown = folder.content("s1.log") != BASE
+        terms.append((log_has_grown, boot(folder.crash(Random(step)))[1].hard_state.term))
+    assert (True, 0) not in terms
+    assert terms[-1] == (True, 1)
+
+
+# fault F40, fault F13
+def test_the_file_of_another_node_is_refused() -> None:
+    folder = MemoryFolder({"s1.storage": storage_file(1, name="s2"), "s1.log": BASE})
+    with pytest.raises(FilesRefused, match=r"s1\.storage belongs to node 's2', not to s1"):
+        boot(folder)
+
+
+# fault F6
+def test_any_flipped_bit_is_refused_or_said_to_be_a_loss() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 5, "s2")
+    write(manager, 1, 5, "noop")
+    manager.close()
+    good = folder.content("s1.storage")
+    for byte in range(len(good)):
+        for bit in range(8):
+            bad = bytearray(good)
+            bad[byte] ^= 1 << bit
+            folder.put("s1.storage", bytes(bad))
+            with pytest.raises(FilesRefused, match=r"s1\.storage"):
+                boot(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "two lines"),
+        (b"\0" * 120, "two lines"),
+        (storage_file(5)[:-1], "two lines"),
+        (storage_file(5) + b"more\n", "two lines"),
+        (storage_file(5).replace(b"\n", b"\r\n"), "CRC-32"),
+        (storage_file(5).replace(b"term 5", b"term 4"), "CRC-32"),
+        (storage_file(5, state="sleepy"), "newer version"),
+        (storage_file(2**63), "beyond"),
+        (storage_file(5).splitlines(keepends=True)[1] * 2, "newer version"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_what_to_do(data: bytes, complaint: str) -> None:
+    folder = MemoryFolder({"s1.storage": data, "s1.log": BASE})
+    with pytest.raises(FilesRefused, match=complaint) as refused:
+        boot(folder)
+    assert "restore both files from one backup" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert folder.contents() == {"s1.storage": data, "s1.log": BASE}
+
+
+# mistake 4
+def test_a_term_below_the_last_entrys_is_refused() -> None:
+    files = {"s1.log": log_file(b"1 6 noop\n"), "s1.storage": storage_file(5, mark=(1, 6))}
+    with pytest.raises(FilesRefused, match=r"says term 5, but s1\.log has an entry of term 6"):
+        boot(MemoryFolder(files))
+
+
+def test_the_mark_follows_every_sync_without_a_sync_of_its_own() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    for index in range(1, 12):
+        write(manager, index, 1, "set a 1")
+        assert folder.content("s1.storage") == storage_file(1, mark=(index, 1))
+
+
+def test_an_amnesiac_stays_one_until_the_core_says_it_has_caught_up() -> None:
+    files = {"s1.storage": storage_file(4, "s2", mark=(17, 4))}
+    folder = MemoryFolder(files)
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(4, "s2")
+    write(manager, 1, 1, "set a 1")
+    manager.close()
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert any("without a vote" in note for note in recovered.notes)
+    manager.persist([Effects(recovered=True)])
+    manager.close()
+    _, recovered = boot(folder)
+    assert not recovered.amnesiac
+    assert recovered.hard_state == HardState(4, "s2")
+
+
+def test_the_log_is_called_whole_only_behind_the_entries_that_make_it_so() -> None:
+    folder = MemoryFolder({"s1.storage": storage_file(4, mark=(2, 4))})
+    manager, _ = boot(folder)
+    states = []
+    real = folder.replace
+
+    def watch(name: str, chunks: object) -> None:
+        states.append(folder.content("s1.log").count(b"\n1 4 "))
+        real(name, chunks)  # type: ignore[arg-type]
+
+    folder.replace = watch  # type: ignore[method-assign, assignment]
+    manager.persist([Effects(append=[Entry(1, 4, "noop")], recovered=True)])
+    assert states == [1]

@@ -1,0 +1,233 @@
+"""What stands in NAME.log after a node has written, to the byte."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError
+from raftline.storage.errors import DiskFailed
+from raftline.storage.folder import Folder
+from tests.faulty_folder import Fault, Kind, MemoryFolder
+from tests.node_files import BASE, MEMBERS, boot, entries, known, vote, write
+
+STORABLE = st.text(
+    st.characters(exclude_categories=("Cc", "Cs")), max_size=200
+)
+
+
+def test_a_log_reads_as_the_documented_example() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    assert write(manager, 1, 1, "noop", "set a 4", "client7#12@set b 30") == (3, 1)
+    assert write(manager, 4, 1, "delete b") == (4, 1)
+    assert folder.content("s1.log").decode() == (
+        "0 0 base s1=localhost:10000 s2=localhost:10001 s3=localhost:10002\n"
+        "1 1 noop\n"
+        "2 1 set a 4\n"
+        "3 1 client7#12@set b 30\n"
+        "# 3 entries synced, crc32 1ff08c67\n"
+        "4 1 delete b\n"
+        "# 1 entry synced, crc32 746eac25\n"
+    )
+
+
+def test_a_new_log_is_its_base_line_alone() -> None:
+    folder = MemoryFolder()
+    manager, recovered = boot(folder)
+    assert folder.content("s1.log") == BASE
+    assert recovered.members == MEMBERS
+    manager.close()
+    assert known(boot(folder)[1]) == []
+
+
+def test_many_effects_are_one_write_and_one_sync() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    before = folder.steps
+    manager.persist([Effects(append=entries(i, 1, f"set a {i}")) for i in range(1, 51)])
+    assert folder.steps - before == 3  # the batch, its sync, the mark
+    assert folder.content("s1.log").count(b"# 50 entries synced") == 1
+
+
+def test_a_conflicting_tail_is_voided_in_the_batch_that_replaces_it() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, "set a 1", "set a 2", "set a 3")
+    vote(manager, 2, None)
+    size = len(folder.content("s1.log"))
+    assert manager.persist([Effects(cut_after=1, append=entries(2, 2, "set b 2"))]) == (2, 2)
+    added = folder.content("s1.log")[size:].decode().splitlines()
+    assert added[:2] == ["# cut after 1", "2 2 set b 2"]
+    assert added[2].startswith("# 1 entry synced, crc32 ")
+    manager.close()
+    assert known(boot(folder)[1]) == [Entry(1, 1, "set a 1"), Entry(2, 2, "set b 2")]
+
+
+def test_what_one_effect_appends_a_later_one_in_the_same_batch_may_cut() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 2, None)
+    write(manager, 1, 1, "noop", "a", "b", "c")
+    works = [
+        Effects(append=entries(5, 1, "five", "six")),
+        Effects(cut_after=5, append=entries(6, 2, "other six")),
+    ]
+    assert manager.persist(works) == (6, 2)
+    lines = folder.content("s1.log").decode().splitlines()
+    assert lines[-5:-1] == ["5 1 five", "6 1 six", "# cut after 5", "6 2 other six"]
+    assert lines[-1].startswith("# 3 entries synced")
+    manager.close()
+    assert known(boot(folder)[1])[4:] == [Entry(5, 1, "five"), Entry(6, 2, "other six")]
+
+
+def test_a_cut_within_a_batch_may_reach_into_the_batches_before() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 3, None)
+    write(manager, 1, 1, "one", "two", "three")
+    works = [
+        Effects(append=entries(4, 1, "four")),
+        Effects(append=entries(5, 2, "five", "six")),
+        Effects(cut_after=5),
+        Effects(cut_after=2, append=entries(3, 3, "new three")),
+    ]
+    assert manager.persist(works) == (3, 3)
+    manager.close()
+    expected = [Entry(1, 1, "one"), Entry(2, 1, "two"), Entry(3, 3, "new three")]
+    assert known(boot(folder)[1]) == expected
+
+
+def test_a_cut_alone_returns_the_entry_that_is_last_now() -> None:
+    manager, _ = boot(MemoryFolder())
+    vote(manager, 3, None)
+    write(manager, 1, 1, "one", "two")
+    write(manager, 3, 3, "three")
+    assert manager.persist([Effects(cut_after=2)]) == (2, 1)
+    assert manager.persist([Effects(cut_after=2)]) is None
+    assert manager.persist([Effects(cut_after=0)]) == (0, 0)
+
+
+def test_works_without_entries_leave_the_log_alone() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    assert manager.persist([Effects(save=HardState(4, "s2")), Effects()]) is None
+    assert folder.content("s1.log") == BASE
+
+
+@pytest.mark.parametrize(
+    ("index", "term", "command", "complaint"),
+    [
+        (3, 1, "set a 1", "entry 3"),
+        (1, 1, "set a 1", "entry 1"),
+        (2, 1, "set a 1\n3 1 set b 2", "control character"),
+        (2, 1, "set a \ud800", "control character"),
+        (2, 1, "set a \x85", "control character"),
+    ],
+)
+def test_a_line_that_would_break_the_log_is_never_written(
+    index: int, term: int, command: str, complaint: str
+) -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, "noop")
+    before = folder.content("s1.log")
+    with pytest.raises(SafetyError, match=complaint):
+        write(manager, index, term, command)
+    assert folder.content("s1.log") == before
+
+
+def test_a_term_never_falls_along_the_log() -> None:
+    manager, _ = boot(MemoryFolder())
+    vote(manager, 5, None)
+    write(manager, 1, 5, "noop")
+    with pytest.raises(SafetyError, match="term 4"):
+        write(manager, 2, 4, "set a 1")
+
+
+# fault F23
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STORABLE, min_size=1, max_size=8))
+def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str]) -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    for index, command in enumerate(commands, start=1):
+        write(manager, index, 1, command)
+    manager.close()
+    assert [entry.command for entry in known(boot(folder)[1])] == commands
+
+
+# fault F23
+@pytest.mark.parametrize(
+    "command",
+    [
+        "set a b@c-d set 5 1 x", "set k  two  spaces ", "set k ", "c#1@set a # 1 entry synced",
+        "set grüße 日本語 🎈", r"set a\sb \n\x00\xff", "noop", "",
+    ],
+)  # fmt: skip
+def test_values_that_look_like_headers_come_back(command: str) -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, command, "noop")
+    manager.close()
+    assert known(boot(folder)[1]) == [Entry(1, 1, command), Entry(2, 1, "noop")]
+
+
+# fault F14, fault F15
+@pytest.mark.parametrize("kind", [Kind.EIO, Kind.ENOSPC])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_after_one_failed_write_or_sync_nothing_is_written_again(kind: Kind, step: int) -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, "noop")
+    folder.fault = Fault(folder.steps + step, kind)
+    with pytest.raises(DiskFailed, match=r"the node stops"):
+        write(manager, 2, 1, "set a 1")
+    steps, content = folder.steps, folder.contents()
+    for _ in range(2):
+        with pytest.raises(DiskFailed):
+            write(manager, 2, 1, "set a 1")
+    assert (folder.steps, folder.contents()) == (steps, content)
+
+
+# fault F15
+def test_an_append_file_never_syncs_again_after_a_failed_sync(
+    tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    folder.replace("s1.log", [BASE])
+    file = folder.open_append("s1.log")
+    syncs = []
+
+    def fail(descriptor: int) -> None:
+        syncs.append(descriptor)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    file.append(b"1 1 noop\n")
+    with pytest.raises(DiskFailed, match="Input/output error"):
+        file.sync()
+    with pytest.raises(DiskFailed, match="an earlier write or sync failed"):
+        file.sync()
+    with pytest.raises(DiskFailed):
+        file.append(b"2 1 noop\n")
+    with pytest.raises(DiskFailed):
+        file.truncate(0)
+    assert len(syncs) == 1
+    file.close()
+
+
+def test_a_node_whose_files_were_never_recovered_persists_nothing() -> None:
+    with pytest.raises(DiskFailed, match="s1"):
+        write(LogManager("s1", MemoryFolder(), MEMBERS), 1, 1, "noop")

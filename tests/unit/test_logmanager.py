@@ -1,0 +1,231 @@
+"""What the LogManager answers, and that its lock is held for each operation and no longer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.showing import PAGE_CHARACTERS
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, boot, entries, known, vote, write
+
+
+def fresh() -> LogManager:
+    return LogManager("s1", MemoryFolder(), MEMBERS)
+
+
+def after(*commands: str) -> LogManager:
+    manager = fresh()
+    manager.apply(entries(1, 1, *commands))
+    return manager
+
+
+def shown(reply: str) -> dict[str, str]:
+    begin = "SHOW response: "
+    assert reply.startswith(begin)
+    pairs, _ = json.JSONDecoder().raw_decode(reply[len(begin) :])
+    assert isinstance(pairs, dict)
+    return pairs
+
+
+# seed 004-06, seed 004-07, seed 004-08, fault F82, fault F83, mistake 27
+def test_each_command_gets_its_documented_reply() -> None:
+    manager = fresh()
+    conversation = [
+        ("set b 5", "SET response: b set to 5"),
+        ("get b", "GET response: 5"),
+        ("get c", "GET response, no such key: c"),
+        ("set c ", "SET response: c set to "),
+        ("get c", "GET response: "),
+        ("show", 'SHOW response: {"b": "5", "c": ""}'),
+        ("delete b", "DELETE response: b deleted"),
+        ("delete b", "DELETE response, no such key: b"),
+        ("show", 'SHOW response: {"c": ""}'),
+        ("noop", ""),
+    ]
+    for command, reply in conversation:
+        assert manager.handle_operation(command) == reply
+
+
+# seed 004-10
+def test_a_value_is_the_rest_of_the_line() -> None:
+    manager = after("set k a b  c @d#1 ")
+    assert manager.pairs == {"k": "a b  c @d#1 "}
+    assert manager.handle_operation("get k") == "GET response: a b  c @d#1 "
+
+
+def test_a_clients_name_and_number_before_a_command_do_not_change_it() -> None:
+    manager = after("client7#12@set b 30", "client@set a x@y z", "set m@n 1")
+    assert manager.pairs == {"b": "30", "a": "x@y z", "m@n": "1"}
+    assert manager.handle_operation("client7#13@get b") == "GET response: 30"
+    assert shown(manager.handle_operation("client7@show")) == {"a": "x@y z", "b": "30", "m@n": "1"}
+    assert manager.handle_operation("get m@n") == "GET response: 1"
+
+
+# seed 004-12, seed 004-13
+def test_the_seeds_example_log_yields_its_state() -> None:
+    manager = fresh()
+    commands = ["set a 4", "set b 30", "get b", "set c 5", "delete b"]
+    assert manager.apply(entries(1, 1, *commands)) == [
+        "SET response: a set to 4", "SET response: b set to 30", "GET response: 30",
+        "SET response: c set to 5", "DELETE response: b deleted",
+    ]  # fmt: skip
+    assert manager.pairs == {"a": "4", "c": "5"}
+
+
+# seed 004-05, mistake 27, fault F81
+@pytest.mark.parametrize(
+    "command",
+    ["set a", "set", "set  v", "get", "get ", "get a b", "delete", "delete  a", "foo", "foo a", "",
+     "SET a 1", "c@", "@", "show a b c", "show  x"],
+)  # fmt: skip
+def test_what_is_not_understood_is_said_and_changes_nothing(command: str) -> None:
+    manager = after("set a 4")
+    [reply] = manager.apply(entries(2, 1, command))
+    assert reply.startswith("Sorry, ")
+    assert manager.handle_operation(command).startswith("Sorry, ")
+    assert manager.pairs == {"a": "4"}
+
+
+# fault F99
+def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
+    [reply] = fresh().apply(entries(1, 1, "x\x1b[2J\n" + "y" * 5000))
+    assert reply.isprintable()
+    assert len(reply) < 250
+
+
+# mistake 27
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(
+    st.text(max_size=30),
+    st.builds("{} {} {}".format, st.sampled_from(["set", "get", "delete", "show", "c#1@set"]),
+              st.text(max_size=5), st.text(max_size=5)),
+), max_size=12))  # fmt: skip
+def test_apply_takes_any_command_and_agrees_on_every_node(commands: list[str]) -> None:
+    first, second = fresh(), fresh()
+    log = entries(1, 1, *commands)
+    replies = first.apply(log)
+    assert replies == [reply for entry in log for reply in second.apply([entry])]
+    assert first.pairs == second.pairs
+    assert len(replies) == len(commands)
+
+
+def test_reads_are_answered_together_as_of_one_moment() -> None:
+    manager = after("set a 1", "set b 2")
+    assert manager.read(["get a", "c@show", "get x", "show b"]) == [
+        "GET response: 1", 'SHOW response: {"a": "1", "b": "2"}', "GET response, no such key: x",
+        'SHOW response: {"b": "2"}',
+    ]  # fmt: skip
+
+
+# seed 004-09
+def test_show_is_json_sorted_by_key_with_real_keys_and_values() -> None:
+    manager = after(r"set b\sc x\ny", "set a 1", r"set q\\ \xff", "set ä ö")
+    reply = manager.handle_operation("show")
+    assert reply == (
+        'SHOW response: {"a": "1", "b c": "x\\ny", "q\\\\": "\\udcff", "\\u00e4": "\\u00f6"}'
+    )
+    assert reply.isascii()
+
+
+def test_show_takes_a_prefix_and_a_place_to_go_on_from() -> None:
+    manager = after(*[f"set {key} 1" for key in ("a", "ab", "b", "ba", r"b\sc", "after")])
+    ask = manager.handle_operation
+    assert list(shown(ask("show b"))) == ["b", "b c", "ba"]
+    assert list(shown(ask(r"show b\s"))) == ["b c"]
+    assert list(shown(ask("show after b"))) == ["b c", "ba"]
+    assert list(shown(ask("show a after a"))) == ["ab", "after"]
+    assert list(shown(ask("show after"))) == ["after"]
+    assert ask("show nothing") == "SHOW response: {}"
+
+
+# fault F84
+def test_show_of_many_keys_comes_in_pages_that_name_the_next() -> None:
+    manager = after(*[rf"set k\s{number:04d} {number}" for number in range(2500)])
+    found: dict[str, str] = {}
+    command, pages = r"show k", 0
+    while command:
+        reply = manager.handle_operation(command)
+        page = shown(reply)
+        assert len(page) <= 1000
+        found |= page
+        pages += 1
+        command = reply.partition(" more: ")[2]
+        if pages == 1:
+            assert command == r"show k after k\s0999"
+    assert pages == 3
+    assert found == {f"k {number:04d}": str(number) for number in range(2500)}
+    exactly = after(*[f"set {number} x" for number in range(1000)])
+    assert " more: " not in exactly.handle_operation("show")
+
+
+def test_a_page_of_large_values_ends_before_it_grows_without_bound() -> None:
+    value = "v" * (PAGE_CHARACTERS // 2)
+    manager = after(*[f"set {key} {value}" for key in "abcde"])
+    reply = manager.handle_operation("show")
+    assert list(shown(reply)) == ["a", "b"]
+    assert reply.endswith(" more: show after b")
+    huge = after(f"set a {value * 3}", "set b 1")
+    assert huge.handle_operation("show").endswith(" more: show after a")
+
+
+def test_a_stored_text_with_an_unknown_escape_is_shown_as_it_stands() -> None:
+    manager = after(r"set a\q \z")
+    assert shown(manager.handle_operation("show")) == {r"a\q": r"\z"}
+
+
+# seed 004-11
+def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
+    manager = after("set a 1")
+    done: list[str] = []
+    calls: Sequence[threading.Thread] = [
+        threading.Thread(target=lambda: done.append(manager.handle_operation("set a 2"))),
+        threading.Thread(target=lambda: done.extend(manager.apply(entries(2, 1, "set a 3")))),
+        threading.Thread(target=lambda: done.extend(manager.read(["get a"]))),
+        threading.Thread(target=lambda: done.append(manager.handle_operation("show"))),
+    ]
+    with manager.client_lock:
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join(0.02)
+        assert done == []
+        assert manager.pairs == {"a": "1"}
+    for call in calls:
+        call.join(10)
+    assert len(done) == 4
+
+
+# seed 004-11
+def test_many_clients_at_once_lose_no_operation() -> None:
+    manager = fresh()
+
+    def client(number: int) -> None:
+        for turn in range(200):
+            manager.handle_operation(f"set k{number} {turn}")
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert manager.pairs == {f"k{number}": "199" for number in range(8)}
+
+
+# seed 004-36
+def test_a_restarted_node_rebuilds_its_pairs_from_its_log() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "noop", "set a 4", "client1#1@set b 5", "delete a")
+    manager.close()
+    manager, recovered = boot(folder)
+    assert manager.pairs == {}
+    manager.apply(known(recovered))
+    assert manager.pairs == {"b": "5"}

@@ -1,0 +1,130 @@
+"""The package: runs from a clone that nobody installed, loads each module once, lists itself."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+SCRIPTS = ("server.py", "client.py", "cli.py")
+
+LOADED_TWICE = """
+import collections, runpy, sys
+script = sys.argv[1]
+sys.argv = [script, "--help"]
+sys.path[0] = script.rpartition("/")[0]
+try:
+    runpy.run_path(script, run_name="__main__")
+except SystemExit:
+    pass
+files = collections.Counter()
+for name, module in list(sys.modules.items()):
+    path = getattr(module, "__file__", None) or ""
+    if path.startswith(sys.path[0]):
+        files[path] += 1
+        assert name.split(".")[0] == "raftline", name
+assert files, "nothing of ours was loaded"
+assert script not in files, "the script is loaded again under its package name"
+print([path for path, times in files.items() if times > 1])
+"""
+
+
+def bare_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python without site-packages and without what the environment adds to its path."""
+    return subprocess.run(
+        [sys.executable, "-S", "-E", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+    )
+
+
+# seed 004-01, seed 004-02
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("folder", [ROOT, SOURCE])
+def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path) -> None:
+    path = script if folder == SOURCE else f"src/{script}"
+    ended = bare_python(path, "--help", folder=folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "usage:" in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["server", "client", "up", "status"])
+def test_the_package_runs_as_a_module(command: str) -> None:
+    ended = bare_python("-m", "raftline", command, "--help", folder=SOURCE)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "usage:" in ended.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_module_is_loaded_twice(script: str) -> None:
+    ended = bare_python("-c", LOADED_TWICE, str(SOURCE / script), folder=ROOT)
+    assert (ended.stdout.splitlines()[-1:], ended.stderr) == (["[]"], "")
+
+
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_every_package_folder_is_listed() -> None:
+    folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
+    folders -= {Path("raftline")}  # the stand-in for a clone, never installed
+    names = {".".join(("raftline", *folder.parts)) for folder in folders}
+    assert set(setup()["options"]["packages"].split()) == names
+
+
+def test_every_package_folder_says_what_it_is() -> None:
+    for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
+        text = (path / "__init__.py").read_text(encoding="utf-8")
+        body = ast.parse(text).body
+        assert len(body) == 1, f"{path}/__init__.py holds more than a docstring"
+        assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    ended = bare_python("src/cli.py", "--version", folder=ROOT)
+    assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']}"
+
+
+def imported_names(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def test_the_node_and_the_client_need_the_standard_library_alone() -> None:
+    allowed = set(sys.stdlib_module_names) | {"raftline"}
+    foreign = {path.name: imported_names(path) - allowed for path in SOURCE.rglob("*.py")}
+    assert {name: names for name, names in foreign.items() if names} == {"status.py": {"rich"}}
+
+
+@pytest.mark.parametrize("rules", ["pyproject.toml", "src/raft/ruff.toml"])
+def test_every_bare_name_of_ours_is_banned(rules: str) -> None:
+    ours = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py"} - {"__init__"}
+    ours |= {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    ours -= {"__main__", "raftline"}
+    text = (ROOT / rules).read_text(encoding="utf-8")
+    missing = [name for name in sorted(ours) if f'\n"{name}".msg' not in text]
+    assert missing == [], f"give each of them a line in {rules}, beside the others"
+
+
+def test_no_module_takes_the_name_of_a_standard_one() -> None:
+    ours = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
+    assert ours & set(sys.stdlib_module_names) == set()

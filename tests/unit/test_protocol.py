@@ -1,0 +1,274 @@
+"""Lines to requests and back: what is accepted, how it is spelled, what a refusal says."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.protocol import (
+    HELP,
+    NO_LEADER,
+    NOT_LEADER,
+    OUTCOME_UNKNOWN,
+    Limits,
+    ProtocolError,
+    Request,
+    decode_line,
+    error,
+    leader_named_in,
+    looks_foreign,
+    not_leader,
+    outcome_unknown,
+    read_request,
+    reply_line,
+    show_operands,
+    shown,
+    split_sender,
+)
+
+LIMITS = Limits()
+
+
+def command(line: str, limits: Limits = LIMITS) -> str:
+    return read_request(*split_sender(line), limits).command
+
+
+def refusal(line: str, limits: Limits = LIMITS) -> str:
+    with pytest.raises(ProtocolError) as caught:
+        command(line, limits)
+    return str(caught.value)
+
+
+def refused_bytes(raw: bytes) -> str:
+    with pytest.raises(ProtocolError) as caught:
+        decode_line(raw)
+    return str(caught.value)
+
+
+# seed 004-03
+def test_a_client_gives_its_name_and_perhaps_an_id_before_the_first_at() -> None:
+    assert split_sender("client4@set b 5") == ("client4", "", "set b 5")
+    assert split_sender("client@get a") == ("client", "", "get a")
+    assert split_sender("client4#17@set b 5") == ("client4", "17", "set b 5")
+    assert split_sender("client4@set b@c 5@6") == ("client4", "", "set b@c 5@6")
+
+
+# seed 004-04
+def test_a_node_names_itself_in_the_same_way() -> None:
+    assert split_sender("s2@AppendEntries 7-11-6-[]") == ("s2", "", "AppendEntries 7-11-6-[]")
+
+
+# fault F90, mistake 26
+def test_an_at_behind_the_first_word_names_nobody() -> None:
+    assert split_sender("set mail a@b") == ("", "", "set mail a@b")
+    assert split_sender("get b") == ("", "", "get b")
+    assert split_sender("   get b") == ("", "", "get b")
+    assert split_sender("  client4@get b") == ("client4", "", "get b")
+
+
+# fault F90
+@pytest.mark.parametrize("name", ["", "4", "-a", "é", "a" * 65, "a" * 1_000_000, "a/../b", "a\tb"])
+def test_a_bad_name_is_refused_and_the_rule_said(name: str) -> None:
+    said = refusal(f"{name}@get a")
+    assert "is no name. A name is a letter, then letters, digits, _ . or -, at most 64" in said
+    assert len(said) < 300
+    assert said.isprintable()
+
+
+def test_the_longest_name_and_the_largest_id_are_taken() -> None:
+    name = "a" * 64
+    assert split_sender(f"{name}#{2**63 - 1}@get a") == (name, str(2**63 - 1), "get a")
+
+
+# fault F24
+@pytest.mark.parametrize("number", ["", "-1", "1_000", "٣", "017", "1e3", str(2**63), "9" * 30])
+def test_a_bad_id_is_refused_and_the_rule_said(number: str) -> None:
+    said = refusal(f"client4#{number}@get a")
+    assert "is no request id. An id is a number from 0 to 9223372036854775807" in said
+
+
+# seed 004-05
+@pytest.mark.parametrize(
+    ("line", "verb", "canonical"),
+    [
+        ("get b", "get", "get b"),
+        ("set b 5", "set", "set b 5"),
+        ("delete b", "delete", "delete b"),
+        ("show", "show", "show"),
+        ("show pre after k", "show", "show pre after k"),
+        ("help", "help", "help"),
+        ("status ", "status", "status"),
+    ],
+)
+def test_each_command_is_understood(line: str, verb: str, canonical: str) -> None:
+    expected = Request("client4", "7", verb, canonical)
+    assert read_request("client4", "7", line, LIMITS) == expected
+
+
+# seed 004-05, fault F81
+@pytest.mark.parametrize("line", ["foo", "GET a", "getx", "help me", "set\tb 5", "c@x@get a"])
+def test_anything_else_is_not_understood_and_the_commands_are_named(line: str) -> None:
+    said = refusal(line)
+    assert said.startswith("I don't understand: ")
+    assert said.endswith(". Try: get KEY, set KEY VALUE, delete KEY, show, help")
+
+
+# seed 004-10, fault F81
+def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
+    assert command("set k a b c") == "set k a b c"
+    assert command("set k  two  spaces  ") == "set k  two  spaces  "
+    assert command("set k ") == "set k "
+    assert command("set k a=b@c-d") == "set k a=b@c-d"
+
+
+# fault F81
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("", "the line is empty"),
+        ("   ", "the line is empty"),
+        ("set", "the key is missing: set KEY VALUE"),
+        ("set  5", "the key is missing: set KEY VALUE"),
+        ("set a", "the value is missing: set KEY VALUE"),
+        ("get", "the key is missing: get KEY"),
+        ("get  a", "the key is missing: get KEY"),
+        ("delete ", "the key is missing: delete KEY"),
+        ("get a b", r"a space inside a key is written \s"),
+        ("delete a b", r"a space inside a key is written \s"),
+        ("get a\tb", r"a tab inside a key is written \t"),
+        ("show a b", "show takes [PREFIX] [after KEY]"),
+        ("show a  after b", "show takes [PREFIX] [after KEY]"),
+    ],
+)
+def test_a_wrong_operand_is_refused_and_the_rule_said(line: str, rule: str) -> None:
+    assert rule in refusal(line)
+
+
+# fault F81
+def test_limits_count_the_real_bytes_not_the_spelling() -> None:
+    limits = Limits(key_bytes=4, value_bytes=6)
+    assert command(r"set \x00\xff\x01\x02 \n\n\n\n\n\n", limits).startswith("set ")
+    assert command("set éé ééé", limits) == "set éé ééé"
+    assert "the key has 5 bytes; the limit is 4" in refusal("get abcde", limits)
+    assert "the key has 6 bytes; the limit is 4" in refusal("delete ééé", limits)
+    assert "the key has 5 bytes; the limit is 4" in refusal("show after abcde", limits)
+    assert "the value has 7 bytes; the limit is 6" in refusal("set a 1234567", limits)
+    assert "the value has 7 bytes; the limit is 6" in refusal(r"set a \x00\x00\x00\x00é1", limits)
+
+
+# fault F81
+def test_a_key_and_a_value_over_the_usual_limits_are_refused() -> None:
+    assert "the key has 65537 bytes; the limit is 1024" in refusal("get " + "k" * 65537)
+    assert "the limit is 1048576" in refusal("set a " + "v" * (1 << 20) + "v")
+
+
+# fault F87
+def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escaped() -> None:
+    limits = Limits(key_bytes=8, value_bytes=16)
+    line = "n" * 64 + f"#{2**63 - 1}@set " + r"\x00" * 8 + " " + r"\x00" * 16 + "\r"
+    assert len(line) <= limits.line_bytes
+    assert command(line[:-1], limits) == "set " + r"\x00" * 8 + " " + r"\x00" * 16
+    assert str(limits.line_bytes) in limits.line_too_long
+
+
+# fault F89
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"get a",
+        b"get a\r",
+        b"\xff\xfd\x03\xff\xfb\x18get a\r",
+        b"get\xff\xf1 a\r",
+        b"\xff\xfa\x18\x00xterm\xff\xf0get a",
+        b"set wrong 1\xff\xf4\xff\xfd\x06get a\r",
+        b"get a\r\xff\xfb\x06",
+    ],
+)
+def test_what_telnet_adds_to_a_line_is_taken_off(raw: bytes) -> None:
+    assert decode_line(raw) == "get a"
+
+
+# fault F88
+def test_a_raw_control_character_is_refused_and_its_spelling_given() -> None:
+    assert refused_bytes(b"set a \x00") == (
+        r"byte 7 of this line is a raw control character; write it as \x00"
+    )
+    assert refused_bytes(b"set a \x1b[2J").endswith(r"write it as \x1b")
+    assert refused_bytes(b"set a \x7f").endswith(r"write it as \x7f")
+    assert refused_bytes(b"set a b\rc").endswith(r"write it as \r")
+    assert refused_bytes("set é \x85".encode()) == (
+        r"byte 8 of this line is a raw control character; write it as \xc2\x85"
+    )
+
+
+def test_a_raw_tab_and_any_other_character_pass() -> None:
+    assert decode_line("set a b\tc é 漢 😀 \u00a0".encode()) == "set a b\tc é 漢 😀 \u00a0"
+
+
+# fault F88
+@pytest.mark.parametrize("raw", [b"get \xff", b"get \xc3", b"get \xed\xa0\x80", b"get \xc0\x80"])
+def test_a_byte_that_is_not_utf_8_is_refused_and_its_place_said(raw: bytes) -> None:
+    said = refused_bytes(raw)
+    assert said.startswith("byte 5 of this line is not UTF-8; write it as \\x")
+    assert said.endswith(f"{raw[4]:02x}")
+
+
+# fault F91
+def test_other_protocols_are_told_what_this_port_speaks() -> None:
+    for raw, protocol in [
+        (b"GET / HTTP/1.1\r", "HTTP"),
+        (b"PRI * HTTP/2.0\r", "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+        (b"SSH-2.0-OpenSSH_9.6\r", "SSH"),
+    ]:
+        said = looks_foreign(raw)
+        assert said is not None
+        assert said.startswith(f"this port speaks lines of text, not {protocol}.")
+    assert looks_foreign(b"client4@set b 5") is None
+    assert looks_foreign(b"GET a") is None
+
+
+# fault F99
+def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:
+    said = refusal("foo\u2028s1@SET response: \u202eforged" + "x" * 5000)
+    assert said.isprintable()
+    assert r"\xe2\x80\xa8" in said
+    assert len(said) < 200
+    assert shown("plain") == "plain"
+    assert len(shown("x" * 1000)) == 63
+
+
+def test_show_reads_its_operands_so_that_after_may_be_a_prefix() -> None:
+    assert show_operands("show") == (None, None)
+    assert show_operands("show after") == ("after", None)
+    assert show_operands("show after k") == (None, "k")
+    assert show_operands("show after after k") == ("after", "k")
+
+
+# seed 004-32, fault F78
+def test_the_sorry_line_names_the_leader_and_can_be_read_back() -> None:
+    line = not_leader("s1", "localhost", 10000)
+    assert line == ("Sorry, I am not the leader. Last leader I heard from is: s1 (localhost:10000)")
+    assert leader_named_in(line) == ("s1", "localhost", 10000)
+    assert leader_named_in(not_leader("s1", "::1", 10000)) == ("s1", "::1", 10000)
+
+
+# fault F82
+def test_no_stored_value_reads_as_an_error() -> None:
+    for text in (NO_LEADER, "GET response: " + not_leader("s9", "evil", 1)):
+        assert leader_named_in(text) is None
+    for text in (NO_LEADER, NOT_LEADER, OUTCOME_UNKNOWN, outcome_unknown("why"), error("why")):
+        assert text.startswith("Sorry, ")
+    assert not reply_line("s1", "", "GET response: Sorry, no").startswith("s1@Sorry, ")
+
+
+def test_a_reply_carries_the_servers_name_and_the_requests_id() -> None:
+    assert reply_line("s1", "", "GET response: 5") == "s1@GET response: 5"
+    assert reply_line("s1", "17", "GET response: 5") == "s1#17@GET response: 5"
+    assert split_sender("s1#17@GET response: 5") == ("s1", "17", "GET response: 5")
+
+
+def test_the_help_is_one_line_and_names_every_command() -> None:
+    assert HELP.startswith("HELP response: ")
+    assert HELP.isprintable()
+    for word in ("get KEY", "set KEY VALUE", "delete KEY", "show", "status", "help"):
+        assert word in HELP

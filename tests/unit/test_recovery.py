@@ -1,0 +1,198 @@
+"""What a node makes of the files it finds: trusts them, cuts a torn tail, or refuses clearly."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.storage.errors import CorruptLog
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import (
+    BASE,
+    FIRST,
+    GOOD,
+    SECOND,
+    THIRD,
+    boot,
+    commands,
+    found,
+    known,
+    log_file,
+    refusal,
+    storage_file,
+    vote,
+    write,
+)
+
+# --- a good log ---------------------------------------------------------------------------
+
+
+# seed 004-14
+def test_recovery_says_what_it_does_and_the_term_it_found() -> None:
+    _, recovered = boot(found(GOOD, storage_file(5, "s2", (5, 2))))
+    assert recovered.notes == ["[*] Recovering logs...", "[*] Current term: 5"]
+    assert recovered.hard_state == HardState(5, "s2")
+    assert not recovered.amnesiac
+
+
+# seed 004-36
+def test_every_entry_of_every_batch_comes_back() -> None:
+    _, recovered = boot(found(GOOD, storage_file(2, mark=(5, 2))))
+    assert known(recovered) == [
+        Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
+        Entry(4, 2, "delete b"), Entry(5, 2, "set c 1"),
+    ]  # fmt: skip
+
+
+def test_the_members_are_those_of_the_base_line_not_of_the_configuration() -> None:
+    base = b"0 0 base s1=10.0.0.1:7000 s9=[::1]:7001\n"
+    _, recovered = boot(found(base, storage_file(0)))
+    assert recovered.members == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
+
+
+def test_a_recovered_log_goes_on_behind_its_last_note() -> None:
+    folder = found(GOOD, storage_file(2, mark=(5, 2)))
+    manager, _ = boot(folder)
+    write(manager, 6, 2, "set d 8")
+    assert folder.content("s1.log") == log_file(FIRST, SECOND, THIRD, b"6 2 set d 8\n")
+
+
+# fault F27
+def test_a_batch_of_many_terms_comes_back() -> None:
+    lines = [b"%d %d set k%d v\n" % (index, index // 3 + 1, index) for index in range(1, 200)]
+    folder = found(log_file(b"".join(lines)), storage_file(99, mark=(199, 67)))
+    _, recovered = boot(folder)
+    assert recovered.log.last_index == 199
+    assert [recovered.log.term_at(index) for index in (1, 2, 3, 199)] == [1, 1, 2, 67]
+
+
+# --- amnesia ------------------------------------------------------------------------------
+
+
+# fault F9, fault F12, mistake 20
+def test_a_log_that_ends_below_what_was_synced_leaves_the_node_without_a_vote() -> None:
+    folder = found(log_file(FIRST, SECOND), storage_file(2, "s1", mark=(17, 2)))
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.log.last_index == 3
+    assert recovered.hard_state == HardState(2, "s1")
+    assert recovered.notes[1] == (
+        "[!] s1.log ends at entry 3, but entry 17 was synced before: this node rejoins without a "
+        "vote until it has caught up"
+    )
+    manager.close()
+    assert folder.content("s1.storage") == storage_file(2, "s1", (3, 1), "amnesiac")
+
+
+# fault F10, fault F11, mistake 20
+@pytest.mark.parametrize("log", [None, b""])
+def test_a_missing_or_empty_log_leaves_the_node_without_a_vote(log: bytes | None) -> None:
+    folder = MemoryFolder({"s1.storage": storage_file(3, "s2", mark=(9, 3))})
+    if log is not None:
+        folder.put("s1.log", log)
+    _, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.log.last_index == 0
+    assert recovered.hard_state == HardState(3, "s2")
+    assert "ends at entry 0, but entry 9 was synced" in recovered.notes[1]
+
+
+def test_a_missing_log_counts_as_lost_even_if_the_mark_says_nothing() -> None:
+    # The mark is not synced, so a power cut may have taken it back; the term is.
+    folder = MemoryFolder({"s1.storage": storage_file(3)})
+    assert boot(folder)[1].amnesiac
+
+
+def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
+    _, recovered = boot(MemoryFolder({"s1.storage": storage_file(0)}))
+    assert not recovered.amnesiac
+
+
+def test_another_entry_at_the_marks_index_is_a_loss_too() -> None:
+    _, recovered = boot(found(GOOD, storage_file(7, mark=(4, 3))))
+    assert recovered.amnesiac
+    assert "s1.log lacks entry 4 of term 3" in recovered.notes[1]
+
+
+def test_a_promise_is_kept_by_entries_that_a_cut_has_made_void() -> None:
+    log = log_file(b"1 1 a\n2 1 b\n3 1 c\n", b"# cut after 1\n2 2 d\n")
+    _, recovered = boot(found(log, storage_file(2, mark=(3, 1))))
+    assert not recovered.amnesiac
+    assert [entry.command for entry in known(recovered)] == ["a", "d"]
+
+
+# --- void lines ---------------------------------------------------------------------------
+
+
+def test_void_lines_go_when_the_log_is_rewritten_at_boot() -> None:
+    log = log_file(b"1 1 a\n2 1 b\n3 1 c\n", b"# cut after 1\n2 2 d\n")
+    folder = found(log, storage_file(2, mark=(2, 2)))
+    manager, _ = boot(folder)
+    assert folder.content("s1.log") == log_file(b"1 1 a\n2 2 d\n")
+    write(manager, 3, 2, "e")
+    manager.close()
+    assert folder.content("s1.log") == log_file(b"1 1 a\n2 2 d\n", b"3 2 e\n")
+    assert commands(folder) == ["a", "d", "e"]
+
+
+def test_a_log_cut_to_nothing_goes_on_from_its_base_line() -> None:
+    folder = found(log_file(b"1 1 a\n", b"# cut after 0\n"), storage_file(2, mark=(0, 0)))
+    manager, recovered = boot(folder)
+    assert known(recovered) == []
+    assert folder.content("s1.log") == BASE
+    write(manager, 1, 2, "b")
+    manager.close()
+    assert commands(folder) == ["b"]
+
+
+def test_a_long_log_is_rewritten_in_pieces() -> None:
+    lines = b"".join(b"%d 1 set k%d v\n" % (index, index) for index in range(1, 1001))
+    folder = found(log_file(lines, b"# cut after 999\n"), storage_file(1, mark=(999, 1)))
+    _, recovered = boot(folder)
+    written = folder.content("s1.log")
+    assert recovered.log.last_index == 999
+    assert written.count(b"\n") == 1 + 999 + written.count(b"#")
+    assert written.count(b"#") > 10
+
+
+# --- birth, strays, missing files ---------------------------------------------------------
+
+
+def test_a_log_with_entries_and_no_storage_is_refused() -> None:
+    for log in (GOOD, GOOD[:-4], log_file(FIRST)[:-8]):
+        said = refusal(MemoryFolder({"s1.log": log}))
+        assert said.startswith("s1.storage is missing, but s1.log holds entries.")
+        assert "restore both files from one backup" in said
+
+
+def test_a_birth_that_was_interrupted_is_finished() -> None:
+    folder = MemoryFolder({"s1.log": BASE})
+    _, recovered = boot(folder)
+    assert not recovered.amnesiac
+    assert folder.content("s1.storage") == storage_file(0)
+
+
+# fault F21
+def test_a_stray_tmp_file_is_ignored_and_removed() -> None:
+    folder = found(GOOD, storage_file(2, mark=(5, 2)))
+    folder.put("s1.log.tmp", b"half of")
+    folder.put("s1.storage.tmp", b"name s9")
+    assert len(commands(folder)) == 5
+    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+
+
+def test_what_was_cut_is_never_met_again_by_a_later_boot() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, "a", "b", "c")
+    vote(manager, 2, None)
+    manager.persist([Effects(cut_after=1, append=[Entry(2, 2, "d")])])
+    manager.close()
+    for _ in range(3):
+        assert commands(folder) == ["a", "d"]
+
+
+def test_a_corrupt_log_is_an_error_of_its_own() -> None:
+    with pytest.raises(CorruptLog):
+        boot(found(b"0 0 bass\n", storage_file(0)))

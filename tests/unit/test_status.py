@@ -1,0 +1,232 @@
+"""`raftline status` against scripted nodes: a table, JSON, and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline import cli, config, status
+
+LEADER = {
+    "name": "s1",
+    "role": "leader",
+    "term": 3,
+    "leader": "s1",
+    "last_index": 12,
+    "commit_index": 10,
+    "last_applied": 10,
+    "recovering": False,
+}
+FOLLOWER = {**LEADER, "name": "s2", "role": "follower", "commit_index": 9, "last_applied": 7}
+
+
+def line_of(answer: dict[str, object]) -> bytes:
+    return f"{answer['name']}@STATUS response: {json.dumps(answer)}\n".encode()
+
+
+@contextlib.contextmanager
+def scripted_node(reply: bytes | None) -> Iterator[int]:
+    """Yield the port of a node that answers each line with `reply`; with None it says nothing."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    asked.append(connection.makefile("rb").readline())
+                    if reply is None:
+                        over.wait(60)
+                    else:
+                        connection.sendall(reply)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        over.set()
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+    assert set(asked) == {b"status\n"}
+
+
+@contextlib.contextmanager
+def free_port() -> Iterator[int]:
+    """Yield a port that nobody listens on, and nobody else gets meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextlib.contextmanager
+def cluster_of(folder: Path, *replies: bytes | None) -> Iterator[list[str]]:
+    """Yield the command for a cluster whose last node, after the scripted ones, is dead."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(scripted_node(reply)) for reply in replies]
+        ports.append(stack.enter_context(free_port()))
+        lines = [f"s{n} 127.0.0.1 {port}\n" for n, port in enumerate(ports, start=1)]
+        (folder / config.FILE_NAME).write_text("".join(lines))
+        yield ["status", "--dir", str(folder), "--timeout", "10"]
+
+
+def table_of(output: str) -> list[list[str]]:
+    return [line.split() for line in output.splitlines()]
+
+
+def test_the_table_shows_every_node_and_the_dead_as_unreachable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
+        code = cli.main(command)
+    output, errors = capsys.readouterr()
+    heading, *rows = table_of(output)
+    assert heading == [
+        "node",
+        "address",
+        "role",
+        "term",
+        "leader",
+        "last",
+        "committed",
+        "applied",
+        "lag",
+    ]
+    assert [[row[0], *row[2:]] for row in rows] == [
+        ["s1", "leader", "3", "s1", "12", "10", "10", "0"],
+        ["s2", "follower", "3", "s1", "12", "9", "7", "3"],
+        ["s3", "unreachable", "-", "-", "-", "-", "-", "-"],
+    ]
+    assert "connection refused" in errors
+    assert code == 0  # a leader, and 2 of 3 reachable
+
+
+def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
+        code = cli.main([*command, "--json"])
+    nodes = json.loads(capsys.readouterr().out)
+    assert [node["name"] for node in nodes] == ["s1", "s2", "s3"]
+    assert [node["reachable"] for node in nodes] == [True, True, False]
+    assert nodes[1]["lag"] == 3
+    assert nodes[2]["problem"] == "connection refused"
+    assert code == 0
+
+
+def test_a_leader_without_a_quorum_serves_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster_of(tmp_path, line_of(LEADER)) as command:  # 1 of 2 is no majority
+        assert cli.main(command) == 3
+    assert "leader" in capsys.readouterr().out
+
+
+def test_a_quorum_without_a_leader_serves_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = {**LEADER, "role": "candidate", "leader": None}
+    with cluster_of(tmp_path, line_of(candidate), line_of(FOLLOWER)) as command:
+        assert cli.main(command) == 3
+    assert table_of(capsys.readouterr().out)[1][2:5] == ["candidate", "3", "-"]
+
+
+def test_a_recovering_node_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recovering = {**FOLLOWER, "recovering": True}
+    with cluster_of(tmp_path, line_of(LEADER), line_of(recovering)) as command:
+        cli.main(command)
+    assert "follower (recovering)" in capsys.readouterr().out
+
+
+def test_the_coloured_table_cuts_nothing_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setenv("COLUMNS", "40")
+    address = config.Address("a-host-with-a-long-name.example.org", 10000)
+    facts = {**LEADER, "term": 123_456_789, "recovering": True}
+    assert status._show_in_colour(status.rows([status.NodeStatus("s1", address, facts)]))
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == list(status.COLUMNS)
+    assert row.split()[:5] == ["s1", str(address), "leader", "(recovering)", "123456789"]
+
+
+# fault F61
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "answers: HTTP/1.1 400 Bad Request"),
+        (b"s2@Sorry, I don't understand: status\n", "answers: s2@Sorry, I don't understand"),
+        (b"s2@STATUS response: {half\n", "its status is no JSON"),
+        (b"s2@STATUS response: " + b"[" * 50_000 + b"\n", "its status is no JSON"),
+        (b"s2@STATUS response: []\n", "its status is no JSON object"),
+        (b's2@STATUS response: {"name": "s2"}\n', "its status lacks role"),
+        (line_of({**FOLLOWER, "term": True}), "its status lacks term"),
+        (line_of({**FOLLOWER, "term": "3"}), "its status lacks term"),
+        (line_of({**FOLLOWER, "name": "s7"}), "s7 answers there"),
+        (b"\x1b[2J\xff\n", "answers: \\x1b[2J"),
+        (b"", "closed the connection without an answer"),
+        (b"s2@STATUS resp", "closed the connection without an answer"),
+        (b"x" * 100_000, "its answer is no status line"),
+    ],
+)
+def test_a_stranger_on_the_port_is_taken_as_unreachable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reply: bytes, why: str
+) -> None:
+    with cluster_of(tmp_path, line_of(LEADER), reply) as command:
+        assert cli.main(command) == 3
+    output, errors = capsys.readouterr()
+    assert table_of(output)[2][2] == "unreachable"
+    assert why in errors
+    assert "\x1b" not in output + errors
+
+
+def test_a_node_that_says_nothing_is_given_up_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster_of(tmp_path, line_of(LEADER), None) as command:
+        assert cli.main([*command, "--timeout", "0.2"]) == 3
+    assert "no answer within 0.2 s" in capsys.readouterr().err
+
+
+def test_of_two_leaders_the_newer_one_counts() -> None:
+    address = config.Address("localhost", 1)
+    old = status.NodeStatus("s1", address, {**LEADER, "term": 3})
+    new = status.NodeStatus("s2", address, {**LEADER, "name": "s2", "term": 4})
+    leader = status.leader_of([new, old])
+    assert leader is new
+
+
+# fault F38
+@pytest.mark.parametrize(
+    "arguments", [["status", "--timeout", "0"], ["status", "--timeout", "nan"], ["dance"]]
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: raftline" in capsys.readouterr().err
+
+
+def test_a_missing_configuration_ends_with_2_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", "--dir", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert errors.startswith("raftline: ")
+    assert "is missing; write one line per node" in errors
+
+
+def test_raftline_alone_prints_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    output = capsys.readouterr().out
+    assert all(command in output for command in ("up", "status", "server", "client"))

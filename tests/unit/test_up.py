@@ -1,0 +1,301 @@
+"""`raftline up` with stand-ins for the nodes: what it shows, what it stops, what it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline import config, up
+from raftline.config import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SECONDS_MAX = 30.0
+
+# The real command, with the stand-ins for the node and, where it is asked for, for the client.
+PROGRAM = """
+import sys, types
+from pathlib import Path
+from raftline import cli, cluster
+cluster.SERVER = Path({fake!r})
+def main(arguments):
+    print("client " + " ".join(arguments), flush=True)
+    for line in sys.stdin:
+        print("client reads " + line, end="", flush=True)
+    return 7
+sys.modules["raftline.client"] = types.SimpleNamespace(main=main)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> list[int]:
+    """Return the ports of s1, s2 and s3, which the configuration in `tmp_path` names."""
+    ports = free_ports(3)
+    lines = [f"s{n} 127.0.0.1 {port}\n" for n, port in enumerate(ports, start=1)]
+    (tmp_path / config.FILE_NAME).write_text("".join(lines))
+    return ports
+
+
+class Up:
+    """A `raftline up` that runs, and what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: int) -> None:
+        self.process = process
+        self.output = output
+        self.text = ""
+
+    def read_until(self, awaited: str) -> str:
+        """Read on until `awaited` was printed; fail if it doesn't come."""
+        while awaited not in self.text:
+            assert self._read_more(), f"ended without {awaited!r}:\n{self.text}"
+        return self.text
+
+    def end(self) -> int:
+        """Read all that still comes and return the exit code."""
+        while self._read_more():
+            pass
+        return self.process.wait(SECONDS_MAX)
+
+    def _read_more(self) -> bool:
+        ready, _, _ = select.select([self.output], [], [], SECONDS_MAX)
+        assert ready, f"nothing more came after:\n{self.text}"
+        try:
+            data = os.read(self.output, 65536)
+        except OSError:  # a terminal that nobody holds any more
+            data = b""
+        self.text += data.decode()
+        return bool(data)
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, *options: str, terminal: bool = False, typed: bytes | None = None
+) -> Iterator[Up]:
+    fake = str(ROOT / "tests" / "fake_node.py")
+    reading_end, writing_end = pty.openpty() if terminal else os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(fake=fake), "up", "--dir", str(folder), *options],
+        stdin=subprocess.PIPE if typed is not None else subprocess.DEVNULL,
+        stdout=writing_end,
+        stderr=writing_end,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": ""},
+        start_new_session=True,
+    )
+    os.close(writing_end)
+    if process.stdin is not None:
+        process.stdin.write(typed or b"")
+        process.stdin.close()
+    try:
+        yield Up(process, reading_end)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading_end)
+
+
+@contextlib.contextmanager
+def held(ports: list[int]) -> Iterator[tuple[list[socket.socket], list[int]]]:
+    """Yield a connection to each node, and the nodes' process numbers."""
+    with contextlib.ExitStack() as stack:
+        connections, numbers = [], []
+        for port in ports:
+            connection = socket.create_connection(("127.0.0.1", port), SECONDS_MAX)
+            connections.append(stack.enter_context(connection))
+            _, _, facts = connection.makefile("rb").readline().partition(b"response: ")
+            numbers.append(int(json.loads(facts)["pid"]))
+        yield connections, numbers
+
+
+def has_ended(connection: socket.socket) -> bool:
+    """Whether the process at the other end goes away before the deadline."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_every_line_is_marked_with_its_node(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path, "--verbose", "--pace", "human") as cluster:
+        text = cluster.read_until("Ctrl-C stops all")
+        for name in ("s1", "s2", "s3"):
+            assert f"{name} | [*] {name} started with --pace human --verbose\n" in text
+    assert f"[*] 3 nodes up: s1 s2 s3 on ports {' '.join(map(str, ports))}; " in text
+
+
+# fault F99
+def test_a_node_cannot_steer_the_terminal(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path) as cluster:
+        text = cluster.read_until("Ctrl-C stops all")
+    assert "s1 | \\x1b[2Js1 steers the terminal\n" in text
+    assert "\x1b" not in text  # not even colours: this is no terminal
+
+
+def test_on_a_terminal_each_node_has_a_colour(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path, terminal=True) as cluster:
+        text = cluster.read_until("Ctrl-C stops all")
+    assert "\x1b[36ms1 | [*] s1 started" in text
+    assert "\x1b[33ms2 | [*] s2 started" in text
+
+
+# seed 002-10
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_every_node(
+    tmp_path: Path, ports: list[int], number: signal.Signals
+) -> None:
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (connections, _):
+            cluster.process.send_signal(number)
+            assert cluster.end() == 0
+            assert all(has_ended(connection) for connection in connections)
+    assert cluster.text.endswith("[*] 3 nodes stopped\n")
+
+
+# seed 002-10
+def test_no_node_outlives_a_killed_up(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (connections, _):
+            cluster.process.kill()
+            assert [has_ended(connection) for connection in connections] == [True] * 3
+
+
+def test_a_node_that_does_not_listen_is_stopped_by_force(tmp_path: Path, ports: list[int]) -> None:
+    (tmp_path / "s2.deaf").touch()
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (connections, _):
+            cluster.process.send_signal(signal.SIGINT)
+            assert cluster.end() == 0
+            assert all(has_ended(connection) for connection in connections)
+
+
+def test_a_death_is_reported_and_the_others_go_on(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (_, numbers):
+            os.kill(numbers[1], signal.SIGKILL)
+            cluster.read_until("[!] s2 died (killed by SIGKILL); the others go on\n")
+            os.kill(numbers[0], signal.SIGKILL)
+            os.kill(numbers[2], signal.SIGKILL)
+            assert cluster.end() == 1
+    assert "[!] every node has died\n" in cluster.text
+
+
+# fault F38
+@pytest.mark.parametrize("options", [[], ["--client"]])
+def test_a_node_that_refuses_to_start_ends_everything_with_its_own_words(
+    tmp_path: Path, ports: list[int], options: list[str]
+) -> None:
+    (tmp_path / "s3.refuses").touch()
+    with running(tmp_path, *options) as cluster:
+        assert cluster.end() == 2
+    assert f"s3 | [!] port {ports[2]} is in use\n" in cluster.text
+    assert "[!] s3 did not start (exit status 2)\n" in cluster.text
+    assert "client" not in cluster.text
+
+
+# fault F38
+def test_a_second_up_does_not_take_the_firsts_nodes_for_its_own(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    with running(tmp_path) as first:
+        first.read_until("Ctrl-C stops all")
+        with running(tmp_path, "--client") as second:
+            assert second.end() == 2
+        with held(ports) as (_, numbers):
+            assert len(set(numbers)) == 3  # the first one's nodes still answer
+    assert second.text.splitlines() == [
+        f"[!] s1 can't be started: port {ports[0]} on 127.0.0.1 is in use; if this cluster runs "
+        f"already, `raftline status --dir {tmp_path}` shows it",
+    ]
+
+
+def test_the_client_talks_to_the_leader_and_its_end_ends_all(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    with running(tmp_path, "--client", typed=b"set a 4\n") as cluster:
+        assert cluster.end() == 7  # the client's own
+    others = " ".join(f"--also 127.0.0.1:{port}" for port in ports[1:])
+    assert cluster.text.splitlines() == [
+        f"[*] 3 nodes up: s1 s2 s3 on ports {' '.join(map(str, ports))}, s1 leads term 4",
+        f"client {ports[0]} 1 --follow --host 127.0.0.1 {others} --screen",
+        "client reads set a 4",
+        "[*] 3 nodes stopped",
+    ]
+    assert "[*] s1 started" in (tmp_path / "s1.console").read_text()
+
+
+# --- which cluster is meant -----------------------------------------------------------------
+
+
+def test_a_new_folder_gets_a_configuration(tmp_path: Path) -> None:
+    chosen = up.choose(str(tmp_path / "lab"), 5, 12000)
+    assert up.described(chosen) == "s1 s2 s3 s4 s5 on ports 12000-12004"
+    assert config.load(tmp_path / "lab").members == chosen.members
+
+
+def test_where_nothing_is_found_three_nodes_live_in_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = up.choose(None, None, None)
+    assert up.described(chosen) == "s1 s2 s3 on ports 10000-10002"
+    assert (tmp_path / "logs" / config.FILE_NAME).is_file()
+
+
+def test_the_configuration_that_is_found_is_used_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / config.FILE_NAME).write_text("anna 9000\nberta 9005\n")
+    monkeypatch.chdir(tmp_path)
+    assert up.described(up.choose(None, None, None)) == "anna berta on ports 9000 9005"
+
+
+@pytest.mark.parametrize(("count", "port"), [(5, None), (None, 11000), (3, 11000)])
+def test_a_configuration_is_never_overwritten(
+    tmp_path: Path, count: int | None, port: int | None
+) -> None:
+    before = up.choose(str(tmp_path), 3, 10000).path.read_bytes()
+    with pytest.raises(ConfigError, match=r"names s1 s2 s3 on ports 10000-10002, but s1 .* asked"):
+        up.choose(str(tmp_path), count, port)
+    assert (tmp_path / config.FILE_NAME).read_bytes() == before
+
+
+def test_asking_for_what_is_there_is_fine(tmp_path: Path) -> None:
+    up.choose(str(tmp_path), 3, 10000)
+    assert len(up.choose(str(tmp_path), 3, 10000).members) == 3
+
+
+def test_ports_end_at_65535(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'65536' is no port"):
+        up.choose(str(tmp_path), 3, 65534)
+    assert not (tmp_path / config.FILE_NAME).exists()
+
+
+def test_nodes_elsewhere_are_not_started_here(tmp_path: Path) -> None:
+    (tmp_path / config.FILE_NAME).write_text("s1 localhost 10000\ns2 192.0.2.7 10000\n")
+    with pytest.raises(ConfigError, match=r"s2 is on 192\.0\.2\.7"):
+        up.up(config.load(tmp_path), config.FAST, verbose=False, client_wanted=False)
