@@ -184,8 +184,7 @@ class Connection:
     def _serve_requests(self, requests: list[Request], *, is_read: bool) -> None:
         server = self._server
         commands = [
-            f"{r.sender or 'client'}#{r.id}@{r.command}" if r.id and not is_read else r.command
-            for r in requests
+            r.command if is_read else _logged(r) for r in requests
         ]
         batch = Batch(commands, is_read=is_read)
         server.driver.submit(batch)
@@ -215,6 +214,13 @@ class Connection:
             self._replies = []
             with self._send_lock:
                 self._socket.sendall(data)
+
+
+def _logged(request: Request) -> str:
+    """Return the command as it will stand in the log: with the client's name where that counts."""
+    if request.id:
+        return f"{request.sender}#{request.id}@{request.command}"
+    return f"{request.sender}@session" if request.verb == "session" else request.command
 
 
 _NOBODY = Request("", "", "", "")

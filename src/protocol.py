@@ -19,8 +19,9 @@ __all__ = [
 
 COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
 HELP = (
-    "HELP response: get KEY | set KEY VALUE | delete KEY | show [PREFIX] [after KEY] | status |"
-    r" help. A value is the rest of the line; a space inside a key is written \s, a newline \n,"
+    "HELP response: get KEY | set KEY VALUE | delete KEY | setnx KEY VALUE | cas KEY OLD NEW |"
+    " incr KEY [BY] | append KEY VALUE | show [PREFIX] [after KEY] | session | status | help."
+    r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
 )
 NOT_UNDERSTOOD = "I don't understand: "
@@ -31,6 +32,9 @@ OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _LARGEST_ID = 2**63 - 1
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+WITHOUT_OPERANDS = frozenset({"help", "status", "session"})
+WITH_VALUE = frozenset({"set", "setnx", "append"})  # VERB KEY VALUE
 _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, a sub-negotiation, or a command of one byte. FF
@@ -163,8 +167,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     verb, _, operands = message.lstrip(" ").partition(" ")
-    if verb == "set":
-        command = _read_set(operands, limits)
+    if verb in WITH_VALUE:
+        command = _read_set(verb, operands, limits)
     elif verb in ("get", "delete"):
         command = f"{verb} {_read_key(verb, operands.rstrip(' '), limits)}"
     elif verb == "show":
@@ -174,8 +178,13 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
             command += " " + _canonical("key", prefix, limits.key_bytes)
         if after:
             command += " after " + _canonical("key", after, limits.key_bytes)
-    elif verb in ("help", "status") and not operands.strip(" "):
+    elif verb in ("cas", "incr"):
+        read = _read_cas if verb == "cas" else _read_incr
+        command = read(operands, limits)
+    elif verb in WITHOUT_OPERANDS and not operands.strip(" "):
         command = verb
+        if verb == "session" and not sender:
+            raise ProtocolError("a session needs a name before it: NAME@session")
     elif verb:
         raise ProtocolError(f"{NOT_UNDERSTOOD}{shown(message.strip(' '))}. Try: {COMMANDS}")
     else:
@@ -183,14 +192,39 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     return Request(sender, request_id, verb, command)
 
 
-def _read_set(operands: str, limits: Limits) -> str:
+def _read_set(verb: str, operands: str, limits: Limits) -> str:
     key, space, value = operands.partition(" ")
     if not key:
-        raise ProtocolError("the key is missing: set KEY VALUE, with one space before the key")
+        raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
     if not space:
-        raise ProtocolError("the value is missing: set KEY VALUE (a space alone: empty value)")
+        raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
     key = _canonical("key", key, limits.key_bytes)
-    return f"set {key} {_canonical('value', value, limits.value_bytes)}"
+    return f"{verb} {key} {_canonical('value', value, limits.value_bytes)}"
+
+
+def _read_cas(operands: str, limits: Limits) -> str:
+    key, _, rest = operands.partition(" ")
+    old, space, new = rest.partition(" ")
+    if not key or not space:
+        raise ProtocolError(
+            r"cas KEY OLD NEW: the value is set to NEW where it is OLD; a space inside OLD is"
+            r" written \s"
+        )
+    key = _canonical("key", key, limits.key_bytes)
+    old = escape(unescape(old), key=True)
+    return f"cas {key} {old} {_canonical('value', new, limits.value_bytes)}"
+
+
+def _read_incr(operands: str, limits: Limits) -> str:
+    key, space, by = operands.rstrip(" ").partition(" ")
+    if not key or " " in by:
+        raise ProtocolError(r"incr KEY [BY]: one key and one number; a space inside a key is \s")
+    key = _canonical("key", key, limits.key_bytes)
+    if not space:
+        return f"incr {key}"
+    if not _WHOLE_NUMBER.fullmatch(by) or abs(int(by)) > _LARGEST_ID:
+        raise ProtocolError(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1")
+    return f"incr {key} {by}"
 
 
 def _read_key(verb: str, operand: str, limits: Limits) -> str:
