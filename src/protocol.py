@@ -18,9 +18,11 @@ __all__ = [
 ]  # fmt: skip
 
 COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
+READ_MODES = ("index", "lease", "log", "local")
 HELP = (
     "HELP response: get KEY | set KEY VALUE | delete KEY | show [PREFIX] [after KEY] | status |"
-    r" help. A value is the rest of the line; a space inside a key is written \s, a newline \n,"
+    r" transfer [NAME] | help. get and show may end in: read index|lease|log|local. A value is"
+    r" the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
 )
 NOT_UNDERSTOOD = "I don't understand: "
@@ -47,6 +49,7 @@ class Request(NamedTuple):
     id: str  # "" where none was given
     verb: str
     command: str
+    read: str = ""  # how a get or show asks to be read, "" where it does not
 
 
 class Limits(NamedTuple):
@@ -160,6 +163,10 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     verb, _, operands = message.lstrip(" ").partition(" ")
+    read = ""
+    if verb in ("get", "show"):
+        message, read = _without_read_mode(verb, message.strip(" "))
+        operands = message.partition(" ")[2]
     if verb == "set":
         command = _read_set(operands, limits)
     elif verb in ("get", "delete"):
@@ -173,11 +180,32 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
             command += " after " + _canonical("key", after, limits.key_bytes)
     elif verb in ("help", "status") and not operands.strip(" "):
         command = verb
+    elif verb == "transfer":
+        command = _read_transfer(operands.strip(" "))
     elif verb:
         raise ProtocolError(f"{NOT_UNDERSTOOD}{shown(message.strip(' '))}. Try: {COMMANDS}")
     else:
         raise ProtocolError(f"the line is empty. Try: {COMMANDS}")
-    return Request(sender, request_id, verb, command)
+    return Request(sender, request_id, verb, command, read)
+
+
+def _without_read_mode(verb: str, message: str) -> tuple[str, str]:
+    """Return a get or show without ` read MODE` at its end, and that mode."""
+    words = message.split(" ")
+    if words[-2:-1] != ["read"] or len(words) < (4 if verb == "get" else 3):
+        return message, ""
+    if words[-1] not in READ_MODES:
+        modes = ", ".join(READ_MODES)
+        raise ProtocolError(f"there is no read {shown(words[-1])}; there is {modes}")
+    if verb == "show" and words[-1] == "log":
+        raise ProtocolError("a show is never an entry of the log; read index, lease or local")
+    return " ".join(words[:-2]), words[-1]
+
+
+def _read_transfer(name: str) -> str:
+    if name and not _NAME.fullmatch(name):
+        raise ProtocolError("transfer takes the name of one server, or none: transfer s3")
+    return f"transfer {name}".rstrip(" ")
 
 
 def _read_set(operands: str, limits: Limits) -> str:
