@@ -106,6 +106,8 @@ class Driver:
 
     def lost(self, peer: str) -> None:
         """Tell the core that a peer's connection broke."""
+        if self._stopping:
+            return  # it is this server that goes away
         self._step(lambda: self.node.lost(peer, now_ms()))
 
     def transfer(self, to: str | None) -> Batch:

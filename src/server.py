@@ -136,6 +136,7 @@ class Server:
         self._running.acquire()
         if self.exit_status == 0:
             hand_over_before_stopping(self.driver, self._election_timeout_ms)
+        self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
         self.driver.stop()
