@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import re
 import signal
@@ -136,7 +137,7 @@ def gap_ms(nodes: Nodes, writer: Writer, number: int) -> float:
         if time.monotonic() > ended + 30:
             raise SystemExit("nobody was served within 30 s")
     times = writer.acknowledged[max(0, before - 1) :]
-    longest = max(b - a for a, b in zip(times, times[1:], strict=False))
+    longest = max(b - a for a, b in itertools.pairwise(times))
     nodes.restart(leader)
     return 1000 * longest
 
