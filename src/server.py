@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from raftline import config, lifeline
@@ -129,10 +129,11 @@ class Server:
 
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
-        self._owner.start()
-        for peer in self._peers.values():
-            peer.start()
-        doors.open(self)
+        with _threads_without_signals():
+            self._owner.start()
+            for peer in self._peers.values():
+                peer.start()
+            doors.open(self)
         self._running.acquire()
         if self.exit_status == 0:
             hand_over_before_stopping(self.driver, self._election_timeout_ms)
@@ -178,7 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     files it must not start from, 4 when its disk failed, 70 when an invariant broke."""
     arguments = _parser().parse_args(argv)
     threading.stack_size(STACK_BYTES)
-    console = Console(sys.stdout, arguments.verbose)
+    with _threads_without_signals():
+        console = Console(sys.stdout, arguments.verbose)
     try:
         return _boot(arguments, console)
     except (ConfigError, PortRefused) as error:
@@ -206,7 +208,8 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.closing(doors), contextlib.closing(_Interrupts()) as interrupts:
-        lifeline.watch(interrupts.stop)
+        with _threads_without_signals():
+            lifeline.watch(interrupts.stop)
         logmanager = LogManager(
             name,
             Folder(configuration.folder),
@@ -278,6 +281,17 @@ def _check_host(host: str, *, open_to_network: bool) -> None:
             f"--host {host} lets everybody on the network speak as a peer, unauthenticated; "
             "where that is meant, add --open-to-network. Without --host only this machine can"
         )
+
+
+@contextlib.contextmanager
+def _threads_without_signals() -> Iterator[None]:
+    """Let threads that are started here never take a signal: a signal that another thread takes
+    does not wake the main one, which alone can act on it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Interrupts:
