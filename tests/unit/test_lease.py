@@ -194,3 +194,27 @@ def test_the_leader_itself_can_let_go_of_a_promise() -> None:
     node, _ = follower()
     node.receive(TimeoutNow("s1", "s2", 1), 10)
     assert node.state.role is Role.CANDIDATE
+
+
+# mistake 21
+def test_a_read_under_a_lease_waits_for_the_state_machine() -> None:
+    node = leader_of("s1", *[1] * 5000, options=LEASES)
+    promised(node, "s2", TIMEOUT_MS)
+    assert node.state.commit_index == 5001
+    node.state.last_applied = 4096
+    assert node.read_leased(["get a"], TIMEOUT_MS).reads == []
+
+
+def test_one_that_is_elected_again_may_use_leases_again() -> None:
+    node = leased()
+    node.transfer("s3", TIMEOUT_MS + 10)
+    node.receive(append(2, (1, 1), 2, sender="s3", to="s1"), TIMEOUT_MS + 20)
+    sync(node)
+    now = 10 * TIMEOUT_MS
+    node.pass_time(now)
+    node.receive(Vote("s2", "s1", 3, True, pre_vote=True), now)
+    node.receive(Vote("s2", "s1", 3, True), now)
+    sync(node)
+    assert node.is_leader
+    promised(node, "s2", now)
+    assert lease_until_ms(node.state) == now + LEASE_MS
