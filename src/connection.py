@@ -28,6 +28,7 @@ from raftline.protocol import (
 )
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
+from raftline.reading import BY_ROUND, Reading
 
 if TYPE_CHECKING:
     from raftline.server import Server
@@ -40,10 +41,11 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read" or "local"
+    kind: str  # "peer", "write", "read" or "local": answered here, without the cluster
     request: Request
     message: Message | None = None
     reply: str = ""
+    reading: Reading = BY_ROUND
 
 
 class Connection:
@@ -79,6 +81,8 @@ class Connection:
         finally:
             if self._speaks_for is not None:
                 self._server.speakers.hush(self._speaks_for, self)
+                # All that it said has been taken: only now is its silence certain.
+                self._server.driver.lost(self._speaks_for)
             self.close()
 
     def close(self) -> None:
@@ -136,7 +140,9 @@ class Connection:
         if self._for_peers_only and spoken[0].kind != "peer":
             self._say_and_flush("too many connections; the last places are for peers. Try later.")
             return False
-        for kind, group in itertools.groupby(spoken, key=lambda one: one.kind):
+        for (kind, reading), group in itertools.groupby(
+            spoken, key=lambda one: (one.kind, one.reading)
+        ):
             run = list(group)
             if kind == "peer":
                 self._flush()
@@ -145,7 +151,8 @@ class Connection:
                 for one in run:
                     self._reply(one.request, one.reply or self._local(one.request))
             else:
-                self._serve_requests([one.request for one in run], is_read=kind == "read")
+                requests = [one.request for one in run]
+                self._serve_requests(requests, is_read=kind == "read", reading=reading)
         return True
 
     def _understand(self, line: bytes) -> Spoken:
@@ -160,10 +167,12 @@ class Connection:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
         if request.verb != "status":  # tools ask for it all the time
             server.announcer.requested(sender, text)
-        if request.verb in ("help", "status"):
+        if request.verb in ("help", "status", "transfer"):
             return Spoken("local", request)
-        is_read = request.verb == "show" or (request.verb == "get" and not server.logs_reads)
-        return Spoken("read" if is_read else "write", request)
+        if request.verb not in ("get", "show"):
+            return Spoken("write", request)
+        kind, reading = server.readings.kind_of(request.verb, request.read)
+        return Spoken(kind, request, reading=reading)
 
     def _read_message(self, sender: str, text: str) -> Message:
         server = self._server
@@ -181,12 +190,20 @@ class Connection:
         for complaint in self._server.driver.receive(received, self):
             self._replies.append(reply_line(self._server.name, "", error(complaint)))
 
-    def _serve_requests(self, requests: list[Request], *, is_read: bool) -> None:
+    def _transfer(self, request: Request) -> str:
+        batch = self._server.driver.transfer(request.command.partition(" ")[2] or None)
+        if batch.wait(self._server.patience_s):
+            return batch.replies[0]
+        return outcome_unknown("it is not known yet who leads")
+
+    def _serve_requests(
+        self, requests: list[Request], *, is_read: bool, reading: Reading
+    ) -> None:
         server = self._server
         commands = [
             r.command if is_read else _logged(r) for r in requests
         ]
-        batch = Batch(commands, is_read=is_read)
+        batch = Batch(commands, is_read=is_read, reading=reading)
         server.driver.submit(batch)
         if not batch.wait(server.patience_s):
             late = NO_LEADER if is_read else outcome_unknown("no quorum answered in time")
@@ -197,6 +214,10 @@ class Connection:
             self._reply(request, reply)
 
     def _local(self, request: Request) -> str:
+        if request.verb in ("get", "show"):
+            return self._server.logmanager.read([request.command])[0]
+        if request.verb == "transfer":
+            return self._transfer(request)
         return HELP if request.verb == "help" else self._server.status()
 
     def _reply(self, request: Request, text: str) -> None:

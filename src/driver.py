@@ -14,12 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.batch import Batch
+from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER, outcome_unknown
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.lease import lease_until_ms
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
+from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.reading import read_as_leader
 
+LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
 
@@ -38,9 +43,13 @@ class Rim(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
+# Leases need a clock that goes on while the machine sleeps; Linux has one.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def now_ms() -> int:
     """The only clock: it never goes back, and wall-clock jumps don't move it."""
-    return int(time.monotonic() * 1000)
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
 class Driver:
@@ -62,6 +71,8 @@ class Driver:
         self._wake = threading.Lock()
         self._wake.acquire()
         self._asleep_until_ms = 0
+        self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
+        self._handover = Handover()
         self._stopping = False
         self._failure: BaseException | None = None
         self.syncs = 0
@@ -82,6 +93,8 @@ class Driver:
         try:
             with self._core:
                 for message in messages:
+                    if isinstance(message, ReadIndex):
+                        self._askers[message.sender] = origin
                     try:
                         self._carry_out(self.node.receive(message, now_ms()), origin)
                     except PeerError as error:
@@ -93,7 +106,17 @@ class Driver:
 
     def lost(self, peer: str) -> None:
         """Tell the core that a peer's connection broke."""
+        if self._stopping:
+            return  # it is this server that goes away
         self._step(lambda: self.node.lost(peer, now_ms()))
+
+    def transfer(self, to: str | None) -> Batch:
+        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        batch = Batch(["transfer"], is_read=False)
+
+        not_leader = self._rim.not_leader
+        self._step(lambda: self._handover.begin(batch, self.node, to, not_leader, now_ms()))
+        return batch
 
     def stop(self) -> None:
         """Stop the owner thread, and tell everybody who waits that the outcome is not known."""
@@ -120,6 +143,8 @@ class Driver:
                 "last_applied": state.last_applied,
                 "recovering": state.amnesiac,
                 "voters": list(state.membership.voters),
+                "handing_over_to": state.transfer.to if state.transfer else None,
+                "lease_ms": max(0, min(lease_until_ms(state) - now_ms(), LEASE_SHOWN_MS)),
                 "syncs": self.syncs,
             }
 
@@ -160,18 +185,26 @@ class Driver:
         node = self.node
         if node.is_leader:
             writes = [batch for batch in batches if not batch.is_read]
-            reads = [batch for batch in batches if batch.is_read]
-            if writes:
+            if node.takes_proposals and writes:
                 self._propose(writes, now)
-            if reads:
-                self._carry_out(node.read(reads, now), None)
+            elif writes:
+                self._hold_all(writes, now)
+            for effects in read_as_leader(node, batches, now):
+                self._carry_out(effects, None)
         elif node.state.leader is not None:
             reply = self._rim.not_leader(node.state.leader)
             for batch in batches:
-                batch.answer_all(reply)
+                if not batch.asks_leader:
+                    batch.answer_all(reply)
+            asking = [batch for batch in batches if batch.asks_leader]
+            if asking:
+                self._carry_out(node.ask_leader(asking, now), None)
         else:
-            for batch in batches:
-                self._hold(batch, now)
+            self._hold_all(batches, now)
+
+    def _hold_all(self, batches: list[Batch], now: int) -> None:
+        for batch in batches:
+            self._hold(batch, now)
 
     def _hold(self, batch: Batch, now: int) -> None:
         if batch.hold_until_ms == 0:
@@ -213,12 +246,21 @@ class Driver:
         ):
             self._give_up_pending()
         self._rim.report(effects)
-        leader_found = self._held and self.node.state.leader is not None
+        self._handover.look(self.node.state)
+        gives_way = self.node.state.transfer is not None
+        leader_found = self._held and self.node.state.leader is not None and not gives_way
         if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
             self._wake_owner()
 
     def _deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
-        answers = [message for message in messages if isinstance(message, Answer)]
+        answers = []
+        for message in messages:
+            if isinstance(message, ReadAt):  # made true by whoever completed a quorum
+                asker = self._askers.get(message.to)
+                if asker is not None:
+                    asker.answer([message])
+            elif isinstance(message, Answer):
+                answers.append(message)
         if answers and origin is not None:
             origin.answer(answers)
         for message in messages:
@@ -308,5 +350,6 @@ class Driver:
         with self._core:
             self._give_up_pending()
             reads = self.node.state.drop_reads()
+            self._handover.end()
         for batch in [*self._waiting, *self._held, *reads]:
             batch.answer_all("Sorry, this server is stopping. Nothing was done; try another.")
