@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from raftline.server import Server
 
 BUFFER_BYTES = 16 << 10
+TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
@@ -113,19 +114,27 @@ class Connection:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
         data = "".join(f"{self._server.name}@{messages.spell(m)}\n" for m in answers).encode()
-        try:
-            with self._send_lock:
+        complete = False
+        if self._send_lock.acquire(blocking=False):  # else replies are being sent, and not taken
+            try:
                 complete = self._socket.send(data, socket.MSG_DONTWAIT) == len(data)
-        except OSError:
-            complete = False
+            except OSError:
+                complete = False
+            finally:
+                self._send_lock.release()
         if not complete:
             self.break_off()
 
     def _longest(self, beginning: bytes) -> int:
-        """How long a line may be: a peer's holds many entries, a client's one key and value."""
+        """How long a line may be: a peer's holds many entries, a client's one key and value.
+
+        Who only says to be a peer gets room for one entry of any size (JSON doubles its
+        backslashes), and the rest once it has spoken as one.
+        """
         name, at, _ = beginning.partition(b"@")
-        is_peer = at and name.decode(errors="replace") in self._server.peer_names
-        return LINE_BYTES_MAX if is_peer else self._server.limits.line_bytes
+        if not at or name.decode(errors="replace") not in self._server.peer_names:
+            return self._server.limits.line_bytes
+        return LINE_BYTES_MAX if self._speaks_for else 2 * self._server.limits.line_bytes
 
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
@@ -136,6 +145,8 @@ class Connection:
                 self._replies.append(reply_line(self._server.name, "", error(foreign)))
                 self._flush()
                 return False
+        if any(line.rfind(TIMING_MARK) >= 0 for line in lines):  # telnet shows nothing before that
+            self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":
             self._say_and_flush("too many connections; the last places are for peers. Try later.")

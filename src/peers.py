@@ -19,7 +19,7 @@ LINE_BYTES_MAX = 64 << 20
 OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even where there is something to send
-PATIENCE_S = 10.0  # a peer that takes or gives nothing for so long is connected anew
+PATIENCE_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
 FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
 
 

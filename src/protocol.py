@@ -47,7 +47,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _TELNET = re.compile(
     rb"(?:\A|(?<=\r))(?:\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9]))+", re.DOTALL
 )
-_TELNET_TAKES_BACK = (b"\xff\xf4", b"\xff\xf8")  # Ctrl-C, erase line
+_CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
 
 
@@ -79,9 +79,7 @@ def decode_line(raw: bytes) -> str:
 
 
 def _decode_slowly(raw: bytes) -> str:
-    taken_back = max(raw.rfind(command) for command in _TELNET_TAKES_BACK)
-    if taken_back >= 0:
-        raw = raw[taken_back + 2 :]
+    raw = raw.rpartition(_CTRL_C)[2]
     raw = _TELNET.sub(b"", raw).removesuffix(b"\r")  # telnet may negotiate behind the \r
     try:
         return raw.decode()

@@ -87,7 +87,6 @@ class Server:
             peer: Peer(name, peer, addresses[peer], self._answered, self.driver.lost, console.say)
             for peer in sorted(self.peer_names)
         }
-        self._owner = threading.Thread(target=self.driver.run, name=f"{name} owner", daemon=True)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
@@ -130,7 +129,7 @@ class Server:
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
         with _threads_without_signals():
-            self._owner.start()
+            self.driver.start(self.name)
             for peer in self._peers.values():
                 peer.start()
             doors.open(self)
@@ -140,13 +139,11 @@ class Server:
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
-        self.driver.stop()
-        self._owner.join(timeout=2.0)
+        self.driver.stop(patience_s=2.0)
         for peer in self._peers.values():
             peer.stop()
         doors.end_connections()
         if self.exit_status == 0:
-            self.driver.close()
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
         return self.exit_status
 
@@ -206,6 +203,12 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     configuration = _configuration(arguments, name, port)
     console.say(str(configuration.path))
+    named = configuration.members[name].port
+    if named != port:
+        console.say(
+            f"[!] {configuration.path} says that others reach {name} on port {named}, and it "
+            f"listens on {port}: right behind a proxy, else nobody will find it"
+        )
     doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.closing(doors), contextlib.closing(_Interrupts()) as interrupts:
         with _threads_without_signals():
