@@ -203,12 +203,6 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     configuration = _configuration(arguments, name, port)
     console.say(str(configuration.path))
-    named = configuration.members[name].port
-    if named != port:
-        console.say(
-            f"[!] {configuration.path} says that others reach {name} on port {named}, and it "
-            f"listens on {port}: right behind a proxy, else nobody will find it"
-        )
     doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.closing(doors), contextlib.closing(_Interrupts()) as interrupts:
         with _threads_without_signals():
@@ -222,6 +216,12 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         for note in recovered.notes:
             console.say(note)
         addresses = _addresses(name, recovered, configuration, console)
+        if addresses[name].port != port:
+            console.say(
+                f"[!] {configuration.path} says that others reach {name} on port "
+                f"{addresses[name].port}, and it listens on {port}: right behind a proxy, else "
+                "nobody will find it"
+            )
         server = Server(
             name, recovered, logmanager, addresses, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
