@@ -138,7 +138,7 @@ class LogManager:
             if key and space:
                 self.pairs[key] = value
                 return f"SET response: {key} set to {value}"
-        elif verb == "noop":
+        elif verb in ("noop", "members"):  # entries of the core's own
             return ""
         elif operands and " " not in operands:
             if verb == "get":

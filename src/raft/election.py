@@ -18,8 +18,8 @@ def on_silence(state: State) -> None:
     server that was cut off comes back without disturbing anybody.
     """
     state.arm_election()
-    if state.amnesiac or state.name not in state.membership.voters:
-        return
+    if state.amnesiac or state.name not in state.membership.electors:
+        return  # learners, those who were removed, those who wait to be added
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.role = Role.PRE_CANDIDATE
@@ -46,7 +46,9 @@ def start_election(state: State) -> None:
 
 
 def _ask(state: State, term: int, *, pre_vote: bool) -> None:
-    for peer in state.peers:
+    for peer in state.membership.electors:
+        if peer == state.name:
+            continue
         state.send(
             RequestVote(
                 state.name, peer, term, state.log.last_index, state.log.last_term, pre_vote
@@ -129,7 +131,7 @@ def become_leader(state: State) -> None:
     """
     if state.role is not Role.CANDIDATE:
         raise SafetyError(f"{state.name} became leader from {state.role.value}")
-    table = {name: state.votes.get(name, False) for name in state.membership.voters}
+    table = {name: state.votes.get(name, False) for name in state.membership.electors}
     state.note("[*] I am Leader")
     state.note(str(table))
     state.role = Role.LEADER

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import check_quorum, on_request_vote, on_silence, on_vote
 from raftline.raft.log import Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
     Appended,
     AppendEntries,
@@ -19,6 +20,7 @@ from raftline.raft.messages import (
     Vote,
 )
 from raftline.raft.reads import confirm, read
+from raftline.raft.reconfiguration import begin, go_on, listens_to, say_if_removed
 from raftline.raft.replication import (
     advance_commit,
     check_append,
@@ -42,7 +44,7 @@ class Node:
     def __init__(
         self,
         name: str,
-        voters: Sequence[str],
+        voters: Sequence[str] | Membership,
         log: Log,
         hard_state: HardState,
         options: Options,
@@ -55,7 +57,11 @@ class Node:
             raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
         self.state = State(
             name=name,
-            membership=Membership(tuple(voters)),
+            configurations=Configurations(
+                log.base_index,
+                voters if isinstance(voters, Membership) else Membership(tuple(voters)),
+                log.commands,
+            ),
             log=log,
             term=hard_state.term,
             vote=hard_state.vote,
@@ -76,7 +82,7 @@ class Node:
             PeerError: no server of a sound cluster sends this; nothing was changed.
         """
         state = self._begin(now_ms)
-        if message.sender == state.name or message.sender not in state.membership.voters:
+        if not listens_to(state, message):
             raise PeerError(f"{message.sender} is not a peer of {state.name}")
         if isinstance(message, AppendEntries):
             check_append(state, message)
@@ -104,6 +110,15 @@ class Node:
             SafetyError: this server does not lead; ask `is_leader` first.
         """
         propose(self._begin(now_ms), commands)
+        return self._end()
+
+    def change(self, change: Change, token: Any, now_ms: int) -> Effects:
+        """Change the members as the leader; `token` comes back in `settled`, now or later.
+
+        Raises:
+            SafetyError: this server does not lead; ask `is_leader` first.
+        """
+        begin(self._begin(now_ms), change, token)
         return self._end()
 
     def read(self, tokens: Sequence[Any], now_ms: int) -> Effects:
@@ -169,7 +184,9 @@ class Node:
         state = self.state
         if state.role is Role.LEADER:
             advance_commit(state)
+            go_on(state)
         state.hand_out_committed()
+        say_if_removed(state)
         if state.role is Role.LEADER:
             confirm(state)
         return state.out

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError
+from raftline.raft.change import Work
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled
 from raftline.raft.log import Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.progress import Progress
 
@@ -52,7 +53,7 @@ class State:
     """What a server knows. Time is in milliseconds, chance a function that was handed in."""
 
     name: str
-    membership: Membership
+    configurations: Configurations
     log: Log
     term: int
     vote: str | None
@@ -67,6 +68,7 @@ class State:
     last_applied: int = 0
     durable_index: int = 0  # own entries up to here are on disk
     election_at_ms: int = 0
+    removed_by: int = 0  # the entry that took this server out, as was said
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
@@ -77,11 +79,31 @@ class State:
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
+    work: Work | None = None  # the change of members that this leader was asked for
+    leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
     out: Effects = field(default_factory=Effects)
 
     @property
+    def membership(self) -> Membership:
+        """The latest configuration in the log, whether or not it is committed (paper §6)."""
+        return self.configurations.latest
+
+    @property
     def peers(self) -> list[str]:
-        return [name for name in self.membership.voters if name != self.name]
+        """The other members, learners among them: who is sent entries."""
+        return [name for name in self.membership.names if name != self.name]
+
+    @property
+    def contacts(self) -> Mapping[str, str]:
+        """Name and host:port of everybody to keep a connection to. A leader goes on for a while
+        with those who were taken out, so that they hear of it."""
+        wanted = {*self.peers, *self.progress} if self.is_member else {*self.progress}
+        known = {**self.leaving, **self.membership.addresses}
+        return {name: where for name, where in known.items() if name in wanted}
+
+    @property
+    def is_member(self) -> bool:
+        return self.name in self.membership.names
 
     @property
     def hears_from_leader(self) -> bool:
@@ -135,6 +157,7 @@ class State:
         self.leader = leader
         self.votes = {}
         self.progress = {}
+        self.drop_work()
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits for this leadership, and return their tokens."""
@@ -145,13 +168,29 @@ class State:
         self.read_rounds.clear()
         return tokens
 
+    def drop_work(self) -> None:
+        """Forget the change of members that this leader was asked for; the log tells the rest."""
+        work, self.work = self.work, None
+        if self.leaving:
+            self.leaving = {}
+            self.out.members_changed = True
+        if work is not None:
+            text = f"{work.change} was under way when this server lost the leadership; see: members"
+            self.out.settled.append(Settled(work.token, "unknown", text))
+
     def append(self, entries: list[Entry]) -> None:
-        """Add entries behind the last one, in memory and, by `out`, on disk."""
+        """Add entries behind the last one, in memory and, by `out`, on disk. A configuration
+        among them is in use from here on (paper §6)."""
+        known = self.configurations.index
         for entry in entries:
             if entry.index != self.log.last_index + 1:
                 raise SafetyError(f"entry {entry.index} behind {self.log.last_index}")
             self.log.append(entry.term, entry.command)
+            if entry.command.startswith(PREFIX):
+                self.configurations.append(entry.index, entry.command)
         self.out.append += entries
+        if self.configurations.index != known:
+            self._note_members()
 
     def cut_after(self, index: int) -> None:
         """Drop the log's tail behind `index`; nothing committed is ever dropped (§5.4.3)."""
@@ -160,8 +199,18 @@ class State:
         if self.role is Role.LEADER:
             raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
         self.log.cut_after(index)
+        known = self.configurations.index
+        self.configurations.cut_after(index)
+        if self.configurations.index != known:
+            self.note(f"[!] The change of members in entry {known} is rolled back")
+            self._note_members()
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
+
+    def _note_members(self) -> None:
+        index = self.configurations.index
+        self.note(f"[*] Members from entry {index} on: {self.membership.describe()}")
+        self.out.members_changed = True
 
     def advance_commit_index(self, index: int) -> None:
         """Raise the commit index to `index`; it never falls."""
