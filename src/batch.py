@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from raftline.raft.change import Change
+
 
 class Batch:
     """A run of writes, or of reads, in the order of their lines.
@@ -13,11 +15,16 @@ class Batch:
     connections that carries nearly three times what an Event for each request does.
     """
 
-    __slots__ = ("_done", "commands", "first_index", "hold_until_ms", "is_read", "replies")
+    __slots__ = (
+        "_done", "change", "commands", "first_index", "hold_until_ms", "is_read", "replies",
+    )  # fmt: skip
 
-    def __init__(self, commands: Sequence[str], *, is_read: bool) -> None:
+    def __init__(
+        self, commands: Sequence[str], *, is_read: bool, change: Change | None = None
+    ) -> None:
         self.commands = commands
         self.is_read = is_read
+        self.change = change  # a change of members: then it is the batch's one command
         self.replies: list[str] = []
         self.first_index = 0
         self.hold_until_ms = 0  # 0: not held for want of a leader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import socket
 import threading
 from collections.abc import Sequence
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.batch import Batch
 from raftline.lines import HalfLine, LineReader, LineTooLong
+from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
+from raftline.membercommands import read_change
 from raftline.peers import LINE_BYTES_MAX
 from raftline.protocol import (
     HELP,
+    MEMBER_VERBS,
     NO_LEADER,
     ProtocolError,
     Request,
@@ -26,6 +30,7 @@ from raftline.protocol import (
     split_sender,
 )
 from raftline.raft import messages
+from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 
 if TYPE_CHECKING:
@@ -38,10 +43,11 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read" or "local"
+    kind: str  # "peer", "write", "read", "members" or "local"
     request: Request
     message: Message | None = None
     reply: str = ""
+    change: Change | None = None
 
 
 class Connection:
@@ -102,9 +108,12 @@ class Connection:
 
     def _longest(self, beginning: bytes) -> int:
         """How long a line may be: a peer's holds many entries, a client's one key and value."""
-        name, at, _ = beginning.partition(b"@")
-        is_peer = at and name.decode(errors="replace") in self._server.peer_names
-        return LINE_BYTES_MAX if is_peer else self._server.limits.line_bytes
+        server = self._server
+        name, at, text = beginning.partition(b"@")
+        is_peer = at and server.is_peer(name.decode(errors="replace"))
+        if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
+            is_peer = not server.node.state.hears_from_leader
+        return LINE_BYTES_MAX if is_peer else server.limits.line_bytes
 
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
@@ -124,6 +133,9 @@ class Connection:
             if kind == "peer":
                 self._flush()
                 self._serve_peer([one.message for one in run if one.message is not None])
+            elif kind == "members":
+                for one in run:
+                    self._reply(one.request, self._serve_members(one.request, one.change))
             elif kind == "local":
                 for one in run:
                     self._reply(one.request, one.reply or self._local(one.request))
@@ -139,6 +151,9 @@ class Connection:
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
                 return Spoken("peer", _NOBODY, self._read_message(sender, text))
             request = read_request(sender, number, text, server.limits)
+            if request.verb in MEMBER_VERBS:
+                server.announcer.requested(sender, text)
+                return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
         server.announcer.requested(sender, text)
@@ -149,8 +164,8 @@ class Connection:
 
     def _read_message(self, sender: str, text: str) -> Message:
         server = self._server
-        if sender not in server.peer_names:
-            raise PeerError(f"{sender} is no peer of {server.name}, so it can't say {text[:40]}")
+        if not server.is_peer(sender) and not self._may_be_heard(sender, text):
+            raise PeerError(f"{server.why_no_peer(sender)}, so it can't say {text[:40]}")
         server.speakers.claim(sender, self)
         self._speaks_for = sender
         message = messages.read(sender, server.name, text)
@@ -158,6 +173,14 @@ class Connection:
             raise PeerError("an answer is only taken on the connection that asked")
         server.announcer.received(sender, text, message)
         return message
+
+    def _may_be_heard(self, sender: str, text: str) -> bool:
+        """Whether the core would listen to a stranger that says this (reconfiguration)."""
+        try:
+            message = messages.read(sender, self._server.name, text)
+        except PeerError:
+            return False
+        return self._server.node.listens_to(message)
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._server.driver.receive(received, self):
@@ -178,6 +201,18 @@ class Connection:
             replies = batch.replies or server.logmanager.read(commands)
         for request, reply in zip(requests, replies, strict=True):
             self._reply(request, reply)
+
+    def _serve_members(self, request: Request, change: Change | None) -> str:
+        """Change the members, or tell who they are once this server is known to lead."""
+        server = self._server
+        self._flush()  # what came before need not wait until somebody has caught up
+        batch = Batch([request.command], is_read=change is None, change=change)
+        server.driver.submit(batch)
+        if not batch.wait(server.patience_s if change is None else CHANGE_PATIENCE_S):
+            return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
+        if batch.replies:
+            return batch.replies[0]
+        return "MEMBERS response: " + json.dumps(server.driver.members())
 
     def _local(self, request: Request) -> str:
         return HELP if request.verb == "help" else self._server.status()

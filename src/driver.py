@@ -15,7 +15,9 @@ from typing import Protocol
 
 from raftline.batch import Batch
 from raftline.logmanager import LogManager
+from raftline.membercommands import change_reply, membership_facts
 from raftline.protocol import NO_LEADER, outcome_unknown
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
@@ -105,6 +107,12 @@ class Driver:
         with self._disk:
             self.logmanager.close()
 
+    def members(self) -> dict[str, object]:
+        """Return the configuration in use here, as `members` tells it."""
+        with self._core:
+            state = self.node.state
+            return membership_facts(state.configurations, state.commit_index)
+
     def status(self) -> dict[str, object]:
         """Return what `status` tells: this server's own view, not confirmed by anybody."""
         with self._core:
@@ -119,7 +127,7 @@ class Driver:
                 "commit_index": state.commit_index,
                 "last_applied": state.last_applied,
                 "recovering": state.amnesiac,
-                "voters": list(state.membership.voters),
+                **membership_facts(state.configurations, state.commit_index),
                 "syncs": self.syncs,
             }
 
@@ -159,10 +167,13 @@ class Driver:
         """Propose and confirm as the leader, send on to another, or hold while there is none."""
         node = self.node
         if node.is_leader:
-            writes = [batch for batch in batches if not batch.is_read]
+            writes = [b for b in batches if not b.is_read and b.change is None]
             reads = [batch for batch in batches if batch.is_read]
             if writes:
                 self._propose(writes, now)
+            for batch in batches:
+                if batch.change is not None:
+                    self._change(batch, batch.change, now)
             if reads:
                 self._carry_out(node.read(reads, now), None)
         elif node.state.leader is not None:
@@ -172,6 +183,13 @@ class Driver:
         else:
             for batch in batches:
                 self._hold(batch, now)
+
+    def _change(self, batch: Batch, change: Change, now: int) -> None:
+        if self.node.is_leader:
+            self._carry_out(self.node.change(change, batch, now), None)
+        else:
+            self._waiting.append(batch)
+            self._wake_owner()
 
     def _hold(self, batch: Batch, now: int) -> None:
         if batch.hold_until_ms == 0:
@@ -206,6 +224,8 @@ class Driver:
             self._apply(effects.apply)
         for ready in effects.reads:
             ready.token.confirm()
+        for batch, outcome, text in effects.settled:
+            batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._waiting.append(batch)
         if self._pending and not (
@@ -308,5 +328,8 @@ class Driver:
         with self._core:
             self._give_up_pending()
             reads = self.node.state.drop_reads()
+            work = self.node.state.work
+        if work is not None:
+            work.token.answer_all(outcome_unknown("this server is stopping; see: members"))
         for batch in [*self._waiting, *self._held, *reads]:
             batch.answer_all("Sorry, this server is stopping. Nothing was done; try another.")

@@ -40,8 +40,8 @@ class Peer:
         say: Callable[[str], None],
     ) -> None:
         self.name = name
+        self.address = address
         self._me = me
-        self._address = address
         self._on_answers = on_answers
         self._on_lost = on_lost
         self._say = say
@@ -119,7 +119,7 @@ class Peer:
         pause_s = BACK_OFF_S[0]
         while not self._stopping.is_set():
             try:
-                connection = socket.create_connection(self._address, timeout=PATIENCE_S)
+                connection = socket.create_connection(self.address, timeout=PATIENCE_S)
             except OSError:
                 self._stopping.wait(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACK_OFF_S[1])
@@ -145,6 +145,8 @@ class Peer:
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
+            if self._stopping.is_set():  # while it was being connected
+                return False
             while lines := reader.read(lambda _: LINE_BYTES_MAX):
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:
@@ -173,7 +175,7 @@ class Peer:
         now = time.monotonic()
         if now - self._complained_s >= FOREIGN_PAUSE_S:
             self._complained_s = now
-            self._say(f"[!] {self.name} at {self._address} answers what I don't take: {what}")
+            self._say(f"[!] {self.name} at {self.address} answers what I don't take: {what}")
 
     def _close(self) -> None:
         with self._lock:

@@ -11,17 +11,21 @@ from typing import NamedTuple
 from raftline.escapes import ProtocolError, escape, shown, unescape
 
 __all__ = [
-    "COMMANDS", "HELP", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER", "OUTCOME_UNKNOWN", "Limits",
+    "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
+    "OUTCOME_UNKNOWN", "Limits",
     "ProtocolError", "Request", "decode_line", "error", "escape", "leader_named_in",
     "looks_foreign", "not_leader", "outcome_unknown", "read_request", "reply_line",
     "show_operands", "shown", "split_sender", "unescape",
 ]  # fmt: skip
 
+MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "demote"})
 COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
 HELP = (
     "HELP response: get KEY | set KEY VALUE | delete KEY | show [PREFIX] [after KEY] | status |"
     r" help. A value is the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
+    " Members: members | add NAME HOST PORT | remove NAME | replace OLD NEW HOST PORT |"
+    " promote NAME | demote NAME."
 )
 NOT_UNDERSTOOD = "I don't understand: "
 NOT_LEADER = "Sorry, I am not the leader."
@@ -171,6 +175,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
             command += " " + _canonical("key", prefix, limits.key_bytes)
         if after:
             command += " after " + _canonical("key", after, limits.key_bytes)
+    elif verb in MEMBER_VERBS:
+        command = " ".join(message.split())  # membercommands.read_change looks at the rest
     elif verb in ("help", "status") and not operands.strip(" "):
         command = verb
     elif verb:

@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from raftline import config, lifeline
@@ -20,10 +20,13 @@ from raftline.config import PACES, Address, ConfigError, Configuration, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
+from raftline.joining import Joiner, advertised, check_member, joining_address, settle_configuration
 from raftline.logmanager import LogManager, Recovered
+from raftline.peerbook import PeerBook
 from raftline.peers import Peer
-from raftline.protocol import Limits, not_leader
+from raftline.protocol import NO_LEADER, Limits, not_leader
 from raftline.raft.effects import Effects
+from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -47,7 +50,7 @@ class Server:
         name: str,
         recovered: Recovered,
         logmanager: LogManager,
-        addresses: dict[str, Address],
+        here: Mapping[str, Address],
         pace: Pace,
         console: Console,
         *,
@@ -57,13 +60,11 @@ class Server:
         self.logmanager = logmanager
         self.limits = Limits()
         self.logs_reads = logs_reads
-        self.peer_names = frozenset(addresses) - {name}
         slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self.patience_s = (4 * slowest_ms + 5000) / 1000
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.announcer = Announcer(console)
         self._console = console
-        self._addresses = addresses
         self._spelled: tuple[object, str] = ((), "[]")
         self._running = threading.Lock()  # released to stop: a signal handler may do that
         self._running.acquire()
@@ -71,7 +72,7 @@ class Server:
         self.exit_status = 0
         self.node = Node(
             name,
-            list(recovered.members),
+            Membership(tuple(recovered.members), addresses=recovered.members),
             recovered.log,
             recovered.hard_state,
             Options(pace.election_timeout_ms, pace.heartbeat_ms),
@@ -80,10 +81,13 @@ class Server:
             amnesiac=recovered.amnesiac,
         )
         self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
-        self._peers = {
-            peer: Peer(name, peer, addresses[peer], self._answered, self.driver.lost, console.say)
-            for peer in sorted(self.peer_names)
-        }
+        self.book = PeerBook(
+            here,
+            lambda peer, address: Peer(
+                name, peer, address, self._answered, self.driver.lost, console.say
+            ),
+        )
+        self.book.follow(self.node.state.contacts)
         self._owner = threading.Thread(target=self.driver.run, name=f"{name} owner", daemon=True)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
@@ -96,15 +100,31 @@ class Server:
             text = spell_append(message, self._spelled[1])
         else:
             text = spell(message)
-        self._peers[message.to].send(f"{self.name}@{text}\n".encode())
+        self.book.send(message.to, f"{self.name}@{text}\n".encode())
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
-        address = self._addresses[leader]
+        address = self.book.address(leader)
+        if address is None:  # no entry said yet where it is
+            return NO_LEADER
         return not_leader(leader, address.host, address.port)
 
+    def is_peer(self, name: str) -> bool:
+        """Whether `name` is a member that this node talks to, or leads it."""
+        return name in self.book or name == self.node.state.leader != self.name
+
+    def why_no_peer(self, name: str) -> str:
+        """Return why nothing is taken from `name`, which is no peer."""
+        removed_by = self.node.state.configurations.removed_by(name)
+        if removed_by:
+            return f"{name} was removed from the cluster by entry {removed_by}"
+        return f"{name} is no peer of {self.name}"
+
     def report(self, effects: Effects) -> None:
-        """Say on the console what a step did."""
+        """Say on the console what a step did; make connections of new members, end those of old
+        ones."""
+        if effects.members_changed:
+            self.book.follow(self.node.state.contacts)
         self.announcer.carried_out(effects)
 
     def fail(self, error: BaseException) -> None:
@@ -127,16 +147,14 @@ class Server:
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
         self._owner.start()
-        for peer in self._peers.values():
-            peer.start()
+        self.book.start()
         doors.open(self)
         self._running.acquire()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
         self.driver.stop()
         self._owner.join(timeout=2.0)
-        for peer in self._peers.values():
-            peer.stop()
+        self.book.stop()
         doors.end_connections()
         if self.exit_status == 0:
             self.driver.close()
@@ -203,59 +221,33 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         logmanager = LogManager(
             name,
             Folder(configuration.folder),
-            {member: str(address) for member, address in configuration.members.items()},
+            {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
         )
         recovered = logmanager.recover()
         for note in recovered.notes:
             console.say(note)
-        addresses = _addresses(name, recovered.members, configuration, console)
         server = Server(
-            name, recovered, logmanager, addresses, pace, console,
+            name, recovered, logmanager, configuration.members, pace, console,
             logs_reads=arguments.reads == "log",
         )  # fmt: skip
+        for note in check_member(name, server.node.state.configurations, configuration):
+            console.say(note)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
         timeout_s = (server.node.state.election_at_ms - server.node.state.now_ms) / 1000
         where = (arguments.host, port)
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        if arguments.join:
+            Joiner(name, advertised(name, arguments.host, port, configuration), arguments.join,
+                   server.node, console.say).start()  # fmt: skip
         return server.run(doors)
 
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:
     if arguments.register:
-        configuration = config.register(config.locate(arguments.dir), name, port)
-    else:
-        configuration = config.load(arguments.dir)
-    if name not in configuration.members:
-        known = " ".join(configuration.members)
-        raise ConfigError(
-            f"{name} is not in {configuration.path} (it names: {known}); "
-            f"add a line '{name} {arguments.host} {port}' there, or start with --register"
-        )
-    return configuration
-
-
-def _addresses(
-    name: str, members: dict[str, str], configuration: Configuration, console: Console
-) -> dict[str, Address]:
-    """Return where each member is reached: the log says who they are, the file has the last word
-    on where (a proxy, another network)."""
-    if name not in members:
-        raise ConfigError(
-            f"{name} is no member of the cluster in its log ({' '.join(members)}): is this the "
-            f"log of another node? Put its own {name}.log back, or start it elsewhere"
-        )
-    if set(members) != set(configuration.members):
-        console.say(
-            f"[!] the log says the members are {' '.join(members)}, {configuration.path} says "
-            f"{' '.join(configuration.members)}: the log holds"
-        )
-    addresses = {}
-    for member, where in members.items():
-        host, _, port = where.rpartition(":")
-        addresses[member] = configuration.members.get(member, Address(host, int(port)))
-    return addresses
+        return config.register(config.locate(arguments.dir), name, port)
+    return settle_configuration(arguments.dir, name, arguments.host, port, joins=arguments.join)
 
 
 def _check_host(host: str, *, open_to_network: bool) -> None:
@@ -307,6 +299,10 @@ def _parser() -> argparse.ArgumentParser:
         "--reads", choices=["index", "log"], default="index", help="log: each get is an entry"
     )
     parser.add_argument("--register", action="store_true", help="add NAME to the configuration")
+    parser.add_argument(
+        "--join", metavar="HOST:PORT", type=joining_address,
+        help="be added to the cluster of the node there; NAME need not be in the configuration",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
     parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
     return parser

@@ -240,9 +240,11 @@ class Invariants:
             for name, other in self.nodes.items()
             if self.durable[name] >= index and other.state.log.term_at(index) == term
         ]
-        voters = node.state.membership.voters
-        self._hold(
-            2 * len(holders) > len(voters) and term == node.state.term,
-            f"{node.state.name} commits entry {index} of term {term} in term {node.state.term}, "
-            f"on the disks of {holders} only, out of {list(voters)}",
-        )
+        members = node.state.membership
+        for half in (members.voters, members.outgoing or members.voters):
+            on_disks = [name for name in holders if name in half]
+            self._hold(
+                2 * len(on_disks) > len(half) and term == node.state.term,
+                f"{node.state.name} commits entry {index} of term {term} in term "
+                f"{node.state.term}, on the disks of {on_disks} only, out of {list(half)}",
+            )

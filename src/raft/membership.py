@@ -85,10 +85,11 @@ class Membership:
 
     def describe(self) -> str:
         """Return who counts, for a person."""
-        text = f"{' '.join(self.voters)} vote"
+        text = "voters " + " ".join(self.voters)
         if self.is_joint:
-            text = f"both {' '.join(self.outgoing)} and {' '.join(self.voters)} vote, each apart"
-        return text + (f", {' '.join(self.learners)} learn" if self.learners else "")
+            old, new = " ".join(self.outgoing), " ".join(self.voters)
+            text = f"voters {old} | {new} (a majority of each)"
+        return text + (f", learners {' '.join(self.learners)}" if self.learners else "")
 
     def _halves(self) -> tuple[tuple[str, ...], ...]:
         return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
@@ -163,6 +164,16 @@ class Configurations:
     def has_known(self, name: str) -> bool:
         """Whether this server is or was a member in any configuration that the log still has."""
         return any(name in membership.names for membership in self._known)
+
+    def removed_by(self, name: str) -> int:
+        """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
+        removed = 0
+        for index, membership in zip(self._indexes, self._known, strict=True):
+            if name in membership.names:
+                removed = -1
+            elif removed == -1:
+                removed = index
+        return max(removed, 0)
 
     def append(self, index: int, command: str) -> None:
         """Take note of a new entry that may be a configuration."""

@@ -161,6 +161,10 @@ class Node:
             state.election_at_ms = min(state.election_at_ms, now_ms + 10 + early)
         return self._end()
 
+    def listens_to(self, message: Message) -> bool:
+        """Whether a message may be taken from its sender; from any thread, as a first look."""
+        return listens_to(self.state, message)
+
     @property
     def wake_at_ms(self) -> int:
         """When `pass_time` has something to do."""

@@ -199,10 +199,10 @@ def _step_down_if_out(state: State) -> None:
 
 def say_if_removed(state: State) -> None:
     """Tell the person at the console once it is certain that this server was taken out."""
-    index = state.configurations.index
-    if state.is_member or index > state.commit_index or state.removed_by == index:
+    if state.is_member or state.configurations.index > state.commit_index:
         return
-    if state.configurations.has_known(state.name):
+    index = state.configurations.removed_by(state.name)
+    if index and state.removed_by != index:
         state.removed_by = index
         state.note(
             f"[!] {state.name} was removed from the cluster by entry {index}: it stands in no "

@@ -8,6 +8,7 @@ Acts, with times in virtual milliseconds:
     > state s1 7 s2                   before the start: term and vote on its disk
     > batch 1                         before the start: most entries in one AppendEntries
     > start s1 s2 s3 with s3 down
+    > join s4                         a server that knows no members and waits to be added
     > wait 150ms, > wait              time passes (to the next timer); no message arrives
     > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
                                       told in short: notes, applied entries, answers
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.raft.effects import Entry, HardState
+from raftline.raft.membership import Membership
 from tests.scenarios.world import Disk, Server, World
 
 SHORT = ("note", "apply", "answer")
@@ -74,6 +76,7 @@ class Player:
             "state": self._state,
             "batch": self._batch,
             "start": self._start,
+            "join": self._join,
             "wait": self._wait,
             "settle": self._settle,
             "deliver": lambda words: self._deliver(words, drop=False),
@@ -127,12 +130,19 @@ class Player:
         world = self.world
         down = words[words.index("with") + 1 : -1] if "with" in words else []
         names = words[: words.index("with")] if down else words
+        base = Membership(tuple(names), addresses={name: f"{name}:1" for name in names})
         for position, name in enumerate(names):
             timeouts = self.timeouts.get(name, [150 + 50 * position])
-            world.servers[name] = Server(name, list(timeouts), self._disk(name))
+            world.servers[name] = Server(name, list(timeouts), self._disk(name), base)
         for name in names:
             if name not in down:
                 world.boot(world.servers[name])
+
+    def _join(self, words: list[str]) -> None:
+        world = self.world
+        timeouts = self.timeouts.get(words[0], [150 + 50 * len(world.servers)])
+        world.servers[words[0]] = Server(words[0], list(timeouts), self._disk(words[0]))
+        world.boot(world.servers[words[0]])
 
     # --- afterwards -----------------------------------------------------------------------
 

@@ -7,12 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from raftline.raft import messages
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.state import Options
 from tests.invariants import Invariants
+
+NOBODY = Membership(())
+
+
+def change_of(command: str) -> Change | None:
+    """Return the change of members that a command asks for; here a server lives at its name."""
+    match command.split():
+        case [("add" | "remove" | "promote" | "demote") as verb, name]:
+            return Change(verb, name, f"{name}:1" if verb == "add" else "")
+        case ["replace", old, name]:
+            return Change("replace", name, f"{name}:1", old)
+    return None
 
 
 @dataclass
@@ -31,6 +45,7 @@ class Server:
     name: str
     timeouts: list[int]
     disk: Disk = field(default_factory=Disk)
+    base: Membership = NOBODY  # the members at birth; nobody where it waits to be added
     node: Node | None = None  # None: it is down
     disk_held: bool = False
     unsaved: list[Effects] = field(default_factory=list)
@@ -67,7 +82,7 @@ class World:
         server.machine = {}
         server.node = Node(
             server.name,
-            tuple(self.servers),
+            server.base,
             log,
             server.disk.hard_state,
             self.options,
@@ -94,6 +109,7 @@ class World:
             f"{server.name} {state.role.value}, term {state.term}, "
             f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
             + (", without vote" if state.amnesiac else "")
+            + (f", {state.membership.describe()}" if state.configurations.index else "")
         )
 
     # --- inputs ---------------------------------------------------------------------------
@@ -116,6 +132,9 @@ class World:
             self._answer(server, client, self._get(server, key))
         for client, _ in effects.refused:
             self._answer(server, client, self._not_leader(node))
+        for client, outcome, text in effects.settled:
+            begin = {"refused": "Sorry, ", "unknown": "Sorry, outcome unknown: "}
+            self._answer(server, client, begin.get(outcome, "") + text)
         if server.writes and not node.is_leader:
             for client, _ in server.writes.values():
                 self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
@@ -147,7 +166,9 @@ class World:
         server = self.servers[to]
         node = server.node
         assert node is not None, f"{to} is down"
-        if command.startswith("get "):
+        if node.is_leader and (change := change_of(command)) is not None:
+            self.step(server, lambda node: node.change(change, client, self.now_ms))
+        elif command.startswith("get "):
             token = (client, command[4:])
             self.step(server, lambda node: node.read([token], self.now_ms))
         elif node.is_leader:
@@ -217,7 +238,8 @@ class World:
     def _send(self, message: Message) -> None:
         self.checks.sent(message)
         sender, to, text = message.sender, message.to, messages.spell(message)
-        lost = (sender, to) in self.cuts or self.servers[to].node is None
+        lost = (sender, to) in self.cuts
+        lost = lost or to not in self.servers or self.servers[to].node is None
         self.say("send", f"{to} <- {sender}@{text}" + (" (lost)" if lost else ""))
         if not lost:
             self.pending.append((sender, to, text))
