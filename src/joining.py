@@ -11,8 +11,9 @@ from raftline import config
 from raftline.config import Address, ConfigError, Configuration
 from raftline.conversation import Client, ClientError
 from raftline.membercommands import PATIENCE_S
-from raftline.raft.membership import Configurations
 from raftline.raft.node import Node
+from raftline.raft.state import State
+from raftline.storage.errors import FilesRefused
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
 EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
@@ -74,15 +75,14 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: can't be made: {error.strerror}") from error
 
 
-def check_member(
-    name: str, configurations: Configurations, configuration: Configuration
-) -> list[str]:
+def check_member(state: State, configuration: Configuration) -> list[str]:
     """Return what to say about a node's place in the cluster, as its log has it.
 
     Raises:
         ConfigError: the log is that of a cluster which this node never was a member of.
+        FilesRefused: it has lost entries, and nobody else is there who holds them.
     """
-    members = configurations.latest
+    name, configurations, members = state.name, state.configurations, state.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
     known = " ".join(members.names)
@@ -90,6 +90,13 @@ def check_member(
         raise ConfigError(
             f"{name} is no member of the cluster in its log ({known}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
+        )
+    if state.amnesiac and set(members.names) == {name}:
+        raise FilesRefused(
+            f"{name}.log has lost entries that were synced before, and {name} is the only member: "
+            "there is nobody to catch up from. Restore both of its files from one backup; or "
+            f"remove {name}.storage as well, and begin anew and empty. If others were added since, "
+            f"move {name}.log away and start with --join HOST:PORT of one of them"
         )
     notes = []
     if name not in members.names:

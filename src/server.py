@@ -230,7 +230,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             name, recovered, logmanager, configuration.members, pace, console,
             logs_reads=arguments.reads == "log",
         )  # fmt: skip
-        for note in check_member(name, server.node.state.configurations, configuration):
+        for note in check_member(server.node.state, configuration):
             console.say(note)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
