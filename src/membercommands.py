@@ -68,9 +68,13 @@ def _port(text: str) -> int:
     try:
         return port_number(text, "")
     except ConfigError:
-        raise ProtocolError(f'"{shown(text)}" is no port: a number from 1 to 65535') from None
+        raise _mistake(f'"{shown(text)}" is no port: a number from 1 to 65535') from None
 
 
 def _expect(fact: bool, otherwise: str) -> None:
     if not fact:
-        raise ProtocolError(f"{otherwise}. Nothing was changed.")
+        raise _mistake(otherwise)
+
+
+def _mistake(what: str) -> ProtocolError:
+    return ProtocolError(f"{what}. Nothing was changed.")

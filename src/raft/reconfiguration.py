@@ -10,7 +10,7 @@ from typing import Any
 
 from raftline.raft.change import Change, Refused, Work, advice, plan
 from raftline.raft.effects import Entry, SafetyError, Settled
-from raftline.raft.membership import Membership
+from raftline.raft.membership import Membership, read
 from raftline.raft.messages import AppendEntries, Message, RequestVote
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all, send_heartbeats
@@ -28,6 +28,8 @@ def begin(state: State, change: Change, token: Any) -> None:
         _give_up_for(state, change)
         check_may_begin(state)
         planned = plan(change, state.membership)
+        if read(planned.target.spell()) != planned.target:
+            raise Refused("a member's address holds what no entry can")
     except Refused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
         return
