@@ -51,8 +51,8 @@ def settle_configuration(
         known = " ".join(configuration.members)
         raise ConfigError(
             f"{name} is not in {configuration.path} (it names: {known}); "
-            f"add a line '{name} {host} {port}' there, or start with --register; to join a "
-            "cluster that runs already, start with --join HOST:PORT of one of its nodes"
+            f"add a line '{name} {host} {port}' there, or start with --register, or with "
+            "--join HOST:PORT to join a cluster that runs already"
         )
     if joins is not None:
         _make_folder(path.parent)
