@@ -143,6 +143,8 @@ def become_leader(state: State) -> None:
     }
     state.quorum_check_at_ms = state.now_ms + state.options.election_timeout_ms
     state.batch = []  # of an earlier leadership
+    alone = state.membership.is_quorum([state.name])
+    state.early_from = state.log.last_index + 1 if alone else 0
     state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
     state.round = 1
     state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms

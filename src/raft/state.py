@@ -78,6 +78,7 @@ class State:
     quorum_check_at_ms: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
+    early_from: int = 0  # the entry that proves, once on disk, that this leader's term is there
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
     work: Work | None = None  # the change of members that this leader was asked for
     leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
@@ -122,8 +123,9 @@ class State:
 
     def send_early(self, message: Message) -> None:
         """Send ahead of the leader's own disk write (thesis §10.2.1). The one exception; a term
-        or vote on its way to the disk still goes first."""
-        early = self.out.save is None
+        or vote on its way to the disk still goes first. Others vote only for a term that is on
+        the candidate's disk; but a lone voter elects itself before, and may have learners."""
+        early = self.out.save is None and self.durable_index >= self.early_from
         (self.out.send if early else self.out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:

@@ -418,3 +418,21 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
     refused = node.change(ADD, "t", node.state.now_ms)
     assert outcomes(refused) == ["refused"]
     assert refused.append == []
+
+
+# paper §6: any server of either configuration may lead while they are joint
+def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> None:
+    log = Log()
+    log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s3=s3:1,voter")
+    node = Node(
+        "s2", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
+    )
+    node.pass_time(TIMEOUT_MS)
+    for pre_vote in (True, False):
+        for peer in ("s1", "s3"):
+            node.receive(Vote(peer, "s2", 2, True, pre_vote=pre_vote), TIMEOUT_MS)
+    assert node.is_leader
+    for _ in range(2):
+        everybody_holds(node)
+    assert node.state.membership.voters == ("s1", "s3")
+    assert not node.is_leader
