@@ -102,8 +102,8 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
     if name not in members.names:
         notes.append(
             f"[!] {name} was removed from the cluster by entry "
-            f"{configurations.removed_by(name)} of its log: "
-            "it stands in no election. Stop it; to have it back, add it again"
+            f"{configurations.removed_by(name)} of its log. "
+            "Stop it; to have it back, add it again"
         )
     if configuration.members and set(members.names) != set(configuration.members):
         notes.append(

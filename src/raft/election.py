@@ -18,8 +18,10 @@ def on_silence(state: State) -> None:
     server that was cut off comes back without disturbing anybody.
     """
     state.arm_election()
-    if state.amnesiac or state.name not in state.membership.electors:
+    if state.amnesiac or not state.may_stand:
         return  # learners, those who were removed, those who wait to be added
+    if state.name not in state.membership.electors:
+        state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.role = Role.PRE_CANDIDATE

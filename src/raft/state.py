@@ -98,13 +98,24 @@ class State:
     def contacts(self) -> Mapping[str, str]:
         """Name and host:port of everybody to keep a connection to. A leader goes on for a while
         with those who were taken out, so that they hear of it."""
-        wanted = {*self.peers, *self.progress} if self.is_member else {*self.progress}
+        takes_part = self.is_member or self.may_stand
+        wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
         known = {**self.leaving, **self.membership.addresses}
         return {name: where for name, where in known.items() if name in wanted}
 
     @property
     def is_member(self) -> bool:
         return self.name in self.membership.names
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this server may lead: it votes somewhere in the latest configuration, or did in
+        the one before and doesn't know the latest to be committed. Perhaps nobody else has
+        the entry, and who votes in it can't be elected without this server (thesis §4.2.2)."""
+        if self.name in self.membership.electors:
+            return True
+        index = self.configurations.index
+        return index > self.commit_index and self.name in self.configurations.at(index - 1).electors
 
     @property
     def hears_from_leader(self) -> bool:

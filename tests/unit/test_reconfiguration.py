@@ -436,3 +436,31 @@ def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> No
         everybody_holds(node)
     assert node.state.membership.voters == ("s1", "s3")
     assert not node.is_leader
+
+
+# thesis §4.2.2
+def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() -> None:
+    log = Log()
+    log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s2=s2:1,voter")
+    log.append(1, "members s2=s2:1,voter")
+    node = Node(
+        "s1", members("s1", "s2"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
+    )
+    assert node.state.contacts == {"s2": "s2:1"}
+    asked = node.pass_time(TIMEOUT_MS)
+    assert [message.to for message in asked.send_after_save] == ["s2"]
+    node.receive(append(2, (2, 1), 2, commit=2, sender="s2", to="s1"), TIMEOUT_MS)
+    assert node.state.contacts == {}
+    node.state.leader_heard_at_ms = None
+    assert not node.pass_time(node.state.election_at_ms).send_after_save
+
+
+def test_the_entries_of_a_lone_voter_wait_for_its_term_to_be_on_disk() -> None:
+    node = node_of("s1", 1, voters=members("s1", learners=("s2",)))
+    elected = node.pass_time(TIMEOUT_MS)
+    assert node.is_leader
+    assert elected.send == []
+    assert node.propose(["set a 4"], TIMEOUT_MS).send == []
+    sync(node)
+    acknowledge(node, "s2", 1)
+    assert node.propose(["set a 5"], TIMEOUT_MS).send
