@@ -93,8 +93,11 @@ class Churn:
         if server.node is None:
             return
         if any(work.save is not None for work in server.unsaved):
-            # A lone voter may have led a term that never reached its disk, and lead it once more.
+            # A lone voter may have led a term that never reached its disk, nor anybody else. Who
+            # comes next may lead it once more.
             for work in server.unsaved:
+                if work.save is not None:
+                    self.world.checks.leaders.pop(work.save.term, None)
                 for entry in work.append:
                     self.world.checks.entries.pop((entry.index, entry.term), None)
         self.world.crash(server)
