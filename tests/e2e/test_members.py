@@ -271,7 +271,7 @@ def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> 
     assert f"s4    localhost:{node.port}" in status.stdout
 
 
-# fault F12
+# mistake 20
 def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) -> None:
     node = newcomer(cluster, cluster.leader()).start()
     node.wait_for_line("ADD response")
