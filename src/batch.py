@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from raftline.raft.change import Change
 from raftline.reading import BY_ROUND, Reading
 
 
@@ -16,15 +17,22 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "commands", "first_index", "hold_until_ms", "is_read", "reading", "replies",
+        "_done", "change", "commands", "first_index", "hold_until_ms", "is_read", "reading",
+        "replies",
     )  # fmt: skip
 
     def __init__(
-        self, commands: Sequence[str], *, is_read: bool, reading: Reading = BY_ROUND
+        self,
+        commands: Sequence[str],
+        *,
+        is_read: bool,
+        reading: Reading = BY_ROUND,
+        change: Change | None = None,
     ) -> None:
         self.commands = commands
         self.is_read = is_read
         self.reading = reading
+        self.change = change  # a change of members: then it is the batch's one command
         self.replies: list[str] = []
         self.first_index = 0
         self.hold_until_ms = 0  # 0: not held for want of a leader

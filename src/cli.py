@@ -12,6 +12,14 @@ from raftline import config
 VERSION = "0.1.0"
 EXIT_USAGE = 2
 NODES_MAX = 99
+MEMBER_COMMANDS = {
+    "members": ((), "who the members are, and who of them votes"),
+    "add": (("NAME", "HOST", "PORT"), "a new member: it catches up first, then votes"),
+    "remove": (("NAME",), "take a member out"),
+    "replace": (("OLD", "NEW", "HOST", "PORT"), "a new member instead of an old one, in one step"),
+    "promote": (("NAME",), "let a learner vote"),
+    "demote": (("NAME",), "let a voter learn only"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_status(commands)
     _add_transfer(commands)
+    _add_members(commands)
     # Only for the list in --help: main() hands these two on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
@@ -102,6 +111,24 @@ def _add_transfer(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     transfer.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
     transfer.add_argument("--timeout", type=_seconds, default=15.0, metavar="S", help="(15)")
     transfer.set_defaults(carry_out=_transfer)
+
+
+def _add_members(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for verb, (words, what) in MEMBER_COMMANDS.items():
+        command = commands.add_parser(verb, help=what, description=f"{what}.")
+        for word in words:
+            command.add_argument(word.lower(), metavar=word)
+        command.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+        command.add_argument("--timeout", type=_seconds, metavar="S", help="seconds")
+        command.set_defaults(carry_out=_members, words=[verb, *(word.lower() for word in words)])
+
+
+def _members(options: argparse.Namespace) -> int:
+    from raftline import members
+
+    verb, *names = options.words
+    words = [verb, *(getattr(options, name) for name in names)]
+    return members.carry_out(config.load(options.dir), words, options.timeout)
 
 
 def _up(options: argparse.Namespace) -> int:

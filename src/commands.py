@@ -26,7 +26,7 @@ def execute(pairs: Pairs, command: str) -> str:
         if key and space:
             pairs[key] = value
             return f"SET response: {key} set to {value}"
-    elif verb == "noop":
+    elif verb in ("noop", "members"):  # entries of the core's own
         return ""
     elif verb in _OTHERS:
         reply = _OTHERS[verb](pairs, operands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import socket
 import threading
 import time
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.batch import Batch
 from raftline.lines import HalfLine, LineReader, LineTooLong
+from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
+from raftline.membercommands import read_change
 from raftline.peers import LINE_BYTES_MAX
 from raftline.protocol import (
     HELP,
+    MEMBER_VERBS,
     NO_LEADER,
     ProtocolError,
     Request,
@@ -27,6 +31,7 @@ from raftline.protocol import (
     split_sender,
 )
 from raftline.raft import messages
+from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.reading import BY_ROUND, Reading
 
@@ -42,11 +47,12 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read" or "local": answered here, without the cluster
+    kind: str  # "peer", "write", "read", "members" or "local": answered here, without the cluster
     request: Request
     message: Message | None = None
     reply: str = ""
     reading: Reading = BY_ROUND
+    change: Change | None = None
 
 
 class Connection:
@@ -131,10 +137,14 @@ class Connection:
         Who only says to be a peer gets room for one entry of any size (JSON doubles its
         backslashes), and the rest once it has spoken as one.
         """
-        name, at, _ = beginning.partition(b"@")
-        if not at or name.decode(errors="replace") not in self._server.peer_names:
-            return self._server.limits.line_bytes
-        return LINE_BYTES_MAX if self._speaks_for else 2 * self._server.limits.line_bytes
+        server = self._server
+        name, at, text = beginning.partition(b"@")
+        is_peer = at and server.is_peer(name.decode(errors="replace"))
+        if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
+            is_peer = not server.node.state.hears_from_leader
+        if not is_peer:
+            return server.limits.line_bytes
+        return LINE_BYTES_MAX if self._speaks_for else 2 * server.limits.line_bytes
 
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
@@ -154,17 +164,22 @@ class Connection:
         for (kind, reading), group in itertools.groupby(
             spoken, key=lambda one: (one.kind, one.reading)
         ):
-            run = list(group)
-            if kind == "peer":
-                self._flush()
-                self._serve_peer([one.message for one in run if one.message is not None])
-            elif kind == "local":
-                for one in run:
-                    self._reply(one.request, one.reply or self._local(one.request))
-            else:
-                requests = [one.request for one in run]
-                self._serve_requests(requests, is_read=kind == "read", reading=reading)
+            self._serve_run(kind, reading, list(group))
         return True
+
+    def _serve_run(self, kind: str, reading: Reading, run: list[Spoken]) -> None:
+        if kind == "peer":
+            self._flush()
+            self._serve_peer([one.message for one in run if one.message is not None])
+        elif kind == "members":
+            for one in run:
+                self._reply(one.request, self._serve_members(one.request, one.change))
+        elif kind == "local":
+            for one in run:
+                self._reply(one.request, one.reply or self._local(one.request))
+        else:
+            requests = [one.request for one in run]
+            self._serve_requests(requests, is_read=kind == "read", reading=reading)
 
     def _understand(self, line: bytes) -> Spoken:
         server = self._server
@@ -174,6 +189,9 @@ class Connection:
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
                 return Spoken("peer", _NOBODY, self._read_message(sender, text))
             request = read_request(sender, number, text, server.limits)
+            if request.verb in MEMBER_VERBS:
+                server.announcer.requested(sender, text)
+                return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
         if request.verb != "status":  # tools ask for it all the time
@@ -187,8 +205,8 @@ class Connection:
 
     def _read_message(self, sender: str, text: str) -> Message:
         server = self._server
-        if sender not in server.peer_names:
-            raise PeerError(f"{sender} is no peer of {server.name}, so it can't say {text[:40]}")
+        if not server.is_peer(sender) and not self._may_be_heard(sender, text):
+            raise PeerError(f"{server.why_no_peer(sender)}, so it can't say {text[:40]}")
         server.speakers.claim(sender, self)
         self._speaks_for = sender
         message = messages.read(sender, server.name, text)
@@ -196,6 +214,14 @@ class Connection:
             raise PeerError("an answer is only taken on the connection that asked")
         server.announcer.received(sender, text, message)
         return message
+
+    def _may_be_heard(self, sender: str, text: str) -> bool:
+        """Whether the core would listen to a stranger that says this (reconfiguration)."""
+        try:
+            message = messages.read(sender, self._server.name, text)
+        except PeerError:
+            return False
+        return self._server.node.listens_to(message)
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._server.driver.receive(received, self):
@@ -223,6 +249,18 @@ class Connection:
             replies = batch.replies or server.logmanager.read(commands)
         for request, reply in zip(requests, replies, strict=True):
             self._reply(request, reply)
+
+    def _serve_members(self, request: Request, change: Change | None) -> str:
+        """Change the members, or tell who they are once this server is known to lead."""
+        server = self._server
+        self._flush()  # what came before need not wait until somebody has caught up
+        batch = Batch([request.command], is_read=change is None, change=change)
+        server.driver.submit(batch)
+        if not batch.wait(server.patience_s if change is None else CHANGE_PATIENCE_S):
+            return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
+        if batch.replies:
+            return batch.replies[0]
+        return "MEMBERS response: " + json.dumps(server.driver.members())
 
     def _local(self, request: Request) -> str:
         if request.verb in ("get", "show"):

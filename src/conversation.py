@@ -17,10 +17,11 @@ from raftline.link import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import NOT_LEADER, leader_named_in
+from raftline.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 
-READS = frozenset({"get", "show", "help", "status"})
+READS = frozenset({"get", "show", "help", "status", "members"})
+CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
 WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append"})
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
@@ -124,15 +125,21 @@ class Client:
     def _ask_anywhere(self, sender: str, command: str, deadline_s: float) -> Reply:
         """Ask one known node after the other until one has an answer that settles it."""
         pause_s = FIRST_PAUSE_S
+        only_once = _verb(command) in CHANGES
         tried: set[Address] = set()
         while True:
             tried.add(self.address)
             answer: Reply | ClientError
             try:
                 answer = self._ask_here(sender, command)
-                if outcome_of(answer.text) not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+                outcome = outcome_of(answer.text)
+                if outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+                    return answer
+                if only_once and outcome is Outcome.UNKNOWN:
                     return answer
             except (Unreachable, OutcomeUnknown) as error:
+                if only_once and isinstance(error, OutcomeUnknown):
+                    raise
                 answer = error
             self._move_on(answer)
             if self.address in tried:  # all said no: wait for an election

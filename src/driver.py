@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.batch import Batch
+from raftline.bell import Bell
+from raftline.delivery import Delivery, Origin
+from raftline.desk import STOPPING, Desk
+from raftline.facts import node_facts
 from raftline.handover import Handover
 from raftline.logmanager import LogManager
-from raftline.protocol import NO_LEADER, outcome_unknown
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.lease import lease_until_ms
-from raftline.raft.messages import Answer, Message, PeerError
+from raftline.membercommands import change_reply, membership_facts
+from raftline.protocol import outcome_unknown
+from raftline.raft.change import Change
+from raftline.raft.effects import Effects
+from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
-from raftline.raft.questions import ReadAt, ReadIndex
 from raftline.reading import read_as_leader
-from raftline.writer import Origin, Work, Writer
+from raftline.writer import Work, Writer
 
 GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
-STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
-LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
-WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
+LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
 class Rim(Protocol):
@@ -56,18 +57,12 @@ class Driver:
         self.node = node
         self._logmanager = logmanager
         self._rim = rim
-        self._hold_ms = hold_ms
         self._core = threading.Lock()
         self._writer = Writer(logmanager.persist, self._core, self._written, self._fail)
-        self._waiting: deque[Batch] = deque()  # not yet seen by the owner
-        self._gathered: list[Batch] = []  # writes that wait to share the next write of the disk
-        self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
-        self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
-        self._pending_term = 0
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._desk = Desk(hold_ms)
+        self._bell = Bell()  # wakes the owner
         self._asleep_until_ms = 0
-        self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
+        self._delivery = Delivery(rim.send)
         self._handover = Handover()
         self._stopping = False
         self._failure: BaseException | None = None
@@ -80,8 +75,8 @@ class Driver:
         if self._stopping:
             batch.answer_all(STOPPING)
             return
-        self._waiting.append(batch)
-        self._wake_owner()
+        self._desk.put(batch)
+        self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
@@ -89,8 +84,7 @@ class Driver:
 
         def step() -> None:
             for message in messages:
-                if isinstance(message, ReadIndex):
-                    self._askers[message.sender] = origin
+                self._delivery.asked(message, origin)
                 try:
                     self._carry_out(self.node.receive(message, now_ms()), origin)
                 except PeerError as error:
@@ -129,32 +123,23 @@ class Driver:
     def stop(self, patience_s: float) -> None:
         """Tell everybody who waits, write what is left, and end both threads."""
         self._stopping = True
-        self._wake_owner()
+        self._bell.ring()
         self._threads[0].join(patience_s)
         self._writer.stop()
         self._threads[1].join(patience_s)
         if self._failure is None and not self._threads[1].is_alive():
             self._logmanager.close()
 
-    def status(self) -> dict[str, object]:
-        """Return what `status` tells: this server's own view, not confirmed by anybody."""
+    def members(self) -> dict[str, object]:
+        """Return the configuration in use here, as `members` tells it."""
         with self._core:
             state = self.node.state
-            return {
-                "name": state.name,
-                "role": state.role.value,
-                "term": state.term,
-                "leader": state.leader,
-                "last_index": state.log.last_index,
-                "synced_index": state.durable_index,
-                "commit_index": state.commit_index,
-                "last_applied": state.last_applied,
-                "recovering": state.amnesiac,
-                "voters": list(state.membership.voters),
-                "handing_over_to": state.transfer.to if state.transfer else None,
-                "lease_ms": max(0, min(lease_until_ms(state) - now_ms(), LEASE_SHOWN_MS)),
-                "syncs": self.syncs,
-            }
+            return membership_facts(state.configurations, state.commit_index)
+
+    def status(self) -> dict[str, object]:
+        """Return what `status` tells."""
+        with self._core:
+            return {**node_facts(self.node.state, now_ms()), "syncs": self.syncs}
 
     # --- the owner thread --------------------------------------------------------------
 
@@ -164,8 +149,8 @@ class Driver:
             with self._core:  # a step in between that wants to wake us earlier must see this
                 self._asleep_until_ms = self._deadline_ms()
             pause = self._asleep_until_ms - now_ms()
-            if pause > 0 and not self._waiting:
-                self._wake.acquire(timeout=pause / 1000)
+            if pause > 0 and not self._desk.has_new:
+                self._bell.wait(pause / 1000)
             self._asleep_until_ms = 0
             self._step(self._round)
         with self._core:
@@ -173,20 +158,18 @@ class Driver:
 
     def _deadline_ms(self) -> int:
         deadline = self.node.wake_at_ms
-        if self._held:
-            deadline = min(deadline, self._held[0].hold_until_ms)
-        if self._gathered and not self._writer.is_full:
+        if self._desk.held_until_ms is not None:
+            deadline = min(deadline, self._desk.held_until_ms)
+        if self._desk.has_gathered and not self._writer.is_full:
             deadline = min(deadline, self._writer.busy_since_ms + GATHER_MS)
         return deadline
 
     def _round(self) -> None:
-        batches = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        batches = self._desk.take_new()
         now = now_ms()
         if now >= self.node.wake_at_ms:
             self._carry_out(self.node.pass_time(now), None)
-        if self._held or self._gathered:
-            batches = self._gathered + self._held + batches
-            self._held, self._gathered = [], []
+        batches = self._desk.take_back() + batches
         if batches:
             self._serve(batches, now)
 
@@ -194,15 +177,7 @@ class Driver:
         """Propose and confirm as the leader, send on to another, or hold while there is none."""
         node = self.node
         if node.is_leader:
-            writes = [batch for batch in batches if not batch.is_read]
-            if not node.takes_proposals:
-                self._hold_all(writes, now)
-            elif self._gathers(now):
-                self._gathered += writes
-            elif writes:
-                self._propose(writes, now)
-            for effects in read_as_leader(node, batches, now):
-                self._carry_out(effects, None)
+            self._serve_as_leader(batches, now)
         elif node.state.leader is not None:
             reply = self._rim.not_leader(node.state.leader)
             for batch in batches:
@@ -212,7 +187,22 @@ class Driver:
             if asking:
                 self._carry_out(node.ask_leader(asking, now), None)
         else:
-            self._hold_all(batches, now)
+            self._desk.hold(batches, now)
+
+    def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
+        if not self.node.takes_proposals:
+            self._desk.hold([batch for batch in batches if not batch.is_read], now)
+        else:
+            writes = [one for one in batches if not one.is_read and one.change is None]
+            if self._gathers(now):
+                self._desk.gather(writes)
+            elif writes:
+                self._propose(writes, now)
+            for batch in batches:
+                if batch.change is not None:
+                    self._change(batch, batch.change, now)
+        for effects in read_as_leader(self.node, batches, now):
+            self._carry_out(effects, None)
 
     def _gathers(self, now: int) -> bool:
         """Whether writes had better wait for the one under way, to share the next: one append,
@@ -220,26 +210,16 @@ class Driver:
         writer = self._writer
         return writer.is_full or (writer.is_busy and now - writer.busy_since_ms < GATHER_MS)
 
-    def _hold_all(self, batches: list[Batch], now: int) -> None:
-        for batch in batches:
-            self._hold(batch, now)
-
-    def _hold(self, batch: Batch, now: int) -> None:
-        if batch.hold_until_ms == 0:
-            batch.hold_until_ms = now + self._hold_ms
-        if now >= batch.hold_until_ms or len(self._held) >= WAITING_MAX:
-            batch.answer_all(NO_LEADER)
-        else:
-            self._held.append(batch)
+    def _change(self, batch: Batch, change: Change, now: int) -> None:
+        if self.node.takes_proposals:
+            self._carry_out(self.node.change(change, batch, now), None)
+        else:  # a step before ended this leadership: look for the new leader
+            self._desk.put(batch)
+            self._bell.ring()
 
     def _propose(self, batches: list[Batch], now: int) -> None:
-        index = self.node.state.log.last_index + 1
-        commands: list[str] = []
-        for batch in batches:
-            batch.first_index = index + len(commands)
-            commands += batch.commands
-        self._pending_term = self.node.state.term
-        self._pending.extend(batches)
+        state = self.node.state
+        commands = self._desk.enter(batches, state.log.last_index + 1, state.term)
         self._carry_out(self.node.propose(commands, now), None)
 
     # --- with `core` held ------------------------------------------------------------------
@@ -251,59 +231,27 @@ class Driver:
         if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
             self._writer.add((effects, origin), now_ms())
         elif effects.send_after_save:
-            self._deliver(effects.send_after_save, origin)
-        if self._pending and not (
-            self.node.is_leader and self.node.state.term == self._pending_term
-        ):  # before anything is applied: what now lies at their indexes may be another's
-            self._give_up_pending("this server lost the leadership before the entry was committed")
+            self._delivery.deliver(effects.send_after_save, origin)
+        led_term = self.node.state.term if self.node.is_leader else None
+        if self._desk.are_pending_beside(led_term):
+            # Before anything is applied: what now lies at their indexes may be another's.
+            self._desk.give_up_pending(LEADERSHIP_LOST)
         if effects.apply:
-            self._apply(effects.apply)
+            replies = self._logmanager.apply(effects.apply)
+            self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
         for ready in effects.reads:
             ready.token.confirm()
+        for batch, outcome, text in effects.settled:
+            batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
-            self._waiting.append(batch)
+            self._desk.put(batch)
         self._rim.report(effects)
         self._handover.look(self.node.state)
         gives_way = self.node.state.transfer is not None
-        leader_found = self._held and self.node.state.leader is not None and not gives_way
+        is_held = self._desk.held_until_ms is not None
+        leader_found = is_held and self.node.state.leader is not None and not gives_way
         if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
-            self._wake_owner()
-
-    def _deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
-        answers = []
-        for message in messages:
-            if isinstance(message, ReadAt):  # made true by whoever completed a quorum
-                asker = self._askers.get(message.to)
-                if asker is not None:
-                    asker.answer([message])
-            elif isinstance(message, Answer):
-                answers.append(message)
-        if answers and origin is not None:
-            origin.answer(answers)
-        for message in messages:
-            if not isinstance(message, Answer):
-                self._rim.send(message)
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        """Execute committed entries; wake those whose requests are among them.
-
-        `_pending` lies in index order, so nobody is searched for.
-        """
-        replies = self._logmanager.apply(entries)
-        first, last = entries[0].index, entries[-1].index
-        while self._pending and self._pending[0].first_index <= last:
-            batch = self._pending[0]
-            start = batch.first_index + len(batch.replies) - first
-            batch.replies += replies[start : start + len(batch.commands) - len(batch.replies)]
-            if len(batch.replies) < len(batch.commands):
-                return
-            self._pending.popleft()
-            batch.wake()
-
-    def _give_up_pending(self, why: str) -> None:
-        """Nobody here can know what becomes of these entries: say just that."""
-        while self._pending:
-            self._pending.popleft().answer_rest(outcome_unknown(why))
+            self._bell.ring()
 
     def _written(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
         """Let go what waited for this write, and count it."""
@@ -313,11 +261,11 @@ class Driver:
             self.syncs += 1
         for effects, origin in work:
             if effects.send_after_save:
-                self._deliver(effects.send_after_save, origin)
+                self._delivery.deliver(effects.send_after_save, origin)
         if durable is not None:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
-        if self._gathered:
-            self._wake_owner()
+        if self._desk.has_gathered:
+            self._bell.ring()
 
     # --- the end ---------------------------------------------------------------------------
 
@@ -330,12 +278,6 @@ class Driver:
                 except Exception as error:
                     self._fail(error)
 
-    def _wake_owner(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:  # it is awake already
-            return
-
     def _fail(self, error: Exception) -> None:
         """Stop for good, with `core` held: after a failed write or a broken invariant nothing
         here can be trusted, so nobody steps the core again."""
@@ -343,16 +285,16 @@ class Driver:
         self._stopping = True
         self._writer.abandon()
         self._turn_all_away()
-        self._wake_owner()
+        self._bell.ring()
         self._rim.fail(error)
 
     def _turn_all_away(self) -> None:
+        state = self.node.state
         failed = self._failure is not None
-        self._give_up_pending("this server failed" if failed else "this server is stopping")
-        reads = self.node.state.drop_reads()
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        for batch in [*waiting, *self._gathered, *self._held, *reads]:
+        self._desk.turn_all_away("this server failed" if failed else "this server is stopping")
+        for batch in state.drop_reads():
             batch.answer_all(STOPPING)
-        self._gathered, self._held = [], []
-        self._handover.end()
+        work, state.work = state.work, None
+        if work is not None:
+            work.token.answer_all(outcome_unknown("this server is stopping; see: members"))
         self._handover.end()

@@ -41,8 +41,8 @@ class Peer:
         say: Callable[[str], None],
     ) -> None:
         self.name = name
+        self.address = address
         self._me = me
-        self._address = address
         self._on_answers = on_answers
         self._on_lost = on_lost
         self._say = say
@@ -156,10 +156,10 @@ class Peer:
         Where the peer is down and its port is one that the kernel hands out to outgoing
         connections, a dial may meet itself; it would also keep the peer from its own port.
         """
-        connection = socket.create_connection(self._address, timeout=PATIENCE_S)
+        connection = socket.create_connection(self.address, timeout=PATIENCE_S)
         if connection.getsockname() == connection.getpeername():
             connection.close()
-            raise ConnectionRefusedError(f"{self._address} is nobody but this very connection")
+            raise ConnectionRefusedError(f"{self.address} is nobody but this very connection")
         return connection
 
     def _talk(self, connection: socket.socket) -> bool:
@@ -172,6 +172,8 @@ class Peer:
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
+            if self._stopping.is_set():  # while it was being connected
+                return False
             while lines := reader.read(lambda _: LINE_BYTES_MAX):
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:
@@ -200,7 +202,7 @@ class Peer:
         now = time.monotonic()
         if now - self._complained_s >= FOREIGN_PAUSE_S:
             self._complained_s = now
-            self._say(f"[!] {self.name} at {self._address} answers what I don't take: {what}")
+            self._say(f"[!] {self.name} at {self.address} answers what I don't take: {what}")
 
     def _close(self) -> None:
         with self._lock:

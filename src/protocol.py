@@ -10,6 +10,7 @@ import re
 from raftline.escapes import ProtocolError, escape, shown, unescape
 from raftline.requests import (
     COMMANDS,
+    MEMBER_VERBS,
     NAME,
     NOT_UNDERSTOOD,
     NUMBER_MAX,
@@ -21,9 +22,9 @@ from raftline.requests import (
 )
 
 __all__ = [
-    "COMMANDS", "HELP", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER", "OUTCOME_UNKNOWN",
-    "READ_MODES", "Limits", "ProtocolError", "Request", "decode_line", "error", "escape",
-    "leader_named_in", "looks_foreign", "not_leader", "outcome_unknown", "read_request",
+    "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
+    "OUTCOME_UNKNOWN", "READ_MODES", "Limits", "ProtocolError", "Request", "decode_line", "error",
+    "escape", "leader_named_in", "looks_foreign", "not_leader", "outcome_unknown", "read_request",
     "reply_line", "show_operands", "shown", "split_sender", "unescape",
 ]  # fmt: skip
 
@@ -33,6 +34,8 @@ HELP = (
     " transfer [NAME] | help. get and show may end in: read index|lease|log|local. A value is"
     r" the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
+    " Members: members | add NAME HOST PORT | remove NAME | replace OLD NEW HOST PORT |"
+    " promote NAME | demote NAME."
 )
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."

@@ -10,6 +10,7 @@ from raftline.escapes import ProtocolError, escape, shown, unescape
 
 COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
 NOT_UNDERSTOOD = "I don't understand: "
+MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "demote"})
 READ_MODES = ("index", "lease", "log", "local")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 NUMBER_MAX = 2**63 - 1
@@ -147,6 +148,11 @@ def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {name}".rstrip(" ")
 
 
+def _read_members(verb: str, operands: str, limits: Limits) -> str:
+    """Words with one space between them; which ones, membercommands.read_change looks at."""
+    return " ".join([verb, *operands.split()])
+
+
 def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     """A command without operands."""
     if operands.strip(" "):
@@ -168,6 +174,7 @@ _READERS: dict[str, Callable[[str, str, Limits], str]] = {
     "help": _read_bare,
     "status": _read_bare,
     "session": _read_bare,
+    **dict.fromkeys(MEMBER_VERBS, _read_members),
 }
 
 

@@ -8,36 +8,37 @@ import gc
 import json
 import os
 import random
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
-from raftline import config, lifeline
+from raftline import boot, lifeline
 from raftline.announcer import Announcer
-from raftline.config import PACES, Address, ConfigError, Configuration, Pace
+from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
 from raftline.handover import hand_over_before_stopping
+from raftline.interrupts import Interrupts, threads_without_signals
+from raftline.joining import Joiner, advertised, check_member
 from raftline.logmanager import LogManager, Recovered
+from raftline.peerbook import PeerBook
 from raftline.peers import Peer
-from raftline.protocol import READ_MODES, Limits, not_leader
+from raftline.protocol import NO_LEADER, Limits, not_leader
 from raftline.raft.effects import Effects
+from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.reading import Readings
 from raftline.speakers import Speakers
-from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
+from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.folder import Folder
 
 EXIT_USAGE = 2
 EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -49,7 +50,7 @@ class Server:
         name: str,
         recovered: Recovered,
         logmanager: LogManager,
-        addresses: dict[str, Address],
+        here: Mapping[str, Address],
         pace: Pace,
         console: Console,
         *,
@@ -60,13 +61,11 @@ class Server:
         self.limits = Limits()
         self.readings = readings
         self._election_timeout_ms = pace.election_timeout_ms
-        self.peer_names = frozenset(addresses) - {name}
         slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self.patience_s = (4 * slowest_ms + 5000) / 1000
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.announcer = Announcer(console)
         self._console = console
-        self._addresses = addresses
         self._spelled: tuple[object, str] = ((), "[]")
         self._running = threading.Lock()  # released to stop: a signal handler may do that
         self._running.acquire()
@@ -74,7 +73,7 @@ class Server:
         self.exit_status = 0
         self.node = Node(
             name,
-            list(recovered.members),
+            Membership(tuple(recovered.members), addresses=recovered.members),
             recovered.log,
             recovered.hard_state,
             Options(pace.election_timeout_ms, pace.heartbeat_ms, lease=readings.mode == "lease"),
@@ -83,10 +82,13 @@ class Server:
             amnesiac=recovered.amnesiac,
         )
         self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
-        self._peers = {
-            peer: Peer(name, peer, addresses[peer], self._answered, self.driver.lost, console.say)
-            for peer in sorted(self.peer_names)
-        }
+        self.book = PeerBook(
+            here,
+            lambda peer, address: Peer(
+                name, peer, address, self._answered, self.driver.lost, console.say
+            ),
+        )
+        self.book.follow(self.node.state.contacts)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
@@ -98,15 +100,31 @@ class Server:
             text = spell_append(message, self._spelled[1])
         else:
             text = spell(message)
-        self._peers[message.to].send(f"{self.name}@{text}\n".encode())
+        self.book.send(message.to, f"{self.name}@{text}\n".encode())
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
-        address = self._addresses[leader]
+        address = self.book.address(leader)
+        if address is None:  # no entry said yet where it is
+            return NO_LEADER
         return not_leader(leader, address.host, address.port)
 
+    def is_peer(self, name: str) -> bool:
+        """Whether `name` is a member that this node talks to, or leads it."""
+        return name in self.book or name == self.node.state.leader != self.name
+
+    def why_no_peer(self, name: str) -> str:
+        """Return why nothing is taken from `name`, which is no peer."""
+        removed_by = self.node.state.configurations.removed_by(name)
+        if removed_by:
+            return f"{name} was removed from the cluster by entry {removed_by}"
+        return f"{name} is no peer of {self.name}"
+
     def report(self, effects: Effects) -> None:
-        """Say on the console what a step did."""
+        """Say on the console what a step did; make connections of new members, end those of old
+        ones."""
+        if effects.members_changed:
+            self.book.follow(self.node.state.contacts)
         self.announcer.carried_out(effects)
 
     def fail(self, error: BaseException) -> None:
@@ -128,10 +146,9 @@ class Server:
 
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
-        with _threads_without_signals():
+        with threads_without_signals():
+            self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
-            for peer in self._peers.values():
-                peer.start()
             doors.open(self)
         self._running.acquire()
         if self.exit_status == 0:
@@ -140,8 +157,7 @@ class Server:
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
         self.driver.stop(patience_s=2.0)
-        for peer in self._peers.values():
-            peer.stop()
+        self.book.stop()
         doors.end_connections()
         if self.exit_status == 0:
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
@@ -174,9 +190,9 @@ def _picker(pace: Pace) -> Callable[[], int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke."""
-    arguments = _parser().parse_args(argv)
+    arguments = boot.parse(argv)
     threading.stack_size(STACK_BYTES)
-    with _threads_without_signals():
+    with threads_without_signals():
         console = Console(sys.stdout, arguments.verbose)
     try:
         return _boot(arguments, console)
@@ -199,154 +215,41 @@ def _refuse(console: Console, message: str, status: int) -> int:
 def _boot(arguments: argparse.Namespace, console: Console) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     name, pace = arguments.name, PACES[arguments.pace]
-    port = config.port_number(arguments.port, "PORT")
-    _check_host(arguments.host, open_to_network=arguments.open_to_network)
-    configuration = _configuration(arguments, name, port)
+    port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
-    with contextlib.closing(doors), contextlib.closing(_Interrupts()) as interrupts:
-        with _threads_without_signals():
+    with contextlib.closing(doors), contextlib.closing(Interrupts()) as interrupts:
+        with threads_without_signals():
             lifeline.watch(interrupts.stop)
         logmanager = LogManager(
             name,
             Folder(configuration.folder),
-            {member: str(address) for member, address in configuration.members.items()},
+            {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
         )
         recovered = logmanager.recover()
         for note in recovered.notes:
             console.say(note)
-        addresses = _addresses(name, recovered, configuration, console)
-        if addresses[name].port != port:
-            console.say(
-                f"[!] {configuration.path} says that others reach {name} on port "
-                f"{addresses[name].port}, and it listens on {port}: right behind a proxy, else "
-                "nobody will find it"
-            )
         server = Server(
-            name, recovered, logmanager, addresses, pace, console,
+            name, recovered, logmanager, configuration.members, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
         )  # fmt: skip
+        state = server.node.state
+        for note in (
+            *check_member(state, configuration),
+            *boot.port_notes(name, port, configuration, state.membership.addresses),
+        ):
+            console.say(note)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
-        timeout_s = (server.node.state.election_at_ms - server.node.state.now_ms) / 1000
+        timeout_s = (state.election_at_ms - state.now_ms) / 1000
         where = (arguments.host, port)
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        if arguments.join:
+            mine = advertised(name, arguments.host, port, configuration)
+            with threads_without_signals():
+                Joiner(name, mine, arguments.join, server.node, console.say).start()
         return server.run(doors)
-
-
-def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:
-    if arguments.register:
-        configuration = config.register(config.locate(arguments.dir), name, port)
-    else:
-        configuration = config.load(arguments.dir)
-    if name not in configuration.members:
-        known = " ".join(configuration.members)
-        raise ConfigError(
-            f"{name} is not in {configuration.path} (it names: {known}); "
-            f"add a line '{name} {arguments.host} {port}' there, or start with --register"
-        )
-    return configuration
-
-
-def _addresses(
-    name: str, recovered: Recovered, configuration: Configuration, console: Console
-) -> dict[str, Address]:
-    """Return where each member is reached: the log says who they are, the file has the last word
-    on where (a proxy, another network)."""
-    members = recovered.members
-    if name not in members:
-        raise ConfigError(
-            f"{name} is no member of the cluster in its log ({' '.join(members)}): is this the "
-            f"log of another node? Put its own {name}.log back, or start it elsewhere"
-        )
-    if set(members) != set(configuration.members):
-        console.say(
-            f"[!] the log says the members are {' '.join(members)}, {configuration.path} says "
-            f"{' '.join(configuration.members)}: the log holds"
-        )
-    if recovered.amnesiac and set(members) == {name}:
-        raise FilesRefused(
-            f"{name}.log has lost entries that were synced before, and {name} is the only member: "
-            "there is nobody to catch up from. Restore both of its files from one backup; or "
-            f"remove {name}.storage as well, and begin anew and empty"
-        )
-    addresses = {}
-    for member, where in members.items():
-        host, _, port = where.rpartition(":")
-        addresses[member] = configuration.members.get(member, Address(host, int(port)))
-    return addresses
-
-
-def _check_host(host: str, *, open_to_network: bool) -> None:
-    if host not in LOOPBACK and not open_to_network:
-        raise ConfigError(
-            f"--host {host} lets everybody on the network speak as a peer, unauthenticated; "
-            "where that is meant, add --open-to-network. Without --host only this machine can"
-        )
-
-
-@contextlib.contextmanager
-def _threads_without_signals() -> Iterator[None]:
-    """Let threads that are started here never take a signal: a signal that another thread takes
-    does not wake the main one, which alone can act on it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Interrupts:
-    """Ctrl-C and SIGTERM from the first moment: before there is a server, they end the process."""
-
-    def __init__(self) -> None:
-        self._stop: Callable[[], None] = lambda: os._exit(0)
-        self._before = {
-            number: signal.signal(number, lambda *_: self._stop())
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def stop(self) -> None:
-        """Do what a signal does."""
-        self._stop()
-
-    def stop_with(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-
-    def close(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=Path(sys.argv[0]).name if sys.argv else "server.py",
-        description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
-    )
-    parser.add_argument("name", metavar="NAME", help="which line of the configuration: s1")
-    parser.add_argument("port", metavar="PORT", help="where to listen: 10000")
-    parser.add_argument("--dir", help="folder of server-configuration.txt and of the node's files")
-    parser.add_argument("--host", default="localhost", help="where to listen (default: localhost)")
-    parser.add_argument(
-        "--open-to-network", action="store_true", help="allow a --host that others can reach"
-    )
-    parser.add_argument(
-        "--pace", choices=sorted(PACES), default="fast", help="human: elections take 10 to 18 s"
-    )
-    parser.add_argument(
-        "--reads", choices=READ_MODES, default="index",
-        help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
-        " log: each get is an entry; local: from this node's own state, may be stale",
-    )  # fmt: skip
-    parser.add_argument(
-        "--follower-reads", action="store_true",
-        help="as a follower, ask the leader for its read index instead of sending clients there",
-    )  # fmt: skip
-    parser.add_argument("--register", action="store_true", help="add NAME to the configuration")
-    parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
-    parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
-    return parser
 
 
 if __name__ == "__main__":

@@ -57,7 +57,28 @@ def ask_all(configuration: Configuration, timeout_s: float) -> list[NodeStatus]:
     members = configuration.members
     with ThreadPoolExecutor(max_workers=len(members), thread_name_prefix="status") as pool:
         asked = [pool.submit(ask, name, members[name], timeout_s) for name in members]
-        return [one.result() for one in asked]
+        nodes = [one.result() for one in asked]
+        others = _others(nodes)
+        asked = [pool.submit(ask, name, others[name], timeout_s) for name in others]
+        return nodes + [one.result() for one in asked]
+
+
+def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
+    """Return the members that the file does not name: they were added while the cluster ran."""
+    newest: Mapping[str, Any] = {}
+    for node in nodes:
+        answer = node.answer or {}
+        if isinstance(answer.get("members"), dict) and (
+            int(answer.get("members_since", 0)) >= int(newest.get("members_since", 0))
+        ):
+            newest = answer
+    known = {node.name for node in nodes}
+    found = {}
+    for name, where in newest.get("members", {}).items():
+        host, _, port = str(where).rpartition(":")
+        if name not in known and port.isascii() and port.isdigit():
+            found[str(name)] = Address(host, int(port))
+    return found
 
 
 def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
@@ -122,9 +143,16 @@ def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
 
 def exit_code(nodes: Sequence[NodeStatus]) -> int:
     """Return 0 if a leader answered and a quorum is reachable, else 3."""
-    reachable = sum(node.answer is not None for node in nodes)
-    serves = leader_of(nodes) is not None and reachable > len(nodes) // 2
-    return EXIT_OK if serves else EXIT_NO_LEADER
+    leader = leader_of(nodes)
+    answering = {node.name for node in nodes if node.answer is not None}
+    if leader is None or leader.answer is None:
+        return EXIT_NO_LEADER
+    everybody = [node.name for node in nodes]
+    voters = leader.answer.get("voters") or everybody
+    for half in (voters, leader.answer.get("outgoing") or voters):
+        if 2 * len(answering.intersection(half)) <= len(half):
+            return EXIT_NO_LEADER
+    return EXIT_OK
 
 
 def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
@@ -137,9 +165,7 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     answer = node.answer
     if answer is None:
         return (node.name, str(node.address), "unreachable", *["-"] * 6)
-    role = safe_line(answer["role"]) + (" (recovering)" if answer.get("recovering") else "")
-    if isinstance(answer.get("handing_over_to"), str):
-        role += f" (handing over to {safe_line(answer['handing_over_to'])})"
+    role = _role(node.name, answer)
     leader = answer.get("leader")
     applied = answer["last_applied"]
     numbers = (answer["last_index"], answer["commit_index"], applied, max(0, committed - applied))
@@ -151,6 +177,20 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
         safe_line(leader) if isinstance(leader, str) and leader else "-",
         *(str(number) for number in numbers),
     )
+
+
+def _role(name: str, answer: Mapping[str, Any]) -> str:
+    """Return what a node is, and in brackets what it lacks to be a voter like any other."""
+    role = safe_line(answer["role"])
+    if name in answer.get("learners", ()):
+        role = "learner"
+    elif name not in (*answer.get("voters", [name]), *answer.get("outgoing", ())):
+        role = "removed" if answer.get("voters") else "waits to be added"
+    if answer.get("outgoing"):
+        role += " (joint)"
+    if isinstance(answer.get("handing_over_to"), str):
+        role += f" (handing over to {safe_line(answer['handing_over_to'])})"
+    return role + (" (recovering)" if answer.get("recovering") else "")
 
 
 def as_json(nodes: Sequence[NodeStatus]) -> str:

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from raftline.bell import Bell
+from raftline.delivery import Origin
 from raftline.raft.effects import Effects
-from raftline.raft.messages import Message
-
-
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
-
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
 
-Work = tuple[Effects, "Origin | None"]
+Work = tuple[Effects, Origin | None]
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
 
@@ -43,8 +36,7 @@ class Writer:
         self._on_failure = on_failure
         self._waiting: list[Work] = []
         self._writing: list[Work] = []
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._bell = Bell()
         self._stopping = False
         self.busy_since_ms = 0  # when the write that is under way, or comes next, began
 
@@ -63,12 +55,12 @@ class Writer:
         if not self.is_busy:
             self.busy_since_ms = now_ms
         self._waiting.append(work)
-        self._rouse()
+        self._bell.ring()
 
     def stop(self) -> None:
         """Let the thread end once nothing waits any more."""
         self._stopping = True
-        self._rouse()
+        self._bell.ring()
 
     def abandon(self) -> None:
         """Write nothing more, whatever waits; with `core` held."""
@@ -78,7 +70,7 @@ class Writer:
     def run(self) -> None:
         """Write whatever comes, until told to stop; a failure ends it at once and for good."""
         while True:
-            self._wake.acquire()
+            self._bell.wait()
             try:
                 while self._write_once():
                     pass
@@ -99,9 +91,3 @@ class Writer:
             work, self._writing = self._writing, []
             self._on_written(work, durable)
         return True
-
-    def _rouse(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:  # it is awake already
-            return

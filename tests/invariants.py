@@ -119,7 +119,7 @@ class Invariants:
             self._log_matching(node, entry.index)
         self._leader(node, effects)
         self._acknowledgements(node, effects)
-        self._commits(node)
+        self._commits(node, effects)
         for entry in effects.apply:
             applied = self._applied[state.name] + 1
             self._hold(
@@ -214,7 +214,7 @@ class Invariants:
                     f"but does not hold its leader's",
                 )
 
-    def _commits(self, node: Node) -> None:
+    def _commits(self, node: Node, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
         state = node.state
         first, last = self._commit[state.name] + 1, state.commit_index
@@ -231,18 +231,22 @@ class Invariants:
                 f"others {self.committed[entry.index - 1]}",
             )
         if state.role is Role.LEADER and not self._lost_a_log:
-            self._on_a_quorum_of_disks(node, last)
+            appended = effects.append[0].index if effects.append else state.log.last_index + 1
+            self._on_a_quorum_of_disks(node, last, appended - 1)
 
-    def _on_a_quorum_of_disks(self, node: Node, index: int) -> None:
+    def _on_a_quorum_of_disks(self, node: Node, index: int, known_index: int) -> None:
         term = node.state.log.term_at(index)
         holders = [
             name
             for name, other in self.nodes.items()
             if self.durable[name] >= index and other.state.log.term_at(index) == term
         ]
-        voters = node.state.membership.voters
-        self._hold(
-            2 * len(holders) > len(voters) and term == node.state.term,
-            f"{node.state.name} commits entry {index} of term {term} in term {node.state.term}, "
-            f"on the disks of {holders} only, out of {list(voters)}",
-        )
+        # By the configuration that was in use before this step: what it appended came after.
+        members = node.state.configurations.at(known_index)
+        for half in (members.voters, members.outgoing or members.voters):
+            on_disks = [name for name in holders if name in half]
+            self._hold(
+                2 * len(on_disks) > len(half) and term == node.state.term,
+                f"{node.state.name} commits entry {index} of term {term} in term "
+                f"{node.state.term}, on the disks of {on_disks} only, out of {list(half)}",
+            )

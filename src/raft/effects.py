@@ -36,6 +36,14 @@ class ReadReady(NamedTuple):
     index: int  # type: ignore[assignment]  # as above
 
 
+class Settled(NamedTuple):
+    """What came of a change of members: `done`; `refused`, nothing was appended; `unknown`."""
+
+    token: Any
+    outcome: str
+    text: str
+
+
 @dataclass(slots=True)
 class Effects:
     """What one input asks of the rim, in the order in which it must be carried out.
@@ -54,6 +62,8 @@ class Effects:
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
     reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve
     refused: list[Any] = field(default_factory=list)  # 4. tokens of reads that no leader serves
+    members_changed: bool = False  # 4. whom to keep connections to: see State.contacts
+    settled: list[Settled] = field(default_factory=list)  # 4. changes of members: answer
     notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
 
     @property

@@ -21,8 +21,10 @@ def on_silence(state: State) -> None:
     """
     arm_again(state)
     state.give_asked_back()
-    if state.amnesiac or state.name not in state.membership.voters:
-        return
+    if state.amnesiac or not state.may_stand:
+        return  # learners, those who were removed, those who wait to be added
+    if state.name not in state.membership.electors:
+        state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.role = Role.PRE_CANDIDATE
@@ -82,7 +84,9 @@ def start_election(state: State, *, transfer: bool = False) -> None:
 
 def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> None:
     last_index, last_term = state.log.last_index, state.log.last_term
-    for peer in state.peers:
+    for peer in state.membership.electors:
+        if peer == state.name:
+            continue
         state.send(RequestVote(state.name, peer, term, last_index, last_term, pre_vote, transfer))
 
 
@@ -170,7 +174,7 @@ def become_leader(state: State) -> None:
     """
     if state.role is not Role.CANDIDATE:
         raise SafetyError(f"{state.name} became leader from {state.role.value}")
-    table = {name: state.votes.get(name, False) for name in state.membership.voters}
+    table = {name: state.votes.get(name, False) for name in state.membership.electors}
     state.note("[*] I am Leader")
     state.note(str(table))
     state.role = Role.LEADER
@@ -186,6 +190,8 @@ def become_leader(state: State) -> None:
     state.transfer = None
     state.lease_is_over = False
     state.round_starts = []
+    alone = state.membership.is_quorum([state.name])
+    state.early_from = state.log.last_index + 1 if alone else 0
     state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
     state.round = 1
     begin_round(state)

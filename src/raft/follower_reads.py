@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import ReadReady
 from raftline.raft.questions import ReadAt, ReadIndex
-from raftline.raft.state import PeerRead, Role, State
+from raftline.raft.state import Role, State
 
 
 def ask_leader(state: State, tokens: Sequence[Any]) -> None:

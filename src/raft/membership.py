@@ -1,27 +1,195 @@
-"""Who counts, and what a quorum of them is."""
+"""Who counts: voters, learners, joint configurations, and what a quorum of them is.
+
+A configuration is an entry of the log, in words that a person can read:
+
+    members s1=localhost:10000,voter s2=localhost:10001,voter s4=localhost:10003,learner
+    members s1=localhost:10000,voter | s1=localhost:10000,voter s2=localhost:10001,voter
+
+The second is a joint one (paper §6, C_old,new): on the left the voters of the configuration that
+ends, on the right all members of the one that begins. A server uses the latest configuration in
+its log, committed or not, and goes back to the one before if the entry is cut off (paper §6).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+PREFIX = "members "
+_WORD = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=,|]+:[1-9][0-9]{0,4}),(voter|learner)")
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The servers whose votes and acknowledgements count, by name."""
+    """The members of one configuration, by name. Learners receive entries and never count."""
 
     voters: tuple[str, ...]
+    learners: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()  # voters of the configuration that ends; empty unless joint
+    addresses: Mapping[str, str] = field(default_factory=dict, hash=False)  # name to host:port
 
     @property
     def quorum(self) -> int:
         """How many voters make a majority: 2 of 3, 3 of 4; half is never enough (paper §5.2)."""
-        return len(self.voters) // 2 + 1
+        return majority(self.voters)
+
+    @property
+    def is_joint(self) -> bool:
+        return bool(self.outgoing)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everybody who receives entries, each once."""
+        return tuple(dict.fromkeys((*self.outgoing, *self.voters, *self.learners)))
+
+    @property
+    def electors(self) -> tuple[str, ...]:
+        """Everybody who counts somewhere, and so may stand: voters of either half (paper §6)."""
+        return tuple(dict.fromkeys((*self.outgoing, *self.voters)))
 
     def is_quorum(self, names: Collection[str]) -> bool:
-        """Return whether these servers are a majority of the voters."""
-        return sum(name in names for name in self.voters) >= self.quorum
+        """Return whether these servers are a majority of the voters; while the configuration is
+        joint, of those that go and, apart from that, of those that come (paper §6)."""
+        return all(
+            sum(name in names for name in half) >= majority(half) for half in self._halves()
+        )
 
     def reached_by_quorum(self, values: Mapping[str, int]) -> int:
-        """Return the highest number that a majority of voters reached; the absent count as 0."""
-        reached = sorted((values.get(name, 0) for name in self.voters), reverse=True)
-        return reached[self.quorum - 1]
+        """Return the highest number that a quorum reached; the absent count as 0."""
+        return min(
+            sorted((values.get(name, 0) for name in half), reverse=True)[majority(half) - 1]
+            for half in self._halves()
+        )
+
+    def joint_to(self, target: Membership) -> Membership:
+        """Return C_old,new: the way from this configuration to `target` (paper §6)."""
+        return Membership(
+            target.voters, target.learners, self.voters, {**self.addresses, **target.addresses}
+        )
+
+    def settled(self) -> Membership:
+        """Return C_new, the configuration in which a joint one ends."""
+        names = (*self.voters, *self.learners)
+        addresses = {name: where for name, where in self.addresses.items() if name in names}
+        return Membership(self.voters, self.learners, (), addresses)
+
+    def spell(self) -> str:
+        """Return the command of the entry that makes this configuration; `read` gives it back."""
+        words = [f"{name}={self.addresses[name]},voter" for name in self.outgoing]
+        words += ["|"] if self.is_joint else []
+        words += [f"{name}={self.addresses[name]},voter" for name in self.voters]
+        words += [f"{name}={self.addresses[name]},learner" for name in self.learners]
+        return PREFIX + " ".join(words)
+
+    def describe(self) -> str:
+        """Return who counts, for a person."""
+        text = "voters " + " ".join(self.voters)
+        if self.is_joint:
+            old, new = " ".join(self.outgoing), " ".join(self.voters)
+            text = f"voters {old} | {new} (a majority of each)"
+        return text + (f", learners {' '.join(self.learners)}" if self.learners else "")
+
+    def _halves(self) -> tuple[tuple[str, ...], ...]:
+        return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
+
+
+def majority(voters: Sequence[str]) -> int:
+    """Return how many are more than half of these voters."""
+    return len(voters) // 2 + 1
+
+
+def read(command: str) -> Membership | None:
+    """Return the configuration that a command spells; None for any other command.
+
+    Total: what looks like a configuration and isn't one is an entry that changes nothing, on
+    every server alike.
+    """
+    if not command.startswith(PREFIX):
+        return None
+    old, bar, new = command[len(PREFIX) :].rpartition(" | ")
+    addresses: dict[str, str] = {}
+    before, now = _read_half(old, addresses), _read_half(new, addresses)
+    if before is None or now is None or not now["voter"]:
+        return None
+    if before["learner"] or bool(bar) != bool(before["voter"]):
+        return None
+    return Membership(
+        tuple(now["voter"]), tuple(now["learner"]), tuple(before["voter"]), addresses
+    )
+
+
+def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
+    """Return names by role; None where a word is none, a name is there twice, or a member is
+    given another address than before."""
+    names: dict[str, list[str]] = {"voter": [], "learner": []}
+    for word in text.split(" ") if text else ():
+        found = _WORD.fullmatch(word)
+        if found is None or any(found[1] in others for others in names.values()):
+            return None
+        if addresses.setdefault(found[1], found[2]) != found[2]:
+            return None
+        names[found[3]].append(found[1])
+    return names
+
+
+class Configurations:
+    """Every configuration of the log by the index of its entry; the latest is in use (paper §6).
+
+    The first is the one of the log's base: the members at birth, those of a snapshot, or nobody
+    for a server that waits to be added.
+    """
+
+    def __init__(self, base_index: int, base: Membership, commands: Sequence[str] = ()) -> None:
+        self._indexes = [base_index]
+        self._known = [base]
+        for index, command in enumerate(commands, start=base_index + 1):
+            if command.startswith(PREFIX):
+                self.append(index, command)
+
+    @property
+    def index(self) -> int:
+        """The index of the entry that holds the latest configuration."""
+        return self._indexes[-1]
+
+    @property
+    def latest(self) -> Membership:
+        return self._known[-1]
+
+    def at(self, index: int) -> Membership:
+        """Return the configuration that was in use once the log reached up to `index`."""
+        return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
+
+    def has_known(self, name: str) -> bool:
+        """Whether this server is or was a member in any configuration that the log still has."""
+        return any(name in membership.names for membership in self._known)
+
+    def removed_by(self, name: str) -> int:
+        """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
+        removed = 0
+        for index, membership in zip(self._indexes, self._known, strict=True):
+            if name in membership.names:
+                removed = -1
+            elif removed == -1:
+                removed = index
+        return max(removed, 0)
+
+    def append(self, index: int, command: str) -> None:
+        """Take note of a new entry that may be a configuration."""
+        membership = read(command)
+        if membership is not None:
+            self._indexes.append(index)
+            self._known.append(membership)
+
+    def cut_after(self, index: int) -> None:
+        """Forget the configurations of entries behind `index`: they were rolled back (paper §6)."""
+        keep = max(bisect_right(self._indexes, index), 1)
+        del self._indexes[keep:]
+        del self._known[keep:]
+
+    def compact(self, index: int) -> None:
+        """Let the configuration in use at `index` be the base: a snapshot stands there (§7)."""
+        first = max(bisect_right(self._indexes, index) - 1, 0)
+        del self._indexes[:first]
+        del self._known[:first]

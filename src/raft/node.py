@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import (
     check_quorum,
@@ -16,7 +17,7 @@ from raftline.raft.election import (
 from raftline.raft.follower_reads import ask, ask_leader, on_read_at, serve_ready
 from raftline.raft.lease import promise_after_restart
 from raftline.raft.log import Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
     Appended,
     AppendEntries,
@@ -28,6 +29,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.questions import Question, ReadAt, ReadIndex, TimeoutNow
 from raftline.raft.reads import confirm, on_read_index, read, read_leased
+from raftline.raft.reconfiguration import begin, go_on, listens_to, say_if_removed
 from raftline.raft.replication import (
     advance_commit,
     check_append,
@@ -35,6 +37,7 @@ from raftline.raft.replication import (
     on_appended,
     on_missing,
     propose,
+    refuse_old_leader,
     send_heartbeats,
 )
 from raftline.raft.state import Options, Role, State
@@ -61,7 +64,7 @@ class Node:
     def __init__(
         self,
         name: str,
-        voters: Sequence[str],
+        voters: Sequence[str] | Membership,
         log: Log,
         hard_state: HardState,
         options: Options,
@@ -74,7 +77,11 @@ class Node:
             raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
         self.state = State(
             name=name,
-            membership=Membership(tuple(voters)),
+            configurations=Configurations(
+                log.base_index,
+                voters if isinstance(voters, Membership) else Membership(tuple(voters)),
+                log.commands,
+            ),
             log=log,
             term=hard_state.term,
             vote=hard_state.vote,
@@ -96,7 +103,7 @@ class Node:
             PeerError: no server of a sound cluster sends this; nothing was changed.
         """
         state = self._begin(now_ms)
-        if message.sender == state.name or message.sender not in state.membership.voters:
+        if not listens_to(state, message):
             raise PeerError(f"{message.sender} is not a peer of {state.name}")
         if message.term - state.term > TERM_LEAP_MAX:
             raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
@@ -106,7 +113,7 @@ class Node:
         match message:
             case AppendEntries():
                 if message.term < state.term:
-                    self._refuse_old_leader(message)
+                    refuse_old_leader(state, message)
                 else:
                     on_append_entries(state, message)
             case Appended():
@@ -131,6 +138,15 @@ class Node:
         if self.state.transfer is not None:
             raise SafetyError(f"{self.state.name} is asked to append while it gives way")
         propose(self._begin(now_ms), commands)
+        return self._end()
+
+    def change(self, change: Change, token: Any, now_ms: int) -> Effects:
+        """Change the members as the leader; `token` comes back in `settled`, now or later.
+
+        Raises:
+            SafetyError: this server does not lead; ask `is_leader` first.
+        """
+        begin(self._begin(now_ms), change, token)
         return self._end()
 
     def read(self, tokens: Sequence[Any], now_ms: int) -> Effects:
@@ -201,6 +217,10 @@ class Node:
                 give_up_transfer(state)
         return self._end()
 
+    def listens_to(self, message: Message) -> bool:
+        """Whether a message may be taken from its sender; from any thread, as a first look."""
+        return listens_to(self.state, message)
+
     @property
     def wake_at_ms(self) -> int:
         """When `pass_time` has something to do."""
@@ -232,7 +252,9 @@ class Node:
         state = self.state
         if state.role is Role.LEADER:
             advance_commit(state)
+            go_on(state)
         state.hand_out_committed()
+        say_if_removed(state)
         if state.role is Role.LEADER:
             confirm(state)
             advance_transfer(state)
@@ -263,25 +285,3 @@ class Node:
         if isinstance(message, Vote) and message.pre_vote and message.granted:
             return
         state.follow(message.term, None)
-
-    def _refuse_old_leader(self, message: AppendEntries) -> None:
-        """Answer with this server's term, so that a leader of an earlier one steps down.
-
-        The answer is in a term that its sender never asked in, so it names no round: if that
-        server leads this term by now, a round of the earlier one must not confirm its reads.
-        """
-        state = self.state
-        state.note(
-            f"[*] {state.name} ignored AppendEntries from {message.sender}: "
-            f"term {message.term} < {state.term}"
-        )
-        state.send(
-            Missing(
-                state.name,
-                message.sender,
-                state.term,
-                state.log.last_index,
-                0,
-                state.amnesiac,
-            )
-        )

@@ -37,6 +37,10 @@ class Progress:
     readmit_round: int = 0  # this round must be confirmed, without the follower, …
     readmit_index: int | None = None  # … to know what it must hold before it may vote
     vote_again_round: int = 0  # the first send that told it to vote again
+    # Membership: a server that was taken out hears of it, and is then forgotten.
+    leave_index: int = 0  # the entry that took it out
+    leave_round: int = 0  # the first send that told it that it is out
+    leave_by_ms: int = 0  # or when it is given up
 
     def matched(self, index: int) -> None:
         """The follower holds the leader's log up to `index`; send ahead from now on."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from raftline.raft.amnesia import readmit
+from raftline.raft.awaited import PeerRead, ReadRound
 from raftline.raft.follower_reads import release
 from raftline.raft.lease import holds_lease
 from raftline.raft.questions import ReadIndex
 from raftline.raft.replication import send_heartbeats
-from raftline.raft.state import PeerRead, ReadRound, Role, State
+from raftline.raft.state import Role, State
 
 
 def read(state: State, tokens: Sequence[Any]) -> None:

@@ -151,7 +151,9 @@ def _progress_of(state: State, message: Appended | Missing) -> Progress | None:
         raise PeerError(f"round {message.round} was never sent")
     if isinstance(message, Appended) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
-    progress = state.progress[message.sender]
+    progress = state.progress.get(message.sender)
+    if progress is None:  # it was taken out, and has been told
+        return None
     if not leader_heard_amnesiac(state, progress, message):
         return None
     progress.heard_at_ms = state.now_ms
@@ -204,6 +206,28 @@ def _terms(message: AppendEntries) -> list[tuple[int, int]]:
     ]
 
 
+def refuse_old_leader(state: State, message: AppendEntries) -> None:
+    """Answer with this server's term, so that a leader of an earlier one steps down.
+
+    The answer is in a term that its sender never asked in, so it names no round: if that
+    server leads this term by now, a round of the earlier one must not confirm its reads.
+    """
+    state.note(
+        f"[*] {state.name} ignored AppendEntries from {message.sender}: "
+        f"term {message.term} < {state.term}"
+    )
+    state.send(
+        Missing(
+            state.name,
+            message.sender,
+            state.term,
+            state.log.last_index,
+            0,
+            state.amnesiac,
+        )
+    )
+
+
 def on_append_entries(state: State, message: AppendEntries) -> None:
     """Make this follower's log agree with the leader's, or say from where it differs.
 
@@ -215,6 +239,10 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.leader_heard_at_ms = state.now_ms
     state.hasty = 0
     state.arm_election()
+    if state.vote is None and state.name not in state.membership.electors:
+        # It may have voted in this term in an earlier life, under a name that is used again:
+        # spent on the leader, who has won already, its vote can't be given twice.
+        state.save(state.term, message.sender)
     agrees = state.log.term_at(message.prev_index) == message.prev_term
     if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
         _send_missing(state, message)

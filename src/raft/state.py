@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
-from raftline.raft.effects import Effects, Entry, HardState, ReadReady, SafetyError
+from raftline.raft.awaited import Asking, PeerRead, ReadRound
+from raftline.raft.change import Work
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled
 from raftline.raft.log import Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.progress import Progress
 
@@ -41,40 +43,6 @@ class Options:
 
 
 @dataclass(slots=True)
-class ReadRound:
-    """Reads that share one confirmation: served at `index` once `round` reached a quorum."""
-
-    round: int
-    index: int
-    tokens: list[Any]
-
-
-class PeerRead(NamedTuple):
-    """The token of a read that a follower asks for; the answer names its term and round."""
-
-    follower: str
-    term: int
-    round: int
-
-
-@dataclass(slots=True)
-class Asking:
-    """A follower's reads that need its leader's read index, and those that have got one."""
-
-    round: int = 0
-    again_at_ms: int = 0
-    asked: list[Any] = field(default_factory=list)  # in `round`
-    waiting: list[Any] = field(default_factory=list)  # for the next
-    ready: list[ReadReady] = field(default_factory=list)  # for the state machine to get there
-
-    def give_back(self) -> list[Any]:
-        """Forget the reads that no leader has answered, and return their tokens."""
-        tokens = [*self.asked, *self.waiting]
-        self.asked, self.waiting = [], []
-        return tokens
-
-
-@dataclass(slots=True)
 class Transfer:
     """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
 
@@ -88,7 +56,7 @@ class State:
     """What a server knows. Time is in milliseconds, chance a function that was handed in."""
 
     name: str
-    membership: Membership
+    configurations: Configurations
     log: Log
     term: int
     vote: str | None
@@ -106,6 +74,7 @@ class State:
     hasty: int = 0  # so many election timeouts yet are short ones: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (core: lease)
     asking: Asking = field(default_factory=Asking)
+    removed_by: int = 0  # the entry that took this server out, as was said
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
@@ -115,15 +84,47 @@ class State:
     quorum_check_at_ms: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
+    early_from: int = 0  # the entry that proves, once on disk, that this leader's term is there
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
     transfer: Transfer | None = None
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term
+    work: Work | None = None  # the change of members that this leader was asked for
+    leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
     out: Effects = field(default_factory=Effects)
 
     @property
+    def membership(self) -> Membership:
+        """The latest configuration in the log, whether or not it is committed (paper §6)."""
+        return self.configurations.latest
+
+    @property
     def peers(self) -> list[str]:
-        return [name for name in self.membership.voters if name != self.name]
+        """The other members, learners among them: who is sent entries."""
+        return [name for name in self.membership.names if name != self.name]
+
+    @property
+    def contacts(self) -> Mapping[str, str]:
+        """Name and host:port of everybody to keep a connection to. A leader goes on for a while
+        with those who were taken out, so that they hear of it."""
+        takes_part = self.is_member or self.may_stand
+        wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
+        known = {**self.leaving, **self.membership.addresses}
+        return {name: where for name, where in known.items() if name in wanted}
+
+    @property
+    def is_member(self) -> bool:
+        return self.name in self.membership.names
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this server may lead: it votes somewhere in the latest configuration, or did in
+        the one before and doesn't know the latest to be committed. Perhaps nobody else has
+        the entry, and who votes in it can't be elected without this server (thesis §4.2.2)."""
+        if self.name in self.membership.electors:
+            return True
+        index = self.configurations.index
+        return index > self.commit_index and self.name in self.configurations.at(index - 1).electors
 
     @property
     def hears_from_leader(self) -> bool:
@@ -147,8 +148,9 @@ class State:
 
     def send_early(self, message: Message) -> None:
         """Send ahead of the leader's own disk write (thesis §10.2.1). The one exception; a term
-        or vote on its way to the disk still goes first."""
-        early = self.out.save is None
+        or vote on its way to the disk still goes first. Others vote only for a term that is on
+        the candidate's disk; but a lone voter elects itself before, and may have learners."""
+        early = self.out.save is None and self.durable_index >= self.early_from
         (self.out.send if early else self.out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:
@@ -189,6 +191,7 @@ class State:
         self.leader = leader
         self.votes = {}
         self.progress = {}
+        self.drop_work()
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours
@@ -203,13 +206,29 @@ class State:
         self.asking.ready.clear()
         return [token for token in tokens if not isinstance(token, PeerRead)]
 
+    def drop_work(self) -> None:
+        """Forget the change of members that this leader was asked for; the log tells the rest."""
+        work, self.work = self.work, None
+        if self.leaving:
+            self.leaving = {}
+            self.out.members_changed = True
+        if work is not None:
+            text = f"{work.change} was under way when this server lost the leadership; see: members"
+            self.out.settled.append(Settled(work.token, "unknown", text))
+
     def append(self, entries: list[Entry]) -> None:
-        """Add entries behind the last one, in memory and, by `out`, on disk."""
+        """Add entries behind the last one, in memory and, by `out`, on disk. A configuration
+        among them is in use from here on (paper §6)."""
+        known = self.configurations.index
         for entry in entries:
             if entry.index != self.log.last_index + 1:
                 raise SafetyError(f"entry {entry.index} behind {self.log.last_index}")
             self.log.append(entry.term, entry.command)
+            if entry.command.startswith(PREFIX):
+                self.configurations.append(entry.index, entry.command)
         self.out.append += entries
+        if self.configurations.index != known:
+            self._note_members()
 
     def cut_after(self, index: int) -> None:
         """Drop the log's tail behind `index`; nothing committed is ever dropped (§5.4.3)."""
@@ -218,8 +237,18 @@ class State:
         if self.role is Role.LEADER:
             raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
         self.log.cut_after(index)
+        known = self.configurations.index
+        self.configurations.cut_after(index)
+        if self.configurations.index != known:
+            self.note(f"[!] The change of members in entry {known} is rolled back")
+            self._note_members()
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
+
+    def _note_members(self) -> None:
+        index = self.configurations.index
+        self.note(f"[*] Members from entry {index} on: {self.membership.describe()}")
+        self.out.members_changed = True
 
     def advance_commit_index(self, index: int) -> None:
         """Raise the commit index to `index`; it never falls."""

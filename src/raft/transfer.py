@@ -31,7 +31,7 @@ def begin_transfer(state: State, to: str | None) -> None:
     if state.transfer is not None:
         raise TransferRefused(f"a transfer to {state.transfer.to} is under way")
     if to is None:
-        fit = [name for name in state.peers if why_unfit(state, name) is None]
+        fit = [name for name in state.membership.voters if why_unfit(state, name) is None]
         if not fit:
             raise TransferRefused("no follower is there that could take over")
         to = max(fit, key=lambda name: _nearness(state, name))
@@ -42,15 +42,32 @@ def begin_transfer(state: State, to: str | None) -> None:
     state.note(f"[*] Handing the leadership over to {to}")
 
 
+def leave_to_another(state: State) -> None:
+    """Let the voter that holds everything stand at once, if there is one: this leader goes.
+
+    Unlike in a transfer nothing is waited for, neither for a follower to catch up nor for an
+    outcome; without a successor an election timeout decides, as after any leader.
+    """
+    fit = [name for name in state.membership.voters if why_unfit(state, name) is None]
+    fit = [name for name in fit if state.progress[name].match_index == state.log.last_index]
+    if fit:
+        successor = max(fit, key=lambda name: _nearness(state, name))
+        state.lease_is_over = True
+        # Early, as all that a leader says: behind its own disk the connections may be gone.
+        state.send_early(TimeoutNow(state.name, successor, state.term))
+
+
 def why_unfit(state: State, name: str) -> str | None:
     """Return why this server can't be handed the leadership; None where it can."""
     if name == state.name:
         return f"{name} leads already"
     progress = state.progress.get(name)
-    if progress is None:
+    if progress is None or name not in state.membership.names:
         return f"{name} is no member of this cluster"
-    if name not in state.membership.voters:
+    if name in state.membership.learners:
         return f"{name} is a learner, it has no vote"
+    if name not in state.membership.voters:
+        return f"{name} is about to leave the cluster"
     if not progress.counts:
         return f"{name} lost its log and catches up without a vote"
     silent_ms = state.now_ms - progress.heard_at_ms

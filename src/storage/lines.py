@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 _NUMBER = rb"0|[1-9][0-9]{0,18}"
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
-_BASE = re.compile(rb"(%b) (%b) base ([^\n]+)\n" % (_NUMBER, _NUMBER))
+_BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
 _MEMBER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=]+:[1-9][0-9]{0,4})")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -45,9 +45,10 @@ def cut_line(index: int) -> bytes:
 
 
 def base_line(members: Mapping[str, str]) -> bytes:
-    """Return the first line of a log: Raft's entry before the first, with the members."""
-    spelled = " ".join(f"{name}={address}" for name, address in members.items())
-    return f"0 0 base {spelled}\n".encode()
+    """Return the first line of a log: Raft's entry before the first, with the members; none are
+    named by a node that waits to be added to a cluster."""
+    spelled = "".join(f" {name}={address}" for name, address in members.items())
+    return f"0 0 base{spelled}\n".encode()
 
 
 def is_storable(command: str) -> bool:
@@ -76,7 +77,7 @@ def read_base(raw: bytes) -> dict[str, str]:
             "this version does not read; was it written by a newer version?"
         )
     try:
-        words = match[3].decode().split(" ")
+        words = match[3].decode().split(" ") if match[3] else []
     except UnicodeDecodeError:
         raise ValueError("bytes that are not UTF-8") from None
     members: dict[str, str] = {}

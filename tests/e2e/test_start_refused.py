@@ -39,7 +39,8 @@ def test_a_name_that_the_configuration_lacks_is_refused(idle: Cluster) -> None:
         assert refused(node) == (
             2,
             f"s9 is not in {path} (it names: s1 s2 s3); add a line 's9 localhost {node.port}' "
-            "there, or start with --register",
+            "there, or start with --register, or with --join HOST:PORT to join a cluster that runs "
+            "already",
         )
         assert not (idle.folder / "s9.log").exists()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire import eventually
+from tests.e2e.node import Node
+from tests.e2e.wire import eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
@@ -47,6 +48,28 @@ def test_what_can_not_be_is_refused_and_the_leader_leads_on(shared: Cluster) -> 
         f"Last leader I heard from is: {leader.name} (localhost:{leader.port})"
     )
     assert shared.leader() is leader
+
+
+def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    leader, [follower, _] = cluster.leader(), cluster.followers()
+    joins = ["--join", f"localhost:{follower.port}"]
+    newcomer = Node("s4", next(free_ports), tmp_path / "elsewhere", joins)
+    cluster.nodes.append(newcomer)
+    newcomer.start().wait_for_line("ADD response: s4 added as a learner, votes from entry")
+    assert leader.ask("transfer s4").startswith(f"{leader.name}@TRANSFER response: s4 leads term")
+    done = "s4@DEMOTE response: "  # a new leader refuses until it has committed an entry
+    eventually(lambda: newcomer.ask(f"demote {leader.name}").startswith(done))
+    assert newcomer.ask(f"transfer {leader.name}") == (
+        f"s4@Sorry, {leader.name} is a learner, it has no vote."
+    )
+    assert newcomer.ask("incr visits") == "s4@INCR response: 1"
+    assert newcomer.ask("remove s4").startswith("s4@REMOVE response: s4 removed with entry ")
+    rest = [node for node in cluster.nodes if node is not newcomer]
+    eventually(
+        lambda: any(line.endswith("s4 hands the leadership over") for n in rest for line in n.said)
+    )
 
 
 def test_one_that_stands_still_does_not_take_over_and_writes_go_on(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ Acts, with times in virtual milliseconds:
     > leases                          before the start: every server promises its vote for a while
     > clock s2 110                    before the start: its clock runs at 110 percent
     > start s1 s2 s3 with s3 down
+    > join s4                         a server that knows no members and waits to be added
     > wait 150ms, > wait              time passes (to the next timer); no message arrives
     > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
                                       told in short: notes, applied entries, answers
@@ -29,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.raft.effects import Entry, HardState
+from raftline.raft.membership import Membership
 from tests.scenarios.world import Disk, Server, World
 
 SHORT = ("note", "apply", "answer")
@@ -84,6 +86,7 @@ class Player:
             "leases": self._leases,
             "clock": self._clock,
             "start": self._start,
+            "join": self._join,
             "wait": self._wait,
             "settle": self._settle,
             "deliver": lambda words: self._deliver(words, drop=False),
@@ -143,14 +146,21 @@ class Player:
         world = self.world
         down = words[words.index("with") + 1 : -1] if "with" in words else []
         names = words[: words.index("with")] if down else words
+        base = Membership(tuple(names), addresses={name: f"{name}:1" for name in names})
         for position, name in enumerate(names):
             timeouts = self.timeouts.get(name, [150 + 50 * position])
-            server = Server(name, list(timeouts), self._disk(name))
+            server = Server(name, list(timeouts), self._disk(name), base)
             server.clock_percent = self.clocks.get(name, 100)
             world.servers[name] = server
         for name in names:
             if name not in down:
                 world.boot(world.servers[name])
+
+    def _join(self, words: list[str]) -> None:
+        world = self.world
+        timeouts = self.timeouts.get(words[0], [150 + 50 * len(world.servers)])
+        world.servers[words[0]] = Server(words[0], list(timeouts), self._disk(words[0]))
+        world.boot(world.servers[words[0]])
 
     # --- afterwards -----------------------------------------------------------------------
 

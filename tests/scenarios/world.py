@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from raftline.raft import messages
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -16,6 +18,17 @@ from raftline.raft.transfer import TransferRefused
 from tests.invariants import Invariants
 
 PATIENCE = 1000  # steps; a transcript that needs more goes round in circles
+NOBODY = Membership(())
+
+
+def change_of(command: str) -> Change | None:
+    """Return the change of members that a command asks for; here a server lives at its name."""
+    match command.split():
+        case [("add" | "remove" | "promote" | "demote") as verb, name]:
+            return Change(verb, name, f"{name}:1" if verb == "add" else "")
+        case ["replace", old, name]:
+            return Change("replace", name, f"{name}:1", old)
+    return None
 
 
 @dataclass
@@ -34,6 +47,7 @@ class Server:
     name: str
     timeouts: list[int]
     disk: Disk = field(default_factory=Disk)
+    base: Membership = NOBODY  # the members at birth; nobody where it waits to be added
     node: Node | None = None  # None: it is down
     disk_held: bool = False
     unsaved: list[Effects] = field(default_factory=list)
@@ -82,7 +96,7 @@ class World:
         server.machine = {}
         server.node = Node(
             server.name,
-            tuple(self.servers),
+            server.base,
             log,
             server.disk.hard_state,
             self.options,
@@ -110,6 +124,7 @@ class World:
             f"{server.name} {state.role.value}, term {state.term}, "
             f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
             + (", without vote" if state.amnesiac else "")
+            + (f", {state.membership.describe()}" if state.configurations.index else "")
         )
 
     # --- inputs ---------------------------------------------------------------------------
@@ -132,6 +147,7 @@ class World:
             self._answer(server, client, self._get(server, key))
         for client, _ in effects.refused:
             self._answer(server, client, self._not_leader(node))
+        self._settle(server, effects)
         if server.writes and not node.is_leader:
             for client, _ in server.writes.values():
                 self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
@@ -144,6 +160,11 @@ class World:
         if synced is not None:
             last = synced
             self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
+
+    def _settle(self, server: Server, effects: Effects) -> None:
+        begin = {"refused": "Sorry, ", "unknown": "Sorry, outcome unknown: "}
+        for client, outcome, text in effects.settled:
+            self._answer(server, client, begin.get(outcome, "") + text)
 
     def release(self, server: Server) -> None:
         """The disk goes on: all that waits is written in order, with one sync."""
@@ -168,7 +189,10 @@ class World:
         server = self.servers[to]
         node = server.node
         assert node is not None, f"{to} is down"
-        if command.startswith("get "):
+        change = change_of(command)
+        if change is not None and node.takes_proposals:
+            self.step(server, lambda node: node.change(change, client, self.time_at(server)))
+        elif command.startswith("get "):
             self._read(server, node, client, command[4:])
         elif node.takes_proposals:
             server.writes[node.state.log.last_index + 1] = (client, command)
@@ -267,7 +291,8 @@ class World:
     def _send(self, message: Message) -> None:
         self.checks.sent(message)
         sender, to, text = message.sender, message.to, messages.spell(message)
-        lost = (sender, to) in self.cuts or self.servers[to].node is None
+        lost = (sender, to) in self.cuts
+        lost = lost or to not in self.servers or self.servers[to].node is None
         self.say("send", f"{to} <- {sender}@{text}" + (" (lost)" if lost else ""))
         if not lost:
             self.pending.append((sender, to, text))

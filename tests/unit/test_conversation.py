@@ -66,6 +66,19 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         client.request("set a 5")
 
 
+# mistake 22
+def test_a_change_of_members_whose_outcome_is_unknown_is_not_asked_for_again(start: Start) -> None:
+    unsure = start(lambda _: outcome_unknown("lost its place"))
+    leaves = start(lambda _: None)
+    with Client(port=unsure.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("remove s3")
+    with Client(port=leaves.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("add s4 localhost 10003")
+    assert (unsure.received, leaves.received) == (
+        ["client@remove s3"], ["client@add s4 localhost 10003"],
+    )  # fmt: skip
+
+
 # mistake 22, fault F77
 def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
     lost = iter(["SESSION response: client-7"])

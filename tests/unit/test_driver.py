@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from raftline.batch import Batch
 from raftline.driver import Driver, now_ms
 from raftline.logmanager import LogManager
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.messages import AppendEntries, Message, Vote
+from raftline.raft.membership import Membership
+from raftline.raft.messages import Appended, AppendEntries, Message, Vote
 from raftline.raft.node import Node
 from raftline.raft.state import Options, Role
 from tests.faulty_folder import MemoryFolder
@@ -65,8 +67,9 @@ def driver_of_s1(rim: FakeRim, kind: type[LogManager] = LogManager) -> Driver:
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=20)
     node = Node(
-        "s1", list(MEMBERS), recovered.log, recovered.hard_state, options, lambda: 60_000, now_ms()
-    )
+        "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
+        options, lambda: 60_000, now_ms(),
+    )  # fmt: skip
     driver = Driver(node, manager, rim, hold_ms=60_000)
     driver.start("s1")
     return driver
@@ -76,7 +79,7 @@ def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
     node.state.election_at_ms = 0
-    driver._wake_owner()
+    driver._bell.ring()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
         pause = threading.Event()
@@ -128,3 +131,40 @@ def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
     driver.stop(DEADLINE_S)
     assert [str(error) for error in rim.failed] == ["a bug that no test has met"]
+
+
+# mistake 31
+def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    handing_over = driver.transfer("s2")  # its no-op is not committed: it waits for that
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver._desk.held_until_ms is None:
+        assert not pause.wait(0.001)
+    driver.lost("s2")
+    assert handing_over.wait(DEADLINE_S)
+    assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == [
+        "Sorry, I lead term 1 and have committed no entry of it yet; try again in a moment."
+        " Nothing was changed."
+    ]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    pause = threading.Event()
+    while driver.node.state.commit_index < 1:
+        assert not pause.wait(0.001)
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    while driver.node.state.work is None:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.membership import Membership
+from raftline.raft.change import Change, Refused, advice, plan
+from raftline.raft.membership import Configurations, Membership, read
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
 
@@ -55,3 +56,175 @@ def test_what_a_quorum_reached_is_the_highest_number_that_a_quorum_has(
     reached = membership.reached_by_quorum(values)
     assert membership.is_quorum([n for n in NAMES[:count] if values.get(n, 0) >= reached])
     assert not membership.is_quorum([n for n in NAMES[:count] if values.get(n, 0) > reached])
+
+
+# --- joint configurations (paper §6) ---------------------------------------------------------
+
+JOINT = Membership(("s1", "s4", "s5"), (), ("s1", "s2", "s3"))
+
+
+# mistake 31
+@pytest.mark.parametrize(
+    ("names", "enough"),
+    [
+        (("s1", "s4", "s5"), False),
+        (("s1", "s2", "s3"), False),
+        (("s1", "s2", "s4"), True),
+        (("s2", "s3", "s4", "s5"), True),
+        (("s1",), False),
+    ],
+)
+def test_a_joint_quorum_is_a_majority_of_each_half(names: tuple[str, ...], enough: bool) -> None:
+    assert JOINT.is_quorum(names) is enough
+
+
+def test_what_a_joint_quorum_reached_is_what_both_halves_reached() -> None:
+    assert JOINT.reached_by_quorum({"s1": 9, "s4": 9, "s5": 9, "s2": 4}) == 4
+    assert JOINT.reached_by_quorum({"s1": 9, "s2": 9, "s3": 9, "s4": 3, "s5": 2}) == 3
+
+
+def test_learners_count_nowhere() -> None:
+    members = Membership(("s1", "s2", "s3"), ("s4", "s5"))
+    assert not members.is_quorum(("s1", "s4", "s5"))
+    assert members.reached_by_quorum({"s1": 9, "s4": 9, "s5": 9}) == 0
+
+
+some_names = st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=7)
+
+
+@given(some_names, some_names, some_names)
+def test_quorums_before_during_and_after_a_change_always_share_a_voter(
+    old: list[str], new: list[str], names: list[str]
+) -> None:
+    before, after = Membership(tuple(old)), Membership(tuple(new))
+    during = before.joint_to(after)
+    if during.is_quorum(names):
+        assert before.is_quorum(names)
+        assert after.is_quorum(names)
+        rest = [name for name in NAMES if name not in names]
+        assert not before.is_quorum(rest)
+        assert not after.is_quorum(rest)
+
+
+# --- spelling ---------------------------------------------------------------------------------
+
+
+@given(some_names, some_names, st.booleans())
+def test_a_configuration_reads_as_it_was_spelled(old: list[str], new: list[str], cut: bool) -> None:
+    half = len(new) // 2
+    target = Membership(
+        tuple(new[half:]), tuple(new[:half]), (), {n: f"h{n}:{i}" for i, n in enumerate(new, 1)}
+    )
+    before = Membership(
+        tuple(old), addresses={n: target.addresses.get(n, f"{n}:7") for n in old}
+    )
+    spelled = before.joint_to(target) if cut else target
+    assert read(spelled.spell()) == spelled
+    assert before.joint_to(target).settled() == target
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "noop",
+        "members",
+        "members ",
+        "members s1",
+        "members s1=h:1",
+        "members s1=h:1,leader",
+        "members s1=h:1,learner",
+        "members s1=h:1,voter s1=h:1,voter",
+        "members s1=h:1,voter s1=h:1,learner",
+        "members s1=h:1,voter  s2=h:2,voter",
+        "members s1=h:1,voter | ",
+        "members  | s1=h:1,voter",
+        "members s1=h:1,voter | s1=h:2,voter",
+        "members s1=h:1,learner | s1=h:1,voter",
+        "members s1=h:1,voter | s1=h:1,voter | s1=h:1,voter",
+        "members 1s=h:1,voter",
+        "members s1=h:0,voter",
+        "members s1=h,voter",
+    ],
+)
+def test_what_is_no_configuration_changes_nothing(command: str) -> None:
+    assert read(command) is None
+    configurations = Configurations(0, Membership(("s1",)), [command])
+    assert (configurations.index, configurations.latest.voters) == (0, ("s1",))
+
+
+def test_a_cut_brings_the_configuration_before_back() -> None:
+    base = Membership(("s1",))
+    known = Configurations(5, base, ["noop", "members s1=h:1,voter s2=h:2,voter", "noop"])
+    assert known.index == 7
+    known.append(9, "members s2=h:2,voter")
+    known.cut_after(8)
+    assert known.latest.voters == ("s1", "s2")
+    known.cut_after(6)
+    assert known.latest is base
+
+
+def test_a_configuration_can_be_asked_for_by_index_also_behind_a_snapshot() -> None:
+    known = Configurations(0, Membership(("s1",)), ["members s2=h:2,voter", "noop"])
+    known.append(3, "members s3=h:3,voter")
+    assert [known.at(index).voters for index in (0, 1, 2, 3, 9)] == [
+        ("s1",), ("s2",), ("s2",), ("s3",), ("s3",)
+    ]  # fmt: skip
+    known.compact(2)
+    assert [known.at(index).voters for index in (2, 3)] == [("s2",), ("s3",)]
+    assert not known.has_known("s1")
+
+
+def test_who_was_taken_out_is_told_by_which_entry() -> None:
+    base = Membership(("s1", "s2"))
+    known = Configurations(0, base, ["members s1=h:1,voter", "members s1=h:1,voter s3=h:3,learner"])
+    assert [known.removed_by(name) for name in ("s1", "s2", "s3", "s9")] == [0, 1, 0, 0]
+    known.append(3, "members s1=h:1,voter s2=h:2,voter")
+    assert [known.removed_by(name) for name in ("s2", "s3")] == [0, 3]
+
+
+# --- what may be asked --------------------------------------------------------------------------
+
+THREE = Membership(
+    ("s1", "s2", "s3"), ("s4",), (), {"s1": "h:1", "s2": "h:2", "s3": "h:3", "s4": "h:4"}
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (Change("add", "s1", "h:1"), "votes already"),
+        (Change("add", "s1", "h:9"), "s1 is a member at h:1"),
+        (Change("add", "s9", "h:1"), "h:1 is the address of s1"),
+        (Change("promote", "s9"), "s9 is no member"),
+        (Change("promote", "s1"), "s1 votes already"),
+        (Change("demote", "s9"), "s9 is no member"),
+        (Change("demote", "s4"), "s4 is a learner already"),
+        (Change("remove", "s9"), "s9 is no member"),
+        (Change("replace", "s9", "h:9", "s4"), "s4 is no voter"),
+        (Change("replace", "s1", "h:1", "s1"), "a name of its own"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(change: Change, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        plan(change, THREE)
+
+
+@pytest.mark.parametrize("verb", ["remove", "demote"])
+def test_the_last_voter_stays(verb: str) -> None:
+    with pytest.raises(Refused, match="nobody would be left"):
+        plan(Change(verb, "s1"), Membership(("s1",), ("s2",), (), {"s1": "h:1", "s2": "h:2"}))
+
+
+def test_a_learner_may_be_replaced_in_by_its_name() -> None:
+    planned = plan(Change("replace", "s4", "h:4", "s2"), THREE)
+    assert planned.learner_first is None
+    assert planned.target.voters == ("s1", "s3", "s4")
+    assert planned.target.learners == ()
+    assert "s2" not in planned.target.addresses
+
+
+# issue 3.4
+def test_even_sizes_are_advised_against_with_the_reason() -> None:
+    assert "the loss of either" in advice(2)
+    assert "4 voters stand the loss of 1, no more than 3 do" in advice(4)
+    assert [advice(count) for count in (1, 3, 5)] == ["", "", ""]

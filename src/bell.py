@@ -1,0 +1,24 @@
+"""What one thread sleeps on until another has something for it."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Bell:
+    """A bare lock, rung from any thread: rung twice before anybody woke, it wakes once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout_s: float = -1) -> None:
+        """Sleep until it is rung, or has been since the last time; -1: for as long as it takes."""
+        self._lock.acquire(timeout=timeout_s)
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # it is awake already
+            return

@@ -1,0 +1,138 @@
+"""What may be asked of the members, and which configurations lead there; pure arithmetic.
+
+Any change of voters goes C_old → C_old,new → C_new (paper §6), however many it moves at once. A
+learner counts nowhere, so that adding or taking one out is a single entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from raftline.raft.membership import Membership
+
+
+class Refused(Exception):
+    """A change that was not begun: nothing was appended. The message is one line for a person."""
+
+
+class Change(NamedTuple):
+    """One request: `add`, `remove`, `promote` or `demote` NAME, or `replace` OLD by NAME."""
+
+    verb: str
+    name: str
+    address: str = ""
+    old: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.verb, self.old, self.name) if word)
+
+
+class Plan(NamedTuple):
+    """Where a change leads. `learner_first` is appended at once; `candidate` must then catch up."""
+
+    target: Membership
+    candidate: str | None = None
+    learner_first: Membership | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """A change under way at the leader. Gone with its leadership: the log tells what came of it.
+
+    Rounds of catching up are those of thesis §4.2.1: each brings the learner what the log held
+    when the round began.
+    """
+
+    change: Change
+    token: Any
+    target: Membership
+    candidate: str | None
+    began_ms: int
+    round_began_ms: int
+    round_index: int  # what the candidate must hold for this round to be over
+    rounds: int = 1
+    joint_index: int = 0
+
+
+def plan(change: Change, members: Membership) -> Plan:
+    """Return how to get from `members` to what is asked.
+
+    Raises:
+        Refused: it makes no sense here, or would leave nobody who votes.
+    """
+    match change.verb:
+        case "add":
+            return _with_voter(change, members)
+        case "replace":
+            return _replaced(change, members)
+        case "promote":
+            _expect(change.name in members.names, f"{change.name} is no member: add it")
+            _expect(change.name in members.learners, f"{change.name} votes already")
+            return Plan(_placed(members, change.name, "voter"), change.name)
+        case "demote":
+            _expect(change.name in members.names, f"{change.name} is no member")
+            _expect(change.name in members.voters, f"{change.name} is a learner already")
+            return Plan(_checked(_placed(members, change.name, "learner")))
+        case _:
+            _expect(change.name in members.names, f"{change.name} is no member")
+            return Plan(_checked(_placed(members, change.name, "")))
+
+
+def _with_voter(change: Change, members: Membership) -> Plan:
+    name, address = change.name, change.address
+    if name in members.names:
+        where = members.addresses.get(name)
+        _expect(where == address, f"{name} is a member at {where}; to move it, remove it first")
+        _expect(name in members.learners, f"{name} is a member and votes already")
+        return Plan(_placed(members, name, "voter"), name)
+    for other, where in members.addresses.items():
+        _expect(where != address, f"{address} is the address of {other}")
+    learner = _placed(members, name, "learner", address)
+    return Plan(_placed(learner, name, "voter"), name, learner)
+
+
+def _replaced(change: Change, members: Membership) -> Plan:
+    _expect(change.old in members.voters, f"{change.old} is no voter, so nobody votes in its stead")
+    _expect(change.old != change.name, "a replacement needs a name of its own")
+    added = _with_voter(change, members)
+    return added._replace(target=_placed(added.target, change.old, ""))
+
+
+def _placed(members: Membership, name: str, role: str, address: str = "") -> Membership:
+    """Return the members with `name` in this role, or in none."""
+    voters = tuple(one for one in members.voters if one != name)
+    learners = tuple(one for one in members.learners if one != name)
+    addresses = dict(members.addresses)
+    if address:
+        addresses[name] = address
+    if role == "voter":
+        voters += (name,)
+    elif role == "learner":
+        learners += (name,)
+    else:
+        addresses.pop(name, None)
+    return Membership(voters, learners, (), addresses)
+
+
+def _checked(target: Membership) -> Membership:
+    _expect(bool(target.voters), "nobody would be left who votes")
+    return target
+
+
+def _expect(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise Refused(otherwise)
+
+
+def advice(voters: int) -> str:
+    """Return why this number of voters is a poor one; "" for a good one."""
+    if voters == 2:
+        return "2 voters need each other, the loss of either stops the cluster: have 1 or 3"
+    if voters % 2 == 0:
+        stand = voters // 2 - 1
+        return (
+            f"{voters} voters stand the loss of {stand}, no more than {voters - 1} do, and every "
+            f"write waits for {voters // 2 + 1}: have {voters - 1} or {voters + 1}"
+        )
+    return ""

@@ -1,0 +1,241 @@
+"""Changing the members while the cluster serves: paper §6, thesis §4; docs/membership.md.
+
+The leader takes one change at a time through the log. What is committed under which quorum is
+`membership`'s business; here is when the next entry may be appended, and who hears of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raftline.raft.change import Change, Refused, Work, advice, plan
+from raftline.raft.effects import Entry, SafetyError, Settled
+from raftline.raft.membership import Membership, read
+from raftline.raft.messages import AppendEntries, Message, RequestVote
+from raftline.raft.progress import Progress
+from raftline.raft.replication import send_entries_to_all, send_heartbeats
+from raftline.raft.state import Role, State
+from raftline.raft.transfer import leave_to_another
+
+ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
+PATIENCE = 10  # election timeouts without a word from whom is to catch up, or is to hear it left
+
+
+def begin(state: State, change: Change, token: Any) -> None:
+    """Begin a change of members, or refuse it; `token` comes back in `settled`."""
+    if state.role is not Role.LEADER:
+        raise SafetyError(f"{state.name} is asked to change members, but is {state.role.value}")
+    try:
+        _give_up_for(state, change)
+        check_may_begin(state)
+        planned = plan(change, state.membership)
+        if read(planned.target.spell()) != planned.target:
+            raise Refused("a member's address holds what no entry can")
+    except Refused as refused:
+        state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
+        return
+    if planned.learner_first is not None:
+        append_configuration(state, planned.learner_first)
+    state.work = Work(
+        change, token, planned.target, planned.candidate,
+        state.now_ms, state.now_ms, state.log.last_index,
+    )  # fmt: skip
+    if planned.candidate is None:
+        _append_target(state, state.work)
+
+
+def check_may_begin(state: State) -> None:
+    """Refuse a change before its time.
+
+    1. One at a time: the configuration in use is committed, and is no step on the way to
+       another (paper §6; thesis §4.1). And a leader that gives way appends nothing (§3.10).
+    2. An entry of the leader's own term is committed (Ongaro's correction of 2015 on raft-dev):
+       or else two leaders could each commit a change by a majority that doesn't know the other.
+
+    Raises:
+        Refused: with what to wait for.
+    """
+    if state.work is not None:
+        raise Refused(f"{state.work.change} is under way, and only one change is made at a time")
+    if state.transfer is not None:
+        raise Refused(f"the leadership is being handed over to {state.transfer.to}")
+    if state.configurations.index > state.commit_index or state.membership.is_joint:
+        raise Refused(
+            f"the change of members in entry {state.configurations.index} is not complete, and "
+            "only one is made at a time"
+        )
+    if state.log.term_at(state.commit_index) != state.term:
+        raise Refused(
+            f"I lead term {state.term} and have committed no entry of it yet; try again in a moment"
+        )
+
+
+def _give_up_for(state: State, change: Change) -> None:
+    """Whoever is to be removed need not catch up any more."""
+    work = state.work
+    if work is None or work.candidate != change.name or change.verb != "remove":
+        return
+    if state.configurations.index <= state.commit_index and not work.joint_index:
+        _settle(state, work, "refused", f"{change.name} is removed before it has caught up")
+
+
+def append_configuration(state: State, membership: Membership) -> None:
+    """Append a configuration and use it from now on (paper §6); followers learn it as entries."""
+    before = state.membership.addresses
+    state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
+    for name in state.peers:
+        if name not in state.progress:
+            state.progress[name] = Progress(state.log.last_index, state.now_ms)
+        state.leaving.pop(name, None)
+    for name, progress in state.progress.items():
+        if name not in state.membership.names and name not in state.leaving:
+            state.leaving[name] = before[name]
+            progress.leave_index, progress.leave_round = state.configurations.index, 0
+            progress.leave_by_ms = state.now_ms + PATIENCE * state.options.election_timeout_ms
+    send_entries_to_all(state)
+
+
+def _append_target(state: State, work: Work) -> None:
+    """Take the next step towards the target: the joint configuration, unless the voters stay."""
+    members = state.membership
+    if set(members.voters) == set(work.target.voters):
+        append_configuration(state, work.target)
+        return
+    append_configuration(state, members.joint_to(work.target))
+    work.joint_index = state.configurations.index
+
+
+def go_on(state: State) -> None:
+    """Take the step that has become possible by what is committed now.
+
+    A new leader finishes what it finds in its log: once C_old,new is committed, C_new is
+    appended (paper §6), whoever began it.
+    """
+    _let_leavers_go(state)
+    work = state.work
+    if state.configurations.index > state.commit_index:
+        return
+    is_done = work is not None and work.candidate not in state.membership.learners
+    if work is not None and is_done and not state.membership.is_joint:
+        _settle(state, work, "done", _outcome(state, work))
+    if state.transfer is not None:
+        return  # whoever gives way appends nothing (thesis §3.10); this goes on when that is over
+    if state.membership.is_joint:
+        append_configuration(state, state.membership.settled())
+    elif state.work is not None:
+        _catch_up(state, state.work)
+    if state.configurations.index <= state.commit_index:
+        _step_down_if_out(state)
+
+
+def _catch_up(state: State, work: Work) -> None:
+    """Let a learner vote once a round of catching up took less than an election timeout: then a
+    change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
+    it stays a learner and the one who asked is told."""
+    name, timeout_ms = str(work.candidate), state.options.election_timeout_ms
+    progress, now_ms = state.progress[name], state.now_ms
+    if progress.match_index < work.round_index or not progress.counts:
+        silent_ms = now_ms - max(progress.heard_at_ms, work.began_ms)
+        if silent_ms > PATIENCE * timeout_ms:
+            _leave_as_learner(state, work, "does not answer")
+    elif now_ms - work.round_began_ms < timeout_ms:
+        work.candidate = None
+        _append_target(state, work)
+    elif work.rounds >= ROUNDS_MAX:
+        _leave_as_learner(state, work, f"lags behind after {ROUNDS_MAX} rounds")
+    else:
+        work.rounds += 1
+        work.round_began_ms, work.round_index = now_ms, state.log.last_index
+
+
+def _leave_as_learner(state: State, work: Work, why: str) -> None:
+    name = str(work.candidate)
+    _settle(
+        state, work, "done",
+        f"{name} is a learner without a vote, since it {why}. Once it has caught up: "
+        f"promote {name}; to give it up: remove {name}",
+    )  # fmt: skip
+
+
+def _settle(state: State, work: Work, outcome: str, text: str) -> None:
+    state.work = None
+    state.out.settled.append(Settled(work.token, outcome, text))
+    state.note(f"[*] {work.change}: {text}")
+
+
+def _outcome(state: State, work: Work) -> str:
+    change, members, index = work.change, state.membership, state.configurations.index
+    verb, name = change.verb, change.name
+    if verb == "add":
+        text = f"{name} added as a learner, votes from entry {work.joint_index}"
+    elif verb == "replace":
+        text = f"{name} votes instead of {change.old} from entry {index}"
+    elif verb == "promote":
+        text = f"{name} votes from entry {work.joint_index}"
+    elif verb == "demote":
+        text = f"{name} is a learner from entry {index}"
+    else:
+        text = f"{name} removed with entry {index}"
+    warning = advice(len(members.voters)) if work.joint_index else ""
+    return f"{text}. Note: {warning}" if warning else text
+
+
+def _let_leavers_go(state: State) -> None:
+    """Forget those who were taken out, as soon as they have heard that it is committed, or when
+    they take too long: they are told out of courtesy, nothing waits for them."""
+    for name in list(state.leaving):
+        progress = state.progress[name]
+        holds_it = progress.match_index >= progress.leave_index <= state.commit_index
+        if holds_it and not progress.leave_round:
+            progress.leave_round = state.round + 1  # sends from then on say that it is committed
+        told = 0 < progress.leave_round <= progress.acked_round
+        if told or state.now_ms > progress.leave_by_ms:
+            del state.leaving[name], state.progress[name]
+            state.out.members_changed = True
+
+
+def _step_down_if_out(state: State) -> None:
+    """A leader that is not in C_new leads until that is committed, counting itself in no
+    majority, and not longer (paper §6). It leaves to another (thesis §4.2.2), if one is there."""
+    if state.name in state.membership.voters:
+        return
+    state.note(f"[!] {state.name} has no vote any more, so it leads no longer")
+    send_heartbeats(state)  # they hear that it is committed
+    leave_to_another(state)
+    state.follow(state.term, None)
+    state.out.members_changed = True
+
+
+def say_if_removed(state: State) -> None:
+    """Tell the person at the console once it is certain that this server was taken out."""
+    if state.is_member or state.configurations.index > state.commit_index:
+        return
+    index = state.configurations.removed_by(state.name)
+    if index and state.removed_by != index:
+        state.removed_by = index
+        state.out.members_changed = True
+        state.note(
+            f"[!] {state.name} was removed from the cluster by entry {index}: it stands in no "
+            "election and serves nobody. Stop it; to have it back, add it again"
+        )
+
+
+def listens_to(state: State, message: Message) -> bool:
+    """Whether a message may be taken from its sender.
+
+    Servers don't ask their configuration who may lead (thesis §4.1): one that was away while
+    members changed must hear a leader, and vote for a candidate, that it has never heard of.
+    But then it hears from no leader that it knows, and who asks for its vote has a log that
+    holds more; any other stranger is refused.
+    """
+    sender = message.sender
+    if sender == state.name:
+        return False
+    if sender in state.membership.names or sender in state.progress or sender == state.leader:
+        return True
+    if state.hears_from_leader:
+        return False
+    if isinstance(message, RequestVote):
+        log = state.log
+        return (message.last_term, message.last_index) > (log.last_term, log.last_index)
+    return isinstance(message, AppendEntries)

@@ -1,0 +1,284 @@
+"""Members come and go while real nodes serve."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.conversation import Client, ClientError, OutcomeUnknown
+from tests.e2e.cluster import Cluster
+from tests.e2e.node import STARTED, Node
+from tests.e2e.wire import eventually, free_ports
+
+CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+
+
+def newcomer(cluster: Cluster, there: Node, folder: Path | None = None) -> Node:
+    """Return a node that is no member and will ask `there` to be added, once it is started."""
+    name = f"s{len(cluster.nodes) + 1}"
+    folder = folder or cluster.folder
+    node = Node(name, next(free_ports), folder, ["--join", f"localhost:{there.port}"])
+    cluster.nodes.append(node)
+    return node
+
+
+def members(cluster: Cluster) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(cluster.ask("members").partition(": ")[2])
+    return facts
+
+
+def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CLI), *words, "--dir", str(cluster.folder)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+class Without(Cluster):
+    """A view of a cluster from which one node has gone."""
+
+    def __init__(self, cluster: Cluster, gone: Node) -> None:
+        self.folder = cluster.folder
+        self.nodes = [node for node in cluster.nodes if node is not gone]
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+
+class Writer:
+    """Writes one key after another, in the background, and keeps those that were acknowledged."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        first, *others = [("localhost", node.port) for node in cluster.nodes]
+        self.acknowledged: list[str] = []
+        self.unknown = 0
+        self._client = Client(*first, "writer", 20.0, follow=True, also=others)
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        eventually(lambda: len(self.acknowledged) > 3, "first writes")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join(30)
+        self._client.close()
+
+    def _write(self) -> None:
+        number = 0
+        while not self._enough.is_set():
+            number += 1
+            try:
+                self._client.request(f"set k{number} {number}")
+                self.acknowledged.append(f"k{number}")
+            except OutcomeUnknown:
+                self.unknown += 1
+            except ClientError:
+                self._enough.wait(0.05)
+
+    def more(self, count: int = 5) -> None:
+        """Wait until so many more writes were acknowledged."""
+        wanted = len(self.acknowledged) + count
+        eventually(lambda: len(self.acknowledged) >= wanted, "writes go on")
+
+
+def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
+    for key in writer.acknowledged:
+        assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
+
+
+# issue 3.4
+def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None:
+    leader = cluster.leader()
+    assert leader.ask("set a 4").endswith("a set to 4")
+    there = cluster.followers()[0]  # it sends the newcomer on to the leader
+    node = newcomer(cluster, there, tmp_path / "elsewhere").start()
+    node.wait_for_line("knows no members yet")
+    node.wait_for_line("ADD response: s4 added as a learner, votes from entry")
+    view = eventually(lambda: node.status() if "s4" in node.status()["voters"] else None)
+    assert view["members"]["s4"] == f"localhost:{node.port}"
+    cluster.wait_until_equal()
+    # With s4 three of four are there; without it this would be two of four.
+    [follower, *_] = [one for one in cluster.followers() if one is not node]
+    follower.kill()
+    assert cluster.ask("set b 5") == "SET response: b set to 5"
+
+
+# issue 3.4
+def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path) -> None:
+    node = newcomer(cluster, cluster.leader(), tmp_path / "elsewhere").start()
+    node.wait_for_line("ADD response")
+    node.kill()
+    node.options = []  # no --join, and no file that names it
+    node.start()
+    cluster.ask("set a 4")
+    cluster.wait_until_equal()
+    assert not any("asks" in line for line in node.said)
+
+
+# issue 3.4, mistake 31
+def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with Writer(cluster) as writer:
+        assert (
+            leader.ask(f"remove {leader.name}")
+            .partition("@")[2]
+            .startswith(f"REMOVE response: {leader.name} removed with entry ")
+        )
+        leader.wait_for_line(f"{leader.name} was removed from the cluster by entry")
+        writer.more()
+        rest = Without(cluster, leader)
+        assert rest.leader() is not leader
+    assert sorted(members(rest)["voters"]) == sorted({"s1", "s2", "s3"} - {leader.name})
+    assert_nothing_is_lost(rest, writer)
+    assert leader.status()["role"] == "follower"
+
+
+# fault F65
+def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    away = cluster.followers()[0]
+    away.kill()
+    assert "removed with entry" in leader.ask(f"remove {away.name}")
+    rest = Without(cluster, away)
+    # A leader tells those who were removed, for a while; one that was elected since does not.
+    leader.kill()
+    leader.start()
+    term = rest.leader().status()["term"]
+    away.start()
+    away.wait_for_line("asking for PreVotes")
+    away.wait_for_line(f"{away.name} was removed from the cluster by entry")
+    assert rest.ask("set b 5") == "SET response: b set to 5"
+    assert rest.leader().status()["term"] == term
+
+
+# fault F67
+@pytest.mark.parametrize("when", ["at once", "while it learns"])
+def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when: str) -> None:
+    leader = cluster.leader()
+    node = newcomer(cluster, leader)
+    with leader.connect() as conversation:
+        conversation.send(f"add {node.name} localhost {node.port}")
+        if when == "while it learns":
+            eventually(lambda: leader.status().get("learners"), "a learner")
+        leader.kill()
+    rest = Without(Without(cluster, leader), node)
+    assert rest.ask("set a 4") == "SET response: a set to 4"
+    node.start()  # asks to be added, by way of the node that it knows, which is dead
+    leader.start()
+    eventually(lambda: "s4" in members(rest)["voters"], "s4 votes")
+    views = [one.status() for one in cluster.nodes]
+    eventually(lambda: len({str(one.status()["voters"]) for one in cluster.nodes}) == 1)
+    assert all(view["outgoing"] == [] for view in views if view)
+
+
+# fault F68
+def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with leader.connect() as first:
+        first.send("add s4 localhost 9")  # nobody is there: it catches up never
+        eventually(lambda: leader.status().get("learners") == ["s4"], "a learner")
+        reply = leader.ask("remove s2")
+        assert reply == (
+            f"{leader.name}@Sorry, add s4 is under way, and only one change is made at a time. "
+            "Nothing was changed."
+        )
+        assert "does not answer" in first.read_line()
+    assert "removed with entry" in leader.ask("remove s4")
+
+
+# issue 3.4
+def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    dead = cluster.followers()[0]
+    leader.ask("set a 4")
+    dead.kill()
+    node = newcomer(cluster, leader)
+    node.options = ["--join", f"localhost:{leader.port}"]
+    node.launch()
+    node.wait_for_line(STARTED)
+    done = raftline(cluster, "replace", dead.name, "s4", "localhost", str(node.port))
+    # The newcomer asks for itself as well: whoever comes second is told that s4 is there.
+    rest = Without(cluster, dead)
+    if done.returncode:
+        eventually(lambda: "s4" in members(rest)["voters"], "s4 votes")
+        raftline(cluster, "remove", dead.name)
+    eventually(lambda: dead.name not in members(rest)["members"], "the dead one is out")
+    assert sorted(members(rest)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {dead.name})
+    rest.wait_until_equal()
+
+
+# issue 3.4
+def test_three_become_five_become_three_while_writes_go_on(cluster: Cluster) -> None:
+    with Writer(cluster) as writer:
+        for _ in range(2):
+            node = newcomer(cluster, cluster.leader()).start()
+            node.wait_for_line("ADD response")
+            writer.more()
+        assert len(members(cluster)["voters"]) == 5
+        for name in ("s1", "s2"):
+            gone = raftline(cluster, "remove", name)
+            assert gone.returncode == 0, gone.stdout + gone.stderr
+            cluster[name].wait_for_line("was removed from the cluster")
+            writer.more()
+    rest = Without(Without(cluster, cluster["s1"]), cluster["s2"])
+    assert sorted(members(rest)["voters"]) == ["s3", "s4", "s5"]
+    assert_nothing_is_lost(rest, writer)
+
+
+# issue 3.4
+def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
+    cluster.leader()
+    shown = raftline(cluster, "members")
+    assert shown.returncode == 0
+    assert [line.split()[::2] for line in shown.stdout.splitlines()] == [
+        ["s1", "voter"], ["s2", "voter"], ["s3", "voter"]
+    ]  # fmt: skip
+    follower = cluster.followers()[0].name
+    done = raftline(cluster, "demote", follower)
+    assert done.stdout.startswith(f"DEMOTE response: {follower} is a learner from entry ")
+    assert "2 voters need each other" in done.stdout
+    shown = raftline(cluster, "members")
+    assert f"{follower}  localhost:{cluster[follower].port}  learner\n" in shown.stdout
+    assert shown.stdout.splitlines()[-1].startswith("[!] 2 voters need each other")
+    status = raftline(cluster, "status")
+    assert (
+        next(line for line in status.stdout.splitlines() if line.startswith(follower)).split()[2]
+        == "learner"
+    )
+    assert raftline(cluster, "promote", follower).returncode == 0
+    wrong = raftline(cluster, "promote", follower)
+    assert (wrong.returncode, wrong.stderr) == (
+        5, f"Sorry, {follower} votes already. Nothing was changed.\n"
+    )  # fmt: skip
+    assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
+
+
+# issue 3.4
+def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> None:
+    node = newcomer(cluster, cluster.leader()).start()
+    node.wait_for_line("ADD response")
+    status = raftline(cluster, "status")
+    assert status.returncode == 0
+    assert f"s4    localhost:{node.port}" in status.stdout
+
+
+# mistake 20
+def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) -> None:
+    node = newcomer(cluster, cluster.leader()).start()
+    node.wait_for_line("ADD response")
+    cluster.ask("set a 4")
+    cluster.wait_until_equal()
+    node.kill()
+    node.log.unlink()
+    node.start()
+    node.wait_for_line("votes again")
+    assert sorted(node.status()["voters"]) == ["s1", "s2", "s3", "s4"]
