@@ -62,7 +62,7 @@ def pick_plan(
     timeout_ms = chance.choice([100, 150, 300])
     options = Options(
         election_timeout_ms=timeout_ms,
-        heartbeat_ms=timeout_ms // chance.choice([3, 4, 5]),
+        heartbeat_ms=timeout_ms // chance.choice([2, 3, 5]),
         batch_entries=chance.choice([1, 2, 3, 2000]),
         batch_bytes=chance.choice([20, 1 << 20]),
         window=chance.choice([1, 2, 8]),
