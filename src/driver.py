@@ -1,8 +1,8 @@
 """Who may call the consensus core, and in what order its Effects are carried out.
 
-Two locks and no hand-over on the way back (docs/architecture.md): `core` for a step of the core,
-`disk` for writing what steps have left in `_unsaved`. The owner thread gathers requests; answers
-are stepped by the thread that received them.
+One lock, `core`, for a step of the core (docs/architecture.md). The owner thread gathers requests
+and keeps time; answers are stepped by the thread that received them; what is to be written is
+left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.batch import Batch
+from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER, outcome_unknown
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.lease import lease_until_ms
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
+from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.reading import read_as_leader
+from raftline.writer import Origin, Work, Writer
 
+GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
+STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
-
-
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
 
 
 class Rim(Protocol):
@@ -38,9 +40,13 @@ class Rim(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
+# Leases need a clock that goes on while the machine sleeps; Linux has one.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def now_ms() -> int:
     """The only clock: it never goes back, and wall-clock jumps don't move it."""
-    return int(time.monotonic() * 1000)
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
 class Driver:
@@ -48,20 +54,21 @@ class Driver:
 
     def __init__(self, node: Node, logmanager: LogManager, rim: Rim, hold_ms: int) -> None:
         self.node = node
-        self.logmanager = logmanager
+        self._logmanager = logmanager
         self._rim = rim
         self._hold_ms = hold_ms
         self._core = threading.Lock()
-        self._disk = threading.Lock()
-        self._unsaved: list[tuple[Effects, Origin | None]] = []
-        self._writing = False
+        self._writer = Writer(logmanager.persist, self._core, self._written, self._fail)
         self._waiting: deque[Batch] = deque()  # not yet seen by the owner
+        self._gathered: list[Batch] = []  # writes that wait to share the next write of the disk
         self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
         self._wake = threading.Lock()
         self._wake.acquire()
         self._asleep_until_ms = 0
+        self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
+        self._handover = Handover()
         self._stopping = False
         self._failure: BaseException | None = None
         self.syncs = 0
@@ -71,7 +78,7 @@ class Driver:
     def submit(self, batch: Batch) -> None:
         """Leave requests to the owner thread; `batch.wait()` gives their replies."""
         if self._stopping:
-            batch.answer_all(outcome_unknown("this server is stopping. Nothing was proposed"))
+            batch.answer_all(STOPPING)
             return
         self._waiting.append(batch)
         self._wake_owner()
@@ -79,31 +86,55 @@ class Driver:
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
         refused = []
-        try:
-            with self._core:
-                for message in messages:
-                    try:
-                        self._carry_out(self.node.receive(message, now_ms()), origin)
-                    except PeerError as error:
-                        refused.append(str(error))
-            self._write_out()
-        except Exception as error:
-            self._fail(error)
+
+        def step() -> None:
+            for message in messages:
+                if isinstance(message, ReadIndex):
+                    self._askers[message.sender] = origin
+                try:
+                    self._carry_out(self.node.receive(message, now_ms()), origin)
+                except PeerError as error:
+                    refused.append(str(error))
+
+        self._step(step)
         return refused
 
     def lost(self, peer: str) -> None:
         """Tell the core that a peer's connection broke."""
-        self._step(lambda: self.node.lost(peer, now_ms()))
+        if self._stopping:
+            return  # it is this server that goes away
+        self._step(lambda: self._carry_out(self.node.lost(peer, now_ms()), None))
 
-    def stop(self) -> None:
-        """Stop the owner thread, and tell everybody who waits that the outcome is not known."""
+    def transfer(self, to: str | None) -> Batch:
+        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        batch = Batch(["transfer"], is_read=False)
+
+        def step() -> None:
+            not_leader = self._rim.not_leader
+            begun = self._handover.begin(batch, self.node, to, not_leader, now_ms())
+            self._carry_out(begun, None)
+
+        self._step(step)
+        return batch
+
+    def start(self, name: str) -> None:
+        """Begin to serve: the owner thread and the writer thread."""
+        self._threads = [
+            threading.Thread(target=run, name=f"{name} {what}", daemon=True)
+            for run, what in ((self.run, "owner"), (self._writer.run, "writer"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, patience_s: float) -> None:
+        """Tell everybody who waits, write what is left, and end both threads."""
         self._stopping = True
         self._wake_owner()
-
-    def close(self) -> None:
-        """Close the files, once nobody writes any more."""
-        with self._disk:
-            self.logmanager.close()
+        self._threads[0].join(patience_s)
+        self._writer.stop()
+        self._threads[1].join(patience_s)
+        if self._failure is None and not self._threads[1].is_alive():
+            self._logmanager.close()
 
     def status(self) -> dict[str, object]:
         """Return what `status` tells: this server's own view, not confirmed by anybody."""
@@ -120,58 +151,78 @@ class Driver:
                 "last_applied": state.last_applied,
                 "recovering": state.amnesiac,
                 "voters": list(state.membership.voters),
+                "handing_over_to": state.transfer.to if state.transfer else None,
+                "lease_ms": max(0, min(lease_until_ms(state) - now_ms(), LEASE_SHOWN_MS)),
                 "syncs": self.syncs,
             }
 
     # --- the owner thread --------------------------------------------------------------
 
     def run(self) -> None:
-        """Gather what waits, step it, write; sleep until the next request or deadline."""
-        try:
-            while not self._stopping:
-                wake_at = self.node.wake_at_ms
-                if self._held:
-                    wake_at = min(wake_at, self._held[0].hold_until_ms)
-                self._asleep_until_ms = wake_at
-                pause = wake_at - now_ms()
-                if pause > 0 and not self._waiting:
-                    self._wake.acquire(timeout=pause / 1000)
-                self._asleep_until_ms = 0
-                self._round()
-                self._write_out()
-        except Exception as error:
-            self._fail(error)
-        self._turn_all_away()
+        """Gather what waits and step it; sleep until the next request or deadline."""
+        while not self._stopping:
+            with self._core:  # a step in between that wants to wake us earlier must see this
+                self._asleep_until_ms = self._deadline_ms()
+            pause = self._asleep_until_ms - now_ms()
+            if pause > 0 and not self._waiting:
+                self._wake.acquire(timeout=pause / 1000)
+            self._asleep_until_ms = 0
+            self._step(self._round)
+        with self._core:
+            self._turn_all_away()
+
+    def _deadline_ms(self) -> int:
+        deadline = self.node.wake_at_ms
+        if self._held:
+            deadline = min(deadline, self._held[0].hold_until_ms)
+        if self._gathered and not self._writer.is_full:
+            deadline = min(deadline, self._writer.busy_since_ms + GATHER_MS)
+        return deadline
 
     def _round(self) -> None:
         batches = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        with self._core:
-            now = now_ms()
-            if now >= self.node.wake_at_ms:
-                self._carry_out(self.node.pass_time(now), None)
-            if self._held:
-                batches = self._held + batches
-                self._held = []
-            if batches:
-                self._serve(batches, now)
+        now = now_ms()
+        if now >= self.node.wake_at_ms:
+            self._carry_out(self.node.pass_time(now), None)
+        if self._held or self._gathered:
+            batches = self._gathered + self._held + batches
+            self._held, self._gathered = [], []
+        if batches:
+            self._serve(batches, now)
 
     def _serve(self, batches: list[Batch], now: int) -> None:
         """Propose and confirm as the leader, send on to another, or hold while there is none."""
         node = self.node
         if node.is_leader:
             writes = [batch for batch in batches if not batch.is_read]
-            reads = [batch for batch in batches if batch.is_read]
-            if writes:
+            if not node.takes_proposals:
+                self._hold_all(writes, now)
+            elif self._gathers(now):
+                self._gathered += writes
+            elif writes:
                 self._propose(writes, now)
-            if reads:
-                self._carry_out(node.read(reads, now), None)
+            for effects in read_as_leader(node, batches, now):
+                self._carry_out(effects, None)
         elif node.state.leader is not None:
             reply = self._rim.not_leader(node.state.leader)
             for batch in batches:
-                batch.answer_all(reply)
+                if not batch.asks_leader:
+                    batch.answer_all(reply)
+            asking = [batch for batch in batches if batch.asks_leader]
+            if asking:
+                self._carry_out(node.ask_leader(asking, now), None)
         else:
-            for batch in batches:
-                self._hold(batch, now)
+            self._hold_all(batches, now)
+
+    def _gathers(self, now: int) -> bool:
+        """Whether writes had better wait for the one under way, to share the next: one append,
+        one fdatasync and one AppendEntries line for all of them."""
+        writer = self._writer
+        return writer.is_full or (writer.is_busy and now - writer.busy_since_ms < GATHER_MS)
+
+    def _hold_all(self, batches: list[Batch], now: int) -> None:
+        for batch in batches:
+            self._hold(batch, now)
 
     def _hold(self, batch: Batch, now: int) -> None:
         if batch.hold_until_ms == 0:
@@ -197,28 +248,36 @@ class Driver:
         """Carry out one Effects: send, queue for the disk, apply, answer, tell."""
         for message in effects.send:
             self._rim.send(message)
-        behind_disk = bool(self._unsaved) or self._writing
-        if effects.wants_disk or (effects.send_after_save and behind_disk):
-            self._unsaved.append((effects, origin))
+        if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
+            self._writer.add((effects, origin), now_ms())
         elif effects.send_after_save:
             self._deliver(effects.send_after_save, origin)
+        if self._pending and not (
+            self.node.is_leader and self.node.state.term == self._pending_term
+        ):  # before anything is applied: what now lies at their indexes may be another's
+            self._give_up_pending("this server lost the leadership before the entry was committed")
         if effects.apply:
             self._apply(effects.apply)
         for ready in effects.reads:
             ready.token.confirm()
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._waiting.append(batch)
-        if self._pending and not (
-            self.node.is_leader and self.node.state.term == self._pending_term
-        ):
-            self._give_up_pending()
         self._rim.report(effects)
-        leader_found = self._held and self.node.state.leader is not None
+        self._handover.look(self.node.state)
+        gives_way = self.node.state.transfer is not None
+        leader_found = self._held and self.node.state.leader is not None and not gives_way
         if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
             self._wake_owner()
 
     def _deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
-        answers = [message for message in messages if isinstance(message, Answer)]
+        answers = []
+        for message in messages:
+            if isinstance(message, ReadAt):  # made true by whoever completed a quorum
+                asker = self._askers.get(message.to)
+                if asker is not None:
+                    asker.answer([message])
+            elif isinstance(message, Answer):
+                answers.append(message)
         if answers and origin is not None:
             origin.answer(answers)
         for message in messages:
@@ -230,7 +289,7 @@ class Driver:
 
         `_pending` lies in index order, so nobody is searched for.
         """
-        replies = self.logmanager.apply(entries)
+        replies = self._logmanager.apply(entries)
         first, last = entries[0].index, entries[-1].index
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
@@ -241,55 +300,35 @@ class Driver:
             self._pending.popleft()
             batch.wake()
 
-    def _give_up_pending(self) -> None:
-        """A leader that lost its place can't know what becomes of its entries: say just that."""
+    def _give_up_pending(self, why: str) -> None:
+        """Nobody here can know what becomes of these entries: say just that."""
         while self._pending:
-            self._pending.popleft().answer_rest(
-                outcome_unknown("this server lost the leadership before the entry was committed")
-            )
+            self._pending.popleft().answer_rest(outcome_unknown(why))
 
-    # --- the disk --------------------------------------------------------------------------
-
-    def _write_out(self) -> None:
-        """Write and sync all that waits, then let go what waited for it.
-
-        Whoever holds `disk` takes everybody's work along: one fdatasync serves all of it. Who
-        does not get it goes on; the holder looks again before it leaves.
-        """
-        while self._unsaved:
-            if not self._disk.acquire(blocking=False):
-                return
-            try:
-                self._write_once()
-            finally:
-                self._disk.release()
-
-    def _write_once(self) -> None:
-        with self._core:
-            work, self._unsaved = self._unsaved, []
-            self._writing = True
+    def _written(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
+        """Let go what waited for this write, and count it."""
         if self._failure is not None:
-            raise self._failure
-        durable = self.logmanager.persist([effects for effects, _ in work])
+            return
         if durable is not None:
             self.syncs += 1
-        with self._core:
-            self._writing = False
-            for effects, origin in work:
-                if effects.send_after_save:
-                    self._deliver(effects.send_after_save, origin)
-            if durable is not None:
-                self._carry_out(self.node.synced(*durable, now_ms()), None)
+        for effects, origin in work:
+            if effects.send_after_save:
+                self._deliver(effects.send_after_save, origin)
+        if durable is not None:
+            self._carry_out(self.node.synced(*durable, now_ms()), None)
+        if self._gathered:
+            self._wake_owner()
 
     # --- the end ---------------------------------------------------------------------------
 
-    def _step(self, step: Callable[[], Effects]) -> None:
-        try:
-            with self._core:
-                self._carry_out(step(), None)
-            self._write_out()
-        except Exception as error:
-            self._fail(error)
+    def _step(self, step: Callable[[], None]) -> None:
+        """Take one step with `core` held. After a failure there are no more; an error is one."""
+        with self._core:
+            if self._failure is None:
+                try:
+                    step()
+                except Exception as error:
+                    self._fail(error)
 
     def _wake_owner(self) -> None:
         try:
@@ -298,15 +337,22 @@ class Driver:
             return
 
     def _fail(self, error: Exception) -> None:
-        """Stop for good: after a failed write or a broken invariant nothing here can be trusted."""
+        """Stop for good, with `core` held: after a failed write or a broken invariant nothing
+        here can be trusted, so nobody steps the core again."""
         self._failure = self._failure or error
         self._stopping = True
+        self._writer.abandon()
+        self._turn_all_away()
         self._wake_owner()
         self._rim.fail(error)
 
     def _turn_all_away(self) -> None:
-        with self._core:
-            self._give_up_pending()
-            reads = self.node.state.drop_reads()
-        for batch in [*self._waiting, *self._held, *reads]:
-            batch.answer_all("Sorry, this server is stopping. Nothing was done; try another.")
+        failed = self._failure is not None
+        self._give_up_pending("this server failed" if failed else "this server is stopping")
+        reads = self.node.state.drop_reads()
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        for batch in [*waiting, *self._gathered, *self._held, *reads]:
+            batch.answer_all(STOPPING)
+        self._gathered, self._held = [], []
+        self._handover.end()
+        self._handover.end()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from raftline.protocol import COMMANDS, NOT_UNDERSTOOD, error, shown
+from raftline.commands import execute
 from raftline.raft.effects import Effects, Entry
+from raftline.sessions import Sessions
 from raftline.showing import read_selection, show_page
 from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.folder import Folder
@@ -24,8 +25,8 @@ __all__ = ["LogManager", "Recovered"]
 class LogManager:
     """The state machine, its lock, and its files.
 
-    `client_lock` guards `pairs`; nothing slow happens under it. The files have no lock here:
-    whoever calls `recover`, `persist` and `close` does so from one thread at a time.
+    `client_lock` guards `pairs` and `sessions`; nothing slow happens under it. The files have
+    no lock here: whoever calls `recover`, `persist` and `close` does so from one thread at a time.
     """
 
     def __init__(self, name: str, folder: Folder, members: Mapping[str, str]) -> None:
@@ -33,6 +34,7 @@ class LogManager:
         self.name = name
         self.client_lock = threading.Lock()
         self.pairs: dict[str, str] = {}
+        self.sessions = Sessions()
         self._folder = folder
         self._members = members
         self._storage: HardStateFile | None = None
@@ -59,7 +61,7 @@ class LogManager:
         selection = read_selection(_without_client(command))
         if selection is None:
             with self.client_lock:
-                return self._execute(command)
+                return execute(self.pairs, _without_client(command))
         with self.client_lock:
             pairs = self.pairs.copy()
         return show_page(pairs, selection)
@@ -70,9 +72,9 @@ class LogManager:
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
-        execute = self._execute
+        execute_entry = self._execute
         with self.client_lock:
-            return [execute(entry.command) for entry in entries]
+            return [execute_entry(entry.index, entry.command) for entry in entries]
 
     def read(self, commands: Sequence[str]) -> list[str]:
         """Return the replies to get and show commands as of one moment; nothing is logged."""
@@ -82,7 +84,7 @@ class LogManager:
             if any(selection is not None for selection in selections):
                 pairs = self.pairs.copy()
             replies = [
-                self._execute(command) if selection is None else ""
+                execute(self.pairs, _without_client(command)) if selection is None else ""
                 for command, selection in zip(commands, selections, strict=True)
             ]
         for place, selection in enumerate(selections):
@@ -129,28 +131,23 @@ class LogManager:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
 
-    def _execute(self, command: str) -> str:
-        verb, _, operands = command.partition(" ")
-        if "@" in verb:
-            verb = verb.partition("@")[2]
-        if verb == "set":
-            key, space, value = operands.partition(" ")
-            if key and space:
-                self.pairs[key] = value
-                return f"SET response: {key} set to {value}"
-        elif verb == "noop":
-            return ""
-        elif operands and " " not in operands:
-            if verb == "get":
-                found = self.pairs.get(operands)
-                if found is None:
-                    return f"GET response, no such key: {operands}"
-                return f"GET response: {found}"
-            if verb == "delete":
-                if self.pairs.pop(operands, None) is None:
-                    return f"DELETE response, no such key: {operands}"
-                return f"DELETE response: {operands} deleted"
-        return error(f"{NOT_UNDERSTOOD}{shown(command)}. Try: {COMMANDS}")
+    def _execute(self, index: int, command: str) -> str:
+        """Execute the command of one entry, once if it carries a request's number."""
+        client, at, bare = command.partition("@")
+        if not at or " " in client:  # no client named: the `@` belongs to a key or value
+            return execute(self.pairs, command)
+        name, _, number = client.partition("#")
+        if not (number.isascii() and number.isdigit()):
+            if bare == "session":
+                return f"SESSION response: {self.sessions.begin(name, index)}"
+            return execute(self.pairs, bare)
+        if bare.startswith("get "):  # changes nothing, so a retry may read what is new
+            return execute(self.pairs, bare)
+        reply = self.sessions.earlier_reply(name, int(number), bare)
+        if reply is None:
+            reply = execute(self.pairs, bare)
+            self.sessions.remember(name, int(number), bare, reply)
+        return reply
 
 
 def _without_client(command: str) -> str:

@@ -30,6 +30,8 @@ class Progress:
     in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
     acked_round: int = 0
     rewound_round: int = 0  # complaints about sends up to this round are old news
+    away: bool = False  # its connection broke, and nothing was heard since
+    lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
     # Amnesia: a follower that lost its log does not count until it was made whole again.
     counts: bool = True
     readmit_round: int = 0  # this round must be confirmed, without the follower, …

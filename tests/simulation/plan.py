@@ -29,6 +29,7 @@ FAULTS = (
     "slow disk",
     "failing disk",
     "lose connection",
+    "hand over",
 )
 
 
@@ -67,6 +68,8 @@ def pick_plan(
         batch_bytes=chance.choice([20, 1 << 20]),
         window=chance.choice([1, 2, 8]),
         read_rounds=chance.choice([1, 2]),
+        lease=chance.random() < 0.5,
+        lease_drift_percent=20,  # clocks run at 90 to 110 percent
     )
     kinds = chance.sample(FAULTS, chance.choice([1, 2, 3, 5, 8]))
     if chance.random() < 0.4:
