@@ -16,9 +16,10 @@ from typing import Protocol
 from raftline.batch import Batch
 from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER, outcome_unknown
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
+from raftline.storage.rewrite import LogRewrite
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
@@ -35,6 +36,7 @@ class Rim(Protocol):
     def send(self, message: Message) -> None: ...
     def not_leader(self, leader: str) -> str: ...
     def report(self, effects: Effects) -> None: ...
+    def wrote(self, arrived: Snapshot | None) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -118,6 +120,9 @@ class Driver:
                 "synced_index": state.durable_index,
                 "commit_index": state.commit_index,
                 "last_applied": state.last_applied,
+                "base_index": state.log.base_index,
+                "snapshot_index": state.snapshot.index if state.snapshot else 0,
+                "snapshot_bytes": state.snapshot.size if state.snapshot else 0,
                 "recovering": state.amnesiac,
                 "voters": list(state.membership.voters),
                 "syncs": self.syncs,
@@ -202,6 +207,8 @@ class Driver:
             self._unsaved.append((effects, origin))
         elif effects.send_after_save:
             self._deliver(effects.send_after_save, origin)
+        if effects.install is not None:
+            self.logmanager.take_over(effects.install)
         if effects.apply:
             self._apply(effects.apply)
         for ready in effects.reads:
@@ -273,6 +280,7 @@ class Driver:
         durable = self.logmanager.persist([effects for effects, _ in work])
         if durable is not None:
             self.syncs += 1
+        arrived = [effects.check for effects, _ in work if effects.check is not None]
         with self._core:
             self._writing = False
             for effects, origin in work:
@@ -280,6 +288,74 @@ class Driver:
                     self._deliver(effects.send_after_save, origin)
             if durable is not None:
                 self._carry_out(self.node.synced(*durable, now_ms()), None)
+        self._rim.wrote(arrived[-1] if arrived else None)
+
+    # --- for snapshots: see docs/snapshots.md -----------------------------------------------
+
+    def step(self, step: Callable[[Node, int], Effects]) -> None:
+        """Let the core take an input from any thread."""
+        self._step(lambda: step(self.node, now_ms()))
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Put a snapshot of this node's own in force; False where a later one arrived."""
+        try:
+            with self._disk:
+                published = self.logmanager.snapshots.publish(snapshot)
+            self._write_out()
+        except Exception as error:
+            self._fail(error)
+            return False
+        return published
+
+    def committed_entries(self, first: int, count: int) -> list[Entry]:
+        """Return entries from `first` on that are committed and on this node's disk."""
+        with self._core:
+            state = self.node.state
+            last = min(state.commit_index, state.durable_index, first + count - 1)
+            return [] if first <= state.log.base_index else state.log.entries(first, last)
+
+    def finish_rewrite(self, rewrite: LogRewrite) -> bool:
+        """Let the log written anew take the old one's place; False where a snapshot arrived
+        meanwhile, which the new log knows nothing of.
+
+        The log in memory may be ahead of the disk, or have cut what the disk still has: what
+        waits is written first, until no cut is among it.
+        """
+        try:
+            with self._disk:
+                rest = self._rest_of_log(rewrite)
+                if rest is not None:
+                    self.logmanager.finish_rewrite(rewrite, rest)
+            self._write_out()
+        except Exception as error:
+            self._fail(error)
+            return False
+        return rest is not None
+
+    def _rest_of_log(self, rewrite: LogRewrite) -> list[Entry] | None:
+        """Return what NAME.log holds behind what was copied, from memory; `disk` is held."""
+        while True:
+            with self._core:
+                state, last = self.node.state, self.logmanager.last_written
+                if state.snapshot != rewrite.snapshot:
+                    return None
+                differs = any(work.cut_after is not None for work, _ in self._unsaved)
+                if last + 1 >= rewrite.next_index and not differs:
+                    return state.log.entries(rewrite.next_index, last)
+            self._write_once()
+
+    def compact(self) -> None:
+        """Drop from memory what the snapshot stands for, some thousand entries at a time."""
+        with self._core:
+            index = self.node.compaction_index()
+        more = True
+        while more:
+            with self._core:
+                more = self.node.compact(index)
+
+    def fail(self, error: Exception) -> None:
+        """Stop the node: an invariant broke in a thread beside this one."""
+        self._fail(error)
 
     # --- the end ---------------------------------------------------------------------------
 

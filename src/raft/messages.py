@@ -13,6 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 
+from raftline.raft.chunks import (
+    InstallSnapshot,
+    SnapshotHeld,
+    read_held,
+    read_install,
+    spell_held,
+    spell_install,
+)
 from raftline.raft.effects import Entry
 
 NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
@@ -87,12 +95,12 @@ class Missing:
     without_vote: bool = False
 
 
-Message = RequestVote | Vote | AppendEntries | Appended | Missing
-Answer = (Vote, Appended, Missing)
+Message = RequestVote | Vote | AppendEntries | Appended | Missing | InstallSnapshot | SnapshotHeld
+Answer = (Vote, Appended, Missing, SnapshotHeld)
 
 FIRST_WORDS = frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"}) | {
-    "GiveEntriesAfterIndex"
-}
+    "GiveEntriesAfterIndex", "InstallSnapshot", "GiveSnapshotAfterByte"
+}  # fmt: skip
 
 _FORMS = {
     "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM",
@@ -129,6 +137,10 @@ def spell(message: Message) -> str:
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
             return f"{word} {term}-{index}-{last_term}"
+        case InstallSnapshot():
+            return spell_install(message)
+        case SnapshotHeld():
+            return spell_held(message)
         case Vote(term=term):
             kind = " prevote" if message.pre_vote else ""
             if message.granted:
@@ -163,6 +175,11 @@ def read(sender: str, to: str, text: str) -> Message:
     """
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
+    if text.startswith(("InstallSnapshot ", "GiveSnapshotAfterByte ")):
+        try:
+            return (read_install if text[0] == "I" else read_held)(sender, to, text)
+        except ValueError as error:
+            raise PeerError(str(error)) from None
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
         return Appended(sender, to, term, index, number, found[4] is not None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError
+from raftline.raft.chunks import CHUNK_BYTES
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
@@ -36,6 +37,9 @@ class Options:
     batch_bytes: int = 1 << 20  # most bytes of commands in one; a single entry may be longer
     window: int = 8  # most unanswered AppendEntries to one follower
     read_rounds: int = 2  # most confirmation rounds under way for reads
+    chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
+    chunk_window: int = 2  # most unanswered chunks to one follower
+    trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
 
 
 @dataclass(slots=True)
@@ -45,6 +49,16 @@ class ReadRound:
     round: int
     index: int
     tokens: list[Any]
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A snapshot that arrives at a follower: from whom, in which term, and how much is here."""
+
+    snapshot: Snapshot
+    sender: str
+    term: int
+    received: int = 0
 
 
 @dataclass(slots=True)
@@ -67,6 +81,8 @@ class State:
     last_applied: int = 0
     durable_index: int = 0  # own entries up to here are on disk
     election_at_ms: int = 0
+    snapshot: Snapshot | None = None  # the one on this server's disk
+    incoming: Incoming | None = None  # one on its way here, never mixed with another
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
