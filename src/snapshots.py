@@ -131,7 +131,7 @@ class Snapshots:
             return
         self._driver.step(lambda node, now_ms: node.snapshot_taken(snapshot, now_ms))
         self._say(
-            f"[*] {self._name} took a snapshot: the state after entry {snapshot.index:,}, "
+            f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
             f"{keys:,} key{'s' * (keys != 1)}, {snapshot.size:,} bytes"
         )
         self._compact(snapshot)
@@ -150,7 +150,7 @@ class Snapshots:
                 return
         self._driver.compact()
         self._say(
-            f"[*] {self._name}.log begins behind entry {snapshot.index:,} now, "
+            f"[*] {self._name}.log begins behind entry {snapshot.index} now, "
             f"{self._logmanager.log_bytes:,} bytes"
         )
 

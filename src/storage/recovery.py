@@ -183,7 +183,7 @@ class Recovery:
         keys = len(self.loaded.pairs)
         self.notes.append(
             f"[*] {self.snapshots.name}: {keys:,} key{'s' * (keys != 1)}, the state after entry "
-            f"{snapshot.index:,}"
+            f"{snapshot.index}"
         )
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
