@@ -119,7 +119,7 @@ class Peer:
         pause_s = BACK_OFF_S[0]
         while not self._stopping.is_set():
             try:
-                connection = socket.create_connection(self._address, timeout=PATIENCE_S)
+                connection = self._connect()
             except OSError:
                 self._stopping.wait(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACK_OFF_S[1])
@@ -134,6 +134,18 @@ class Peer:
                 pause_s = BACK_OFF_S[0]
             self._stopping.wait(pause_s * (0.5 + random.random()))
             pause_s = min(pause_s * 2, BACK_OFF_S[1])
+
+    def _connect(self) -> socket.socket:
+        """Connect to the peer, and to nobody else.
+
+        Where the peer is down and its port is one that the kernel hands out to outgoing
+        connections, a dial may meet itself; it would also keep the peer from its own port.
+        """
+        connection = socket.create_connection(self._address, timeout=PATIENCE_S)
+        if connection.getsockname() == connection.getpeername():
+            connection.close()
+            raise ConnectionRefusedError(f"{self._address} is nobody but this very connection")
+        return connection
 
     def _talk(self, connection: socket.socket) -> bool:
         """Take answers until the connection breaks; return whether there were any."""

@@ -30,7 +30,7 @@ from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
-from raftline.storage.errors import DiskFailed, StorageError
+from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 
 EXIT_USAGE = 2
@@ -232,7 +232,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         recovered = logmanager.recover()
         for note in recovered.notes:
             console.say(note)
-        addresses = _addresses(name, recovered.members, configuration, console)
+        addresses = _addresses(name, recovered, configuration, console)
         server = Server(
             name, recovered, logmanager, addresses, pace, console,
             logs_reads=arguments.reads == "log", compact_bytes=arguments.compact_at,
@@ -261,10 +261,11 @@ def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Confi
 
 
 def _addresses(
-    name: str, members: dict[str, str], configuration: Configuration, console: Console
+    name: str, recovered: Recovered, configuration: Configuration, console: Console
 ) -> dict[str, Address]:
     """Return where each member is reached: the log says who they are, the file has the last word
     on where (a proxy, another network)."""
+    members = recovered.members
     if name not in members:
         raise ConfigError(
             f"{name} is no member of the cluster in its log ({' '.join(members)}): is this the "
@@ -274,6 +275,12 @@ def _addresses(
         console.say(
             f"[!] the log says the members are {' '.join(members)}, {configuration.path} says "
             f"{' '.join(configuration.members)}: the log holds"
+        )
+    if recovered.amnesiac and set(members) == {name}:
+        raise FilesRefused(
+            f"{name}.log has lost entries that were synced before, and {name} is the only member: "
+            "there is nobody to catch up from. Restore both of its files from one backup; or "
+            f"remove {name}.storage as well, and begin anew and empty"
         )
     addresses = {}
     for member, where in members.items():

@@ -31,13 +31,17 @@ def leader_heard_amnesiac(
     if message.without_vote:
         if message.round < max(progress.readmit_round, progress.vote_again_round):
             return False  # said before this loss was noted, or before it was made whole
-        forgot_again = isinstance(message, Missing) and message.index < progress.match_index
+        forgot_again = (
+            isinstance(message, Missing)
+            and message.index < progress.match_index
+            and message.round > progress.acked_round  # else it may have been overtaken
+        )
         if progress.counts or forgot_again:
             progress.counts = False
             progress.readmit_round = state.round + 1
             progress.readmit_index = None
             progress.vote_again_round = 0
-            progress.forgot(0)
+            progress.forgot()
             state.note(f"[*] {message.sender} lost its log: it catches up without a vote")
         return True
     if progress.counts:

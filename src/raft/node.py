@@ -42,6 +42,10 @@ from raftline.raft.snapshot import (
 )
 from raftline.raft.state import Options, Role, State
 
+# How far ahead a peer's term may be. Each election adds one, so no sound cluster comes near; but
+# one forged line with the last term there is would end all elections for good.
+TERM_LEAP_MAX = 2**48
+
 
 class Node:
     """One server of the cluster as a pure state machine.
@@ -92,6 +96,8 @@ class Node:
         state = self._begin(now_ms)
         if message.sender == state.name or message.sender not in state.membership.voters:
             raise PeerError(f"{message.sender} is not a peer of {state.name}")
+        if message.term - state.term > TERM_LEAP_MAX:
+            raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
         if isinstance(message, AppendEntries):
             check_append(state, message)
         elif isinstance(message, InstallSnapshot):

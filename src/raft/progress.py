@@ -71,10 +71,10 @@ class Progress:
         self.in_flight.clear()
         self.rewound_round = round_now
 
-    def forgot(self, index: int) -> None:
-        """The follower lost its log: it holds at most `index`, whatever it said before."""
-        self.match_index = min(self.match_index, index)
-        self.next_index = self.match_index + 1
+    def forgot(self) -> None:
+        """The follower lost its log: nothing it said before counts. What is left of it is found
+        as ever, from `next_index` backwards."""
+        self.match_index = 0
         self.mode = Mode.PROBE
         self.sending = None
         self.probe_sent = False

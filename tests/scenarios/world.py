@@ -14,6 +14,8 @@ from raftline.raft.node import Node
 from raftline.raft.state import Options
 from tests.invariants import Invariants
 
+PATIENCE = 1000  # steps; a transcript that needs more goes round in circles
+
 
 @dataclass
 class Disk:
@@ -158,17 +160,24 @@ class World:
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
         """Let time pass: each node does what its timers ask for, in order of time, then name."""
-        while True:
-            while deliver and self.pending:
-                self.deliver(lambda sender, to: True)
+        for _ in range(PATIENCE):
+            if deliver:
+                self.deliver_until_quiet()
             due = [s for s in self.servers.values() if s.node and s.node.wake_at_ms <= until_ms]
             if not due:
-                break
+                self.now_ms = until_ms
+                return
             first = min(due, key=lambda s: s.node.wake_at_ms if s.node else 0)
             if first.node:
                 self.now_ms = max(self.now_ms, first.node.wake_at_ms)
             self.step(first, lambda node: node.pass_time(self.now_ms))
-        self.now_ms = until_ms
+        raise AssertionError(f"time never comes to {until_ms} ms, timers stand still")
+
+    def deliver_until_quiet(self) -> None:
+        for _ in range(PATIENCE):
+            if not self.deliver(lambda sender, to: True):
+                return
+        raise AssertionError("the network never becomes quiet")
 
     def next_wake_ms(self) -> int:
         return min(s.node.wake_at_ms for s in self.servers.values() if s.node)
