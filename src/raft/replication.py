@@ -9,7 +9,7 @@ from raftline.raft.chunks import SnapshotHeld
 from raftline.raft.effects import Entry, SafetyError
 from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
 from raftline.raft.progress import Mode, Progress
-from raftline.raft.snapshot import begin_to_send, on_held, send_again
+from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import Role, State
 
 # --- the leader's side ---------------------------------------------------------------------
@@ -40,10 +40,7 @@ def send_entries_to_all(state: State) -> None:
 def send_entries(state: State, name: str, progress: Progress) -> None:
     """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
     the snapshot where the log no longer has them (§7)."""
-    if progress.mode is Mode.SNAPSHOT:
-        return
-    if progress.next_index <= state.log.base_index:
-        begin_to_send(state, name, progress)
+    if lacks_snapshot(state, name, progress):
         return
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
@@ -86,8 +83,7 @@ def send_heartbeats(state: State) -> None:
     state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     for name, progress in state.progress.items():
         progress.probe_sent = False
-        if progress.mode is not Mode.SNAPSHOT and progress.next_index <= state.log.base_index:
-            begin_to_send(state, name, progress)
+        lacks_snapshot(state, name, progress)
         _send(state, name, progress, [])
         progress.probe_sent = progress.mode is Mode.PROBE
         send_entries(state, name, progress)

@@ -72,6 +72,21 @@ def compact(state: State, index: int) -> bool:
 # --- the leader's side ---------------------------------------------------------------------
 
 
+def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
+    """Whether a follower is to get the snapshot, which is then begun: what it lacks is no longer
+    in the log. One that is silent is probed with what the log still has, until it answers."""
+    if progress.mode is Mode.SNAPSHOT:
+        return True
+    if progress.next_index > state.log.base_index:
+        return False
+    if state.now_ms - progress.heard_at_ms >= state.options.election_timeout_ms:
+        progress.next_index = state.log.base_index + 1
+        progress.mode = Mode.PROBE
+        return False
+    begin_to_send(state, name, progress)
+    return True
+
+
 def begin_to_send(state: State, name: str, progress: Progress) -> None:
     """Send a follower the snapshot, since the entries that it lacks are no longer in the log.
 
@@ -135,7 +150,7 @@ def on_held(state: State, progress: Progress, message: SnapshotHeld) -> None:
 
 def send_again(state: State, name: str, progress: Progress) -> None:
     """Ask a follower that has said nothing of the snapshot for an election timeout how far it is,
-    by a piece that it may hold already: pieces are lost, and followers start anew."""
+    by an empty piece: pieces get lost, and followers start anew."""
     sending = progress.sending
     if sending is None or (
         state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms
@@ -143,9 +158,7 @@ def send_again(state: State, name: str, progress: Progress) -> None:
         return
     sending.moved_at_ms = state.now_ms
     sending.next_offset = sending.held
-    length = min(state.options.chunk_bytes, sending.snapshot.size - sending.held)
-    _send_chunk(state, name, sending, length)
-    sending.next_offset += length
+    _send_chunk(state, name, sending, 0)
 
 
 def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
