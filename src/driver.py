@@ -321,12 +321,15 @@ class Driver:
         The log in memory may be ahead of the disk, or have cut what the disk still has: what
         waits is written first, until no cut is among it.
         """
+        old = None
         try:
             with self._disk:
                 rest = self._rest_of_log(rewrite)
                 if rest is not None:
-                    self.logmanager.finish_rewrite(rewrite, rest)
+                    old = self.logmanager.finish_rewrite(rewrite, rest)
             self._write_out()
+            if old is not None:
+                old.close()
         except Exception as error:
             self._fail(error)
             return False
@@ -344,14 +347,16 @@ class Driver:
                     return state.log.entries(rewrite.next_index, last)
             self._write_once()
 
-    def compact(self) -> None:
-        """Drop from memory what the snapshot stands for, some thousand entries at a time."""
+    def compaction_index(self) -> int:
+        """Return up to where the log may be dropped from memory."""
         with self._core:
-            index = self.node.compaction_index()
-        more = True
-        while more:
-            with self._core:
-                more = self.node.compact(index)
+            return self.node.compaction_index()
+
+    def compact(self, index: int) -> bool:
+        """Drop some thousand entries from memory, `index` the last; return whether more remain.
+        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
+        with self._core:
+            return self.node.compact(index)
 
     def fail(self, error: Exception) -> None:
         """Stop the node: an invariant broke in a thread beside this one."""

@@ -152,15 +152,12 @@ class LogManager:
         which many keys were deleted would be built anew, key by key.
         """
         with self.client_lock:
-            index, term = self.applied
-            return MachineState(
-                index,
-                term,
-                self._members,
-                self.dump_sessions(),
-                list(self.pairs),
-                list(self.pairs.values()),
-            )
+            # In one call, so that the interpreter lets no other thread in between, which could
+            # only wait for this lock in its turn.
+            keys, values = map(list, (self.pairs, self.pairs.values()))
+            sessions = self.dump_sessions()
+            applied, members = self.applied, self._members
+        return MachineState(*applied, members, sessions, keys, values)
 
     def arrived(self, loaded: LoadedSnapshot) -> None:
         """Keep a snapshot that has passed its checks until `take_over` and `persist` want it."""
@@ -177,8 +174,9 @@ class LogManager:
         """Begin to write the log anew, behind `snapshot`."""
         return LogRewrite(self._folder, self.name, snapshot, self._members)
 
-    def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> None:
+    def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
         """Let the new log take the old one's place, from one thread at a time as `persist`.
+        Return the old one, to be closed when nobody waits: its bytes are freed by that.
 
         Raises:
             DiskFailed: the node must stop.
@@ -189,8 +187,7 @@ class LogManager:
         except BaseException:
             self._failed = True
             raise
-        if old is not None:
-            old.close()
+        return old
 
     @property
     def last_written(self) -> int:

@@ -7,6 +7,7 @@ one thread at a time, so they also pause after each small piece, in proportion t
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from raftline.storage.rewrite import LogRewrite
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is not so many times as long as the last snapshot
+SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 PAUSE_FACTOR = 2  # paused so many times as long as was computed
 PAUSE_S = 0.0005
@@ -116,18 +118,22 @@ class Snapshots:
     def _take(self) -> None:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
         self._cpu_s = time.thread_time()
-        state = self._logmanager.freeze()
         current = self._files.current
-        if state.index <= (current.index if current is not None else 0):
-            self._due_bytes = self._next_due(self._logmanager.log_bytes)
+        if self._logmanager.applied.index <= (current.index if current is not None else 0):
+            self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
+        state = self._logmanager.freeze()
         keys = len(state.keys)
         try:
             snapshot = self._files.write(state, self._breathe)
         except StorageError:
             self._files.discard()
             raise
-        if not self._driver.publish(snapshot):
+        old = self._files.open(current) if current is not None else None
+        published = self._driver.publish(snapshot)
+        if old is not None:
+            old.close()  # frees its bytes, which takes a while: not while others wait to write
+        if not published:
             return
         self._driver.step(lambda node, now_ms: node.snapshot_taken(snapshot, now_ms))
         self._say(
@@ -148,7 +154,9 @@ class Snapshots:
             if not done:
                 rewrite.abandon()
                 return
-        self._driver.compact()
+        index = self._driver.compaction_index()
+        while self._driver.compact(index):
+            self._breathe()
         self._say(
             f"[*] {self._name}.log begins behind entry {snapshot.index} now, "
             f"{self._logmanager.log_bytes:,} bytes"
@@ -164,10 +172,15 @@ class Snapshots:
             raise
 
     def _next_due(self, left_bytes: int) -> int:
-        """Return how long the log may become, if `left_bytes` of it follow on the snapshot."""
+        """Return how long the log may become, if `left_bytes` of it follow on the snapshot.
+
+        Chance keeps the nodes apart: a quorum that stops for a moment all at once is felt by
+        every write, a single follower by none.
+        """
         current = self._files.current
         size = current.size if current is not None else 0
-        return left_bytes + max(self._compact_bytes, GROWTH * size)
+        growth = max(self._compact_bytes, GROWTH * size)
+        return left_bytes + int(growth * random.uniform(1.0, SPREAD))
 
     def _check(self) -> None:
         """Check a snapshot that has arrived, and hand it to the core or refuse it."""
