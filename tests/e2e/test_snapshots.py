@@ -190,7 +190,7 @@ def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Pa
             for number in range(400):  # a state of 40 MB
                 assert "SET response" in client.ask(f"client4@set big{number} {value}")
         leader = cluster.leader()
-        eventually(lambda: leader.status()["snapshot_bytes"] > 30_000_000, "a large snapshot")
+        eventually(lambda: leader.status()["snapshot_bytes"] > 8_000_000, "a large snapshot")
         before = resident_bytes(leader)
         slow.start()
         slow.wait_for_line("receives the snapshot of")

@@ -309,6 +309,18 @@ def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     assert node.state.last_applied == 8
 
 
+# fault F73
+def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None:
+    node = node_of("s2", *[1] * 6, term=2, options=SMALL)
+    node.receive(piece(0, "a 4\nb 5\n"), 0)
+    node.receive(append(2, (6, 1), 2, 2, 2, commit=9), 0)
+    node.snapshot_taken(Snapshot(9, 2, 8, 5), 0)
+    node.compact(9)
+    assert node.install(SENT, ["s1", "s2", "s3"], 0).install is None
+    state = node.state
+    assert (state.log.base_index, state.last_applied, state.commit_index) == (9, 9, 9)
+
+
 # fault F75
 def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)

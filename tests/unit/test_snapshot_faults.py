@@ -188,6 +188,23 @@ def test_a_transfer_that_died_is_begun_again_and_ends() -> None:
             assert last in (20, 21)
 
 
+def test_what_waits_to_be_written_before_an_installed_snapshot_is_void() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    manager.persist([Effects(save=HardState(2, "s1"), append=BEFORE)])
+    data, snapshot = leaders_snapshot()
+    manager.persist([Effects(save=HardState(3, None), chunks=[Chunk(0, data)], check=snapshot)])
+    manager.arrived(manager.snapshots.check(snapshot, no_pause))
+    manager.take_over(snapshot)
+    works = [
+        Effects(append=entries(5, 2, "set t 5")),
+        Effects(install=snapshot),
+        Effects(append=entries(21, 3, "set e 5")),
+    ]
+    assert manager.persist(works) == (21, 3)
+    assert state_of(*boot(folder.kill())) == (STATE | {"e": "5"}, 21)
+
+
 # fault F14
 def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     folder = MemoryFolder()

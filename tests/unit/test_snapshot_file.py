@@ -136,6 +136,14 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
         damaged(b"".join(changed))
 
 
+# fault F6
+def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
+    data = spelled({f"k{number:04}": "v" for number in range(3500)})
+    assert damaged(data.replace(b"k1500 v", b"k1500 w")).startswith(
+        f"{NAME}, line 2005: a note that does not match the lines above it"
+    )
+
+
 # fault F22
 def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
     data = spelled({"a": "4"})
