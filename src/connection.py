@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from raftline.server import Server
 
 BUFFER_BYTES = 16 << 10
+HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -62,10 +64,12 @@ class Connection:
         try:
             while lines := self._reader.read(self._longest):
                 if not self._handle(lines):
+                    self._hear_out()
                     break
                 self._flush()
         except LineTooLong:
             self._say_and_flush(self._server.limits.line_too_long)
+            self._hear_out()
         except HalfLine:
             self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
         except OSError:
@@ -87,6 +91,19 @@ class Connection:
         """Make this connection's thread come out of its wait and end it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _hear_out(self) -> None:
+        """Throw away what is still being sent, for a while, so that the last reply arrives.
+
+        To close a socket with bytes unread resets it, and a reset takes away what the other side
+        has not read yet.
+        """
+        end_s = time.monotonic() + HEAR_OUT_S
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(HEAR_OUT_S)
+            while time.monotonic() < end_s and self._socket.recv(BUFFER_BYTES):
+                pass
 
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
@@ -141,7 +158,8 @@ class Connection:
             request = read_request(sender, number, text, server.limits)
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
-        server.announcer.requested(sender, text)
+        if request.verb != "status":  # tools ask for it all the time
+            server.announcer.requested(sender, text)
         if request.verb in ("help", "status"):
             return Spoken("local", request)
         is_read = request.verb == "show" or (request.verb == "get" and not server.logs_reads)

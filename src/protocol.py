@@ -35,7 +35,10 @@ _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, a sub-negotiation, or a command of one byte. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
-_TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].?|\xfa.*?(?:\xff\xf0|\Z)|[\xf0-\xf9])", re.DOTALL)
+# Taken off only before a line, or behind its \r: in between it would take bytes out of a value.
+_TELNET = re.compile(
+    rb"(?:\A|(?<=\r))(?:\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9]))+", re.DOTALL
+)
 _TELNET_TAKES_BACK = (b"\xff\xf4", b"\xff\xf8")  # Ctrl-C, erase line
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
 

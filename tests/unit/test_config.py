@@ -250,6 +250,7 @@ def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Pat
         config.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
 
 
+# mistake 29
 @pytest.mark.parametrize("pace", config.PACES.values())
 def test_a_heartbeat_is_many_times_faster_than_an_election_timeout(pace: config.Pace) -> None:
     assert pace.heartbeat_ms * 3 <= pace.election_timeout_ms

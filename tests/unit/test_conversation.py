@@ -66,7 +66,7 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         client.request("set a 5")
 
 
-# mistake 22
+# mistake 22, fault F77
 def test_follow_never_sends_a_write_again_whose_outcome_is_unknown(start: Start) -> None:
     other = start(store(), "s2")
     silent = start(lambda _: None)

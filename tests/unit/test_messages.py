@@ -131,6 +131,7 @@ def test_each_message_has_one_spelling(message: Message, line: str) -> None:
     assert read(message.sender, message.to, line) == message
 
 
+# seed 004-19
 def test_the_seeds_heartbeat_is_read_without_commit_and_round() -> None:
     assert read("s1", "s2", "AppendEntries 7-11-6-[]") == AppendEntries("s1", "s2", 7, 11, 6, [])
 
@@ -160,7 +161,7 @@ ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
 
 
 # fault F24
-# fault F100
+# fault F100, fault F43
 @pytest.mark.parametrize(
     "line",
     [

@@ -177,7 +177,7 @@ def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escape
         b"get a",
         b"get a\r",
         b"\xff\xfd\x03\xff\xfb\x18get a\r",
-        b"get\xff\xf1 a\r",
+        b"\xff\xf1get a\r",
         b"\xff\xfa\x18\x00xterm\xff\xf0get a",
         b"set wrong 1\xff\xf4\xff\xfd\x06get a\r",
         b"get a\r\xff\xfb\x06",
@@ -185,6 +185,14 @@ def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escape
 )
 def test_what_telnet_adds_to_a_line_is_taken_off(raw: bytes) -> None:
     assert decode_line(raw) == "get a"
+
+
+# fault F88, fault F89
+@pytest.mark.parametrize("tail", [b"\xff\xfe", b"\xff\xfb\x06", b"\xff\xf1", b"\xff\xfa\xff\xf0"])
+def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> None:
+    assert refused_bytes(b"set a " + tail) == (
+        r"byte 7 of this line is not UTF-8; write it as \xff"
+    )
 
 
 # fault F88

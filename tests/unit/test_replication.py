@@ -156,6 +156,7 @@ def test_a_follower_of_unknown_state_is_probed_with_one_message_at_a_time() -> N
     assert entries(effects.send, "s2") == [[(4, 2)]]
 
 
+# fault F52
 def test_a_leader_sends_ahead_up_to_its_window_then_waits() -> None:
     node = established("s1")
     window = node.state.options.window

@@ -40,7 +40,7 @@ def test_a_vote_is_saved_before_it_is_told() -> None:
 
 
 # mistake 2
-# seed 003-05
+# seed 003-05, seed 004-29
 def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
     node = node_of("s2")
     saved = node.receive(request(4), 10).save

@@ -1,0 +1,94 @@
+"""Several real nodes in one folder, and what they printed when all is over."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from raftline.config import FILE_NAME
+from tests.e2e.node import STARTED, Node
+from tests.e2e.wire import DEADLINE_S, eventually, free_ports
+
+NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
+
+
+class Cluster:
+    """Nodes s1, s2, … in one folder. Leaving it ends them all and looks at what they printed."""
+
+    def __init__(self, folder: Path, count: int, *options: str) -> None:
+        self.folder = folder
+        self.nodes = [
+            Node(f"s{number}", next(free_ports), folder, options) for number in range(1, count + 1)
+        ]
+        lines = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
+        (folder / FILE_NAME).write_text("".join(lines))
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.close()
+        for node in self.nodes:
+            bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
+            assert not bad, f"{node.name} said:\n" + "\n".join(node.lines[-80:])
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[int(name[1:]) - 1]
+
+    def start(self) -> Cluster:
+        """Start every node that doesn't run, and wait until all serve."""
+        idle = [node for node in self.nodes if not node.is_running]
+        for node in idle:
+            node.launch()
+        for node in idle:
+            node.wait_for_line(STARTED)
+        return self
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def leader(self, timeout_s: float = DEADLINE_S) -> Node:
+        """Wait until a node leads and a majority of all nodes agrees; return it."""
+        return eventually(self._leader, "a leader that a majority follows", timeout_s)
+
+    def _leader(self) -> Node | None:
+        views = [view for node in self.nodes if (view := node.status())]
+        for view in views:
+            if view["role"] == "leader":
+                key = (view["term"], view["name"])
+                agree = sum((other["term"], other["leader"]) == key for other in views)
+                if agree > len(self.nodes) // 2:
+                    return self[view["name"]]
+        return None
+
+    def followers(self) -> list[Node]:
+        leader = self.leader()
+        return [node for node in self.nodes if node is not leader and node.is_running]
+
+    def ask(self, line: str) -> str:
+        """Return the reply, without the server's name, of whoever leads; never `Sorry, I …`."""
+
+        def reply() -> str:
+            try:
+                text = self.leader().ask(line).partition("@")[2]
+            except OSError:
+                return ""
+            return "" if text.startswith(("Sorry, I am not", "Sorry, I know of no")) else text
+
+        return eventually(reply, f"an answer to {line}")
+
+    def breathe(self) -> None:
+        """Let a second pass, so that the consoles have lines to spare again for the next one."""
+        threading.Event().wait(1.1)
+
+    def wait_until_equal(self) -> None:
+        """Wait until every running node has applied all that the leader has."""
+
+        def equal() -> bool:
+            views = [node.status() for node in self.nodes if node.is_running]
+            ends = {(view.get("last_index"), view.get("last_applied")) for view in views}
+            return len(ends) == 1 and all(a == b and a is not None for a, b in ends)
+
+        eventually(equal, "equal nodes")

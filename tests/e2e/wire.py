@@ -1,0 +1,92 @@
+"""What every end-to-end test needs: waiting with a deadline, free ports, raw conversations."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+DEADLINE_S = 30.0
+
+Found = TypeVar("Found")
+
+
+def eventually(
+    predicate: Callable[[], Found], what: str = "", timeout_s: float = DEADLINE_S
+) -> Found:
+    """Return the first true answer of `predicate`; fail if there is none in time."""
+    pause = threading.Event()
+    end_s = time.monotonic() + timeout_s
+    while not (found := predicate()):
+        assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what or predicate}"
+        pause.wait(0.05)
+    return found
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports that nobody listens on, each once.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections: a
+    node that dials a dead peer there may be connected to itself. Workers have a slice each.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = 20_000 + int(worker) % 8 * 1_500
+    start = random.randrange(1_500)
+    for number in range(1_500):
+        port = first + (start + number) % 1_500
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("127.0.0.1", port))
+                trial.listen()
+            except OSError:
+                continue
+        yield port
+
+
+free_ports = _ports()
+
+
+class Conversation:
+    """A raw connection on which lines go out and come back; everything has a deadline."""
+
+    def __init__(self, port: int, timeout_s: float = DEADLINE_S) -> None:
+        self.socket = socket.create_connection(("localhost", port), timeout_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader = self.socket.makefile("rb")
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, *lines: str | bytes) -> None:
+        raw = [line.encode() if isinstance(line, str) else line for line in lines]
+        self.socket.sendall(b"".join(line + b"\n" for line in raw))
+
+    def read_line(self) -> str:
+        """Return the next line without its newline; "" at the end."""
+        return self._reader.readline().decode().removesuffix("\n")
+
+    def read_lines(self, count: int) -> list[str]:
+        return [self.read_line() for _ in range(count)]
+
+    def ask(self, line: str | bytes) -> str:
+        self.send(line)
+        return self.read_line()
+
+    def is_closed(self) -> bool:
+        """Wait for the other side to say something or end; return whether it ended."""
+        try:
+            return self._reader.peek(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self._reader.close()
+        self.socket.close()

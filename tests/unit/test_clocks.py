@@ -1,0 +1,37 @@
+"""The time of day decides nothing: it can be set, and jumps."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
+
+
+def wall_clocks_read_by(path: Path) -> list[str]:
+    """Return where a module reads the time of day, as `file:line name`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "time":
+            names = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name == "datetime"]
+        found += [f"{path.name}:{node.lineno} {name}" for name in names if name in WALL_CLOCKS]
+    return found
+
+
+# fault F34
+def test_no_module_reads_the_time_of_day() -> None:
+    modules = sorted(SOURCE.rglob("*.py"))
+    assert "driver.py" in [path.name for path in modules]
+    assert [place for path in modules for place in wall_clocks_read_by(path)] == []
+
+
+def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("import time\nfrom datetime import datetime\ntime.time()\n")
+    assert wall_clocks_read_by(module) == ["module.py:2 datetime", "module.py:3 time"]

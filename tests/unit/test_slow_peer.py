@@ -1,0 +1,87 @@
+"""A peer that takes nothing: what waits for it is bounded, and after a while it is dialled anew."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from raftline import peers
+from raftline.config import Address
+from raftline.peers import Peer
+
+DEADLINE_S = 30.0
+LINE = b"s1@" + b"x" * 9_996 + b"\n"
+MARK = b"s1@the end\n"
+LINES = 5_000  # 50 MB in all
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(DEADLINE_S)
+        yield listening
+
+
+@contextlib.contextmanager
+def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
+    """Yield a peer and its connection, which nobody reads from, once lines go through it."""
+    address = Address("127.0.0.1", listener.getsockname()[1])
+    peer = Peer("s1", "s2", address, lambda _: None, lambda _: None, lambda _: None)
+    peer.start()
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(0.05)
+        for _ in range(200):
+            peer.send(MARK)  # dropped until the peer knows that it is connected
+            with contextlib.suppress(TimeoutError):
+                assert connection.recv(len(MARK)) == MARK
+                break
+        connection.settimeout(DEADLINE_S)
+        yield peer, connection
+    peer.stop()
+
+
+# fault F52
+def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "OUTBOX_BYTES_MAX", 200_000)
+    with dialled(listener) as (peer, connection), connection.makefile("rb") as reader:
+        for _ in range(LINES):
+            peer.send(LINE)
+        heard = threading.Event()
+        lines: list[bytes] = []
+
+        def read() -> None:
+            while not heard.is_set():
+                lines.append(reader.readline())
+                if lines[-1] == MARK:
+                    heard.set()
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        for _ in range(600):  # again and again: a mark, too, is dropped while much waits
+            peer.send(MARK)
+            if heard.wait(0.05):
+                break
+        thread.join(DEADLINE_S)
+    assert lines[-1] == MARK
+    assert set(lines[:-1]) == {LINE}
+    assert len(lines) < LINES
+
+
+# fault F63
+def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE_S", 0.3)
+    with dialled(listener) as (peer, first):
+        for _ in range(LINES):
+            peer.send(LINE)
+        second, _ = listener.accept()
+        with second:
+            assert second.getpeername() != first.getpeername()
