@@ -1,8 +1,8 @@
 """How long writes wait while a snapshot is taken: `python bench/snapshot_pause.py`.
 
-Starts three nodes on localhost, loads a million keys, and goes on writing over a few connections
-while every node takes a snapshot and compacts its log. Prints the longest wait of a write before
-that and during it. Nothing is asserted: these are figures of this machine.
+Starts three nodes (or `--nodes 1`) on localhost, loads a million keys, and goes on writing over a
+few connections while every node takes a snapshot and compacts its log. Prints the longest wait of
+a write before that and during it. Nothing is asserted: these are figures of this machine.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import time
 from pathlib import Path
 
 SERVER = Path(__file__).resolve().parents[1] / "src" / "server.py"
-NAMES = ("s1", "s2", "s3")
 BATCH = 500
 
 
 class Nodes:
-    """Three nodes in one folder."""
+    """Nodes in one folder."""
 
-    def __init__(self, folder: Path, base_port: int) -> None:
+    def __init__(self, folder: Path, base_port: int, count: int) -> None:
         self.folder = folder
-        self.ports = {name: base_port + place for place, name in enumerate(NAMES)}
+        self.ports = {f"s{place + 1}": base_port + place for place in range(count)}
         lines = [f"{name} localhost {port}\n" for name, port in self.ports.items()]
         (folder / "server-configuration.txt").write_text("".join(lines))
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -65,7 +64,7 @@ class Nodes:
     def leader(self) -> str:
         """Wait for a leader that has applied all it has."""
         while True:
-            for name in NAMES:
+            for name in self.ports:
                 view = self.status(name)
                 if view.get("role") == "leader" and view["last_applied"] == view["last_index"]:
                     return name
@@ -124,7 +123,7 @@ def measure(nodes: Nodes, keys: int, connections: int) -> None:
     nodes.start(1 << 50)
     load(nodes.ports[nodes.leader()], keys, value)
     nodes.stop()
-    size = max((nodes.folder / f"{name}.log").stat().st_size for name in NAMES)
+    size = max((nodes.folder / f"{name}.log").stat().st_size for name in nodes.ports)
     print(f"{keys:,} keys loaded, {size / 1e6:.0f} MB of log", flush=True)
     nodes.start(size + 3_000_000)
     leader = nodes.leader()
@@ -134,23 +133,23 @@ def measure(nodes: Nodes, keys: int, connections: int) -> None:
     started = time.monotonic()
     for writer in writers:
         writer.start()
-    snapshots = {name: nodes.folder / f"{name}.state_machine" for name in NAMES}
-    beside = {name: nodes.folder / f"{name}.state_machine.tmp" for name in NAMES}
+    snapshots = {name: nodes.folder / f"{name}.state_machine" for name in nodes.ports}
+    beside = {name: nodes.folder / f"{name}.state_machine.tmp" for name in nodes.ports}
     while not any(path.exists() for path in beside.values()):
         time.sleep(0.01)
     taking = time.monotonic() - 0.2
     while not all(path.exists() for path in snapshots.values()):
         time.sleep(0.01)
-    while not all(nodes.status(name).get("base_index", 0) for name in NAMES):
+    while not all(nodes.status(name).get("base_index", 0) for name in nodes.ports):
         time.sleep(0.2)
     time.sleep(1.0)
     done = time.monotonic()
     for writer in writers:
         writer.stopping = True
         writer.join()
-    print(f"before:                 {figures(writers, started + 1, taking)}")
-    print(f"while all three compact: {figures(writers, taking, done)} ({done - taking:.1f} s)")
-    for name in NAMES:
+    print(f"before:            {figures(writers, started + 1, taking)}")
+    print(f"while all compact: {figures(writers, taking, done)} ({done - taking:.1f} s)")
+    for name in nodes.ports:
         facts = nodes.status(name)
         print(f"  {name}: snapshot of {facts['snapshot_bytes']:,} bytes", end="")
         print(f", log now {(nodes.folder / f'{name}.log').stat().st_size:,} bytes")
@@ -161,10 +160,11 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--base-port", type=int, default=21_900)
+    parser.add_argument("--nodes", type=int, default=3, help="1: what one node's pause is")
     parser.add_argument("--parent", help="where to put the nodes' folder, /dev/shm say: no disk")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.parent) as folder:
-        nodes = Nodes(Path(folder), arguments.base_port)
+        nodes = Nodes(Path(folder), arguments.base_port, arguments.nodes)
         try:
             measure(nodes, arguments.keys, arguments.connections)
         finally:
