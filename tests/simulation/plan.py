@@ -1,0 +1,93 @@
+"""What one schedule is made of: picked from its seed, so that no two of them are alike.
+
+Every schedule has some kinds of fault in plenty and others not at all. Together they reach
+further than a mixture that is always the same (Groce et al., "Swarm Testing", 2012).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from raftline.raft.state import Options
+
+FAULTS = (
+    "cut one way",
+    "isolate",
+    "deafen",
+    "mute",
+    "split",
+    "bridge",
+    "depose",
+    "heal",
+    "pause",
+    "power cut",
+    "kill",
+    "kill all",
+    "lose log",
+    "slow disk",
+    "failing disk",
+    "lose connection",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One schedule's constants. Shares are of all messages, times in milliseconds."""
+
+    nodes: int
+    options: Options
+    loss: float
+    duplicates: float
+    late: float  # arrives after up to `late_ms`, behind what was sent after it
+    late_ms: int
+    replays: float  # with one of this share an old message arrives once more
+    delay_ms: int
+    disk_ms: int
+    spelled: bool  # messages travel as lines
+    steady_clocks: bool
+    fault_every_ms: int
+    apply_max: int  # entries applied at a time
+    faults: list[str] = field(default_factory=list)  # as often as they are to come
+    clients: int = 3
+    keys: int = 2
+    think_ms: int = 30
+
+
+def pick_plan(
+    chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()
+) -> Plan:
+    """Return a plan; `nodes` fixes the size of the cluster, `faults` the kinds that strike."""
+    timeout_ms = chance.choice([100, 150, 300])
+    options = Options(
+        election_timeout_ms=timeout_ms,
+        heartbeat_ms=timeout_ms // chance.choice([3, 4, 5]),
+        batch_entries=chance.choice([1, 2, 3, 2000]),
+        batch_bytes=chance.choice([20, 1 << 20]),
+        window=chance.choice([1, 2, 8]),
+        read_rounds=chance.choice([1, 2]),
+    )
+    kinds = chance.sample(FAULTS, chance.choice([1, 2, 3, 5, 8]))
+    if chance.random() < 0.4:
+        kinds.append("depose")
+    fair = chance.random() < 0.4  # the network and the disks are in order until a fault strikes
+    return Plan(
+        nodes=nodes or chance.choice([1, 2, 3, 3, 3, 3, 4, 5, 5]),
+        options=options,
+        loss=0 if fair else chance.choice([0, 0, 0.02, 0.1, 0.3]),
+        duplicates=chance.choice([0, 0, 0.05, 0.3]),
+        late=0 if fair else chance.choice([0, 0.02, 0.1, 0.3]),
+        late_ms=timeout_ms * chance.choice([1, 3, 10, 30]),
+        replays=chance.choice([0, 0, 0.05, 0.2]),
+        delay_ms=chance.choice([2, 10] if fair else [2, 10, 30, timeout_ms // 3, timeout_ms]),
+        disk_ms=chance.choice([0, 2] if fair else [0, 2, 10, 40]),
+        spelled=chance.random() < 0.5,
+        steady_clocks=chance.random() < 0.3,
+        fault_every_ms=timeout_ms * chance.choice([1, 3, 6, 12]),
+        apply_max=chance.choice([1, 3, 4096]),
+        faults=[kind for kind in faults or kinds for _ in range(chance.choice([1, 1, 3]))],
+        clients=chance.choice([2, 4, 6]),
+        keys=chance.choice([1, 2, 3]),
+        think_ms=chance.choice([5, 30, 100]),
+    )

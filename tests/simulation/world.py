@@ -1,0 +1,69 @@
+"""Virtual time, chance and the record of one simulated schedule."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from raftline.raft.messages import Message, spell
+
+TRANSCRIPT_LINES = 80
+
+
+class World:
+    """What happens next, and when. Time is in milliseconds and passes only from event to event.
+
+    Everything that is left to chance comes from `random`, seeded once: the same seed gives the
+    same schedule, event by event.
+    """
+
+    def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
+        self.random = random.Random(seed)
+        self.now_ms = 0
+        self.events = 0
+        self.counts: Counter[str] = Counter()
+        self._say = say
+        self._transcript: deque[tuple[int, str | Message]] = deque(maxlen=TRANSCRIPT_LINES)
+        self._number = itertools.count()
+        # Two events of one millisecond happen in an order left to chance.
+        self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
+
+    def after(self, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
+        """Let `act(*values)` happen that much later."""
+        at_ms = self.now_ms + max(0, delay_ms)
+        entry = (at_ms, self.random.random(), next(self._number), act, values)
+        heapq.heappush(self._queue, entry)
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        self.now_ms, _, _, act, values = heapq.heappop(self._queue)
+        self.events += 1
+        act(*values)
+
+    def tick(self) -> int:
+        """Return a number that grows with every call: the clock of the clients' history."""
+        return next(self._number)
+
+    def chance(self, share: float) -> bool:
+        """Return True in this share of all calls."""
+        return self.random.random() < share
+
+    def tell(self, what: str | Message) -> None:
+        """Keep a line, or a message that arrives, for the transcript."""
+        if self._say is not None:
+            self._say(_line(self.now_ms, what))
+        self._transcript.append((self.now_ms, what))
+
+    def transcript(self) -> list[str]:
+        """Return the last lines; the number before each is the virtual time in milliseconds."""
+        return [_line(*told) for told in self._transcript]
+
+
+def _line(now_ms: int, what: str | Message) -> str:
+    if not isinstance(what, str):
+        what = f"{what.to} <- {what.sender}@{spell(what)}"
+    return f"{now_ms:7}  {what}"
