@@ -183,6 +183,10 @@ class LogManager:
         """
         old = self._logfile
         try:
+            if old is not None and old.holds_void_lines and self._storage is not None:
+                # A mark is not synced: after a power cut an earlier one may be there again, of
+                # an entry that only a void line holds, and those go now.
+                self._storage.save(self._storage.promise)
             self._logfile = rewrite.finish(rest)
         except BaseException:
             self._failed = True

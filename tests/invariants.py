@@ -208,6 +208,8 @@ class Invariants:
             leader = self.nodes.get(message.to)
             if not isinstance(message, Appended) or leader is None:
                 continue
+            if message.index < max(node.state.log.base_index, leader.state.log.base_index):
+                continue  # committed, and in a snapshot
             if leader.is_leader and leader.state.term == message.term:
                 held = node.state.log.term_at(message.index)
                 self._hold(

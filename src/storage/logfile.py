@@ -78,6 +78,7 @@ class LogFile:
         self._open_crc = open_crc
         self._runs = runs
         self.size = size  # in bytes
+        self.holds_void_lines = False  # entries that a cut has voided since the file was written
 
     @property
     def base(self) -> Mark:
@@ -104,6 +105,7 @@ class LogFile:
         for work in works:
             if work.cut_after is not None and work.cut_after < runs.last_index:
                 runs.cut_after(work.cut_after)
+                self.holds_void_lines = True
                 parts.append(cut_line(work.cut_after).decode("ascii"))
             entries += len(work.append)
             for index, term, command in work.append:

@@ -98,11 +98,11 @@ def install(
 
     From the moment that the snapshot has its name a start discards the log by itself, so a
     death between the steps does no harm. Before, a promise of entries that go must not look
-    broken: it is taken back to the beginning of the log, which either log keeps.
+    broken: it is taken back, durably, to the beginning of the log, which either log keeps. That
+    of the mark now may not be on the disk yet, and an earlier one name an entry that was cut.
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
-    if storage.promise.mark.index > snapshot.index:
-        storage.save(storage.promise._replace(mark=old.base))
+    storage.save(storage.promise._replace(mark=old.base))
     snapshots.install(snapshot)
     log = Log(snapshot.index, snapshot.term)
     folder.replace(name, whole_file(loaded.members, log))
