@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_up(commands)
     _add_status(commands)
+    _add_transfer(commands)
     # Only for the list in --help: main() hands these two on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
@@ -90,6 +91,19 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     status.set_defaults(carry_out=_status)
 
 
+def _add_transfer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    transfer = commands.add_parser(
+        "transfer",
+        help="hand the leadership over",
+        description="Let another node lead, before the leader's machine is worked on, say. Exit "
+        "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused.",
+    )
+    transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
+    transfer.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    transfer.add_argument("--timeout", type=_seconds, default=15.0, metavar="S", help="(15)")
+    transfer.set_defaults(carry_out=_transfer)
+
+
 def _up(options: argparse.Namespace) -> int:
     from raftline import up
 
@@ -106,6 +120,12 @@ def _status(options: argparse.Namespace) -> int:
     from raftline import status
 
     return status.report(config.load(options.dir), options.timeout, options.json)
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from raftline import transfer
+
+    return transfer.transfer(config.load(options.dir), options.to, options.timeout)
 
 
 def _node_count(text: str) -> int:

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
-from raftline.conversation import (
+from raftline.conversation import Client
+from raftline.link import (
     Address,
-    Client,
     ClientError,
     NoLeader,
     NotLeader,
@@ -121,11 +121,15 @@ def command_of(words: list[str]) -> str:
     if len(words) == 1:
         return words[0]
     verb, first, *rest = words
-    if verb in ("get", "delete", "show"):
+    if verb in ("get", "delete", "show", "incr"):
         return " ".join([verb, *(escape(word, key=True) for word in (first, *rest))])
-    if verb == "set":
+    if verb in ("set", "setnx", "append"):
         line = f"{verb} {escape(first, key=True)}"
         return f"{line} {escape(' '.join(rest), key=False)}" if rest else line
+    if verb == "cas" and len(rest) > 1:
+        old, *new = rest
+        line = f"{verb} {escape(first, key=True)} {escape(old, key=True)}"
+        return f"{line} {escape(' '.join(new), key=False)}"
     return " ".join(escape(word, key=False) for word in words)
 
 

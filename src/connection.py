@@ -28,11 +28,13 @@ from raftline.protocol import (
 )
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
+from raftline.reading import BY_ROUND, Reading
 
 if TYPE_CHECKING:
     from raftline.server import Server
 
 BUFFER_BYTES = 16 << 10
+TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
@@ -40,10 +42,11 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read" or "local"
+    kind: str  # "peer", "write", "read" or "local": answered here, without the cluster
     request: Request
     message: Message | None = None
     reply: str = ""
+    reading: Reading = BY_ROUND
 
 
 class Connection:
@@ -79,6 +82,8 @@ class Connection:
         finally:
             if self._speaks_for is not None:
                 self._server.speakers.hush(self._speaks_for, self)
+                # All that it said has been taken: only now is its silence certain.
+                self._server.driver.lost(self._speaks_for)
             self.close()
 
     def close(self) -> None:
@@ -109,19 +114,27 @@ class Connection:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
         data = "".join(f"{self._server.name}@{messages.spell(m)}\n" for m in answers).encode()
-        try:
-            with self._send_lock:
+        complete = False
+        if self._send_lock.acquire(blocking=False):  # else replies are being sent, and not taken
+            try:
                 complete = self._socket.send(data, socket.MSG_DONTWAIT) == len(data)
-        except OSError:
-            complete = False
+            except OSError:
+                complete = False
+            finally:
+                self._send_lock.release()
         if not complete:
             self.break_off()
 
     def _longest(self, beginning: bytes) -> int:
-        """How long a line may be: a peer's holds many entries, a client's one key and value."""
+        """How long a line may be: a peer's holds many entries, a client's one key and value.
+
+        Who only says to be a peer gets room for one entry of any size (JSON doubles its
+        backslashes), and the rest once it has spoken as one.
+        """
         name, at, _ = beginning.partition(b"@")
-        is_peer = at and name.decode(errors="replace") in self._server.peer_names
-        return LINE_BYTES_MAX if is_peer else self._server.limits.line_bytes
+        if not at or name.decode(errors="replace") not in self._server.peer_names:
+            return self._server.limits.line_bytes
+        return LINE_BYTES_MAX if self._speaks_for else 2 * self._server.limits.line_bytes
 
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
@@ -132,11 +145,15 @@ class Connection:
                 self._replies.append(reply_line(self._server.name, "", error(foreign)))
                 self._flush()
                 return False
+        if any(line.rfind(TIMING_MARK) >= 0 for line in lines):  # telnet shows nothing before that
+            self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":
             self._say_and_flush("too many connections; the last places are for peers. Try later.")
             return False
-        for kind, group in itertools.groupby(spoken, key=lambda one: one.kind):
+        for (kind, reading), group in itertools.groupby(
+            spoken, key=lambda one: (one.kind, one.reading)
+        ):
             run = list(group)
             if kind == "peer":
                 self._flush()
@@ -145,7 +162,8 @@ class Connection:
                 for one in run:
                     self._reply(one.request, one.reply or self._local(one.request))
             else:
-                self._serve_requests([one.request for one in run], is_read=kind == "read")
+                requests = [one.request for one in run]
+                self._serve_requests(requests, is_read=kind == "read", reading=reading)
         return True
 
     def _understand(self, line: bytes) -> Spoken:
@@ -160,10 +178,12 @@ class Connection:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
         if request.verb != "status":  # tools ask for it all the time
             server.announcer.requested(sender, text)
-        if request.verb in ("help", "status"):
+        if request.verb in ("help", "status", "transfer"):
             return Spoken("local", request)
-        is_read = request.verb == "show" or (request.verb == "get" and not server.logs_reads)
-        return Spoken("read" if is_read else "write", request)
+        if request.verb not in ("get", "show"):
+            return Spoken("write", request)
+        kind, reading = server.readings.kind_of(request.verb, request.read)
+        return Spoken(kind, request, reading=reading)
 
     def _read_message(self, sender: str, text: str) -> Message:
         server = self._server
@@ -181,13 +201,20 @@ class Connection:
         for complaint in self._server.driver.receive(received, self):
             self._replies.append(reply_line(self._server.name, "", error(complaint)))
 
-    def _serve_requests(self, requests: list[Request], *, is_read: bool) -> None:
+    def _transfer(self, request: Request) -> str:
+        batch = self._server.driver.transfer(request.command.partition(" ")[2] or None)
+        if batch.wait(self._server.patience_s):
+            return batch.replies[0]
+        return outcome_unknown("it is not known yet who leads")
+
+    def _serve_requests(
+        self, requests: list[Request], *, is_read: bool, reading: Reading
+    ) -> None:
         server = self._server
         commands = [
-            f"{r.sender or 'client'}#{r.id}@{r.command}" if r.id and not is_read else r.command
-            for r in requests
+            r.command if is_read else _logged(r) for r in requests
         ]
-        batch = Batch(commands, is_read=is_read)
+        batch = Batch(commands, is_read=is_read, reading=reading)
         server.driver.submit(batch)
         if not batch.wait(server.patience_s):
             late = NO_LEADER if is_read else outcome_unknown("no quorum answered in time")
@@ -198,6 +225,10 @@ class Connection:
             self._reply(request, reply)
 
     def _local(self, request: Request) -> str:
+        if request.verb in ("get", "show"):
+            return self._server.logmanager.read([request.command])[0]
+        if request.verb == "transfer":
+            return self._transfer(request)
         return HELP if request.verb == "help" else self._server.status()
 
     def _reply(self, request: Request, text: str) -> None:
@@ -215,6 +246,13 @@ class Connection:
             self._replies = []
             with self._send_lock:
                 self._socket.sendall(data)
+
+
+def _logged(request: Request) -> str:
+    """Return the command as it will stand in the log: with the client's name where that counts."""
+    if request.id:
+        return f"{request.sender}#{request.id}@{request.command}"
+    return f"{request.sender}@session" if request.verb == "session" else request.command
 
 
 _NOBODY = Request("", "", "", "")

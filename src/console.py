@@ -62,6 +62,7 @@ class Console:
         self._second_ends = 0.0
         self._printed = 0  # lines of traffic in this second
         self._closing = False
+        self._traffic_is_over = False
         self._printer = threading.Thread(target=self._print_all, name="console", daemon=True)
         self._printer.start()
 
@@ -77,6 +78,8 @@ class Console:
         `kind` is a plural, as in "3,120 more requests". Without arguments, `text` stands as it is.
         """
         with self._changed:
+            if self._traffic_is_over:
+                return
             now = self._clock()
             if now >= self._second_ends:
                 self._begin_second(now)
@@ -89,6 +92,12 @@ class Console:
         line = safe_line(text % arguments if arguments else text)
         with self._changed:
             self._put(kind, line)
+
+    def end_traffic(self) -> None:
+        """Sum up what was not printed, and print no more traffic: the last words come."""
+        with self._changed:
+            self._sum_up()
+            self._traffic_is_over = True
 
     def close(self) -> None:
         """Print what is left, for at most a second; afterwards nothing is printed."""

@@ -6,108 +6,35 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import NamedTuple
 
+from raftline.link import (
+    Address,
+    ClientError,
+    Link,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
 from raftline.protocol import NOT_LEADER, leader_named_in
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 
 READS = frozenset({"get", "show", "help", "status"})
+WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append"})
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
+SESSION_EXPIRED = "session expired"
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
-
-
-class Address(NamedTuple):
-    """Where a node listens."""
-
-    host: str
-    port: int
-
-
-class ClientError(Exception):
-    """No answer, or an answer that says no. The message is what follows `Sorry, `."""
-
-    outcome = Outcome.REFUSED
-
-
-class NotLeader(ClientError):
-    """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
-
-    outcome = Outcome.NO_LEADER
-
-    def __init__(self, message: str, leader: Address | None) -> None:
-        super().__init__(message)
-        self.leader = leader
-
-
-class NoLeader(ClientError):
-    """Nobody leads as far as this node knows; nothing was done."""
-
-    outcome = Outcome.NO_LEADER
-
-
-class OutcomeUnknown(ClientError):
-    """The write may yet take effect, or may not. Sending it again could do it twice."""
-
-    outcome = Outcome.UNKNOWN
-
-
-class Refused(ClientError):
-    """The node did not accept the command; nothing was done."""
-
-
-class Unreachable(ClientError):
-    """No node answered; nothing was done."""
-
-
-class _Connection:
-    """One socket to one node: one line out, one line back."""
-
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        self.socket = socket.create_connection(address, timeout_s)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def is_silent(self) -> bool:
-        """Whether nothing arrived unasked: neither the end nor a node's farewell line."""
-        self.socket.settimeout(0)
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
-
-    def exchange(self, line: bytes, timeout_s: float) -> bytes:
-        """Return the line that answers `line`, without its newline.
-
-        Raises:
-            OSError: it did not come in time, or the connection broke. The socket is then spent.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        self.socket.settimeout(timeout_s)
-        broken: OSError | None = None
-        try:
-            self.socket.sendall(line)
-        except OSError as error:
-            broken = error  # a node that closes early says why first: the reply may be there
-        received: list[bytes] = []
-        while not (received and received[-1].endswith(b"\n")):
-            self.socket.settimeout(max(0.001, deadline_s - time.monotonic()))
-            try:
-                received.append(self.socket.recv(65536))
-            except OSError as error:
-                raise broken or error from None
-            if not received[-1]:
-                raise broken or ConnectionError("closed the connection before it answered")
-        return b"".join(received)[:-1].removesuffix(b"\r")
 
 
 class Client:
     """Asks one node at a time, one request after the other; not for several threads at once.
 
     With `follow` it goes where a sorry line sends it, and past dead nodes to the others that it
-    knows, until `timeout_s` has passed. A write whose outcome is unknown is never sent again.
+    knows, until `timeout_s` has passed. Its writes then carry numbers of a session of its own,
+    begun before the first one, so that one whose outcome is unknown is sent again and still
+    takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
     `also` are further nodes to try; `on_connect` is told of each connection before it is made.
     """
 
@@ -128,7 +55,9 @@ class Client:
         self.follow = follow
         self._known = [self.address, *(Address(*each) for each in also)]  # longest untried first
         self._on_connect = on_connect
-        self._connection: _Connection | None = None
+        self._connection: Link | None = None
+        self._session = ""
+        self._number = 0
 
     def __enter__(self) -> Client:
         return self
@@ -177,23 +106,38 @@ class Client:
             Refused: the command is no single line of text.
         """
         if not self.follow:
-            return self._ask_here(command)
+            return self._ask_here(self.name, command)
         deadline_s = time.monotonic() + self.timeout_s
+        if _verb(command) not in WRITES:
+            return self._ask_anywhere(self.name, command, deadline_s)
+        if not self._session:
+            begun = self._ask_anywhere(self.name, "session", deadline_s)
+            if outcome_of(begun.text) is not Outcome.DONE:
+                return begun
+            self._session, self._number = begun.text.removeprefix("SESSION response: "), 0
+        self._number += 1
+        reply = self._ask_anywhere(f"{self._session}#{self._number}", command, deadline_s)
+        if SESSION_EXPIRED in reply.text:
+            self._session = ""  # the next write begins another
+        return reply
+
+    def _ask_anywhere(self, sender: str, command: str, deadline_s: float) -> Reply:
+        """Ask one known node after the other until one has an answer that settles it."""
         pause_s = FIRST_PAUSE_S
         tried: set[Address] = set()
         while True:
             tried.add(self.address)
-            answer: Reply | Unreachable
+            answer: Reply | ClientError
             try:
-                answer = self._ask_here(command)
-            except Unreachable as error:
+                answer = self._ask_here(sender, command)
+                if outcome_of(answer.text) not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+                    return answer
+            except (Unreachable, OutcomeUnknown) as error:
                 answer = error
-            if isinstance(answer, Reply) and outcome_of(answer.text) is not Outcome.NO_LEADER:
-                return answer
             self._move_on(answer)
             if self.address in tried:  # all said no: wait for an election
                 if time.monotonic() + pause_s > deadline_s:
-                    if isinstance(answer, Unreachable):
+                    if isinstance(answer, ClientError):
                         raise answer
                     return answer
                 time.sleep(pause_s)
@@ -217,7 +161,7 @@ class Client:
                     self._move_on(error)
         raise failures[0]  # of the address that was asked for
 
-    def _move_on(self, answer: Reply | Unreachable) -> None:
+    def _move_on(self, answer: Reply | ClientError) -> None:
         """Turn to the leader that was named, else to the node that was not asked for longest."""
         self._known.remove(self.address)
         self._known.append(self.address)
@@ -229,11 +173,11 @@ class Client:
             self.close()
             self.address = target
 
-    def _ask_here(self, command: str) -> Reply:
+    def _ask_here(self, sender: str, command: str) -> Reply:
         if "\n" in command:
             raise Refused(r"a command is one line; a newline inside a value is written \n")
         try:
-            line = f"{self.name}@{command}\n".encode("utf-8", "surrogateescape")
+            line = f"{sender}@{command}\n".encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise Refused("the command holds half a surrogate pair, which is no text") from None
         connection = self._connected()
@@ -261,14 +205,14 @@ class Client:
             )
         elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
             reason = "broke the connection before it answered"
-        if command.lstrip(" ").partition(" ")[0] in READS:
+        if _verb(command) in READS:
             return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
         return OutcomeUnknown(
             f"outcome unknown: {where} {reason}. The write may yet take effect: look with get"
             " before you send it again."
         )
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> Link:
         if self._connection is not None:
             if self._connection.is_silent():
                 return self._connection
@@ -277,7 +221,7 @@ class Client:
             self._on_connect(self.address)
         limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
         try:
-            self._connection = _Connection(self.address, limit_s)
+            self._connection = Link(self.address, limit_s)
         except OSError as error:
             raise Unreachable(self._why_unreachable(error, limit_s)) from None
         return self._connection
@@ -294,3 +238,7 @@ class Client:
         if isinstance(error, TimeoutError):
             return f"{host} port {port} did not accept a connection within {limit_s:g} s."
         return f"{host} port {port} cannot be reached: {error.strerror or error}."
+
+
+def _verb(command: str) -> str:
+    return command.lstrip(" ").partition(" ")[0]

@@ -7,6 +7,7 @@ import errno
 import resource
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from raftline.connection import PATIENCE_S, Connection
@@ -15,6 +16,7 @@ from raftline.lines import prepare
 if TYPE_CHECKING:
     from raftline.server import Server
 
+COMPLAINT_PAUSE_S = 60.0
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 
 
@@ -31,7 +33,7 @@ class Doors:
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._complained = False
+        self._complained_s = -COMPLAINT_PAUSE_S
         _raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -85,19 +87,21 @@ class Doors:
         if count >= self._connections_max + PLACES_FOR_PEERS:
             accepted.close()
             return
+        connection = Connection(
+            self._server, accepted, for_peers_only=count >= self._connections_max
+        )
+        with self._lock:
+            self._connections.add(connection)
         try:
             prepare(accepted, PATIENCE_S)
-            connection = Connection(
-                self._server, accepted, for_peers_only=count >= self._connections_max
-            )
-            with self._lock:
-                self._connections.add(connection)
             self._server.announcer.connected(address)
             threading.Thread(
                 target=self._serve, args=(connection,), name=f"{self._server.name} from {address}",
                 daemon=True,
             ).start()  # fmt: skip
         except (OSError, RuntimeError, MemoryError) as error:  # no thread to be had
+            with self._lock:
+                self._connections.discard(connection)
             self._complain(error)
             accepted.close()
 
@@ -109,8 +113,9 @@ class Doors:
                 self._connections.discard(connection)
 
     def _complain(self, error: BaseException) -> None:
-        if not self._complained:
-            self._complained = True
+        now_s = time.monotonic()
+        if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
+            self._complained_s = now_s
             self._server.warn(f"can't take a connection: {error}; those that are open go on")
 
 

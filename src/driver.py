@@ -1,8 +1,8 @@
 """Who may call the consensus core, and in what order its Effects are carried out.
 
-Two locks and no hand-over on the way back (docs/architecture.md): `core` for a step of the core,
-`disk` for writing what steps have left in `_unsaved`. The owner thread gathers requests; answers
-are stepped by the thread that received them.
+One lock, `core`, for a step of the core (docs/architecture.md). The owner thread gathers requests
+and keeps time; answers are stepped by the thread that received them; what is to be written is
+left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.batch import Batch
+from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER, outcome_unknown
 from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.lease import lease_until_ms
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
+from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.reading import read_as_leader
+from raftline.storage.logfile import LogFile
 from raftline.storage.rewrite import LogRewrite
+from raftline.writer import Origin, Work, Writer
 
+GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
+STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
-
-
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
 
 
 class Rim(Protocol):
@@ -40,9 +43,13 @@ class Rim(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
+# Leases need a clock that goes on while the machine sleeps; Linux has one.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def now_ms() -> int:
     """The only clock: it never goes back, and wall-clock jumps don't move it."""
-    return int(time.monotonic() * 1000)
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
 class Driver:
@@ -50,20 +57,21 @@ class Driver:
 
     def __init__(self, node: Node, logmanager: LogManager, rim: Rim, hold_ms: int) -> None:
         self.node = node
-        self.logmanager = logmanager
+        self._logmanager = logmanager
         self._rim = rim
         self._hold_ms = hold_ms
         self._core = threading.Lock()
-        self._disk = threading.Lock()
-        self._unsaved: list[tuple[Effects, Origin | None]] = []
-        self._writing = False
+        self._writer = Writer(logmanager.persist, self._core, self._written, self._fail)
         self._waiting: deque[Batch] = deque()  # not yet seen by the owner
+        self._gathered: list[Batch] = []  # writes that wait to share the next write of the disk
         self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
         self._wake = threading.Lock()
         self._wake.acquire()
         self._asleep_until_ms = 0
+        self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
+        self._handover = Handover()
         self._stopping = False
         self._failure: BaseException | None = None
         self.syncs = 0
@@ -73,7 +81,7 @@ class Driver:
     def submit(self, batch: Batch) -> None:
         """Leave requests to the owner thread; `batch.wait()` gives their replies."""
         if self._stopping:
-            batch.answer_all(outcome_unknown("this server is stopping. Nothing was proposed"))
+            batch.answer_all(STOPPING)
             return
         self._waiting.append(batch)
         self._wake_owner()
@@ -81,31 +89,55 @@ class Driver:
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
         refused = []
-        try:
-            with self._core:
-                for message in messages:
-                    try:
-                        self._carry_out(self.node.receive(message, now_ms()), origin)
-                    except PeerError as error:
-                        refused.append(str(error))
-            self._write_out()
-        except Exception as error:
-            self._fail(error)
+
+        def step() -> None:
+            for message in messages:
+                if isinstance(message, ReadIndex):
+                    self._askers[message.sender] = origin
+                try:
+                    self._carry_out(self.node.receive(message, now_ms()), origin)
+                except PeerError as error:
+                    refused.append(str(error))
+
+        self._step(step)
         return refused
 
     def lost(self, peer: str) -> None:
         """Tell the core that a peer's connection broke."""
-        self._step(lambda: self.node.lost(peer, now_ms()))
+        if self._stopping:
+            return  # it is this server that goes away
+        self._step(lambda: self._carry_out(self.node.lost(peer, now_ms()), None))
 
-    def stop(self) -> None:
-        """Stop the owner thread, and tell everybody who waits that the outcome is not known."""
+    def transfer(self, to: str | None) -> Batch:
+        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        batch = Batch(["transfer"], is_read=False)
+
+        def step() -> None:
+            not_leader = self._rim.not_leader
+            begun = self._handover.begin(batch, self.node, to, not_leader, now_ms())
+            self._carry_out(begun, None)
+
+        self._step(step)
+        return batch
+
+    def start(self, name: str) -> None:
+        """Begin to serve: the owner thread and the writer thread."""
+        self._threads = [
+            threading.Thread(target=run, name=f"{name} {what}", daemon=True)
+            for run, what in ((self.run, "owner"), (self._writer.run, "writer"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, patience_s: float) -> None:
+        """Tell everybody who waits, write what is left, and end both threads."""
         self._stopping = True
         self._wake_owner()
-
-    def close(self) -> None:
-        """Close the files, once nobody writes any more."""
-        with self._disk:
-            self.logmanager.close()
+        self._threads[0].join(patience_s)
+        self._writer.stop()
+        self._threads[1].join(patience_s)
+        if self._failure is None and not self._threads[1].is_alive():
+            self._logmanager.close()
 
     def status(self) -> dict[str, object]:
         """Return what `status` tells: this server's own view, not confirmed by anybody."""
@@ -125,58 +157,78 @@ class Driver:
                 "snapshot_bytes": state.snapshot.size if state.snapshot else 0,
                 "recovering": state.amnesiac,
                 "voters": list(state.membership.voters),
+                "handing_over_to": state.transfer.to if state.transfer else None,
+                "lease_ms": max(0, min(lease_until_ms(state) - now_ms(), LEASE_SHOWN_MS)),
                 "syncs": self.syncs,
             }
 
     # --- the owner thread --------------------------------------------------------------
 
     def run(self) -> None:
-        """Gather what waits, step it, write; sleep until the next request or deadline."""
-        try:
-            while not self._stopping:
-                wake_at = self.node.wake_at_ms
-                if self._held:
-                    wake_at = min(wake_at, self._held[0].hold_until_ms)
-                self._asleep_until_ms = wake_at
-                pause = wake_at - now_ms()
-                if pause > 0 and not self._waiting:
-                    self._wake.acquire(timeout=pause / 1000)
-                self._asleep_until_ms = 0
-                self._round()
-                self._write_out()
-        except Exception as error:
-            self._fail(error)
-        self._turn_all_away()
+        """Gather what waits and step it; sleep until the next request or deadline."""
+        while not self._stopping:
+            with self._core:  # a step in between that wants to wake us earlier must see this
+                self._asleep_until_ms = self._deadline_ms()
+            pause = self._asleep_until_ms - now_ms()
+            if pause > 0 and not self._waiting:
+                self._wake.acquire(timeout=pause / 1000)
+            self._asleep_until_ms = 0
+            self._step(self._round)
+        with self._core:
+            self._turn_all_away()
+
+    def _deadline_ms(self) -> int:
+        deadline = self.node.wake_at_ms
+        if self._held:
+            deadline = min(deadline, self._held[0].hold_until_ms)
+        if self._gathered and not self._writer.is_full:
+            deadline = min(deadline, self._writer.busy_since_ms + GATHER_MS)
+        return deadline
 
     def _round(self) -> None:
         batches = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        with self._core:
-            now = now_ms()
-            if now >= self.node.wake_at_ms:
-                self._carry_out(self.node.pass_time(now), None)
-            if self._held:
-                batches = self._held + batches
-                self._held = []
-            if batches:
-                self._serve(batches, now)
+        now = now_ms()
+        if now >= self.node.wake_at_ms:
+            self._carry_out(self.node.pass_time(now), None)
+        if self._held or self._gathered:
+            batches = self._gathered + self._held + batches
+            self._held, self._gathered = [], []
+        if batches:
+            self._serve(batches, now)
 
     def _serve(self, batches: list[Batch], now: int) -> None:
         """Propose and confirm as the leader, send on to another, or hold while there is none."""
         node = self.node
         if node.is_leader:
             writes = [batch for batch in batches if not batch.is_read]
-            reads = [batch for batch in batches if batch.is_read]
-            if writes:
+            if not node.takes_proposals:
+                self._hold_all(writes, now)
+            elif self._gathers(now):
+                self._gathered += writes
+            elif writes:
                 self._propose(writes, now)
-            if reads:
-                self._carry_out(node.read(reads, now), None)
+            for effects in read_as_leader(node, batches, now):
+                self._carry_out(effects, None)
         elif node.state.leader is not None:
             reply = self._rim.not_leader(node.state.leader)
             for batch in batches:
-                batch.answer_all(reply)
+                if not batch.asks_leader:
+                    batch.answer_all(reply)
+            asking = [batch for batch in batches if batch.asks_leader]
+            if asking:
+                self._carry_out(node.ask_leader(asking, now), None)
         else:
-            for batch in batches:
-                self._hold(batch, now)
+            self._hold_all(batches, now)
+
+    def _gathers(self, now: int) -> bool:
+        """Whether writes had better wait for the one under way, to share the next: one append,
+        one fdatasync and one AppendEntries line for all of them."""
+        writer = self._writer
+        return writer.is_full or (writer.is_busy and now - writer.busy_since_ms < GATHER_MS)
+
+    def _hold_all(self, batches: list[Batch], now: int) -> None:
+        for batch in batches:
+            self._hold(batch, now)
 
     def _hold(self, batch: Batch, now: int) -> None:
         if batch.hold_until_ms == 0:
@@ -202,30 +254,38 @@ class Driver:
         """Carry out one Effects: send, queue for the disk, apply, answer, tell."""
         for message in effects.send:
             self._rim.send(message)
-        behind_disk = bool(self._unsaved) or self._writing
-        if effects.wants_disk or (effects.send_after_save and behind_disk):
-            self._unsaved.append((effects, origin))
+        if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
+            self._writer.add((effects, origin), now_ms())
         elif effects.send_after_save:
             self._deliver(effects.send_after_save, origin)
+        if self._pending and not (
+            self.node.is_leader and self.node.state.term == self._pending_term
+        ):  # before anything is applied: what now lies at their indexes may be another's
+            self._give_up_pending("this server lost the leadership before the entry was committed")
         if effects.install is not None:
-            self.logmanager.take_over(effects.install)
+            self._logmanager.take_over(effects.install)
         if effects.apply:
             self._apply(effects.apply)
         for ready in effects.reads:
             ready.token.confirm()
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._waiting.append(batch)
-        if self._pending and not (
-            self.node.is_leader and self.node.state.term == self._pending_term
-        ):
-            self._give_up_pending()
         self._rim.report(effects)
-        leader_found = self._held and self.node.state.leader is not None
+        self._handover.look(self.node.state)
+        gives_way = self.node.state.transfer is not None
+        leader_found = self._held and self.node.state.leader is not None and not gives_way
         if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
             self._wake_owner()
 
     def _deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
-        answers = [message for message in messages if isinstance(message, Answer)]
+        answers = []
+        for message in messages:
+            if isinstance(message, ReadAt):  # made true by whoever completed a quorum
+                asker = self._askers.get(message.to)
+                if asker is not None:
+                    asker.answer([message])
+            elif isinstance(message, Answer):
+                answers.append(message)
         if answers and origin is not None:
             origin.answer(answers)
         for message in messages:
@@ -237,7 +297,7 @@ class Driver:
 
         `_pending` lies in index order, so nobody is searched for.
         """
-        replies = self.logmanager.apply(entries)
+        replies = self._logmanager.apply(entries)
         first, last = entries[0].index, entries[-1].index
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
@@ -248,64 +308,42 @@ class Driver:
             self._pending.popleft()
             batch.wake()
 
-    def _give_up_pending(self) -> None:
-        """A leader that lost its place can't know what becomes of its entries: say just that."""
+    def _give_up_pending(self, why: str) -> None:
+        """Nobody here can know what becomes of these entries: say just that."""
         while self._pending:
-            self._pending.popleft().answer_rest(
-                outcome_unknown("this server lost the leadership before the entry was committed")
-            )
+            self._pending.popleft().answer_rest(outcome_unknown(why))
 
-    # --- the disk --------------------------------------------------------------------------
-
-    def _write_out(self) -> None:
-        """Write and sync all that waits, then let go what waited for it.
-
-        Whoever holds `disk` takes everybody's work along: one fdatasync serves all of it. Who
-        does not get it goes on; the holder looks again before it leaves.
-        """
-        while self._unsaved:
-            if not self._disk.acquire(blocking=False):
-                return
-            try:
-                self._write_once()
-            finally:
-                self._disk.release()
-
-    def _write_once(self) -> None:
-        with self._core:
-            work, self._unsaved = self._unsaved, []
-            self._writing = True
+    def _written(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
+        """Let go what waited for this write, and count it."""
         if self._failure is not None:
-            raise self._failure
-        durable = self.logmanager.persist([effects for effects, _ in work])
+            return
         if durable is not None:
             self.syncs += 1
+        for effects, origin in work:
+            if effects.send_after_save:
+                self._deliver(effects.send_after_save, origin)
+        if durable is not None:
+            self._carry_out(self.node.synced(*durable, now_ms()), None)
+        if self._gathered:
+            self._wake_owner()
         arrived = [effects.check for effects, _ in work if effects.check is not None]
-        with self._core:
-            self._writing = False
-            for effects, origin in work:
-                if effects.send_after_save:
-                    self._deliver(effects.send_after_save, origin)
-            if durable is not None:
-                self._carry_out(self.node.synced(*durable, now_ms()), None)
         self._rim.wrote(arrived[-1] if arrived else None)
 
-    # --- for snapshots: see docs/snapshots.md -----------------------------------------------
+    # --- for snapshots, from their thread: see docs/snapshots.md -----------------------------
 
-    def step(self, step: Callable[[Node, int], Effects]) -> None:
-        """Let the core take an input from any thread."""
-        self._step(lambda: step(self.node, now_ms()))
+    def step(self, take: Callable[[Node, int], Effects]) -> None:
+        """Let the core take an input."""
+        self._step(lambda: self._carry_out(take(self.node, now_ms()), None))
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Put a snapshot of this node's own in force; False where a later one arrived."""
-        try:
-            with self._disk:
-                published = self.logmanager.snapshots.publish(snapshot)
-            self._write_out()
-        except Exception as error:
-            self._fail(error)
-            return False
-        return published
+        published = [False]
+
+        def publish() -> bool:
+            published[0] = self._logmanager.snapshots.publish(snapshot)
+            return True
+
+        return self._writer.between_writes(publish) and published[0]
 
     def committed_entries(self, first: int, count: int) -> list[Entry]:
         """Return entries from `first` on that are committed and on this node's disk."""
@@ -318,34 +356,27 @@ class Driver:
         """Let the log written anew take the old one's place; False where a snapshot arrived
         meanwhile, which the new log knows nothing of.
 
-        The log in memory may be ahead of the disk, or have cut what the disk still has: what
-        waits is written first, until no cut is among it.
+        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
+        what the disk still has: then what waits is written first.
         """
-        old = None
-        try:
-            with self._disk:
-                rest = self._rest_of_log(rewrite)
-                if rest is not None:
-                    old = self.logmanager.finish_rewrite(rewrite, rest)
-            self._write_out()
-            if old is not None:
-                old.close()
-        except Exception as error:
-            self._fail(error)
-            return False
-        return rest is not None
+        finished: list[LogFile | None] = []
 
-    def _rest_of_log(self, rewrite: LogRewrite) -> list[Entry] | None:
-        """Return what NAME.log holds behind what was copied, from memory; `disk` is held."""
-        while True:
+        def finish() -> bool:
             with self._core:
-                state, last = self.node.state, self.logmanager.last_written
+                state, last = self.node.state, self._logmanager.last_written
                 if state.snapshot != rewrite.snapshot:
-                    return None
-                differs = any(work.cut_after is not None for work, _ in self._unsaved)
-                if last + 1 >= rewrite.next_index and not differs:
-                    return state.log.entries(rewrite.next_index, last)
-            self._write_once()
+                    return True
+                if last + 1 < rewrite.next_index or self._writer.has_cuts:
+                    return False
+                rest = state.log.entries(rewrite.next_index, last)
+            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            return True
+
+        done = self._writer.between_writes(finish) and bool(finished)
+        for old in finished:
+            if old is not None:
+                old.close()  # frees its bytes, which takes a while: nobody waits for that
+        return done
 
     def compaction_index(self) -> int:
         """Return up to where the log may be dropped from memory."""
@@ -360,17 +391,19 @@ class Driver:
 
     def fail(self, error: Exception) -> None:
         """Stop the node: an invariant broke in a thread beside this one."""
-        self._fail(error)
+        with self._core:
+            self._fail(error)
 
     # --- the end ---------------------------------------------------------------------------
 
-    def _step(self, step: Callable[[], Effects]) -> None:
-        try:
-            with self._core:
-                self._carry_out(step(), None)
-            self._write_out()
-        except Exception as error:
-            self._fail(error)
+    def _step(self, step: Callable[[], None]) -> None:
+        """Take one step with `core` held. After a failure there are no more; an error is one."""
+        with self._core:
+            if self._failure is None:
+                try:
+                    step()
+                except Exception as error:
+                    self._fail(error)
 
     def _wake_owner(self) -> None:
         try:
@@ -379,15 +412,22 @@ class Driver:
             return
 
     def _fail(self, error: Exception) -> None:
-        """Stop for good: after a failed write or a broken invariant nothing here can be trusted."""
+        """Stop for good, with `core` held: after a failed write or a broken invariant nothing
+        here can be trusted, so nobody steps the core again."""
         self._failure = self._failure or error
         self._stopping = True
+        self._writer.abandon()
+        self._turn_all_away()
         self._wake_owner()
         self._rim.fail(error)
 
     def _turn_all_away(self) -> None:
-        with self._core:
-            self._give_up_pending()
-            reads = self.node.state.drop_reads()
-        for batch in [*self._waiting, *self._held, *reads]:
-            batch.answer_all("Sorry, this server is stopping. Nothing was done; try another.")
+        failed = self._failure is not None
+        self._give_up_pending("this server failed" if failed else "this server is stopping")
+        reads = self.node.state.drop_reads()
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        for batch in [*waiting, *self._gathered, *self._held, *reads]:
+            batch.answer_all(STOPPING)
+        self._gathered, self._held = [], []
+        self._handover.end()
+        self._handover.end()

@@ -19,7 +19,7 @@ class HalfLine(Exception):
 class LineReader:
     """Reads lines with a buffer of its own; one thread owns it.
 
-    The socket's receive timeout must be set (`set_patience`); a line that was begun has
+    The socket's receive timeout must be set (`prepare`); a line that was begun has
     `patience_s` to end, while a silent connection may stay for ever.
     """
 

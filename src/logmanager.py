@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from raftline.protocol import COMMANDS, NOT_UNDERSTOOD, error, shown
+from raftline.commands import execute
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
+from raftline.sessions import Sessions
 from raftline.showing import read_selection, show_page
-from raftline.storage.errors import DiskFailed, StorageError
+from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile
@@ -27,8 +28,9 @@ __all__ = ["LogManager", "Recovered"]
 class LogManager:
     """The state machine, its lock, and its files.
 
-    `client_lock` guards `pairs` and `applied`; nothing slow happens under it. The files have no
-    lock here: whoever calls `recover`, `persist` and `close` does so from one thread at a time.
+    `client_lock` guards `pairs`, `sessions` and `applied`; nothing slow happens under it. The
+    files have no lock here: whoever calls `recover`, `persist` and `close` does so from one thread
+    at a time.
     """
 
     def __init__(self, name: str, folder: Folder, members: Mapping[str, str]) -> None:
@@ -36,10 +38,11 @@ class LogManager:
         self.name = name
         self.client_lock = threading.Lock()
         self.pairs: dict[str, str] = {}
-        self.applied = Mark(0, 0)  # the last entry that `pairs` is the result of
+        self.sessions = Sessions()
+        self.applied = Mark(0, 0)  # the last entry that these are the result of
         self.snapshots = SnapshotFile(folder, name)
-        self._arrived: LoadedSnapshot | None = None  # checked, not yet installed
-        self.replaced: dict[str, str] = {}
+        self.replaced: dict[str, str] = {}  # pairs of before a snapshot, to be freed without haste
+        self._arrived: tuple[LoadedSnapshot, Sessions] | None = None  # checked, not yet installed
         self._folder = folder
         self._members = members
         self._storage: HardStateFile | None = None
@@ -62,7 +65,13 @@ class LogManager:
         self.snapshots = recovery.snapshots
         self._members = recovered.members
         if recovery.loaded is not None:
-            self._load(recovery.loaded)
+            try:
+                self._load(recovery.loaded, _sessions_of(recovery.loaded))
+            except ValueError as error:
+                self.close()
+                raise FilesRefused(
+                    f"{self.snapshots.name}: {error}; was it written by a newer version?"
+                ) from None
         return recovered
 
     def handle_operation(self, command: str) -> str:
@@ -70,7 +79,7 @@ class LogManager:
         selection = read_selection(_without_client(command))
         if selection is None:
             with self.client_lock:
-                return self._execute(command)
+                return execute(self.pairs, _without_client(command))
         with self.client_lock:
             pairs = self.pairs.copy()
         return show_page(pairs, selection)
@@ -81,9 +90,9 @@ class LogManager:
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
-        execute = self._execute
+        execute_entry = self._execute
         with self.client_lock:
-            replies = [execute(entry.command) for entry in entries]
+            replies = [execute_entry(entry.index, entry.command) for entry in entries]
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
             return replies
@@ -96,7 +105,7 @@ class LogManager:
             if any(selection is not None for selection in selections):
                 pairs = self.pairs.copy()
             replies = [
-                self._execute(command) if selection is None else ""
+                execute(self.pairs, _without_client(command)) if selection is None else ""
                 for command, selection in zip(commands, selections, strict=True)
             ]
         for place, selection in enumerate(selections):
@@ -129,15 +138,6 @@ class LogManager:
         self.snapshots.close()
         self._folder.close()
 
-    # --- sessions: their place in a snapshot ---------------------------------------------------
-
-    def dump_sessions(self) -> list[str]:
-        """Return the session table as lines without their ends; with `client_lock` held."""
-        return []
-
-    def load_sessions(self, lines: Sequence[str]) -> None:
-        """Take the session table over from the lines of a snapshot; with `client_lock` held."""
-
     # --- snapshots and compaction --------------------------------------------------------------
 
     @property
@@ -155,20 +155,24 @@ class LogManager:
             # In one call, so that the interpreter lets no other thread in between, which could
             # only wait for this lock in its turn.
             keys, values = map(list, (self.pairs, self.pairs.values()))
-            sessions = self.dump_sessions()
+            sessions = self.sessions.copy()
             applied, members = self.applied, self._members
-        return MachineState(*applied, members, sessions, keys, values)
+        return MachineState(*applied, members, sessions.dump(), keys, values)
 
     def arrived(self, loaded: LoadedSnapshot) -> None:
-        """Keep a snapshot that has passed its checks until `take_over` and `persist` want it."""
-        self._arrived = loaded
+        """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
+
+        Raises:
+            ValueError: its session lines are not understood.
+        """
+        self._arrived = (loaded, _sessions_of(loaded))
 
     def take_over(self, snapshot: Snapshot) -> None:
         """Let the state machine be what the snapshot that arrived holds. The old pairs stay in
         `replaced`, for somebody to free them without haste."""
-        if self._arrived is None or self._arrived.snapshot != snapshot:
+        if self._arrived is None or self._arrived[0].snapshot != snapshot:
             raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
-        self.replaced = self._load(self._arrived)
+        self.replaced = self._load(*self._arrived)
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
         """Begin to write the log anew, behind `snapshot`."""
@@ -198,18 +202,19 @@ class LogManager:
         """The index of the last entry in NAME.log."""
         return self._logfile.last.index if self._logfile is not None else 0
 
-    def _load(self, loaded: LoadedSnapshot) -> dict[str, str]:
+    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> dict[str, str]:
         with self.client_lock:
             old, self.pairs = self.pairs, loaded.pairs
-            self.load_sessions(loaded.sessions)
+            self.sessions = sessions
             self.applied = Mark(*loaded.snapshot[:2])
             return old
 
     def _install(self, snapshot: Snapshot, storage: HardStateFile) -> None:
-        loaded, old = self._arrived, self._logfile
-        if loaded is None or loaded.snapshot != snapshot or old is None:
+        old = self._logfile
+        if self._arrived is None or self._arrived[0].snapshot != snapshot or old is None:
             raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
-        self._arrived, self._members = None, loaded.members
+        loaded, self._arrived = self._arrived[0], None
+        self._members = loaded.members
         self._logfile = install(self._folder, self.name, loaded, self.snapshots, storage, old)
 
     def _persist(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
@@ -234,31 +239,37 @@ class LogManager:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
 
-    def _execute(self, command: str) -> str:
-        verb, _, operands = command.partition(" ")
-        if "@" in verb:
-            verb = verb.partition("@")[2]
-        if verb == "set":
-            key, space, value = operands.partition(" ")
-            if key and space:
-                self.pairs[key] = value
-                return f"SET response: {key} set to {value}"
-        elif verb == "noop":
-            return ""
-        elif operands and " " not in operands:
-            if verb == "get":
-                found = self.pairs.get(operands)
-                if found is None:
-                    return f"GET response, no such key: {operands}"
-                return f"GET response: {found}"
-            if verb == "delete":
-                if self.pairs.pop(operands, None) is None:
-                    return f"DELETE response, no such key: {operands}"
-                return f"DELETE response: {operands} deleted"
-        return error(f"{NOT_UNDERSTOOD}{shown(command)}. Try: {COMMANDS}")
+    def _execute(self, index: int, command: str) -> str:
+        """Execute the command of one entry, once if it carries a request's number."""
+        client, at, bare = command.partition("@")
+        if not at or " " in client:  # no client named: the `@` belongs to a key or value
+            return execute(self.pairs, command)
+        name, _, number = client.partition("#")
+        if not (number.isascii() and number.isdigit()):
+            if bare == "session":
+                return f"SESSION response: {self.sessions.begin(name, index)}"
+            return execute(self.pairs, bare)
+        if bare.startswith("get "):  # changes nothing, so a retry may read what is new
+            return execute(self.pairs, bare)
+        reply = self.sessions.earlier_reply(name, int(number), bare)
+        if reply is None:
+            reply = execute(self.pairs, bare)
+            self.sessions.remember(name, int(number), bare, reply)
+        return reply
 
 
 def _without_client(command: str) -> str:
     """Return the command without `client7#12@` before it."""
     first = command.partition(" ")[0]
     return command[first.index("@") + 1 :] if "@" in first else command
+
+
+def _sessions_of(loaded: LoadedSnapshot) -> Sessions:
+    """Return the session table of a snapshot.
+
+    Raises:
+        ValueError: a line is none of its lines.
+    """
+    sessions = Sessions()
+    sessions.load(loaded.sessions)
+    return sessions

@@ -17,8 +17,9 @@ from raftline.raft.messages import Answer, Message, PeerError
 
 LINE_BYTES_MAX = 64 << 20
 OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
-BACK_OFF_S = (0.05, 1.0)  # first and longest pause between two tries to connect
-PATIENCE_S = 10.0  # a peer that takes or gives nothing for so long is connected anew
+BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
+LEAST_PAUSE_S = 0.02  # even where there is something to send
+PATIENCE_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
 FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
 
 
@@ -52,6 +53,7 @@ class Peer:
         self._more = threading.Lock()  # released when the outbox has something
         self._more.acquire()
         self._stopping = threading.Event()
+        self._wanted = threading.Event()  # there was something to send, and no connection
         self._complained_s = -FOREIGN_PAUSE_S
 
     def start(self) -> None:
@@ -62,6 +64,7 @@ class Peer:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._wanted.set()
         self._wake_sender()
         self._close()
 
@@ -69,6 +72,8 @@ class Peer:
         """Send one line, or drop it where the peer is away or far behind."""
         with self._lock:
             if self._socket is None:
+                if not self._wanted.is_set():
+                    self._wanted.set()
                 return
             if self._outbox_bytes:
                 if self._outbox_bytes + len(line) <= OUTBOX_BYTES_MAX:
@@ -121,7 +126,7 @@ class Peer:
             try:
                 connection = self._connect()
             except OSError:
-                self._stopping.wait(pause_s * (0.5 + random.random()))
+                self._rest(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACK_OFF_S[1])
                 continue
             with contextlib.closing(connection):
@@ -132,8 +137,18 @@ class Peer:
             self._on_lost(self.name)
             if heard:
                 pause_s = BACK_OFF_S[0]
-            self._stopping.wait(pause_s * (0.5 + random.random()))
+            self._rest(pause_s * (0.5 + random.random()))
             pause_s = min(pause_s * 2, BACK_OFF_S[1])
+
+    def _rest(self, pause_s: float) -> None:
+        """Wait before the next try to connect; shortly where there is something to send.
+
+        So a new leader reaches a node that has just come back at once, and not after the pause
+        that its absence had grown to.
+        """
+        self._wanted.clear()
+        if not self._stopping.wait(min(pause_s, LEAST_PAUSE_S)):
+            self._wanted.wait(max(0.0, pause_s - LEAST_PAUSE_S))
 
     def _connect(self) -> socket.socket:
         """Connect to the peer, and to nobody else.

@@ -17,12 +17,15 @@ from raftline.protocol import (
     split_sender,
 )
 
+NO_SUCH_KEY = ", no such key"
+NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match"})
+
 
 class Outcome(IntEnum):
     """What became of a request; the number is the client's exit code, the highest the worst."""
 
     DONE = 0
-    ABSENT = 1  # no such key
+    ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
     USAGE = 2
     NO_LEADER = 3  # no leader known, or not the leader: certainly nothing was done
     UNKNOWN = 4  # a write that may yet take effect
@@ -53,7 +56,7 @@ def outcome_of(text: str) -> Outcome:
         return Outcome.UNKNOWN
     if text.startswith("Sorry, "):
         return Outcome.REFUSED
-    return Outcome.ABSENT if _parts(text)[1] == ", no such key" else Outcome.DONE
+    return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
 
 
 def _parts(text: str) -> tuple[str, str, str]:
@@ -78,7 +81,7 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
-    return "" if verb in ("SET", "DELETE") else rest
+    return "" if verb in ("SET", "SETNX", "CAS", "DELETE") else rest
 
 
 def screen_lines(text: str) -> list[str]:
@@ -89,7 +92,7 @@ def screen_lines(text: str) -> list[str]:
     if text.startswith("Sorry, ") or not verb:
         return [text]
     if absence:
-        body = ["Entry not found"]
+        body = ["Entry not found" if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
     elif verb == "DELETE":
         body = [rest.removesuffix(" deleted") + " has been deleted"]
     elif verb == "SHOW":
@@ -118,13 +121,13 @@ def as_json(command: str, reply: Reply) -> str:
     outcome = outcome_of(reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
-    if verb in ("get", "set", "delete"):
+    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append"):
         told["key"] = _raw(operands.partition(" ")[0])
     if outcome is Outcome.DONE:
         told |= _facts(command, reply.text)
     else:
-        absent = outcome is Outcome.ABSENT
-        told["error"] = "no such key" if absent else reply.text.removeprefix("Sorry, ")
+        not_met = _parts(reply.text)[1]
+        told["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
         told["code"] = int(outcome)
         leader = leader_named_in(reply.text)
         if leader:
@@ -138,8 +141,12 @@ def _facts(command: str, text: str) -> dict[str, Any]:
     verb, _, rest = _parts(text)
     if verb == "GET":
         return {"value": _raw(rest)}
-    if verb == "SET":
+    if verb in ("SET", "SETNX"):
         return {"value": _raw(command.lstrip(" ").split(" ", 2)[-1])}
+    if verb == "CAS":
+        return {"value": _raw(command.lstrip(" ").split(" ", 3)[-1])}
+    if verb == "INCR":
+        return {"value": int(rest)}
     try:
         if verb == "SHOW":
             pairs, more = _pairs(rest)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from raftline.conversation import READS, Address, Client, ClientError
+from raftline.conversation import READS, Client
 from raftline.escapes import without_controls
+from raftline.link import Address, ClientError
 from raftline.replies import Outcome, screen_lines
 
 readline: ModuleType | None
@@ -21,7 +22,9 @@ except ImportError:  # Windows, and Pythons built without it: plain typing then
 
 RULE = "-----"
 PROMPT = "    >> "
-VERBS = ("get", "set", "delete", "show", "status", "help", "exit")
+VERBS = (
+    "append", "cas", "delete", "exit", "get", "help", "incr", "set", "setnx", "show", "status",
+)  # fmt: skip
 HELP_LINES = (
     "get KEY                     the value of KEY",
     "set KEY VALUE               VALUE is the rest of the line",

@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from raftline import config, lifeline
@@ -20,14 +20,16 @@ from raftline.config import PACES, Address, ConfigError, Configuration, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
+from raftline.handover import hand_over_before_stopping
 from raftline.logmanager import LogManager, Recovered
 from raftline.peers import Peer
-from raftline.protocol import Limits, not_leader
+from raftline.protocol import READ_MODES, Limits, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
+from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
@@ -54,13 +56,14 @@ class Server:
         pace: Pace,
         console: Console,
         *,
-        logs_reads: bool,
+        readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
     ) -> None:
         self.name = name
         self.logmanager = logmanager
         self.limits = Limits()
-        self.logs_reads = logs_reads
+        self.readings = readings
+        self._election_timeout_ms = pace.election_timeout_ms
         self.peer_names = frozenset(addresses) - {name}
         slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self.patience_s = (4 * slowest_ms + 5000) / 1000
@@ -81,6 +84,7 @@ class Server:
             Options(
                 pace.election_timeout_ms,
                 pace.heartbeat_ms,
+                lease=readings.mode == "lease",
                 trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
             ),
             _picker(pace),
@@ -96,7 +100,6 @@ class Server:
             peer: Peer(name, peer, addresses[peer], self._answered, self.driver.lost, console.say)
             for peer in sorted(self.peer_names)
         }
-        self._owner = threading.Thread(target=self.driver.run, name=f"{name} owner", daemon=True)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
@@ -148,22 +151,24 @@ class Server:
 
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
-        self._owner.start()
-        for peer in self._peers.values():
-            peer.start()
-        self.snapshots.start()
-        doors.open(self)
+        with _threads_without_signals():
+            self.driver.start(self.name)
+            for peer in self._peers.values():
+                peer.start()
+            self.snapshots.start()
+            doors.open(self)
         self._running.acquire()
+        if self.exit_status == 0:
+            hand_over_before_stopping(self.driver, self._election_timeout_ms)
+        self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
         self.snapshots.stop()
-        self.driver.stop()
-        self._owner.join(timeout=2.0)
+        self.driver.stop(patience_s=2.0)
         for peer in self._peers.values():
             peer.stop()
         doors.end_connections()
         if self.exit_status == 0:
-            self.driver.close()
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
         return self.exit_status
 
@@ -175,7 +180,8 @@ class Server:
 
     def status(self) -> str:
         """Return the reply to `status`."""
-        return "STATUS response: " + json.dumps({**self.driver.status(), "pid": os.getpid()})
+        facts = {**self.driver.status(), "reads": self.readings.mode, "pid": os.getpid()}
+        return "STATUS response: " + json.dumps(facts)
 
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
@@ -195,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     files it must not start from, 4 when its disk failed, 70 when an invariant broke."""
     arguments = _parser().parse_args(argv)
     threading.stack_size(STACK_BYTES)
-    console = Console(sys.stdout, arguments.verbose)
+    with _threads_without_signals():
+        console = Console(sys.stdout, arguments.verbose)
     try:
         return _boot(arguments, console)
     except (ConfigError, PortRefused) as error:
@@ -223,7 +230,8 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.closing(doors), contextlib.closing(_Interrupts()) as interrupts:
-        lifeline.watch(interrupts.stop)
+        with _threads_without_signals():
+            lifeline.watch(interrupts.stop)
         logmanager = LogManager(
             name,
             Folder(configuration.folder),
@@ -233,9 +241,16 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         for note in recovered.notes:
             console.say(note)
         addresses = _addresses(name, recovered, configuration, console)
+        if addresses[name].port != port:
+            console.say(
+                f"[!] {configuration.path} says that others reach {name} on port "
+                f"{addresses[name].port}, and it listens on {port}: right behind a proxy, else "
+                "nobody will find it"
+            )
         server = Server(
             name, recovered, logmanager, addresses, pace, console,
-            logs_reads=arguments.reads == "log", compact_bytes=arguments.compact_at,
+            readings=Readings(arguments.reads, arguments.follower_reads),
+            compact_bytes=arguments.compact_at,
         )  # fmt: skip
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
@@ -303,6 +318,17 @@ def _bytes(text: str) -> int:
     return int(text)
 
 
+@contextlib.contextmanager
+def _threads_without_signals() -> Iterator[None]:
+    """Let threads that are started here never take a signal: a signal that another thread takes
+    does not wake the main one, which alone can act on it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Interrupts:
     """Ctrl-C and SIGTERM from the first moment: before there is a server, they end the process."""
 
@@ -341,8 +367,14 @@ def _parser() -> argparse.ArgumentParser:
         "--pace", choices=sorted(PACES), default="fast", help="human: elections take 10 to 18 s"
     )
     parser.add_argument(
-        "--reads", choices=["index", "log"], default="index", help="log: each get is an entry"
-    )
+        "--reads", choices=READ_MODES, default="index",
+        help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
+        " log: each get is an entry; local: from this node's own state, may be stale",
+    )  # fmt: skip
+    parser.add_argument(
+        "--follower-reads", action="store_true",
+        help="as a follower, ask the leader for its read index instead of sending clients there",
+    )  # fmt: skip
     parser.add_argument(
         "--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
         help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",

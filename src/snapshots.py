@@ -189,12 +189,12 @@ class Snapshots:
         self._cpu_s = time.thread_time()
         try:
             loaded = self._files.check(snapshot, self._breathe)
+            self._logmanager.arrived(loaded)
         except (ValueError, StorageError) as error:
             why = str(error)
             self._driver.step(lambda node, now_ms: node.refuse(snapshot, why, now_ms))
             return
         members = list(loaded.members)
-        self._logmanager.arrived(loaded)
         del loaded
         self._driver.step(lambda node, now_ms: node.install(snapshot, members, now_ms))
         old, self._logmanager.replaced = self._logmanager.replaced, {}

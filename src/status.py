@@ -138,6 +138,8 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     if answer is None:
         return (node.name, str(node.address), "unreachable", *["-"] * 6)
     role = safe_line(answer["role"]) + (" (recovering)" if answer.get("recovering") else "")
+    if isinstance(answer.get("handing_over_to"), str):
+        role += f" (handing over to {safe_line(answer['handing_over_to'])})"
     leader = answer.get("leader")
     applied = answer["last_applied"]
     numbers = (answer["last_index"], answer["commit_index"], applied, max(0, committed - applied))

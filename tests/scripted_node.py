@@ -71,7 +71,7 @@ def store() -> Handler:
 
     def handler(message: str) -> str:
         try:
-            command = read_request("", "", message, Limits()).command
+            command = read_request("client", "", message, Limits()).command
         except ProtocolError as refused:
             return error(str(refused))
         verb, _, operands = command.partition(" ")
@@ -85,6 +85,8 @@ def store() -> Handler:
             return 'STATUS response: {"role": "leader"}'
         if verb == "help":
             return HELP
+        if verb == "session":
+            return "SESSION response: client-7"
         if key not in pairs:
             return f"{verb.upper()} response, no such key: {key}"
         if verb == "delete":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.lease import begin_round
 from raftline.raft.messages import RequestVote, Vote
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all
 from raftline.raft.state import Role, State
 
 NOOP = "noop"
+HASTY_WAITS = 6  # three elections, of which each waits for PreVotes, then for votes
 
 
 def on_silence(state: State) -> None:
@@ -17,7 +19,8 @@ def on_silence(state: State) -> None:
     PreVote (thesis §9.6): the term rises only after a quorum would vote for this server, so a
     server that was cut off comes back without disturbing anybody.
     """
-    state.arm_election()
+    arm_again(state)
+    state.give_asked_back()
     if state.amnesiac or state.name not in state.membership.voters:
         return
     if state.role is not Role.PRE_CANDIDATE:
@@ -31,27 +34,56 @@ def on_silence(state: State) -> None:
         _ask(state, state.term + 1, pre_vote=True)
 
 
-def start_election(state: State) -> None:
+def arm_again(state: State) -> None:
+    """Wait for the outcome of an election: a whole timeout (§5.2), or shortly where the leader's
+    process ended and everybody stands at the same time.
+
+    A vote that was split is so tried again after hundredths of a second. That is safe: PreVote
+    still asks first, and after `hasty` tries the waits are whole ones, so that a network slower
+    than the short ones elects as ever.
+    """
+    state.arm_election()
+    if state.hasty:
+        state.hasty -= 1
+        state.election_at_ms = min(state.election_at_ms, state.now_ms + 50 + short_delay_ms(state))
+
+
+def short_delay_ms(state: State) -> int:
+    """Return a random delay of up to a fifth of the spread of election timeouts."""
+    return (state.pick_timeout_ms() - state.options.election_timeout_ms) // 5
+
+
+def on_lost_leader(state: State) -> None:
+    """The leader's connection broke: ask for PreVotes soon instead of waiting out the timeout,
+    yet not while one's vote is promised (core: lease)."""
+    state.note(f"[*] Lost the connection to leader {state.leader}")
+    state.give_asked_back()
+    state.leader = None
+    state.leader_heard_at_ms = None
+    state.hasty = HASTY_WAITS
+    soon = max(state.now_ms, state.promised_until_ms) + 10 + short_delay_ms(state)
+    state.election_at_ms = min(state.election_at_ms, soon)
+
+
+def start_election(state: State, *, transfer: bool = False) -> None:
     """Stand in a new term: vote for oneself, ask everybody (§5.2)."""
     state.note("[*] Starting election...")
+    state.give_asked_back()
     state.role = Role.CANDIDATE
     state.leader = None
     state.save(state.term + 1, state.name)
     state.votes = {state.name: True}
-    state.arm_election()
+    arm_again(state)
     if state.membership.is_quorum([state.name]):
         become_leader(state)
     else:
-        _ask(state, state.term, pre_vote=False)
+        _ask(state, state.term, pre_vote=False, transfer=transfer)
 
 
-def _ask(state: State, term: int, *, pre_vote: bool) -> None:
+def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> None:
+    last_index, last_term = state.log.last_index, state.log.last_term
     for peer in state.peers:
-        state.send(
-            RequestVote(
-                state.name, peer, term, state.log.last_index, state.log.last_term, pre_vote
-            )
-        )
+        state.send(RequestVote(state.name, peer, term, last_index, last_term, pre_vote, transfer))
 
 
 def on_request_vote(state: State, message: RequestVote) -> None:
@@ -81,7 +113,10 @@ def why_not(state: State, message: RequestVote) -> str | None:
         return f"term {message.term} is over, I am in term {state.term}"
     if state.amnesiac:
         return "I lost my log and catch up without a vote"
-    if state.hears_from_leader:  # thesis §4.2.3: so that nobody deposes a leader that works
+    if state.hears_from_leader and not _is_handed_over(state, message):
+        # thesis §4.2.3: so that nobody deposes a leader that works
+        if state.leader is None:
+            return "I promised a leader to vote for nobody else yet"
         return f"I hear from leader {state.leader} of term {state.term}"
     if not state.log.accepts(message.last_index, message.last_term):
         return (
@@ -91,6 +126,12 @@ def why_not(state: State, message: RequestVote) -> str | None:
     if message.term == state.term and state.vote not in (None, message.sender):
         return f"already voted for {state.vote} in term {state.term}"
     return None
+
+
+def _is_handed_over(state: State, message: RequestVote) -> bool:
+    """Whether the leader of the term before gave way to the sender: its term was taken on with
+    this very message, or nobody leads it yet (thesis §3.10)."""
+    return message.transfer and message.term == state.term and state.leader is None
 
 
 def on_vote(state: State, message: Vote) -> None:
@@ -141,8 +182,13 @@ def become_leader(state: State) -> None:
     }
     state.quorum_check_at_ms = state.now_ms + state.options.election_timeout_ms
     state.batch = []  # of an earlier leadership
+    state.hasty = 0
+    state.transfer = None
+    state.lease_is_over = False
+    state.round_starts = []
     state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
     state.round = 1
+    begin_round(state)
     state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     send_entries_to_all(state)  # the no-op is the first heartbeat
 

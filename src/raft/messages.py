@@ -22,6 +22,7 @@ from raftline.raft.chunks import (
     spell_install,
 )
 from raftline.raft.effects import Entry
+from raftline.raft.questions import FORMS, PATTERNS, Question, ReadAt, spell_question
 
 NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
 
@@ -33,7 +34,8 @@ class PeerError(Exception):
 @dataclass(frozen=True, slots=True)
 class RequestVote:
     """Paper, Figure 2, RequestVote; with `pre_vote` the question of thesis §9.6, where `term`
-    is the term that the sender would stand in."""
+    is the term that the sender would stand in; with `transfer` the leader itself asked the
+    sender to stand (thesis §3.10)."""
 
     sender: str
     to: str
@@ -41,6 +43,7 @@ class RequestVote:
     last_index: int
     last_term: int
     pre_vote: bool = False
+    transfer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ class AppendEntries:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The sender's log equals the leader's up to `index`, and that much is on its disk."""
+    """The sender's log equals the leader's up to `index`, and that much is on its disk.
+
+    `lease_ms`: for so long after the question came it votes for nobody else (core: lease)."""
 
     sender: str
     to: str
@@ -81,6 +86,7 @@ class Appended:
     index: int
     round: int
     without_vote: bool = False
+    lease_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +99,38 @@ class Missing:
     index: int
     round: int
     without_vote: bool = False
+    lease_ms: int = 0
 
 
-Message = RequestVote | Vote | AppendEntries | Appended | Missing | InstallSnapshot | SnapshotHeld
-Answer = (Vote, Appended, Missing, SnapshotHeld)
+OfSnapshot = InstallSnapshot | SnapshotHeld
+Message = RequestVote | Vote | AppendEntries | Appended | Missing | Question | OfSnapshot
+Answer = (Vote, Appended, Missing, ReadAt, SnapshotHeld)
 
-FIRST_WORDS = frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"}) | {
-    "GiveEntriesAfterIndex", "InstallSnapshot", "GiveSnapshotAfterByte"
-}  # fmt: skip
+FIRST_WORDS = (
+    frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"})
+    | {"GiveEntriesAfterIndex", "InstallSnapshot", "GiveSnapshotAfterByte"}
+    | FORMS.keys()
+)
 
 _FORMS = {
-    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM",
+    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer]",
     "PreVote": "PreVote TERM-LASTINDEX-LASTTERM",
     "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
     "Count": "Count on me term T",
     "Not": "Not this time term T: REASON",
     "I": "I am up to date term T index I round R",
     "GiveEntriesAfterIndex": "GiveEntriesAfterIndex N term T round R",
+    **FORMS,
 }
 _N = r"([0-9]{1,19})"
-_VOTE = re.compile(rf"(RequestVote|PreVote) {_N}-{_N}-{_N}")
+_VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer)?")
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
 _TAIL = re.compile(rf"(?: commit {_N} round {_N}( vote again)?)?")
-_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}( without vote)?")
-_MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}( without vote)?")
+_MARKS = rf"(?: lease {_N})?( without vote)?"
+_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
+_MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 
 
 def spell(message: Message) -> str:
@@ -127,16 +139,12 @@ def spell(message: Message) -> str:
         case AppendEntries():
             return spell_append(message, spell_entries(message.entries))
         case Appended(term=term, index=index, round=number):
-            return f"I am up to date term {term} index {index} round {number}" + (
-                " without vote" if message.without_vote else ""
-            )
+            return f"I am up to date term {term} index {index} round {number}" + _marks(message)
         case Missing(term=term, index=index, round=number):
-            return f"GiveEntriesAfterIndex {index} term {term} round {number}" + (
-                " without vote" if message.without_vote else ""
-            )
+            return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
-            return f"{word} {term}-{index}-{last_term}"
+            return f"{word} {term}-{index}-{last_term}" + " transfer" * message.transfer
         case InstallSnapshot():
             return spell_install(message)
         case SnapshotHeld():
@@ -146,6 +154,13 @@ def spell(message: Message) -> str:
             if message.granted:
                 return f"Count on me term {term}{kind}"
             return f"Not this time term {term}{kind}: {message.reason}"
+        case _:
+            return spell_question(message)
+
+
+def _marks(message: Appended | Missing) -> str:
+    lease = f" lease {message.lease_ms}" if message.lease_ms else ""
+    return lease + (" without vote" if message.without_vote else "")
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:
@@ -176,27 +191,39 @@ def read(sender: str, to: str, text: str) -> Message:
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
     if text.startswith(("InstallSnapshot ", "GiveSnapshotAfterByte ")):
-        try:
-            return (read_install if text[0] == "I" else read_held)(sender, to, text)
-        except ValueError as error:
-            raise PeerError(str(error)) from None
+        return _read_of_snapshot(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
-        return Appended(sender, to, term, index, number, found[4] is not None)
+        return Appended(sender, to, term, index, number, found[5] is not None, _lease(found))
     if found := _MISSING.fullmatch(text):
         index, term, number = _numbers(found, 1, 2, 3)
-        return Missing(sender, to, term, index, number, found[4] is not None)
+        return Missing(sender, to, term, index, number, found[5] is not None, _lease(found))
     if found := _VOTE.fullmatch(text):
         term, index, last_term = _numbers(found, 2, 3, 4)
         if last_term >= term or (index == 0) != (last_term == 0):
             raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
-        return RequestVote(sender, to, term, index, last_term, found[1] == "PreVote")
+        pre_vote, transfer = found[1] == "PreVote", found[5] is not None
+        return RequestVote(sender, to, term, index, last_term, pre_vote, transfer)
     if found := _GRANTED.fullmatch(text):
         return Vote(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
     if found := _DENIED.fullmatch(text):
         return Vote(sender, to, _numbers(found, 1)[0], False, found[2] is not None, found[3])
+    return _read_question(sender, to, text)
+
+
+def _read_question(sender: str, to: str, text: str) -> Message:
+    for pattern, kind in PATTERNS:
+        if found := pattern.fullmatch(text):
+            return kind(sender, to, *_numbers(found, *range(1, pattern.groups + 1)))
     word = text.split(" ", 1)[0]
     raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
+
+
+def _read_of_snapshot(sender: str, to: str, text: str) -> Message:
+    try:
+        return (read_install if text.startswith("I") else read_held)(sender, to, text)
+    except ValueError as error:
+        raise PeerError(str(error)) from None
 
 
 def _read_append(sender: str, to: str, text: str) -> AppendEntries:
@@ -255,6 +282,10 @@ def is_one_line(command: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return command != "" and not any(c < " " or "\x7f" <= c <= "\x9f" for c in command)
+
+
+def _lease(found: re.Match[str]) -> int:
+    return _numbers(found, 4)[0] if found[4] else 0
 
 
 def _number(text: object) -> int:

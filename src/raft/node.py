@@ -7,7 +7,15 @@ from typing import Any
 
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects, HardState, SafetyError, Snapshot
-from raftline.raft.election import check_quorum, on_request_vote, on_silence, on_vote
+from raftline.raft.election import (
+    check_quorum,
+    on_lost_leader,
+    on_request_vote,
+    on_silence,
+    on_vote,
+)
+from raftline.raft.follower_reads import ask, ask_leader, on_read_at, serve_ready
+from raftline.raft.lease import promise_after_restart
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -19,7 +27,8 @@ from raftline.raft.messages import (
     RequestVote,
     Vote,
 )
-from raftline.raft.reads import confirm, read
+from raftline.raft.questions import Question, ReadAt, ReadIndex, TimeoutNow
+from raftline.raft.reads import confirm, on_read_index, read, read_leased
 from raftline.raft.replication import (
     advance_commit,
     check_append,
@@ -41,6 +50,12 @@ from raftline.raft.snapshot import (
     snapshot_taken,
 )
 from raftline.raft.state import Options, Role, State
+from raftline.raft.transfer import (
+    advance_transfer,
+    begin_transfer,
+    give_up_transfer,
+    on_timeout_now,
+)
 
 # How far ahead a peer's term may be. Each election adds one, so no sound cluster comes near; but
 # one forged line with the last term there is would end all elections for good.
@@ -86,6 +101,7 @@ class Node:
             snapshot=snapshot,
         )
         self.state.arm_election()
+        promise_after_restart(self.state)
 
     def receive(self, message: Message, now_ms: int) -> Effects:
         """Take a message from a peer.
@@ -125,13 +141,18 @@ class Node:
                 on_request_vote(state, message)
             case Vote():
                 on_vote(state, message)
+            case _:
+                self._take_question(message)
 
     def propose(self, commands: list[str], now_ms: int) -> Effects:
         """Append commands as the leader; they get the indexes `last_index + 1 …` in order.
 
         Raises:
-            SafetyError: this server does not lead; ask `is_leader` first.
+            SafetyError: this server does not lead, or hands the leadership over; ask
+                `takes_proposals` first.
         """
+        if self.state.transfer is not None:
+            raise SafetyError(f"{self.state.name} is asked to append while it gives way")
         propose(self._begin(now_ms), commands)
         return self._end()
 
@@ -139,6 +160,30 @@ class Node:
         """Confirm reads; each token comes back in `reads` or in `refused`, now or later."""
         state = self._begin(now_ms)
         read(state, tokens)
+        return self._end()
+
+    def read_leased(self, tokens: Sequence[Any], now_ms: int) -> Effects:
+        """Serve reads under this leader's lease; where it has none, as `read` does."""
+        state = self._begin(now_ms)
+        read_leased(state, tokens)
+        return self._end()
+
+    def ask_leader(self, tokens: Sequence[Any], now_ms: int) -> Effects:
+        """Confirm reads at this follower by asking its leader; see `read` for the tokens."""
+        state = self._begin(now_ms)
+        ask_leader(state, tokens)
+        return self._end()
+
+    def transfer(self, to: str | None, now_ms: int) -> Effects:
+        """Begin to hand the leadership over, to anybody fit where `to` is None.
+
+        `state.transfer` is None again once this server leads on or follows.
+
+        Raises:
+            TransferRefused: it can't be; nothing was changed.
+        """
+        state = self._begin(now_ms)
+        begin_transfer(state, to)
         return self._end()
 
     def synced(self, index: int, term: int, now_ms: int) -> Effects:
@@ -153,8 +198,12 @@ class Node:
         return self._end()
 
     def pass_time(self, now_ms: int) -> Effects:
-        """Do what time asks for: heartbeats, CheckQuorum, an election."""
+        """Do what time asks for: heartbeats, CheckQuorum, an election, a question once more."""
         state = self._begin(now_ms)
+        if state.transfer is not None and now_ms >= state.transfer.until_ms:
+            give_up_transfer(state)
+        if state.asking.asked and now_ms >= state.asking.again_at_ms:
+            ask(state)
         if state.role is Role.LEADER:
             check_quorum(state)
         if state.role is Role.LEADER and now_ms >= state.heartbeat_at_ms:
@@ -168,11 +217,11 @@ class Node:
         the timeout. Whether an election begins is for PreVote to say; this only asks earlier."""
         state = self._begin(now_ms)
         if state.role is Role.FOLLOWER and state.leader == peer:
-            state.note(f"[*] Lost the connection to leader {peer}")
-            state.leader = None
-            state.leader_heard_at_ms = None
-            early = (state.pick_timeout_ms() - state.options.election_timeout_ms) // 5
-            state.election_at_ms = min(state.election_at_ms, now_ms + 10 + early)
+            on_lost_leader(state)
+        elif peer in state.progress:
+            state.progress[peer].away = True
+            if state.transfer is not None and state.transfer.to == peer:
+                give_up_transfer(state)
         return self._end()
 
     def snapshot_taken(self, snapshot: Snapshot, now_ms: int) -> Effects:
@@ -219,12 +268,20 @@ class Node:
         if state.last_applied < state.commit_index:
             return state.now_ms
         if state.role is Role.LEADER:
-            return min(state.heartbeat_at_ms, state.quorum_check_at_ms)
+            until = [state.transfer.until_ms] if state.transfer is not None else []
+            return min(state.heartbeat_at_ms, state.quorum_check_at_ms, *until)
+        if state.asking.asked:
+            return min(state.election_at_ms, state.asking.again_at_ms)
         return state.election_at_ms
 
     @property
     def is_leader(self) -> bool:
         return self.state.role is Role.LEADER
+
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether this server leads and does not give way to another."""
+        return self.state.role is Role.LEADER and self.state.transfer is None
 
     def _begin(self, now_ms: int) -> State:
         self.state.now_ms = max(now_ms, self.state.now_ms)
@@ -238,17 +295,31 @@ class Node:
         state.hand_out_committed()
         if state.role is Role.LEADER:
             confirm(state)
+            advance_transfer(state)
+        serve_ready(state)
         return state.out
+
+    def _take_question(self, message: Question) -> None:
+        match message:
+            case TimeoutNow():
+                on_timeout_now(self.state, message)
+            case ReadIndex():
+                on_read_index(self.state, message)
+            case ReadAt():
+                on_read_at(self.state, message)
 
     def _adopt_term(self, message: Message) -> None:
         """A higher term in any message makes this server a follower in it (Figure 2, all
         servers). Questions and grants of PreVote speak of a term that nobody is in yet; a
-        RequestVote while the leader is heard is not obeyed (thesis §4.2.3)."""
+        RequestVote while the leader is heard is not obeyed (thesis §4.2.3), unless that leader
+        gave way: then it names the term right behind this one (thesis §3.10)."""
         state = self.state
         if message.term <= state.term:
             return
-        if isinstance(message, RequestVote) and (message.pre_vote or state.hears_from_leader):
-            return
+        if isinstance(message, RequestVote):
+            given_way = message.transfer and message.term == state.term + 1
+            if message.pre_vote or (state.hears_from_leader and not given_way):
+                return
         if isinstance(message, Vote) and message.pre_vote and message.granted:
             return
         state.follow(message.term, None)

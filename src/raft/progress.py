@@ -44,6 +44,8 @@ class Progress:
     acked_round: int = 0
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news
+    away: bool = False  # its connection broke, and nothing was heard since
+    lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
     # Amnesia: a follower that lost its log does not count until it was made whole again.
     counts: bool = True
     readmit_round: int = 0  # this round must be confirmed, without the follower, …

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from raftline.raft.amnesia import readmit
-from raftline.raft.effects import ReadReady
+from raftline.raft.follower_reads import release
+from raftline.raft.lease import holds_lease
+from raftline.raft.questions import ReadIndex
 from raftline.raft.replication import send_heartbeats
-from raftline.raft.state import ReadRound, Role, State
+from raftline.raft.state import PeerRead, ReadRound, Role, State
 
 
 def read(state: State, tokens: Sequence[Any]) -> None:
@@ -21,6 +23,32 @@ def read(state: State, tokens: Sequence[Any]) -> None:
         return
     state.reads_waiting += tokens
     open_round(state)
+
+
+def read_leased(state: State, tokens: Sequence[Any]) -> None:
+    """Serve reads at once while a quorum has promised its votes (thesis §6.4.1); else by a round.
+
+    What was committed in this term before they came was applied before it was answered; so the
+    state machine holds all that any client can know of.
+    """
+    index = state.commit_index
+    is_current = state.log.term_at(index) == state.term and state.last_applied == index
+    if is_current and holds_lease(state):
+        for token in tokens:
+            release(state, token, index)
+    else:
+        read(state, tokens)
+
+
+def on_read_index(state: State, message: ReadIndex) -> None:
+    """Take a follower's question as a read; a server that does not lead its term can't answer."""
+    if state.role is not Role.LEADER or message.term != state.term:
+        state.note(
+            f"[*] {state.name} ignored ReadIndex from {message.sender}: "
+            f"it does not lead term {message.term}"
+        )
+        return
+    read_leased(state, [PeerRead(message.sender, message.term, message.round)])
 
 
 def open_round(state: State) -> None:
@@ -53,7 +81,8 @@ def confirm(state: State) -> None:
         if waiting.round > confirmed or waiting.index > state.last_applied:
             break
         state.read_rounds.popleft()
-        state.out.reads += [ReadReady(token, waiting.index) for token in waiting.tokens]
+        for token in waiting.tokens:
+            release(state, token, waiting.index)
     if readmit(state, confirmed):
         send_heartbeats(state)
     open_round(state)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from raftline.raft.amnesia import leader_heard_amnesiac, whole_again
 from raftline.raft.chunks import SnapshotHeld
 from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.lease import begin_round, extend_lease, promise
 from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
 from raftline.raft.progress import Mode, Progress
 from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
@@ -80,6 +81,7 @@ def next_batch(state: State, first: int) -> list[Entry]:
 def send_heartbeats(state: State) -> None:
     """Open a new round: an empty AppendEntries to every follower, then what it lacks (§5.2)."""
     state.round += 1
+    begin_round(state)
     state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     for name, progress in state.progress.items():
         progress.probe_sent = False
@@ -171,6 +173,9 @@ def _progress_of(state: State, message: Appended | Missing | SnapshotHeld) -> Pr
     if not leader_heard_amnesiac(state, progress, message):
         return None
     progress.heard_at_ms = state.now_ms
+    progress.away = False
+    if not isinstance(message, SnapshotHeld):  # which promises nothing
+        extend_lease(state, progress, message)
     progress.acked_round = max(progress.acked_round, message.round)
     return progress
 
@@ -227,6 +232,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     """
     state.follow(message.term, message.sender)
     state.leader_heard_at_ms = state.now_ms
+    state.hasty = 0
     state.arm_election()
     agrees = state.log.term_at(message.prev_index) == message.prev_term
     if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
@@ -244,7 +250,13 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
         whole_again(state)
     state.send(
         Appended(
-            state.name, message.sender, state.term, match_index, message.round, state.amnesiac
+            state.name,
+            message.sender,
+            state.term,
+            match_index,
+            message.round,
+            state.amnesiac,
+            promise(state),
         )
     )
 
@@ -277,5 +289,6 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             max(index, state.commit_index),
             message.round,
             state.amnesiac,
+            promise(state),
         )
     )

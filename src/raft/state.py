@@ -6,10 +6,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from raftline.raft.chunks import CHUNK_BYTES
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Snapshot
+from raftline.raft.effects import (
+    Effects,
+    Entry,
+    HardState,
+    ReadReady,
+    SafetyError,
+    Snapshot,
+)
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
@@ -40,6 +47,8 @@ class Options:
     chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
     chunk_window: int = 2  # most unanswered chunks to one follower
     trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
+    lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
+    lease_drift_percent: int = 10  # how much faster a follower's clock may run (core: lease)
 
 
 @dataclass(slots=True)
@@ -49,6 +58,40 @@ class ReadRound:
     round: int
     index: int
     tokens: list[Any]
+
+
+class PeerRead(NamedTuple):
+    """The token of a read that a follower asks for; the answer names its term and round."""
+
+    follower: str
+    term: int
+    round: int
+
+
+@dataclass(slots=True)
+class Asking:
+    """A follower's reads that need its leader's read index, and those that have got one."""
+
+    round: int = 0
+    again_at_ms: int = 0
+    asked: list[Any] = field(default_factory=list)  # in `round`
+    waiting: list[Any] = field(default_factory=list)  # for the next
+    ready: list[ReadReady] = field(default_factory=list)  # for the state machine to get there
+
+    def give_back(self) -> list[Any]:
+        """Forget the reads that no leader has answered, and return their tokens."""
+        tokens = [*self.asked, *self.waiting]
+        self.asked, self.waiting = [], []
+        return tokens
+
+
+@dataclass(slots=True)
+class Transfer:
+    """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
+
+    to: str
+    until_ms: int
+    told: bool = False  # TimeoutNow has left
 
 
 @dataclass(slots=True)
@@ -83,6 +126,9 @@ class State:
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the one on this server's disk
     incoming: Incoming | None = None  # one on its way here, never mixed with another
+    hasty: int = 0  # so many election timeouts yet are short ones: the leader's process ended
+    promised_until_ms: int = 0  # this server's vote is promised to a leader (core: lease)
+    asking: Asking = field(default_factory=Asking)
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
@@ -93,6 +139,9 @@ class State:
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
+    transfer: Transfer | None = None
+    round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
+    lease_is_over: bool = False  # a TimeoutNow has left in this term
     out: Effects = field(default_factory=Effects)
 
     @property
@@ -101,10 +150,15 @@ class State:
 
     @property
     def hears_from_leader(self) -> bool:
-        """Whether a leader spoke within the shortest election timeout (thesis §4.2.3)."""
-        return self.role is Role.LEADER or (
-            self.leader_heard_at_ms is not None
-            and self.now_ms - self.leader_heard_at_ms < self.options.election_timeout_ms
+        """Whether a leader spoke within the shortest election timeout (thesis §4.2.3), or was
+        promised this server's vote."""
+        return (
+            self.role is Role.LEADER
+            or self.now_ms < self.promised_until_ms
+            or (
+                self.leader_heard_at_ms is not None
+                and self.now_ms - self.leader_heard_at_ms < self.options.election_timeout_ms
+            )
         )
 
     def note(self, text: str) -> None:
@@ -136,13 +190,20 @@ class State:
         """Wait for a leader for a newly picked timeout, counted from now (§5.2)."""
         self.election_at_ms = self.now_ms + self.pick_timeout_ms()
 
+    def give_asked_back(self) -> None:
+        """The leader that was asked leads no longer, or another does: its reads are refused."""
+        self.out.refused += self.asking.give_back()
+
     def follow(self, term: int, leader: str | None) -> None:
         """Be a follower in `term`. The election timer runs on; only a leader's word or a vote
         granted resets it (Figure 2, followers), but a leader that falls arms a new one."""
+        if term > self.term or leader != self.leader:
+            self.give_asked_back()
         if term > self.term:
             self.save(term, None)  # a new term, a new vote
         if self.role is Role.LEADER:
             self.arm_election()
+            self.transfer = None
             self.out.refused += self.drop_reads()
             self.leader_heard_at_ms = None
         if self.role is not Role.FOLLOWER or self.leader != leader:
@@ -153,13 +214,17 @@ class State:
         self.progress = {}
 
     def drop_reads(self) -> list[Any]:
-        """Forget every read that waits for this leadership, and return their tokens."""
+        """Forget every read that waits here, and return their tokens; a follower's are not ours
+        to return: it asks again."""
         tokens = list(self.reads_waiting)
         for waiting in self.read_rounds:
             tokens += waiting.tokens
+        tokens += self.asking.give_back()
+        tokens += [ready.token for ready in self.asking.ready]
         self.reads_waiting.clear()
         self.read_rounds.clear()
-        return tokens
+        self.asking.ready.clear()
+        return [token for token in tokens if not isinstance(token, PeerRead)]
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries behind the last one, in memory and, by `out`, on disk."""

@@ -115,14 +115,24 @@ def test_a_line_without_end_in_a_peer_s_name_is_cut_off_as_well(shared: Cluster)
 
 # fault F89
 @pytest.mark.parametrize("raw", [
-    b"get telnet\r\n", b"\xff\xfb\x1f\xff\xfd\x03get telnet\r\n", b"half a\xff\xf4get telnet\r\n",
-    b"get nonsense\xff\xf4\xff\xfd\x06get telnet\r\n",
+    b"get telnet\r\n", b"\xff\xfb\x1f\xff\xfd\x03get telnet\r\n", b"\xff\xf1get telnet\r\n",
 ])  # fmt: skip
 def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> None:
     shared.ask("client4@set telnet yes")
     node = shared.leader()
     with node.connect() as client:
         client.socket.sendall(raw)
+        assert client.read_line() == f"{node.name}@GET response: yes"
+
+
+# fault F89
+def test_telnet_s_ctrl_c_takes_a_line_back_and_gets_the_mark_it_waits_for(shared: Cluster) -> None:
+    shared.ask("client4@set telnet yes")
+    node = shared.leader()
+    with node.connect() as client:
+        client.socket.sendall(b"delete telnet\xff\xf4\xff\xfd\x06get telnet\r\n")
+        mark = b"\xff\xfc\x06"  # without it, telnet goes on throwing away what it is sent
+        assert client.socket.recv(3, socket.MSG_WAITALL) == mark
         assert client.read_line() == f"{node.name}@GET response: yes"
 
 

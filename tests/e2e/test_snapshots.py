@@ -83,6 +83,25 @@ def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluste
     check(small, 2199)
 
 
+# fault F77
+def test_a_retry_gets_its_first_reply_from_a_snapshot(small: Cluster) -> None:
+    session = small.ask("client4@session").removeprefix("SESSION response: ")
+    first = small.ask(f"{session}#1@incr visits")
+    behind = small.followers()[0]
+    behind.kill()
+    write(small, 0, 2000)
+    for node in small.nodes:
+        if node is not behind:
+            compacted(node, 10)
+    behind.start()
+    behind.wait_for_line("installs the snapshot of")
+    small.wait_until_equal()
+    small.kill()
+    small.start()
+    assert small.ask(f"{session}#1@incr visits") == first
+    assert small.ask("client4@get visits") == "GET response: 1"
+
+
 # fault F74, fault F75
 def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
     write(small, 0, 100)

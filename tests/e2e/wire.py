@@ -70,8 +70,9 @@ class Conversation:
         self.socket.sendall(b"".join(line + b"\n" for line in raw))
 
     def read_line(self) -> str:
-        """Return the next line without its newline; "" at the end."""
-        return self._reader.readline().decode().removesuffix("\n")
+        """Return the next line without its newline, nor what answers telnet; "" at the end."""
+        line = self._reader.readline().replace(b"\xff\xfc\x06", b"")
+        return line.decode().removesuffix("\n")
 
     def read_lines(self, count: int) -> list[str]:
         return [self.read_line() for _ in range(count)]

@@ -7,6 +7,8 @@ Acts, with times in virtual milliseconds:
     > entry s1 2 3 get b              before the start: one more entry, `index term command`
     > state s1 7 s2                   before the start: term and vote on its disk
     > batch 1                         before the start: most entries in one AppendEntries
+    > leases                          before the start: every server promises its vote for a while
+    > clock s2 110                    before the start: its clock runs at 110 percent
     > start s1 s2 s3 with s3 down
     > wait 150ms, > wait              time passes (to the next timer); no message arrives
     > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
@@ -18,6 +20,7 @@ Acts, with times in virtual milliseconds:
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > lose log s1, > hold disk s1, > release disk s1
     > s2 loses its connection to s1
+    > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
     > status
 """
@@ -34,6 +37,7 @@ from tests.scenarios.world import Disk, Server, World
 SHORT = ("note", "apply", "answer")
 _LINE = re.compile(r"(\w+) <- (\w+)@(.*)")
 _LOSES = re.compile(r"(\w+) loses its connection to (\w+)")
+_HANDS_OVER = re.compile(r"(\w+) hands over(?: to (\w+))?")
 
 
 class TranscriptError(AssertionError):
@@ -47,6 +51,7 @@ class Player:
         self.world = World()
         self.timeouts: dict[str, list[int]] = {}
         self.disks: dict[str, Disk] = {}
+        self.clocks: dict[str, int] = {}
 
     def play(self, act: str) -> list[str]:
         """Do one act and return everything that happened by it."""
@@ -56,7 +61,10 @@ class Player:
             self._line(*found.groups())
         elif found := _LOSES.fullmatch(act):
             node, peer = found.groups()
-            world.step(world.servers[node], lambda n: n.lost(peer, world.now_ms))
+            server = world.servers[node]
+            world.step(server, lambda n: n.lost(peer, world.time_at(server)))
+        elif found := _HANDS_OVER.fullmatch(act):
+            world.hand_over(*found.groups())
         else:
             words = act.split()
             if " ".join(words[:2]) in ("lose log", "hold disk", "release disk"):
@@ -79,6 +87,8 @@ class Player:
             "chunk": self._chunk,
             "trail": self._trail,
             "snapshot": lambda words: self.world.take_snapshot(self.world.servers[words[0]]),
+            "leases": self._leases,
+            "clock": self._clock,
             "start": self._start,
             "wait": self._wait,
             "settle": self._settle,
@@ -134,6 +144,11 @@ class Player:
 
     def _trail(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, trailing_bytes=int(words[0]))
+    def _leases(self, words: list[str]) -> None:
+        self.world.options = replace(self.world.options, lease=True)
+
+    def _clock(self, words: list[str]) -> None:
+        self.clocks[words[0]] = int(words[1])
 
     def _start(self, words: list[str]) -> None:
         world = self.world
@@ -141,7 +156,9 @@ class Player:
         names = words[: words.index("with")] if down else words
         for position, name in enumerate(names):
             timeouts = self.timeouts.get(name, [150 + 50 * position])
-            world.servers[name] = Server(name, list(timeouts), self._disk(name))
+            server = Server(name, list(timeouts), self._disk(name))
+            server.clock_percent = self.clocks.get(name, 100)
+            world.servers[name] = server
         for name in names:
             if name not in down:
                 world.boot(world.servers[name])

@@ -14,6 +14,7 @@ from raftline.raft.log import Log
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.state import Options
+from raftline.raft.transfer import TransferRefused
 from tests.invariants import Invariants
 
 PATIENCE = 1000  # steps; a transcript that needs more goes round in circles
@@ -44,9 +45,17 @@ class Server:
     unsaved: list[Effects] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
     writes: dict[int, tuple[str, str]] = field(default_factory=dict)  # index to client, command
+    held: list[tuple[str, str]] = field(default_factory=list)  # while it gives way: client, command
+    clock_percent: int = 100  # of the world's pace
 
     def pick_timeout_ms(self) -> int:
         return self.timeouts.pop(0) if len(self.timeouts) > 1 else self.timeouts[0]
+
+    @property
+    def wake_at_ms(self) -> int:
+        """When, in the world's time, the node's clock shows what it wants to be woken at."""
+        assert self.node is not None
+        return -(-self.node.wake_at_ms * 100 // self.clock_percent)
 
 
 class World:
@@ -61,6 +70,10 @@ class World:
         self.cuts: set[tuple[str, str]] = set()
         self.said: list[tuple[str, str]] = []
         self.checks = Invariants()
+
+    def time_at(self, server: Server) -> int:
+        """What a server's own clock shows now."""
+        return self.now_ms * server.clock_percent // 100
 
     def say(self, kind: str, text: str) -> None:
         self.said.append((kind, text))
@@ -81,7 +94,7 @@ class World:
             server.disk.hard_state,
             self.options,
             server.pick_timeout_ms,
-            self.now_ms,
+            self.time_at(server),
             amnesiac=server.disk.amnesiac,
             snapshot=server.disk.snapshot,
         )
@@ -93,6 +106,7 @@ class World:
         server.disk_held = False
         server.unsaved.clear()
         server.writes.clear()
+        server.held.clear()
         self.pending = [line for line in self.pending if line[1] != server.name]
 
     def status(self, server: Server) -> str:
@@ -135,16 +149,25 @@ class World:
             for client, _ in server.writes.values():
                 self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
             server.writes.clear()
+        self._take_held(server, node)
         if synced is not None:
             last = synced
-            self.step(server, lambda node: node.synced(last.index, last.term, self.now_ms))
+            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
+
+    def _take_held(self, server: Server, node: Node) -> None:
+        """Let requests that waited for a leader come again once there is one."""
+        gives_way = node.is_leader and not node.takes_proposals
+        if server.held and node.state.leader is not None and not gives_way:
+            held, server.held = server.held, []
+            for client, command in held:
+                self.request(server.name, client, command)
 
     def release(self, server: Server) -> None:
         """The disk goes on: all that waits is written in order, with one sync."""
         server.disk_held = False
         last = self._flush(server)
         if last is not None:
-            self.step(server, lambda node: node.synced(last.index, last.term, self.now_ms))
+            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
 
     def receive(self, sender: str, to: str, text: str) -> None:
         """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
@@ -153,7 +176,7 @@ class World:
             return
         try:
             message = messages.read(sender, to, text)
-            self.step(server, lambda node: node.receive(message, self.now_ms))
+            self.step(server, lambda node: node.receive(message, self.time_at(server)))
         except PeerError as error:
             self.say("answer", f"{sender} <- {to}@Sorry, {error}")
 
@@ -163,27 +186,49 @@ class World:
         node = server.node
         assert node is not None, f"{to} is down"
         if command.startswith("get "):
-            token = (client, command[4:])
-            self.step(server, lambda node: node.read([token], self.now_ms))
-        elif node.is_leader:
+            self._read(server, node, client, command[4:])
+        elif node.takes_proposals:
             server.writes[node.state.log.last_index + 1] = (client, command)
-            self.step(server, lambda node: node.propose([command], self.now_ms))
+            self.step(server, lambda node: node.propose([command], self.time_at(server)))
+        elif node.is_leader:
+            server.held.append((client, command))
         else:
             self._answer(server, client, self._not_leader(node))
+
+    def _read(self, server: Server, node: Node, client: str, asked: str) -> None:
+        """Serve `KEY` or `KEY read MODE`."""
+        key, _, mode = asked.partition(" read ")
+        token = (client, key)
+        if mode == "local":
+            self._answer(server, client, self._get(server, key))
+        elif mode == "lease" and node.is_leader:
+            self.step(server, lambda node: node.read_leased([token], self.time_at(server)))
+        elif mode == "index" and not node.is_leader:
+            self.step(server, lambda node: node.ask_leader([token], self.time_at(server)))
+        else:
+            self.step(server, lambda node: node.read([token], self.time_at(server)))
+
+    def hand_over(self, name: str, to: str | None) -> None:
+        """Let a leader hand the leadership over."""
+        server = self.servers[name]
+        try:
+            self.step(server, lambda node: node.transfer(to, self.time_at(server)))
+        except TransferRefused as refusal:
+            self.say("answer", f"{name}: Sorry, {refusal}.")
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
         """Let time pass: each node does what its timers ask for, in order of time, then name."""
         for _ in range(PATIENCE):
             if deliver:
                 self.deliver_until_quiet()
-            due = [s for s in self.servers.values() if s.node and s.node.wake_at_ms <= until_ms]
+            due = [s for s in self.servers.values() if s.node and s.wake_at_ms <= until_ms]
             if not due:
                 self.now_ms = until_ms
                 return
-            first = min(due, key=lambda s: s.node.wake_at_ms if s.node else 0)
-            if first.node:
-                self.now_ms = max(self.now_ms, first.node.wake_at_ms)
-            self.step(first, lambda node: node.pass_time(self.now_ms))
+            first = min(due, key=lambda server: server.wake_at_ms)
+            self.now_ms = max(self.now_ms, first.wake_at_ms)
+            clock_ms = self.time_at(first)
+            self.step(first, lambda node, clock_ms=clock_ms: node.pass_time(clock_ms))
         raise AssertionError(f"time never comes to {until_ms} ms, timers stand still")
 
     def deliver_until_quiet(self) -> None:
@@ -193,7 +238,7 @@ class World:
         raise AssertionError("the network never becomes quiet")
 
     def next_wake_ms(self) -> int:
-        return min(s.node.wake_at_ms for s in self.servers.values() if s.node)
+        return min(s.wake_at_ms for s in self.servers.values() if s.node)
 
     def deliver(self, wanted: Callable[[str, str], bool], *, drop: bool = False) -> int:
         """Let the lines that are pending now arrive, or lose them; return how many they were."""
@@ -217,7 +262,7 @@ class World:
         del disk.entries[: index - disk.base[0]]
         disk.base = (index, term)
         self.say("disk", f"{server.name} takes a snapshot up to entry {index} of term {term}")
-        self.step(server, lambda node: node.snapshot_taken(snapshot, self.now_ms))
+        self.step(server, lambda node: node.snapshot_taken(snapshot, self.time_at(server)))
         while node.compact(node.compaction_index()):
             pass
 
@@ -276,20 +321,20 @@ class World:
 
     def _check(self, server: Server, snapshot: Snapshot) -> None:
         """All of a snapshot has arrived: hand it back checked, unless its bytes are wrong."""
-        text = server.disk.part
+        text, now_ms = server.disk.part, self.time_at(server)
         if (len(text), zlib.crc32(text.encode())) != snapshot[2:]:
-            self.step(server, lambda node: node.refuse(snapshot, "its CRC-32", self.now_ms))
+            self.step(server, lambda node: node.refuse(snapshot, "its CRC-32", now_ms))
         else:
             members = tuple(self.servers)
-            self.step(server, lambda node: node.install(snapshot, members, self.now_ms))
+            self.step(server, lambda node: node.install(snapshot, members, now_ms))
 
     def _send(self, message: Message) -> None:
         self.checks.sent(message)
         if isinstance(message, InstallSnapshot):
             server, snapshot = self.servers[message.sender], message.snapshot
             if server.disk.snapshot != snapshot:
-                peer = message.to
-                self.step(server, lambda node: node.snapshot_gone(peer, snapshot, self.now_ms))
+                peer, now_ms = message.to, self.time_at(server)
+                self.step(server, lambda node: node.snapshot_gone(peer, snapshot, now_ms))
                 return
             text = server.disk.snapshot_text
             data = text[message.offset : message.offset + message.length]

@@ -10,6 +10,8 @@ from raftline.linearizable import Operation
 from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
+WAYS: tuple[Literal["index", "lease", "ask"], ...] = ("index", "lease", "ask")
+
 
 class Server(Protocol):
     """A node as a client sees it."""
@@ -29,6 +31,7 @@ class Request:
     value: str | None
     called_at: int
     in_log: bool  # a get, too, may become an entry
+    how: Literal["index", "lease", "ask"]  # a get is confirmed by
     settled: bool = False
     must_see_index: int = 0  # what was acknowledged when it came to its node
 
@@ -82,6 +85,7 @@ class Client:
         # Some stay with the leader they know, others look around and find the new one early.
         self._roams = world.random.choice([0.02, 0.02, 0.3, 0.8])
         self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
+        self._way = world.random.choice((None, *WAYS))  # None: now this, now that
         self._history = history
         self.think()
 
@@ -108,7 +112,8 @@ class Client:
         """Send a request to some node."""
         world = self._world
         in_log = verb != "get" or world.chance(0.05)
-        request = Request(self, verb, key, value, world.tick(), in_log)
+        how = self._way or world.random.choice(WAYS)
+        request = Request(self, verb, key, value, world.tick(), in_log, how)
         self.waiting = request
         if self._leader is None or world.chance(self._roams):
             self._leader = world.random.choice(list(self._servers))
@@ -131,7 +136,8 @@ class Client:
             self._leader = leader if leader in self._servers else None
             if self.stopped:
                 return
-            pause_ms = 2 if leader is not None else self._plan.options.election_timeout_ms // 2
+            longest_ms = 4 if leader else self._plan.options.election_timeout_ms // 2
+            pause_ms = self._world.random.randint(2, longest_ms)
             self._world.after(pause_ms, self._ask_again, request)
 
     def unknown(self, request: Request) -> None:

@@ -38,6 +38,7 @@ class Faults:
             self._slow_disk,
             self._failing_disk,
             self._lose_connection,
+            self._hand_over,
         )
         self._acts = dict(zip(FAULTS, acts, strict=True))
         self._wait()
@@ -79,6 +80,23 @@ class Faults:
 
     def _mend_later(self, cut: Counter[tuple[str, str]]) -> None:
         self._world.after(self._a_while_ms(), self._network.mend, cut)
+
+    def _hand_over(self) -> None:
+        """A leader gives way to somebody, fit or not; half the time it is cut off shortly after,
+        so that it does not hear what became of that."""
+        chance = self._world.random
+        to = chance.choice([None, self._some().name])
+        for host in self._hosts:
+            if host.node is not None and host.node.is_leader:
+                host.hand_over(to)
+                if chance.random() < 0.5:
+                    delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
+                    self._world.after(delay_ms, self._cut_off, host.name)
+
+    def _cut_off(self, name: str) -> None:
+        if not self._over:
+            self._tell(f"cut {name}")
+            self._mend_later(self._network.split([name]))
 
     # --- the network ------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
+from raftline.raft.transfer import TransferRefused
 from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from tests.faulty_folder import Died
@@ -75,6 +76,20 @@ class Host:
         """The connection to a peer breaks."""
         self._take(lambda node: self._carry_out(node, node.lost(peer, self._now_ms())))
 
+    def hand_over(self, to: str | None) -> None:
+        """Somebody asks this node to give way."""
+        self._take(lambda node: self._handed_over(node, to))
+
+    def _handed_over(self, node: Node, to: str | None) -> None:
+        self._world.tell(f"> {self.name} hands over to {to or 'anybody'}")
+        try:
+            effects = node.transfer(to, self._now_ms())
+        except TransferRefused as refusal:
+            self._world.tell(f"{self.name}: Sorry, {refusal}.")
+        else:
+            self._world.counts["transfers begun"] += 1
+            self._carry_out(node, effects)
+
     def submit(self, request: Request) -> None:
         """A client's request arrives; a node that is down refuses the connection."""
         if self.node is None:
@@ -91,20 +106,41 @@ class Host:
 
     def _serve(self, node: Node) -> None:
         requests, self._requests = self._requests, []
-        if not node.is_leader:
-            for request in requests:
-                request.client.refused(request, node.state.leader)
-            return
-        writes = [request for request in requests if request.in_log]
-        if writes:
-            first = node.state.log.last_index + 1
-            for index, request in enumerate(writes, start=first):
-                self._proposed.append((index, node.state.term, request))
-            commands = [request.command for request in writes]
-            self._carry_out(node, node.propose(commands, self._now_ms()))
         reads = [request for request in requests if not request.in_log]
-        if reads:
-            self._carry_out(node, node.read(reads, self._now_ms()))
+        writes = [request for request in requests if request.in_log]
+        if node.takes_proposals:
+            self._propose(node, writes)
+        else:
+            for request in writes:
+                request.client.refused(request, None if node.is_leader else node.state.leader)
+        if not node.is_leader:
+            self._read_here(node, reads)
+            return
+        leased = [request for request in reads if request.how == "lease"]
+        others = [request for request in reads if request.how != "lease"]
+        if leased:
+            self._carry_out(node, node.read_leased(leased, self._now_ms()))
+        if others:
+            self._carry_out(node, node.read(others, self._now_ms()))
+
+    def _propose(self, node: Node, writes: Sequence[Request]) -> None:
+        if not writes:
+            return
+        first = node.state.log.last_index + 1
+        for index, request in enumerate(writes, start=first):
+            self._proposed.append((index, node.state.term, request))
+        commands = [request.command for request in writes]
+        self._carry_out(node, node.propose(commands, self._now_ms()))
+
+    def _read_here(self, node: Node, reads: Sequence[Request]) -> None:
+        """A follower asks its leader for those that say so, and sends the others on."""
+        leader = node.state.leader
+        asking = [request for request in reads if request.how == "ask"]
+        if asking:
+            self._carry_out(node, node.ask_leader(asking, self._now_ms()))
+        for request in reads:
+            if request.how != "ask":
+                request.client.refused(request, leader)
 
     def _take(self, act: Callable[[Node], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""

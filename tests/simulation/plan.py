@@ -29,6 +29,7 @@ FAULTS = (
     "slow disk",
     "failing disk",
     "lose connection",
+    "hand over",
 )
 
 
@@ -63,11 +64,13 @@ def pick_plan(
     timeout_ms = chance.choice([100, 150, 300])
     options = Options(
         election_timeout_ms=timeout_ms,
-        heartbeat_ms=timeout_ms // chance.choice([3, 4, 5]),
+        heartbeat_ms=timeout_ms // chance.choice([2, 3, 5]),
         batch_entries=chance.choice([1, 2, 3, 2000]),
         batch_bytes=chance.choice([20, 1 << 20]),
         window=chance.choice([1, 2, 8]),
         read_rounds=chance.choice([1, 2]),
+        lease=chance.random() < 0.5,
+        lease_drift_percent=20,  # clocks run at 90 to 110 percent
     )
     kinds = chance.sample(FAULTS, chance.choice([1, 2, 3, 5, 8]))
     if chance.random() < 0.4:

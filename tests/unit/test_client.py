@@ -252,8 +252,8 @@ def test_follow_goes_to_the_leader_and_sends_it_there(start: Start) -> None:
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     done = run("--follow", follower.port, 1, typed="set a 5\nget a\n")
     assert (done.stdout, done.returncode) == ("SET response: a set to 5\nGET response: 5\n", 0)
-    assert follower.received == ["client1@set a 5"]
-    assert leader.received == ["client1@set a 5", "client1@get a"]
+    assert follower.received == ["client1@session"]
+    assert leader.received == ["client1@session", "client-7#1@set a 5", "client1@get a"]
 
 
 def test_without_follow_nobody_else_is_asked(start: Start) -> None:

@@ -23,6 +23,7 @@ from raftline.raft.messages import (
     spell_append,
     spell_entries,
 )
+from raftline.raft.questions import ReadAt, ReadIndex, TimeoutNow
 
 numbers = st.integers(0, NUMBER_MAX)
 flags = st.booleans()
@@ -49,9 +50,11 @@ def appends(draw: st.DrawFn) -> AppendEntries:
 def requests(draw: st.DrawFn) -> RequestVote:
     last_term = draw(st.integers(0, NUMBER_MAX - 1))
     last_index = draw(st.integers(1, NUMBER_MAX)) if last_term else 0
+    pre_vote = draw(flags)
     return RequestVote(
-        "s1", "s2", draw(st.integers(last_term + 1, NUMBER_MAX)), last_index, last_term, draw(flags)
-    )
+        "s1", "s2", draw(st.integers(last_term + 1, NUMBER_MAX)), last_index, last_term, pre_vote,
+        not pre_vote and draw(flags),
+    )  # fmt: skip
 
 
 every_message = st.one_of(
@@ -59,8 +62,11 @@ every_message = st.one_of(
     requests(),
     st.builds(Vote, st.just("s1"), st.just("s2"), numbers, st.just(True), flags),
     st.builds(Vote, st.just("s1"), st.just("s2"), numbers, st.just(False), flags, reasons),
-    st.builds(Appended, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags),
-    st.builds(Missing, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags),
+    st.builds(Appended, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers),
+    st.builds(Missing, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers),
+    st.builds(TimeoutNow, st.just("s1"), st.just("s2"), numbers),
+    st.builds(ReadIndex, st.just("s1"), st.just("s2"), numbers, numbers),
+    st.builds(ReadAt, st.just("s1"), st.just("s2"), numbers, numbers, numbers),
 )
 
 
@@ -276,3 +282,31 @@ def test_plain_text_is_one_line(command: str) -> None:
 def test_the_largest_number_is_accepted() -> None:
     found = read("s1", "s2", f"RequestVote {NUMBER_MAX}-{NUMBER_MAX}-1")
     assert found == RequestVote("s1", "s2", NUMBER_MAX, NUMBER_MAX, 1)
+
+
+def test_transfers_leases_and_read_indexes_are_spelled_so() -> None:
+    lines = {
+        "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
+        "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
+        "ReadIndex 4 round 7": ReadIndex("s3", "s1", 4, 7),
+        "Read at index 12 term 4 round 7": ReadAt("s3", "s1", 12, 4, 7),
+        "I am up to date term 4 index 9 round 2 lease 500": Appended(
+            "s3", "s1", 4, 9, 2, lease_ms=500
+        ),
+        "GiveEntriesAfterIndex 9 term 4 round 2 lease 500": Missing(
+            "s3", "s1", 4, 9, 2, lease_ms=500
+        ),
+    }
+    for line, message in lines.items():
+        assert spell(message) == line
+        assert read("s3", "s1", line) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["TimeoutNow", "TimeoutNow x", "ReadIndex 4", "Read at index 1", "PreVote 5-9-4 transfer",
+     f"TimeoutNow {2**63}", "RequestVote 5-9-4 transfer "],
+)  # fmt: skip
+def test_a_malformed_one_of_these_is_refused(line: str) -> None:
+    with pytest.raises(PeerError, match=r"malformed \w+\. Its form is: \w+ |is beyond 2\^63-1"):
+        read("s3", "s1", line)

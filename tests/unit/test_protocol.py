@@ -195,6 +195,13 @@ def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> Non
     )
 
 
+# fault F89
+def test_only_telnet_s_whole_ctrl_c_takes_back_what_was_typed() -> None:
+    assert decode_line(b"set wrong 1\xff\xf4\xff\xfd\x06get a") == "get a"
+    assert refused_bytes(b"set secret x\xff\xf4delete a").startswith("byte 13 of this line")
+    assert refused_bytes(b"set z v\xff\xf8").startswith("byte 8 of this line")
+
+
 # fault F88
 def test_a_raw_control_character_is_refused_and_its_spelling_given() -> None:
     assert refused_bytes(b"set a \x00") == (

@@ -15,13 +15,26 @@ from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.snapshots import Snapshots
+from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Fault, Kind, MemoryFolder
-from tests.node_files import MEMBERS, boot, entries
+from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 
 DEADLINE_S = 20.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
+
+
+class HeldManager(LogManager):
+    """Writes nothing while `hold` is held."""
+
+    def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
+        super().__init__(name, folder, members)
+        self.hold = threading.Lock()
+
+    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        with self.hold:
+            return super().persist(works)
 
 
 class Rig:
@@ -34,7 +47,7 @@ class Rig:
         self.said: list[str] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.manager = LogManager("s2", folder, MEMBERS)
+        self.manager = HeldManager("s2", folder, MEMBERS)
         recovered = self.manager.recover()
         node = Node(
             "s2", list(MEMBERS), recovered.log, recovered.hard_state, OPTIONS,
@@ -44,6 +57,7 @@ class Rig:
         self.snapshots = Snapshots(
             self.driver, self.manager, self.post, self.say, compact_bytes
         )
+        self.driver.start("s2")
 
     # What the driver and the threads ask of the world.
 
@@ -110,7 +124,8 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
     yield make
     for rig in rigs:
         rig.snapshots.stop()
-        rig.driver.close()
+        rig.driver.stop(patience_s=5.0)
+        rig.manager.close()
 
 
 def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
@@ -147,6 +162,41 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
     assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
 
 
+# mistake 22
+def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
+    leader = LogManager("s1", MemoryFolder(), MEMBERS)
+    leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
+    leader.recover()
+    snapshot = leader.snapshots.write(leader.freeze(), no_pause)
+    leader.snapshots.publish(snapshot)
+    file = leader.snapshots.open(snapshot)
+    assert file is not None
+    file.seek(0)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(file.read(), snapshot, 100))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
+    retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
+    assert retried == ["INCR response: 1"]
+    assert rig.manager.pairs == {"visits": "1"}
+
+
+# fault F74
+def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    snapshot = file.write(MachineState(20, 3, MEMBERS, ["no JSON"], [], []), no_pause)
+    file.publish(snapshot)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(folder.content(file.name), snapshot, 100))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
+    folder.put("s1.storage", storage_file(3))
+    folder.put("s1.log", log_file(base=BASE.replace(b"0 0 base", b"20 3 base")))
+    with pytest.raises(FilesRefused, match=r"s1\.state_machine: .*newer version"):
+        boot(folder)
+
+
 # fault F74
 def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
@@ -181,6 +231,7 @@ def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
     rig = make_rig(compact_bytes=500)
     commands = [f"set k{number} {'v' * 40}" for number in range(40)]
     rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: rig.answers)
     rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
     rig.snapshots.start()
     rig.wait_for_line("[!] s2 could take no snapshot: ")
@@ -192,14 +243,22 @@ def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
 def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
     assert rig.driver.publish(snapshot)
     rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
     rewrite = rig.manager.begin_rewrite(snapshot)
     assert rig.driver.committed_entries(5, 100) == []  # only what no cut can touch is copied early
-    with rig.driver._disk:  # as if another thread wrote: this one leaves its work behind
+    with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
+        rig.append(7, 1, 4, "lost 7", prev_term=1)
         rig.append(5, 2, 4, "set b 5", prev_term=1)
-    assert rig.driver.finish_rewrite(rewrite)
+        finishing = threading.Thread(
+            target=lambda: rig.say(f"finished: {rig.driver.finish_rewrite(rewrite)}")
+        )
+        finishing.start()
+        rig.wait_for(lambda: rig.driver._writer._jobs)
+    rig.wait_for_line("finished: True")
+    finishing.join(DEADLINE_S)
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert [entry.command for entry in recovered.log.entries(5, 5)] == ["set b 5"]
     assert recovered.log.last_index == 5

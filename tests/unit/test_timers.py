@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raftline.raft.election import HASTY_WAITS
 from raftline.raft.messages import (
     Appended,
     Missing,
@@ -11,6 +12,7 @@ from raftline.raft.messages import (
     RequestVote,
     Vote,
 )
+from raftline.raft.node import Node
 from tests.unit.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -100,3 +102,33 @@ def test_a_stranger_is_no_peer() -> None:
         with pytest.raises(PeerError):
             node.receive(request(9, sender=sender), 10)
     assert node.state.term == 0
+
+
+def waits(node: Node, now_ms: int, count: int) -> list[int]:
+    """Return how long the node waits before each of its next tries to be elected."""
+    found = []
+    for _ in range(count):
+        found.append(node.wake_at_ms - now_ms)
+        now_ms = node.wake_at_ms
+        node.pass_time(now_ms)
+    return found
+
+
+# fault F30
+def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> None:
+    node = node_of("s2")
+    node.receive(append(1, (0, 0)), 0)
+    node.lost("s1", 10)
+    short = 10 + (TIMEOUT_MS - OPTIONS.election_timeout_ms) // 5
+    found = waits(node, 10, HASTY_WAITS + 3)
+    assert found[0] == short
+    assert found[1 : HASTY_WAITS + 1] == [40 + short] * HASTY_WAITS
+    assert found[HASTY_WAITS + 1 :] == [TIMEOUT_MS] * 2
+
+
+def test_a_leader_that_is_heard_makes_all_waits_whole_again() -> None:
+    node = node_of("s2")
+    node.receive(append(1, (0, 0)), 0)
+    node.lost("s1", 10)
+    node.receive(append(1, (0, 0)), 20)
+    assert waits(node, 20, 3) == [TIMEOUT_MS] * 3

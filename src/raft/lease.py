@@ -1,0 +1,76 @@
+"""Leases: a leader that may serve reads without a round, while a quorum has promised its votes.
+
+Thesis §6.4.1, made explicit on the wire. A server that runs with `Options.lease` ends each
+answer to a leader in `lease MS`: for so long, counted from when the question came, it votes for
+nobody else. It keeps that promise whatever happens: when the leader's connection breaks, and
+after a restart, when it can't know what it had promised. The leader counts each promise from
+the moment in which it opened the round that was answered, which was before the question came,
+and shortens it by `lease_drift_percent`. While a quorum's promises run, every later election
+needs a vote that is promised, so nobody else leads.
+
+What this assumes and nothing here can check: no follower's clock runs faster than the leader's
+by more than that share. Beyond it a read may be stale. ReadIndex assumes nothing of clocks.
+
+Three details that make it hold:
+* Answers say for how long, so that servers with different timeouts make no difference.
+* A leadership transfer (thesis §3.10) goes past every promise, by the leader's own leave. So once
+  its TimeoutNow has left, however late it may arrive, the leader uses no lease in this term.
+* A server without `Options.lease` promises nothing and is not counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from raftline.raft.messages import NUMBER_MAX, Appended, Missing
+from raftline.raft.progress import Progress
+from raftline.raft.state import Role, State
+
+STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
+
+
+def promise(state: State) -> int:
+    """Vote for nobody else for an election timeout from now on; return that, for the answer."""
+    if not state.options.lease or state.amnesiac:
+        return 0
+    state.promised_until_ms = state.now_ms + state.options.election_timeout_ms
+    return state.options.election_timeout_ms
+
+
+def promise_after_restart(state: State) -> None:
+    """Keep what this server may have promised before it stopped; in term 0 it never answered."""
+    if state.options.lease and state.term > 0:
+        state.promised_until_ms = state.now_ms + state.options.election_timeout_ms
+
+
+def begin_round(state: State) -> None:
+    """Remember when this round of questions began to leave."""
+    if not state.options.lease:
+        return
+    state.round_starts.append((state.round, state.now_ms))
+    if len(state.round_starts) > STARTS_MAX:
+        del state.round_starts[: STARTS_MAX // 2]
+
+
+def extend_lease(state: State, progress: Progress, message: Appended | Missing) -> None:
+    """Count a follower's promise from the beginning of the round that it answers."""
+    place = bisect_right(state.round_starts, (message.round, NUMBER_MAX)) - 1
+    if place < 0 or not message.lease_ms:
+        return
+    length_ms = message.lease_ms * (100 - state.options.lease_drift_percent) // 100
+    until_ms = state.round_starts[place][1] + length_ms
+    progress.lease_until_ms = max(progress.lease_until_ms, until_ms)
+
+
+def lease_until_ms(state: State) -> int:
+    """Return until when no quorum votes for anybody else; 0 where no lease can be used."""
+    if not state.options.lease or state.role is not Role.LEADER or state.lease_is_over:
+        return 0
+    promised = {name: p.lease_until_ms for name, p in state.progress.items() if p.counts}
+    promised[state.name] = NUMBER_MAX
+    return state.membership.reached_by_quorum(promised)
+
+
+def holds_lease(state: State) -> bool:
+    """Whether this leader may serve reads now without asking anybody."""
+    return state.now_ms < lease_until_ms(state)

@@ -1,0 +1,165 @@
+"""The thread that alone writes a node's files, and what waits for it.
+
+Steps of the core leave what they want written here, in order. The writer takes *all* that waits,
+writes it in one go, syncs once, and hands it back to the driver, which lets the messages go that
+depended on it. While it writes, the core is stepped on: disk and network work in parallel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raftline.raft.effects import Effects
+from raftline.raft.messages import Message
+
+
+class Origin(Protocol):
+    """Where a peer's message came from; its answer goes back there."""
+
+    def answer(self, messages: Sequence[Message]) -> None: ...
+
+
+WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
+
+Work = tuple[Effects, "Origin | None"]
+Durable = tuple[int, int]  # index and term of the last entry now on disk
+
+
+class Job:
+    """Something to do between two writes: `act` says whether it is done."""
+
+    def __init__(self, act: Callable[[], bool]) -> None:
+        self.act = act
+        self.is_done = False
+        self.ended = threading.Lock()
+        self.ended.acquire()
+
+
+class Writer:
+    """Owns the writing of `NAME.log` and `NAME.storage`; `core` is the driver's lock."""
+
+    def __init__(
+        self,
+        persist: Callable[[Sequence[Effects]], Durable | None],
+        core: threading.Lock,
+        on_written: Callable[[Sequence[Work], Durable | None], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._persist = persist
+        self._core = core
+        self._on_written = on_written
+        self._on_failure = on_failure
+        self._waiting: list[Work] = []
+        self._writing: list[Work] = []
+        self._jobs: deque[Job] = deque()
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._stopping = False
+        self.busy_since_ms = 0  # when the write that is under way, or comes next, began
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is being written or waits to be; with `core` held."""
+        return bool(self._writing or self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
+        return len(self._waiting) >= WAITING_MAX
+
+    def add(self, work: Work, now_ms: int) -> None:
+        """Have one Effects written behind all that was added before; with `core` held."""
+        if not self.is_busy:
+            self.busy_since_ms = now_ms
+        self._waiting.append(work)
+        self._rouse()
+
+    @property
+    def has_cuts(self) -> bool:
+        """Whether what waits to be written takes back a part of the log; with `core` held."""
+        return any(
+            effects.cut_after is not None or effects.install is not None
+            for effects, _ in self._waiting
+        )
+
+    def between_writes(self, act: Callable[[], bool]) -> bool:
+        """Let the writer thread do `act` while nothing is being written, and wait for it.
+
+        Where `act` returns False, what waits is written and `act` called again. Returns False
+        where the thread ended before; an error in `act` is one of writing.
+        """
+        job = Job(act)
+        with self._core:
+            if self._stopping:
+                return False
+            self._jobs.append(job)
+        self._rouse()
+        job.ended.acquire()
+        return job.is_done
+
+    def stop(self) -> None:
+        """Let the thread end once nothing waits any more."""
+        self._stopping = True
+        self._rouse()
+
+    def abandon(self) -> None:
+        """Write nothing more, whatever waits; with `core` held."""
+        self._waiting = []
+        self.stop()
+        self._end_jobs()
+
+    def run(self) -> None:
+        """Write whatever comes, until told to stop; a failure ends it at once and for good."""
+        while True:
+            self._wake.acquire()
+            try:
+                while self._do_job() or self._write_once():
+                    pass
+            except Exception as error:
+                with self._core:
+                    self._on_failure(error)
+                    self._stopping = True
+                    self._end_jobs()
+                return
+            if self._stopping:
+                with self._core:
+                    self._end_jobs()
+                return
+
+    def _do_job(self) -> bool:
+        """Do the job that comes next; return whether there was one, and it is done."""
+        with self._core:
+            job = self._jobs[0] if self._jobs else None
+        if job is None or not job.act():
+            return False
+        job.is_done = True
+        with self._core:
+            if job in self._jobs:  # else it was ended while it was being done
+                self._jobs.remove(job)
+                job.ended.release()
+        return True
+
+    def _end_jobs(self) -> None:
+        """Let those go whose jobs nobody does any more."""
+        while self._jobs:
+            self._jobs.popleft().ended.release()
+
+    def _write_once(self) -> bool:
+        with self._core:
+            self._writing, self._waiting = self._waiting, []
+        if not self._writing:
+            return False
+        durable = self._persist([effects for effects, _ in self._writing])
+        with self._core:
+            work, self._writing = self._writing, []
+            self._on_written(work, durable)
+        return True
+
+    def _rouse(self) -> None:
+        try:
+            self._wake.release()
+        except RuntimeError:  # it is awake already
+            return

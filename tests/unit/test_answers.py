@@ -1,0 +1,34 @@
+"""Answers to a peer never wait for anybody, whatever else its connection is doing."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any, cast
+
+from raftline.connection import Connection
+from raftline.raft.messages import Vote
+
+
+def connection_of(near: socket.socket) -> Connection:
+    server: Any = SimpleNamespace(name="s1")
+    return Connection(cast(Any, server), near, for_peers_only=False)
+
+
+# fault F93
+def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        connection = connection_of(near)
+        with connection._send_lock:  # as a reader that takes nothing would have it held
+            connection.answer([Vote("s1", "s2", 1, True)])
+        far.settimeout(10)
+        assert far.recv(100) == b""  # cut off, to ask again
+
+
+def test_an_answer_goes_out_at_once() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        connection_of(near).answer([Vote("s1", "s2", 1, True), Vote("s1", "s2", 2, True)])
+        far.settimeout(10)
+        assert far.recv(100) == b"s1@Count on me term 1\ns1@Count on me term 2\n"

@@ -1,0 +1,143 @@
+"""Conditional and atomic commands: what they answer, and that nothing makes them raise."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.commands import execute
+from raftline.protocol import Limits, ProtocolError, read_request
+
+BEYOND = str(2**63)
+
+
+def talk(*commands: str) -> list[str]:
+    pairs: dict[str, str] = {}
+    return [execute(pairs, command) for command in commands]
+
+
+def test_setnx_sets_only_what_is_absent() -> None:
+    assert talk("setnx a 1", "setnx a 2", "get a", "delete a", "setnx a 3") == [
+        "SETNX response: a set to 1",
+        "SETNX response, key exists: a",
+        "GET response: 1",
+        "DELETE response: a deleted",
+        "SETNX response: a set to 3",
+    ]
+
+
+def test_cas_sets_only_what_is_as_expected() -> None:
+    assert talk("cas a 1 2", "set a 1", "cas a 1 two words", "cas a 1 3", "get a") == [
+        "CAS response, no such key: a",
+        "SET response: a set to 1",
+        "CAS response: a set to two words",
+        "CAS response, no match: a",
+        "GET response: two words",
+    ]
+
+
+def test_cas_compares_what_the_old_value_stands_for() -> None:
+    assert talk(r"set a b c\\d", r"cas a b\sc\\d new")[-1] == "CAS response: a set to new"
+    assert talk("set a ", "cas a  new")[-1] == "CAS response: a set to new"  # OLD is empty
+
+
+def test_incr_counts_from_nothing_and_by_any_step() -> None:
+    assert talk("incr n", "incr n 41", "incr n -43", "get n") == [
+        "INCR response: 1",
+        "INCR response: 42",
+        "INCR response: -1",
+        "GET response: -1",
+    ]
+
+
+@pytest.mark.parametrize("value", ["x", "1.5", "", " 1", "01", "1_000", "+1", "-0", "１", BEYOND])
+def test_incr_refuses_a_value_that_is_no_number_and_leaves_it(value: str) -> None:
+    replies = talk(f"set n {value}", "incr n", "get n")
+    assert replies[1] == (
+        "Sorry, the value of n is no whole number, so nothing was added to it"
+    )
+    assert replies[2] == f"GET response: {value}"
+
+
+def test_incr_never_goes_beyond_its_bounds() -> None:
+    top = 2**63 - 1
+    replies = talk(f"set n {top}", "incr n", f"incr n -{top}", f"incr n -{top}", "incr n -1")
+    assert replies[1] == "Sorry, the value of n would go beyond 2^63-1; nothing was added to it"
+    assert replies[2:4] == ["INCR response: 0", f"INCR response: -{top}"]
+    assert replies[4].startswith("Sorry, the value of n would go beyond")
+
+
+def test_append_joins_and_tells_the_size_in_bytes() -> None:
+    assert talk("append a ab", "append a  c", "get a", "append a é") == [
+        "APPEND response: a has 2 bytes",
+        "APPEND response: a has 4 bytes",
+        "GET response: ab c",
+        "APPEND response: a has 6 bytes",
+    ]
+
+
+def test_append_keeps_one_spelling_where_halves_of_a_character_meet() -> None:
+    assert talk(r"append a \xc3", r"append a \xa9", "get a") == [
+        "APPEND response: a has 1 bytes",
+        "APPEND response: a has 2 bytes",
+        "GET response: é",
+    ]
+
+
+def test_append_stops_at_the_limit_of_a_value() -> None:
+    limit = Limits().value_bytes
+    replies = talk("set a " + "v" * limit, "append a v", "append a ")
+    assert replies[1] == (
+        f"Sorry, the value would have {limit + 1} bytes; the limit is {limit}. Nothing was done."
+    )
+    assert replies[2] == f"APPEND response: a has {limit} bytes"
+
+
+# mistake 27
+@given(st.lists(st.text(max_size=30), max_size=6))
+def test_whatever_stands_in_the_log_is_answered_and_never_raised_about(words: list[str]) -> None:
+    pairs: dict[str, str] = {"a": "1"}
+    for verb in ("set", "get", "delete", "setnx", "cas", "incr", "append", "noop", ""):
+        reply = execute(pairs, " ".join([verb, *words]))
+        assert isinstance(reply, str)
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("setnx a b c", "setnx a b c"),
+        (r"cas a\x41 b\sc d e", r"cas aA b\sc d e"),
+        ("cas a  new", "cas a  new"),
+        ("incr a", "incr a"),
+        ("incr a -5 ", "incr a -5"),
+        (r"append a \x41", "append a A"),
+        ("session", "session"),
+    ],
+)
+def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) -> None:
+    assert read_request("client4", "", line, Limits()).command == command
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("setnx a", "the value is missing: setnx KEY VALUE"),
+        ("append", "the key is missing: append KEY VALUE"),
+        ("cas a b", "cas KEY OLD NEW: the value is set to NEW where it is OLD"),
+        ("incr", "incr KEY [BY]: one key and one number"),
+        ("incr a 1 2", "incr KEY [BY]: one key and one number"),
+        ("incr a x", "x is no whole number"),
+        (f"incr a {BEYOND}", f"{BEYOND} is no whole number"),
+        ("session 4", "I don't understand: session 4"),
+    ],
+)
+def test_a_malformed_request_is_told_the_rule(line: str, why: str) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        read_request("client4", "", line, Limits())
+    assert str(refused.value).startswith(why)
+
+
+def test_a_session_needs_a_name() -> None:
+    with pytest.raises(ProtocolError, match=r"^a session needs a name before it: NAME@session$"):
+        read_request("", "", "session", Limits())

@@ -1,0 +1,133 @@
+"""The driver: who is told what, and that nothing is stepped after a failure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from raftline.batch import Batch
+from raftline.driver import Driver, now_ms
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Effects, Entry
+from raftline.raft.messages import AppendEntries, Message, Vote
+from raftline.raft.node import Node
+from raftline.raft.state import Options, Role
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+
+DEADLINE_S = 10.0
+
+
+class FakeRim:
+    """The world around a driver: it keeps what is sent and what failed."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.heartbeat = threading.Event()
+        self.failed: list[BaseException] = []
+        self.has_failed = threading.Event()
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+        if isinstance(message, AppendEntries) and not message.entries:
+            self.heartbeat.set()
+
+    def not_leader(self, leader: str) -> str:
+        return f"Sorry, I am not the leader: {leader}"
+
+    def report(self, effects: Effects) -> None:
+        pass
+
+    def wrote(self, arrived: object) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        self.failed.append(error)
+        self.has_failed.set()
+
+
+class Answers:
+    """A peer's connection: it keeps what is answered."""
+
+    def __init__(self) -> None:
+        self.given: list[Message] = []
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        self.given += messages
+
+
+class FailingManager(LogManager):
+    """Its disk fails at the first write."""
+
+    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        raise RuntimeError("a bug that no test has met")
+
+
+def driver_of_s1(rim: FakeRim, kind: type[LogManager] = LogManager) -> Driver:
+    manager = kind("s1", MemoryFolder(), MEMBERS)
+    recovered = manager.recover()
+    options = Options(election_timeout_ms=60_000, heartbeat_ms=20)
+    node = Node(
+        "s1", list(MEMBERS), recovered.log, recovered.hard_state, options, lambda: 60_000, now_ms()
+    )
+    driver = Driver(node, manager, rim, hold_ms=60_000)
+    driver.start("s1")
+    return driver
+
+
+def elect(driver: Driver) -> None:
+    """Have s1 stand, and s2 vote for it."""
+    node = driver.node
+    node.state.election_at_ms = 0
+    driver._wake_owner()
+    for pre_vote in (True, False):
+        role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
+        pause = threading.Event()
+        while node.state.role is not role:
+            assert not pause.wait(0.001)
+        term = node.state.term + 1 if pre_vote else node.state.term
+        assert driver.receive([Vote("s2", "s1", term, True, pre_vote)], None) == []
+    assert node.is_leader
+
+
+def test_a_new_leader_beats_though_its_owner_slept_for_longer() -> None:
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    elect(driver)
+    assert rim.heartbeat.wait(DEADLINE_S)
+    driver.stop(DEADLINE_S)
+
+
+# mistake 23
+def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.state.log.last_index < 2:
+        assert not pause.wait(0.001)
+    stolen = [Entry(1, 2, "noop"), Entry(2, 2, "set stolen 9")]
+    assert driver.receive([AppendEntries("s2", "s1", 2, 0, 0, stolen, 2, 1)], Answers()) == []
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
+    driver.stop(DEADLINE_S)
+
+
+# fault F41, mistake 5
+def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim, FailingManager)
+    heartbeat = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
+    driver.receive([heartbeat], answers)
+    assert rim.has_failed.wait(DEADLINE_S)
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, [], 0, 2)], answers)
+    assert answers.given == []
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    driver.stop(DEADLINE_S)
+    assert [str(error) for error in rim.failed] == ["a bug that no test has met"]

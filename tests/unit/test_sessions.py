@@ -1,0 +1,159 @@
+"""Exactly once: a retry gets the first reply, and what is forgotten is refused."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Entry
+from raftline.sessions import SESSIONS_MAX, WINDOW, Sessions
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+
+
+class Machine:
+    """A state machine that executes commands one after the other, as committed entries."""
+
+    def __init__(self) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
+        self._index = count(1)
+
+    def do(self, command: str) -> str:
+        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
+
+
+# mistake 22, fault F77
+def test_a_retry_takes_effect_once_and_gets_the_first_reply() -> None:
+    machine = Machine()
+    assert machine.do("client4#17@incr n") == "INCR response: 1"
+    assert machine.do("client4#18@incr n") == "INCR response: 2"
+    assert [machine.do("client4#17@incr n") for _ in range(3)] == ["INCR response: 1"] * 3
+    assert machine.do("get n") == "GET response: 2"
+
+
+def test_the_same_number_of_two_clients_is_two_requests() -> None:
+    machine = Machine()
+    assert machine.do("client4#1@incr n") == "INCR response: 1"
+    assert machine.do("client5#1@incr n") == "INCR response: 2"
+
+
+def test_a_number_with_another_command_is_refused() -> None:
+    machine = Machine()
+    machine.do("client4#1@set a 1")
+    assert machine.do("client4#1@set a 2") == (
+        "Sorry, request 1 of client4 was another command; nothing was executed"
+    )
+    assert machine.do("get a") == "GET response: 1"
+
+
+def test_numbers_may_come_in_any_order_within_the_window() -> None:
+    machine = Machine()
+    for number in (5, 3, 4, 1, 2):
+        assert machine.do(f"client4#{number}@append a {number}").startswith("APPEND response")
+    for number in range(1, 6):
+        machine.do(f"client4#{number}@append a {number}")
+    assert machine.do("get a") == "GET response: 53412"
+
+
+def test_a_number_behind_the_window_is_refused_and_not_executed() -> None:
+    machine = Machine()
+    machine.do("client4#1@incr n")
+    machine.do(f"client4#{WINDOW + 1}@incr n")
+    for number in (0, 1):
+        assert machine.do(f"client4#{number}@incr n") == (
+            f"Sorry, session expired: request {number} of client4 lies {WINDOW} or more behind "
+            f"its request {WINDOW + 1}; it was not executed"
+        )
+    assert machine.do("client4#2@incr n") == "INCR response: 3"
+
+
+def test_a_session_begun_has_a_name_that_nobody_had() -> None:
+    machine = Machine()
+    assert machine.do("client4@session") == "SESSION response: client4-1"
+    assert machine.do("client4@session") == "SESSION response: client4-2"
+    assert machine.do("client4-1#1@incr n") == "INCR response: 1"
+    assert machine.do("client4-2#1@incr n") == "INCR response: 2"
+
+
+def test_a_name_of_that_form_is_never_begun_by_a_request() -> None:
+    machine = Machine()
+    assert machine.do("client4-9#1@incr n") == (
+        "Sorry, session expired: nothing is known of client4-9 any more, so this request may be a "
+        "retry; it was not executed. Begin a session with NAME@session"
+    )
+    assert machine.do("get n") == "GET response, no such key: n"
+
+
+def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
+    machine = Machine()
+    machine.do("old#1@incr n")
+    machine.do("used#1@incr n")
+    for number in range(SESSIONS_MAX - 2):
+        machine.do(f"c{number}#1@noop")
+    machine.do("used#2@incr n")
+    machine.do("another@session")  # one too many: `old` goes
+    assert len(machine.manager.sessions) == SESSIONS_MAX
+    assert machine.do("used#2@incr n") == "INCR response: 3"
+    for _ in range(2):
+        assert machine.do("old#1@incr n").startswith("Sorry, session expired: nothing is known")
+    assert machine.do("fresh#1@incr n").startswith("Sorry, session expired: nothing is known")
+    assert machine.do("get n") == "GET response: 3"
+
+
+@pytest.mark.parametrize("verb", ["set a", "setnx a", "cas a old"])
+def test_a_long_reply_is_given_again_though_it_is_not_kept(verb: str) -> None:
+    machine = Machine()
+    if verb.startswith("cas"):
+        machine.do("set a old")
+    command = f"{verb} {'v' * 5000} and more"
+    reply = machine.do(f"client4#1@{command}")
+    assert reply.endswith("and more")
+    machine.do("client4#2@set a changed")
+    assert machine.do(f"client4#1@{command}") == reply
+    assert machine.do("get a") == "GET response: changed"
+
+
+def test_an_error_is_a_reply_too() -> None:
+    machine = Machine()
+    machine.do("set n x")
+    refused = machine.do("client4#1@incr n")
+    machine.do("set n 1")
+    assert machine.do("client4#1@incr n") == refused
+    assert machine.do("get n") == "GET response: 1"
+
+
+REQUESTS = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 300), st.integers(0, 2)),
+    max_size=60,
+)
+
+
+@given(REQUESTS, REQUESTS)
+def test_a_table_that_was_dumped_and_loaded_answers_alike(
+    before: list[tuple[str, int, int]], after: list[tuple[str, int, int]]
+) -> None:
+    first = Machine()
+    for client, number, step in before:
+        first.do(f"{client}#{number}@incr n {step}")
+    second = Machine()
+    second.manager.pairs.update(first.manager.pairs)
+    second.manager.sessions.load(first.manager.sessions.dump())
+    for client, number, step in after:
+        command = f"{client}#{number}@incr n {step}"
+        assert first.do(command) == second.do(command)
+    assert first.manager.pairs == second.manager.pairs
+
+
+@pytest.mark.parametrize("line", ["x", "[1]", '["a"]', '{"other": 1}', '["a", 1, [[1]]]'])
+def test_a_damaged_dump_is_told(line: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Sessions().load([line])
+
+
+@given(st.text(max_size=8), st.text(max_size=12))
+def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
+    assert isinstance(Machine().do(f"{client}@{command}"), str)
