@@ -18,6 +18,7 @@ from raftline.snapshots import Snapshots
 from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
+from tests.e2e.wire import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 
@@ -31,9 +32,12 @@ class HeldManager(LogManager):
     def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
         super().__init__(name, folder, members)
         self.hold = threading.Lock()
+        self.is_writing = False
 
     def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.is_writing = True
         with self.hold:
+            self.is_writing = False
             return super().persist(works)
 
 
@@ -251,12 +255,13 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     assert rig.driver.committed_entries(5, 100) == []  # only what no cut can touch is copied early
     with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
         rig.append(7, 1, 4, "lost 7", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
         rig.append(5, 2, 4, "set b 5", prev_term=1)
         finishing = threading.Thread(
             target=lambda: rig.say(f"finished: {rig.driver.finish_rewrite(rewrite)}")
         )
         finishing.start()
-        rig.wait_for(lambda: rig.driver._writer._jobs)
+        eventually(lambda: rig.driver._writer._jobs)
     rig.wait_for_line("finished: True")
     finishing.join(DEADLINE_S)
     manager, recovered = boot(rig.folder.kill(), "s2")
