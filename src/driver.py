@@ -17,12 +17,14 @@ from raftline.batch import Batch
 from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER, outcome_unknown
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.questions import ReadAt, ReadIndex
 from raftline.reading import read_as_leader
+from raftline.storage.logfile import LogFile
+from raftline.storage.rewrite import LogRewrite
 from raftline.writer import Origin, Work, Writer
 
 GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
@@ -37,6 +39,7 @@ class Rim(Protocol):
     def send(self, message: Message) -> None: ...
     def not_leader(self, leader: str) -> str: ...
     def report(self, effects: Effects) -> None: ...
+    def wrote(self, arrived: Snapshot | None) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -149,6 +152,9 @@ class Driver:
                 "synced_index": state.durable_index,
                 "commit_index": state.commit_index,
                 "last_applied": state.last_applied,
+                "base_index": state.log.base_index,
+                "snapshot_index": state.snapshot.index if state.snapshot else 0,
+                "snapshot_bytes": state.snapshot.size if state.snapshot else 0,
                 "recovering": state.amnesiac,
                 "voters": list(state.membership.voters),
                 "handing_over_to": state.transfer.to if state.transfer else None,
@@ -256,6 +262,8 @@ class Driver:
             self.node.is_leader and self.node.state.term == self._pending_term
         ):  # before anything is applied: what now lies at their indexes may be another's
             self._give_up_pending("this server lost the leadership before the entry was committed")
+        if effects.install is not None:
+            self._logmanager.take_over(effects.install)
         if effects.apply:
             self._apply(effects.apply)
         for ready in effects.reads:
@@ -318,6 +326,73 @@ class Driver:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
         if self._gathered:
             self._wake_owner()
+        arrived = [effects.check for effects, _ in work if effects.check is not None]
+        self._rim.wrote(arrived[-1] if arrived else None)
+
+    # --- for snapshots, from their thread: see docs/snapshots.md -----------------------------
+
+    def step(self, take: Callable[[Node, int], Effects]) -> None:
+        """Let the core take an input."""
+        self._step(lambda: self._carry_out(take(self.node, now_ms()), None))
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Put a snapshot of this node's own in force; False where a later one arrived."""
+        published = [False]
+
+        def publish() -> bool:
+            published[0] = self._logmanager.snapshots.publish(snapshot)
+            return True
+
+        return self._writer.between_writes(publish) and published[0]
+
+    def committed_entries(self, first: int, count: int) -> list[Entry]:
+        """Return entries from `first` on that are committed and on this node's disk."""
+        with self._core:
+            state = self.node.state
+            last = min(state.commit_index, state.durable_index, first + count - 1)
+            return [] if first <= state.log.base_index else state.log.entries(first, last)
+
+    def finish_rewrite(self, rewrite: LogRewrite) -> bool:
+        """Let the log written anew take the old one's place; False where a snapshot arrived
+        meanwhile, which the new log knows nothing of.
+
+        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
+        what the disk still has: then what waits is written first.
+        """
+        finished: list[LogFile | None] = []
+
+        def finish() -> bool:
+            with self._core:
+                state, last = self.node.state, self._logmanager.last_written
+                if state.snapshot != rewrite.snapshot:
+                    return True
+                if last + 1 < rewrite.next_index or self._writer.has_cuts:
+                    return False
+                rest = state.log.entries(rewrite.next_index, last)
+            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            return True
+
+        done = self._writer.between_writes(finish) and bool(finished)
+        for old in finished:
+            if old is not None:
+                old.close()  # frees its bytes, which takes a while: nobody waits for that
+        return done
+
+    def compaction_index(self) -> int:
+        """Return up to where the log may be dropped from memory."""
+        with self._core:
+            return self.node.compaction_index()
+
+    def compact(self, index: int) -> bool:
+        """Drop some thousand entries from memory, `index` the last; return whether more remain.
+        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
+        with self._core:
+            return self.node.compact(index)
+
+    def fail(self, error: Exception) -> None:
+        """Stop the node: an invariant broke in a thread beside this one."""
+        with self._core:
+            self._fail(error)
 
     # --- the end ---------------------------------------------------------------------------
 

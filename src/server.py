@@ -24,11 +24,13 @@ from raftline.handover import hand_over_before_stopping
 from raftline.logmanager import LogManager, Recovered
 from raftline.peers import Peer
 from raftline.protocol import READ_MODES, Limits, not_leader
-from raftline.raft.effects import Effects
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.reading import Readings
+from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
@@ -38,6 +40,7 @@ EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -54,6 +57,7 @@ class Server:
         console: Console,
         *,
         readings: Readings,
+        compact_bytes: int = COMPACT_BYTES,
     ) -> None:
         self.name = name
         self.logmanager = logmanager
@@ -77,12 +81,21 @@ class Server:
             list(recovered.members),
             recovered.log,
             recovered.hard_state,
-            Options(pace.election_timeout_ms, pace.heartbeat_ms, lease=readings.mode == "lease"),
+            Options(
+                pace.election_timeout_ms,
+                pace.heartbeat_ms,
+                lease=readings.mode == "lease",
+                trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+            ),
             _picker(pace),
             now_ms(),
             amnesiac=recovered.amnesiac,
+            snapshot=recovered.snapshot,
         )
         self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
+        self.snapshots = Snapshots(
+            self.driver, logmanager, self._post, console.say, compact_bytes
+        )
         self._peers = {
             peer: Peer(name, peer, addresses[peer], self._answered, self.driver.lost, console.say)
             for peer in sorted(self.peer_names)
@@ -92,6 +105,9 @@ class Server:
 
     def send(self, message: Message) -> None:
         """Send a message to its peer; entries that several peers get are spelled once."""
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+            return
         if isinstance(message, AppendEntries):
             if message.entries is not self._spelled[0]:
                 self._spelled = (message.entries, spell_entries(message.entries))
@@ -99,6 +115,13 @@ class Server:
         else:
             text = spell(message)
         self._peers[message.to].send(f"{self.name}@{text}\n".encode())
+
+    def _post(self, message: InstallSnapshot) -> None:
+        self._peers[message.to].send(f"{self.name}@{spell(message)}\n".encode())
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        """Look whether a snapshot is due, or has arrived whole."""
+        self.snapshots.wrote(arrived)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
@@ -132,6 +155,7 @@ class Server:
             self.driver.start(self.name)
             for peer in self._peers.values():
                 peer.start()
+            self.snapshots.start()
             doors.open(self)
         self._running.acquire()
         if self.exit_status == 0:
@@ -139,6 +163,7 @@ class Server:
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
+        self.snapshots.stop()
         self.driver.stop(patience_s=2.0)
         for peer in self._peers.values():
             peer.stop()
@@ -225,6 +250,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         server = Server(
             name, recovered, logmanager, addresses, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
+            compact_bytes=arguments.compact_at,
         )  # fmt: skip
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
@@ -286,6 +312,12 @@ def _check_host(host: str, *, open_to_network: bool) -> None:
         )
 
 
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:19]) >= 1 and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, 1 or more")
+    return int(text)
+
+
 @contextlib.contextmanager
 def _threads_without_signals() -> Iterator[None]:
     """Let threads that are started here never take a signal: a signal that another thread takes
@@ -342,6 +374,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--follower-reads", action="store_true",
         help="as a follower, ask the leader for its read index instead of sending clients there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
+        help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",
     )  # fmt: skip
     parser.add_argument("--register", action="store_true", help="add NAME to the configuration")
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
