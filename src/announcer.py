@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftline.console import Console
+from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects
 from raftline.raft.messages import Appended, AppendEntries, Message
 
@@ -28,6 +29,8 @@ class Announcer:
         """Say what a peer said, unless it is the pulse of a cluster at rest."""
         if not self._console.verbose and self._is_pulse(message):
             return
+        if isinstance(message, InstallSnapshot):
+            text = text[: text.index(" data ")]
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)
 
     def carried_out(self, effects: Effects) -> None:
@@ -52,6 +55,6 @@ class Announcer:
 
 
 def _is_empty(message: Message) -> bool:
-    return isinstance(message, Appended) or (
+    return isinstance(message, Appended | InstallSnapshot | SnapshotHeld) or (
         isinstance(message, AppendEntries) and not message.entries
     )

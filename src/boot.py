@@ -12,6 +12,7 @@ from raftline.config import PACES, ConfigError, Configuration
 from raftline.joining import joining_address, settle_configuration
 from raftline.peerbook import address_of
 from raftline.protocol import READ_MODES
+from raftline.snapshots import COMPACT_BYTES
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -87,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         "--follower-reads", action="store_true",
         help="as a follower, ask the leader for its read index instead of sending clients there",
     )  # fmt: skip
+    parser.add_argument(
+        "--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
+        help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",
+    )  # fmt: skip
     parser.add_argument("--register", action="store_true", help="add NAME to the configuration")
     parser.add_argument(
         "--join", metavar="HOST:PORT", type=joining_address,
@@ -95,3 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
     parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
     return parser
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:19]) >= 1 and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, 1 or more")
+    return int(text)

@@ -22,10 +22,12 @@ from raftline.logmanager import LogManager
 from raftline.membercommands import change_reply, membership_facts
 from raftline.protocol import outcome_unknown
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.reading import read_as_leader
+from raftline.storage.logfile import LogFile
+from raftline.storage.rewrite import LogRewrite
 from raftline.writer import Work, Writer
 
 GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
@@ -38,6 +40,7 @@ class Rim(Protocol):
     def send(self, message: Message) -> None: ...
     def not_leader(self, leader: str) -> str: ...
     def report(self, effects: Effects) -> None: ...
+    def wrote(self, arrived: Snapshot | None) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -236,6 +239,8 @@ class Driver:
         if self._desk.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._desk.give_up_pending(LEADERSHIP_LOST)
+        if effects.install is not None:
+            self._logmanager.take_over(effects.install)
         if effects.apply:
             replies = self._logmanager.apply(effects.apply)
             self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
@@ -245,6 +250,10 @@ class Driver:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._desk.put(batch)
+        self._tell(effects)
+
+    def _tell(self, effects: Effects) -> None:
+        """Tell the world, and wake the owner if this step left it something to do."""
         self._rim.report(effects)
         self._handover.look(self.node.state)
         gives_way = self.node.state.transfer is not None
@@ -266,6 +275,82 @@ class Driver:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
         if self._desk.has_gathered:
             self._bell.ring()
+        arrived = [effects.check for effects, _ in work if effects.check is not None]
+        self._rim.wrote(arrived[-1] if arrived else None)
+
+    # --- for snapshots, from their thread: see docs/snapshots.md -----------------------------
+
+    def step(self, take: Callable[[Node, int], Effects]) -> None:
+        """Let the core take an input."""
+        self._step(lambda: self._carry_out(take(self.node, now_ms()), None))
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Put a snapshot of this node's own in force; False where a later one arrived."""
+        published = [False]
+
+        def publish() -> bool:
+            published[0] = self._logmanager.snapshots.publish(snapshot)
+            return True
+
+        return self._writer.between_writes(publish) and published[0]
+
+    def plain_members(self, index: int) -> dict[str, str] | None:
+        """Return who the members are at an entry, by name and address; None where the
+        configuration there is joint or has learners, which a snapshot does not spell."""
+        with self._core:
+            found = self.node.state.configurations.at(index)
+        if found.is_joint or found.learners:
+            return None
+        return {name: found.addresses[name] for name in found.voters}
+
+    def committed_entries(self, first: int, count: int) -> list[Entry]:
+        """Return entries from `first` on that are committed and on this node's disk."""
+        with self._core:
+            state = self.node.state
+            last = min(state.commit_index, state.durable_index, first + count - 1)
+            return [] if first <= state.log.base_index else state.log.entries(first, last)
+
+    def finish_rewrite(self, rewrite: LogRewrite) -> bool:
+        """Let the log written anew take the old one's place; False where a snapshot arrived
+        meanwhile, which the new log knows nothing of.
+
+        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
+        what the disk still has: then what waits is written first.
+        """
+        finished: list[LogFile | None] = []
+
+        def finish() -> bool:
+            with self._core:
+                state, last = self.node.state, self._logmanager.last_written
+                if state.snapshot != rewrite.snapshot:
+                    return True
+                if last + 1 < rewrite.next_index or self._writer.has_cuts:
+                    return False
+                rest = state.log.entries(rewrite.next_index, last)
+            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            return True
+
+        done = self._writer.between_writes(finish) and bool(finished)
+        for old in finished:
+            if old is not None:
+                old.close()  # frees its bytes, which takes a while: nobody waits for that
+        return done
+
+    def compaction_index(self) -> int:
+        """Return up to where the log may be dropped from memory."""
+        with self._core:
+            return self.node.compaction_index()
+
+    def compact(self, index: int) -> bool:
+        """Drop some thousand entries from memory, `index` the last; return whether more remain.
+        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
+        with self._core:
+            return self.node.compact(index)
+
+    def fail(self, error: Exception) -> None:
+        """Stop the node: an invariant broke in a thread beside this one."""
+        with self._core:
+            self._fail(error)
 
     # --- the end ---------------------------------------------------------------------------
 

@@ -10,14 +10,17 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from raftline.commands import execute
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.sessions import Sessions
 from raftline.showing import read_selection, show_page
-from raftline.storage.errors import DiskFailed, StorageError
+from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile, LogState
+from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile
 from raftline.storage.recovery import Recovered, Recovery
+from raftline.storage.rewrite import LogRewrite, install
+from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 
 __all__ = ["LogManager", "Recovered"]
 
@@ -25,8 +28,9 @@ __all__ = ["LogManager", "Recovered"]
 class LogManager:
     """The state machine, its lock, and its files.
 
-    `client_lock` guards `pairs` and `sessions`; nothing slow happens under it. The files have
-    no lock here: whoever calls `recover`, `persist` and `close` does so from one thread at a time.
+    `client_lock` guards `pairs`, `sessions` and `applied`; nothing slow happens under it. The
+    files have no lock here: whoever calls `recover`, `persist` and `close` does so from one thread
+    at a time.
     """
 
     def __init__(self, name: str, folder: Folder, members: Mapping[str, str]) -> None:
@@ -35,6 +39,10 @@ class LogManager:
         self.client_lock = threading.Lock()
         self.pairs: dict[str, str] = {}
         self.sessions = Sessions()
+        self.applied = Mark(0, 0)  # the last entry that these are the result of
+        self.snapshots = SnapshotFile(folder, name)
+        self.replaced: dict[str, str] = {}  # pairs of before a snapshot, to be freed without haste
+        self._arrived: tuple[LoadedSnapshot, Sessions] | None = None  # checked, not yet installed
         self._folder = folder
         self._members = members
         self._storage: HardStateFile | None = None
@@ -54,6 +62,16 @@ class LogManager:
             self._folder.close()
             raise
         self._storage = recovery.storage
+        self.snapshots = recovery.snapshots
+        self._members = recovered.members
+        if recovery.loaded is not None:
+            try:
+                self._load(recovery.loaded, _sessions_of(recovery.loaded))
+            except ValueError as error:
+                self.close()
+                raise FilesRefused(
+                    f"{self.snapshots.name}: {error}; was it written by a newer version?"
+                ) from None
         return recovered
 
     def handle_operation(self, command: str) -> str:
@@ -74,7 +92,10 @@ class LogManager:
         """
         execute_entry = self._execute
         with self.client_lock:
-            return [execute_entry(entry.index, entry.command) for entry in entries]
+            replies = [execute_entry(entry.index, entry.command) for entry in entries]
+            if entries:
+                self.applied = Mark(entries[-1].index, entries[-1].term)
+            return replies
 
     def read(self, commands: Sequence[str]) -> list[str]:
         """Return the replies to get and show commands as of one moment; nothing is logged."""
@@ -104,7 +125,7 @@ class LogManager:
         if self._failed or self._storage is None or self._logfile is None:
             raise DiskFailed(f"{self.name}: its files are closed or have failed; start it again")
         try:
-            return self._persist(works, self._storage, self._logfile)
+            return self._persist(works, self._storage)
         except BaseException:  # whatever it was: how much of it is on the disk is unknown
             self._failed = True
             raise
@@ -114,16 +135,106 @@ class LogManager:
         if self._logfile is not None:
             self._logfile.close()
             self._logfile = None
+        self.snapshots.close()
         self._folder.close()
 
-    def _persist(
-        self, works: Sequence[Effects], storage: HardStateFile, logfile: LogFile
-    ) -> tuple[int, int] | None:
+    # --- snapshots and compaction --------------------------------------------------------------
+
+    @property
+    def log_bytes(self) -> int:
+        """How long NAME.log is."""
+        return self._logfile.size if self._logfile is not None else 0
+
+    def freeze(self) -> MachineState:
+        """Return the state machine as of now; all that waits for the lock waits so long.
+
+        Two lists, since those are copied in one go however the dict has come about: a dict from
+        which many keys were deleted would be built anew, key by key.
+        """
+        with self.client_lock:
+            # In one call, so that the interpreter lets no other thread in between, which could
+            # only wait for this lock in its turn.
+            keys, values = map(list, (self.pairs, self.pairs.values()))
+            sessions = self.sessions.copy()
+            applied, members = self.applied, self._members
+        return MachineState(*applied, members, sessions.dump(), keys, values)
+
+    def arrived(self, loaded: LoadedSnapshot) -> None:
+        """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
+
+        Raises:
+            ValueError: its session lines are not understood.
+        """
+        self._arrived = (loaded, _sessions_of(loaded))
+
+    def take_over(self, snapshot: Snapshot) -> None:
+        """Let the state machine be what the snapshot that arrived holds. The old pairs stay in
+        `replaced`, for somebody to free them without haste."""
+        if self._arrived is None or self._arrived[0].snapshot != snapshot:
+            raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
+        self.replaced = self._load(*self._arrived)
+
+    def begin_rewrite(
+        self, snapshot: Snapshot, members: Mapping[str, str] | None = None
+    ) -> LogRewrite:
+        """Begin to write the log anew, behind `snapshot`, where these are the members; None: the
+        same as at the base of the log that is."""
+        return LogRewrite(self._folder, self.name, snapshot, members or self._members)
+
+    def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
+        """Let the new log take the old one's place, from one thread at a time as `persist`.
+        Return the old one, to be closed when nobody waits: its bytes are freed by that.
+
+        Raises:
+            DiskFailed: the node must stop.
+        """
+        old = self._logfile
+        try:
+            if old is not None and old.holds_void_lines and self._storage is not None:
+                # A mark is not synced: after a power cut an earlier one may be there again, of
+                # an entry that only a void line holds, and those go now.
+                self._storage.save(self._storage.promise)
+            self._logfile = rewrite.finish(rest)
+        except BaseException:
+            self._failed = True
+            raise
+        return old
+
+    @property
+    def last_written(self) -> int:
+        """The index of the last entry in NAME.log."""
+        return self._logfile.last.index if self._logfile is not None else 0
+
+    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> dict[str, str]:
+        with self.client_lock:
+            old, self.pairs = self.pairs, loaded.pairs
+            self.sessions = sessions
+            self.applied = Mark(*loaded.snapshot[:2])
+            return old
+
+    def _install(self, snapshot: Snapshot, storage: HardStateFile) -> None:
+        old = self._logfile
+        if self._arrived is None or self._arrived[0].snapshot != snapshot or old is None:
+            raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
+        loaded, self._arrived = self._arrived[0], None
+        self._members = loaded.members
+        self._logfile = install(self._folder, self.name, loaded, self.snapshots, storage, old)
+
+    def _persist(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
         if saves:
             term, vote = saves[-1]
             storage.save(storage.promise._replace(term=term, vote=vote))
-        mark = logfile.append(works)
+        mark = None
+        begin = 0
+        for position, work in enumerate(works):
+            for chunk in work.chunks:
+                self.snapshots.write_chunk(chunk)
+            if work.install is not None:  # what was to be written before it is void by now
+                self._install(work.install, storage)
+                mark, begin = Mark(*work.install[:2]), position
+        if self._logfile is not None:
+            mark = self._logfile.append(works[begin:]) or mark
         if mark is not None:
             storage.move_mark(mark)
         # Last: a node that calls its log whole must already hold the entries that make it so.
@@ -154,3 +265,14 @@ def _without_client(command: str) -> str:
     """Return the command without `client7#12@` before it."""
     first = command.partition(" ")[0]
     return command[first.index("@") + 1 :] if "@" in first else command
+
+
+def _sessions_of(loaded: LoadedSnapshot) -> Sessions:
+    """Return the session table of a snapshot.
+
+    Raises:
+        ValueError: a line is none of its lines.
+    """
+    sessions = Sessions()
+    sessions.load(loaded.sessions)
+    return sessions

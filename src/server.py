@@ -25,12 +25,14 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import PeerBook
 from raftline.peers import Peer
 from raftline.protocol import NO_LEADER, Limits, not_leader
-from raftline.raft.effects import Effects
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.reading import Readings
+from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.folder import Folder
@@ -39,6 +41,7 @@ EXIT_USAGE = 2
 EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
+TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -55,6 +58,7 @@ class Server:
         console: Console,
         *,
         readings: Readings,
+        compact_bytes: int = COMPACT_BYTES,
     ) -> None:
         self.name = name
         self.logmanager = logmanager
@@ -76,10 +80,16 @@ class Server:
             Membership(tuple(recovered.members), addresses=recovered.members),
             recovered.log,
             recovered.hard_state,
-            Options(pace.election_timeout_ms, pace.heartbeat_ms, lease=readings.mode == "lease"),
+            Options(
+                pace.election_timeout_ms,
+                pace.heartbeat_ms,
+                lease=readings.mode == "lease",
+                trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+            ),
             _picker(pace),
             now_ms(),
             amnesiac=recovered.amnesiac,
+            snapshot=recovered.snapshot,
         )
         self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
         self.book = PeerBook(
@@ -89,11 +99,17 @@ class Server:
             ),
         )
         self.book.follow(self.node.state.contacts)
+        self.snapshots = Snapshots(
+            self.driver, logmanager, self._post, console.say, compact_bytes
+        )
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
     def send(self, message: Message) -> None:
         """Send a message to its peer; entries that several peers get are spelled once."""
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+            return
         if isinstance(message, AppendEntries):
             if message.entries is not self._spelled[0]:
                 self._spelled = (message.entries, spell_entries(message.entries))
@@ -101,6 +117,13 @@ class Server:
         else:
             text = spell(message)
         self.book.send(message.to, f"{self.name}@{text}\n".encode())
+
+    def _post(self, message: InstallSnapshot) -> None:
+        self.book.send(message.to, f"{self.name}@{spell(message)}\n".encode())
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        """Look whether a snapshot is due, or has arrived whole."""
+        self.snapshots.wrote(arrived)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
@@ -149,6 +172,7 @@ class Server:
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
+            self.snapshots.start()
             doors.open(self)
         self._running.acquire()
         if self.exit_status == 0:
@@ -156,6 +180,7 @@ class Server:
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
+        self.snapshots.stop()
         self.driver.stop(patience_s=2.0)
         self.book.stop()
         doors.end_connections()
@@ -232,6 +257,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         server = Server(
             name, recovered, logmanager, configuration.members, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
+            compact_bytes=arguments.compact_at,
         )  # fmt: skip
         state = server.node.state
         for note in (

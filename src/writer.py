@@ -8,6 +8,7 @@ depended on it. While it writes, the core is stepped on: disk and network work i
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.bell import Bell
@@ -18,6 +19,16 @@ WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no
 
 Work = tuple[Effects, Origin | None]
 Durable = tuple[int, int]  # index and term of the last entry now on disk
+
+
+class Job:
+    """Something to do between two writes: `act` says whether it is done."""
+
+    def __init__(self, act: Callable[[], bool]) -> None:
+        self.act = act
+        self.is_done = False
+        self.ended = threading.Lock()
+        self.ended.acquire()
 
 
 class Writer:
@@ -37,6 +48,7 @@ class Writer:
         self._waiting: list[Work] = []
         self._writing: list[Work] = []
         self._bell = Bell()
+        self._jobs: deque[Job] = deque()
         self._stopping = False
         self.busy_since_ms = 0  # when the write that is under way, or comes next, began
 
@@ -57,6 +69,29 @@ class Writer:
         self._waiting.append(work)
         self._bell.ring()
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether what waits to be written takes back a part of the log; with `core` held."""
+        return any(
+            effects.cut_after is not None or effects.install is not None
+            for effects, _ in self._waiting
+        )
+
+    def between_writes(self, act: Callable[[], bool]) -> bool:
+        """Let the writer thread do `act` while nothing is being written, and wait for it.
+
+        Where `act` returns False, what waits is written and `act` called again. Returns False
+        where the thread ended before; an error in `act` is one of writing.
+        """
+        job = Job(act)
+        with self._core:
+            if self._stopping:
+                return False
+            self._jobs.append(job)
+        self._bell.ring()
+        job.ended.acquire()
+        return job.is_done
+
     def stop(self) -> None:
         """Let the thread end once nothing waits any more."""
         self._stopping = True
@@ -66,20 +101,43 @@ class Writer:
         """Write nothing more, whatever waits; with `core` held."""
         self._waiting = []
         self.stop()
+        self._end_jobs()
 
     def run(self) -> None:
         """Write whatever comes, until told to stop; a failure ends it at once and for good."""
         while True:
             self._bell.wait()
             try:
-                while self._write_once():
+                while self._do_job() or self._write_once():
                     pass
             except Exception as error:
                 with self._core:
                     self._on_failure(error)
+                    self._stopping = True
+                    self._end_jobs()
                 return
             if self._stopping:
+                with self._core:
+                    self._end_jobs()
                 return
+
+    def _do_job(self) -> bool:
+        """Do the job that comes next; return whether there was one, and it is done."""
+        with self._core:
+            job = self._jobs[0] if self._jobs else None
+        if job is None or not job.act():
+            return False
+        job.is_done = True
+        with self._core:
+            if job in self._jobs:  # else it was ended while it was being done
+                self._jobs.remove(job)
+                job.ended.release()
+        return True
+
+    def _end_jobs(self) -> None:
+        """Let those go whose jobs nobody does any more."""
+        while self._jobs:
+            self._jobs.popleft().ended.release()
 
     def _write_once(self) -> bool:
         with self._core:

@@ -176,6 +176,36 @@ class MemoryFolder(Folder):
             self._files.pop(beside, None)
             raise disk_failed(name, "replace", error) from error
 
+    def create(self, name: str) -> AppendFile:
+        try:
+            self._whole_step()
+            self._files[name] = MemoryFile()
+            self._names_changed()
+            self._end_whole_step()
+        except OSError as error:
+            raise disk_failed(name, "make", error) from error
+        return MemoryAppendFile(self, name, self._files[name])
+
+    def rename(self, old: str, new: str) -> None:
+        try:
+            self._whole_step()
+            self._files[new] = self._files.pop(old)
+            self._names_changed()
+            self._end_whole_step()
+            self._sync_names()
+        except OSError as error:
+            raise disk_failed(new, "replace", error) from error
+
+    def remove(self, name: str) -> None:
+        if name in self._files:
+            try:
+                self._whole_step()
+                del self._files[name]
+                self._names_changed()
+                self._end_whole_step()
+            except OSError as error:
+                raise disk_failed(name, "remove", error) from error
+
     def open_append(self, name: str) -> AppendFile:
         try:
             self._whole_step()

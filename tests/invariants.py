@@ -120,6 +120,8 @@ class Invariants:
         self._leader(node, effects)
         self._acknowledgements(node, effects)
         self._commits(node, effects)
+        if effects.install is not None:
+            self._applied[state.name] = effects.install.index
         for entry in effects.apply:
             applied = self._applied[state.name] + 1
             self._hold(
@@ -206,6 +208,8 @@ class Invariants:
             leader = self.nodes.get(message.to)
             if not isinstance(message, Appended) or leader is None:
                 continue
+            if message.index < max(node.state.log.base_index, leader.state.log.base_index):
+                continue  # committed, and in a snapshot
             if leader.is_leader and leader.state.term == message.term:
                 held = node.state.log.term_at(message.index)
                 self._hold(
@@ -221,6 +225,12 @@ class Invariants:
         if first > last:
             return
         self._commit[state.name] = last
+        # What an installed snapshot stands for was committed by others, entry by entry.
+        self._hold(
+            state.log.base_index <= len(self.committed),
+            f"{state.name} has a snapshot of entry {state.log.base_index}, not yet committed",
+        )
+        first = max(first, state.log.base_index + 1)
         for entry in state.log.entries(first, last):
             if entry.index > len(self.committed):
                 self.committed.append((entry.term, entry.command))
@@ -239,7 +249,8 @@ class Invariants:
         holders = [
             name
             for name, other in self.nodes.items()
-            if self.durable[name] >= index and other.state.log.term_at(index) == term
+            if other.state.log.base_index >= index
+            or (self.durable[name] >= index and other.state.log.term_at(index) == term)
         ]
         # By the configuration that was in use before this step: what it appended came after.
         members = node.state.configurations.at(known_index)

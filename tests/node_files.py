@@ -52,9 +52,9 @@ def storage_file(term: int, vote: str = "-", mark: tuple[int, int] = (0, 0), sta
     return b"".join(b"%b crc32 %08x\n" % (text.encode(), crc32(text.encode())) for text in lines)
 
 
-def log_file(*batches: bytes) -> bytes:
+def log_file(*batches: bytes, base: bytes = BASE) -> bytes:
     """Return NAME.log of these batches, each closed by a note made here by hand."""
-    data = open_bytes = BASE
+    data = open_bytes = base
     for batch in batches:
         open_bytes += batch
         count = sum(not line.startswith(b"#") for line in batch.splitlines())

@@ -18,12 +18,15 @@ and vote were not lost. So:
 
 from __future__ import annotations
 
+from raftline.raft.chunks import SnapshotHeld
 from raftline.raft.messages import Appended, Missing
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 
 
-def leader_heard_amnesiac(state: State, progress: Progress, message: Appended | Missing) -> bool:
+def leader_heard_amnesiac(
+    state: State, progress: Progress, message: Appended | Missing | SnapshotHeld
+) -> bool:
     """Bring a follower's amnesia up to date; return False for an answer that is old news."""
     if message.without_vote:
         if message.round < max(progress.readmit_round, progress.vote_again_round):

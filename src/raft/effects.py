@@ -44,6 +44,26 @@ class Settled(NamedTuple):
     text: str
 
 
+class Snapshot(NamedTuple):
+    """A snapshot, told from any other: the state after entry `index` of `term` (paper §7).
+
+    `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
+    ways, and a transfer must not mix them.
+    """
+
+    index: int  # type: ignore[assignment]  # as above
+    term: int
+    size: int
+    crc: int
+
+
+class Chunk(NamedTuple):
+    """Bytes of an arriving snapshot and their place in its file; 0 begins the file anew."""
+
+    offset: int
+    data: bytes
+
+
 @dataclass(slots=True)
 class Effects:
     """What one input asks of the rim, in the order in which it must be carried out.
@@ -57,6 +77,9 @@ class Effects:
     save: HardState | None = None  # 2. term and vote
     cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
+    chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
+    install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
+    check: Snapshot | None = None  # 3. all of it has arrived: check its file, then tell the core
     recovered: bool = False  # 2. the amnesia mark may be taken off (core: amnesia)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
@@ -71,4 +94,5 @@ class Effects:
         """Whether step 2 has anything to do."""
         return bool(
             self.append or self.save is not None or self.cut_after is not None or self.recovered
-        )
+            or self.chunks or self.install is not None
+        )  # fmt: skip

@@ -71,6 +71,28 @@ class Log:
         del self._run_starts[keep:]
         del self._run_terms[keep:]
 
+    def compact(self, index: int) -> None:
+        """Drop every entry up to `index`, which becomes the base: a snapshot holds them (§7)."""
+        term = self.term_at(index)
+        if term is None:
+            raise SafetyError(f"compact up to {index}, but the log has no such entry")
+        del self.commands[: index - self.base_index]
+        self.base_index, self.base_term = index, term
+        drop = bisect_right(self._run_starts, index + 1) - 1
+        if not self.commands:
+            drop = len(self._run_starts)
+        del self._run_starts[:drop]
+        del self._run_terms[:drop]
+        if self._run_starts:
+            self._run_starts[0] = max(self._run_starts[0], index + 1)
+
+    def reset(self, index: int, term: int) -> None:
+        """Begin anew, empty, behind the last entry of a snapshot."""
+        self.base_index, self.base_term = index, term
+        self.commands = []
+        self._run_starts = []
+        self._run_terms = []
+
     def entries(self, first: int, last: int) -> list[Entry]:
         """Return the entries `first … last`, both included; they must exist."""
         if first > last:

@@ -13,6 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 
+from raftline.raft.chunks import (
+    InstallSnapshot,
+    SnapshotHeld,
+    read_held,
+    read_install,
+    spell_held,
+    spell_install,
+)
 from raftline.raft.effects import Entry
 from raftline.raft.questions import FORMS, PATTERNS, Question, ReadAt, spell_question
 
@@ -94,12 +102,13 @@ class Missing:
     lease_ms: int = 0
 
 
-Message = RequestVote | Vote | AppendEntries | Appended | Missing | Question
-Answer = (Vote, Appended, Missing, ReadAt)
+OfSnapshot = InstallSnapshot | SnapshotHeld
+Message = RequestVote | Vote | AppendEntries | Appended | Missing | Question | OfSnapshot
+Answer = (Vote, Appended, Missing, ReadAt, SnapshotHeld)
 
 FIRST_WORDS = (
     frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"})
-    | {"GiveEntriesAfterIndex"}
+    | {"GiveEntriesAfterIndex", "InstallSnapshot", "GiveSnapshotAfterByte"}
     | FORMS.keys()
 )
 
@@ -136,6 +145,10 @@ def spell(message: Message) -> str:
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
             return f"{word} {term}-{index}-{last_term}" + " transfer" * message.transfer
+        case InstallSnapshot():
+            return spell_install(message)
+        case SnapshotHeld():
+            return spell_held(message)
         case Vote(term=term):
             kind = " prevote" if message.pre_vote else ""
             if message.granted:
@@ -177,6 +190,8 @@ def read(sender: str, to: str, text: str) -> Message:
     """
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
+    if text.startswith(("InstallSnapshot ", "GiveSnapshotAfterByte ")):
+        return _read_of_snapshot(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
         return Appended(sender, to, term, index, number, found[5] is not None, _lease(found))
@@ -193,11 +208,22 @@ def read(sender: str, to: str, text: str) -> Message:
         return Vote(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
     if found := _DENIED.fullmatch(text):
         return Vote(sender, to, _numbers(found, 1)[0], False, found[2] is not None, found[3])
+    return _read_question(sender, to, text)
+
+
+def _read_question(sender: str, to: str, text: str) -> Message:
     for pattern, kind in PATTERNS:
         if found := pattern.fullmatch(text):
             return kind(sender, to, *_numbers(found, *range(1, pattern.groups + 1)))
     word = text.split(" ", 1)[0]
     raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
+
+
+def _read_of_snapshot(sender: str, to: str, text: str) -> Message:
+    try:
+        return (read_install if text.startswith("I") else read_held)(sender, to, text)
+    except ValueError as error:
+        raise PeerError(str(error)) from None
 
 
 def _read_append(sender: str, to: str, text: str) -> AppendEntries:

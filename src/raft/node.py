@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.effects import Effects, HardState, SafetyError, Snapshot
 from raftline.raft.election import (
     check_quorum,
     on_lost_leader,
@@ -36,9 +37,20 @@ from raftline.raft.replication import (
     on_append_entries,
     on_appended,
     on_missing,
+    on_snapshot_held,
     propose,
     refuse_old_leader,
     send_heartbeats,
+)
+from raftline.raft.snapshot import (
+    check_snapshot,
+    compact,
+    compaction_index,
+    install,
+    on_install_snapshot,
+    refuse,
+    snapshot_gone,
+    snapshot_taken,
 )
 from raftline.raft.state import Options, Role, State
 from raftline.raft.transfer import (
@@ -72,6 +84,7 @@ class Node:
         now_ms: int,
         *,
         amnesiac: bool = False,
+        snapshot: Snapshot | None = None,
     ) -> None:
         if log.last_term > hard_state.term:
             raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
@@ -92,6 +105,7 @@ class Node:
             commit_index=log.base_index,
             last_applied=log.base_index,
             durable_index=log.last_index,
+            snapshot=snapshot,
         )
         self.state.arm_election()
         promise_after_restart(self.state)
@@ -109,13 +123,23 @@ class Node:
             raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
         if isinstance(message, AppendEntries):
             check_append(state, message)
+        elif isinstance(message, InstallSnapshot):
+            check_snapshot(state, message)
         self._adopt_term(message)
+        self._hand_on(state, message)
+        return self._end()
+
+    def _hand_on(self, state: State, message: Message) -> None:
+        """Let the rule for this kind of message have it."""
         match message:
+            case AppendEntries() | InstallSnapshot() if message.term < state.term:
+                refuse_old_leader(state, message)
             case AppendEntries():
-                if message.term < state.term:
-                    refuse_old_leader(state, message)
-                else:
-                    on_append_entries(state, message)
+                on_append_entries(state, message)
+            case InstallSnapshot():
+                on_install_snapshot(state, message)
+            case SnapshotHeld():
+                on_snapshot_held(state, message)
             case Appended():
                 on_appended(state, message)
             case Missing():
@@ -126,7 +150,6 @@ class Node:
                 on_vote(state, message)
             case _:
                 self._take_question(message)
-        return self._end()
 
     def propose(self, commands: list[str], now_ms: int) -> Effects:
         """Append commands as the leader; they get the indexes `last_index + 1 …` in order.
@@ -220,6 +243,43 @@ class Node:
     def listens_to(self, message: Message) -> bool:
         """Whether a message may be taken from its sender; from any thread, as a first look."""
         return listens_to(self.state, message)
+
+    def snapshot_taken(self, snapshot: Snapshot, now_ms: int) -> Effects:
+        """Take note that a snapshot of this server's state lies on its disk, durable (§7).
+
+        Raises:
+            SafetyError: it stands for entries that were not applied here, or for other ones.
+        """
+        snapshot_taken(self._begin(now_ms), snapshot)
+        return self._end()
+
+    def compaction_index(self) -> int:
+        """Return up to where the log may be dropped from memory now."""
+        return compaction_index(self.state)
+
+    def compact(self, index: int) -> bool:
+        """Drop entries up to `index` from memory, some thousand at a time; return whether more
+        are left to drop.
+
+        Raises:
+            SafetyError: no snapshot on disk stands for them.
+        """
+        return compact(self.state, index)
+
+    def install(self, snapshot: Snapshot, members: Mapping[str, str], now_ms: int) -> Effects:
+        """Take over a snapshot that was asked to be checked, and passed."""
+        install(self._begin(now_ms), snapshot, members)
+        return self._end()
+
+    def snapshot_gone(self, peer: str, snapshot: Snapshot, now_ms: int) -> Effects:
+        """Take note that a piece could not be read: a later snapshot has taken the file's name."""
+        snapshot_gone(self._begin(now_ms), peer, snapshot)
+        return self._end()
+
+    def refuse(self, snapshot: Snapshot, why: str, now_ms: int) -> Effects:
+        """Take note that a snapshot which was asked to be checked did not pass."""
+        refuse(self._begin(now_ms), snapshot, why)
+        return self._end()
 
     @property
     def wake_at_ms(self) -> int:

@@ -6,12 +6,25 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from raftline.raft.effects import Snapshot
+
 
 class Mode(Enum):
     """How a leader sends to a follower."""
 
     PROBE = "probe"  # one message at a time, until it is known where the logs agree
     REPLICATE = "replicate"  # ahead of the answers, up to a window
+    SNAPSHOT = "snapshot"  # the entries it lacks are gone from the log: chunks of a snapshot
+
+
+@dataclass(slots=True)
+class Sending:
+    """A snapshot on its way to one follower: what arrived, and what is to be sent next."""
+
+    snapshot: Snapshot
+    held: int = 0  # bytes that the follower says it holds
+    next_offset: int = 0
+    moved_at_ms: int = 0  # when the follower last said something about it, or it was sent anew
 
 
 @dataclass(slots=True)
@@ -29,6 +42,7 @@ class Progress:
     probe_sent: bool = False
     in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
     acked_round: int = 0
+    sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news
     away: bool = False  # its connection broke, and nothing was heard since
     lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
@@ -46,7 +60,10 @@ class Progress:
         """The follower holds the leader's log up to `index`; send ahead from now on."""
         self.match_index = max(self.match_index, index)
         self.next_index = max(self.next_index, self.match_index + 1)
+        if self.sending is not None and index < self.sending.snapshot.index:
+            return  # an answer from before the snapshot was begun
         self.mode = Mode.REPLICATE
+        self.sending = None
         self.probe_sent = False
         while self.in_flight and self.in_flight[0] <= self.match_index:
             self.in_flight.popleft()
@@ -55,6 +72,7 @@ class Progress:
         """Begin to probe again right behind `agree_index`, but never before what has matched."""
         self.next_index = max(self.match_index, agree_index) + 1
         self.mode = Mode.PROBE
+        self.sending = None
         self.probe_sent = False
         self.in_flight.clear()
         self.rewound_round = round_now
@@ -64,5 +82,6 @@ class Progress:
         as ever, from `next_index` backwards."""
         self.match_index = 0
         self.mode = Mode.PROBE
+        self.sending = None
         self.probe_sent = False
         self.in_flight.clear()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.amnesia import leader_heard_amnesiac, whole_again
+from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Entry, SafetyError
 from raftline.raft.lease import begin_round, extend_lease, promise
 from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
 from raftline.raft.progress import Mode, Progress
+from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import Role, State
 
 # --- the leader's side ---------------------------------------------------------------------
@@ -37,7 +39,10 @@ def send_entries_to_all(state: State) -> None:
 
 
 def send_entries(state: State, name: str, progress: Progress) -> None:
-    """Send one follower the entries it lacks: one message in probe mode, a window in replicate."""
+    """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
+    the snapshot where the log no longer has them (§7)."""
+    if lacks_snapshot(state, name, progress):
+        return
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
             return
@@ -80,14 +85,18 @@ def send_heartbeats(state: State) -> None:
     state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     for name, progress in state.progress.items():
         progress.probe_sent = False
+        lacks_snapshot(state, name, progress)
         _send(state, name, progress, [])
         progress.probe_sent = progress.mode is Mode.PROBE
         send_entries(state, name, progress)
+        send_again(state, name, progress)
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
+    if progress.sending is not None:  # the log's base may have moved on from it since
+        prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
     state.send_early(
@@ -129,6 +138,8 @@ def on_missing(state: State, message: Missing) -> None:
     progress = _progress_of(state, message)
     if progress is None or message.round <= progress.rewound_round:
         return
+    if progress.mode is Mode.SNAPSHOT:
+        return  # it lacks the snapshot's last entry, as it must until it has installed it
     agree_index = min(message.index, state.log.last_index, progress.next_index - 1)
     progress.rewind(agree_index, state.round)
     state.round += 1
@@ -139,7 +150,14 @@ def on_missing(state: State, message: Missing) -> None:
         progress.probe_sent = True
 
 
-def _progress_of(state: State, message: Appended | Missing) -> Progress | None:
+def on_snapshot_held(state: State, message: SnapshotHeld) -> None:
+    """Send the follower the next pieces of the snapshot (§7)."""
+    progress = _progress_of(state, message)
+    if progress is not None:
+        on_held(state, progress, message)
+
+
+def _progress_of(state: State, message: Appended | Missing | SnapshotHeld) -> Progress | None:
     """Return the sender's progress; None for an answer that is not to this leadership.
 
     A term compares with the term the question was sent in: answers of an earlier term never
@@ -158,7 +176,8 @@ def _progress_of(state: State, message: Appended | Missing) -> Progress | None:
         return None
     progress.heard_at_ms = state.now_ms
     progress.away = False
-    extend_lease(state, progress, message)
+    if not isinstance(message, SnapshotHeld):  # which promises nothing
+        extend_lease(state, progress, message)
     progress.acked_round = max(progress.acked_round, message.round)
     return progress
 
@@ -206,14 +225,14 @@ def _terms(message: AppendEntries) -> list[tuple[int, int]]:
     ]
 
 
-def refuse_old_leader(state: State, message: AppendEntries) -> None:
+def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) -> None:
     """Answer with this server's term, so that a leader of an earlier one steps down.
 
     The answer is in a term that its sender never asked in, so it names no round: if that
     server leads this term by now, a round of the earlier one must not confirm its reads.
     """
     state.note(
-        f"[*] {state.name} ignored AppendEntries from {message.sender}: "
+        f"[*] {state.name} ignored {type(message).__name__} from {message.sender}: "
         f"term {message.term} < {state.term}"
     )
     state.send(
@@ -286,7 +305,10 @@ def _send_missing(state: State, message: AppendEntries) -> None:
     index = state.log.last_index
     if message.prev_index <= index:
         index = state.log.first_index_of_term_at(message.prev_index) - 1
-        state.note(f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}")
+        if state.incoming is None:  # else it is no news
+            state.note(
+                f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
+            )
     state.send(
         Missing(
             state.name,

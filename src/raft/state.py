@@ -10,7 +10,15 @@ from typing import Any
 
 from raftline.raft.awaited import Asking, PeerRead, ReadRound
 from raftline.raft.change import Work
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled
+from raftline.raft.chunks import CHUNK_BYTES
+from raftline.raft.effects import (
+    Effects,
+    Entry,
+    HardState,
+    SafetyError,
+    Settled,
+    Snapshot,
+)
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
@@ -38,6 +46,9 @@ class Options:
     batch_bytes: int = 1 << 20  # most bytes of commands in one; a single entry may be longer
     window: int = 8  # most unanswered AppendEntries to one follower
     read_rounds: int = 2  # most confirmation rounds under way for reads
+    chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
+    chunk_window: int = 2  # most unanswered chunks to one follower
+    trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
     lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
     lease_drift_percent: int = 10  # how much faster a follower's clock may run (core: lease)
 
@@ -49,6 +60,16 @@ class Transfer:
     to: str
     until_ms: int
     told: bool = False  # TimeoutNow has left
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A snapshot that arrives at a follower: from whom, in which term, and how much is here."""
+
+    snapshot: Snapshot
+    sender: str
+    term: int
+    received: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +92,8 @@ class State:
     last_applied: int = 0
     durable_index: int = 0  # own entries up to here are on disk
     election_at_ms: int = 0
+    snapshot: Snapshot | None = None  # the one on this server's disk
+    incoming: Incoming | None = None  # one on its way here, never mixed with another
     hasty: int = 0  # so many election timeouts yet are short ones: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (core: lease)
     asking: Asking = field(default_factory=Asking)

@@ -170,6 +170,34 @@ class Folder:
             raise disk_failed(path, "replace", error) from error
         self._forget(name)
 
+    def create(self, name: str) -> AppendFile:
+        """Make an empty file, or empty it, to append to; nothing about it is durable yet."""
+        path = self._path(name)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise disk_failed(path, "make", error) from error
+        return AppendFile(path, descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let the file `old`, which must be synced, stand in the place of `new`, durably."""
+        path = self._path(new)
+        try:
+            os.replace(self._path(old), path)
+            _sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise disk_failed(path, "replace", error) from error
+
+    def remove(self, name: str) -> None:
+        """Remove a file that nothing relies on, if it is there."""
+        path = self._path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_failed(path, "remove", error) from error
+
     def open_append(self, name: str) -> AppendFile:
         """Open an existing file to append to; what it already holds is durable on return.
 

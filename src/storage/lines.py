@@ -6,9 +6,10 @@
     3 1 client7#12@set b 30
     # 3 entries synced, crc32 1ff08c67
 
-First the base line: the members at birth. Then entries, `index term command`, and behind each
-batch of them a note that they were synced. `# cut after 17`, within a batch, says that what
-follows replaces every entry behind 17.
+First the base line: what the log begins behind (`17 4 base …` after a compaction: the snapshot
+ends with entry 17 of term 4), and the members there. Then entries,
+`index term command`, and behind each batch of them a note that they were synced. `# cut after 17`,
+within a batch, says that what follows replaces every entry behind 17.
 
 The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
 first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
@@ -44,11 +45,15 @@ def cut_line(index: int) -> bytes:
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
-def base_line(members: Mapping[str, str]) -> bytes:
-    """Return the first line of a log: Raft's entry before the first, with the members; none are
-    named by a node that waits to be added to a cluster."""
-    spelled = "".join(f" {name}={address}" for name, address in members.items())
-    return f"0 0 base{spelled}\n".encode()
+def base_line(members: Mapping[str, str], index: int = 0, term: int = 0) -> bytes:
+    """Return the first line of a log: Raft's entry before the first, or the last entry that the
+    snapshot stands for, with the members; none are named by a node that waits to be added."""
+    return f"{index} {term} base {spell_members(members)}".rstrip(" ").encode() + b"\n"
+
+
+def spell_members(members: Mapping[str, str]) -> str:
+    """Return members as they stand in a base line and in a snapshot."""
+    return " ".join(f"{name}={address}" for name, address in members.items())
 
 
 def is_storable(command: str) -> bool:
@@ -61,8 +66,8 @@ def looks_like_base(raw: bytes) -> bool:
     return re.match(rb"(?:\xef\xbb\xbf)?[0-9]+ [0-9]+ base(?:\s|$)", raw) is not None
 
 
-def read_base(raw: bytes) -> dict[str, str]:
-    """Return the members that a base line names.
+def read_base(raw: bytes) -> tuple[int, int, dict[str, str]]:
+    """Return index and term of the entry before the log's first, and the members there.
 
     Raises:
         ValueError: what is wrong with the line.
@@ -71,13 +76,20 @@ def read_base(raw: bytes) -> dict[str, str]:
     match = _BASE.fullmatch(raw)
     if match is None:
         raise ValueError("this is not a base line; was it written by a newer version?")
-    if match[1] != b"0" or match[2] != b"0":
-        raise ValueError(
-            f"the base line says that entries up to {int(match[1])} lie in a snapshot, which "
-            "this version does not read; was it written by a newer version?"
-        )
+    index, term = int(match[1]), int(match[2])
+    if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
+        raise ValueError(f"the base line names an entry {index} of term {term}")
+    return index, term, read_members(match[3])
+
+
+def read_members(spelled: bytes) -> dict[str, str]:
+    """Return the members that the end of a base line, or of a snapshot's first line, names.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
     try:
-        words = match[3].decode().split(" ") if match[3] else []
+        words = spelled.decode().split(" ") if spelled else []
     except UnicodeDecodeError:
         raise ValueError("bytes that are not UTF-8") from None
     members: dict[str, str] = {}

@@ -73,10 +73,22 @@ class LogFile:
     has no batch yet, else nothing.
     """
 
-    def __init__(self, file: AppendFile, log: Log, open_crc: int) -> None:
+    def __init__(self, file: AppendFile, runs: TermRuns, open_crc: int, size: int) -> None:
         self._file = file
         self._open_crc = open_crc
-        self._runs = TermRuns(log)
+        self._runs = runs
+        self.size = size  # in bytes
+        self.holds_void_lines = False  # entries that a cut has voided since the file was written
+
+    @property
+    def base(self) -> Mark:
+        """The entry before the first."""
+        return self._runs.base
+
+    @property
+    def last(self) -> Mark:
+        """The last entry that counts."""
+        return self._runs.last
 
     def append(self, works: Sequence[Effects]) -> Mark | None:
         """Make all cuts and entries of `works`, in order, durable as one batch.
@@ -93,6 +105,7 @@ class LogFile:
         for work in works:
             if work.cut_after is not None and work.cut_after < runs.last_index:
                 runs.cut_after(work.cut_after)
+                self.holds_void_lines = True
                 parts.append(cut_line(work.cut_after).decode("ascii"))
             entries += len(work.append)
             for index, term, command in work.append:
@@ -103,8 +116,10 @@ class LogFile:
         if not parts:
             return None
         data = "".join(parts).encode()
-        self._file.append(data + note_line(entries, crc32(data, self._open_crc)))
+        data += note_line(entries, crc32(data, self._open_crc))
+        self._file.append(data)
         self._open_crc = 0
+        self.size += len(data)
         self._file.sync()
         return runs.last
 
@@ -114,9 +129,11 @@ class LogFile:
 
 def whole_file(members: Mapping[str, str], log: Log) -> Iterator[bytes]:
     """Yield a whole NAME.log that says the same as `log`, in pieces that each fit in memory."""
-    base = base_line(members)
+    base = base_line(members, log.base_index, log.base_term)
     yield base
     crc = crc32(base)
+    if log.base_index and log.last_index == log.base_index:
+        yield note_line(0, crc)  # what a compaction says is never without a note
     for first in range(log.base_index + 1, log.last_index + 1, _REWRITE_BATCH_ENTRIES):
         entries = log.entries(first, min(first + _REWRITE_BATCH_ENTRIES - 1, log.last_index))
         data = "".join([f"{index} {term} {command}\n" for index, term, command in entries]).encode()

@@ -114,7 +114,10 @@ class LogReader:
     is held but the log itself and one batch.
     """
 
-    def __init__(self, folder: Folder, name: str, promised: Mark) -> None:
+    def __init__(self, folder: Folder, name: str, promised: Mark, covered: int = 0) -> None:
+        """Prepare; the snapshot stands for every entry up to `covered`, and so holds a promise
+        of one of them, whatever the log says."""
+        self._covered = covered
         self._folder = folder
         self._name = name
         self._promised = promised
@@ -140,12 +143,16 @@ class LogReader:
 
     def _read_base(self, raw: bytes) -> LogRead:
         try:
-            members = read_base(raw)
+            index, term, members = read_base(raw)
         except ValueError as error:
             raise self._corrupt(str(error), 1, 0) from None
         self._lines_taken = 1
         return LogRead(
-            members, Log(), len(raw), holds_mark=self._promised.index == 0, open_crc=crc32(raw)
+            members,
+            Log(index, term),
+            len(raw),
+            holds_mark=self._promised.index <= self._covered,
+            open_crc=crc32(raw),
         )
 
     def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], found: LogRead) -> None:

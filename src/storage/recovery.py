@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
-from raftline.raft.effects import HardState
+from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.storage.adoption import adopt, is_hand_written
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise, missing_storage
 from raftline.storage.lines import LINE_BYTES_MAX, base_line
-from raftline.storage.logfile import LogFile, whole_file
+from raftline.storage.logfile import LogFile, TermRuns, whole_file
 from raftline.storage.logreader import LogRead, LogReader
+from raftline.storage.rewrite import beside
+from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotlines import LoadedSnapshot
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Recovered:
     amnesiac: bool  # a part that was acknowledged is lost: no vote until it has caught up
     members: dict[str, str]  # name -> host:port, from the log's base line
     notes: list[str]
+    snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
 
 
 class Recovery:
@@ -41,6 +45,8 @@ class Recovery:
         self._log_name = f"{name}.log"
         self._members = members
         self.storage = HardStateFile(folder, name)
+        self.snapshots = SnapshotFile(folder, name)
+        self.loaded: LoadedSnapshot | None = None
         self.notes = ["[*] Recovering logs..."]
 
     def run(self) -> tuple[Recovered, LogFile]:
@@ -53,6 +59,8 @@ class Recovery:
             self._folder.lock(self._node)
             for name in (self._log_name, self.storage.name, f"{self._log_name}.seed"):
                 self._folder.sweep(name)
+            if self._folder.exists(beside(self._node)):
+                self._folder.remove(beside(self._node))
             self._prepare()
             return self._read()
         except DiskFailed as error:
@@ -61,6 +69,9 @@ class Recovery:
     def _prepare(self) -> None:
         """Make sure that NAME.storage and a log in our form are there."""
         promise = self.storage.load()
+        self.loaded = self.snapshots.load()
+        if promise is None and self.loaded is not None:
+            raise missing_storage(self._node)
         has_log = self._has_log()
         if has_log and (promise is None or promise.state is LogState.ADOPTING):
             if is_hand_written(self._folder, self._log_name):
@@ -74,7 +85,8 @@ class Recovery:
                 # The flag comes before the new log: the other way round, a death in between
                 # would leave a log that looks as if this node had never acknowledged anything.
                 self.storage.save(promise._replace(state=LogState.AMNESIAC))
-            self._folder.replace(self._log_name, [base_line(self._members)])
+            members = self._members if self.loaded is None else self.loaded.members
+            self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
             self.storage.save(Promise(0, None, LogState.WHOLE, Mark(0, 0)))
 
@@ -94,7 +106,9 @@ class Recovery:
 
     def _read(self) -> tuple[Recovered, LogFile]:
         promise = self.storage.promise
-        found = LogReader(self._folder, self._log_name, promise.mark).read()
+        covered = 0 if self.loaded is None else self.loaded.snapshot.index
+        found = LogReader(self._folder, self._log_name, promise.mark, covered).read()
+        self._check_base(found.log)
         log = found.log
         if promise.term < log.last_term:
             raise FilesRefused(
@@ -109,12 +123,14 @@ class Recovery:
                 f"[!] {self._log_name}: dropped {found.torn_bytes:,} bytes after entry "
                 f"{log.last_index}: a batch that was never acknowledged (torn write)"
             )
+        self._begin_behind_snapshot(found)
         self._settle(promise, found)
         if found.void_lines:
             file.close()
             self._folder.replace(self._log_name, whole_file(found.members, log))
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
+        size = self._folder.size(self._log_name)
         promise = self.storage.promise
         self.notes.append(f"[*] Current term: {promise.term}")
         return Recovered(
@@ -123,7 +139,52 @@ class Recovery:
             promise.state is LogState.AMNESIAC,
             found.members,
             self.notes,
-        ), LogFile(file, log, found.open_crc)
+            self.snapshots.current,
+        ), LogFile(file, TermRuns(log), found.open_crc, size)
+
+    def _log_behind_snapshot(self) -> Log:
+        """Return the empty log that goes on where the snapshot ends."""
+        if self.loaded is None:
+            return Log()
+        return Log(self.loaded.snapshot.index, self.loaded.snapshot.term)
+
+    def _check_base(self, log: Log) -> None:
+        """Refuse a log whose beginning lies in a snapshot that is not there."""
+        base = Mark(log.base_index, log.base_term)
+        held = Mark(0, 0) if self.loaded is None else Mark(*self.loaded.snapshot[:2])
+        if base.index > held.index or (base.index == held.index and base != held):
+            what = f"stands for entries up to {held.index} of term {held.term}"
+            if self.loaded is None:
+                what = "is missing"
+            raise FilesRefused(
+                f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
+                f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
+                f"both from one backup of this node; or move both away and keep "
+                f"{self.storage.name}: the node then catches up from the others, without a vote "
+                "until it has"
+            )
+
+    def _begin_behind_snapshot(self, found: LogRead) -> None:
+        """Let the log in memory go on where the snapshot ends.
+
+        What the log holds up to there is skipped. A death between the two steps of taking or
+        installing leaves a log that ends before it, or has another entry there: then all of it
+        is void, and the file is written anew (paper, Figure 13, 7).
+        """
+        if self.loaded is None:
+            return
+        log, snapshot = found.log, self.loaded.snapshot
+        found.members = self.loaded.members
+        if log.term_at(snapshot.index) == snapshot.term:
+            log.compact(snapshot.index)
+        else:
+            log.reset(snapshot.index, snapshot.term)
+            found.void_lines = True
+        keys = len(self.loaded.pairs)
+        self.notes.append(
+            f"[*] {self.snapshots.name}: {keys:,} key{'s' * (keys != 1)}, the state after entry "
+            f"{snapshot.index}"
+        )
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
         """Make NAME.storage say what the log holds now, and whether anything is lost.

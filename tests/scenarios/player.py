@@ -15,6 +15,9 @@ Acts, with times in virtual milliseconds:
     > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
                                       told in short: notes, applied entries, answers
     > deliver all, > deliver s2, > deliver s1 -> s2        and > drop … likewise
+    > chunk 8                         before the start: most bytes of a snapshot in one message
+    > snapshot s1                     a server takes a snapshot, and drops what it stands for
+    > trail 1000                      before the start: bytes of entries kept behind a snapshot
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > lose log s1, > hold disk s1, > release disk s1
     > s2 loses its connection to s1
@@ -83,6 +86,9 @@ class Player:
             "entry": self._entry,
             "state": self._state,
             "batch": self._batch,
+            "chunk": self._chunk,
+            "trail": self._trail,
+            "snapshot": lambda words: self.world.take_snapshot(self.world.servers[words[0]]),
             "leases": self._leases,
             "clock": self._clock,
             "start": self._start,
@@ -136,6 +142,11 @@ class Player:
     def _batch(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, batch_entries=int(words[0]))
 
+    def _chunk(self, words: list[str]) -> None:
+        self.world.options = replace(self.world.options, chunk_bytes=int(words[0]))
+
+    def _trail(self, words: list[str]) -> None:
+        self.world.options = replace(self.world.options, trailing_bytes=int(words[0]))
     def _leases(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, lease=True)
 
@@ -216,7 +227,8 @@ class Player:
             self.world.crash(server)
         self.world.boot(server)
         state = server.disk.hard_state
-        ends = f"log ends at {len(server.disk.entries)}" if server.disk.entries else "empty log"
+        last = server.disk.base[0] + len(server.disk.entries)
+        ends = f"log ends at {last}" if last else "empty log"
         self.world.say(
             "disk",
             f"{server.name} starts in term {state.term}"
@@ -229,6 +241,8 @@ class Player:
         server = self.world.servers[words[0]]
         self.world.crash(server)
         server.disk.entries.clear()
+        server.disk.base = (0, 0)
+        server.disk.snapshot, server.disk.snapshot_text = None, ""
         server.disk.amnesiac = True
         self._restart(words)
 

@@ -3,12 +3,14 @@ lines, and a disk that carries out Effects in their order. Everything that happe
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raftline.raft import messages
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message, PeerError
@@ -38,6 +40,10 @@ class Disk:
     hard_state: HardState = field(default_factory=lambda: HardState(0, None))
     entries: list[Entry] = field(default_factory=list)
     amnesiac: bool = False
+    base: tuple[int, int] = (0, 0)  # index and term that `entries` follow on
+    snapshot: Snapshot | None = None
+    snapshot_text: str = ""
+    part: str = ""  # of a snapshot that arrives
 
 
 @dataclass
@@ -71,7 +77,7 @@ class World:
     goes before each line, so that a reader may ask for the important ones only."""
 
     def __init__(self) -> None:
-        self.options = Options(election_timeout_ms=150, heartbeat_ms=50)
+        self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
         self.now_ms = 0
         self.servers: dict[str, Server] = {}
         self.pending: list[tuple[str, str, str]] = []  # from, to, message
@@ -90,10 +96,11 @@ class World:
 
     def boot(self, server: Server) -> None:
         """Start a server from what its disk holds."""
-        log = Log()
+        log = Log(*server.disk.base)
         for entry in server.disk.entries:
             log.append(entry.term, entry.command)
-        server.machine = {}
+        server.machine = _machine_of(server.disk.snapshot_text)
+        server.disk.part = ""
         server.node = Node(
             server.name,
             server.base,
@@ -103,6 +110,7 @@ class World:
             server.pick_timeout_ms,
             self.time_at(server),
             amnesiac=server.disk.amnesiac,
+            snapshot=server.disk.snapshot,
         )
         self.checks.started(server.node)
 
@@ -119,12 +127,15 @@ class World:
         if server.node is None:
             return f"{server.name} is down"
         state = server.node.state
-        terms = [str(state.log.term_at(i)) for i in range(1, state.log.last_index + 1)]
+        base = state.log.base_index
+        terms = [str(state.log.term_at(i)) for i in range(base + 1, state.log.last_index + 1)]
+        if base:
+            terms.insert(0, f"from {base}:")
         return (
             f"{server.name} {state.role.value}, term {state.term}, "
             f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
             + (", without vote" if state.amnesiac else "")
-            + (f", {state.membership.describe()}" if state.configurations.index else "")
+            + (f", {state.membership.describe()}" if state.configurations.index > base else "")
         )
 
     # --- inputs ---------------------------------------------------------------------------
@@ -140,6 +151,8 @@ class World:
         for message in effects.send:
             self._send(message)
         server.unsaved.append(effects)
+        if effects.install is not None:
+            server.machine = _machine_of(server.disk.part)
         synced = None if server.disk_held else self._flush(server)
         self._apply(server, effects)
         for ready in effects.reads:
@@ -152,14 +165,18 @@ class World:
             for client, _ in server.writes.values():
                 self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
             server.writes.clear()
+        self._take_held(server, node)
+        if synced is not None:
+            last = synced
+            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
+
+    def _take_held(self, server: Server, node: Node) -> None:
+        """Let requests that waited for a leader come again once there is one."""
         gives_way = node.is_leader and not node.takes_proposals
         if server.held and node.state.leader is not None and not gives_way:
             held, server.held = server.held, []
             for client, command in held:
                 self.request(server.name, client, command)
-        if synced is not None:
-            last = synced
-            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
 
     def _settle(self, server: Server, effects: Effects) -> None:
         begin = {"refused": "Sorry, ", "unknown": "Sorry, outcome unknown: "}
@@ -256,40 +273,96 @@ class World:
                 self.receive(sender, to, text)
         return len(chosen)
 
+    def take_snapshot(self, server: Server) -> None:
+        """Let a server put its state machine on its disk, and its log begin behind that."""
+        node, disk = server.node, server.disk
+        assert node is not None, f"{server.name} is down"
+        index = node.state.last_applied
+        term = node.state.log.term_at(index)
+        assert term is not None
+        text = "".join(f"{key} {value}\n" for key, value in server.machine.items())
+        snapshot = Snapshot(index, term, len(text), zlib.crc32(text.encode()))
+        disk.snapshot, disk.snapshot_text = snapshot, text
+        del disk.entries[: index - disk.base[0]]
+        disk.base = (index, term)
+        self.say("disk", f"{server.name} takes a snapshot up to entry {index} of term {term}")
+        self.step(server, lambda node: node.snapshot_taken(snapshot, self.time_at(server)))
+        while node.compact(node.compaction_index()):
+            pass
+
     # --- effects --------------------------------------------------------------------------
 
     def _flush(self, server: Server) -> Entry | None:
         """Carry out steps 2 and 3 of all Effects that wait; return the last entry synced."""
-        name, disk, waiting = server.name, server.disk, server.unsaved
-        server.unsaved = []
+        waiting, server.unsaved = server.unsaved, []
         last = None
         for effects in waiting:
-            if effects.save is not None:
-                disk.hard_state = effects.save
-                self.checks.saved(name, effects.save)
-                vote = f" vote {effects.save.vote}" if effects.save.vote else ""
-                self.say("disk", f"{name} saves term {effects.save.term}{vote}")
-            if effects.cut_after is not None:
-                del disk.entries[effects.cut_after :]
-                self.checks.cut(name, effects.cut_after)
-                self.say("disk", f"{name} cuts after {effects.cut_after}")
-            for entry in effects.append:
-                disk.entries.append(entry)
-                self.say("disk", f"{name} appends {entry.index} {entry.term} {entry.command}")
-                last = entry
-            if effects.recovered:
-                disk.amnesiac = False
-                self.say("disk", f"{name} takes the mark of the lost log off")
+            last = self._write(server, effects) or last
         if last is not None:
-            last = disk.entries[-1]
-            self.checks.synced(name, last.index)
+            last = server.disk.entries[-1] if server.disk.entries else last
+            self.checks.synced(server.name, last.index)
         for effects in waiting:
             for message in effects.send_after_save:
                 self._send(message)
+            if effects.check is not None:
+                self._check(server, effects.check)
         return last
+
+    def _write(self, server: Server, effects: Effects) -> Entry | None:
+        """Carry out step 2 of one Effects; return the last entry written."""
+        name, disk, last = server.name, server.disk, None
+        if effects.save is not None:
+            disk.hard_state = effects.save
+            self.checks.saved(name, effects.save)
+            vote = f" vote {effects.save.vote}" if effects.save.vote else ""
+            self.say("disk", f"{name} saves term {effects.save.term}{vote}")
+        for chunk in effects.chunks:
+            disk.part = disk.part[: chunk.offset] + chunk.data.decode()
+        if effects.install is not None:
+            last = self._install(server, effects.install)
+        if effects.cut_after is not None:
+            del disk.entries[effects.cut_after - disk.base[0] :]
+            self.checks.cut(name, effects.cut_after)
+            self.say("disk", f"{name} cuts after {effects.cut_after}")
+        for entry in effects.append:
+            disk.entries.append(entry)
+            self.say("disk", f"{name} appends {entry.index} {entry.term} {entry.command}")
+            last = entry
+        if effects.recovered:
+            disk.amnesiac = False
+            self.say("disk", f"{name} takes the mark of the lost log off")
+        return last
+
+    def _install(self, server: Server, snapshot: Snapshot) -> Entry:
+        """The snapshot that has arrived is in force, the log empty behind it."""
+        disk = server.disk
+        disk.snapshot, disk.snapshot_text, disk.part = snapshot, disk.part, ""
+        disk.entries.clear()
+        disk.base = (snapshot.index, snapshot.term)
+        self.checks.cut(server.name, 0)
+        self.say("disk", f"{server.name} has the snapshot of entry {snapshot.index} in force")
+        return Entry(snapshot.index, snapshot.term, "")
+
+    def _check(self, server: Server, snapshot: Snapshot) -> None:
+        """All of a snapshot has arrived: hand it back checked, unless its bytes are wrong."""
+        text, now_ms = server.disk.part, self.time_at(server)
+        if (len(text), zlib.crc32(text.encode())) != snapshot[2:]:
+            self.step(server, lambda node: node.refuse(snapshot, "its CRC-32", now_ms))
+        else:
+            members = {name: server.base.addresses.get(name, name) for name in self.servers}
+            self.step(server, lambda node: node.install(snapshot, members, now_ms))
 
     def _send(self, message: Message) -> None:
         self.checks.sent(message)
+        if isinstance(message, InstallSnapshot):
+            server, snapshot = self.servers[message.sender], message.snapshot
+            if server.disk.snapshot != snapshot:
+                peer, now_ms = message.to, self.time_at(server)
+                self.step(server, lambda node: node.snapshot_gone(peer, snapshot, now_ms))
+                return
+            text = server.disk.snapshot_text
+            data = text[message.offset : message.offset + message.length]
+            message = replace(message, data=data)
         sender, to, text = message.sender, message.to, messages.spell(message)
         lost = (sender, to) in self.cuts
         lost = lost or to not in self.servers or self.servers[to].node is None
@@ -327,3 +400,9 @@ class World:
 
     def _answer(self, server: Server, client: str, text: str) -> None:
         self.say("answer", f"{client} <- {server.name}@{text}")
+
+
+def _machine_of(text: str) -> dict[str, str]:
+    """Return the state machine that a snapshot spells."""
+    pairs = [line.partition(" ") for line in text.splitlines()]
+    return {key: value for key, _, value in pairs}

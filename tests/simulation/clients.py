@@ -136,7 +136,8 @@ class Client:
             self._leader = leader if leader in self._servers else None
             if self.stopped:
                 return
-            pause_ms = 2 if leader is not None else self._plan.options.election_timeout_ms // 2
+            longest_ms = 4 if leader else self._plan.options.election_timeout_ms // 2
+            pause_ms = self._world.random.randint(2, longest_ms)
             self._world.after(pause_ms, self._ask_again, request)
 
     def unknown(self, request: Request) -> None:

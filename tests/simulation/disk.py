@@ -75,6 +75,9 @@ class Disk:
         cuts = [work.cut_after for work in (*writing, *unsaved) if work.cut_after is not None]
         if writing and cuts and min(cuts) < self._promised[0]:
             self._promised = (min(cuts), node.state.log.term_at(min(cuts)) or 0)
+        installs = [work.install.index for work in writing if work.install is not None]
+        if installs and max(installs) < self._promised[0]:
+            self._promised = (0, 0)  # the log goes, or not; nothing of its tail was committed
         self._may_be_whole = any(work.recovered for work in writing)
         if writing and self._world.chance(0.7):
             self._strike(DEATHS)
@@ -88,6 +91,10 @@ class Disk:
         folder = self.folder
         self.folder = folder.crash(self._world.random) if power_cut else folder.kill()
         self._mark_is_there = not power_cut
+
+    def die_soon(self) -> None:
+        """Let a write or a sync that comes soon be the last."""
+        self._strike(DEATHS, within=2 * STEPS_MAX)
 
     def fail_soon(self) -> None:
         """Let a write or a sync that comes soon fail."""
@@ -123,7 +130,8 @@ class Disk:
             InvariantError: neither.
         """
         index, term = self._promised
-        holds = recovered.log.term_at(index) == term
+        log = recovered.log
+        holds = log.term_at(index) == term or index < log.base_index  # a snapshot holds it
         if recovered.amnesiac and self.whole:
             raise InvariantError(f"{self._name} takes itself for an amnesiac, and lost nothing")
         if not recovered.amnesiac and not holds:

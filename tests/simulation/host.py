@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
 from raftline.raft.transfer import TransferRefused
-from raftline.storage.errors import DiskFailed
+from raftline.storage.errors import DiskFailed, StorageError
+from raftline.storage.snapshotfile import no_pause
+from tests.faulty_folder import Died
 from tests.simulation.clients import Request
 from tests.simulation.disk import Disk
 from tests.simulation.invariants import HonestInvariants
@@ -52,6 +57,7 @@ class Host:
         self._writing: list[Effects] = []
         self._requests: list[Request] = []  # of the next round
         self._proposed: deque[tuple[int, int, Request]] = deque()  # index, term
+        self._takes_snapshot = False
         self._timer_at_ms = -1
         self._clock_start_ms = world.random.randint(0, 10_000)
         self._clock_permille = 1000 if plan.steady_clocks else world.random.randint(900, 1100)
@@ -173,8 +179,11 @@ class Host:
             self._write()
         else:
             self._send_all(effects.send_after_save)
+        if effects.install is not None:
+            self.manager.take_over(effects.install)
         if effects.apply:
             self._apply(effects.apply)
+            self._take_snapshot()
         for ready in effects.reads:
             self._invariants.reads(node, ready.token.must_see_index)
             self._answer(ready.token, self.manager.read([ready.token.command])[0])
@@ -184,6 +193,9 @@ class Host:
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
+            if isinstance(message, InstallSnapshot):
+                self._send_piece(message)
+                continue
             self._invariants.sent(message)
             self._send(message)
 
@@ -226,6 +238,8 @@ class Host:
         self._on_disk(works)
         for work in works:
             self._send_all(work.send_after_save)
+            if work.check is not None:
+                self._check_snapshot(work.check)
         if durable is not None:
             self._carry_out(node, node.synced(*durable, self._now_ms()))
         self._write()
@@ -236,6 +250,10 @@ class Host:
             if work.save is not None:
                 self._world.tell(f"{self.name} saves term {work.save.term} vote {work.save.vote}")
                 self._invariants.saved(self.name, work.save)
+            if work.install is not None:
+                self._world.counts["snapshots installed"] += 1
+                self._invariants.cut(self.name, work.install.index)
+                self._invariants.synced(self.name, work.install.index)
             if work.cut_after is not None:
                 self._world.tell(f"{self.name} cuts after {work.cut_after}")
                 self._world.counts["cuts"] += 1
@@ -246,6 +264,92 @@ class Host:
                 self._invariants.synced(self.name, work.append[-1].index)
             if work.recovered:
                 self._world.counts["amnesiacs made whole"] += 1
+
+    # --- snapshots ----------------------------------------------------------------------------
+
+    def _take_snapshot(self) -> None:
+        """Now and then, freeze the state and write it; it comes in force a little later."""
+        files = self.manager.snapshots
+        share = self._plan.snapshots
+        if self._takes_snapshot or not share or not self._world.chance(share):
+            return
+        try:
+            snapshot = files.write(self.manager.freeze(), no_pause)
+        except DiskFailed:
+            with contextlib.suppress(DiskFailed):
+                files.discard()
+            return
+        self._takes_snapshot = True
+        self._later(self._world.random.randint(0, 50), lambda node: self._publish(node, snapshot))
+
+    def _publish(self, node: Node, snapshot: Snapshot) -> None:
+        """Put the snapshot in force, and the log behind it, once nothing waits for the disk."""
+        if self._writing or self._unsaved:
+            self._later(1, lambda node: self._publish(node, snapshot))
+            return
+        self._takes_snapshot = False
+        if dies := self._world.chance(0.1):
+            self.disk.die_soon()
+        try:
+            self._compact(node, snapshot)
+        except (Died, DiskFailed):
+            self._world.tell(f"> {self.name} dies with a snapshot half in force")
+            self._world.counts["deaths while compacting"] += 1
+            self.stop(power_cut=self._world.chance(0.5))
+            self._world.after(self._world.random.randint(10, 500), self.start)
+            return
+        if dies:
+            self.disk.folder.fault = None
+
+    def _compact(self, node: Node, snapshot: Snapshot) -> None:
+        manager = self.manager
+        if not manager.snapshots.publish(snapshot):
+            return
+        self._world.tell(f"{self.name} took a snapshot up to entry {snapshot.index}")
+        self._carry_out(node, node.snapshot_taken(snapshot, self._now_ms()))
+        rewrite = manager.begin_rewrite(snapshot)
+        last = min(node.state.commit_index, manager.last_written)
+        rewrite.copy(node.state.log.entries(rewrite.next_index, last))
+        rewrite.sync()
+        rest = node.state.log.entries(rewrite.next_index, manager.last_written)
+        manager.finish_rewrite(rewrite, rest)
+        while node.compact(node.compaction_index()):
+            pass
+        self._world.counts["snapshots taken"] += 1
+
+    def _check_snapshot(self, snapshot: Snapshot) -> None:
+        """Check what has arrived, a little later, and hand it to the core or refuse it."""
+
+        def checked(node: Node) -> None:
+            try:
+                loaded = self.manager.snapshots.check(snapshot, no_pause)
+            except (ValueError, StorageError) as error:
+                self._carry_out(node, node.refuse(snapshot, str(error), self._now_ms()))
+                return
+            self.manager.arrived(loaded)
+            self._carry_out(node, node.install(snapshot, loaded.members, self._now_ms()))
+
+        self._later(self._world.random.randint(0, 20), checked)
+
+    def _send_piece(self, message: InstallSnapshot) -> None:
+        peer, snapshot = message.to, message.snapshot
+        try:
+            file = self.manager.snapshots.open(snapshot)
+        except StorageError:
+            return
+        if file is None:
+            self._later(
+                0,
+                lambda node: self._carry_out(
+                    node, node.snapshot_gone(peer, snapshot, self._now_ms())
+                ),
+            )
+            return
+        with file:
+            file.seek(message.offset)
+            data = file.read(message.length).decode("utf-8", "surrogateescape")
+        self._world.counts["pieces sent"] += 1
+        self._send(replace(message, data=data))
 
     # --- time -----------------------------------------------------------------------------
 
@@ -293,6 +397,7 @@ class Host:
             lambda: options.election_timeout_ms + chance.randrange(options.election_timeout_ms),
             self._now_ms(),
             amnesiac=recovered.amnesiac,
+            snapshot=recovered.snapshot,
         )
         self._invariants.started(self.node)
         self._timer_at_ms = -1
@@ -307,6 +412,7 @@ class Host:
         if len(self._members) == 1:
             self._invariants.forget(e for w in (*self._writing, *self._unsaved) for e in w.append)
         self.node = None
+        self._takes_snapshot = False
         self._life += 1
         self.paused = False
         self._backlog.clear()

@@ -84,7 +84,8 @@ class HonestInvariants(Invariants):
         for name, progress in leader.progress.items():
             follower = self.nodes[name].state
             index = progress.match_index
-            if follower.term <= leader.term and (
+            in_snapshot = index < max(follower.log.base_index, leader.log.base_index)
+            if follower.term <= leader.term and not in_snapshot and (
                 follower.log.term_at(index) != leader.log.term_at(index)
             ):
                 raise InvariantError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raftline.raft.state import Options
 
@@ -50,6 +50,7 @@ class Plan:
     steady_clocks: bool
     fault_every_ms: int
     apply_max: int  # entries applied at a time
+    snapshots: float = 0  # the share of applied batches behind which a snapshot is taken
     faults: list[str] = field(default_factory=list)  # as often as they are to come
     clients: int = 3
     keys: int = 2
@@ -63,7 +64,7 @@ def pick_plan(
     timeout_ms = chance.choice([100, 150, 300])
     options = Options(
         election_timeout_ms=timeout_ms,
-        heartbeat_ms=timeout_ms // chance.choice([3, 4, 5]),
+        heartbeat_ms=timeout_ms // chance.choice([2, 3, 5]),
         batch_entries=chance.choice([1, 2, 3, 2000]),
         batch_bytes=chance.choice([20, 1 << 20]),
         window=chance.choice([1, 2, 8]),
@@ -75,7 +76,7 @@ def pick_plan(
     if chance.random() < 0.4:
         kinds.append("depose")
     fair = chance.random() < 0.4  # the network and the disks are in order until a fault strikes
-    return Plan(
+    plan = Plan(
         nodes=nodes or chance.choice([1, 2, 3, 3, 3, 3, 4, 5, 5]),
         options=options,
         loss=0 if fair else chance.choice([0, 0, 0.02, 0.1, 0.3]),
@@ -94,3 +95,11 @@ def pick_plan(
         keys=chance.choice([1, 2, 3]),
         think_ms=chance.choice([5, 30, 100]),
     )
+    # What came later is picked last: the rest of a known seed's plan stays what it was.
+    options = replace(
+        options,
+        chunk_bytes=chance.choice([20, 150, 1 << 18]),
+        chunk_window=chance.choice([1, 2]),
+        trailing_bytes=chance.choice([0, 0, 500, 1 << 20]),
+    )
+    return replace(plan, options=options, snapshots=chance.choice([0, 0.02, 0.02, 0.1]))

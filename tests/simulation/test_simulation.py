@@ -31,6 +31,9 @@ COVERED = (
     "operations answered",
     "operations refused",
     "operations of unknown outcome",
+    "snapshots taken",
+    "snapshots installed",
+    "deaths while compacting",
 )
 
 

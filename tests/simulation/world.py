@@ -12,6 +12,7 @@ from typing import Any
 from raftline.raft.messages import Message, spell
 
 TRANSCRIPT_LINES = 80
+STANDSTILL_EVENTS = 5_000  # within one millisecond
 
 
 class World:
@@ -25,6 +26,7 @@ class World:
         self.random = random.Random(seed)
         self.now_ms = 0
         self.events = 0
+        self._since_time_passed = 0
         self.counts: Counter[str] = Counter()
         self._say = say
         self._transcript: deque[tuple[int, str | Message]] = deque(maxlen=TRANSCRIPT_LINES)
@@ -40,7 +42,11 @@ class World:
 
     def step(self) -> None:
         """Let the next event happen."""
-        self.now_ms, _, _, act, values = heapq.heappop(self._queue)
+        at_ms, _, _, act, values = heapq.heappop(self._queue)
+        self._since_time_passed = 0 if at_ms > self.now_ms else self._since_time_passed + 1
+        if self._since_time_passed > STANDSTILL_EVENTS:
+            raise AssertionError(f"{STANDSTILL_EVENTS} events and no time passes: a busy loop")
+        self.now_ms = at_ms
         self.events += 1
         act(*values)
 

@@ -221,7 +221,6 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
         (lambda log: b"\xef\xbb\xbf" + log, "byte order mark"),
         (lambda log: log.replace(b"\n", b"\r\n"), "CRLF"),
         (lambda log: log.replace(b"0 0 base", b"0 0 base2"), "newer version"),
-        (lambda log: log.replace(b"0 0 base", b"100 7 base"), "snapshot"),
         (lambda log: log.replace(b"s2=localhost:10001", b"s1=localhost:10001"), "newer version"),
         (lambda log: log.replace(b"s2=", b"s2:"), "newer version"),
         (lambda log: log[len(BASE) :], "newer version"),

@@ -40,6 +40,9 @@ class FakeRim:
     def report(self, effects: Effects) -> None:
         pass
 
+    def wrote(self, arrived: object) -> None:
+        pass
+
     def fail(self, error: BaseException) -> None:
         self.failed.append(error)
         self.has_failed.set()

@@ -165,8 +165,8 @@ def test_who_has_joined_starts_again_without_being_in_the_file(tmp_path: Path) -
 
 def test_a_base_line_may_name_nobody() -> None:
     assert base_line({}) == b"0 0 base\n"
-    assert read_base(b"0 0 base\n") == {}
-    assert read_base(base_line({"s1": "h:1"})) == {"s1": "h:1"}
+    assert read_base(b"0 0 base\n") == (0, 0, {})
+    assert read_base(base_line({"s1": "h:1"})) == (0, 0, {"s1": "h:1"})
 
 
 def place_of(name: str, membership: Membership, *, amnesiac: bool = False) -> list[str]:

@@ -1,0 +1,287 @@
+"""Compaction and InstallSnapshot (paper §7, Figure 13; thesis §5): the log's beginning goes when a
+snapshot stands for it, and who lacks that beginning gets the snapshot in chunks.
+
+The core moves no bytes. As a leader it names a piece of the snapshot's file (`InstallSnapshot`
+without data) and the rim reads and sends it. As a follower it hands each piece to the disk, and
+the whole to the rim to be checked; a checked one comes back as `install`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.effects import Chunk, SafetyError, Snapshot
+from raftline.raft.membership import Configurations, Membership
+from raftline.raft.messages import Appended, PeerError
+from raftline.raft.progress import Mode, Progress, Sending
+from raftline.raft.state import Incoming, Role, State
+
+ENTRY_BYTES = 100  # what an entry in memory costs beside its command
+COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long
+
+# --- the own log ---------------------------------------------------------------------------
+
+
+def snapshot_taken(state: State, snapshot: Snapshot) -> None:
+    """Take note that a snapshot of this server's own state is on its disk.
+
+    Raises:
+        SafetyError: it stands for entries that were not applied here, or for other ones.
+    """
+    known = state.log.term_at(snapshot.index)
+    if snapshot.index > state.last_applied or known not in (snapshot.term, None):
+        raise SafetyError(
+            f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
+            f"applied up to {state.last_applied}, and its log has term {known} there"
+        )
+    if state.snapshot is None or snapshot.index > state.snapshot.index:
+        state.snapshot = snapshot
+
+
+def compaction_index(state: State) -> int:
+    """Return up to where the log may go: what the snapshot on disk stands for, less the last
+    entries of it, so that a follower a few entries behind needs no snapshot."""
+    if state.snapshot is None or state.snapshot.index <= state.log.base_index:
+        return state.log.base_index
+    index, size = state.snapshot.index, 0
+    while index > state.log.base_index and size < state.options.trailing_bytes:
+        size += len(state.log.commands[index - state.log.base_index - 1]) + ENTRY_BYTES
+        index -= 1
+    return index
+
+
+def compact(state: State, index: int) -> bool:
+    """Drop entries up to `index`, so many as one step may; return whether more remain.
+
+    Raises:
+        SafetyError: a part of them was not applied, or no snapshot on disk stands for it.
+    """
+    covered = state.snapshot.index if state.snapshot is not None else 0
+    if index > min(covered, state.last_applied):
+        raise SafetyError(
+            f"{state.name} would drop entries up to {index}, but applied {state.last_applied} and "
+            f"has a snapshot up to {covered}"
+        )
+    log = state.log
+    if index > log.base_index:
+        log.compact(min(index, log.base_index + COMPACT_MAX))
+        state.configurations.compact(log.base_index)
+    return index > log.base_index
+
+
+# --- the leader's side ---------------------------------------------------------------------
+
+
+def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
+    """Whether a follower is to get the snapshot, which is then begun: what it lacks is no longer
+    in the log. One that is silent is probed with what the log still has, until it answers."""
+    if progress.mode is Mode.SNAPSHOT:
+        return True
+    if progress.next_index > state.log.base_index:
+        return False
+    if state.now_ms - progress.heard_at_ms >= state.options.election_timeout_ms:
+        progress.next_index = state.log.base_index + 1
+        progress.mode = Mode.PROBE
+        return False
+    begin_to_send(state, name, progress)
+    return True
+
+
+def begin_to_send(state: State, name: str, progress: Progress) -> None:
+    """Send a follower the snapshot, since the entries that it lacks are no longer in the log.
+
+    Heartbeats go on and speak of the snapshot's last entry: the follower can confirm that one
+    once it has installed it, and that is how the transfer ends.
+    """
+    snapshot = state.snapshot
+    if snapshot is None or snapshot.index < state.log.base_index:
+        raise SafetyError(f"{name} lacks entries that lie in no snapshot of {state.name}")
+    progress.mode = Mode.SNAPSHOT
+    progress.next_index = snapshot.index + 1
+    progress.in_flight.clear()
+    progress.probe_sent = False
+    progress.sending = Sending(snapshot, moved_at_ms=state.now_ms)
+    state.note(
+        f"[*] {state.name} sends {name} its snapshot up to entry {snapshot.index}, "
+        f"{snapshot.size:,} bytes"
+    )
+    send_chunks(state, name, progress.sending)
+
+
+def send_chunks(state: State, name: str, sending: Sending) -> None:
+    """Ask the rim to send the next pieces, at most a window ahead of what the follower holds."""
+    snapshot = sending.snapshot
+    window = state.options.chunk_window * state.options.chunk_bytes
+    while sending.next_offset < min(snapshot.size, sending.held + window):
+        length = min(state.options.chunk_bytes, snapshot.size - sending.next_offset)
+        _send_chunk(state, name, sending, length)
+        sending.next_offset += length
+
+
+def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
+    state.send(
+        InstallSnapshot(
+            state.name, name, state.term, sending.snapshot, sending.next_offset, length, state.round
+        )
+    )
+
+
+def on_held(state: State, progress: Progress, message: SnapshotHeld) -> None:
+    """Go on from where the follower stands, be it behind what was sent or ahead of it (a leader
+    before this one may have sent the same snapshot)."""
+    sending = progress.sending
+    if sending is None or message.round <= progress.rewound_round:
+        return
+    if (message.index, message.index_term) != sending.snapshot[:2]:
+        return
+    if message.offset > sending.snapshot.size:
+        raise PeerError(f"{message.sender} can't hold {message.offset} bytes of this snapshot")
+    went_back = message.offset < sending.held or message.offset == sending.held > 0
+    if message.offset > sending.next_offset or went_back or not message.offset:
+        # Something was lost or known before: only the first word of that counts, the answers to
+        # what was sent until now say it again.
+        sending.next_offset = message.offset
+        progress.rewound_round = state.round
+        state.round += 1
+    sending.held = message.offset
+    sending.moved_at_ms = state.now_ms
+    send_chunks(state, message.sender, sending)
+
+
+def send_again(state: State, name: str, progress: Progress) -> None:
+    """Ask a follower that has said nothing of the snapshot for an election timeout how far it is,
+    by an empty piece: pieces get lost, and followers start anew."""
+    sending = progress.sending
+    if sending is None or (
+        state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms
+    ):
+        return
+    sending.moved_at_ms = state.now_ms
+    sending.next_offset = sending.held
+    _send_chunk(state, name, sending, 0)
+
+
+def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
+    """Begin to send the snapshot in force; pieces of the earlier one can't be read any more."""
+    progress = state.progress.get(peer)
+    if progress is None or progress.sending is None or progress.sending.snapshot != snapshot:
+        return
+    if state.snapshot != snapshot:
+        begin_to_send(state, peer, progress)
+
+
+# --- the follower's side -------------------------------------------------------------------
+
+
+def check_snapshot(state: State, message: InstallSnapshot) -> None:
+    """Refuse what no leader of a sound cluster sends, before anything changes.
+
+    Raises:
+        PeerError: a second leader in one term (§5.2), or a snapshot that ends in another entry
+            than the one this server knows to be committed there (§5.4.3).
+    """
+    if message.term < state.term:
+        return
+    if message.term == state.term and state.leader not in (None, message.sender):
+        raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
+    index, term = message.snapshot[:2]
+    known = state.log.term_at(index)
+    if index <= state.commit_index and known not in (None, term):
+        raise PeerError(f"entry {index} is committed with term {known}, not with term {term}")
+
+
+def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
+    """Take a piece of the leader's snapshot, or say where to go on, or that it isn't needed.
+
+    Source: Figure 13, InstallSnapshot receiver 2-6; the node has checked the term (1) before.
+    Instead of `done` each message tells the size, and instead of taking pieces as they come only
+    the next one is taken: the answer says which.
+    """
+    state.follow(message.term, message.sender)
+    state.leader_heard_at_ms = state.now_ms
+    state.arm_election()
+    snapshot = message.snapshot
+    if state.log.term_at(snapshot.index) == snapshot.term:  # 6: the entries follow on it already
+        state.advance_commit_index(snapshot.index)
+    if state.incoming and state.incoming.snapshot.index <= state.commit_index:
+        state.incoming = None  # the log has overtaken it
+    if snapshot.index <= state.commit_index:  # never back: an old one, or one come twice
+        state.send(
+            Appended(
+                state.name, message.sender, state.term, snapshot.index, message.round,
+                state.amnesiac,
+            )
+        )  # fmt: skip
+        return
+    incoming = state.incoming
+    if incoming is None or incoming.snapshot != snapshot:
+        if incoming and incoming.term == message.term and incoming.snapshot.index > snapshot.index:
+            return  # this leader has a later one on its way: a late piece of an earlier one
+        if message.offset == 0:  # 2: another snapshot begins anew, nothing of two is ever mixed
+            incoming = state.incoming = Incoming(snapshot, message.sender, message.term)
+            state.note(
+                f"[*] {state.name} receives the snapshot of {message.sender} up to entry "
+                f"{snapshot.index}, {snapshot.size:,} bytes"
+            )
+        else:
+            _send_held(state, message, 0)
+            return
+    incoming.sender, incoming.term = message.sender, message.term
+    if message.offset == incoming.received < snapshot.size and message.length:  # 3
+        state.out.chunks.append(Chunk(message.offset, message.raw))
+        incoming.received += message.length
+        if incoming.received == snapshot.size:  # 4: all of it
+            state.out.check = snapshot
+    _send_held(state, message, incoming.received)
+
+
+def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
+    index, term = message.snapshot[:2]
+    state.send(
+        SnapshotHeld(
+            state.name, message.sender, state.term, index, term, offset, message.round,
+            state.amnesiac,
+        )
+    )  # fmt: skip
+
+
+def install(state: State, snapshot: Snapshot, members: Mapping[str, str]) -> None:
+    """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
+
+    The heartbeat that speaks of its last entry is answered behind the write.
+    """
+    incoming = state.incoming
+    if incoming is None or incoming.snapshot != snapshot:
+        return  # another one has begun to arrive since
+    state.incoming = None
+    if state.role is Role.LEADER or snapshot.index <= state.commit_index:
+        state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")
+        return
+    if state.log.term_at(snapshot.index) == snapshot.term:
+        state.advance_commit_index(snapshot.index)  # 6: what follows on it is kept
+        return
+    # 7: the log ends before it, or holds another entry there, which makes all behind it void.
+    state.log.reset(snapshot.index, snapshot.term)
+    state.durable_index = min(state.durable_index, snapshot.index)
+    state.advance_commit_index(snapshot.index)
+    state.last_applied = snapshot.index  # 8: the rim replaces the state machine
+    state.snapshot = snapshot
+    base = Membership(tuple(members), addresses=members)
+    state.configurations = Configurations(snapshot.index, base)
+    state.out.members_changed = True
+    state.out.install = snapshot
+    state.note(
+        f"[*] {state.name} installs the snapshot of {incoming.sender} up to entry {snapshot.index}"
+    )
+
+
+def refuse(state: State, snapshot: Snapshot, why: str) -> None:
+    """Forget a snapshot whose file does not pass its checks; the leader will be told to begin
+    again when it asks."""
+    if state.incoming is not None and state.incoming.snapshot == snapshot:
+        state.incoming = None
+        state.note(
+            f"[!] {state.name} refuses the snapshot up to entry {snapshot.index} that it "
+            f"received: {why}; it takes it anew"
+        )

@@ -1,0 +1,178 @@
+"""The file NAME.state_machine: written, received, checked, put in force.
+
+It is written as NAME.state_machine.tmp, one that arrives from a leader as
+NAME.state_machine.part; either is synced before it gets its name.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+from zlib import crc32
+
+from raftline.raft.effects import Chunk, Snapshot
+from raftline.storage.errors import FilesRefused
+from raftline.storage.folder import AppendFile, Folder, cannot_read
+from raftline.storage.snapshotlines import (
+    HEAD,
+    STEP_LINES,
+    Breathe,
+    LoadedSnapshot,
+    MachineState,
+    SnapshotReader,
+    spell_snapshot,
+)
+
+SYNC_BYTES = 4 << 20  # synced piece by piece, so that the log's own syncs never wait for long
+
+
+def no_pause() -> None:
+    """Go on at once: nobody else has work while a node starts."""
+
+
+class SnapshotFile:
+    """The snapshot of one node: written, received, checked, put in force.
+
+    `current` is the one in force. Whoever calls `publish`, `write_chunk` and `install` does so
+    while nobody else writes the node's files; `write` and `check` may run beside all of that.
+    """
+
+    def __init__(self, folder: Folder, node: str) -> None:
+        self.name = f"{node}.state_machine"
+        self.current: Snapshot | None = None
+        self._node = node
+        self._folder = folder
+        self._beside = f"{self.name}.tmp"
+        self._part_name = f"{self.name}.part"
+        self._part: AppendFile | None = None
+        self._part_unsynced = 0
+
+    def load(self) -> LoadedSnapshot | None:
+        """Return the snapshot in force, None if there is none; remove what was never in force.
+
+        Raises:
+            FilesRefused: unreadable or damaged; one line says what to do.
+        """
+        for name in (self._beside, self._part_name):
+            if self._folder.exists(name):
+                self._folder.remove(name)
+        if not self._folder.exists(self.name):
+            return None
+        try:
+            loaded = _read(self._folder, self.name, no_pause)
+        except ValueError as error:
+            raise FilesRefused(
+                f"{self.name}, {error}. The snapshot is damaged, so {self._node} does not start. "
+                f"Restore {self.name} and {self._node}.log from one backup of this node; or move "
+                f"both away and keep {self._node}.storage: the node then catches up from the "
+                "others, without a vote until it has"
+            ) from None
+        self.current = loaded.snapshot
+        return loaded
+
+    def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
+        """Write a snapshot beside the one in force, and sync it; `publish` puts it in force.
+
+        The lists of `state` are emptied piece by piece: to free a million keys at once would
+        stop every thread.
+
+        Raises:
+            DiskFailed: there is no room for it, say; the one in force is as it was.
+        """
+        size = crc = unsynced = 0
+        file = self._folder.create(self._beside)
+        try:
+            for data in spell_snapshot(state):
+                file.append(data)
+                size, crc, unsynced = size + len(data), crc32(data, crc), unsynced + len(data)
+                if unsynced > SYNC_BYTES:
+                    file.sync()
+                    unsynced = 0
+                breathe()
+            file.sync()
+        finally:
+            file.close()
+        while state.keys:
+            del state.keys[-STEP_LINES:], state.values[-STEP_LINES:]
+            breathe()
+        return Snapshot(state.index, state.term, size, crc)
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Put the snapshot just written in force; False where a later one arrived meanwhile."""
+        if self.current is not None and self.current.index >= snapshot.index:
+            self._folder.remove(self._beside)
+            return False
+        self._folder.rename(self._beside, self.name)
+        self.current = snapshot
+        return True
+
+    def discard(self) -> None:
+        """Remove what was written beside the one in force."""
+        self._folder.remove(self._beside)
+
+    def write_chunk(self, chunk: Chunk) -> None:
+        """Add bytes to the snapshot that arrives; not durable, as its CRC-32 tells later."""
+        if chunk.offset == 0:
+            if self._part is not None:
+                self._part.close()
+            self._part = self._folder.create(self._part_name)
+            self._part_unsynced = 0
+        if self._part is not None:
+            self._part.append(chunk.data)
+            self._part_unsynced += len(chunk.data)
+            if self._part_unsynced > SYNC_BYTES:
+                self._part.sync()
+                self._part_unsynced = 0
+
+    def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
+        """Return what the snapshot that has arrived holds, and leave it synced.
+
+        Raises:
+            ValueError: it is damaged, or not the one that was announced.
+            FilesRefused, DiskFailed: it can't be read or synced.
+        """
+        self._folder.open_append(self._part_name).close()
+        loaded = _read(self._folder, self._part_name, breathe)
+        if loaded.snapshot != snapshot:
+            raise ValueError(f"it is {loaded.snapshot}, announced was {snapshot}")
+        return loaded
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Put the snapshot that arrived, and was checked, in force."""
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+        self._folder.rename(self._part_name, self.name)
+        self.current = snapshot
+
+    def open(self, snapshot: Snapshot) -> BinaryIO | None:
+        """Return the file of `snapshot` to read pieces from; None if it is no longer in force.
+
+        What is opened stays readable, also after a later one has taken the name.
+        """
+        if not self._folder.exists(self.name):
+            return None
+        file = self._folder.read(self.name)
+        head = HEAD.fullmatch(file.readline())
+        if head is None or (int(head[1]), int(head[2])) != snapshot[:2]:
+            file.close()
+            return None
+        return file
+
+    def close(self) -> None:
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
+
+def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: it fails its checks; the text begins with the line.
+        FilesRefused: it can't be read.
+    """
+    try:
+        with folder.read(name) as file:
+            return SnapshotReader(file, breathe).read()
+    except OSError as error:
+        raise cannot_read(name, error) from error

@@ -1,0 +1,187 @@
+"""How NAME.state_machine, the snapshot, is spelled and read back (paper §7).
+
+    17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
+    sessions 1
+    client7 …
+    keys 2
+    a 4
+    b 30
+    # end: 1 session, 2 keys, crc32 1ff08c67
+
+The first line names the last entry that it stands for, by index and term, and the members then.
+Session lines are the session table's own; key and value stand as they travelled. Behind every
+thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
+bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
+come first, so that no key can be taken for a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+from zlib import crc32
+
+from raftline.raft.effects import Snapshot
+from raftline.storage.lines import NUMBER_MAX, read_members, spell_members
+
+NOTE_LINES = 1000
+STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
+STEP_BYTES = 1 << 20  # and never much more than this in memory
+HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
+
+Breathe = Callable[[], None]
+
+
+@dataclass
+class MachineState:
+    """The state machine after entry `index` of `term`; key number n has value number n."""
+
+    index: int
+    term: int
+    members: Mapping[str, str]
+    sessions: Sequence[str]
+    keys: list[str]
+    values: list[str]
+
+
+@dataclass
+class LoadedSnapshot:
+    """A snapshot that passed its checks."""
+
+    snapshot: Snapshot
+    members: dict[str, str]
+    sessions: list[str] = field(default_factory=list)
+    pairs: dict[str, str] = field(default_factory=dict)
+
+
+def spell_snapshot(state: MachineState) -> Iterator[bytes]:
+    """Yield the file in pieces of some hundred lines."""
+    sessions, keys = len(state.sessions), len(state.keys)
+    head = f"{state.index} {state.term} snapshot {spell_members(state.members)}\n"
+    data = f"{head}sessions {sessions}\n".encode()
+    crc = crc32(data)
+    yield data
+    lines: list[str] = []
+    size = 0
+    for number, line in enumerate(_body(state)):
+        if len(lines) == STEP_LINES or size > STEP_BYTES or number % NOTE_LINES == 0 < number:
+            data = "".join(lines).encode()
+            crc = crc32(data, crc)
+            yield data
+            lines, size = [], 0
+            if number % NOTE_LINES == 0:
+                lines.append(_note(number, crc))
+        if number == sessions:
+            lines.append(f"keys {keys}\n")
+        lines.append(line)
+        size += len(line)
+    data = "".join(lines).encode()
+    crc = crc32(data, crc)
+    yield data
+    yield _end(sessions, keys, crc).encode("ascii")
+
+
+def _body(state: MachineState) -> Iterator[str]:
+    """Yield each session and key line, and an empty one at the end."""
+    for line in state.sessions:
+        yield f"{line}\n"
+    for key, value in zip(state.keys, state.values, strict=True):
+        yield f"{key} {value}\n"
+    yield ""
+
+
+def _note(lines: int, crc: int) -> str:
+    return f"# {lines} lines, crc32 {crc:08x}\n"
+
+
+def _end(sessions: int, keys: int, crc: int) -> str:
+    return (
+        f"# end: {sessions} session{'s' * (sessions != 1)}, {keys} key{'s' * (keys != 1)},"
+        f" crc32 {crc:08x}\n"
+    )
+
+
+class SnapshotReader:
+    """Reads one file; `line` is the number of the last line taken."""
+
+    def __init__(self, file: BinaryIO, breathe: Breathe) -> None:
+        self._file = file
+        self._breathe = breathe
+        self._line = 0
+        self._body = 0  # session and key lines taken
+        self._size = 0
+        self._crc = 0
+        self._step = 1  # lines taken at a time, so that they are about STEP_BYTES at most
+
+    def read(self) -> LoadedSnapshot:
+        """Return what the file holds, once the whole of it has passed."""
+        head = HEAD.fullmatch(self._take(1))
+        if head is None:
+            raise self._damage(
+                "not `INDEX TERM snapshot MEMBERS`; was it written by a newer version?"
+            )
+        index, term = int(head[1]), int(head[2])
+        if max(index, term) > NUMBER_MAX:
+            raise self._damage(f"a number beyond {NUMBER_MAX}")
+        try:
+            members = read_members(head[3])
+        except ValueError as error:
+            raise self._damage(str(error)) from None
+        sessions = [line for lines in self._section(b"sessions") for line in lines]
+        pairs: dict[str, str] = {}
+        keys = 0
+        for lines in self._section(b"keys"):
+            keys += len(lines)
+            for line in lines:
+                key, _, pairs_value = line.partition(" ")
+                pairs[key] = pairs_value
+        expected = _end(len(sessions), keys, self._crc)
+        if self._take(1) != expected.encode("ascii"):
+            raise self._damage("not the closing line that fits what is above it")
+        if len(pairs) != keys:
+            raise self._damage(f"{keys} keys, of which {keys - len(pairs)} stand there twice")
+        if self._file.read(1):
+            raise self._damage("something follows the closing line")
+        snapshot = Snapshot(index, term, self._size, self._crc)
+        return LoadedSnapshot(snapshot, members, sessions, pairs)
+
+    def _section(self, word: bytes) -> Iterator[list[str]]:
+        """Yield the lines of `sessions N` or `keys N`, piece by piece, past the notes."""
+        begin = self._take(1)
+        name, _, count = begin.rstrip(b"\n").partition(b" ")
+        if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):
+            raise self._damage(f"not `{word.decode('ascii')} COUNT`")
+        left = int(count)
+        while left:
+            taken = min(left, self._step, NOTE_LINES - self._body % NOTE_LINES)
+            data = self._take(taken)
+            fitting = STEP_BYTES * taken // len(data)
+            self._step = max(1, min(STEP_LINES, 2 * self._step, fitting))
+            try:
+                yield data.decode().split("\n")[:-1]
+            except UnicodeDecodeError:
+                raise self._damage("bytes that are not UTF-8, there or just above") from None
+            left -= taken
+            self._body += taken
+            self._breathe()
+            if self._body % NOTE_LINES == 0:
+                note = _note(self._body, self._crc).encode("ascii")
+                if self._take(1) != note:
+                    raise self._damage("a note that does not match the lines above it")
+
+    def _take(self, count: int) -> bytes:
+        """Return the next lines as one piece."""
+        lines = list(islice(self._file, count))
+        data = b"".join(lines)
+        self._line += len(lines)
+        if len(lines) < count or not data.endswith(b"\n"):
+            raise self._damage("the file ends too early")
+        self._size += len(data)
+        self._crc = crc32(data, self._crc)
+        return data
+
+    def _damage(self, what: str) -> ValueError:
+        return ValueError(f"line {self._line}: {what}")

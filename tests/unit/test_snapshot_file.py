@@ -1,0 +1,313 @@
+"""NAME.state_machine: what it looks like, and that nothing but the whole of it is believed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.raft.effects import Chunk, Snapshot
+from raftline.storage.errors import FilesRefused
+from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import (
+    BASE,
+    MEMBERS,
+    boot,
+    entries,
+    log_file,
+    refusal,
+    storage_file,
+    vote,
+    write,
+)
+
+NAME = "s1.state_machine"
+
+
+def state_of(
+    pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None
+) -> MachineState:
+    return MachineState(index, 4, MEMBERS, sessions or [], list(pairs), list(pairs.values()))
+
+
+def spelled(pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None) -> bytes:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    file.publish(file.write(state_of(pairs, index, sessions), no_pause))
+    return folder.content(NAME)
+
+
+def loaded(data: bytes) -> LoadedSnapshot:
+    found = SnapshotFile(MemoryFolder({NAME: data}), "s1").load()
+    assert found is not None
+    return found
+
+
+def test_it_is_text_that_a_person_can_read() -> None:
+    pairs = {"a": "4", "b": "two words", "empty": ""}
+    text = spelled(pairs, sessions=["client7 12 SET …"]).decode()
+    assert text.splitlines()[:-1] == [
+        "17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
+        "sessions 1",
+        "client7 12 SET …",
+        "keys 3",
+        "a 4",
+        "b two words",
+        "empty ",
+    ]
+    assert text.splitlines()[-1].startswith("# end: 1 session, 3 keys, crc32 ")
+
+
+@pytest.mark.parametrize("sessions", [0, 1, 249, 250, 999, 1000, 1001])
+@pytest.mark.parametrize("keys", [0, 1, 250, 999, 1000, 1001, 2750])
+def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) -> None:
+    pairs = {f"k{number}": f"v {number}" for number in range(keys)}
+    lines = [f"client{number} …" for number in range(sessions)]
+    data = spelled(pairs, sessions=lines)
+    found = loaded(data)
+    assert (found.pairs, found.sessions) == (pairs, lines)
+    assert found.members == MEMBERS
+    assert found.snapshot[:3] == (17, 4, len(data))
+    assert data.count(b" lines, crc32 ") == (sessions + keys) // 1000
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Cc", "Z"]), min_size=1),
+        st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"])),
+        max_size=20,
+    )
+)
+def test_any_pairs_are_read_back(pairs: dict[str, str]) -> None:
+    assert loaded(spelled(pairs)).pairs == pairs
+
+
+def test_a_key_that_looks_like_a_note_is_a_key() -> None:
+    pairs = {"#": "1000 lines, crc32 00000000", "sessions": "5", "keys": "7"}
+    assert loaded(spelled(pairs)).pairs == pairs
+
+
+def damaged(data: bytes) -> str:
+    with pytest.raises(FilesRefused) as refused:
+        loaded(data)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+# fault F5, fault F8
+def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
+    data = spelled({"a": "4", "b": "5"}, sessions=["x"])
+    for end in range(len(data)):
+        said = damaged(data[:end])
+        assert said.startswith(f"{NAME}, line ")
+        assert "move both away and keep s1.storage" in said
+
+
+# fault F6
+def test_a_flipped_bit_anywhere_is_refused() -> None:
+    data = spelled({"a": "4", "b": "5"}, sessions=["x"])
+    for place in range(len(data)):
+        for bit in (0, 4, 7):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            damaged(bytes(flipped))
+
+
+# fault F7
+def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() -> None:
+    data = spelled({f"k{number:04}": "v" for number in range(3500)})
+    lines = data.splitlines(keepends=True)
+    notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
+    assert len(notes) == 4
+    first, second, third = notes[:3]
+    batch = lines[first + 1 : second + 1]
+    for changed in (
+        lines[:5] + lines[6:],
+        lines[:6] + lines[5:],
+        [*lines[:5], lines[6], lines[5], *lines[7:]],
+        lines[: first + 1] + lines[second + 1 :],
+        lines[: second + 1] + batch + lines[second + 1 :],
+        lines[: first + 1] + lines[second + 1 : third + 1] + batch + lines[third + 1 :],
+        [*lines, b"more 1\n"],
+        [*lines[: first + 1], b"\0" * 512, *lines[first + 1 :]],
+    ):
+        damaged(b"".join(changed))
+
+
+# fault F6
+def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
+    data = spelled({f"k{number:04}": "v" for number in range(3500)})
+    assert damaged(data.replace(b"k1500 v", b"k1500 w")).startswith(
+        f"{NAME}, line 2005: a note that does not match the lines above it"
+    )
+
+
+# fault F22
+def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
+    data = spelled({"a": "4"})
+    assert "newer version" in damaged(data.replace(b" snapshot ", b" snapshot2 "))
+    assert "newer version" in damaged(b"\xef\xbb\xbf" + data)
+    assert damaged(data.replace(b"\n", b"\r\n"))
+
+
+# fault F21
+def test_what_was_never_in_force_is_removed_at_the_start() -> None:
+    folder = MemoryFolder({f"{NAME}.tmp": b"half", f"{NAME}.part": b"half"})
+    folder.put("s1.log.new", b"half")
+    boot(folder)
+    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+
+
+def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
+    data = spelled({f"k{number}": "é" * 50 for number in range(200)})
+    sent = loaded(data).snapshot
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    for offset in range(0, len(data), 777):
+        file.write_chunk(Chunk(offset, data[offset : offset + 777]))
+    assert file.check(sent, no_pause).pairs == loaded(data).pairs
+    file.install(sent)
+    assert folder.content(NAME) == data
+    assert file.current == sent
+
+
+# fault F74
+def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
+    data = spelled({"a": "4"})
+    file = SnapshotFile(MemoryFolder(), "s1")
+    file.write_chunk(Chunk(0, data))
+    announced = loaded(data).snapshot._replace(index=18)
+    with pytest.raises(ValueError, match="announced was"):
+        file.check(announced, no_pause)
+
+
+# fault F73
+def test_an_older_snapshot_never_takes_the_name() -> None:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    assert file.publish(file.write(state_of({"a": "1"}, 20), no_pause))
+    assert not file.publish(file.write(state_of({"a": "0"}, 10), no_pause))
+    assert loaded(folder.content(NAME)).snapshot.index == 20
+    assert set(folder.contents()) == {NAME}
+
+
+def test_only_the_snapshot_in_force_is_opened_to_be_sent() -> None:
+    file = SnapshotFile(MemoryFolder(), "s1")
+    first = file.write(state_of({"a": "1"}, 20), no_pause)
+    assert file.open(first) is None
+    file.publish(first)
+    opened = file.open(first)
+    assert opened is not None
+    file.publish(file.write(state_of({"a": "2"}, 30), no_pause))
+    assert file.open(first) is None
+    opened.seek(0)
+    assert opened.read(6) == b"20 4 s"
+
+
+# --- the three files together ---------------------------------------------------------------
+
+
+def compacted(index: int, *batches: bytes) -> bytes:
+    base = BASE.replace(b"0 0 base", b"%d 4 base" % index)
+    return log_file(*batches, base=base)
+
+
+def node_files(log: bytes, snapshot: bytes | None, mark: tuple[int, int]) -> MemoryFolder:
+    files = {"s1.log": log, "s1.storage": storage_file(5, "s2", mark)}
+    return MemoryFolder(files | ({} if snapshot is None else {NAME: snapshot}))
+
+
+def test_a_node_starts_from_its_snapshot_and_the_log_behind_it() -> None:
+    folder = node_files(
+        compacted(17, b"18 4 set a 5\n19 5 noop\n"), spelled({"a": "4", "b": "1"}), (19, 5)
+    )
+    manager, recovered = boot(folder)
+    log = recovered.log
+    assert manager.pairs == {"a": "4", "b": "1"}
+    assert (log.base_index, log.base_term, log.last_index) == (17, 4, 19)
+    assert recovered.snapshot is not None
+    assert recovered.snapshot.index == 17
+    assert not recovered.amnesiac
+    assert "[*] s1.state_machine: 2 keys, the state after entry 17" in recovered.notes
+    manager.apply(log.entries(18, 19))
+    assert manager.read(["get a"]) == ["GET response: 5"]
+    assert manager.applied == (19, 5)
+
+
+def test_what_the_snapshot_stands_for_is_skipped_in_the_log() -> None:
+    lines = b"".join(b"%d 4 set k %d\n" % (number, number) for number in range(11, 20))
+    folder = node_files(compacted(10, lines), spelled({"k": "17"}), (19, 4))
+    manager, recovered = boot(folder)
+    assert recovered.log.base_index == 17
+    assert [entry.index for entry in recovered.log.entries(18, 19)] == [18, 19]
+    assert write(manager, 20, 5, "set z 1") == (20, 5)
+    manager.close()
+    _, again = boot(folder)
+    assert again.log.last_index == 20
+
+
+# fault F20
+def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
+    folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
+    manager, recovered = boot(folder)
+    assert not recovered.amnesiac
+    assert (recovered.log.base_index, recovered.log.last_index) == (17, 17)
+    assert folder.content("s1.log").startswith(b"17 4 base s1=")
+    assert write(manager, 18, 4, "x") == (18, 4)
+
+
+# fault F12, fault F20
+def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> None:
+    log = compacted(30, b"31 4 set a 5\n")
+    for snapshot, what in (
+        (None, "is missing"),
+        (spelled({"a": "4"}), "stands for entries up to 17 of term 4"),
+    ):
+        said = refusal(node_files(log, snapshot, (31, 4)))
+        assert said.startswith("s1.log begins behind entry 30 of term 4, but s1.state_machine")
+        assert what in said
+        assert "move both away and keep s1.storage" in said
+    other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
+    said = refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
+    assert "begins behind entry 17 of term 3" in said
+
+
+# fault F9
+def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
+    folder = node_files(b"", spelled({"a": "4"}), (25, 4))
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.log.base_index == 17
+    assert manager.pairs == {"a": "4"}
+    short = node_files(compacted(17, b"18 4 x\n"), spelled({"a": "4"}), (25, 4))
+    assert boot(short)[1].amnesiac
+
+
+def test_a_snapshot_without_the_storage_file_is_refused() -> None:
+    said = refusal(MemoryFolder({NAME: spelled({"a": "4"})}))
+    assert "s1.storage is missing" in said
+
+
+# fault F13
+def test_the_base_line_of_a_compacted_log_is_under_a_note() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "noop", "set a 4")
+    manager.apply(entries(1, 1, "noop", "set a 4"))
+    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    manager.snapshots.publish(snapshot)
+    assert snapshot == Snapshot(2, 1, snapshot.size, snapshot.crc)
+    manager.finish_rewrite(manager.begin_rewrite(snapshot), [])
+    log = folder.content("s1.log")
+    for place in range(len(log)):
+        flipped = bytearray(log)
+        flipped[place] ^= 1
+        files = folder.contents() | {"s1.log": bytes(flipped)}
+        try:
+            _, recovered = boot(MemoryFolder(files))
+        except FilesRefused:
+            continue
+        assert (recovered.log.base_index, recovered.members) == (2, MEMBERS)

@@ -1,0 +1,310 @@
+"""The driver and the threads of snapshots, over a folder in memory and without a socket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from raftline.driver import Driver, now_ms
+from raftline.logmanager import LogManager
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.membership import Membership
+from raftline.raft.messages import AppendEntries, Message, spell
+from raftline.raft.node import Node
+from raftline.raft.state import Options
+from raftline.snapshots import Snapshots
+from raftline.storage.errors import FilesRefused
+from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotlines import MachineState
+from tests.e2e.wire import eventually
+from tests.faulty_folder import Fault, Kind, MemoryFolder
+from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+
+DEADLINE_S = 20.0
+OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
+
+
+class HeldManager(LogManager):
+    """Writes nothing while `hold` is held."""
+
+    def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
+        super().__init__(name, folder, members)
+        self.hold = threading.Lock()
+        self.is_writing = False
+
+    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.is_writing = True
+        with self.hold:
+            self.is_writing = False
+            return super().persist(works)
+
+
+class Rig:
+    """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
+
+    def __init__(self, folder: MemoryFolder, compact_bytes: int) -> None:
+        self.folder = folder
+        self.answers: list[str] = []
+        self.posted: list[InstallSnapshot] = []
+        self.said: list[str] = []
+        self.failures: list[BaseException] = []
+        self.changed = threading.Condition()
+        self.manager = HeldManager("s2", folder, MEMBERS)
+        recovered = self.manager.recover()
+        node = Node(
+            "s2", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log,
+            recovered.hard_state, OPTIONS,
+            lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
+        )  # fmt: skip
+        self.driver = Driver(node, self.manager, self, hold_ms=1000)
+        self.snapshots = Snapshots(
+            self.driver, self.manager, self.post, self.say, compact_bytes
+        )
+        self.driver.start("s2")
+
+    # What the driver and the threads ask of the world.
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        with self.changed:
+            self.answers += [spell(message) for message in messages]
+            self.changed.notify_all()
+
+    def not_leader(self, leader: str) -> str:
+        return f"Sorry, {leader}"
+
+    def report(self, effects: Effects) -> None:
+        for note in effects.notes:
+            self.say(note)
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        self.snapshots.wrote(arrived)
+
+    def fail(self, error: BaseException) -> None:
+        with self.changed:
+            self.failures.append(error)
+            self.changed.notify_all()
+
+    def post(self, message: InstallSnapshot) -> None:
+        with self.changed:
+            self.posted.append(message)
+            self.changed.notify_all()
+
+    def say(self, line: str) -> None:
+        with self.changed:
+            self.said.append(line)
+            self.changed.notify_all()
+
+    # What a test does.
+
+    def receive(self, *messages: Message) -> None:
+        assert self.driver.receive(messages, self) == []
+
+    def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
+        new = entries(first, term, *commands)
+        self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
+
+    def wait_for(self, fact: Callable[[], object]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: fact() or self.failures, DEADLINE_S), self.said
+        assert self.failures == []
+
+    def wait_for_line(self, part: str) -> None:
+        self.wait_for(lambda: any(part in line for line in self.said))
+
+
+@pytest.fixture
+def make_rig() -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(folder: MemoryFolder | None = None, compact_bytes: int = 1 << 40) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.snapshots.stop()
+        rig.driver.stop(patience_s=5.0)
+        rig.manager.close()
+
+
+def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    state = MachineState(20, 3, MEMBERS, [], list(pairs), list(pairs.values()))
+    snapshot = file.write(state, no_pause)
+    file.publish(snapshot)
+    return folder.content(file.name), snapshot
+
+
+def pieces(data: bytes, snapshot: Snapshot, size: int) -> list[InstallSnapshot]:
+    return [
+        InstallSnapshot("s1", "s2", 3, snapshot, begin, len(data[begin : begin + size]), 1,
+                        data[begin : begin + size].decode("utf-8", "surrogateescape"))
+        for begin in range(0, len(data), size)
+    ]  # fmt: skip
+
+
+def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.append(1, 2, 2, "set a 1", "set old 2", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9", "é": "é" * 40})
+    rig.receive(*pieces(data, snapshot, 7))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
+    assert rig.manager.pairs == {"a": "9", "é": "é" * 40}
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    rig.wait_for(lambda: "I am up to date term 3 index 21 round 1" in rig.answers)
+    assert rig.manager.pairs["b"] == "1"
+    assert rig.folder.content("s2.log").startswith(b"20 3 base ")
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert manager.pairs == {"a": "9", "é": "é" * 40}
+    assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
+
+
+# mistake 22
+def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
+    leader = LogManager("s1", MemoryFolder(), MEMBERS)
+    leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
+    leader.recover()
+    snapshot = leader.snapshots.write(leader.freeze(), no_pause)
+    leader.snapshots.publish(snapshot)
+    file = leader.snapshots.open(snapshot)
+    assert file is not None
+    file.seek(0)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(file.read(), snapshot, 100))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
+    retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
+    assert retried == ["INCR response: 1"]
+    assert rig.manager.pairs == {"visits": "1"}
+
+
+# fault F74
+def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    snapshot = file.write(MachineState(20, 3, MEMBERS, ["no JSON"], [], []), no_pause)
+    file.publish(snapshot)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(folder.content(file.name), snapshot, 100))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
+    folder.put("s1.storage", storage_file(3))
+    folder.put("s1.log", log_file(base=BASE.replace(b"0 0 base", b"20 3 base")))
+    with pytest.raises(FilesRefused, match=r"s1\.state_machine: .*newer version"):
+        boot(folder)
+
+
+# fault F74
+def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.append(1, 2, 1, "set a 1", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data.replace(b"a 9", b"a 8"), snapshot, 50))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: line ")
+    assert rig.manager.pairs == {"a": "1"}
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    assert rig.manager.pairs == {"a": "9"}
+
+
+def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(compact_bytes=500)
+    rig.snapshots.start()
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for_line("[*] s2.log begins behind entry 40 now")
+    assert rig.driver.status()["snapshot_index"] == 40
+    assert rig.driver.status()["base_index"] == 40
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert len(manager.pairs) == 40
+    assert recovered.log.last_index == 40
+
+
+# fault F14
+def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500)
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
+    rig.snapshots.start()
+    rig.wait_for_line("[!] s2 could take no snapshot: ")
+    rig.append(41, 1, 41, "set more 1", prev_term=1)
+    rig.wait_for(lambda: "I am up to date term 1 index 41 round 1" in rig.answers)
+    assert "s2.state_machine.tmp" not in rig.folder.contents()
+
+
+def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.publish(snapshot)
+    rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
+    rewrite = rig.manager.begin_rewrite(snapshot)
+    assert rig.driver.committed_entries(5, 100) == []  # only what no cut can touch is copied early
+    with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
+        rig.append(7, 1, 4, "lost 7", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(5, 2, 4, "set b 5", prev_term=1)
+        finishing = threading.Thread(
+            target=lambda: rig.say(f"finished: {rig.driver.finish_rewrite(rewrite)}")
+        )
+        finishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    rig.wait_for_line("finished: True")
+    finishing.join(DEADLINE_S)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert [entry.command for entry in recovered.log.entries(5, 5)] == ["set b 5"]
+    assert recovered.log.last_index == 5
+    assert manager.pairs == {"a": "1"}
+
+
+def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
+    own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.publish(own)
+    rig.driver.step(lambda node, now: node.snapshot_taken(own, now))
+    rewrite = rig.manager.begin_rewrite(own)
+    rig.snapshots.start()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    assert not rig.driver.finish_rewrite(rewrite)
+    assert rig.failures == []
+    rewrite.abandon()
+    _, recovered = boot(rig.folder.kill(), "s2")
+    assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
+
+
+# fault F76
+def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    first = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    rig.driver.publish(first)
+    data = rig.folder.content("s2.state_machine")
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.driver.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
