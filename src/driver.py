@@ -14,6 +14,7 @@ from typing import Protocol
 
 from raftline.batch import Batch
 from raftline.bell import Bell
+from raftline.compaction import Compaction
 from raftline.delivery import Delivery, Origin
 from raftline.desk import STOPPING, Desk
 from raftline.facts import node_facts
@@ -22,12 +23,10 @@ from raftline.logmanager import LogManager
 from raftline.membercommands import change_reply, membership_facts
 from raftline.protocol import outcome_unknown
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.reading import read_as_leader
-from raftline.storage.logfile import LogFile
-from raftline.storage.rewrite import LogRewrite
 from raftline.writer import Work, Writer
 
 GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
@@ -62,6 +61,7 @@ class Driver:
         self._rim = rim
         self._core = threading.Lock()
         self._writer = Writer(logmanager.persist, self._core, self._written, self._fail)
+        self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner
         self._asleep_until_ms = 0
@@ -278,74 +278,11 @@ class Driver:
         arrived = [effects.check for effects, _ in work if effects.check is not None]
         self._rim.wrote(arrived[-1] if arrived else None)
 
-    # --- for snapshots, from their thread: see docs/snapshots.md -----------------------------
+    # --- for the threads of snapshots: see docs/snapshots.md ---------------------------------
 
     def step(self, take: Callable[[Node, int], Effects]) -> None:
         """Let the core take an input."""
         self._step(lambda: self._carry_out(take(self.node, now_ms()), None))
-
-    def publish(self, snapshot: Snapshot) -> bool:
-        """Put a snapshot of this node's own in force; False where a later one arrived."""
-        published = [False]
-
-        def publish() -> bool:
-            published[0] = self._logmanager.snapshots.publish(snapshot)
-            return True
-
-        return self._writer.between_writes(publish) and published[0]
-
-    def plain_members(self, index: int) -> dict[str, str] | None:
-        """Return who the members are at an entry, by name and address; None where the
-        configuration there is joint or has learners, which a snapshot does not spell."""
-        with self._core:
-            found = self.node.state.configurations.at(index)
-        if found.is_joint or found.learners:
-            return None
-        return {name: found.addresses[name] for name in found.voters}
-
-    def committed_entries(self, first: int, count: int) -> list[Entry]:
-        """Return entries from `first` on that are committed and on this node's disk."""
-        with self._core:
-            state = self.node.state
-            last = min(state.commit_index, state.durable_index, first + count - 1)
-            return [] if first <= state.log.base_index else state.log.entries(first, last)
-
-    def finish_rewrite(self, rewrite: LogRewrite) -> bool:
-        """Let the log written anew take the old one's place; False where a snapshot arrived
-        meanwhile, which the new log knows nothing of.
-
-        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
-        what the disk still has: then what waits is written first.
-        """
-        finished: list[LogFile | None] = []
-
-        def finish() -> bool:
-            with self._core:
-                state, last = self.node.state, self._logmanager.last_written
-                if state.snapshot != rewrite.snapshot:
-                    return True
-                if last + 1 < rewrite.next_index or self._writer.has_cuts:
-                    return False
-                rest = state.log.entries(rewrite.next_index, last)
-            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
-            return True
-
-        done = self._writer.between_writes(finish) and bool(finished)
-        for old in finished:
-            if old is not None:
-                old.close()  # frees its bytes, which takes a while: nobody waits for that
-        return done
-
-    def compaction_index(self) -> int:
-        """Return up to where the log may be dropped from memory."""
-        with self._core:
-            return self.node.compaction_index()
-
-    def compact(self, index: int) -> bool:
-        """Drop some thousand entries from memory, `index` the last; return whether more remain.
-        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
-        with self._core:
-            return self.node.compact(index)
 
     def fail(self, error: Exception) -> None:
         """Stop the node: an invariant broke in a thread beside this one."""

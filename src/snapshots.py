@@ -123,7 +123,7 @@ class Snapshots:
             self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
         state = self._logmanager.freeze()
-        members = self._driver.plain_members(state.index)
+        members = self._driver.compaction.plain_members(state.index)
         if members is None:  # a change of members is under way, or somebody only learns
             self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
             return
@@ -135,7 +135,7 @@ class Snapshots:
             self._files.discard()
             raise
         old = self._files.open(current) if current is not None else None
-        published = self._driver.publish(snapshot)
+        published = self._driver.compaction.publish(snapshot)
         if old is not None:
             old.close()  # frees its bytes, which takes a while: not while others wait to write
         if not published:
@@ -151,16 +151,17 @@ class Snapshots:
     def _compact(self, snapshot: Snapshot, members: Mapping[str, str]) -> None:
         """Write the log anew behind the snapshot, then drop from memory what stands in it."""
         with self._rewrite(snapshot, members) as rewrite:
-            while entries := self._driver.committed_entries(rewrite.next_index, COPY_ENTRIES):
+            compaction = self._driver.compaction
+            while entries := compaction.committed_entries(rewrite.next_index, COPY_ENTRIES):
                 rewrite.copy(entries)
                 self._breathe()
             rewrite.sync()
-            done = self._driver.finish_rewrite(rewrite)
+            done = self._driver.compaction.finish_rewrite(rewrite)
             if not done:
                 rewrite.abandon()
                 return
-        index = self._driver.compaction_index()
-        while self._driver.compact(index):
+        index = self._driver.compaction.compaction_index()
+        while self._driver.compaction.compact(index):
             self._breathe()
         self._say(
             f"[*] {self._name}.log begins behind entry {snapshot.index} now, "

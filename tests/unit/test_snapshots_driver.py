@@ -251,16 +251,17 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
     rig.wait_for(lambda: rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.publish(snapshot)
+    assert rig.driver.compaction.publish(snapshot)
     rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
     rewrite = rig.manager.begin_rewrite(snapshot)
-    assert rig.driver.committed_entries(5, 100) == []  # only what no cut can touch is copied early
+    # Only what no cut can touch is copied early.
+    assert rig.driver.compaction.committed_entries(5, 100) == []
     with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
         rig.append(7, 1, 4, "lost 7", prev_term=1)
         eventually(lambda: rig.manager.is_writing)
         rig.append(5, 2, 4, "set b 5", prev_term=1)
         finishing = threading.Thread(
-            target=lambda: rig.say(f"finished: {rig.driver.finish_rewrite(rewrite)}")
+            target=lambda: rig.say(f"finished: {rig.driver.compaction.finish_rewrite(rewrite)}")
         )
         finishing.start()
         eventually(lambda: rig.driver._writer._jobs)
@@ -276,7 +277,7 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
     own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.publish(own)
+    assert rig.driver.compaction.publish(own)
     rig.driver.step(lambda node, now: node.snapshot_taken(own, now))
     rewrite = rig.manager.begin_rewrite(own)
     rig.snapshots.start()
@@ -284,7 +285,7 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     rig.receive(*pieces(data, snapshot, 50))
     rig.wait_for_line("[*] s2 installs the snapshot")
     rig.append(21, 3, 21, "set b 1", prev_term=3)
-    assert not rig.driver.finish_rewrite(rewrite)
+    assert not rig.driver.compaction.finish_rewrite(rewrite)
     assert rig.failures == []
     rewrite.abandon()
     _, recovered = boot(rig.folder.kill(), "s2")
@@ -298,13 +299,13 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     first = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    rig.driver.publish(first)
+    rig.driver.compaction.publish(first)
     data = rig.folder.content("s2.state_machine")
     rig.snapshots.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     rig.append(5, 1, 5, "set z 26", prev_term=1)
-    rig.driver.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
+    rig.driver.compaction.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
