@@ -12,9 +12,10 @@ class Bell:
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def wait(self, timeout_s: float = -1) -> None:
-        """Sleep until it is rung, or has been since the last time; -1: for as long as it takes."""
-        self._lock.acquire(timeout=timeout_s)
+    def wait(self, timeout_s: float = -1) -> bool:
+        """Sleep until it is rung, or has been since the last time; return whether it was, in time.
+        -1: for as long as it takes."""
+        return self._lock.acquire(timeout=timeout_s)
 
     def ring(self) -> None:
         """Wake whoever waits."""

@@ -65,11 +65,6 @@ class LineReader:
                 self._keep(rest, longest)
             return lines
 
-    @property
-    def is_inside_a_line(self) -> bool:
-        """Whether a line was begun and has not ended yet."""
-        return bool(self._parts)
-
     def _keep(self, data: bytes, longest: Callable[[bytes], int]) -> None:
         if not self._parts:
             self._begun_s = time.monotonic()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.bell import Bell
 from raftline.config import Address
 from raftline.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.protocol import ProtocolError, decode_line, split_sender
@@ -50,8 +51,7 @@ class Peer:
         self._socket: socket.socket | None = None
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
-        self._more = threading.Lock()  # released when the outbox has something
-        self._more.acquire()
+        self._more = Bell()  # rung when the outbox has something
         self._stopping = threading.Event()
         self._wanted = threading.Event()  # there was something to send, and no connection
         self._complained_s = -FOREIGN_PAUSE_S
@@ -65,7 +65,7 @@ class Peer:
     def stop(self) -> None:
         self._stopping.set()
         self._wanted.set()
-        self._wake_sender()
+        self._more.ring()
         self._close()
 
     def send(self, line: bytes) -> None:
@@ -87,19 +87,15 @@ class Peer:
                 return  # the reader finds out, and connects anew
             if sent < len(line):
                 self._put(line[sent:])
-                self._wake_sender()
+                self._more.ring()
 
     def _put(self, data: bytes) -> None:
         self._outbox.append(data)
         self._outbox_bytes += len(data)
 
-    def _wake_sender(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it is awake already
-            self._more.release()
-
     def _send_outbox(self) -> None:
         while not self._stopping.is_set():
-            self._more.acquire(timeout=1.0)
+            self._more.wait(1.0)
             while True:
                 with self._lock:
                     connection, data = self._socket, b"".join(self._outbox)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from raftline import boot, lifeline
 from raftline.announcer import Announcer
+from raftline.bell import Bell
 from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
@@ -71,26 +72,16 @@ class Server:
         self.announcer = Announcer(console)
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
-        self._running = threading.Lock()  # released to stop: a signal handler may do that
-        self._running.acquire()
+        self._end = Bell()  # rung to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
-        self.node = Node(
-            name,
-            Membership(tuple(recovered.members), addresses=recovered.members),
-            recovered.log,
-            recovered.hard_state,
-            Options(
-                pace.election_timeout_ms,
-                pace.heartbeat_ms,
-                lease=readings.mode == "lease",
-                trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
-            ),
-            _picker(pace),
-            now_ms(),
-            amnesiac=recovered.amnesiac,
-            snapshot=recovered.snapshot,
+        options = Options(
+            pace.election_timeout_ms,
+            pace.heartbeat_ms,
+            lease=readings.mode == "lease",
+            trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
         )
+        self.node = _node_of(name, recovered, options, _picker(pace))
         self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
         self.book = PeerBook(
             here,
@@ -174,7 +165,7 @@ class Server:
             self.driver.start(self.name)
             self.snapshots.start()
             doors.open(self)
-        self._running.acquire()
+        self._end.wait()
         if self.exit_status == 0:
             hand_over_before_stopping(self.driver, self._election_timeout_ms)
         self._console.end_traffic()
@@ -191,8 +182,7 @@ class Server:
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""
         self._stopping = True
-        with contextlib.suppress(RuntimeError):  # it was asked before
-            self._running.release()
+        self._end.ring()
 
     def status(self) -> str:
         """Return the reply to `status`."""
@@ -204,6 +194,23 @@ class Server:
             self.announcer.received(answer.sender, spell(answer), answer)
         for complaint in self.driver.receive(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
+
+
+def _node_of(
+    name: str, recovered: Recovered, options: Options, pick_timeout_ms: Callable[[], int]
+) -> Node:
+    """Return the core as its files say that it was."""
+    return Node(
+        name,
+        Membership(tuple(recovered.members), addresses=recovered.members),
+        recovered.log,
+        recovered.hard_state,
+        options,
+        pick_timeout_ms,
+        now_ms(),
+        amnesiac=recovered.amnesiac,
+        snapshot=recovered.snapshot,
+    )
 
 
 def _picker(pace: Pace) -> Callable[[], int]:

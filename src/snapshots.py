@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
+from raftline.bell import Bell
 from raftline.driver import Driver
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
@@ -59,8 +60,8 @@ class Snapshots:
         self._arrived: Snapshot | None = None
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
-        self._wake_taker = threading.Lock()  # released when there may be something to do
-        self._wake_sender = threading.Lock()
+        self._wake_taker = Bell()  # rung when there may be something to do
+        self._wake_sender = Bell()
         self._stopping = False
         self._cpu_s = 0.0
         self._threads = [
@@ -75,8 +76,8 @@ class Snapshots:
     def stop(self) -> None:
         """Leave what is under way, and wait until the threads have let go of the files."""
         self._stopping = True
-        _release(self._wake_taker)
-        _release(self._wake_sender)
+        self._wake_taker.ring()
+        self._wake_sender.ring()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)
@@ -86,12 +87,12 @@ class Snapshots:
         if arrived is not None:
             self._arrived = arrived
         if arrived is not None or self._logmanager.log_bytes > self._due_bytes:
-            _release(self._wake_taker)
+            self._wake_taker.ring()
 
     def send(self, message: InstallSnapshot) -> None:
         """Send a piece of a snapshot once it was read from its file; never waits."""
         self._wanted.append(message)
-        _release(self._wake_sender)
+        self._wake_sender.ring()
 
     # --- taking and checking ---------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Snapshots:
                     elif self._logmanager.log_bytes > self._due_bytes:
                         self._take()
                     else:
-                        self._wake_taker.acquire(timeout=60.0)
+                        self._wake_taker.wait(60.0)
                 except StorageError as error:
                     # What is in force is as it was; the node can go on without a new one.
                     self._say(f"[!] {self._name} could take no snapshot: {error}")
@@ -225,7 +226,7 @@ class Snapshots:
     def _send_pieces(self) -> None:
         while not self._stopping:
             if not self._wanted:
-                if not self._wake_sender.acquire(timeout=IDLE_S):
+                if not self._wake_sender.wait(IDLE_S):
                     self._close_all()
                 continue
             message = self._wanted.popleft()
@@ -258,8 +259,3 @@ class Snapshots:
     def _close_all(self) -> None:
         while self._open:
             self._open.popitem()[1].close()
-
-
-def _release(lock: threading.Lock) -> None:
-    with contextlib.suppress(RuntimeError):  # it is awake already
-        lock.release()
