@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from raftline.storage.errors import DiskFailed, FilesRefused
@@ -59,35 +59,28 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Leave `data` at the end of the file, all of it or an error; not yet durable."""
-        self._refuse_after_failure()
-        try:
-            self._write(data)
-        except OSError as error:
-            self._failed = True
-            raise disk_failed(self._path, "write", error) from error
+        self._attempt("write", lambda: self._write(data))
 
     def sync(self) -> None:
         """Make all that was appended survive a power cut."""
-        self._refuse_after_failure()
-        try:
-            self._sync()
-        except OSError as error:
-            self._failed = True
-            raise disk_failed(self._path, "sync", error) from error
+        self._attempt("sync", self._sync)
 
     def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes, durably."""
-        self._refuse_after_failure()
-        try:
-            self._truncate(size)
-        except OSError as error:
-            self._failed = True
-            raise disk_failed(self._path, "cut", error) from error
+        self._attempt("cut", lambda: self._truncate(size))
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _attempt(self, what: str, act: Callable[[], None]) -> None:
+        self._refuse_after_failure()
+        try:
+            act()
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, what, error) from error
 
     def _refuse_after_failure(self) -> None:
         if self._failed:
