@@ -1,24 +1,32 @@
-"""Requests of one connection that wait together, and the lock that wakes its thread."""
+"""Requests of one connection that wait together, and how those who wait hear of the answer."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from raftline.raft.change import Change
 from raftline.reading import BY_ROUND, Reading
 
 
+class Home(Protocol):
+    """Where the replies of a batch leave from."""
+
+    def is_due(self) -> None:
+        """Note that replies can leave; whoever steps the core sends them, after that step."""
+
+
 class Batch:
     """A run of writes, or of reads, in the order of their lines.
 
-    The thread that waits holds a bare lock of its own: acquire to wait, release to wake. At 64
-    connections that carries nearly three times what an Event for each request does.
+    With a `home` nobody waits: the replies leave from there. Without one a thread does, on a bare
+    lock of its own, acquired to wait and released to wake.
     """
 
     __slots__ = (
-        "_done", "change", "commands", "first_index", "hold_until_ms", "is_read", "reading",
-        "replies",
+        "_done", "asked_ms", "change", "commands", "first_index", "hold_until_ms", "home", "ids",
+        "is_answered", "is_read", "reading", "replies", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -28,16 +36,25 @@ class Batch:
         is_read: bool,
         reading: Reading = BY_ROUND,
         change: Change | None = None,
+        ids: Sequence[str] = (),
+        home: Home | None = None,
     ) -> None:
         self.commands = commands
         self.is_read = is_read
         self.reading = reading
         self.change = change  # a change of members: then it is the batch's one command
+        self.ids = ids  # of the requests, "" where one has none; for `home`
+        self.home = home
         self.replies: list[str] = []
+        self.sent = 0  # so many replies have left
         self.first_index = 0
+        self.asked_ms = 0
         self.hold_until_ms = 0  # 0: not held for want of a leader
-        self._done = threading.Lock()
-        self._done.acquire()
+        self.is_answered = False
+        self._done: threading.Lock | None = None
+        if home is None:
+            self._done = threading.Lock()
+            self._done.acquire()
 
     @property
     def asks_leader(self) -> bool:
@@ -45,23 +62,24 @@ class Batch:
         return self.is_read and self.reading.may_ask
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the batch was answered; return whether it was, in time."""
-        return self._done.acquire(timeout=timeout_s)
+        """Wait until the batch was answered; return whether it was, in time. Not with a home."""
+        return self._done is not None and self._done.acquire(timeout=timeout_s)
 
     def wake(self) -> None:
-        """Let the thread go on that waits; it is called once."""
-        self._done.release()
-
-    def confirm(self) -> None:
-        """Let the waiting thread serve these reads itself: they may be served from now on."""
-        self._done.release()
+        """Let the replies leave, or the thread go on that waits for them. Reads without replies
+        are confirmed by that: they may be served from now on."""
+        self.is_answered = True
+        if self.home is not None:
+            self.home.is_due()
+        elif self._done is not None and self._done.locked():
+            self._done.release()
 
     def answer_all(self, reply: str) -> None:
         """Give every request of the batch this reply."""
         self.replies = [reply] * len(self.commands)
-        self._done.release()
+        self.wake()
 
     def answer_rest(self, reply: str) -> None:
         """Give this reply to every request that has none yet."""
         self.replies += [reply] * (len(self.commands) - len(self.replies))
-        self._done.release()
+        self.wake()

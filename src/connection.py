@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from raftline.batch import Batch
 from raftline.lines import HalfLine, LineReader, LineTooLong
 from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
 from raftline.membercommands import read_change
+from raftline.outgoing import Outgoing
 from raftline.peers import LINE_BYTES_MAX
 from raftline.protocol import (
     HELP,
@@ -63,7 +63,8 @@ class Connection:
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
-        self._send_lock = threading.Lock()
+        self.outgoing = Outgoing(server.name, connection, server.logmanager, server.driver.due)
+        self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
@@ -76,6 +77,8 @@ class Connection:
                     self._hear_out()
                     break
                 self._flush()
+                self.outgoing.wait_for_room()
+            self.outgoing.wait_until_empty()
         except LineTooLong:
             self._say_and_flush(self._server.limits.line_too_long)
             self._hear_out()
@@ -120,15 +123,7 @@ class Connection:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
         data = "".join(f"{self._server.name}@{messages.spell(m)}\n" for m in answers).encode()
-        complete = False
-        if self._send_lock.acquire(blocking=False):  # else replies are being sent, and not taken
-            try:
-                complete = self._socket.send(data, socket.MSG_DONTWAIT) == len(data)
-            except OSError:
-                complete = False
-            finally:
-                self._send_lock.release()
-        if not complete:
+        if not self.outgoing.send_now(data):
             self.break_off()
 
     def _longest(self, beginning: bytes) -> int:
@@ -168,6 +163,9 @@ class Connection:
         return True
 
     def _serve_run(self, kind: str, reading: Reading, run: list[Spoken]) -> None:
+        if (kind, reading) != self._kind:  # what comes later sees what came before
+            self.outgoing.wait_until_empty()
+            self._kind = (kind, reading)
         if kind == "peer":
             self._flush()
             self._serve_peer([one.message for one in run if one.message is not None])
@@ -236,19 +234,17 @@ class Connection:
     def _serve_requests(
         self, requests: list[Request], *, is_read: bool, reading: Reading
     ) -> None:
-        server = self._server
-        commands = [
-            r.command if is_read else _logged(r) for r in requests
-        ]
-        batch = Batch(commands, is_read=is_read, reading=reading)
-        server.driver.submit(batch)
-        if not batch.wait(server.patience_s):
-            late = NO_LEADER if is_read else outcome_unknown("no quorum answered in time")
-            replies = [late] * len(requests)
-        else:
-            replies = batch.replies or server.logmanager.read(commands)
-        for request, reply in zip(requests, replies, strict=True):
-            self._reply(request, reply)
+        """Hand requests over; their replies leave by themselves, before those of later lines."""
+        batch = Batch(
+            [r.command if is_read else _logged(r) for r in requests],
+            is_read=is_read,
+            reading=reading,
+            ids=[r.id for r in requests],
+            home=self.outgoing,
+        )
+        self._flush()
+        self.outgoing.add(batch)
+        self._server.driver.submit(batch)
 
     def _serve_members(self, request: Request, change: Change | None) -> str:
         """Change the members, or tell who they are once this server is known to lead."""
@@ -280,10 +276,8 @@ class Connection:
     def _flush(self) -> None:
         """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none."""
         if self._replies:
-            data = ("\n".join(self._replies) + "\n").encode("utf-8", "replace")
-            self._replies = []
-            with self._send_lock:
-                self._socket.sendall(data)
+            replies, self._replies = self._replies, []
+            self.outgoing.send(replies)
 
 
 def _logged(request: Request) -> str:

@@ -20,44 +20,46 @@ class Desk:
 
     def __init__(self, hold_ms: int) -> None:
         self._hold_ms = hold_ms
-        self._waiting: deque[Batch] = deque()  # not yet seen by the owner
-        self._gathered: list[Batch] = []  # writes that wait to share the next write of the disk
+        self._writes: deque[Batch] = deque()  # new ones, that may share the next write of the disk
+        self._reads: deque[Batch] = deque()  # new ones, that may share the next round
+        self._others: deque[Batch] = deque()  # new ones, that wait for nothing
         self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
 
     def put(self, batch: Batch) -> None:
-        """Leave a batch for the owner thread."""
-        self._waiting.append(batch)
+        """Leave a batch for whoever steps the core next."""
+        if batch.change is not None or batch.reading.by_lease:
+            self._others.append(batch)
+        else:
+            (self._reads if batch.is_read else self._writes).append(batch)
 
     @property
-    def has_new(self) -> bool:
-        """Whether anything is there that the owner has not seen."""
-        return bool(self._waiting)
+    def has_writes(self) -> bool:
+        """Whether there are new writes, that may share the next write of the disk."""
+        return bool(self._writes)
 
     @property
-    def has_gathered(self) -> bool:
-        """Whether writes wait to share the next write of the disk."""
-        return bool(self._gathered)
+    def has_reads(self) -> bool:
+        """Whether there are new reads, that may share the next round."""
+        return bool(self._reads)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is anything new that waits for nothing."""
+        return bool(self._others)
 
     @property
     def held_until_ms(self) -> int | None:
         """When the first batch is given up that waits for a leader; None where none waits."""
         return self._held[0].hold_until_ms if self._held else None
 
-    def take_new(self) -> list[Batch]:
-        """Hand out what the owner has not seen."""
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
-
-    def take_back(self) -> list[Batch]:
-        """Hand out what was gathered or held, in this order: it came before what is new."""
-        batches = self._gathered + self._held
-        self._gathered, self._held = [], []
+    def take(self, *, writes: bool, reads: bool) -> list[Batch]:
+        """Hand out what is held, and what is new of these kinds; it came in this order."""
+        batches, self._held = self._held, []
+        for new in (self._others, *([self._writes] * writes), *([self._reads] * reads)):
+            batches += [new.popleft() for _ in range(len(new))]
         return batches
-
-    def gather(self, batches: Sequence[Batch]) -> None:
-        """Keep writes until the disk is free."""
-        self._gathered += batches
 
     def hold(self, batches: Sequence[Batch], now: int) -> None:
         """Keep batches until somebody leads and takes them; tell those that waited too long."""
@@ -106,5 +108,5 @@ class Desk:
         """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was
         done."""
         self.give_up_pending(why)
-        for batch in [*self.take_new(), *self.take_back()]:
+        for batch in self.take(writes=True, reads=True):
             batch.answer_all(STOPPING)

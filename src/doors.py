@@ -68,6 +68,13 @@ class Doors:
         for connection in connections:
             connection.break_off()
 
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.outgoing.give_up_late(before_ms)
+
     def _accept(self) -> None:
         while not self._closing.is_set():
             try:

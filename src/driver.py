@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from raftline.batch import Batch
+from raftline.batch import Batch, Home
 from raftline.bell import Bell
 from raftline.compaction import Compaction
 from raftline.delivery import Delivery, Origin
@@ -30,6 +31,7 @@ from raftline.reading import read_as_leader
 from raftline.writer import Work, Writer
 
 GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
+LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
@@ -40,6 +42,7 @@ class Rim(Protocol):
     def not_leader(self, leader: str) -> str: ...
     def report(self, effects: Effects) -> None: ...
     def wrote(self, arrived: Snapshot | None) -> None: ...
+    def give_up_late(self, now: int) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -60,7 +63,7 @@ class Driver:
         self._logmanager = logmanager
         self._rim = rim
         self._core = threading.Lock()
-        self._writer = Writer(logmanager.persist, self._core, self._written, self._fail)
+        self._writer = Writer(logmanager.persist, self._core, self._written, self._fail, now_ms)
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner
@@ -69,17 +72,21 @@ class Driver:
         self._handover = Handover()
         self._stopping = False
         self._failure: BaseException | None = None
+        self._late_look_ms = 0
+        self.due: deque[Home] = deque()  # whose replies can leave
         self.syncs = 0
 
     # --- from any thread --------------------------------------------------------------
 
     def submit(self, batch: Batch) -> None:
-        """Leave requests to the owner thread; `batch.wait()` gives their replies."""
+        """Have requests served: by this thread, unless another one is at it, or has them wait to
+        share a write or a round with more."""
+        batch.asked_ms = now_ms()
         if self._stopping:
             batch.answer_all(STOPPING)
-            return
-        self._desk.put(batch)
-        self._bell.ring()
+        else:
+            self._desk.put(batch)
+        self._look()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
@@ -144,35 +151,73 @@ class Driver:
         with self._core:
             return {**node_facts(self.node.state, now_ms()), "syncs": self.syncs}
 
-    # --- the owner thread --------------------------------------------------------------
+    # --- what waits, and time --------------------------------------------------------------
 
     def run(self) -> None:
-        """Gather what waits and step it; sleep until the next request or deadline."""
+        """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self._core:  # a step in between that wants to wake us earlier must see this
                 self._asleep_until_ms = self._deadline_ms()
             pause = self._asleep_until_ms - now_ms()
-            if pause > 0 and not self._desk.has_new:
+            if pause > 0:
                 self._bell.wait(pause / 1000)
             self._asleep_until_ms = 0
             self._step(self._round)
         with self._core:
             self._turn_all_away()
+        self._let_go()
 
     def _deadline_ms(self) -> int:
-        deadline = self.node.wake_at_ms
+        deadline = min(self.node.wake_at_ms, now_ms() + LATE_LOOK_MS)
         if self._desk.held_until_ms is not None:
             deadline = min(deadline, self._desk.held_until_ms)
-        if self._desk.has_gathered and not self._writer.is_full:
+        if self._desk.has_writes and not self._writer.is_full:
             deadline = min(deadline, self._writer.busy_since_ms + GATHER_MS)
         return deadline
 
-    def _round(self) -> None:
-        batches = self._desk.take_new()
+    def _look(self) -> None:
+        """Serve what is new and need not wait, unless another thread steps the core: that one
+        looks here once it has. Then send the replies that can leave."""
+        while self._has_work() and self._core.acquire(blocking=False):
+            try:
+                self._guard(self._round)
+            finally:
+                self._core.release()
+        self._let_go()
+
+    def _has_work(self) -> bool:
+        desk = self._desk
+        if not (desk.has_writes or desk.has_reads or desk.has_others) or self._stopping:
+            return False
+        return (
+            desk.has_others
+            or not self.node.is_leader
+            or (desk.has_reads and not self._reads_gather())
+            or (desk.has_writes and not self._writes_gather())
+        )
+
+    def _let_go(self) -> None:
+        """Send the replies that the steps before have completed."""
+        while self.due:
+            try:
+                home = self.due.popleft()
+            except IndexError:  # another thread was faster
+                return
+            home.flush()
+
+    def _round(self, *, at_rest: bool = False) -> None:
+        """Serve what is new; `at_rest`: the disk is free right now."""
         now = now_ms()
         if now >= self.node.wake_at_ms:
             self._carry_out(self.node.pass_time(now), None)
-        batches = self._desk.take_back() + batches
+        if now >= self._late_look_ms:
+            self._late_look_ms = now + LATE_LOOK_MS
+            self._rim.give_up_late(now)
+        leads = self.node.is_leader
+        batches = self._desk.take(
+            writes=at_rest or not leads or not self._writes_gather(),
+            reads=not leads or not self._reads_gather(),
+        )
         if batches:
             self._serve(batches, now)
 
@@ -197,9 +242,7 @@ class Driver:
             self._desk.hold([batch for batch in batches if not batch.is_read], now)
         else:
             writes = [one for one in batches if not one.is_read and one.change is None]
-            if self._gathers(now):
-                self._desk.gather(writes)
-            elif writes:
+            if writes:
                 self._propose(writes, now)
             for batch in batches:
                 if batch.change is not None:
@@ -207,11 +250,18 @@ class Driver:
         for effects in read_as_leader(self.node, batches, now):
             self._carry_out(effects, None)
 
-    def _gathers(self, now: int) -> bool:
+    def _writes_gather(self) -> bool:
         """Whether writes had better wait for the one under way, to share the next: one append,
         one fdatasync and one AppendEntries line for all of them."""
         writer = self._writer
-        return writer.is_full or (writer.is_busy and now - writer.busy_since_ms < GATHER_MS)
+        return writer.is_full or (
+            writer.is_busy and now_ms() - writer.busy_since_ms < GATHER_MS
+        )
+
+    def _reads_gather(self) -> bool:
+        """Whether reads had better wait for a round under way to end, to share the next."""
+        state = self.node.state
+        return len(state.read_rounds) >= state.options.read_rounds
 
     def _change(self, batch: Batch, change: Change, now: int) -> None:
         if self.node.takes_proposals:
@@ -232,7 +282,7 @@ class Driver:
         for message in effects.send:
             self._rim.send(message)
         if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
-            self._writer.add((effects, origin), now_ms())
+            self._writer.add((effects, origin))
         elif effects.send_after_save:
             self._delivery.deliver(effects.send_after_save, origin)
         led_term = self.node.state.term if self.node.is_leader else None
@@ -245,7 +295,7 @@ class Driver:
             replies = self._logmanager.apply(effects.apply)
             self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
         for ready in effects.reads:
-            ready.token.confirm()
+            ready.token.wake()
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
@@ -262,10 +312,15 @@ class Driver:
         if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
             self._bell.ring()
 
-    def _written(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
-        """Let go what waited for this write, and count it."""
-        if self._failure is not None:
-            return
+    def _written(self, durable: tuple[int, int] | None) -> None:
+        """Let go what waited for this write, and have what gathered meanwhile written next."""
+        with self._core:
+            work = self._writer.take_written()
+            if self._failure is None:
+                self._after_write(work, durable)
+        self._look()
+
+    def _after_write(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
         if durable is not None:
             self.syncs += 1
         for effects, origin in work:
@@ -273,8 +328,8 @@ class Driver:
                 self._delivery.deliver(effects.send_after_save, origin)
         if durable is not None:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
-        if self._desk.has_gathered:
-            self._bell.ring()
+        if self._desk.has_writes:
+            self._round(at_rest=True)
         arrived = [effects.check for effects, _ in work if effects.check is not None]
         self._rim.wrote(arrived[-1] if arrived else None)
 
@@ -292,13 +347,18 @@ class Driver:
     # --- the end ---------------------------------------------------------------------------
 
     def _step(self, step: Callable[[], None]) -> None:
-        """Take one step with `core` held. After a failure there are no more; an error is one."""
+        """Take one step; then look whether it left something to do."""
         with self._core:
-            if self._failure is None:
-                try:
-                    step()
-                except Exception as error:
-                    self._fail(error)
+            self._guard(step)
+        self._look()
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Take one step with `core` held. After a failure there are no more; an error is one."""
+        if self._failure is None:
+            try:
+                step()
+            except Exception as error:
+                self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """Stop for good, with `core` held: after a failed write or a broken invariant nothing

@@ -67,7 +67,9 @@ class Server:
         self.readings = readings
         self._election_timeout_ms = pace.election_timeout_ms
         slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
-        self.patience_s = (4 * slowest_ms + 5000) / 1000
+        self._patience_ms = 4 * slowest_ms + 5000
+        self.patience_s = self._patience_ms / 1000
+        self._doors: Doors | None = None
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.announcer = Announcer(console)
         self._console = console
@@ -116,6 +118,11 @@ class Server:
         """Look whether a snapshot is due, or has arrived whole."""
         self.snapshots.wrote(arrived)
 
+    def give_up_late(self, now: int) -> None:
+        """Answer requests that nobody could answer in time; with the driver's `core` held."""
+        if self._doors is not None:
+            self._doors.give_up_late(now - self._patience_ms)
+
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
         address = self.book.address(leader)
@@ -160,6 +167,7 @@ class Server:
 
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
+        self._doors = doors
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)

@@ -38,13 +38,15 @@ class Writer:
         self,
         persist: Callable[[Sequence[Effects]], Durable | None],
         core: threading.Lock,
-        on_written: Callable[[Sequence[Work], Durable | None], None],
+        on_written: Callable[[Durable | None], None],
         on_failure: Callable[[Exception], None],
+        clock: Callable[[], int],
     ) -> None:
         self._persist = persist
         self._core = core
         self._on_written = on_written
         self._on_failure = on_failure
+        self._clock = clock
         self._waiting: list[Work] = []
         self._writing: list[Work] = []
         self._bell = Bell()
@@ -62,10 +64,10 @@ class Writer:
         """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
         return len(self._waiting) >= WAITING_MAX
 
-    def add(self, work: Work, now_ms: int) -> None:
+    def add(self, work: Work) -> None:
         """Have one Effects written behind all that was added before; with `core` held."""
         if not self.is_busy:
-            self.busy_since_ms = now_ms
+            self.busy_since_ms = self._clock()
         self._waiting.append(work)
         self._bell.ring()
 
@@ -123,6 +125,8 @@ class Writer:
 
     def _do_job(self) -> bool:
         """Do the job that comes next; return whether there was one, and it is done."""
+        if not self._jobs:
+            return False
         with self._core:
             job = self._jobs[0] if self._jobs else None
         if job is None or not job.act():
@@ -139,13 +143,16 @@ class Writer:
         while self._jobs:
             self._jobs.popleft().ended.release()
 
+    def take_written(self) -> list[Work]:
+        """Hand out what was just written; with `core` held."""
+        work, self._writing = self._writing, []
+        return work
+
     def _write_once(self) -> bool:
         with self._core:
             self._writing, self._waiting = self._waiting, []
+            self.busy_since_ms = self._clock()
         if not self._writing:
             return False
-        durable = self._persist([effects for effects, _ in self._writing])
-        with self._core:
-            work, self._writing = self._writing, []
-            self._on_written(work, durable)
+        self._on_written(self._persist([effects for effects, _ in self._writing]))
         return True

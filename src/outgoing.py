@@ -1,0 +1,152 @@
+"""What leaves on one connection: replies in the order of their lines, whoever completes them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from raftline.batch import Batch, Home
+from raftline.bell import Bell
+from raftline.protocol import NO_LEADER, outcome_unknown, reply_line
+
+if TYPE_CHECKING:
+    from raftline.logmanager import LogManager
+
+PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
+READS_AT_ONCE = 16
+BATCHES_MAX = 64  # unanswered ones of a client that sends on; then its next lines wait
+
+
+class Outgoing:
+    """The replies of one connection.
+
+    Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
+    connection's own thread for that would cost more than all the rest of a request. What a reader
+    does not take at once goes out by a thread that lives until it has, so nobody else is held up.
+    """
+
+    def __init__(
+        self, name: str, connection: socket.socket, logmanager: LogManager, due: deque[Home]
+    ) -> None:
+        self._name = name
+        self._socket = connection
+        self._logmanager = logmanager
+        self._due = due  # the driver's: whose replies can leave
+        self._lock = threading.Lock()  # for what never waits
+        self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
+        self._is_stuck = False  # a thread waits for the reader, and sends what follows
+        self._moved = Bell()  # the connection's thread sleeps on it
+
+    # --- the connection's thread ---------------------------------------------------------------
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch whose replies leave behind all that were added before."""
+        self._batches.append(batch)
+
+    def wait_until_empty(self) -> None:
+        """Return once every reply has left, or the reader has."""
+        while self._batches or self._is_stuck:
+            self._moved.wait()
+
+    def wait_for_room(self) -> None:
+        """Return once a client that sends without reading may send more."""
+        while self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            self._moved.wait()
+
+    def send(self, replies: list[str]) -> None:
+        """Send lines, all of which have been made, and wait until they have been taken.
+
+        Raises:
+            OSError: the reader is gone, or took nothing for too long.
+        """
+        self.wait_until_empty()
+        data = ("\n".join(replies) + "\n").encode("utf-8", "replace")
+        with self._lock:
+            self._is_stuck = True
+        try:
+            self._socket.sendall(data)
+        finally:
+            with self._lock:
+                self._is_stuck = False
+
+    # --- any thread ----------------------------------------------------------------------------
+
+    def is_due(self) -> None:
+        """Note that replies can leave; see `Home`."""
+        self._due.append(self)
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting; return whether all was taken, else what follows makes no sense."""
+        with self._lock:
+            return not self._is_stuck and self._send(data) == len(data)
+
+    def flush(self) -> None:
+        """Send the replies that are complete, up to the first request that has none yet."""
+        with self._lock:
+            if self._is_stuck:
+                return
+            while data := self._next():
+                sent = self._send(data)
+                if sent < len(data):
+                    self._is_stuck = True
+                    threading.Thread(
+                        target=self._drain, args=(data[sent:],), name="slow reader", daemon=True
+                    ).start()
+                    return
+        self._moved.ring()
+
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        for batch in list(self._batches):
+            if batch.asked_ms >= before_ms:
+                return
+            if not batch.is_answered:
+                late = "no quorum answered in time"
+                batch.answer_rest(NO_LEADER if batch.is_read else outcome_unknown(late))
+
+    def _next(self) -> bytes:
+        """Return the next replies that are complete, spelled: about a megabyte at the most."""
+        lines: list[str] = []
+        size = 0
+        while self._batches and self._batches[0].is_answered and size < PIECE_CHARACTERS:
+            batch = self._batches[0]
+            begin = batch.sent
+            replies = batch.replies[begin:]
+            if not replies:
+                end = min(begin + READS_AT_ONCE, len(batch.commands))
+                replies = self._logmanager.read(batch.commands[begin:end])
+            for number, reply in zip(batch.ids[begin:], replies, strict=False):
+                lines.append(reply_line(self._name, number, reply))
+                size += len(reply)
+            batch.sent += len(replies)
+            if batch.sent == len(batch.commands):
+                self._batches.popleft()
+        return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
+
+    def _send(self, data: bytes) -> int:
+        try:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._batches.clear()
+            return len(data)
+
+    def _drain(self, data: bytes) -> None:
+        """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
+        try:
+            while data:
+                self._socket.sendall(data)
+                with self._lock:
+                    data = self._next()
+                    self._is_stuck = bool(data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            with self._lock:
+                self._batches.clear()
+                self._is_stuck = False
+        self._moved.ring()
