@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline.console import Console
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects
-from raftline.raft.messages import Appended, AppendEntries, Message
+from raftline.raft.messages import Appended, AppendEntries, Message, spell
 
 
 class Announcer:
@@ -25,10 +25,14 @@ class Announcer:
     def requested(self, sender: str, text: str) -> None:
         self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
-    def received(self, sender: str, text: str, message: Message) -> None:
+    def received(self, sender: str, text: str | None, message: Message) -> None:
         """Say what a peer said, unless it is the pulse of a cluster at rest."""
         if not self._console.verbose and self._is_pulse(message):
             return
+        if not self._console.has_room("messages"):
+            return
+        if text is None:
+            text = spell(message)
         if isinstance(message, InstallSnapshot):
             text = text[: text.index(" data ")]
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)

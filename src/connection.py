@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import socket
 import time
@@ -150,16 +149,22 @@ class Connection:
                 self._replies.append(reply_line(self._server.name, "", error(foreign)))
                 self._flush()
                 return False
-        if any(line.rfind(TIMING_MARK) >= 0 for line in lines):  # telnet shows nothing before that
-            self._socket.sendall(NO_TIMING_MARK)
+        for line in lines:
+            if TIMING_MARK in line:  # telnet shows nothing before that is answered
+                self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":
             self._say_and_flush("too many connections; the last places are for peers. Try later.")
             return False
-        for (kind, reading), group in itertools.groupby(
-            spoken, key=lambda one: (one.kind, one.reading)
-        ):
-            self._serve_run(kind, reading, list(group))
+        while spoken:
+            kind, reading = spoken[0].kind, spoken[0].reading
+            length = 1
+            while length < len(spoken) and spoken[length][0] == kind:
+                if spoken[length].reading != reading:
+                    break
+                length += 1
+            self._serve_run(kind, reading, spoken[:length])
+            spoken = spoken[length:]
         return True
 
     def _serve_run(self, kind: str, reading: Reading, run: list[Spoken]) -> None:
@@ -192,11 +197,12 @@ class Connection:
                 return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
-        if request.verb != "status":  # tools ask for it all the time
+        verb = request.verb
+        if verb != "status":  # tools ask for it all the time
             server.announcer.requested(sender, text)
-        if request.verb in ("help", "status", "transfer"):
+        if verb in ("help", "status", "transfer"):
             return Spoken("local", request)
-        if request.verb not in ("get", "show"):
+        if verb not in ("get", "show"):
             return Spoken("write", request)
         kind, reading = server.readings.kind_of(request.verb, request.read)
         return Spoken(kind, request, reading=reading)
@@ -236,7 +242,7 @@ class Connection:
     ) -> None:
         """Hand requests over; their replies leave by themselves, before those of later lines."""
         batch = Batch(
-            [r.command if is_read else _logged(r) for r in requests],
+            [r.command if is_read or not r.sender else _logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],

@@ -72,11 +72,24 @@ class Console:
         with self._changed:
             self._put(None, line)
 
+    def has_room(self, kind: str) -> bool:
+        """Whether a line of this kind would be printed in this second; else it is counted here.
+
+        Without the lock, which every request would wait for: a count may get lost.
+        """
+        is_full = self._printed >= LINES_PER_SECOND_MAX and kind in self._held
+        if is_full and self._clock() < self._second_ends:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return False
+        return True
+
     def traffic(self, kind: str, text: str, *arguments: object) -> None:
         """Print `text % arguments`, or count it as one of `kind` if this second has had enough.
 
         `kind` is a plural, as in "3,120 more requests". Without arguments, `text` stands as it is.
         """
+        if not self.has_room(kind):
+            return
         with self._changed:
             if self._traffic_is_over:
                 return

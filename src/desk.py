@@ -35,14 +35,14 @@ class Desk:
             (self._reads if batch.is_read else self._writes).append(batch)
 
     @property
-    def has_writes(self) -> bool:
-        """Whether there are new writes, that may share the next write of the disk."""
-        return bool(self._writes)
+    def writes(self) -> int:
+        """How many batches of new writes wait to share the next write of the disk."""
+        return len(self._writes)
 
     @property
-    def has_reads(self) -> bool:
-        """Whether there are new reads, that may share the next round."""
-        return bool(self._reads)
+    def reads(self) -> int:
+        """How many batches of new reads wait to share the next round."""
+        return len(self._reads)
 
     @property
     def has_others(self) -> bool:

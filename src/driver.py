@@ -7,6 +7,7 @@ left to the writer thread (writer.py), so a slow disk holds up only what waits f
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from raftline.compaction import Compaction
 from raftline.delivery import Delivery, Origin
 from raftline.desk import STOPPING, Desk
 from raftline.facts import node_facts
+from raftline.gathering import Gathering
 from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.membercommands import change_reply, membership_facts
@@ -30,7 +32,7 @@ from raftline.raft.node import Node
 from raftline.reading import read_as_leader
 from raftline.writer import Work, Writer
 
-GATHER_MS = 5  # a leader's requests wait for the write before them, to share the next; no longer
+GATHER_S = 0.005  # a leader's writes wait for those before them, to share the next write; no longer
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
@@ -67,7 +69,10 @@ class Driver:
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner
-        self._asleep_until_ms = 0
+        self._asleep_until_s = 0.0
+        self._write_group, self._read_group = Gathering(), Gathering()
+        self._flying: deque[tuple[int, int]] = deque()  # last index and batches of each proposal
+        self._proposed_s = 0.0  # when the last of them was made
         self._delivery = Delivery(rim.send)
         self._handover = Handover()
         self._stopping = False
@@ -86,7 +91,13 @@ class Driver:
             batch.answer_all(STOPPING)
         else:
             self._desk.put(batch)
+            if batch.is_read:
+                self._read_group.came(self._desk.reads)
+            else:
+                self._write_group.came(self._desk.writes)
         self._look()
+        if self._gather_until_s() < self._asleep_until_s:
+            self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
@@ -157,23 +168,32 @@ class Driver:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self._core:  # a step in between that wants to wake us earlier must see this
-                self._asleep_until_ms = self._deadline_ms()
-            pause = self._asleep_until_ms - now_ms()
-            if pause > 0:
-                self._bell.wait(pause / 1000)
-            self._asleep_until_ms = 0
+                pause_s = self._pause_s()
+                self._asleep_until_s = time.monotonic() + pause_s
+            if pause_s > 0:
+                self._bell.wait(pause_s)
+            self._asleep_until_s = 0.0
             self._step(self._round)
         with self._core:
             self._turn_all_away()
         self._let_go()
 
-    def _deadline_ms(self) -> int:
+    def _pause_s(self) -> float:
         deadline = min(self.node.wake_at_ms, now_ms() + LATE_LOOK_MS)
         if self._desk.held_until_ms is not None:
             deadline = min(deadline, self._desk.held_until_ms)
-        if self._desk.has_writes and not self._writer.is_full:
-            deadline = min(deadline, self._writer.busy_since_ms + GATHER_MS)
-        return deadline
+        return min((deadline - now_ms()) / 1000, self._gather_until_s() - time.monotonic())
+
+    def _gather_until_s(self) -> float:
+        """When requests that gather are to be served at the latest, by time.monotonic."""
+        until_s = math.inf
+        if self.node.is_leader:
+            if self._desk.writes and not self._writer.is_full:
+                busy = self._flying or self._writer.is_busy
+                until_s = self._proposed_s + GATHER_S if busy else self._write_group.ripe_at_s
+            if self._desk.reads and not self._reads_fly():
+                until_s = min(until_s, self._read_group.ripe_at_s)
+        return until_s
 
     def _look(self) -> None:
         """Serve what is new and need not wait, unless another thread steps the core: that one
@@ -187,13 +207,13 @@ class Driver:
 
     def _has_work(self) -> bool:
         desk = self._desk
-        if not (desk.has_writes or desk.has_reads or desk.has_others) or self._stopping:
+        if not (desk.writes or desk.reads or desk.has_others) or self._stopping:
             return False
         return (
             desk.has_others
             or not self.node.is_leader
-            or (desk.has_reads and not self._reads_gather())
-            or (desk.has_writes and not self._writes_gather())
+            or (desk.reads > 0 and not self._reads_gather())
+            or (desk.writes > 0 and not self._writes_gather())
         )
 
     def _let_go(self) -> None:
@@ -205,8 +225,8 @@ class Driver:
                 return
             home.flush()
 
-    def _round(self, *, at_rest: bool = False) -> None:
-        """Serve what is new; `at_rest`: the disk is free right now."""
+    def _round(self) -> None:
+        """Do what time asks for, and serve what is new and need not wait."""
         now = now_ms()
         if now >= self.node.wake_at_ms:
             self._carry_out(self.node.pass_time(now), None)
@@ -215,7 +235,7 @@ class Driver:
             self._rim.give_up_late(now)
         leads = self.node.is_leader
         batches = self._desk.take(
-            writes=at_rest or not leads or not self._writes_gather(),
+            writes=not leads or not self._writes_gather(),
             reads=not leads or not self._reads_gather(),
         )
         if batches:
@@ -251,15 +271,20 @@ class Driver:
             self._carry_out(effects, None)
 
     def _writes_gather(self) -> bool:
-        """Whether writes had better wait for the one under way, to share the next: one append,
-        one fdatasync and one AppendEntries line for all of them."""
+        """Whether writes had better wait, to share one append, one fdatasync and one AppendEntries
+        line: until those before are committed, but not for long, and until enough are there."""
         writer = self._writer
-        return writer.is_full or (
-            writer.is_busy and now_ms() - writer.busy_since_ms < GATHER_MS
-        )
+        if writer.is_full:
+            return True
+        if writer.is_busy or self._flying:
+            return time.monotonic() - self._proposed_s < GATHER_S
+        return not self._write_group.is_ripe(self._desk.writes)
 
     def _reads_gather(self) -> bool:
-        """Whether reads had better wait for a round under way to end, to share the next."""
+        """Whether reads had better wait, for the round under way or for more to share the next."""
+        return self._reads_fly() or not self._read_group.is_ripe(self._desk.reads)
+
+    def _reads_fly(self) -> bool:
         state = self.node.state
         return len(state.read_rounds) >= state.options.read_rounds
 
@@ -273,6 +298,8 @@ class Driver:
     def _propose(self, batches: list[Batch], now: int) -> None:
         state = self.node.state
         commands = self._desk.enter(batches, state.log.last_index + 1, state.term)
+        self._flying.append((state.log.last_index + len(commands), len(batches)))
+        self._proposed_s = time.monotonic()
         self._carry_out(self.node.propose(commands, now), None)
 
     # --- with `core` held ------------------------------------------------------------------
@@ -289,18 +316,30 @@ class Driver:
         if self._desk.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._desk.give_up_pending(LEADERSHIP_LOST)
+            self._flying.clear()
         if effects.install is not None:
             self._logmanager.take_over(effects.install)
         if effects.apply:
             replies = self._logmanager.apply(effects.apply)
             self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
+            self._landed(effects.apply[-1].index)
         for ready in effects.reads:
             ready.token.wake()
+        if effects.reads:
+            self._read_group.answered(len(effects.reads) + self._desk.reads)
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._desk.put(batch)
         self._tell(effects)
+
+    def _landed(self, index: int) -> None:
+        """Take note that entries up to `index` were applied and answered."""
+        answered = 0
+        while self._flying and self._flying[0][0] <= index:
+            answered += self._flying.popleft()[1]
+        if answered:
+            self._write_group.answered(answered + self._desk.writes)
 
     def _tell(self, effects: Effects) -> None:
         """Tell the world, and wake the owner if this step left it something to do."""
@@ -309,7 +348,9 @@ class Driver:
         gives_way = self.node.state.transfer is not None
         is_held = self._desk.held_until_ms is not None
         leader_found = is_held and self.node.state.leader is not None and not gives_way
-        if effects.refused or leader_found or self.node.wake_at_ms < self._asleep_until_ms:
+        wake_in_s = (self.node.wake_at_ms - now_ms()) / 1000
+        is_early = time.monotonic() + wake_in_s < self._asleep_until_s
+        if effects.refused or leader_found or is_early:
             self._bell.ring()
 
     def _written(self, durable: tuple[int, int] | None) -> None:
@@ -328,8 +369,8 @@ class Driver:
                 self._delivery.deliver(effects.send_after_save, origin)
         if durable is not None:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
-        if self._desk.has_writes:
-            self._round(at_rest=True)
+        if self._desk.writes:
+            self._round()
         arrived = [effects.check for effects, _ in work if effects.check is not None]
         self._rim.wrote(arrived[-1] if arrived else None)
 

@@ -38,6 +38,7 @@ class Outgoing:
         self._lock = threading.Lock()  # for what never waits
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
+        self._is_awaited = False  # somebody sleeps on …
         self._moved = Bell()  # the connection's thread sleeps on it
 
     # --- the connection's thread ---------------------------------------------------------------
@@ -48,13 +49,18 @@ class Outgoing:
 
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
+        self._is_awaited = True
         while self._batches or self._is_stuck:
             self._moved.wait()
+        self._is_awaited = False
 
     def wait_for_room(self) -> None:
         """Return once a client that sends without reading may send more."""
-        while self._is_stuck or len(self._batches) >= BATCHES_MAX:
-            self._moved.wait()
+        if self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            self._is_awaited = True
+            while self._is_stuck or len(self._batches) >= BATCHES_MAX:
+                self._moved.wait()
+            self._is_awaited = False
 
     def send(self, replies: list[str]) -> None:
         """Send lines, all of which have been made, and wait until they have been taken.
@@ -96,7 +102,8 @@ class Outgoing:
                         target=self._drain, args=(data[sent:],), name="slow reader", daemon=True
                     ).start()
                     return
-        self._moved.ring()
+        if self._is_awaited:
+            self._moved.ring()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""

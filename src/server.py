@@ -17,6 +17,7 @@ from raftline.announcer import Announcer
 from raftline.bell import Bell
 from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
+from raftline.cores import Cores
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
 from raftline.handover import hand_over_before_stopping
@@ -172,6 +173,7 @@ class Server:
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
             self.snapshots.start()
+            Cores().start(self.name)
             doors.open(self)
         self._end.wait()
         if self.exit_status == 0:
@@ -199,7 +201,7 @@ class Server:
 
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
-            self.announcer.received(answer.sender, spell(answer), answer)
+            self.announcer.received(answer.sender, None, answer)
         for complaint in self.driver.receive(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
 
@@ -223,7 +225,7 @@ def _node_of(
 
 def _picker(pace: Pace) -> Callable[[], int]:
     """Return the source of election timeouts: chance, which the core has none of its own."""
-    chance = random.SystemRandom()
+    chance = random.Random()  # seeded by the kernel; asked at every heartbeat
     return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
 
 

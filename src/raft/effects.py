@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ class Entry(NamedTuple):
     index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
     term: int
     command: str
+
+
+def entries_of(first: int, term: int, commands: Sequence[str]) -> list[Entry]:
+    """Return entries from index `first` on, all of one term.
+
+    As by `Entry(…)` for each, but in C, which is what a third of a busy leader's time went to.
+    """
+    return list(map(tuple.__new__, repeat(Entry), zip(count(first), repeat(term), commands)))
 
 
 class HardState(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.effects import Entry, SafetyError, entries_of
 
 
 class Log:
@@ -108,12 +108,8 @@ class Log:
                 run_last = min(last, self._run_starts[run + 1] - 1)
             term = self._run_terms[run]
             offset = self.base_index + 1
-            found += [
-                Entry(i, term, command)
-                for i, command in enumerate(
-                    self.commands[index - offset : run_last + 1 - offset], start=index
-                )
-            ]
+            commands = self.commands[index - offset : run_last + 1 - offset]
+            found += entries_of(index, term, commands)
             index = run_last + 1
             run += 1
         return found

@@ -21,7 +21,7 @@ from raftline.raft.chunks import (
     spell_held,
     spell_install,
 )
-from raftline.raft.effects import Entry
+from raftline.raft.effects import Entry, entries_of
 from raftline.raft.questions import FORMS, PATTERNS, Question, ReadAt, spell_question
 
 NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
@@ -252,6 +252,9 @@ def _read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> li
         items = json.loads(listed)
     except (ValueError, RecursionError) as error:
         raise PeerError(f"the entries of AppendEntries are not a JSON list: {error}") from None
+    entries = _sound_entries(items, prev_index, prev_term, term)
+    if entries is not None:
+        return entries
     entries = []
     for index, item in enumerate(items, start=prev_index + 1):
         try:
@@ -271,6 +274,33 @@ def _read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> li
     if entries and entries[-1].index > NUMBER_MAX:
         raise PeerError(f"index {entries[-1].index} is beyond 2^63-1")
     return entries
+
+
+def _sound_entries(
+    items: object, prev_index: int, prev_term: int, term: int
+) -> list[Entry] | None:
+    """Return the entries where all is as a sound leader sends it, in plain characters; None
+    where each needs a closer look. Looked at all at once, that is a third of the work."""
+    try:
+        indexes, terms, commands = zip(  # noqa: B905
+            *[(item["index"], item["term"], item["command"]) for item in items]  # type: ignore
+        )
+        text = "".join(commands)
+    except (TypeError, KeyError, ValueError):
+        return None
+    first, last = prev_index + 1, prev_index + len(indexes)
+    if not (
+        indexes == tuple(range(first, last + 1))
+        and terms.count(terms[0]) == len(terms)
+        and {*map(type, indexes), *map(type, terms)} == {int}
+        and max(prev_term, 1) <= terms[0] <= term
+        and last <= NUMBER_MAX
+        and text.isascii()
+        and text.isprintable()
+        and all(commands)
+    ):
+        return None
+    return entries_of(first, terms[0], commands)
 
 
 def is_one_line(command: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from raftline.raft.amnesia import leader_heard_amnesiac, whole_again
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
-from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.effects import Entry, SafetyError, entries_of
 from raftline.raft.lease import begin_round, extend_lease, promise
 from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
 from raftline.raft.progress import Mode, Progress
@@ -26,9 +26,7 @@ def propose(state: State, commands: list[str]) -> None:
         raise SafetyError(f"{state.name} is asked to append, but is {state.role.value}")
     first = state.log.last_index + 1
     state.log.extend(state.term, commands)
-    state.out.append += [
-        Entry(index, state.term, command) for index, command in enumerate(commands, start=first)
-    ]
+    state.out.append += entries_of(first, state.term, commands)
     send_entries_to_all(state)
 
 
@@ -69,10 +67,10 @@ def next_batch(state: State, first: int) -> list[Entry]:
         return cached
     entries = state.log.entries(first, last)
     size = 0
-    for count, entry in enumerate(entries):
+    for place, entry in enumerate(entries):
         size += len(entry.command)
-        if size > state.options.batch_bytes and count:
-            entries = entries[:count]
+        if size > state.options.batch_bytes and place:
+            entries = entries[:place]
             break
     state.batch = entries
     return entries
@@ -218,11 +216,10 @@ def check_append(state: State, message: AppendEntries) -> None:
             )
 
 
-def _terms(message: AppendEntries) -> list[tuple[int, int]]:
-    return [
-        (message.prev_index, message.prev_term),
-        *((entry.index, entry.term) for entry in message.entries),
-    ]
+def _terms(message: AppendEntries) -> Iterator[tuple[int, int]]:
+    yield message.prev_index, message.prev_term
+    for index, term, _ in message.entries:
+        yield index, term
 
 
 def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) -> None:

@@ -243,12 +243,18 @@ class State:
         """Add entries behind the last one, in memory and, by `out`, on disk. A configuration
         among them is in use from here on (paper §6)."""
         known = self.configurations.index
-        for entry in entries:
-            if entry.index != self.log.last_index + 1:
-                raise SafetyError(f"entry {entry.index} behind {self.log.last_index}")
-            self.log.append(entry.term, entry.command)
-            if entry.command.startswith(PREFIX):
-                self.configurations.append(entry.index, entry.command)
+        first = self.log.last_index + 1
+        indexes, terms, commands = zip(*entries)  # noqa: B905
+        if indexes != tuple(range(first, first + len(entries))):
+            raise SafetyError(f"entries {indexes[0]}-{indexes[-1]} behind {first - 1}")
+        if terms.count(terms[0]) == len(terms):  # nearly always
+            self.log.extend(terms[0], commands)
+        else:
+            for term, command in zip(terms, commands, strict=True):
+                self.log.append(term, command)
+        for index, command in zip(indexes, commands, strict=True):
+            if command.startswith(PREFIX):
+                self.configurations.append(index, command)
         self.out.append += entries
         if self.configurations.index != known:
             self._note_members()

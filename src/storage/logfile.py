@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
-from raftline.raft.effects import Effects, SafetyError
+from raftline.raft.effects import Effects, Entry, SafetyError
 from raftline.raft.log import Log
 from raftline.storage.folder import AppendFile
 from raftline.storage.hardstate import Mark
@@ -55,6 +55,19 @@ class TermRuns:
             self._starts.append(index)
             self._terms.append(term)
         self.last_index = index
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add entries; see `append`."""
+        if not entries:
+            return
+        indexes, terms, _ = zip(*entries)  # noqa: B905
+        first, last = indexes[0], indexes[-1]
+        self.append(first, terms[0])
+        if indexes == tuple(range(first, last + 1)) and terms.count(terms[0]) == len(terms):
+            self.last_index = last  # nearly always
+        else:
+            for index, term in zip(indexes[1:], terms[1:], strict=True):
+                self.append(index, term)
 
     def cut_after(self, index: int) -> None:
         """Drop every entry behind `index`."""
@@ -108,11 +121,9 @@ class LogFile:
                 self.holds_void_lines = True
                 parts.append(cut_line(work.cut_after).decode("ascii"))
             entries += len(work.append)
-            for index, term, command in work.append:
-                runs.append(index, term)
-                if not is_storable(command):
-                    raise SafetyError(f"entry {index} holds a control character: {command!a:.80}")
-                parts.append(f"{index} {term} {command}\n")
+            runs.extend(work.append)
+            check_storable(work.append)
+            parts += [f"{index} {term} {command}\n" for index, term, command in work.append]
         if not parts:
             return None
         data = "".join(parts).encode()
@@ -125,6 +136,19 @@ class LogFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def check_storable(entries: Sequence[Entry]) -> None:
+    """Refuse a command that breaks its line.
+
+    Raises:
+        SafetyError: with the entry's index.
+    """
+    if "".join([entry[2] for entry in entries]).isprintable():  # nearly always
+        return
+    for index, _, command in entries:
+        if not is_storable(command):
+            raise SafetyError(f"entry {index} holds a control character: {command!a:.80}")
 
 
 def whole_file(members: Mapping[str, str], log: Log) -> Iterator[bytes]:
