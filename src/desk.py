@@ -20,9 +20,10 @@ class Desk:
 
     def __init__(self, hold_ms: int) -> None:
         self._hold_ms = hold_ms
-        self._writes: deque[Batch] = deque()  # new ones, that may share the next write of the disk
-        self._reads: deque[Batch] = deque()  # new ones, that may share the next round
-        self._others: deque[Batch] = deque()  # new ones, that wait for nothing
+        # New ones, each kind in the order in which it came; only `put` and `take` change these.
+        self.writes: deque[Batch] = deque()  # may share the next write of the disk
+        self.reads: deque[Batch] = deque()  # may share the next round
+        self.others: deque[Batch] = deque()  # wait for nothing
         self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
@@ -30,24 +31,9 @@ class Desk:
     def put(self, batch: Batch) -> None:
         """Leave a batch for whoever steps the core next."""
         if batch.change is not None or batch.reading.by_lease:
-            self._others.append(batch)
+            self.others.append(batch)
         else:
-            (self._reads if batch.is_read else self._writes).append(batch)
-
-    @property
-    def writes(self) -> int:
-        """How many batches of new writes wait to share the next write of the disk."""
-        return len(self._writes)
-
-    @property
-    def reads(self) -> int:
-        """How many batches of new reads wait to share the next round."""
-        return len(self._reads)
-
-    @property
-    def has_others(self) -> bool:
-        """Whether there is anything new that waits for nothing."""
-        return bool(self._others)
+            (self.reads if batch.is_read else self.writes).append(batch)
 
     @property
     def held_until_ms(self) -> int | None:
@@ -57,7 +43,7 @@ class Desk:
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out what is held, and what is new of these kinds; it came in this order."""
         batches, self._held = self._held, []
-        for new in (self._others, *([self._writes] * writes), *([self._reads] * reads)):
+        for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
             batches += [new.popleft() for _ in range(len(new))]
         return batches
 

@@ -65,11 +65,13 @@ class Driver:
         self._logmanager = logmanager
         self._rim = rim
         self._core = threading.Lock()
-        self._writer = Writer(logmanager.persist, self._core, self._written, self._fail, now_ms)
+        self._writer = Writer(logmanager, self._core, self._written, self._fail, now_ms)
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner
         self._asleep_until_s = 0.0
+        self._naps = False  # it sleeps until those who gather are to be served
+        self._leads = False  # as of the last step
         self._write_group, self._read_group = Gathering(), Gathering()
         self._flying: deque[tuple[int, int]] = deque()  # last index and batches of each proposal
         self._proposed_s = 0.0  # when the last of them was made
@@ -87,16 +89,17 @@ class Driver:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more."""
         batch.asked_ms = now_ms()
-        if self._stopping:
-            batch.answer_all(STOPPING)
+        desk = self._desk
+        desk.put(batch)
+        if batch.is_read:
+            self._read_group.came(len(desk.reads))
         else:
-            self._desk.put(batch)
-            if batch.is_read:
-                self._read_group.came(self._desk.reads)
-            else:
-                self._write_group.came(self._desk.writes)
+            self._write_group.came(len(desk.writes))
+        if self._stopping:
+            with self._core:
+                self._turn_all_away()
         self._look()
-        if self._gather_until_s() < self._asleep_until_s:
+        if not self._naps and self._gather_until_s() < self._asleep_until_s:
             self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
@@ -179,26 +182,35 @@ class Driver:
         self._let_go()
 
     def _pause_s(self) -> float:
-        deadline = min(self.node.wake_at_ms, now_ms() + LATE_LOOK_MS)
+        now = now_ms()
+        deadline = min(self.node.wake_at_ms, now + LATE_LOOK_MS)
         if self._desk.held_until_ms is not None:
             deadline = min(deadline, self._desk.held_until_ms)
-        return min((deadline - now_ms()) / 1000, self._gather_until_s() - time.monotonic())
+        gather_s = self._gather_until_s() - time.monotonic()
+        pause_s = (deadline - now) / 1000
+        self._naps = gather_s < pause_s
+        return min(gather_s, pause_s)
 
     def _gather_until_s(self) -> float:
         """When requests that gather are to be served at the latest, by time.monotonic."""
         until_s = math.inf
-        if self.node.is_leader:
+        if self._leads:
             if self._desk.writes and not self._writer.is_full:
-                busy = self._flying or self._writer.is_busy
-                until_s = self._proposed_s + GATHER_S if busy else self._write_group.ripe_at_s
+                is_busy = self._flying or self._writer.is_busy
+                until_s = self._proposed_s + GATHER_S if is_busy else self._write_group.ripe_at_s
             if self._desk.reads and not self._reads_fly():
                 until_s = min(until_s, self._read_group.ripe_at_s)
         return until_s
 
     def _look(self) -> None:
-        """Serve what is new and need not wait, unless another thread steps the core: that one
-        looks here once it has. Then send the replies that can leave."""
-        while self._has_work() and self._core.acquire(blocking=False):
+        """Serve what is new and need not wait; then send the replies that can leave.
+
+        Where another thread has the core the owner looks again, so nothing is left lying.
+        """
+        while self._has_work():
+            if not self._core.acquire(blocking=False):
+                self._bell.ring()
+                break
             try:
                 self._guard(self._round)
             finally:
@@ -207,14 +219,11 @@ class Driver:
 
     def _has_work(self) -> bool:
         desk = self._desk
-        if not (desk.writes or desk.reads or desk.has_others) or self._stopping:
-            return False
-        return (
-            desk.has_others
-            or not self.node.is_leader
-            or (desk.reads > 0 and not self._reads_gather())
-            or (desk.writes > 0 and not self._writes_gather())
-        )
+        if desk.writes and not (self._leads and self._writes_gather()):
+            return not self._stopping
+        if desk.reads and not (self._leads and self._reads_gather()):
+            return not self._stopping
+        return bool(desk.others) and not self._stopping
 
     def _let_go(self) -> None:
         """Send the replies that the steps before have completed."""
@@ -233,10 +242,9 @@ class Driver:
         if now >= self._late_look_ms:
             self._late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
-        leads = self.node.is_leader
         batches = self._desk.take(
-            writes=not leads or not self._writes_gather(),
-            reads=not leads or not self._reads_gather(),
+            writes=not (self._leads and self._writes_gather()),
+            reads=not (self._leads and self._reads_gather()),
         )
         if batches:
             self._serve(batches, now)
@@ -278,11 +286,11 @@ class Driver:
             return True
         if writer.is_busy or self._flying:
             return time.monotonic() - self._proposed_s < GATHER_S
-        return not self._write_group.is_ripe(self._desk.writes)
+        return not self._write_group.is_ripe(len(self._desk.writes))
 
     def _reads_gather(self) -> bool:
         """Whether reads had better wait, for the round under way or for more to share the next."""
-        return self._reads_fly() or not self._read_group.is_ripe(self._desk.reads)
+        return self._reads_fly() or not self._read_group.is_ripe(len(self._desk.reads))
 
     def _reads_fly(self) -> bool:
         state = self.node.state
@@ -312,7 +320,8 @@ class Driver:
             self._writer.add((effects, origin))
         elif effects.send_after_save:
             self._delivery.deliver(effects.send_after_save, origin)
-        led_term = self.node.state.term if self.node.is_leader else None
+        self._leads = self.node.is_leader
+        led_term = self.node.state.term if self._leads else None
         if self._desk.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._desk.give_up_pending(LEADERSHIP_LOST)
@@ -326,7 +335,8 @@ class Driver:
         for ready in effects.reads:
             ready.token.wake()
         if effects.reads:
-            self._read_group.answered(len(effects.reads) + self._desk.reads)
+            self._read_group.answered(len(effects.reads) + len(self._desk.reads))
+            self._naps = False
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
@@ -339,7 +349,8 @@ class Driver:
         while self._flying and self._flying[0][0] <= index:
             answered += self._flying.popleft()[1]
         if answered:
-            self._write_group.answered(answered + self._desk.writes)
+            self._write_group.answered(answered + len(self._desk.writes))
+            self._naps = False
 
     def _tell(self, effects: Effects) -> None:
         """Tell the world, and wake the owner if this step left it something to do."""

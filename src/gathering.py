@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-QUIET_S = 0.0003  # nobody came for so long: whoever is missing does not come soon
+QUIET_S = 0.0005  # nobody came for so long: whoever is missing does not come soon
 LONGEST_S = 0.003
 
 

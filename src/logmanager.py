@@ -47,6 +47,7 @@ class LogManager:
         self._members = members
         self._storage: HardStateFile | None = None
         self._logfile: LogFile | None = None
+        self._unmarked: Mark | None = None  # on disk, and not yet said in NAME.storage
         self._failed = False
 
     def recover(self) -> Recovered:
@@ -114,6 +115,12 @@ class LogManager:
         return replies
 
     def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        """Do `write`, and then `note_mark`."""
+        durable = self.write(works)
+        self.note_mark()
+        return durable
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         """Make step 2 of several Effects durable, in order, with one sync of the log.
 
         Returns index and term of the last entry of the log now durable; None if no work
@@ -125,10 +132,27 @@ class LogManager:
         if self._failed or self._storage is None or self._logfile is None:
             raise DiskFailed(f"{self.name}: its files are closed or have failed; start it again")
         try:
-            return self._persist(works, self._storage)
+            return self._write(works, self._storage)
         except BaseException:  # whatever it was: how much of it is on the disk is unknown
             self._failed = True
             raise
+
+    def note_mark(self) -> None:
+        """Note in NAME.storage how far the log is on disk; from the thread that calls `persist`.
+
+        Apart from that, so that whoever waits for the write needn't wait for this: the mark tells
+        a log that was cut or deleted, and one that lags by a write tells that as well.
+
+        Raises:
+            DiskFailed: the node must stop.
+        """
+        mark, self._unmarked = self._unmarked, None
+        if mark is not None and self._storage is not None and not self._failed:
+            try:
+                self._storage.move_mark(mark)
+            except BaseException:
+                self._failed = True
+                raise
 
     def close(self) -> None:
         """Let go of the files and of the lock on them."""
@@ -220,7 +244,7 @@ class LogManager:
         self._members = loaded.members
         self._logfile = install(self._folder, self.name, loaded, self.snapshots, storage, old)
 
-    def _persist(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
+    def _write(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
         if saves:
             term, vote = saves[-1]
@@ -235,8 +259,7 @@ class LogManager:
                 mark, begin = Mark(*work.install[:2]), position
         if self._logfile is not None:
             mark = self._logfile.append(works[begin:]) or mark
-        if mark is not None:
-            storage.move_mark(mark)
+        self._unmarked = mark or self._unmarked
         # Last: a node that calls its log whole must already hold the entries that make it so.
         if any(work.recovered for work in works):
             storage.save(storage.promise._replace(state=LogState.WHOLE))

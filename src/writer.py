@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from raftline.bell import Bell
 from raftline.delivery import Origin
@@ -19,6 +20,13 @@ WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no
 
 Work = tuple[Effects, Origin | None]
 Durable = tuple[int, int]  # index and term of the last entry now on disk
+
+
+class Files(Protocol):
+    """What the writer writes to: see LogManager."""
+
+    def write(self, works: Sequence[Effects]) -> Durable | None: ...
+    def note_mark(self) -> None: ...
 
 
 class Job:
@@ -36,13 +44,13 @@ class Writer:
 
     def __init__(
         self,
-        persist: Callable[[Sequence[Effects]], Durable | None],
+        files: Files,
         core: threading.Lock,
         on_written: Callable[[Durable | None], None],
         on_failure: Callable[[Exception], None],
         clock: Callable[[], int],
     ) -> None:
-        self._persist = persist
+        self._files = files
         self._core = core
         self._on_written = on_written
         self._on_failure = on_failure
@@ -154,5 +162,6 @@ class Writer:
             self.busy_since_ms = self._clock()
         if not self._writing:
             return False
-        self._on_written(self._persist([effects for effects, _ in self._writing]))
+        self._on_written(self._files.write([effects for effects, _ in self._writing]))
+        self._files.note_mark()
         return True

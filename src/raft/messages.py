@@ -165,10 +165,17 @@ def _marks(message: Appended | Missing) -> str:
 
 def spell_entries(entries: Sequence[Entry]) -> str:
     """Return the entries as the JSON list that AppendEntries carries."""
-    spelled = [
-        f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
-        for index, term, command in entries
-    ]
+    text = "".join([entry[2] for entry in entries])
+    if '"' in text or "\\" in text or not text.isprintable():
+        spelled = [
+            f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
+            for index, term, command in entries
+        ]
+    else:  # nothing that JSON spells otherwise
+        spelled = [
+            f'{{"index": {index}, "term": {term}, "command": "{command}"}}'
+            for index, term, command in entries
+        ]
     return "[" + ", ".join(spelled) + "]"
 
 
