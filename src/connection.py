@@ -62,7 +62,7 @@ class Connection:
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
-        self.outgoing = Outgoing(server.name, connection, server.logmanager, server.driver.due)
+        self.outgoing = Outgoing(server, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
         self._speaks_for: str | None = None
@@ -150,7 +150,7 @@ class Connection:
                 self._flush()
                 return False
         for line in lines:
-            if TIMING_MARK in line:  # telnet shows nothing before that is answered
+            if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":

@@ -43,6 +43,9 @@ class FakeRim:
     def wrote(self, arrived: object) -> None:
         pass
 
+    def give_up_late(self, now: int) -> None:
+        pass
+
     def fail(self, error: BaseException) -> None:
         self.failed.append(error)
         self.has_failed.set()
@@ -61,7 +64,7 @@ class Answers:
 class FailingManager(LogManager):
     """Its disk fails at the first write."""
 
-    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         raise RuntimeError("a bug that no test has met")
 
 
