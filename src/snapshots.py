@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -124,12 +124,7 @@ class Snapshots:
             self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
         state = self._logmanager.freeze()
-        members = self._driver.compaction.plain_members(state.index)
-        if members is None:  # a change of members is under way, or somebody only learns
-            self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
-            return
-        state = replace(state, members=members)
-        keys = len(state.keys)
+        keys = len(state.pairs)
         try:
             snapshot = self._files.write(state, self._breathe)
         except StorageError:
@@ -146,12 +141,12 @@ class Snapshots:
             f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
             f"{keys:,} key{'s' * (keys != 1)}, {snapshot.size:,} bytes"
         )
-        self._compact(snapshot, members)
+        self._compact(snapshot)
         self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
-    def _compact(self, snapshot: Snapshot, members: Mapping[str, str]) -> None:
+    def _compact(self, snapshot: Snapshot) -> None:
         """Write the log anew behind the snapshot, then drop from memory what stands in it."""
-        with self._rewrite(snapshot, members) as rewrite:
+        with self._rewrite(snapshot) as rewrite:
             compaction = self._driver.compaction
             while entries := compaction.committed_entries(rewrite.next_index, COPY_ENTRIES):
                 rewrite.copy(entries)
@@ -170,10 +165,8 @@ class Snapshots:
         )
 
     @contextlib.contextmanager
-    def _rewrite(
-        self, snapshot: Snapshot, members: Mapping[str, str]
-    ) -> Iterator[LogRewrite]:
-        rewrite = self._logmanager.begin_rewrite(snapshot, members)
+    def _rewrite(self, snapshot: Snapshot) -> Iterator[LogRewrite]:
+        rewrite = self._logmanager.begin_rewrite(snapshot)
         try:
             yield rewrite
         except StorageError:
@@ -198,7 +191,7 @@ class Snapshots:
         self._cpu_s = time.thread_time()
         try:
             loaded = self._files.check(snapshot, self._breathe)
-            self._logmanager.arrived(loaded)
+            self._logmanager.arrived(loaded, self._breathe)
         except (ValueError, StorageError) as error:
             why = str(error)
             self._driver.step(lambda node, now_ms: node.refuse(snapshot, why, now_ms))
@@ -206,11 +199,7 @@ class Snapshots:
         members = loaded.members
         del loaded
         self._driver.step(lambda node, now_ms: node.install(snapshot, members, now_ms))
-        old, self._logmanager.replaced = self._logmanager.replaced, {}
-        while old:
-            for _ in range(min(len(old), 1000)):
-                old.popitem()
-            self._breathe()
+        self._logmanager.free_replaced(self._breathe)
         self._due_bytes = self._next_due(0)
 
     def _breathe(self) -> None:

@@ -11,7 +11,7 @@ from raftline.driver import Driver, now_ms
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.membership import Membership
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -55,7 +55,7 @@ class Rig:
         self.manager = HeldManager("s2", folder, MEMBERS)
         recovered = self.manager.recover()
         node = Node(
-            "s2", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log,
+            "s2", recovered.members, recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
         )  # fmt: skip
@@ -137,7 +137,7 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
 def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    state = MachineState(20, 3, MEMBERS, [], list(pairs), list(pairs.values()))
+    state = MachineState(20, 3, all_vote(MEMBERS), [], pairs)
     snapshot = file.write(state, no_pause)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
@@ -191,7 +191,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
 def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    snapshot = file.write(MachineState(20, 3, MEMBERS, ["no JSON"], [], []), no_pause)
+    snapshot = file.write(MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}), no_pause)
     file.publish(snapshot)
     rig = make_rig()
     rig.snapshots.start()
