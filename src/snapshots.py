@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
+from zlib import crc32
 
-from raftline.bell import Bell
+from raftline.bell import Bell, give_way
 from raftline.driver import Driver
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
@@ -29,6 +30,7 @@ SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 PAUSE_FACTOR = 2  # paused so many times as long as was computed
 PAUSE_S = 0.0005
+CHECK_BYTES = 1 << 19  # read in one go
 OPEN_MAX = 4  # snapshots that are being sent, earlier ones among them
 IDLE_S = 10.0  # after so long without a piece asked for, they are closed
 
@@ -58,6 +60,7 @@ class Snapshots:
         self._compact_bytes = compact_bytes
         self._due_bytes = self._next_due(0)
         self._arrived: Snapshot | None = None
+        self._rotten: Snapshot | None = None  # in force, and not fit to be sent
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
         self._wake_taker = Bell()  # rung when there may be something to do
@@ -102,7 +105,7 @@ class Snapshots:
                 try:
                     if self._arrived is not None:
                         self._check()
-                    elif self._logmanager.log_bytes > self._due_bytes:
+                    elif self._rotten or self._logmanager.log_bytes > self._due_bytes:
                         self._take()
                     else:
                         self._wake_taker.wait(60.0)
@@ -110,6 +113,7 @@ class Snapshots:
                     # What is in force is as it was; the node can go on without a new one.
                     self._say(f"[!] {self._name} could take no snapshot: {error}")
                     self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
+                    self._rotten = None  # found again when it is asked for again
                 except _StoppingError:
                     raise
                 except Exception as error:
@@ -120,7 +124,8 @@ class Snapshots:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
         self._cpu_s = time.thread_time()
         current = self._files.current
-        if self._logmanager.applied.index <= (current.index if current is not None else 0):
+        has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
+        if not has_news and not self._rotten:
             self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
         state = self._logmanager.freeze()
@@ -136,6 +141,7 @@ class Snapshots:
             old.close()  # frees its bytes, which takes a while: not while others wait to write
         if not published:
             return
+        self._rotten = None
         self._driver.step(lambda node, now_ms: node.snapshot_taken(snapshot, now_ms))
         self._say(
             f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
@@ -221,6 +227,8 @@ class Snapshots:
             message = self._wanted.popleft()
             try:
                 self._send_piece(message)
+            except _StoppingError:
+                break
             except (OSError, StorageError) as error:
                 self._say(f"[!] {self._name} can't read its snapshot for {message.to}: {error}")
             except Exception as error:
@@ -231,19 +239,47 @@ class Snapshots:
     def _send_piece(self, message: InstallSnapshot) -> None:
         """Read one piece and send it; a snapshot that is gone is replaced by the one in force."""
         snapshot = message.snapshot
-        file = self._open.get(snapshot) or self._files.open(snapshot)
-        if file is None:
+        if snapshot == self._rotten:
+            return  # the new one will be sent instead
+        file = self._open.get(snapshot)
+        if file is None or message.offset == 0 < message.length:
+            file = self._checked(snapshot)
+        if file is not None:
+            file.seek(message.offset)
+            data = file.read(message.length).decode("utf-8", "surrogateescape")
+            self._post(replace(message, data=data))
+        elif self._files.current != snapshot:
             self._driver.step(
                 lambda node, now_ms: node.snapshot_gone(message.to, snapshot, now_ms)
             )
-            return
-        if snapshot not in self._open:
-            self._open[snapshot] = file
-            if len(self._open) > OPEN_MAX:
-                self._open.pop(next(iter(self._open))).close()
-        file.seek(message.offset)
-        data = file.read(message.length).decode("utf-8", "surrogateescape")
-        self._post(replace(message, data=data))
+        else:
+            self._rotten = snapshot
+            self._say(
+                f"[!] {self._files.name} has rotted on the disk, as its CRC-32 shows: nobody is "
+                f"sent that, {self._name} takes a new one"
+            )
+            self._wake_taker.ring()
+
+    def _checked(self, snapshot: Snapshot) -> BinaryIO | None:
+        """Return the file of a snapshot that begins to be sent, once all of it was read and found
+        sound; None if it is not there. Whoever received it would refuse it, again and again."""
+        file = self._open.pop(snapshot, None) or self._files.open(snapshot)
+        if file is None:
+            return None
+        self._open[snapshot] = file
+        if len(self._open) > OPEN_MAX:
+            self._open.pop(next(iter(self._open))).close()
+        size = crc = 0
+        file.seek(0)
+        while data := file.read(CHECK_BYTES):
+            if self._stopping:
+                raise _StoppingError
+            size, crc = size + len(data), crc32(data, crc)
+            give_way()
+        if (size, crc) == snapshot[2:]:
+            return file
+        self._open.pop(snapshot).close()
+        return None
 
     def _close_all(self) -> None:
         while self._open:

@@ -33,7 +33,7 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
             f"applied up to {state.last_applied}, and its log has term {known} there"
         )
-    if state.snapshot is None or snapshot.index > state.snapshot.index:
+    if state.snapshot is None or snapshot.index >= state.snapshot.index:  # anew: the old one rotted
         state.snapshot = snapshot
 
 

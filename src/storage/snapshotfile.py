@@ -103,11 +103,12 @@ class SnapshotFile:
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Put the snapshot just written in force; False where a later one arrived meanwhile."""
-        if self.current is not None and self.current.index >= snapshot.index:
+        if self.current is not None and self.current.index > snapshot.index:
             self._folder.remove(self._beside)
             return False
-        self._folder.rename(self._beside, self.name)
+        # Before it has its name: who reads it must not take it for one that has rotted.
         self.current, self.members = snapshot, self._written
+        self._folder.rename(self._beside, self.name)
         return True
 
     def discard(self) -> None:

@@ -193,6 +193,28 @@ def test_a_damaged_or_missing_snapshot_is_refused(small: Cluster, way: str) -> N
     check(small, 1999)
 
 
+# fault F6, fault F74
+def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cluster) -> None:
+    behind = small.followers()[0]
+    behind.kill()
+    write(small, 0, 3000)
+    leader = small.leader()
+    compacted(leader, 100)
+    rotten = leader.status()["snapshot_index"]
+    with snapshot_of(leader).open("r+b") as file:
+        file.seek(200)
+        file.write(b"?")
+    behind.start()
+    leader.wait_for_line(f"[!] {leader.name}.state_machine has rotted on the disk")
+    behind.wait_for_line(f"[*] {behind.name} installs the snapshot of {leader.name} up to entry ")
+    small.wait_until_equal()
+    assert leader.status()["snapshot_index"] >= rotten
+    assert not any("refuses the snapshot" in line for line in behind.lines)
+    small.kill()
+    small.start()
+    check(small, 2999)
+
+
 def resident_bytes(node: Node) -> int:
     assert node.process is not None
     status = Path(f"/proc/{node.process.pid}/status").read_text()

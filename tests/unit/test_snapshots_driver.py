@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -309,3 +310,63 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
+
+
+def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
+    """Let s2 have a snapshot of four entries in force, and know it."""
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(snapshot)
+    rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
+    return snapshot
+
+
+# fault F6, fault F74
+@pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
+def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
+    make_rig: Callable[..., Rig], way: str
+) -> None:
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    good = rig.folder.content("s2.state_machine")
+    if way == "delete":
+        rig.folder.remove("s2.state_machine")
+    else:
+        bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
+        rig.folder.put("s2.state_machine", bad[way])
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert rig.posted == []
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.state.snapshot)
+    second = rig.manager.snapshots.current
+    assert second is not None
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
+    assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
+
+
+# fault F6
+def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
+    still open."""
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    opened = rig.snapshots._open[first]  # over a disk the open file rots as the named one does
+    opened.seek(-5, 2)
+    assert isinstance(opened, io.BytesIO)
+    opened.write(b"?")
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert len(rig.posted) == 2
