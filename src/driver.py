@@ -142,7 +142,8 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
         with self._core:
-            return {**node_facts(self.node.state, now_ms()), "syncs": self.syncs}
+            facts = node_facts(self.node.state, now_ms())
+            return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     # --- the owner thread --------------------------------------------------------------
 

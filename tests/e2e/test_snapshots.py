@@ -73,6 +73,10 @@ def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluste
         facts = node.status()
         assert facts["snapshot_index"] >= facts["base_index"]
         assert facts["snapshot_bytes"] > 0
+        eventually(
+            lambda node=node: node.status()["log_bytes"] == node.log.stat().st_size,
+            "the length of the log in status",
+        )
         assert node.log.stat().st_size < 2000 * 60
     small.kill()
     small.start()
