@@ -320,4 +320,6 @@ class Driver:
         work, state.work = state.work, None
         if work is not None:
             work.token.answer_all(outcome_unknown("this server is stopping; see: members"))
+        for _, batch in state.waiting:
+            batch.answer_all(STOPPING)
         self._handover.end()

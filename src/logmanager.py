@@ -70,7 +70,7 @@ class LogManager:
         self.members = recovered.members
         if recovery.loaded is not None:
             try:
-                self._load(recovery.loaded, Sessions.loaded(recovery.loaded.sessions))
+                self._load(recovery.loaded, Sessions.load(recovery.loaded.sessions))
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -169,7 +169,7 @@ class LogManager:
         Raises:
             ValueError: its session lines are not understood.
         """
-        self._arrived = (loaded, Sessions.loaded(loaded.sessions, breathe))
+        self._arrived = (loaded, Sessions.load(loaded.sessions, breathe))
 
     def take_over(self, snapshot: Snapshot) -> None:
         """Let the state machine be what the snapshot that arrived holds; `free_replaced` frees

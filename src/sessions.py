@@ -147,7 +147,7 @@ class Sessions:
         return SessionLines(self._has_forgotten, list(self._sessions.items()))
 
     @classmethod
-    def loaded(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
+    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
         """Return the table that `dump` said.
 
         Raises:

@@ -128,6 +128,10 @@ class Snapshots:
         if not has_news and not self._rotten:
             self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
+        if not self._logmanager.members.voters:
+            # It was born to join, and has not come to the first entry that names members.
+            self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
+            return
         state = self._logmanager.freeze()
         keys = len(state.pairs)
         try:

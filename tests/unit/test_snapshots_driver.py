@@ -46,14 +46,16 @@ class HeldManager(LogManager):
 class Rig:
     """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
 
-    def __init__(self, folder: MemoryFolder, compact_bytes: int) -> None:
+    def __init__(
+        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str] = MEMBERS
+    ) -> None:
         self.folder = folder
         self.answers: list[str] = []
         self.posted: list[InstallSnapshot] = []
         self.said: list[str] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.manager = HeldManager("s2", folder, MEMBERS)
+        self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
         node = Node(
             "s2", recovered.members, recovered.log,
@@ -124,8 +126,12 @@ class Rig:
 def make_rig() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(folder: MemoryFolder | None = None, compact_bytes: int = 1 << 40) -> Rig:
-        rigs.append(Rig(folder or MemoryFolder(), compact_bytes))
+    def make(
+        folder: MemoryFolder | None = None,
+        compact_bytes: int = 1 << 40,
+        members: dict[str, str] = MEMBERS,
+    ) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes, members))
         return rigs[-1]
 
     yield make
@@ -370,3 +376,21 @@ def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
     rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
     assert len(rig.posted) == 2
+
+
+# mistake 32
+def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500, members={})
+    rig.snapshots.start()
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
+    members = "members s1=a:1,voter s2=b:2,learner"
+    rig.append(41, 1, 81, members, *commands, prev_term=1)
+    rig.wait_for_line("[*] s2.log begins behind entry 81 now")
+    assert not any("after entry 40," in line for line in rig.said)
+    head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
+    assert rig.folder.content("s2.state_machine").startswith(head)
+    assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)
