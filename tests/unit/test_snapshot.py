@@ -263,6 +263,16 @@ def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     assert state.snapshot == Snapshot(7, 2, 8, 5)
 
 
+def test_a_snapshot_taken_anew_stands_instead_of_one_that_rotted() -> None:
+    node = node_of("s2", *[1] * 6, options=SMALL)
+    node.receive(append(1, (6, 1), commit=6), 0)
+    for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
+        node.snapshot_taken(again, 0)
+        assert node.state.snapshot == again
+    node.snapshot_taken(Snapshot(5, 1, 8, 6), 0)
+    assert node.state.snapshot == Snapshot(6, 1, 8, 6)
+
+
 # fault F73
 def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
     node = node_of("s2", options=SMALL)

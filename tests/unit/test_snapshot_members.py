@@ -15,6 +15,7 @@ from raftline.raft.node import Node
 from raftline.raft.state import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
+from raftline.storage.snapshotlines import LoadedSnapshot
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 from tests.unit.cores import TIMEOUT_MS, node_of
@@ -80,6 +81,7 @@ def compacted(members: Membership) -> MemoryFolder:
     manager.persist([Effects(save=HardState(1, "s1"), append=written)])
     manager.apply(written[:3])
     snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    manager.apply(written[3:])
     assert manager.snapshots.publish(snapshot)
     rewrite = manager.begin_rewrite(snapshot)
     rewrite.copy(written[3:4])
@@ -102,6 +104,25 @@ def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Mem
     assert configurations.latest == PLAIN  # entry 5, which may be rolled back
     configurations.cut_after(4)
     assert configurations.latest == members
+
+
+def test_before_any_configuration_is_applied_the_members_are_those_of_the_base_line() -> None:
+    """Whatever the configuration file says by now."""
+    folder = MemoryFolder()
+    LogManager("s1", folder, {"s1": "a:1"}).recover()
+    manager, _ = boot(folder.kill())
+    manager.apply(entries(1, 1, "set a 1"))
+    assert manager.freeze().members == all_vote({"s1": "a:1"})
+
+
+def test_the_next_snapshot_behind_one_that_arrived_has_its_members() -> None:
+    manager, _ = boot(MemoryFolder())
+    loaded = LoadedSnapshot(Snapshot(20, 3, 8, 5), WITH_LEARNER, ['{"forgotten": false}'])
+    manager.arrived(loaded)
+    manager.take_over(loaded.snapshot)
+    manager.apply(entries(21, 3, "set a 1"))
+    state = manager.freeze()
+    assert (state.index, state.members) == (21, WITH_LEARNER)
 
 
 # mistake 32
