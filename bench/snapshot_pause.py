@@ -4,11 +4,15 @@ Starts three nodes (or `--nodes 1`) on localhost, loads a million keys, and goes
 few connections; meanwhile it asks for a `show`, and then every node takes a snapshot and compacts
 its log. Prints the longest waits of a write before that and during it, and how much memory the
 leader has. Nothing is asserted: these are figures of this machine, under the load that it has.
+
+`--held` measures in one process, in processor time, for how long a write finds the lock taken: what
+a snapshot costs those who write when they get a core whenever they want one.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import socket
@@ -20,6 +24,7 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 SERVER = Path(__file__).resolve().parents[1] / "src" / "server.py"
 BATCH = 500
 
@@ -183,6 +188,28 @@ def measure(nodes: Nodes, keys: int, connections: int) -> None:
         print(f", log now {(nodes.folder / f'{name}.log').stat().st_size:,} bytes")
 
 
+def held(keys: int) -> None:
+    """Print how long freezing takes, and moving down what changed, in pieces, afterwards."""
+    from raftline.logmanager import LogManager
+    from raftline.raft.effects import Entry
+    from raftline.storage.folder import Folder
+
+    manager = LogManager("s1", Folder(tempfile.gettempdir()), {"s1": "localhost:1"})
+    manager.pairs = {f"k{number:015}": "v" for number in range(keys)}
+    for number in range(4096):
+        manager.sessions.begin("client", number)
+    begin = time.thread_time()
+    state = manager.freeze()
+    print(f"freeze: {(time.thread_time() - begin) * 1e3:.2f} ms, {keys:,} keys, 4,096 sessions")
+    changes = [Entry(number, 1, f"set k{number * 7:015} w") for number in range(1, keys // 20)]
+    manager.apply(changes)
+    moments = [time.thread_time()]
+    state.release(lambda: moments.append(time.thread_time()))
+    longest = max(after - before for before, after in itertools.pairwise(moments))
+    print(f"{len(changes):,} changes moved down in {len(moments)} pieces, ", end="")
+    print(f"the longest {longest * 1e3:.2f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
@@ -190,7 +217,11 @@ def main() -> None:
     parser.add_argument("--base-port", type=int, default=21_900)
     parser.add_argument("--nodes", type=int, default=3, help="1: what one node's pause is")
     parser.add_argument("--parent", help="where to put the nodes' folder, /dev/shm say: no disk")
+    parser.add_argument("--held", action="store_true", help="for how long the lock is taken")
     arguments = parser.parse_args()
+    if arguments.held:
+        held(arguments.keys)
+        return
     with tempfile.TemporaryDirectory(dir=arguments.parent) as folder:
         nodes = Nodes(Path(folder), arguments.base_port, arguments.nodes)
         try:
