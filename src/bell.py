@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+
+PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
 
 
 class Bell:
@@ -23,3 +26,8 @@ class Bell:
             self._lock.release()
         except RuntimeError:  # it is awake already
             return
+
+
+def give_way() -> None:
+    """Let other threads run, in the midst of long work."""
+    time.sleep(PAUSE_S)

@@ -37,15 +37,6 @@ class Compaction:
 
         return self._writer.between_writes(publish) and published[0]
 
-    def plain_members(self, index: int) -> dict[str, str] | None:
-        """Return who the members are at an entry, by name and address; None where the
-        configuration there is joint or has learners, which a snapshot does not spell."""
-        with self._core:
-            found = self._node.state.configurations.at(index)
-        if found.is_joint or found.learners:
-            return None
-        return {name: found.addresses[name] for name in found.voters}
-
     def committed_entries(self, first: int, count: int) -> list[Entry]:
         """Return entries from `first` on that are committed and on this node's disk."""
         with self._core:

@@ -154,7 +154,8 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
         with self._core:
-            return {**node_facts(self.node.state, now_ms()), "syncs": self.syncs}
+            facts = node_facts(self.node.state, now_ms())
+            return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     # --- what waits, and time --------------------------------------------------------------
 
@@ -333,4 +334,6 @@ class Driver:
         work, state.work = state.work, None
         if work is not None:
             work.token.answer_all(outcome_unknown("this server is stopping; see: members"))
+        for _, batch in state.waiting:
+            batch.answer_all(STOPPING)
         self._handover.end()

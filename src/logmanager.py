@@ -7,10 +7,13 @@ escaped form in which they travel, so no stored value can break a line or forge 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
+from raftline.bell import give_way
 from raftline.commands import execute
+from raftline.pairs import Breathe, StillPairs, free, layered
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
+from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.sessions import Sessions
 from raftline.showing import read_selection, show_page
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
@@ -19,7 +22,7 @@ from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile
 from raftline.storage.recovery import Recovered, Recovery
 from raftline.storage.rewrite import LogRewrite, install
-from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 
 __all__ = ["LogManager", "Recovered"]
@@ -28,7 +31,8 @@ __all__ = ["LogManager", "Recovered"]
 class LogManager:
     """The state machine, its lock, and its files.
 
-    `client_lock` guards `pairs`, `sessions` and `applied`; nothing slow happens under it. The
+    `client_lock` guards `pairs`, `sessions`, `members` and `applied`; nothing slow happens under
+    it. The
     files have no lock here: whoever calls `recover`, `persist` and `close` does so from one thread
     at a time.
     """
@@ -37,14 +41,14 @@ class LogManager:
         """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
         self.name = name
         self.client_lock = threading.Lock()
-        self.pairs: dict[str, str] = {}
+        self.pairs: MutableMapping[str, str] = {}
         self.sessions = Sessions()
+        self.members: Membership = all_vote(members)  # as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self.snapshots = SnapshotFile(folder, name)
-        self.replaced: dict[str, str] = {}  # pairs of before a snapshot, to be freed without haste
+        self._replaced: MutableMapping[str, str] = {}  # pairs of before a snapshot came
         self._arrived: tuple[LoadedSnapshot, Sessions] | None = None  # checked, not yet installed
         self._folder = folder
-        self._members = members
         self._storage: HardStateFile | None = None
         self._logfile: LogFile | None = None
         self._unmarked: Mark | None = None  # on disk, and not yet said in NAME.storage
@@ -56,7 +60,7 @@ class LogManager:
         Raises:
             FilesRefused: in use, damaged, unreadable or not writable; one line says what to do.
         """
-        recovery = Recovery(self._folder, self.name, self._members)
+        recovery = Recovery(self._folder, self.name, self.members)
         try:
             recovered, self._logfile = recovery.run()
         except StorageError:
@@ -64,10 +68,10 @@ class LogManager:
             raise
         self._storage = recovery.storage
         self.snapshots = recovery.snapshots
-        self._members = recovered.members
+        self.members = recovered.members
         if recovery.loaded is not None:
             try:
-                self._load(recovery.loaded, _sessions_of(recovery.loaded))
+                self._load(recovery.loaded, Sessions.load(recovery.loaded.sessions))
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -77,13 +81,10 @@ class LogManager:
 
     def handle_operation(self, command: str) -> str:
         """Execute one operation and return the reply, without the server's name."""
-        selection = read_selection(_without_client(command))
-        if selection is None:
+        if read_selection(_without_client(command)) is None:
             with self.client_lock:
                 return execute(self.pairs, _without_client(command))
-        with self.client_lock:
-            pairs = self.pairs.copy()
-        return show_page(pairs, selection)
+        return self.read([command])[0]
 
     def apply(self, entries: Sequence[Entry]) -> list[str]:
         """Execute committed entries in order and return their replies.
@@ -98,20 +99,24 @@ class LogManager:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
             return replies
 
-    def read(self, commands: Sequence[str]) -> list[str]:
+    def read(self, commands: Sequence[str], breathe: Breathe = give_way) -> list[str]:
         """Return the replies to get and show commands as of one moment; nothing is logged."""
         selections = [read_selection(_without_client(command)) for command in commands]
-        pairs: dict[str, str] = {}
+        still: StillPairs | None = None
         with self.client_lock:
-            if any(selection is not None for selection in selections):
-                pairs = self.pairs.copy()
             replies = [
                 execute(self.pairs, _without_client(command)) if selection is None else ""
                 for command, selection in zip(commands, selections, strict=True)
             ]
-        for place, selection in enumerate(selections):
-            if selection is not None:
-                replies[place] = show_page(pairs, selection)
+            if any(selection is not None for selection in selections):
+                still = self._hold()
+        if still is not None:
+            try:
+                for place, selection in enumerate(selections):
+                    if selection is not None:
+                        replies[place] = show_page(still, selection, breathe)
+            finally:
+                self._let_go(still, breathe)
         return replies
 
     def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
@@ -170,40 +175,42 @@ class LogManager:
         return self._logfile.size if self._logfile is not None else 0
 
     def freeze(self) -> MachineState:
-        """Return the state machine as of now; all that waits for the lock waits so long.
+        """Return the state machine as of now, to be read at leisure and then released.
 
-        Two lists, since those are copied in one go however the dict has come about: a dict from
-        which many keys were deleted would be built anew, key by key.
+        Nothing is copied here, and nobody waits: the pairs stand still (pairs.py), and a session
+        is copied when it changes.
         """
         with self.client_lock:
-            # In one call, so that the interpreter lets no other thread in between, which could
-            # only wait for this lock in its turn.
-            keys, values = map(list, (self.pairs, self.pairs.values()))
-            sessions = self.sessions.copy()
-            applied, members = self.applied, self._members
-        return MachineState(*applied, members, sessions.dump(), keys, values)
+            still, sessions = self._hold(), self.sessions.dump()
+            applied, members = self.applied, self.members
+        return MachineState(
+            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe)
+        )
 
-    def arrived(self, loaded: LoadedSnapshot) -> None:
+    def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
         """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
 
         Raises:
             ValueError: its session lines are not understood.
         """
-        self._arrived = (loaded, _sessions_of(loaded))
+        self._arrived = (loaded, Sessions.load(loaded.sessions, breathe))
 
     def take_over(self, snapshot: Snapshot) -> None:
-        """Let the state machine be what the snapshot that arrived holds. The old pairs stay in
-        `replaced`, for somebody to free them without haste."""
+        """Let the state machine be what the snapshot that arrived holds; `free_replaced` frees
+        what it was, without haste."""
         if self._arrived is None or self._arrived[0].snapshot != snapshot:
             raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
-        self.replaced = self._load(*self._arrived)
+        self._replaced = self._load(*self._arrived)
 
-    def begin_rewrite(
-        self, snapshot: Snapshot, members: Mapping[str, str] | None = None
-    ) -> LogRewrite:
-        """Begin to write the log anew, behind `snapshot`, where these are the members; None: the
-        same as at the base of the log that is."""
-        return LogRewrite(self._folder, self.name, snapshot, members or self._members)
+    def free_replaced(self, breathe: Breathe) -> None:
+        """Free the pairs of before the snapshot that was taken over."""
+        old, self._replaced = self._replaced, {}
+        free(old, breathe)
+
+    def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
+        """Begin to write the log anew, behind `snapshot`, the one in force. Where another arrives
+        meanwhile, what is written here never comes in force (Compaction.finish_rewrite)."""
+        return LogRewrite(self._folder, self.name, snapshot, self.snapshots.members)
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
         """Let the new log take the old one's place, from one thread at a time as `persist`.
@@ -229,10 +236,10 @@ class LogManager:
         """The index of the last entry in NAME.log."""
         return self._logfile.last.index if self._logfile is not None else 0
 
-    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> dict[str, str]:
+    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> MutableMapping[str, str]:
         with self.client_lock:
             old, self.pairs = self.pairs, loaded.pairs
-            self.sessions = sessions
+            self.sessions, self.members = sessions, loaded.members
             self.applied = Mark(*loaded.snapshot[:2])
             return old
 
@@ -241,7 +248,6 @@ class LogManager:
         if self._arrived is None or self._arrived[0].snapshot != snapshot or old is None:
             raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
         loaded, self._arrived = self._arrived[0], None
-        self._members = loaded.members
         self._logfile = install(self._folder, self.name, loaded, self.snapshots, storage, old)
 
     def _write(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
@@ -265,10 +271,33 @@ class LogManager:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
 
+    def _hold(self) -> StillPairs:
+        """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""
+        self.pairs = above = layered(self.pairs)
+        return above.hold()
+
+    def _let_go(self, still: StillPairs, breathe: Breathe) -> None:
+        """Take note that somebody has read the pairs; the last one makes them a plain dict again,
+        bit by bit."""
+        above = still.layered
+        with self.client_lock:
+            above.let_go()
+        while True:
+            with self.client_lock:
+                if not above.move_down():
+                    if self.pairs is above and not above.readers:
+                        self.pairs = above.base
+                    return
+            breathe()
+
     def _execute(self, index: int, command: str) -> str:
         """Execute the command of one entry, once if it carries a request's number."""
         client, at, bare = command.partition("@")
         if not at or " " in client:  # no client named: the `@` belongs to a key or value
+            if command.startswith(PREFIX):
+                # What was applied is committed, so this configuration is never rolled back; a
+                # snapshot of the state carries it (§7).
+                self.members = read(command) or self.members
             return execute(self.pairs, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit()):
@@ -288,14 +317,3 @@ def _without_client(command: str) -> str:
     """Return the command without `client7#12@` before it."""
     first = command.partition(" ")[0]
     return command[first.index("@") + 1 :] if "@" in first else command
-
-
-def _sessions_of(loaded: LoadedSnapshot) -> Sessions:
-    """Return the session table of a snapshot.
-
-    Raises:
-        ValueError: a line is none of its lines.
-    """
-    sessions = Sessions()
-    sessions.load(loaded.sessions)
-    return sessions

@@ -29,7 +29,6 @@ from raftline.peers import Peer
 from raftline.protocol import NO_LEADER, Limits, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -212,7 +211,7 @@ def _node_of(
     """Return the core as its files say that it was."""
     return Node(
         name,
-        Membership(tuple(recovered.members), addresses=recovered.members),
+        recovered.members,
         recovered.log,
         recovered.hard_state,
         options,

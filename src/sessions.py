@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 from zlib import crc32
 
@@ -25,6 +25,7 @@ from raftline.protocol import error
 SESSIONS_MAX = 4096
 WINDOW = 128
 NAME_CHARACTERS_MAX = 44  # of the client's own part: with an index it stays below 64
+STEP_SESSIONS = 16  # read in one go
 REPLY_CHARACTERS_MAX = 512  # a longer one is not kept: it repeats the value of its request
 
 
@@ -36,13 +37,20 @@ class Answered(NamedTuple):
 
 
 class Session:
-    """The last requests of one client."""
+    """The last requests of one client; `dumps` counts the snapshots begun before it was made."""
 
-    __slots__ = ("answered", "highest")
+    __slots__ = ("answered", "dumps", "highest")
 
-    def __init__(self) -> None:
+    def __init__(self, dumps: int) -> None:
+        self.dumps = dumps
         self.highest = -1
         self.answered: dict[int, Answered] = {}
+
+    def copy(self, dumps: int) -> Session:
+        """Return one that can be changed apart from this one."""
+        twin = Session(dumps)
+        twin.highest, twin.answered = self.highest, self.answered.copy()
+        return twin
 
     def remember(self, number: int, answered: Answered) -> None:
         """Keep one more; what lies behind the window goes, it is refused in any case."""
@@ -54,12 +62,37 @@ class Session:
                 self.answered = {n: each for n, each in self.answered.items() if n > floor}
 
 
+class SessionLines(Collection[str]):
+    """The session table as of one moment, line by line; a session is let go once it was spelled,
+    so that there is never much to free at once, and the lines can be had once only."""
+
+    def __init__(self, has_forgotten: bool, sessions: list[tuple[str, Session]]) -> None:
+        self._first = json.dumps({"forgotten": has_forgotten})
+        self._sessions = sessions
+        self._count = 1 + len(sessions)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, line: object) -> bool:
+        raise TypeError("the lines can be had once only, in order")
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._first
+        self._sessions.reverse()
+        while self._sessions:
+            name, session = self._sessions.pop()
+            answered = [[number, *each] for number, each in session.answered.items()]
+            yield json.dumps([name, session.highest, answered], ensure_ascii=True)
+
+
 class Sessions:
     """All sessions, least recently used first."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._has_forgotten = False
+        self._dumps = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -70,7 +103,7 @@ class Sessions:
         It holds the index of the entry that begins it, so it can't come again.
         """
         name = f"{client[:NAME_CHARACTERS_MAX]}-{index}"  # a name, too, has a longest
-        self._sessions[name] = Session()
+        self._sessions[name] = Session(self._dumps)
         self._make_room()
         return name
 
@@ -83,7 +116,7 @@ class Sessions:
                     f"session expired: nothing is known of {name} any more, so this request may "
                     "be a retry; it was not executed. Begin a session with NAME@session"
                 )
-            session = self._sessions[name] = Session()
+            session = self._sessions[name] = Session(self._dumps)
             self._make_room()
         self._sessions.move_to_end(name)
         if number <= session.highest - WINDOW:
@@ -102,48 +135,42 @@ class Sessions:
         """Keep what a request answered, so that its retry gets the same."""
         kept = reply if len(reply) <= REPLY_CHARACTERS_MAX else ""
         crc = crc32(command.encode("utf-8", "surrogateescape"))
-        self._sessions[name].remember(number, Answered(crc, kept))
+        session = self._sessions[name]
+        if session.dumps != self._dumps:  # a snapshot may still need it as it is
+            session = self._sessions[name] = session.copy(self._dumps)
+        session.remember(number, Answered(crc, kept))
 
-    def copy(self) -> Sessions:
-        """Return the table as it is now; quick, since all that change it wait meanwhile."""
-        twin = Sessions()
-        twin._has_forgotten = self._has_forgotten
-        for name, session in self._sessions.items():
-            copied = twin._sessions[name] = Session()
-            copied.highest = session.highest
-            copied.answered = session.answered.copy()
-        return twin
+    def dump(self) -> SessionLines:
+        """Return the table as of now, as lines of JSON, for a snapshot. Quick: each is spelled
+        when it is asked for, and a session that changes before that is copied first."""
+        self._dumps += 1
+        return SessionLines(self._has_forgotten, list(self._sessions.items()))
 
-    def dump(self) -> list[str]:
-        """Return the table as lines of JSON, for a snapshot."""
-        lines = [json.dumps({"forgotten": self._has_forgotten})]
-        for name, session in self._sessions.items():
-            answered = [[number, *each] for number, each in session.answered.items()]
-            lines.append(json.dumps([name, session.highest, answered], ensure_ascii=True))
-        return lines
-
-    def load(self, lines: Iterable[str]) -> None:
-        """Become what `dump` said.
+    @classmethod
+    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
+        """Return the table that `dump` said.
 
         Raises:
             ValueError: a line is none of its lines.
         """
-        self._sessions.clear()
-        self._has_forgotten = False
+        table = cls()
         try:
-            for line in lines:
+            for place, line in enumerate(lines):
+                if place % STEP_SESSIONS == 0:
+                    breathe()
                 read = json.loads(line)
                 if isinstance(read, dict):
-                    self._has_forgotten = bool(read["forgotten"])
+                    table._has_forgotten = bool(read["forgotten"])
                     continue
                 name, highest, answered = read
-                session = self._sessions[str(name)] = Session()
+                session = table._sessions[str(name)] = Session(0)
                 session.highest = int(highest)
                 session.answered = {
                     int(number): Answered(int(crc), str(reply)) for number, crc, reply in answered
                 }
         except (KeyError, TypeError) as problem:
             raise ValueError(f"not a line of the session table: {problem}") from None
+        return table
 
     def _make_room(self) -> None:
         while len(self._sessions) > SESSIONS_MAX:

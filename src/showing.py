@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 from typing import NamedTuple
 
 from raftline.protocol import ProtocolError, show_operands, unescape
 
 PAGE_KEYS = 1000
+STEP_KEYS = 1000  # looked at in one go, of all there are
 PAGE_CHARACTERS = 1 << 20  # a page ends behind the pair that reaches this, whatever its size
 
 
@@ -32,7 +33,9 @@ def read_selection(command: str) -> Selection | None:
     return Selection(prefix or "", after or "")
 
 
-def show_page(pairs: Mapping[str, str], selection: Selection) -> str:
+def show_page(
+    pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None]
+) -> str:
     """Return the reply: JSON of real keys and values, sorted by key.
 
     Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. When keys remain, the
@@ -41,12 +44,11 @@ def show_page(pairs: Mapping[str, str], selection: Selection) -> str:
     if selection.error:
         return f"Sorry, {selection.error}"
     prefix, after = _real(selection.prefix), _real(selection.after)
-    keys = ((_real(key), key) for key in pairs)
     wanted = nsmallest(
         PAGE_KEYS + 1,
         (
             (real, key)
-            for real, key in keys
+            for real, key in _keys(pairs, breathe)
             if real.startswith(prefix) and (not selection.after or real > after)
         ),
     )
@@ -64,6 +66,14 @@ def show_page(pairs: Mapping[str, str], selection: Selection) -> str:
         begin = f"show {selection.prefix} after" if selection.prefix else "show after"
         reply += f" more: {begin} {last}"
     return reply
+
+
+def _keys(pairs: Mapping[str, str], breathe: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    """Yield each key as it is and as it is spelled; now and then others get their turn."""
+    for number, key in enumerate(pairs, start=1):
+        yield _real(key), key
+        if number % STEP_KEYS == 0:
+            breathe()
 
 
 def _real(text: str) -> str:

@@ -11,11 +11,12 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
+from zlib import crc32
 
-from raftline.bell import Bell
+from raftline.bell import Bell, give_way
 from raftline.driver import Driver
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
@@ -29,6 +30,7 @@ SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 PAUSE_FACTOR = 2  # paused so many times as long as was computed
 PAUSE_S = 0.0005
+CHECK_BYTES = 1 << 19  # read in one go
 OPEN_MAX = 4  # snapshots that are being sent, earlier ones among them
 IDLE_S = 10.0  # after so long without a piece asked for, they are closed
 
@@ -58,6 +60,7 @@ class Snapshots:
         self._compact_bytes = compact_bytes
         self._due_bytes = self._next_due(0)
         self._arrived: Snapshot | None = None
+        self._rotten: Snapshot | None = None  # in force, and not fit to be sent
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
         self._wake_taker = Bell()  # rung when there may be something to do
@@ -102,7 +105,7 @@ class Snapshots:
                 try:
                     if self._arrived is not None:
                         self._check()
-                    elif self._logmanager.log_bytes > self._due_bytes:
+                    elif self._rotten or self._logmanager.log_bytes > self._due_bytes:
                         self._take()
                     else:
                         self._wake_taker.wait(60.0)
@@ -110,6 +113,7 @@ class Snapshots:
                     # What is in force is as it was; the node can go on without a new one.
                     self._say(f"[!] {self._name} could take no snapshot: {error}")
                     self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
+                    self._rotten = None  # found again when it is asked for again
                 except _StoppingError:
                     raise
                 except Exception as error:
@@ -120,16 +124,16 @@ class Snapshots:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
         self._cpu_s = time.thread_time()
         current = self._files.current
-        if self._logmanager.applied.index <= (current.index if current is not None else 0):
+        has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
+        if not has_news and not self._rotten:
             self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
             return
-        state = self._logmanager.freeze()
-        members = self._driver.compaction.plain_members(state.index)
-        if members is None:  # a change of members is under way, or somebody only learns
+        if not self._logmanager.members.voters:
+            # It was born to join, and has not come to the first entry that names members.
             self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
             return
-        state = replace(state, members=members)
-        keys = len(state.keys)
+        state = self._logmanager.freeze()
+        keys = len(state.pairs)
         try:
             snapshot = self._files.write(state, self._breathe)
         except StorageError:
@@ -141,17 +145,18 @@ class Snapshots:
             old.close()  # frees its bytes, which takes a while: not while others wait to write
         if not published:
             return
+        self._rotten = None
         self._driver.step(lambda node, now_ms: node.snapshot_taken(snapshot, now_ms))
         self._say(
             f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
             f"{keys:,} key{'s' * (keys != 1)}, {snapshot.size:,} bytes"
         )
-        self._compact(snapshot, members)
+        self._compact(snapshot)
         self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
-    def _compact(self, snapshot: Snapshot, members: Mapping[str, str]) -> None:
+    def _compact(self, snapshot: Snapshot) -> None:
         """Write the log anew behind the snapshot, then drop from memory what stands in it."""
-        with self._rewrite(snapshot, members) as rewrite:
+        with self._rewrite(snapshot) as rewrite:
             compaction = self._driver.compaction
             while entries := compaction.committed_entries(rewrite.next_index, COPY_ENTRIES):
                 rewrite.copy(entries)
@@ -170,10 +175,8 @@ class Snapshots:
         )
 
     @contextlib.contextmanager
-    def _rewrite(
-        self, snapshot: Snapshot, members: Mapping[str, str]
-    ) -> Iterator[LogRewrite]:
-        rewrite = self._logmanager.begin_rewrite(snapshot, members)
+    def _rewrite(self, snapshot: Snapshot) -> Iterator[LogRewrite]:
+        rewrite = self._logmanager.begin_rewrite(snapshot)
         try:
             yield rewrite
         except StorageError:
@@ -198,7 +201,7 @@ class Snapshots:
         self._cpu_s = time.thread_time()
         try:
             loaded = self._files.check(snapshot, self._breathe)
-            self._logmanager.arrived(loaded)
+            self._logmanager.arrived(loaded, self._breathe)
         except (ValueError, StorageError) as error:
             why = str(error)
             self._driver.step(lambda node, now_ms: node.refuse(snapshot, why, now_ms))
@@ -206,11 +209,7 @@ class Snapshots:
         members = loaded.members
         del loaded
         self._driver.step(lambda node, now_ms: node.install(snapshot, members, now_ms))
-        old, self._logmanager.replaced = self._logmanager.replaced, {}
-        while old:
-            for _ in range(min(len(old), 1000)):
-                old.popitem()
-            self._breathe()
+        self._logmanager.free_replaced(self._breathe)
         self._due_bytes = self._next_due(0)
 
     def _breathe(self) -> None:
@@ -232,6 +231,8 @@ class Snapshots:
             message = self._wanted.popleft()
             try:
                 self._send_piece(message)
+            except _StoppingError:
+                break
             except (OSError, StorageError) as error:
                 self._say(f"[!] {self._name} can't read its snapshot for {message.to}: {error}")
             except Exception as error:
@@ -242,19 +243,47 @@ class Snapshots:
     def _send_piece(self, message: InstallSnapshot) -> None:
         """Read one piece and send it; a snapshot that is gone is replaced by the one in force."""
         snapshot = message.snapshot
-        file = self._open.get(snapshot) or self._files.open(snapshot)
-        if file is None:
+        if snapshot == self._rotten:
+            return  # the new one will be sent instead
+        file = self._open.get(snapshot)
+        if file is None or message.offset == 0 < message.length:
+            file = self._checked(snapshot)
+        if file is not None:
+            file.seek(message.offset)
+            data = file.read(message.length).decode("utf-8", "surrogateescape")
+            self._post(replace(message, data=data))
+        elif self._files.current != snapshot:
             self._driver.step(
                 lambda node, now_ms: node.snapshot_gone(message.to, snapshot, now_ms)
             )
-            return
-        if snapshot not in self._open:
-            self._open[snapshot] = file
-            if len(self._open) > OPEN_MAX:
-                self._open.pop(next(iter(self._open))).close()
-        file.seek(message.offset)
-        data = file.read(message.length).decode("utf-8", "surrogateescape")
-        self._post(replace(message, data=data))
+        else:
+            self._rotten = snapshot
+            self._say(
+                f"[!] {self._files.name} has rotted on the disk, as its CRC-32 shows: nobody is "
+                f"sent that, {self._name} takes a new one"
+            )
+            self._wake_taker.ring()
+
+    def _checked(self, snapshot: Snapshot) -> BinaryIO | None:
+        """Return the file of a snapshot that begins to be sent, once all of it was read and found
+        sound; None if it is not there. Whoever received it would refuse it, again and again."""
+        file = self._open.pop(snapshot, None) or self._files.open(snapshot)
+        if file is None:
+            return None
+        self._open[snapshot] = file
+        if len(self._open) > OPEN_MAX:
+            self._open.pop(next(iter(self._open))).close()
+        size = crc = 0
+        file.seek(0)
+        while data := file.read(CHECK_BYTES):
+            if self._stopping:
+                raise _StoppingError
+            size, crc = size + len(data), crc32(data, crc)
+            give_way()
+        if (size, crc) == snapshot[2:]:
+            return file
+        self._open.pop(snapshot).close()
+        return None
 
     def _close_all(self) -> None:
         while self._open:

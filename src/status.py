@@ -20,7 +20,10 @@ from raftline.console import safe_line
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
-COLUMNS = ("node", "address", "role", "term", "leader", "last", "committed", "applied", "lag")
+COLUMNS = (
+    "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
+    "snapshot", "log",
+)  # fmt: skip
 # What the table needs from an answer, and what it has to be.
 FIELDS: Mapping[str, type] = {
     "name": str,
@@ -164,7 +167,7 @@ def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
 def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     answer = node.answer
     if answer is None:
-        return (node.name, str(node.address), "unreachable", *["-"] * 6)
+        return (node.name, str(node.address), "unreachable", *["-"] * (len(COLUMNS) - 3))
     role = _role(node.name, answer)
     leader = answer.get("leader")
     applied = answer["last_applied"]
@@ -176,7 +179,29 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
         str(answer["term"]),
         safe_line(leader) if isinstance(leader, str) and leader else "-",
         *(str(number) for number in numbers),
+        *_files(answer),
     )
+
+
+def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return up to which entry the last snapshot goes, and how long the log is; `-` where there is
+    none, or the node is of a version that doesn't say."""
+    index, size = answer.get("snapshot_index"), answer.get("log_bytes")
+    return (
+        str(index) if isinstance(index, int) and index > 0 else "-",
+        _bytes(size) if isinstance(size, int) and not isinstance(size, bool) else "-",
+    )
+
+
+def _bytes(size: int) -> str:
+    """Return a number of bytes as a person reads it, in one word: 512B, 20.5kB, 131MB."""
+    if size < 1000:
+        return f"{size}B"
+    amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        del units[0]
+    return f"{amount:.{int(amount < 100)}f}{units[0]}"
 
 
 def _role(name: str, answer: Mapping[str, Any]) -> str:
@@ -228,7 +253,7 @@ def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
         return False
     drawn = tables.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in COLUMNS:
-        numeric = name in ("term", "last", "committed", "applied", "lag")
+        numeric = name in COLUMNS[5:] or name == "term"
         drawn.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in table:
         style = {"unreachable": "red", "leader": "bold green"}.get(row[2], "")

@@ -95,6 +95,11 @@ class Membership:
         return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
 
 
+def all_vote(addresses: Mapping[str, str]) -> Membership:
+    """Return the configuration in which all of these vote: that of a cluster at its birth."""
+    return Membership(tuple(addresses), addresses=dict(addresses))
+
+
 def majority(voters: Sequence[str]) -> int:
     """Return how many are more than half of these voters."""
     return len(voters) // 2 + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raftline.raft.change import Change
@@ -266,7 +266,7 @@ class Node:
         """
         return compact(self.state, index)
 
-    def install(self, snapshot: Snapshot, members: Mapping[str, str], now_ms: int) -> Effects:
+    def install(self, snapshot: Snapshot, members: Membership, now_ms: int) -> Effects:
         """Take over a snapshot that was asked to be checked, and passed."""
         install(self._begin(now_ms), snapshot, members)
         return self._end()

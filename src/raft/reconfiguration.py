@@ -22,12 +22,43 @@ PATIENCE = 10  # election timeouts without a word from whom is to catch up, or i
 
 
 def begin(state: State, change: Change, token: Any) -> None:
-    """Begin a change of members, or refuse it; `token` comes back in `settled`."""
+    """Begin a change of members, now or when it may, or refuse it; `token` comes back in
+    `settled`. It waits no longer than this server leads."""
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to change members, but is {state.role.value}")
+    if state.transfer is None and _is_early(state):
+        state.waiting.append((change, token))
+    else:
+        _begin(state, change, token)
+
+
+def _is_early(state: State) -> bool:
+    """Whether a leader knows too little yet to begin any change; what it waits for comes about
+    without anybody asking.
+
+    1. The configuration that it found in its log is committed, and is no step on the way to
+       another (paper §6; thesis §4.1): that one is brought to its end first (`go_on`).
+    2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev): or else
+       two leaders could each commit a change by a majority that doesn't know the other.
+    """
+    return state.work is None and (
+        state.configurations.index > state.commit_index
+        or state.membership.is_joint
+        or state.log.term_at(state.commit_index) != state.term
+    )
+
+
+def _begin(state: State, change: Change, token: Any) -> None:
+    """Begin a change that is not early, one at a time; a leader that gives way begins none, as it
+    appends nothing (thesis §3.10)."""
     try:
         _give_up_for(state, change)
-        check_may_begin(state)
+        if state.work is not None:
+            raise Refused(
+                f"{state.work.change} is under way, and only one change is made at a time"
+            )
+        if state.transfer is not None:
+            raise Refused(f"the leadership is being handed over to {state.transfer.to}")
         planned = plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise Refused("a member's address holds what no entry can")
@@ -42,32 +73,6 @@ def begin(state: State, change: Change, token: Any) -> None:
     )  # fmt: skip
     if planned.candidate is None:
         _append_target(state, state.work)
-
-
-def check_may_begin(state: State) -> None:
-    """Refuse a change before its time.
-
-    1. One at a time: the configuration in use is committed, and is no step on the way to
-       another (paper §6; thesis §4.1). And a leader that gives way appends nothing (§3.10).
-    2. An entry of the leader's own term is committed (Ongaro's correction of 2015 on raft-dev):
-       or else two leaders could each commit a change by a majority that doesn't know the other.
-
-    Raises:
-        Refused: with what to wait for.
-    """
-    if state.work is not None:
-        raise Refused(f"{state.work.change} is under way, and only one change is made at a time")
-    if state.transfer is not None:
-        raise Refused(f"the leadership is being handed over to {state.transfer.to}")
-    if state.configurations.index > state.commit_index or state.membership.is_joint:
-        raise Refused(
-            f"the change of members in entry {state.configurations.index} is not complete, and "
-            "only one is made at a time"
-        )
-    if state.log.term_at(state.commit_index) != state.term:
-        raise Refused(
-            f"I lead term {state.term} and have committed no entry of it yet; try again in a moment"
-        )
 
 
 def _give_up_for(state: State, change: Change) -> None:
@@ -126,6 +131,8 @@ def go_on(state: State) -> None:
         _catch_up(state, state.work)
     if state.configurations.index <= state.commit_index:
         _step_down_if_out(state)
+    while state.waiting and not _is_early(state):
+        _begin(state, *state.waiting.pop(0))
 
 
 def _catch_up(state: State, work: Work) -> None:

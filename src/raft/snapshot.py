@@ -8,8 +8,6 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
@@ -35,7 +33,7 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
             f"applied up to {state.last_applied}, and its log has term {known} there"
         )
-    if state.snapshot is None or snapshot.index > state.snapshot.index:
+    if state.snapshot is None or snapshot.index >= state.snapshot.index:  # anew: the old one rotted
         state.snapshot = snapshot
 
 
@@ -246,7 +244,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     )  # fmt: skip
 
 
-def install(state: State, snapshot: Snapshot, members: Mapping[str, str]) -> None:
+def install(state: State, snapshot: Snapshot, members: Membership) -> None:
     """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
 
     The heartbeat that speaks of its last entry is answered behind the write.
@@ -267,8 +265,7 @@ def install(state: State, snapshot: Snapshot, members: Mapping[str, str]) -> Non
     state.advance_commit_index(snapshot.index)
     state.last_applied = snapshot.index  # 8: the rim replaces the state machine
     state.snapshot = snapshot
-    base = Membership(tuple(members), addresses=members)
-    state.configurations = Configurations(snapshot.index, base)
+    state.configurations = Configurations(snapshot.index, members)
     state.out.members_changed = True
     state.out.install = snapshot
     state.note(

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from raftline.raft.awaited import Asking, PeerRead, ReadRound
-from raftline.raft.change import Work
+from raftline.raft.change import Change, Work
 from raftline.raft.chunks import CHUNK_BYTES
 from raftline.raft.effects import (
     Effects,
@@ -113,6 +113,7 @@ class State:
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term
     work: Work | None = None  # the change of members that this leader was asked for
+    waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
     leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
     out: Effects = field(default_factory=Effects)
 
@@ -232,6 +233,10 @@ class State:
     def drop_work(self) -> None:
         """Forget the change of members that this leader was asked for; the log tells the rest."""
         work, self.work = self.work, None
+        for change, token in self.waiting:
+            text = f"{change}: this server lost the leadership before it began. Nothing was changed"
+            self.out.settled.append(Settled(token, "refused", text))
+        self.waiting = []
         if self.leaving:
             self.leaving = {}
             self.out.members_changed = True

@@ -7,11 +7,12 @@ base line, no notes. Blank lines, CRLF and a missing last line end are a person'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.storage.errors import FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
@@ -34,7 +35,7 @@ def is_hand_written(folder: Folder, name: str) -> bool:
     return False
 
 
-def adopt(folder: Folder, name: str, storage: HardStateFile, members: Mapping[str, str]) -> str:
+def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
     """Rewrite a hand-written log in our form, keep the original beside it, and say so.
 
     A death in between leaves NAME.storage in the state `adopting`, from which the next start

@@ -7,9 +7,10 @@
     # 3 entries synced, crc32 1ff08c67
 
 First the base line: what the log begins behind (`17 4 base …` after a compaction: the snapshot
-ends with entry 17 of term 4), and the members there. Then entries,
-`index term command`, and behind each batch of them a note that they were synced. `# cut after 17`,
-within a batch, says that what follows replaces every entry behind 17.
+ends with entry 17 of term 4), and the members there. Where some only learn, or two configurations
+are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. Then
+entries, `index term command`, and behind each batch of them a note that they were synced.
+`# cut after 17`, within a batch, says that what follows replaces every entry behind 17.
 
 The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
 first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
@@ -18,7 +19,8 @@ first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+
+from raftline.raft.membership import PREFIX, Membership, all_vote, read
 
 NUMBER_MAX = 2**63 - 1
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends
@@ -45,15 +47,18 @@ def cut_line(index: int) -> bytes:
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
-def base_line(members: Mapping[str, str], index: int = 0, term: int = 0) -> bytes:
+def base_line(members: Membership, index: int = 0, term: int = 0) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry that the
     snapshot stands for, with the members; none are named by a node that waits to be added."""
     return f"{index} {term} base {spell_members(members)}".rstrip(" ").encode() + b"\n"
 
 
-def spell_members(members: Mapping[str, str]) -> str:
-    """Return members as they stand in a base line and in a snapshot."""
-    return " ".join(f"{name}={address}" for name, address in members.items())
+def spell_members(members: Membership) -> str:
+    """Return members as they stand in a base line and in a snapshot: where all of them vote,
+    by name and address alone."""
+    if members.learners or members.is_joint:
+        return members.spell().removeprefix(PREFIX)
+    return " ".join(f"{name}={members.addresses[name]}" for name in members.voters)
 
 
 def is_storable(command: str) -> bool:
@@ -66,7 +71,7 @@ def looks_like_base(raw: bytes) -> bool:
     return re.match(rb"(?:\xef\xbb\xbf)?[0-9]+ [0-9]+ base(?:\s|$)", raw) is not None
 
 
-def read_base(raw: bytes) -> tuple[int, int, dict[str, str]]:
+def read_base(raw: bytes) -> tuple[int, int, Membership]:
     """Return index and term of the entry before the log's first, and the members there.
 
     Raises:
@@ -82,16 +87,19 @@ def read_base(raw: bytes) -> tuple[int, int, dict[str, str]]:
     return index, term, read_members(match[3])
 
 
-def read_members(spelled: bytes) -> dict[str, str]:
+def read_members(spelled: bytes) -> Membership:
     """Return the members that the end of a base line, or of a snapshot's first line, names.
 
     Raises:
         ValueError: what is wrong with it.
     """
     try:
-        words = spelled.decode().split(" ") if spelled else []
+        text = (spelled or b"").decode()
     except UnicodeDecodeError:
         raise ValueError("bytes that are not UTF-8") from None
+    if (found := read(PREFIX + text)) is not None:
+        return found
+    words = text.split(" ") if text else []
     members: dict[str, str] = {}
     for word in words:
         member = _MEMBER.fullmatch(word)
@@ -101,7 +109,7 @@ def read_members(spelled: bytes) -> dict[str, str]:
                 "expected, each name once; was it written by a newer version?"
             )
         members[member[1]] = member[2]
-    return members
+    return all_vote(members)
 
 
 def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from raftline.raft.effects import Effects, Entry, SafetyError
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.storage.folder import AppendFile
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import base_line, cut_line, is_storable, note_line
@@ -151,7 +152,7 @@ def check_storable(entries: Sequence[Entry]) -> None:
             raise SafetyError(f"entry {index} holds a control character: {command!a:.80}")
 
 
-def whole_file(members: Mapping[str, str], log: Log) -> Iterator[bytes]:
+def whole_file(members: Membership, log: Log) -> Iterator[bytes]:
     """Yield a whole NAME.log that says the same as `log`, in pieces that each fit in memory."""
     base = base_line(members, log.base_index, log.base_term)
     yield base

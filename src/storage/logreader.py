@@ -18,6 +18,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.storage.errors import CorruptLog
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import Mark
@@ -39,7 +40,7 @@ _HASH = ord("#")
 class LogRead:
     """What a log file holds."""
 
-    members: dict[str, str]
+    members: Membership
     log: Log
     good_bytes: int  # up to the end of the last good note
     torn_bytes: int = 0  # behind it, never acknowledged

@@ -6,12 +6,12 @@ holds it, and no line of the log goes away before NAME.storage stops relying on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.storage.adoption import adopt, is_hand_written
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
@@ -31,7 +31,7 @@ class Recovered:
     log: Log
     hard_state: HardState
     amnesiac: bool  # a part that was acknowledged is lost: no vote until it has caught up
-    members: dict[str, str]  # name -> host:port, from the log's base line
+    members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
 
@@ -39,7 +39,7 @@ class Recovered:
 class Recovery:
     """Recovers one node's files; `run` is called once, and leaves them open for writing."""
 
-    def __init__(self, folder: Folder, name: str, members: Mapping[str, str]) -> None:
+    def __init__(self, folder: Folder, name: str, members: Membership) -> None:
         self._folder = folder
         self._node = name
         self._log_name = f"{name}.log"

@@ -8,11 +8,12 @@ or the new one whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from zlib import crc32
 
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.storage.folder import AppendFile, Folder
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import base_line, note_line
@@ -25,7 +26,7 @@ class LogRewrite:
     """One rewriting of one node's log; `snapshot` is what it begins behind."""
 
     def __init__(
-        self, folder: Folder, node: str, snapshot: Snapshot, members: Mapping[str, str]
+        self, folder: Folder, node: str, snapshot: Snapshot, members: Membership
     ) -> None:
         self.snapshot = snapshot
         self._folder = folder
@@ -103,7 +104,7 @@ def install(
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
     storage.save(storage.promise._replace(mark=old.base))
-    snapshots.install(snapshot)
+    snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
     folder.replace(name, whole_file(loaded.members, log))
     old.close()

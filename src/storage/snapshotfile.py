@@ -10,11 +10,11 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Chunk, Snapshot
+from raftline.raft.membership import all_vote
 from raftline.storage.errors import FilesRefused
 from raftline.storage.folder import AppendFile, Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,
-    STEP_LINES,
     Breathe,
     LoadedSnapshot,
     MachineState,
@@ -39,6 +39,8 @@ class SnapshotFile:
     def __init__(self, folder: Folder, node: str) -> None:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
+        self.members = all_vote({})  # those of `current`
+        self._written = all_vote({})  # those of the one beside it
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
@@ -66,18 +68,23 @@ class SnapshotFile:
                 f"both away and keep {self._node}.storage: the node then catches up from the "
                 "others, without a vote until it has"
             ) from None
-        self.current = loaded.snapshot
+        self.current, self.members = loaded.snapshot, loaded.members
         return loaded
 
     def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         """Write a snapshot beside the one in force, and sync it; `publish` puts it in force.
 
-        The lists of `state` are emptied piece by piece: to free a million keys at once would
-        stop every thread.
+        The state is released then, whatever comes of it.
 
         Raises:
             DiskFailed: there is no room for it, say; the one in force is as it was.
         """
+        try:
+            return self._write(state, breathe)
+        finally:
+            state.release(breathe)
+
+    def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         size = crc = unsynced = 0
         file = self._folder.create(self._beside)
         try:
@@ -91,18 +98,17 @@ class SnapshotFile:
             file.sync()
         finally:
             file.close()
-        while state.keys:
-            del state.keys[-STEP_LINES:], state.values[-STEP_LINES:]
-            breathe()
+        self._written = state.members
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Put the snapshot just written in force; False where a later one arrived meanwhile."""
-        if self.current is not None and self.current.index >= snapshot.index:
+        if self.current is not None and self.current.index > snapshot.index:
             self._folder.remove(self._beside)
             return False
+        # Before it has its name: who reads it must not take it for one that has rotted.
+        self.current, self.members = snapshot, self._written
         self._folder.rename(self._beside, self.name)
-        self.current = snapshot
         return True
 
     def discard(self) -> None:
@@ -136,13 +142,13 @@ class SnapshotFile:
             raise ValueError(f"it is {loaded.snapshot}, announced was {snapshot}")
         return loaded
 
-    def install(self, snapshot: Snapshot) -> None:
+    def install(self, loaded: LoadedSnapshot) -> None:
         """Put the snapshot that arrived, and was checked, in force."""
         if self._part is not None:
             self._part.close()
             self._part = None
         self._folder.rename(self._part_name, self.name)
-        self.current = snapshot
+        self.current, self.members = loaded.snapshot, loaded.members
 
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.

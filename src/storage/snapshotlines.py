@@ -18,18 +18,19 @@ come first, so that no key can be taken for a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Snapshot
+from raftline.raft.membership import Membership
 from raftline.storage.lines import NUMBER_MAX, read_members, spell_members
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
-STEP_BYTES = 1 << 20  # and never much more than this in memory
+STEP_BYTES = 1 << 18  # and never much more than this in memory
 HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
 
 Breathe = Callable[[], None]
@@ -37,14 +38,14 @@ Breathe = Callable[[], None]
 
 @dataclass
 class MachineState:
-    """The state machine after entry `index` of `term`; key number n has value number n."""
+    """The state machine after entry `index` of `term`, standing still until it is released."""
 
     index: int
     term: int
-    members: Mapping[str, str]
-    sessions: Sequence[str]
-    keys: list[str]
-    values: list[str]
+    members: Membership
+    sessions: Collection[str]
+    pairs: Mapping[str, str]
+    release: Callable[[Breathe], None] = lambda breathe: None
 
 
 @dataclass
@@ -52,14 +53,14 @@ class LoadedSnapshot:
     """A snapshot that passed its checks."""
 
     snapshot: Snapshot
-    members: dict[str, str]
+    members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of some hundred lines."""
-    sessions, keys = len(state.sessions), len(state.keys)
+    sessions, keys = len(state.sessions), len(state.pairs)
     head = f"{state.index} {state.term} snapshot {spell_members(state.members)}\n"
     data = f"{head}sessions {sessions}\n".encode()
     crc = crc32(data)
@@ -88,7 +89,7 @@ def _body(state: MachineState) -> Iterator[str]:
     """Yield each session and key line, and an empty one at the end."""
     for line in state.sessions:
         yield f"{line}\n"
-    for key, value in zip(state.keys, state.values, strict=True):
+    for key, value in state.pairs.items():
         yield f"{key} {value}\n"
     yield ""
 

@@ -52,3 +52,35 @@ def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
     check(small, 2199)
     assert set(members(small)["voters"]) == {node.name for node in small.nodes}
     assert base_of(fifth) > changed
+
+
+# mistake 32
+def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluster) -> None:
+    fourth = join(small)
+    assert small.ask(f"demote {fourth.name}").startswith("DEMOTE response: ")
+    changed = members(small)["members_since"]
+    spelled = " ".join(
+        f"{node.name}=localhost:{node.port},{'learner' if node is fourth else 'voter'}"
+        for node in small.nodes
+    )
+    write(small, 0, 2000)
+    for node in small.nodes:
+        base = compacted(node, beyond=changed)
+        assert node.log.read_text().splitlines()[0].endswith(f" base {spelled}")
+        assert base > changed
+    small.kill()
+    small.start()
+    check(small, 1999)
+    assert members(small)["learners"] == [fourth.name]
+    assert fourth.status()["learners"] == [fourth.name]
+    fourth.kill()
+    behind = base_of(fourth)
+    write(small, 2000, 3000)
+    compacted(small.leader(), beyond=max(behind, 2500))
+    fourth.start()
+    fourth.wait_for_line(f"[*] {fourth.name} installs the snapshot of ")
+    small.wait_until_equal()
+    assert fourth.status()["learners"] == [fourth.name]
+    next(node for node in small.followers() if node is not fourth).kill()
+    write(small, 5000, 100)
+    check(small, 5099)

@@ -73,6 +73,10 @@ def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluste
         facts = node.status()
         assert facts["snapshot_index"] >= facts["base_index"]
         assert facts["snapshot_bytes"] > 0
+        eventually(
+            lambda node=node: node.status()["log_bytes"] == node.log.stat().st_size,
+            "the length of the log in status",
+        )
         assert node.log.stat().st_size < 2000 * 60
     small.kill()
     small.start()
@@ -191,6 +195,28 @@ def test_a_damaged_or_missing_snapshot_is_refused(small: Cluster, way: str) -> N
     node.start()
     node.wait_for_line(f"[*] {node.name} has caught up and votes again")
     check(small, 1999)
+
+
+# fault F6, fault F74
+def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cluster) -> None:
+    behind = small.followers()[0]
+    behind.kill()
+    write(small, 0, 3000)
+    leader = small.leader()
+    compacted(leader, 100)
+    rotten = leader.status()["snapshot_index"]
+    with snapshot_of(leader).open("r+b") as file:
+        file.seek(200)
+        file.write(b"?")
+    behind.start()
+    leader.wait_for_line(f"[!] {leader.name}.state_machine has rotted on the disk")
+    behind.wait_for_line(f"[*] {behind.name} installs the snapshot of {leader.name} up to entry ")
+    small.wait_until_equal()
+    assert leader.status()["snapshot_index"] >= rotten
+    assert not any("refuses the snapshot" in line for line in behind.lines)
+    small.kill()
+    small.start()
+    check(small, 2999)
 
 
 def resident_bytes(node: Node) -> int:

@@ -12,7 +12,7 @@ from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, HardState, Snapshot
 from raftline.raft.log import Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import Membership, read
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -103,7 +103,7 @@ class World:
         server.disk.part = ""
         server.node = Node(
             server.name,
-            server.base,
+            _members_of(server.disk.snapshot_text) or server.base,
             log,
             server.disk.hard_state,
             self.options,
@@ -131,11 +131,12 @@ class World:
         terms = [str(state.log.term_at(i)) for i in range(base + 1, state.log.last_index + 1)]
         if base:
             terms.insert(0, f"from {base}:")
+        has_changed = state.configurations.index > base or state.membership != server.base
         return (
             f"{server.name} {state.role.value}, term {state.term}, "
             f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
             + (", without vote" if state.amnesiac else "")
-            + (f", {state.membership.describe()}" if state.configurations.index > base else "")
+            + (f", {state.membership.describe()}" if has_changed else "")
         )
 
     # --- inputs ---------------------------------------------------------------------------
@@ -280,7 +281,9 @@ class World:
         index = node.state.last_applied
         term = node.state.log.term_at(index)
         assert term is not None
-        text = "".join(f"{key} {value}\n" for key, value in server.machine.items())
+        members = node.state.configurations.at(index)
+        text = f"{members.spell()}\n" if members != server.base else ""
+        text += "".join(f"{key} {value}\n" for key, value in server.machine.items())
         snapshot = Snapshot(index, term, len(text), zlib.crc32(text.encode()))
         disk.snapshot, disk.snapshot_text = snapshot, text
         del disk.entries[: index - disk.base[0]]
@@ -349,7 +352,7 @@ class World:
         if (len(text), zlib.crc32(text.encode())) != snapshot[2:]:
             self.step(server, lambda node: node.refuse(snapshot, "its CRC-32", now_ms))
         else:
-            members = {name: server.base.addresses.get(name, name) for name in self.servers}
+            members = _members_of(text) or server.base
             self.step(server, lambda node: node.install(snapshot, members, now_ms))
 
     def _send(self, message: Message) -> None:
@@ -404,5 +407,10 @@ class World:
 
 def _machine_of(text: str) -> dict[str, str]:
     """Return the state machine that a snapshot spells."""
-    pairs = [line.partition(" ") for line in text.splitlines()]
+    pairs = [line.partition(" ") for line in text.splitlines() if read(line) is None]
     return {key: value for key, _, value in pairs}
+
+
+def _members_of(text: str) -> Membership | None:
+    """Return the members that a snapshot names, if they are others than those at birth."""
+    return read(text.partition("\n")[0])

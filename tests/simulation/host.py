@@ -390,7 +390,7 @@ class Host:
         options, chance = self._plan.options, self._world.random
         self.node = Node(
             self.name,
-            list(recovered.members),
+            recovered.members,
             recovered.log,
             recovered.hard_state,
             options,

@@ -152,12 +152,27 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     driver.lost("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
-    assert batch.wait(DEADLINE_S)
-    assert batch.replies == [
-        "Sorry, I lead term 1 and have committed no entry of it yet; try again in a moment."
-        " Nothing was changed."
-    ]
+    while not driver.node.state.waiting:  # for the no-op, now
+        assert not pause.wait(0.001)
+    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    while driver.node.state.work is None:  # and for the disk
+        assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
+
+
+def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    pause = threading.Event()
+    while not driver.node.state.waiting:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
 
 
 def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:

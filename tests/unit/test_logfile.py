@@ -41,7 +41,7 @@ def test_a_new_log_is_its_base_line_alone() -> None:
     folder = MemoryFolder()
     manager, recovered = boot(folder)
     assert folder.content("s1.log") == BASE
-    assert recovered.members == MEMBERS
+    assert recovered.members.addresses == MEMBERS
     manager.close()
     assert known(boot(folder)[1]) == []
 

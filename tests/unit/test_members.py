@@ -15,7 +15,7 @@ from raftline.peerbook import PeerBook
 from raftline.peers import Peer
 from raftline.protocol import Limits, read_request
 from raftline.raft.change import Change
-from raftline.raft.membership import PREFIX, Membership
+from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.storage.errors import FilesRefused
 from raftline.storage.lines import base_line, read_base
 from tests.unit.cores import node_of
@@ -164,9 +164,10 @@ def test_who_has_joined_starts_again_without_being_in_the_file(tmp_path: Path) -
 
 
 def test_a_base_line_may_name_nobody() -> None:
-    assert base_line({}) == b"0 0 base\n"
-    assert read_base(b"0 0 base\n") == (0, 0, {})
-    assert read_base(base_line({"s1": "h:1"})) == (0, 0, {"s1": "h:1"})
+    one = all_vote({"s1": "h:1"})
+    assert base_line(all_vote({})) == b"0 0 base\n"
+    assert read_base(b"0 0 base\n") == (0, 0, all_vote({}))
+    assert read_base(base_line(one)) == (0, 0, one)
 
 
 def place_of(name: str, membership: Membership, *, amnesiac: bool = False) -> list[str]:

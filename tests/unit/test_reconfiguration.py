@@ -67,7 +67,7 @@ def test_a_second_change_is_refused_until_the_first_is_committed() -> None:
 
 
 # fault F68
-def test_a_new_leader_refuses_a_change_while_an_inherited_one_is_incomplete() -> None:
+def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
     voters = members("s1", "s2")
@@ -76,19 +76,41 @@ def test_a_new_leader_refuses_a_change_while_an_inherited_one_is_incomplete() ->
     node.receive(Vote("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
     node.receive(Vote("s2", "s1", 2, True), TIMEOUT_MS)
     assert node.is_leader
-    refused = change(node, "add", "s9", "s9:1")
-    assert "entry 1 is not complete" in refused.settled[0].text
+    early = change(node, "add", "s9", "s9:1")
+    assert early.settled == early.append == []
+    sync(node)
+    acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
+    assert node.state.membership == members("s1")
+    assert node.state.work is None
+    sync(node)
+    assert node.state.membership == members("s1", learners=("s9",))
+    assert str(node.state.work.change if node.state.work else "") == "add s9"
 
 
 # fault F69, mistake 31
 def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
-    early = change(node, "remove", "s3")
-    assert outcomes(early) == ["refused"]
-    assert "have committed no entry of it" in early.settled[0].text
-    assert early.append == []
-    acknowledge(node, "s2")
-    assert change(node, "remove", "s3").append
+    early = change(node, "remove", "s3", token="first")
+    late = change(node, "demote", "s2", token="second")
+    assert early.settled == late.settled == early.append == late.append == []
+    effects = acknowledge(node, "s2")
+    assert [entry.command for entry in effects.append] == [
+        members("s1", "s2", "s3").joint_to(members("s1", "s2")).spell()
+    ]
+    assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "refused")]
+    assert "remove s3 is under way" in effects.settled[0].text
+
+
+# fault F69
+def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
+    node = leader_of("s1", voters=members("s1", "s2", "s3"))
+    change(node, "remove", "s3")
+    effects = node.receive(append(9, (1, 1), commit=0, sender="s2"), 0)
+    assert outcomes(effects) == ["refused"]
+    assert effects.settled[0].text == (
+        "remove s3: this server lost the leadership before it began. Nothing was changed"
+    )
+    assert node.state.waiting == []
 
 
 def test_who_does_not_lead_changes_nothing() -> None:

@@ -47,7 +47,7 @@ def test_every_entry_of_every_batch_comes_back() -> None:
 def test_the_members_are_those_of_the_base_line_not_of_the_configuration() -> None:
     base = b"0 0 base s1=10.0.0.1:7000 s9=[::1]:7001\n"
     _, recovered = boot(found(base, storage_file(0)))
-    assert recovered.members == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
+    assert recovered.members.addresses == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
 
 
 def test_a_recovered_log_goes_on_behind_its_last_note() -> None:

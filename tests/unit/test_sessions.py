@@ -141,7 +141,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
         first.do(f"{client}#{number}@incr n {step}")
     second = Machine()
     second.manager.pairs.update(first.manager.pairs)
-    second.manager.sessions.load(first.manager.sessions.dump())
+    second.manager.sessions = Sessions.load(first.manager.sessions.dump())
     for client, number, step in after:
         command = f"{client}#{number}@incr n {step}"
         assert first.do(command) == second.do(command)
@@ -151,7 +151,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
 @pytest.mark.parametrize("line", ["x", "[1]", '["a"]', '{"other": 1}', '["a", 1, [[1]]]'])
 def test_a_damaged_dump_is_told(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Sessions().load([line])
+        Sessions.load([line])
 
 
 @given(st.text(max_size=8), st.text(max_size=12))

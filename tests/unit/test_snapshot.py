@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import Appended, Missing, PeerError, spell
 from raftline.raft.node import Node
 from raftline.raft.progress import Mode
@@ -19,7 +20,7 @@ SMALL = Options(
 )
 THREE_PIECES = 25
 
-MEMBERS = {f"s{n}": f"localhost:{9999 + n}" for n in (1, 2, 3)}
+MEMBERS = all_vote({f"s{n}": f"localhost:{9999 + n}" for n in (1, 2, 3)})
 
 
 # --- the log ------------------------------------------------------------------------------
@@ -262,6 +263,16 @@ def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     assert state.snapshot == Snapshot(7, 2, 8, 5)
 
 
+def test_a_snapshot_taken_anew_stands_instead_of_one_that_rotted() -> None:
+    node = node_of("s2", *[1] * 6, options=SMALL)
+    node.receive(append(1, (6, 1), commit=6), 0)
+    for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
+        node.snapshot_taken(again, 0)
+        assert node.state.snapshot == again
+    node.snapshot_taken(Snapshot(5, 1, 8, 6), 0)
+    assert node.state.snapshot == Snapshot(6, 1, 8, 6)
+
+
 # fault F73
 def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
     node = node_of("s2", options=SMALL)
@@ -284,7 +295,7 @@ def test_two_snapshots_are_never_mixed() -> None:
     assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 ")
     effects = node.receive(piece(0, "c 6\n", snapshot=other), 0)
     assert effects.chunks == [Chunk(0, b"c 6\n")]
-    assert node.install(Snapshot(7, 2, 8, 5), {"s1": "localhost:10000"}, 0).install is None
+    assert node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0).install is None
 
 
 # fault F73
@@ -305,7 +316,7 @@ def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     node.receive(piece(0, "a 4\n", snapshot=Snapshot(8, 2, 4, 5)), 0)
     node.receive(append(2, (7, 1), 2, commit=8), 0)
     assert node.state.commit_index == 8
-    assert node.install(Snapshot(8, 2, 4, 5), {"s1": "localhost:10000"}, 0).install is None
+    assert node.install(Snapshot(8, 2, 4, 5), MEMBERS, 0).install is None
     effects = node.receive(piece(0, "a 4\n", snapshot=snapshot), 0)
     assert spell(effects.send_after_save[0]) == "I am up to date term 2 index 5 round 3"
     assert node.state.last_applied == 8

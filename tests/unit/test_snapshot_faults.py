@@ -9,6 +9,7 @@ import pytest
 
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Chunk, Effects, Entry, HardState, Snapshot
+from raftline.raft.membership import all_vote
 from raftline.storage.errors import StorageError
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
@@ -42,7 +43,7 @@ def take_a_snapshot(folder: MemoryFolder) -> None:
 def leaders_snapshot() -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    state = MachineState(20, 3, MEMBERS, [], list(STATE), list(STATE.values()))
+    state = MachineState(20, 3, all_vote(MEMBERS), [], STATE)
     snapshot = file.write(state, no_pause)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
@@ -222,14 +223,17 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
 
 
 # fault F76
-def test_a_snapshot_under_way_holds_no_copy_of_the_whole() -> None:
-    """Keys and values are let go as they are written; the lists are empty at the end."""
+def test_a_snapshot_under_way_copies_nothing_but_what_changes() -> None:
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, *[f"set k{number} v" for number in range(3000)]))
+    pairs = manager.pairs
+    assert isinstance(pairs, dict)
     state = manager.freeze()
+    manager.apply(entries(3001, 1, "set k7 w", "delete k8"))
+    assert (pairs["k7"], pairs["k8"]) == ("v", "v")
     manager.snapshots.write(state, no_pause)
-    assert state.keys == state.values == []
-    assert len(manager.pairs) == 3000
+    assert manager.pairs is pairs
+    assert (len(pairs), pairs["k7"]) == (2999, "w")
 
 
 def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,7 +12,7 @@ from raftline.driver import Driver, now_ms
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.membership import Membership
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
 from raftline.raft.state import Options
@@ -45,17 +46,19 @@ class HeldManager(LogManager):
 class Rig:
     """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
 
-    def __init__(self, folder: MemoryFolder, compact_bytes: int) -> None:
+    def __init__(
+        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str] = MEMBERS
+    ) -> None:
         self.folder = folder
         self.answers: list[str] = []
         self.posted: list[InstallSnapshot] = []
         self.said: list[str] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.manager = HeldManager("s2", folder, MEMBERS)
+        self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
         node = Node(
-            "s2", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log,
+            "s2", recovered.members, recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
         )  # fmt: skip
@@ -123,8 +126,12 @@ class Rig:
 def make_rig() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(folder: MemoryFolder | None = None, compact_bytes: int = 1 << 40) -> Rig:
-        rigs.append(Rig(folder or MemoryFolder(), compact_bytes))
+    def make(
+        folder: MemoryFolder | None = None,
+        compact_bytes: int = 1 << 40,
+        members: dict[str, str] = MEMBERS,
+    ) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes, members))
         return rigs[-1]
 
     yield make
@@ -137,7 +144,7 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
 def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    state = MachineState(20, 3, MEMBERS, [], list(pairs), list(pairs.values()))
+    state = MachineState(20, 3, all_vote(MEMBERS), [], pairs)
     snapshot = file.write(state, no_pause)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
@@ -191,7 +198,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
 def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    snapshot = file.write(MachineState(20, 3, MEMBERS, ["no JSON"], [], []), no_pause)
+    snapshot = file.write(MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}), no_pause)
     file.publish(snapshot)
     rig = make_rig()
     rig.snapshots.start()
@@ -309,3 +316,81 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
+
+
+def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
+    """Let s2 have a snapshot of four entries in force, and know it."""
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(snapshot)
+    rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
+    return snapshot
+
+
+# fault F6, fault F74
+@pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
+def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
+    make_rig: Callable[..., Rig], way: str
+) -> None:
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    good = rig.folder.content("s2.state_machine")
+    if way == "delete":
+        rig.folder.remove("s2.state_machine")
+    else:
+        bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
+        rig.folder.put("s2.state_machine", bad[way])
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert rig.posted == []
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.state.snapshot)
+    second = rig.manager.snapshots.current
+    assert second is not None
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
+    assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
+
+
+# fault F6
+def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
+    still open."""
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    opened = rig.snapshots._open[first]  # over a disk the open file rots as the named one does
+    opened.seek(-5, 2)
+    assert isinstance(opened, io.BytesIO)
+    opened.write(b"?")
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert len(rig.posted) == 2
+
+
+# mistake 32
+def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500, members={})
+    rig.snapshots.start()
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
+    members = "members s1=a:1,voter s2=b:2,learner"
+    rig.append(41, 1, 81, members, *commands, prev_term=1)
+    rig.wait_for_line("[*] s2.log begins behind entry 81 now")
+    assert not any("after entry 40," in line for line in rig.said)
+    head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
+    assert rig.folder.content("s2.state_machine").startswith(head)
+    assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)

@@ -22,8 +22,12 @@ LEADER = {
     "commit_index": 10,
     "last_applied": 10,
     "recovering": False,
+    "snapshot_index": 8,
+    "log_bytes": 20_480,
 }
 FOLLOWER = {**LEADER, "name": "s2", "role": "follower", "commit_index": 9, "last_applied": 7}
+del FOLLOWER["log_bytes"]  # of a version that doesn't say
+FOLLOWER["snapshot_index"] = 0
 
 
 def line_of(answer: dict[str, object]) -> bytes:
@@ -101,14 +105,25 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
         "committed",
         "applied",
         "lag",
+        "snapshot",
+        "log",
     ]
     assert [[row[0], *row[2:]] for row in rows] == [
-        ["s1", "leader", "3", "s1", "12", "10", "10", "0"],
-        ["s2", "follower", "3", "s1", "12", "9", "7", "3"],
-        ["s3", "unreachable", "-", "-", "-", "-", "-", "-"],
+        ["s1", "leader", "3", "s1", "12", "10", "10", "0", "8", "20.5kB"],
+        ["s2", "follower", "3", "s1", "12", "9", "7", "3", "-", "-"],
+        ["s3", "unreachable", "-", "-", "-", "-", "-", "-", "-", "-"],
     ]
     assert "connection refused" in errors
     assert code == 0  # a leader, and 2 of 3 reachable
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0B"), (999, "999B"), (1000, "1.0kB"), (99_960, "100.0kB"), (131_000_000, "131MB"),
+     (2 * 10**12, "2.0TB"), (None, "-"), (True, "-"), ("x", "-")],
+)  # fmt: skip
+def test_the_length_of_the_log_is_one_word(size: object, shown: str) -> None:
+    assert status._files({"log_bytes": size}) == ("-", shown)
 
 
 def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +133,7 @@ def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [node["name"] for node in nodes] == ["s1", "s2", "s3"]
     assert [node["reachable"] for node in nodes] == [True, True, False]
     assert nodes[1]["lag"] == 3
+    assert (nodes[0]["snapshot_index"], nodes[0]["log_bytes"]) == (8, 20_480)
     assert nodes[2]["problem"] == "connection refused"
     assert code == 0
 

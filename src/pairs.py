@@ -1,0 +1,155 @@
+"""The pairs of the state machine, read as of one moment while they go on changing. Pure.
+
+To copy a million pairs while everybody waits takes some 30 ms. So who wants them all (a snapshot,
+a `show`) has the large dict stand still instead, which takes no time: from then on changes go into
+a small dict above it, and the large one can be read without a lock. Once nobody reads it, the
+changes are moved down, some hundred at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
+
+MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
+FREED_MAX = 1000  # pairs freed at a time
+
+Breathe = Callable[[], None]  # let other threads run
+
+
+class LayeredPairs(MutableMapping[str, str]):
+    """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
+
+    Whoever calls anything here holds the lock that guards the pairs; only a `StillPairs` is read
+    without.
+    """
+
+    def __init__(self, base: dict[str, str]) -> None:
+        self.base = base
+        self.readers = 0
+        self._changes: dict[str, str | None] = {}  # None: the key was deleted
+        self._count = len(base)
+
+    def hold(self) -> StillPairs:
+        """Return the pairs as they are now, to be read at leisure; `let_go` must follow."""
+        self.readers += 1
+        return StillPairs(self, self._changes.copy(), self._count)
+
+    def let_go(self) -> None:
+        """Take note that one of the readers needs them no longer."""
+        self.readers -= 1
+
+    def move_down(self) -> bool:
+        """Move some changes down where nobody reads; return whether that may be asked for again."""
+        if self.readers:
+            return False
+        for _ in range(min(MOVED_MAX, len(self._changes))):
+            key, value = self._changes.popitem()
+            if value is None:
+                self.base.pop(key, None)
+            else:
+                self.base[key] = value
+        return bool(self._changes)
+
+    def __getitem__(self, key: str) -> str:
+        value = self._changes[key] if key in self._changes else self.base.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self._count += key not in self
+        self._change(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._count -= 1
+        self._change(key, None)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in _merged(self.base, self._changes))
+
+    def _change(self, key: str, value: str | None) -> None:
+        if self.readers:
+            self._changes[key] = value
+            return
+        self._changes.pop(key, None)
+        if value is None:
+            self.base.pop(key, None)
+        else:
+            self.base[key] = value
+
+
+class StillPairs(Mapping[str, str]):
+    """The pairs as of one moment, for one reader, without a lock."""
+
+    def __init__(self, layered: LayeredPairs, changes: dict[str, str | None], count: int) -> None:
+        self.layered = layered
+        self._changes = changes  # between the moment when the base stood still and this one
+        self._count = count
+
+    def __getitem__(self, key: str) -> str:
+        value = self._changes[key] if key in self._changes else self.layered.base.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in _merged(self.layered.base, self._changes))
+
+    def items(self) -> ItemsView[str, str]:
+        return _Items(self)
+
+    def merged(self) -> Iterator[tuple[str, str]]:
+        """Yield key and value of each pair."""
+        return _merged(self.layered.base, self._changes)
+
+
+class _Items(ItemsView[str, str]):
+    """All pairs, without looking each key up again."""
+
+    _mapping: StillPairs
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return self._mapping.merged()
+
+
+def _merged(
+    base: Mapping[str, str], changes: Mapping[str, str | None]
+) -> Iterator[tuple[str, str]]:
+    if not changes:
+        yield from base.items()
+        return
+    for key, value in base.items():
+        if key not in changes:
+            yield key, value
+    for key, changed in changes.items():
+        if changed is not None:
+            yield key, changed
+
+
+def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
+    """Return the pairs in two layers; nothing is copied."""
+    if isinstance(pairs, LayeredPairs):
+        return pairs
+    assert isinstance(pairs, dict)
+    return LayeredPairs(pairs)
+
+
+def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
+    """Free pairs that nobody changes any more, piece by piece: a million at once would stop every
+    thread. Waits until nobody reads them either."""
+    if isinstance(pairs, LayeredPairs):
+        while pairs.readers:
+            breathe()
+        pairs = pairs.base
+    while pairs:
+        for _ in range(min(len(pairs), FREED_MAX)):
+            pairs.popitem()
+        breathe()

@@ -1,0 +1,197 @@
+"""Pairs that stand still for a reader while they go on changing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    rule,
+)
+
+from raftline.commands import execute
+from raftline.logmanager import LogManager
+from raftline.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
+from raftline.sessions import Sessions
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, entries
+
+KEYS = st.sampled_from(["a", "b", "c", "d", "e"])
+COMMANDS = st.one_of(
+    st.builds(lambda key, n: f"set {key} {n}", KEYS, st.integers(0, 9)),
+    st.builds(lambda key: f"delete {key}", KEYS),
+    st.builds(lambda key: f"setnx {key} new", KEYS),
+    st.builds(lambda key: f"incr {key}", KEYS),
+    st.builds(lambda key: f"append {key} x", KEYS),
+)
+
+
+class StandingStill(RuleBasedStateMachine):
+    """Writes, readers that come and go, and slices of moving down, in any order."""
+
+    readers = Bundle("readers")
+
+    @initialize(pairs=st.dictionaries(KEYS, st.just("old")))
+    def begin(self, pairs: dict[str, str]) -> None:
+        self.expected = dict(pairs)
+        self.pairs = LayeredPairs(dict(pairs))
+
+    @rule(command=COMMANDS)
+    def write(self, command: str) -> None:
+        assert execute(self.pairs, command) == execute(self.expected, command)
+        assert len(self.pairs) == len(self.expected)
+        assert dict(self.pairs) == self.expected
+
+    @rule(target=readers)
+    def hold(self) -> tuple[StillPairs, dict[str, str]]:
+        return self.pairs.hold(), dict(self.expected)
+
+    @rule(reader=readers)
+    def read(self, reader: tuple[StillPairs, dict[str, str]]) -> None:
+        still, then = reader
+        assert dict(still.items()) == then
+        assert sorted(still) == sorted(then)
+        assert len(still) == len(then)
+        for key in "abcde":
+            assert still.get(key) == then.get(key)
+
+    @rule(reader=consumes(readers))
+    def let_go(self, reader: tuple[StillPairs, dict[str, str]]) -> None:
+        self.read(reader)
+        self.pairs.let_go()
+
+    @rule()
+    def move_down(self) -> None:
+        if not self.pairs.move_down() and not self.pairs.readers:
+            assert self.pairs.base == self.expected
+
+
+TestStandingStill = StandingStill.TestCase
+
+
+# fault F76
+@given(
+    before=st.lists(COMMANDS, max_size=8),
+    during=st.lists(st.lists(COMMANDS, max_size=4), max_size=4),
+    after=st.lists(st.lists(COMMANDS, max_size=4), max_size=4),
+)
+def test_a_snapshot_is_the_state_at_its_entry_whatever_is_written_meanwhile(
+    before: list[str], during: list[list[str]], after: list[list[str]]
+) -> None:
+    """Writes come between any two pieces that the snapshot's thread reads, and between any two
+    in which what changed meanwhile is moved down."""
+    manager, plain = LogManager("s1", MemoryFolder(), MEMBERS), dict[str, str]()
+    manager.recover()
+
+    def write(commands: list[str]) -> None:
+        first = manager.applied.index + 1
+        replies = manager.apply(entries(first, 1, *commands))
+        assert replies == [execute(plain, command) for command in commands]
+
+    def breathe() -> None:
+        waiting = during if during else after
+        if waiting:
+            write(waiting.pop())
+
+    write(before)
+    then, index = dict(plain), manager.applied.index
+    state = manager.freeze()
+    breathe()
+    read: dict[str, str] = {}
+    for key, value in state.pairs.items():
+        read[key] = value
+        breathe()
+    assert (read, state.index) == (then, index)
+    state.release(breathe)
+    assert manager.pairs == plain
+    assert isinstance(manager.pairs, dict)
+
+
+def test_changes_are_moved_down_a_few_at_a_time() -> None:
+    pairs = LayeredPairs({})
+    pairs.hold()
+    for number in range(2 * MOVED_MAX + 5):
+        pairs[f"k{number}"] = "v"
+    assert not pairs.move_down()
+    assert pairs.base == {}
+    pairs.let_go()
+    assert pairs.move_down()
+    assert len(pairs.base) == MOVED_MAX
+    pairs["k0"] = "w"  # goes past what is still above
+    del pairs["k1"]
+    assert pairs.move_down()
+    assert not pairs.move_down()
+    assert (len(pairs.base), pairs.base["k0"]) == (2 * MOVED_MAX + 4, "w")
+
+
+def test_two_readers_see_two_moments_and_the_last_one_clears_up() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(1, 1, "set a 1", "set b 1"))
+    first = manager.freeze()
+    manager.apply(entries(3, 1, "set a 2", "delete b"))
+    second = manager.freeze()
+    manager.apply(entries(5, 1, "set a 3"))
+    assert (dict(first.pairs), first.index) == ({"a": "1", "b": "1"}, 2)
+    assert (dict(second.pairs), second.index) == ({"a": "2"}, 4)
+    first.release(pytest.fail)
+    assert isinstance(manager.pairs, LayeredPairs)
+    second.release(pytest.fail)
+    assert manager.pairs == {"a": "3"}
+    assert isinstance(manager.pairs, dict)
+
+
+def test_a_show_amid_a_snapshot_answers_as_of_now() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(1, 1, "set a 1", "set b 1"))
+    manager.freeze()
+    manager.apply(entries(3, 1, "set c 3", "delete b"))
+    assert manager.read(["show", "get b", "get c"]) == [
+        'SHOW response: {"a": "1", "c": "3"}',
+        "GET response, no such key: b",
+        "GET response: 3",
+    ]
+
+
+def test_pairs_are_freed_once_nobody_reads_them() -> None:
+    pairs = layered({"a": "1"})
+    pairs.hold()
+    base = pairs.base
+
+    def breathe() -> None:
+        if pairs.readers:
+            assert base == {"a": "1"}
+            pairs.let_go()
+
+    free(pairs, breathe)
+    assert base == {}
+
+
+@given(
+    before=st.lists(st.tuples(st.sampled_from("stu"), st.integers(0, 300)), max_size=20),
+    during=st.lists(st.tuples(st.sampled_from("stuv"), st.integers(0, 300)), max_size=40),
+)
+def test_a_session_table_is_dumped_as_it_was_whatever_changes_meanwhile(
+    before: list[tuple[str, int]], during: list[tuple[str, int]]
+) -> None:
+    def request(name: str, number: int) -> None:
+        for sessions in (table, twin):
+            if sessions.earlier_reply(name, number, f"set a {number}") is None:
+                sessions.remember(name, number, f"set a {number}", f"reply {number}")
+
+    table, twin = Sessions(), Sessions()
+    for name, number in before:
+        request(name, number)
+    then = list(twin.dump())
+    dumped = table.dump()
+    lines = iter(dumped)
+    read = []
+    for name, number in during:
+        request(name, number)
+        read += [line for line in [next(lines, None)] if line is not None]
+    assert [*read, *lines] == then
+    assert len(dumped) == len(then)
+    assert list(table.dump()) == list(twin.dump())
