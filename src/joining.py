@@ -87,7 +87,7 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
     known = " ".join(members.names)
-    if not configurations.has_known(name):
+    if not configurations.has_known(name) and not state.amnesiac:
         raise ConfigError(
             f"{name} is no member of the cluster in its log ({known}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
@@ -100,7 +100,12 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
             f"move {name}.log away and start with --join HOST:PORT of one of them"
         )
     notes = []
-    if name not in members.names:
+    if not configurations.has_known(name):
+        notes.append(
+            f"[!] what {name} has left was written before it joined ({known}): it waits until a "
+            "leader sends it the rest"
+        )
+    elif name not in members.names:
         notes.append(
             f"[!] {name} was removed from the cluster by entry "
             f"{configurations.removed_by(name)} of its log. "

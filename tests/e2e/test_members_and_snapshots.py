@@ -52,3 +52,19 @@ def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
     check(small, 2199)
     assert set(members(small)["voters"]) == {node.name for node in small.nodes}
     assert base_of(fifth) > changed
+
+
+# fault F10, mistake 20
+def test_who_lost_the_entry_that_added_it_catches_up_and_votes_again(small: Cluster) -> None:
+    write(small, 0, 2000)
+    for node in small.nodes:
+        compacted(node)
+    fourth = join(small)
+    small.wait_until_equal()
+    assert base_of(fourth) > 0  # it began with a snapshot from before it was a member
+    fourth.kill()
+    fourth.log.unlink()
+    fourth.start()
+    fourth.wait_for_line(f"[*] {fourth.name} has caught up and votes again")
+    check(small, 1999)
+    small.wait_until_equal()

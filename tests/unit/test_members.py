@@ -186,6 +186,11 @@ def test_the_log_of_another_cluster_is_refused() -> None:
         place_of("s4", Membership(("s1", "s2")))
 
 
+def test_who_lost_the_entry_that_added_it_waits_for_a_leader() -> None:
+    [said] = place_of("s4", Membership(("s1", "s2")), amnesiac=True)
+    assert said.startswith("[!] what s4 has left was written before it joined (s1 s2): ")
+
+
 def test_a_lone_node_without_its_log_is_refused() -> None:
     with pytest.raises(FilesRefused, match="nobody to catch up from"):
         place_of("s1", Membership(("s1",)), amnesiac=True)
