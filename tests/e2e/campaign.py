@@ -85,7 +85,8 @@ class Campaign:
                 kinds = EVERYTHING if self._has_namespaces else ANYWHERE
                 if not getattr(cluster, "thin", True):
                     kinds = {k: v for k, v in kinds.items() if k.__name__ != "thin_out"}
-                nemesis = Nemesis(cluster, kinds, self._chance, self._event)
+                at_once = 3 if count > 3 else 2
+                nemesis = Nemesis(cluster, kinds, self._chance, self._event, at_once)
                 self.tally.watch(nemesis.faults)
                 while time.monotonic() < end_s - WINDOW_S / 2 or not self.tally.windows:
                     self._window(cluster, nemesis, min(time.monotonic() + WINDOW_S, end_s))

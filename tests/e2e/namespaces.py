@@ -110,8 +110,10 @@ class NamespacedCluster(Cluster):
         run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0",
             "netns", name)  # fmt: skip
         run("ip", "link", "set", f"v-{name}", "master", BRIDGE, "up")
-        run("ip", "-n", name, "-batch", "-", given=f"link set lo up\nlink set eth0 address "
-            f"{_hardware(node)}\naddress add {node.host}/16 dev eth0\nlink set eth0 up\n")  # fmt: skip
+        run("ip", "-n", name, "-batch", "-", given=(
+            f"link set lo up\nlink set eth0 address {_hardware(node)}\n"
+            f"address add {node.host}/16 dev eth0\nlink set eth0 up\n"
+        ))  # fmt: skip
         self.nodes.append(node)
         self._know_each_other()
         return node

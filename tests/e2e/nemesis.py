@@ -37,8 +37,7 @@ EVERYTHING: Mapping[Kind, int] = {
     changes.replace_dead: 3,
     changes.exchange: 3,
 }
-BETWEEN_S = 0.9  # mean time from the begin of one fault to that of the next
-AT_ONCE = 3
+BETWEEN_S = 1.2  # mean time from the begin of one fault to that of the next
 HEAL_S = 60.0  # then a fault that doesn't come to its end is a finding
 TURN_S = 0.05
 
@@ -62,7 +61,7 @@ class Nemesis:
         kinds: Mapping[Kind, int],
         chance: random.Random,
         say: Callable[[str], None],
-        at_once: int = AT_ONCE,
+        at_once: int,
     ) -> None:
         self.scene = Scene(cluster, chance, say)
         self.faults: Counter[str] = Counter()

@@ -109,7 +109,7 @@ def markdown(tally: Tally) -> str:
                     "counters in each window"),
         ("windows judged", f"{tally.windows_judged} of {tally.windows}"),
         ("operations judged", f"{tally.operations_judged:,}"),
-        ("faults", f"{tally.struck:,}, up to 3 at a time"),
+        ("faults", f"{tally.struck:,}, up to 3 at a time (2 where there are 3 nodes)"),
         ("leaders seen", f"{tally.leaders:,}"),
         ("snapshots seen", f"{tally.snapshots:,}"),
         ("longest time without an acknowledged write", f"{tally.pulse.longest_s:.1f} s"),

@@ -84,7 +84,7 @@ def half_deaf_leader(scene: Scene, names: list[str]) -> set[Pair]:
 
 def bridge(scene: Scene, names: list[str]) -> set[Pair]:
     """Two halves that reach each other over one node alone."""
-    middle, *others = scene.chance.sample(names, len(names))
+    _, *others = scene.chance.sample(names, len(names))
     inside = set(others[: len(others) // 2])
     return {pair for pair in permutations(others, 2) if (pair[0] in inside) != (pair[1] in inside)}
 
