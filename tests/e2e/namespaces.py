@@ -103,7 +103,9 @@ class NamespacedCluster(Cluster):
         node.host = f"{SUBNET}.{number >> 8}.{number & 255}"
         node.options += ["--host", node.host, "--open-to-network"]
         node.where = ["--dir", str(node.folder)]
-        node.program = ["nsenter", f"--net={NAMES}/{name}", sys.executable, str(SERVER)]
+        # One that is stopped reads nothing of our end: the kernel tells it, by kill -9.
+        node.program = ["nsenter", f"--net={NAMES}/{name}", "setpriv", "--pdeathsig", "KILL",
+                        sys.executable, str(SERVER)]  # fmt: skip
         node.folder.mkdir()
         run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "raftline", str(node.folder))
         run("ip", "netns", "add", name)
