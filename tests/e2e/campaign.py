@@ -117,7 +117,7 @@ class Campaign:
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
         with self._clients(cluster, mix, seed) as workload:
-            while time.monotonic() < end_s:
+            while time.monotonic() < end_s or self._must_go_on(nemesis):
                 nemesis.turn()
                 self._look(cluster, nemesis, workload)
                 threading.Event().wait(TURN_S)
@@ -125,6 +125,9 @@ class Campaign:
             self._make_peace(cluster, nemesis)
         eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
         self._judge(cluster, workload, mix)
+
+    def _must_go_on(self, nemesis: Nemesis) -> bool:
+        return self._options.each_kind and not nemesis.has_struck_each_kind
 
     @contextlib.contextmanager
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
@@ -244,16 +247,24 @@ class Campaign:
 def main() -> int:
     """Run a campaign, write its report, and return 1 if anything was found."""
     options = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _campaign(options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _campaign(options: argparse.Namespace) -> int:
     has_namespaces = False
     if options.network != "proxy":
         try:
             namespaces.enter()
             has_namespaces = True
         except NoNamespaces as reason:
-            print(f"No namespaces here ({reason}): going on with a proxy between the nodes. No "
-                  "disk is filled, no link is thinned and no new node joins; as root all of that "
-                  "is done, too.", flush=True)  # fmt: skip
+            missing = "no disk is filled, no link is thinned, no new node joins"
+            print(f"No namespaces here ({reason}): with a proxy between the nodes {missing}. As "
+                  "root, or with user namespaces, all of that is done, too.",
+                  flush=True)  # fmt: skip
             if options.network == "namespaces":
                 return 2
     campaign, status = Campaign(options, has_namespaces), 0
@@ -287,6 +298,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compact-at", type=int, default=65_536)
     parser.add_argument("--network", choices=("auto", "namespaces", "proxy"), default="auto")
     parser.add_argument("--report", type=Path, default=Path("build/nemesis/report.md"))
+    parser.add_argument("--each-kind", action="store_true",
+                        help="go on until each kind of fault was struck at least once")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     return parser
 

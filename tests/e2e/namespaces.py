@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.node import SERVER, Node
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
+TOOLS = ("ip", "tc", "mount", "umount", "nsenter", "setpriv")
 BRIDGE = "raftline"
 NAMES = "/run/netns"  # where `ip netns` keeps them; a file system of ours lies over /run
 SUBNET = "10.77"
@@ -40,10 +42,34 @@ class NoNamespaces(Exception):
 def enter() -> None:
     """Give this process namespaces of its own; to be called before it has a second thread.
 
+    A child tries it first: half of it done would leave us in a network without anything.
+
     Raises:
         NoNamespaces: the system or the user's rights don't allow it.
     """
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise NoNamespaces(f"not installed: {' '.join(missing)}")
     assert threading.active_count() == 1
+    reading_end, writing_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _enter()
+        except NoNamespaces as reason:
+            os.write(writing_end, str(reason).encode())
+        finally:
+            os._exit(0)
+    os.close(writing_end)
+    with open(reading_end, encoding="utf-8") as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    if said:
+        raise NoNamespaces(said)
+    _enter()
+
+
+def _enter() -> None:
     user, group, is_root = os.geteuid(), os.getegid(), os.geteuid() == 0
     libc = ctypes.CDLL(None, use_errno=True)
     flags = CLONE_NEWNS | CLONE_NEWNET | (0 if is_root else CLONE_NEWUSER)

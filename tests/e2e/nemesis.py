@@ -72,6 +72,10 @@ class Nemesis:
         self._next_s = 0.0
 
     @property
+    def has_struck_each_kind(self) -> bool:
+        return len(self.faults) == len(self._kinds)
+
+    @property
     def now(self) -> str:
         """What is under way, in words."""
         return "; ".join(running.what for running in self.running) or "nothing"
@@ -113,7 +117,7 @@ class Nemesis:
         try:
             what = str(next(fault))
         except Busy:
-            if self.faults[kind.__name__] == 0 and kind not in self._first:
+            if kind.__name__ not in self.faults and kind not in self._first:
                 self._first.append(kind)
             return
         self.faults[kind.__name__] += 1
@@ -133,12 +137,12 @@ class Nemesis:
 def torment(
     cluster: Cluster, seconds: float, seed: int, clients: int, say: Callable[[str], None]
 ) -> tuple[Report, Counter[str], Counter[str]]:
-    """Strike the processes of `cluster` under load for about so long; return verdict, outcomes
-    and faults."""
+    """Strike the processes of `cluster` under load for about so long, in each way at least once;
+    return verdict, outcomes and faults."""
     nemesis = Nemesis(cluster, PROCESSES, random.Random(seed), say, at_once=2)
     end_s = time.monotonic() + seconds
     with Workload(cluster.nodes, clients, Mix(keys=max(3, clients // 4)), str(seed)) as workload:
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
             nemesis.turn()
             threading.Event().wait(TURN_S)
         nemesis.heal()

@@ -96,7 +96,10 @@ def log_findings(nodes: Sequence[Node], known: Log) -> list[str]:
 
 def entries_of(folder: Path, name: str) -> Log:
     """Return what a node's log file holds. Raises StorageError where it fails its checks."""
-    log = LogReader(Folder(folder), f"{name}.log", Mark(0, 0)).read().log
+    read = LogReader(Folder(folder), f"{name}.log", Mark(0, 0)).read()
+    if read.torn_bytes:
+        raise StorageError(f"{name}.log ends in {read.torn_bytes} bytes that are no whole batch")
+    log = read.log
     first = log.base_index + 1
     found = log.entries(first, log.last_index)
     return {entry.index: (entry.term, entry.command) for entry in found}
