@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,11 +88,14 @@ class Campaign:
                     kinds = {k: v for k, v in kinds.items() if k.__name__ != "thin_out"}
                 at_once = 3 if count > 3 else 2
                 nemesis = Nemesis(cluster, kinds, self._chance, self._event, at_once)
+                nemesis.scene.haste = self._options.haste
                 self.tally.watch(nemesis.faults)
                 while time.monotonic() < end_s - WINDOW_S / 2 or not self.tally.windows:
                     self._window(cluster, nemesis, min(time.monotonic() + WINDOW_S, end_s))
             except (Finding, AssertionError) as finding:
                 self.tally.findings.append(str(finding))
+            except Exception:  # ours or theirs: whoever looks into it needs the evidence
+                self.tally.findings.append(traceback.format_exc())
             finally:
                 self._take_consoles(cluster)
                 if self.tally.findings:
@@ -289,17 +293,21 @@ def _stop(number: int, _: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
+    # fmt: off
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--nodes", type=int, choices=(0, 3, 4, 5, 7), default=0,
-                        help="0: a cluster of 5, then one of 3, and so on")  # fmt: skip
+                        help="0: a cluster of 5, then one of 3, and so on")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--beat", type=float, default=0.1, help="seconds between two requests")
     parser.add_argument("--compact-at", type=int, default=65_536)
     parser.add_argument("--network", choices=("auto", "namespaces", "proxy"), default="auto")
     parser.add_argument("--report", type=Path, default=Path("build/nemesis/report.md"))
+    parser.add_argument("--haste", type=float, default=1.0,
+                        help="below 1: faults are so much shorter, and come so much faster")
     parser.add_argument("--each-kind", action="store_true",
-                        help="go on until each kind of fault was struck at least once")  # fmt: skip
+                        help="go on until each kind of fault was struck at least once")
+    # fmt: on
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     return parser
 

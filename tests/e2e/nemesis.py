@@ -85,7 +85,8 @@ class Nemesis:
         self._carry_on()
         if time.monotonic() >= self._next_s and len(self.running) < self._at_once:
             self._begin()
-            self._next_s = time.monotonic() + self.scene.chance.expovariate(1 / BETWEEN_S)
+            wait_s = self.scene.haste * self.scene.chance.expovariate(1 / BETWEEN_S)
+            self._next_s = time.monotonic() + wait_s
         self.look_at_processes()
 
     def heal(self) -> None:

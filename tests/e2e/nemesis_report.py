@@ -19,6 +19,22 @@ from tests.e2e.namespaces import BALLAST
 from tests.e2e.nemesis import EVERYTHING
 from tests.e2e.workload import Increment, Pulse
 
+ABOUT = """\
+Written by `make nemesis` (`tests/e2e/campaign.py`): clients work at real nodes while faults strike,
+several at a time, each for up to eight seconds or as long as it takes to recover. At most a
+minority of the nodes has lost a part of its files at any time; everything else may hit anybody.
+Each minute all is healed, and then:
+
+* every node runs, one leads, and all serve again by themselves within 30 seconds;
+* what the clients saw of each key (get, set, delete, cas) is linearizable: reads by index, by
+  lease and as entries of the log, at leaders and followers. Reads that may be stale
+  (`read local`) are asked and not judged;
+* each counter stands at the number of acknowledged increments, give or take nothing but those of
+  unknown outcome, and no two got the same answer;
+* the nodes hold equal states and, in their files, equal entries, none of which has changed since
+  the minute before;
+* no term had two leaders, no node printed a traceback, and none ended but by our hand or for want
+  of room on its disk."""
 NO_OPERATIONS = ("refused", "could not connect", "no answer", "outcome unknown")
 VERBS = ("get", "set", "delete", "cas", "incr", "local get")
 
@@ -117,7 +133,7 @@ def markdown(tally: Tally) -> str:
          f"{max(tally.heals_s, default=0.0):.1f} s"),
         ("**findings**", f"**{len(tally.findings) or 'none'}**"),
     ]  # fmt: skip
-    lines = ["# Nemesis: a report", "", "| | |", "|---|---|"]
+    lines = ["# Nemesis: a report", "", ABOUT, "", "| | |", "|---|---|"]
     lines += [f"| {what} | {value} |" for what, value in rows]
     lines += ["", "## Faults", "", "| fault | count |", "|---|---|"]
     for kind in EVERYTHING:

@@ -45,12 +45,13 @@ class Scene:
         self.chance = chance
         self.say = say
         self.hurry = False
+        self.haste = 1.0  # below 1: faults last so much shorter
         self.leader = ""  # as last heard
         self.damaged: set[str] = set()  # lost a part of their files and haven't caught up yet
         self.claims: set[str] = set()
 
     def some(self, least: float, most: float) -> float:
-        return self.chance.uniform(least, most)
+        return self.haste * self.chance.uniform(least, most)
 
     @contextlib.contextmanager
     def claim(self, *names: str) -> Iterator[None]:

@@ -39,17 +39,15 @@ def processes_in(folder: Path) -> list[bytes]:
     return found
 
 
-# fault F3, fault F6, fault F9, fault F10, fault F14, fault F29, fault F31, fault F33, fault F36
-# fault F44, fault F45, fault F46, fault F47, fault F48, fault F49, fault F51, fault F54
-# fault F67, fault F74, fault F77, mistake 20, mistake 22, mistake 31
+# fault F14, fault F31, fault F33, fault F36, fault F51, fault F77, mistake 22
 @pytest.mark.parametrize(
-    ("network", "seconds", "nodes"), [("auto", 15, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
+    ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
 )
 def test_under_faults_of_many_kinds_nothing_is_found(
     tmp_path: Path, network: str, seconds: int, nodes: int
 ) -> None:
     words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
-    campaign = start(tmp_path, *words, "--network", network, "--each-kind")
+    campaign = start(tmp_path, *words, "--network", network, "--each-kind", "--haste", "0.4")
     printed, _ = campaign.communicate(timeout=110)
     assert campaign.returncode == 0, printed
     report = (tmp_path / "report.md").read_text()
