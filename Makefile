@@ -44,7 +44,7 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it
 	@$(PY) tests/simulation/simulate.py --forever
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
-	@$(PY) tests/e2e/campaign.py --minutes $(MINUTES) \
+	@$(PY) tests/e2e/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code

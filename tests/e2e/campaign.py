@@ -1,9 +1,8 @@
-"""`make nemesis`: faults of all kinds for a time, under clients whose histories are judged.
+"""Faults of all kinds for a time, under clients whose histories are judged.
 
 A cluster lives for a round of some minutes. A round is cut into windows of about a minute with
 keys of their own: faults, then peace, then the verdict on what was seen and on what the files
-hold. So an hour needs no more memory than a minute. Exit status 0: nothing was found, 1: a
-finding, with its evidence in a folder; 130 and 143: stopped from outside.
+hold. So an hour needs no more memory than a minute.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -21,19 +18,16 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-if __name__ == "__main__":
-    ROOT = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-
-from tests.e2e import namespaces, verdict
+from tests.e2e import verdict
 from tests.e2e.cluster import Cluster
-from tests.e2e.namespaces import NamespacedCluster, NoNamespaces
+from tests.e2e.mix import Mix, Pulse
+from tests.e2e.namespaces import NamespacedCluster
 from tests.e2e.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.e2e.nemesis_report import Tally, keep_evidence, markdown
 from tests.e2e.proxy import LinkedCluster
 from tests.e2e.scene import Finding
 from tests.e2e.wire import eventually
-from tests.e2e.workload import Mix, Pulse, Workload
+from tests.e2e.workload import Workload
 
 ROUND_S = 600.0
 WINDOW_S = 60.0
@@ -185,9 +179,8 @@ class Campaign:
         for index in sorted(self._known)[:-KNOWN_ENTRIES]:
             del self._known[index]
         self.tally.judged(len(workload.history), len(workload.increments))
-        self.tally.findings += found
         if found:
-            raise Finding(f"in window {self.tally.windows}")
+            raise Finding("\n".join(found))
 
     # --- looking and telling ---------------------------------------------------------------
 
@@ -246,71 +239,3 @@ class Campaign:
         self.tally.pulse = self._pulse
         self.tally.seconds = time.monotonic() - self._begun_s
         return markdown(self.tally)
-
-
-def main() -> int:
-    """Run a campaign, write its report, and return 1 if anything was found."""
-    options = _parser().parse_args()
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        return _campaign(options)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _campaign(options: argparse.Namespace) -> int:
-    has_namespaces = False
-    if options.network != "proxy":
-        try:
-            namespaces.enter()
-            has_namespaces = True
-        except NoNamespaces as reason:
-            missing = "no disk is filled, no link is thinned, no new node joins"
-            print(f"No namespaces here ({reason}): with a proxy between the nodes {missing}. As "
-                  "root, or with user namespaces, all of that is done, too.",
-                  flush=True)  # fmt: skip
-            if options.network == "namespaces":
-                return 2
-    campaign, status = Campaign(options, has_namespaces), 0
-    print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
-    try:
-        campaign.run()
-    except KeyboardInterrupt:
-        status = 130
-    except SystemExit as stopped:
-        status = int(str(stopped.code))
-    campaign.tally.status = status
-    report = campaign.finish()
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(report, encoding="utf-8")
-    print(report, f"\nThis report: {options.report}", sep="")
-    return 1 if campaign.tally.findings else status
-
-
-def _stop(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    # fmt: off
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--nodes", type=int, choices=(0, 3, 4, 5, 7), default=0,
-                        help="0: a cluster of 5, then one of 3, and so on")
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--beat", type=float, default=0.1, help="seconds between two requests")
-    parser.add_argument("--compact-at", type=int, default=65_536)
-    parser.add_argument("--network", choices=("auto", "namespaces", "proxy"), default="auto")
-    parser.add_argument("--report", type=Path, default=Path("build/nemesis/report.md"))
-    parser.add_argument("--haste", type=float, default=1.0,
-                        help="below 1: faults are so much shorter, and come so much faster")
-    parser.add_argument("--each-kind", action="store_true",
-                        help="go on until each kind of fault was struck at least once")
-    # fmt: on
-    parser.add_argument("--verbose", action="store_true", help="print each fault")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

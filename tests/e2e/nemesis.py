@@ -13,9 +13,10 @@ from raftline import linearizable
 from raftline.linearizable import Report
 from tests.e2e import changes, faults, splits
 from tests.e2e.cluster import Cluster
+from tests.e2e.mix import Mix
 from tests.e2e.scene import Busy, Fault, Finding, Scene
 from tests.e2e.verdict import STEPS_MAX
-from tests.e2e.workload import Mix, Workload
+from tests.e2e.workload import Workload
 
 Kind = Callable[[Scene], Fault]
 

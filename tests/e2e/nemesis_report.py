@@ -15,12 +15,12 @@ from typing import Any
 
 from raftline.linearizable import Operation
 from tests.e2e.cluster import Cluster
+from tests.e2e.mix import Increment, Pulse
 from tests.e2e.namespaces import BALLAST
 from tests.e2e.nemesis import EVERYTHING
-from tests.e2e.workload import Increment, Pulse
 
 ABOUT = """\
-Written by `make nemesis` (`tests/e2e/campaign.py`): clients work at real nodes while faults strike,
+Written by `make nemesis`: clients work at real nodes while faults strike,
 several at a time, each for up to eight seconds or as long as it takes to recover. At most a
 minority of the nodes has lost a part of its files at any time; everything else may hit anybody.
 Each minute all is healed, and then:
@@ -105,7 +105,26 @@ class Tally:
 
 def markdown(tally: Tally) -> str:
     """Return the report."""
-    options, outcomes = tally.options, tally.outcomes
+    outcomes = tally.outcomes
+    lines = ["# Nemesis: a report", "", ABOUT, "", "| | |", "|---|---|"]
+    lines += [f"| {what} | {value} |" for what, value in _facts(tally)]
+    lines += ["", "## Faults", "", "| fault | count |", "|---|---|"]
+    for kind in EVERYTHING:
+        lines.append(f"| {(kind.__doc__ or '').strip()} | {tally.faults[kind.__name__]:,} |")
+    lines += ["", "## Operations", "", "| | answered | outcome unknown |", "|---|---|---|"]
+    for verb in VERBS:
+        unknown = "" if verb == "local get" else f"{outcomes[f'{verb} unknown']:,}"
+        lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {unknown} |")
+    tries = ", ".join(f"{what} {outcomes[what]:,}" for what in NO_OPERATIONS)
+    lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
+    if tally.findings:
+        lines += ["", "## Findings", "", f"Evidence: `{tally.evidence}`", ""]
+        lines += [f"```\n{finding}\n```" for finding in tally.findings]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(tally: Tally) -> list[tuple[str, str]]:
+    options = tally.options
     clusters = ", ".join(f"{n} of {size} nodes" for size, n in sorted(tally.rounds.items()))
     where = (
         "a network namespace and a file system of 24 MB for each node"
@@ -113,7 +132,7 @@ def markdown(tally: Tally) -> str:
         else "a proxy between the nodes (no full disks, thin links or new nodes)"
     )
     end = {0: "", 130: " (stopped by Ctrl-C)", 143: " (stopped by SIGTERM)"}[tally.status]
-    rows = [
+    return [
         ("date", f"{tally.begun:%Y-%m-%d}"),
         ("seed", str(options.seed)),
         ("time", f"{tally.seconds / 60:.1f} minutes{end}"),
@@ -133,21 +152,6 @@ def markdown(tally: Tally) -> str:
          f"{max(tally.heals_s, default=0.0):.1f} s"),
         ("**findings**", f"**{len(tally.findings) or 'none'}**"),
     ]  # fmt: skip
-    lines = ["# Nemesis: a report", "", ABOUT, "", "| | |", "|---|---|"]
-    lines += [f"| {what} | {value} |" for what, value in rows]
-    lines += ["", "## Faults", "", "| fault | count |", "|---|---|"]
-    for kind in EVERYTHING:
-        lines.append(f"| {(kind.__doc__ or '').strip()} | {tally.faults[kind.__name__]:,} |")
-    lines += ["", "## Operations", "", "| | answered | outcome unknown |", "|---|---|---|"]
-    for verb in VERBS:
-        unknown = "" if verb == "local get" else f"{outcomes[f'{verb} unknown']:,}"
-        lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {unknown} |")
-    tries = ", ".join(f"{what} {outcomes[what]:,}" for what in NO_OPERATIONS)
-    lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
-    if tally.findings:
-        lines += ["", "## Findings", "", f"Evidence: `{tally.evidence}`", ""]
-        lines += [f"```\n{finding}\n```" for finding in tally.findings]
-    return "\n".join(lines) + "\n"
 
 
 def keep_evidence(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.wire import eventually
 
-PROGRAM = Path(__file__).parent / "campaign.py"
+PROGRAM = Path(__file__).parent / "run_nemesis.py"
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:

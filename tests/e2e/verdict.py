@@ -16,8 +16,8 @@ from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
 from tests.e2e.cluster import NEVER_SAID
+from tests.e2e.mix import Increment
 from tests.e2e.node import Node
-from tests.e2e.workload import Increment
 
 STEPS_MAX = 20_000_000
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from raftline.linearizable import Operation
-from tests.e2e import campaign, namespaces, nemesis, splits, verdict
+from tests.e2e import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.e2e.cluster import Cluster
+from tests.e2e.mix import Increment
 from tests.e2e.nemesis import Nemesis
 from tests.e2e.node import Node
 from tests.e2e.scene import Busy, Fault, Finding, Scene
-from tests.e2e.workload import Increment
 from tests.node_files import log_file
 
 
@@ -178,9 +178,9 @@ def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(namespaces, "TOOLS", ("no-such-tool",))
-    arguments = ["campaign.py", "--network", "namespaces", "--report", str(tmp_path / "r.md")]
+    arguments = ["run_nemesis.py", "--network", "namespaces", "--report", str(tmp_path / "r.md")]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert campaign.main() == 2
+    assert run_nemesis.main() == 2
     [said] = capsys.readouterr().out.splitlines()
     assert said.startswith("No namespaces here (not installed: no-such-tool): ")
     assert "As root" in said
