@@ -196,6 +196,7 @@ class Campaign:
         for problem in self._leaders.findings(views):
             raise Finding(problem)
         self.tally.saw(views)
+        self.tally.silence(self._pulse.longest_s, nemesis.now)
         leading = max((v for v in views if v.get("role") == "leader"), default=None,
                       key=lambda view: int(view["term"]))  # fmt: skip
         nemesis.scene.leader = leading["name"] if leading else ""
@@ -236,6 +237,5 @@ class Campaign:
 
     def finish(self) -> str:
         """Return the report."""
-        self.tally.pulse = self._pulse
         self.tally.seconds = time.monotonic() - self._begun_s
         return markdown(self.tally)

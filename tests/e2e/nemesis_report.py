@@ -15,7 +15,7 @@ from typing import Any
 
 from raftline.linearizable import Operation
 from tests.e2e.cluster import Cluster
-from tests.e2e.mix import Increment, Pulse
+from tests.e2e.mix import Increment
 from tests.e2e.namespaces import BALLAST
 from tests.e2e.nemesis import EVERYTHING
 
@@ -57,7 +57,8 @@ class Tally:
         self.leaders = 0
         self.snapshots = 0
         self.members_max = 0
-        self.pulse = Pulse()
+        self.silent_s = 0.0  # the longest time without an acknowledged write
+        self.silent_during = ""
         self.findings: list[str] = []
         self.evidence: Path | None = None
         self._faults: list[Counter[str]] = []
@@ -91,6 +92,11 @@ class Tally:
     def judged(self, *operations: int) -> None:
         self.windows_judged += 1
         self.operations_judged += sum(operations)
+
+    def silence(self, longest_s: float, during: str) -> None:
+        """Remember what was under way when the longest silence so far ended, about."""
+        if longest_s > self.silent_s:
+            self.silent_s, self.silent_during = longest_s, during
 
     def saw(self, views: Iterable[Mapping[str, Any]]) -> None:
         """Count changes of leader and snapshots, as far as looks once a second show them."""
@@ -147,7 +153,8 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
         ("faults", f"{tally.struck:,}, up to 3 at a time (2 where there are 3 nodes)"),
         ("leaders seen", f"{tally.leaders:,}"),
         ("snapshots seen", f"{tally.snapshots:,}"),
-        ("longest time without an acknowledged write", f"{tally.pulse.longest_s:.1f} s"),
+        ("longest time without an acknowledged write",
+         f"{tally.silent_s:.1f} s (under way as it ended: {tally.silent_during})"),
         ("longest time from the last fault to a whole cluster that serves",
          f"{max(tally.heals_s, default=0.0):.1f} s"),
         ("**findings**", f"**{len(tally.findings) or 'none'}**"),

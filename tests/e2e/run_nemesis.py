@@ -8,6 +8,7 @@ folder beside the report; 130 and 143: stopped from outside.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import signal
 import sys
@@ -57,7 +58,8 @@ def _campaign(options: argparse.Namespace) -> int:
     report = campaign.finish()
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(report, encoding="utf-8")
-    print(report, f"\nThis report: {options.report}", sep="")
+    with contextlib.suppress(BrokenPipeError):
+        print(report, f"\nThis report: {options.report}", sep="")
     return 1 if campaign.tally.findings else status
 
 
