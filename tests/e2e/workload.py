@@ -21,6 +21,7 @@ PAUSE_S = 0.05  # between a refusal and the next try
 JITTER_S = 0.003
 LEADER = re.compile(r"Last leader I heard from is: (\S+) \(")
 NUMBER = re.compile(r"INCR response: ([0-9]+)")
+FAITHLESS = {" read index": 1.0, " read lease": 0.6}  # how often such a get is asked of any node
 UNKNOWN = "Sorry, outcome unknown: "
 NEVER_REFUSED = ("session expired", "another command")
 
@@ -96,7 +97,8 @@ class WorkloadClient:
         numbered = asked.verb != "get" and self._chance.random() < self._mix.numbered
         if mode == " read local":
             return self._ask_in_passing(line)
-        if mode == " read index":
+        # A leader that stood still and was replaced is asked by nobody but by chance.
+        if self._chance.random() < FAITHLESS.get(mode, 0.0):
             self._look_at(self._chance.choice(list(self._nodes)))
         text, was_sent = self._settle(line, numbered, asked.called_at)
         learned = self._learn(asked, text) if text else None
