@@ -2,11 +2,12 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 SEED ?= 7
+MINUTES ?= 60
 WORKERS ?= 2
 CODE := src tests bench
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test check lint types sim sim-long accept figures clean
+.PHONY: help run test check lint types sim sim-long nemesis accept figures clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -41,6 +42,10 @@ sim: .venv/dev-installed ## one simulated schedule of faults: make sim SEED=7
 
 sim-long: .venv/dev-installed ## simulated schedules until you stop it
 	@$(PY) tests/simulation/simulate.py --forever
+
+nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
+	@$(PY) tests/e2e/run_nemesis.py --minutes $(MINUTES) \
+	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
 	@$(PY) -m pytest -q tests/scenarios --accept

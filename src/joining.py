@@ -80,14 +80,16 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
     """Return what to say about a node's place in the cluster, as its log has it.
 
     Raises:
-        ConfigError: the log is that of a cluster which this node never was a member of.
+        ConfigError: the log begins with a cluster that this node was not born in, nor ever added
+            to.
         FilesRefused: it has lost entries, and nobody else is there who holds them.
     """
     name, configurations, members = state.name, state.configurations, state.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
     known = " ".join(members.names)
-    if not configurations.has_known(name):
+    is_known = configurations.has_known(name)
+    if not is_known and state.log.base_index == 0 and configurations.at(0).names:
         raise ConfigError(
             f"{name} is no member of the cluster in its log ({known}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
@@ -100,7 +102,12 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
             f"move {name}.log away and start with --join HOST:PORT of one of them"
         )
     notes = []
-    if name not in members.names:
+    if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
+        notes.append(
+            f"[!] {name} is no member as far as its log goes ({known}): it waits for a leader "
+            "that knows better, or adds it"
+        )
+    elif name not in members.names:
         notes.append(
             f"[!] {name} was removed from the cluster by entry "
             f"{configurations.removed_by(name)} of its log. "

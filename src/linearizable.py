@@ -22,27 +22,37 @@ EXCERPT_LINES = 10
 class Operation:
     """One request, and what its client learned from the answer.
 
-    `value` is what a set wrote or a get read, None for absent and for every delete; `found` is
-    whether a delete met its key (None: not looked at). Times are numbers of one clock; equal
-    ones overlap. `returned_at` is None where the outcome is unknown: it took effect at any time
-    after the call, or never. What was definitely refused is no operation and must be left out.
+    `value` is what a set or cas wrote or a get read, None for absent and for every delete; `found`
+    is whether a delete or cas met its key (None: not looked at). `old` is what a cas looked for,
+    `matched` whether it found that. Times are numbers of one clock; equal ones overlap.
+    `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
+    or never. What was definitely refused is no operation and must be left out.
     """
 
     client: str
-    verb: Literal["get", "set", "delete"]
+    verb: Literal["get", "set", "delete", "cas"]
     key: str
     value: str | None
     called_at: float
     returned_at: float | None
     found: bool | None = None
+    old: str | None = None
+    matched: bool | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its answer says that it changed nothing."""
+        return self.verb == "get" or self.found is False or self.matched is False
 
     def __str__(self) -> str:
-        written = f" {self.value}" if self.verb == "set" else ""
+        written = {"set": f" {self.value}", "cas": f" {self.old} {self.value}"}.get(self.verb, "")
         asked = f"{self.client}@{self.verb} {self.key}{written} -> "
         if self.returned_at is None:
             return f"{asked}outcome unknown   (asked {self.called_at:g})"
         absent = self.found is False or (self.verb == "get" and self.value is None)
         answer = "no such key" if absent else self.value if self.verb == "get" else "done"
+        if self.matched is False and not absent:
+            answer = "no match"
         return f"{asked}{answer}   (asked {self.called_at:g}, answered {self.returned_at:g})"
 
 
@@ -140,8 +150,7 @@ class _Search:
         for position in candidates:
             operation = self.known[position]
             # What changes nothing and fits here can't do harm, and needs no other way.
-            idle = operation.verb == "get" or operation.found is False
-            if idle and _fits(operation, place.value):
+            if operation.is_idle and _fits(operation, place.value):
                 return [_passed(place, position, place.value, place.used)]
         plain, forced = [], []
         for position in candidates:
@@ -151,11 +160,27 @@ class _Search:
                 continue
             for number, other in enumerate(self.unknown):
                 # An unknown write is worth a moment only right before the answer that shows it.
-                free = not place.used >> number & 1 and other.called_at <= horizon
-                if free and _fits(operation, other.value):
-                    used = place.used | 1 << number
-                    forced.append(_passed(place, position, operation.value, used))
+                if _fits(operation, other.value):
+                    for used in self._ways(place, number, horizon, place.used):
+                        held = other.value if operation.is_idle else operation.value
+                        forced.append(_passed(place, position, held, used))
         return forced + plain[::-1]
+
+    def _ways(self, place: _Place, number: int, horizon: float, used: int) -> list[int]:
+        """Return what is used up each way that an unknown write can come to happen here: a cas
+        may need another unknown write before it."""
+        other = self.unknown[number]
+        if used >> number & 1 or other.called_at > horizon:
+            return []
+        used |= 1 << number
+        if other.verb != "cas" or other.old == place.value:
+            return [used]
+        return [
+            way
+            for before, write in enumerate(self.unknown)
+            if write.value == other.old
+            for way in self._ways(place, before, horizon, used)
+        ]
 
     def _candidates(self, place: _Place) -> tuple[list[int], float]:
         """Return what may come next: what was called before any other that is left was
@@ -179,7 +204,7 @@ class _Search:
         if blocker is None:
             return []
         others = [o for o in self.known + self.unknown if o is not blocker]
-        writers = [o for o in others if (o.verb, o.value) == ("set", blocker.value)][:2]
+        writers = [o for o in others if not o.is_idle and o.value == blocker.value is not None][:2]
         before = [o for o in others if o.called_at <= horizon and o not in writers]
         shown = writers + sorted(before, key=attrgetter("called_at"))[-EXCERPT_LINES:]
         held = "absent" if value is None else value
@@ -197,4 +222,8 @@ def _fits(operation: Operation, held: str | None) -> bool:
     """Tell whether a key that holds this gives the operation's answer."""
     if operation.verb == "get":
         return operation.value == held
+    if operation.verb == "cas":
+        if not operation.matched:
+            return operation.found is (held is not None) and operation.old != held
+        return operation.old == held
     return operation.verb == "set" or operation.found in (None, held is not None)

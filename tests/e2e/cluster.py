@@ -34,7 +34,7 @@ class Cluster:
             assert not bad, f"{node.name} said:\n" + "\n".join(node.lines[-80:])
 
     def __getitem__(self, name: str) -> Node:
-        return self.nodes[int(name[1:]) - 1]
+        return next(node for node in self.nodes if node.name == name)
 
     def start(self) -> Cluster:
         """Start every node that doesn't run, and wait until all serve."""

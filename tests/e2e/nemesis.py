@@ -1,128 +1,155 @@
-"""Kills, pauses and restarts nodes under load, and judges the whole history afterwards.
-
-By hand, for as long as you like: python tests/e2e/nemesis.py --seconds 60 --seed 3
-"""
+"""Strikes a cluster with faults under load, several at once, each healed in its time."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-
-if __name__ == "__main__":
-    ROOT = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from raftline import linearizable
 from raftline.linearizable import Report
+from tests.e2e import changes, faults, splits
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import STARTED, Node
+from tests.e2e.mix import Mix
+from tests.e2e.scene import Busy, Fault, Finding, Scene
+from tests.e2e.verdict import STEPS_MAX
 from tests.e2e.workload import Workload
 
-STEPS_MAX = 20_000_000
+Kind = Callable[[Scene], Fault]
+
+PROCESSES: Mapping[Kind, int] = {faults.kill: 5, faults.pause: 4, faults.stutter: 2, faults.stop: 3}
+ANYWHERE: Mapping[Kind, int] = {
+    **PROCESSES,
+    faults.kill_all: 1,
+    faults.damage: 5,
+    splits.split: 7,
+    splits.flap: 3,
+    changes.transfer: 3,
+    changes.demote: 2,
+}
+# These need a network and a disk for each node, which not everybody may make.
+EVERYTHING: Mapping[Kind, int] = {
+    **ANYWHERE,
+    faults.fill_disk: 3,
+    splits.thin_out: 3,
+    changes.replace_dead: 3,
+    changes.exchange: 3,
+}
+BETWEEN_S = 1.2  # mean time from the begin of one fault to that of the next
+HEAL_S = 60.0  # then a fault that doesn't come to its end is a finding
+TURN_S = 0.05
+
+
+@dataclass
+class Running:
+    """A fault under way."""
+
+    what: str
+    fault: Fault
+    due_s: float
 
 
 class Nemesis:
-    """Hurts one node at a time, so that a majority is left, and lets it recover."""
+    """Begins faults by a seeded chance, each kind once before any a second time, and carries on
+    what is under way. `turn` is called again and again; `heal` ends everything."""
 
-    def __init__(self, cluster: Cluster, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        kinds: Mapping[Kind, int],
+        chance: random.Random,
+        say: Callable[[str], None],
+        at_once: int,
+    ) -> None:
+        self.scene = Scene(cluster, chance, say)
         self.faults: Counter[str] = Counter()
-        self._cluster = cluster
-        self._chance = random.Random(seed)
-        self._say = say
+        self.running: list[Running] = []
+        self._kinds = kinds
+        self._at_once = at_once
+        self._first = deque(chance.sample(list(kinds), len(kinds)))
+        self._next_s = 0.0
 
-    def strike(self, stop: threading.Event) -> None:
-        """Do one thing to one node and wait until the cluster has a leader again."""
-        kinds = [self._kill_leader, self._pause_leader, self._restart_follower,
-                 self._pause_follower, self._stop_leader]  # fmt: skip
-        fault = self._chance.choice(kinds)
-        name = fault.__name__.removeprefix("_").replace("_", " ")
-        self.faults[name] += 1
-        self._say(name)
-        fault(stop)
-        self._cluster.leader()
-        stop.wait(self._chance.uniform(0.3, 1.0))
+    @property
+    def has_struck_each_kind(self) -> bool:
+        return len(self.faults) == len(self._kinds)
 
-    def strike_each(self, stop: threading.Event) -> None:
-        """Do each thing once."""
-        for fault in (self._kill_leader, self._pause_leader, self._restart_follower):
-            self.faults[fault.__name__.removeprefix("_").replace("_", " ")] += 1
-            fault(stop)
-            self._cluster.leader()
+    @property
+    def now(self) -> str:
+        """What is under way, in words."""
+        return "; ".join(running.what for running in self.running) or "nothing"
 
-    def _kill_leader(self, stop: threading.Event) -> None:
-        self._kill(self._cluster.leader(), stop)
+    def turn(self) -> None:
+        """Carry on what is due, perhaps begin something. Raises Finding."""
+        self._carry_on()
+        if time.monotonic() >= self._next_s and len(self.running) < self._at_once:
+            self._begin()
+            wait_s = self.scene.haste * self.scene.chance.expovariate(1 / BETWEEN_S)
+            self._next_s = time.monotonic() + wait_s
+        self.look_at_processes()
 
-    def _restart_follower(self, stop: threading.Event) -> None:
-        self._kill(self._chance.choice(self._cluster.followers()), stop)
+    def heal(self) -> None:
+        """Bring everything to its end. Raises Finding where that takes too long."""
+        self.scene.hurry = True
+        end_s = time.monotonic() + HEAL_S
+        while self.running:
+            if time.monotonic() > end_s:
+                raise Finding(f"not healed after {HEAL_S:g} s: {self.now}")
+            self._carry_on()
+            self.look_at_processes()
+            threading.Event().wait(TURN_S)
+        self.scene.hurry = False
 
-    def _kill(self, node: Node, stop: threading.Event) -> None:
-        node.kill()
-        stop.wait(self._chance.uniform(0.0, 1.5))
-        node.launch().wait_for_line(STARTED)
+    def look_at_processes(self) -> None:
+        """Raise Finding where a node has ended that nobody has in hand."""
+        for node in self.scene.cluster.nodes:
+            if not node.is_running and node.name not in self.scene.claims:
+                status = node.ended()
+                raise Finding(f"{node.name} ended, status {status}\n{node.transcript()}")
 
-    def _stop_leader(self, _: threading.Event) -> None:
-        leader = self._cluster.leader()
-        leader.terminate()
-        leader.start()
+    def _begin(self) -> None:
+        chance = self.scene.chance
+        if self._first:
+            kind = self._first.popleft()
+        else:
+            [kind] = chance.choices(list(self._kinds), list(self._kinds.values()))
+        fault = kind(self.scene)
+        try:
+            what = str(next(fault))
+        except Busy:
+            if kind.__name__ not in self.faults and kind not in self._first:
+                self._first.append(kind)
+            return
+        self.faults[kind.__name__] += 1
+        self.scene.say(what)
+        self.running.append(Running(what, fault, 0.0))
 
-    def _pause_leader(self, stop: threading.Event) -> None:
-        self._pause(self._cluster.leader(), stop)
-
-    def _pause_follower(self, stop: threading.Event) -> None:
-        self._pause(self._chance.choice(self._cluster.followers()), stop)
-
-    def _pause(self, node: Node, stop: threading.Event) -> None:
-        node.pause()
-        stop.wait(self._chance.uniform(0.2, 2.5))
-        node.resume()
+    def _carry_on(self) -> None:
+        for running in list(self.running):
+            if running.due_s <= time.monotonic() or self.scene.hurry:
+                try:
+                    running.due_s = time.monotonic() + float(next(running.fault))
+                except StopIteration:
+                    self.running.remove(running)
+                    self.scene.say(f"over: {running.what}")
 
 
 def torment(
     cluster: Cluster, seconds: float, seed: int, clients: int, say: Callable[[str], None]
 ) -> tuple[Report, Counter[str], Counter[str]]:
-    """Hurt `cluster` under load for about so long; return verdict, outcomes and faults."""
-    nemesis = Nemesis(cluster, seed, say)
-    never = threading.Event()
+    """Strike the processes of `cluster` under load for about so long, in each way at least once;
+    return verdict, outcomes and faults."""
+    nemesis = Nemesis(cluster, PROCESSES, random.Random(seed), say, at_once=2)
     end_s = time.monotonic() + seconds
-    with Workload(cluster.nodes, clients, keys=max(3, clients // 4), seed=seed) as workload:
+    with Workload(cluster.nodes, clients, Mix(keys=max(3, clients // 4)), str(seed)) as workload:
+        while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
+            nemesis.turn()
+            threading.Event().wait(TURN_S)
+        nemesis.heal()
         cluster.leader()
-        nemesis.strike_each(never)
-        while time.monotonic() < end_s:
-            nemesis.strike(never)
     cluster.wait_until_equal()
     say(f"checking {len(workload.history):,} operations")
     report = linearizable.check(workload.history, STEPS_MAX)
     return report, workload.outcomes, nemesis.faults
-
-
-def main() -> int:
-    """Torment a cluster and print what came of it; return 1 unless the history is good."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--nodes", type=int, default=3)
-    options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Cluster(Path(folder), options.nodes) as cluster,
-    ):
-        report, outcomes, faults = torment(
-            cluster.start(), options.seconds, options.seed, options.clients, print
-        )
-    for counted in (outcomes, faults):
-        print(", ".join(f"{number:,} x {what}" for what, number in sorted(counted.items())))
-    print(f"{report.verdict.value}, {report.steps:,} steps")
-    print(*report.excerpt, sep="\n")
-    return int(report.verdict is not linearizable.Verdict.LINEARIZABLE)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -23,6 +23,7 @@ class Node:
 
     def __init__(self, name: str, port: int, folder: Path, options: Sequence[str]) -> None:
         self.name = name
+        self.host = "localhost"
         self.port = port
         self.folder = folder
         self.options = list(options)
@@ -52,6 +53,12 @@ class Node:
         """The lines of this life."""
         with self._changed:
             return self.lines[self.begin :]
+
+    def take_lines(self) -> list[str]:
+        """Hand over what was printed until now, so that a long life needs no more memory."""
+        with self._changed:
+            lines, self.lines, self.begin = self.lines, [], 0
+        return lines
 
     def launch(self, *options: str) -> Node:
         """Start the process without waiting for anything."""
@@ -98,8 +105,8 @@ class Node:
     def transcript(self) -> str:
         return "\n".join(self.said[-60:])
 
-    def connect(self) -> Conversation:
-        return Conversation(self.port)
+    def connect(self, timeout_s: float = DEADLINE_S) -> Conversation:
+        return Conversation(self.port, timeout_s, self.host)
 
     def ask(self, line: str | bytes) -> str:
         """Return the reply to one line on a connection of its own."""
@@ -145,6 +152,10 @@ class Node:
     def terminate(self, number: int = signal.SIGTERM) -> int:
         self._signal(number)
         return self.ended()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and wait for nothing."""
+        self._signal(signal.SIGTERM)
 
     def ended(self, timeout_s: float = DEADLINE_S) -> int:
         """Wait for the end of the process and of its output; return its exit status."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from raftline.config import FILE_NAME
@@ -137,3 +138,10 @@ class LinkedCluster(Cluster):
     def heal(self) -> None:
         for link in self.links.values():
             link.heal()
+
+    def block(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let nothing pass from the first to the second of these pairs, and between all others
+        everything: what a node asks, and its answers, are held."""
+        for (one, other), link in self.links.items():
+            for gate, way in ((link.questions, (one, other)), (link.answers, (other, one))):
+                gate.clear() if way in pairs else gate.set()

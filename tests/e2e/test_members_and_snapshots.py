@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
+from raftline.storage.lines import note_line
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.test_members import members, newcomer
 from tests.e2e.test_snapshots import COMPACT_AT, base_of, check, compacted, write
 from tests.e2e.wire import eventually
+from tests.node_files import storage_file
 
 
 @pytest.fixture
@@ -84,3 +87,43 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     next(node for node in small.followers() if node is not fourth).kill()
     write(small, 5000, 100)
     check(small, 5099)
+
+
+def _lose_log(node: Node) -> None:
+    node.log.unlink()
+
+
+def _lose_what_came_behind_the_snapshot(node: Node) -> None:
+    """Leave what a node has that was killed when it had installed the snapshot."""
+    base = node.log.read_bytes().splitlines(keepends=True)[0]
+    index, term, *_ = base.split()
+    node.log.write_bytes(base + note_line(0, crc32(base)))
+    mark = (int(index), int(term))
+    (node.folder / f"{node.name}.storage").write_bytes(
+        storage_file(int(term), "-", mark, name=node.name)
+    )
+
+
+# fault F10, mistake 20
+@pytest.mark.parametrize("lose", [_lose_log, _lose_what_came_behind_the_snapshot])
+def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
+    small: Cluster, lose: Callable[[Node], None]
+) -> None:
+    write(small, 0, 2000)
+    for node in small.nodes:
+        compacted(node)
+    fourth = join(small)
+    small.wait_until_equal()
+    assert base_of(fourth) > 0  # it began with a snapshot from before it was a member
+    fourth.kill()
+    lose(fourth)
+    leader = small.leader()
+    leader.kill()  # what it knows of the fourth node, the one that leads now doesn't
+    leader.start()
+    fourth.start()
+    fourth.wait_for_line(f"[!] {fourth.name} is no member as far as its log goes (s1 s2 s3): ")
+    small.wait_until_equal()
+    check(small, 1999)
+    small["s1"].kill()
+    assert small.ask("client4@set b 5") == "SET response: b set to 5"  # by three of four
+    assert fourth.status()["recovering"] is False

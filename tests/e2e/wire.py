@@ -54,8 +54,10 @@ free_ports = _ports()
 class Conversation:
     """A raw connection on which lines go out and come back; everything has a deadline."""
 
-    def __init__(self, port: int, timeout_s: float = DEADLINE_S) -> None:
-        self.socket = socket.create_connection(("localhost", port), timeout_s)
+    def __init__(
+        self, port: int, timeout_s: float = DEADLINE_S, host: str = "localhost"
+    ) -> None:
+        self.socket = socket.create_connection((host, port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = self.socket.makefile("rb")
 

@@ -29,6 +29,14 @@ def delete(found: bool | None, called_at: float, returned_at: float | None) -> O
     return Operation("client3", "delete", "b", None, called_at, returned_at, found)
 
 
+def cas(
+    old: str, new: str, called_at: float, returned_at: float | None, found: bool | None = None
+) -> Operation:
+    """A cas that met `old`; with `found`, one that did not, because of another value or none."""
+    matched = None if returned_at is None else found is None
+    return Operation("client4", "cas", "b", new, called_at, returned_at, found, old, matched)
+
+
 GOOD = {
     "an empty history": [],
     "a get of what was never set": [read(None, 1, 2)],
@@ -55,6 +63,24 @@ GOOD = {
     "a get without an answer": [write("5", 1, 2), read(None, 3, None), read("5", 4, 5)],
     "answers at the moment of the call": [write("5", 0, 0), read(None, 0, 0), read("5", 0, 0)],
     "an empty value is no absence": [write("", 1, 2), read("", 3, 4)],
+    "a cas of what is there": [write("5", 1, 2), cas("5", "6", 3, 4), read("6", 5, 6)],
+    "a cas of something else": [write("5", 1, 2), cas("7", "6", 3, 4, True), read("5", 5, 6)],
+    "a cas of nothing": [cas("5", "6", 1, 2, False), read(None, 3, 4)],
+    "an unknown cas seen later": [write("5", 1, 2), cas("5", "6", 3, None), read("6", 5, 6)],
+    "unknown writes that need each other": [
+        write("5", 1, None),
+        cas("6", "7", 2, None),
+        cas("5", "6", 3, None),
+        read(None, 4, 5),
+        read("7", 6, 7),
+    ],
+    "a cas that meets what an unknown set left": [write("5", 1, None), cas("5", "6", 2, 3)],
+    "a cas that an unknown set forestalls": [
+        write("5", 1, 2),
+        write("7", 3, None),
+        cas("5", "6", 4, 5, True),
+        read("7", 6, 7),
+    ],
 }
 
 BAD = {
@@ -86,6 +112,33 @@ BAD = {
     "a delete that finds something where nothing is": [delete(True, 1, 2)],
     "two deletes of one value": [write("5", 1, 2), delete(True, 3, 6), delete(True, 4, 5)],
     "an absence where an empty value is": [write("", 1, 2), read(None, 3, 4)],
+    "a cas that met what was overwritten": [
+        write("5", 1, 2),
+        write("6", 3, 4),
+        cas("5", "7", 5, 6),
+    ],
+    "a cas that missed what is there": [write("5", 1, 2), cas("5", "6", 3, 4, True)],
+    "a cas that found nothing where something is": [
+        write("5", 1, 2),
+        cas("6", "7", 3, 4, False),
+    ],
+    "two cas that met one value": [
+        write("5", 1, 2),
+        cas("5", "6", 3, 9),
+        cas("5", "7", 3, 9),
+    ],
+    "an unknown cas without what it needs": [
+        write("5", 1, 2),
+        cas("6", "7", 3, None),
+        read("7", 4, 5),
+    ],
+    "an unknown cas done twice": [
+        write("5", 1, 2),
+        cas("5", "6", 3, None),
+        read("6", 4, 5),
+        write("5", 6, 7),
+        read("6", 8, 9),
+    ],
 }
 
 
@@ -167,7 +220,9 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
     moments = []
     for number in range(size):
         called_at = chance.uniform(0, size)
-        verb: Literal["get", "set", "delete"] = chance.choice(["get", "set", "set", "delete"])
+        verb: Literal["get", "set", "delete", "cas"] = chance.choice(
+            ["get", "set", "set", "delete", "cas"]
+        )
         unknown = chance.random() < 0.15
         happens_at = called_at + chance.expovariate(0.5) * (3 if unknown else 1)
         if unknown and chance.random() < 0.5:
@@ -176,7 +231,7 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
             f"client{number}",
             verb,
             chance.choice(KEYS),
-            str(number) if verb == "set" else None,
+            str(number) if verb in ("set", "cas") else None,
             called_at,
             None if unknown else happens_at + chance.expovariate(0.5),
         )
@@ -188,6 +243,9 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
             history.append(replace(operation, value=held.get(operation.key)))
             continue
         found = operation.key in held
+        if operation.verb == "cas":
+            history.append(seen_cas(operation, held, happens_at, chance))
+            continue
         if operation.value is not None and happens_at != float("inf"):
             held[operation.key] = operation.value
         elif operation.verb == "delete" and happens_at != float("inf"):
@@ -196,6 +254,21 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
         history.append(replace(operation, found=found) if known_delete else operation)
     chance.shuffle(history)
     return history
+
+
+def seen_cas(
+    operation: Operation, held: dict[str, str], happens_at: float, chance: random.Random
+) -> Operation:
+    """Carry a cas out that looks for what is there, or not; return what its client sees."""
+    found = held.get(operation.key)
+    old = found if found is not None and chance.random() < 0.6 else str(chance.randrange(60))
+    if found == old and operation.value is not None and happens_at != float("inf"):
+        held[operation.key] = operation.value
+    operation = replace(operation, old=old)
+    if operation.returned_at is None:
+        return operation
+    return replace(operation, found=None if found == old else found is not None,
+                   matched=found == old)  # fmt: skip
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 60))
@@ -239,6 +312,8 @@ def test_the_search_agrees_with_trying_every_order(seed: int) -> None:
             history[place] = replace(operation, value=value)
         elif operation.found is not None and chance.random() < 0.5:
             history[place] = replace(operation, found=chance.random() < 0.5)
+        elif operation.matched and chance.random() < 0.5:
+            history[place] = replace(operation, matched=False, found=True)
     expected = Verdict.LINEARIZABLE if some_order_fits(history, None) else Verdict.VIOLATED
     assert check(history).verdict is expected
 
@@ -256,7 +331,10 @@ def some_order_fits(left: list[Operation], held: str | None) -> bool:
             continue
         if operation.found is not None and operation.found is not (held is not None):
             continue
-        after = held if operation.verb == "get" else operation.value
+        wants_match = operation.matched is not False
+        if operation.verb == "cas" and (operation.old == held) is not wants_match:
+            continue
+        after = held if operation.is_idle else operation.value
         if some_order_fits([o for o in left if o is not operation], after):
             return True
     return False

@@ -15,10 +15,13 @@ from raftline.peerbook import PeerBook
 from raftline.peers import Peer
 from raftline.protocol import Limits, read_request
 from raftline.raft.change import Change
+from raftline.raft.effects import HardState, Snapshot
+from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
+from raftline.raft.node import Node
 from raftline.storage.errors import FilesRefused
 from raftline.storage.lines import base_line, read_base
-from tests.unit.cores import node_of
+from tests.unit.cores import OPTIONS, node_of
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -185,6 +188,23 @@ def test_a_node_s_place_is_said_at_its_start() -> None:
 def test_the_log_of_another_cluster_is_refused() -> None:
     with pytest.raises(ConfigError, match="is this the log of another node"):
         place_of("s4", Membership(("s1", "s2")))
+
+
+@pytest.mark.parametrize("amnesiac", [False, True])
+def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(amnesiac: bool) -> None:
+    """It was killed before the entry came that adds it, or has lost that entry."""
+    node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
+                lambda: 1, 0, amnesiac=amnesiac, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
+    [said] = check_member(node.state, Configuration(Path("c"), {}))
+    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+
+
+def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
+    log = Log()
+    log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
+    node = Node("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
+    [said] = check_member(node.state, Configuration(Path("c"), {}))
+    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 
 def test_a_lone_node_without_its_log_is_refused() -> None:

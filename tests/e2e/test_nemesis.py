@@ -1,0 +1,78 @@
+"""`make nemesis`, a short slice of it: real nodes under faults of every kind, nothing found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.wire import eventually
+
+PROGRAM = Path(__file__).parent / "run_nemesis.py"
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a campaign whose nodes' files, and report, lie in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), *words, "--report", str(folder / "report.md")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+
+
+def processes_in(folder: Path) -> list[bytes]:
+    """Return the command lines of processes that name something in `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if os.fsencode(folder) in line:
+            found.append(line)
+    return found
+
+
+# fault F14, fault F31, fault F33, fault F36, fault F51, fault F77, mistake 22
+@pytest.mark.parametrize(
+    ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
+)
+def test_under_faults_of_many_kinds_nothing_is_found(
+    tmp_path: Path, network: str, seconds: int, nodes: int
+) -> None:
+    words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
+    campaign = start(tmp_path, *words, "--network", network, "--each-kind", "--haste", "0.4")
+    printed, _ = campaign.communicate(timeout=110)
+    assert campaign.returncode == 0, printed
+    report = (tmp_path / "report.md").read_text()
+    assert "| **findings** | **none** |" in report
+    assert "| windows judged | 1 of 1 |" in report
+    assert report in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert processes_in(tmp_path) == []
+
+
+def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    campaign = start(tmp_path, "--minutes", "5", "--verbose")
+    assert campaign.stdout is not None
+    eventually(lambda: "window 1, " in str(campaign.stdout and campaign.stdout.readline()))
+    campaign.send_signal(signal.SIGINT)
+    printed, _ = campaign.communicate(timeout=60)
+    assert campaign.returncode == 130, printed
+    assert "(stopped by Ctrl-C)" in (tmp_path / "report.md").read_text()
+    assert processes_in(tmp_path) == []
+
+
+def test_a_campaign_that_is_killed_takes_its_nodes_along(tmp_path: Path) -> None:
+    campaign = start(tmp_path, "--minutes", "5", "--verbose")
+    assert campaign.stdout is not None
+    eventually(lambda: "window 1, " in str(campaign.stdout and campaign.stdout.readline()))
+    campaign.kill()
+    campaign.communicate(timeout=60)
+    eventually(lambda: processes_in(tmp_path) == [], "all nodes ended")
