@@ -222,9 +222,11 @@ class LogManager:
 
     def _persist(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
-        if saves:
-            term, vote = saves[-1]
-            storage.save(storage.promise._replace(term=term, vote=vote))
+        forgot = any(work.forgot for work in works)
+        if saves or forgot:
+            term, vote = saves[-1] if saves else storage.promise[:2]
+            state = LogState.AMNESIAC if forgot else storage.promise.state
+            storage.save(storage.promise._replace(term=term, vote=vote, state=state))
         mark = None
         begin = 0
         for position, work in enumerate(works):

@@ -15,5 +15,9 @@ class FilesRefused(StorageError):
     """The node must not start from these files: damaged, locked, unreadable, or another's."""
 
 
+class DamagedStorage(FilesRefused):
+    """NAME.storage fails its checks: term and vote are lost."""
+
+
 class CorruptLog(FilesRefused):
     """The log fails its own checks in a place that was once acknowledged."""

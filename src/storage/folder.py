@@ -181,6 +181,16 @@ class Folder:
         except OSError as error:
             raise disk_failed(path, "replace", error) from error
 
+    def put_aside(self, name: str) -> str:
+        """Let a damaged file have another name, durably, and return that: NAME.damaged-1, or the
+        first that is free."""
+        number = 1
+        while self.exists(f"{name}.damaged-{number}"):
+            number += 1
+        aside = f"{name}.damaged-{number}"
+        self.rename(name, aside)
+        return aside
+
     def remove(self, name: str) -> None:
         """Remove a file that nothing relies on, if it is there."""
         path = self._path(name)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.effects import Chunk, Snapshot
+from raftline.raft.effects import Chunk, HardState, Snapshot
 from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
@@ -157,7 +157,7 @@ def test_what_was_never_in_force_is_removed_at_the_start() -> None:
     folder = MemoryFolder({f"{NAME}.tmp": b"half", f"{NAME}.part": b"half"})
     folder.put("s1.log.new", b"half")
     boot(folder)
-    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+    assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
 
 
 def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
@@ -285,9 +285,11 @@ def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
     assert boot(short)[1].amnesiac
 
 
-def test_a_snapshot_without_the_storage_file_is_refused() -> None:
-    said = refusal(MemoryFolder({NAME: spelled({"a": "4"})}))
-    assert "s1.storage is missing" in said
+def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
+    _, recovered = boot(MemoryFolder({NAME: spelled({"a": "4"})}))
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(4, None)
+    assert recovered.log.base_index == 17
 
 
 # fault F13
