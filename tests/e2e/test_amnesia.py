@@ -1,4 +1,4 @@
-"""A node whose files were deleted, cut or rotted comes back without a vote until it has caught up."""
+"""A node whose files were deleted, cut or rotted has no vote until it has caught up."""
 
 from __future__ import annotations
 
