@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from raftline import boot, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
-from raftline.config import PACES, Address, ConfigError, Configuration, Pace
+from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
@@ -35,9 +35,8 @@ from raftline.raft.state import Options
 from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
-from raftline.storage.errors import DamagedFiles, DiskFailed, StorageError
+from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.folder import Folder
-from raftline.storage.repair import mend
 
 EXIT_USAGE = 2
 EXIT_FILES = 3
@@ -248,21 +247,6 @@ def _refuse(console: Console, message: str, status: int) -> int:
     return status
 
 
-def _recover(
-    logmanager: LogManager, configuration: Configuration, console: Console
-) -> Recovered:
-    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
-    without a vote until that is done (core: amnesia)."""
-    try:
-        return logmanager.recover()
-    except DamagedFiles:
-        if not set(configuration.members) - {logmanager.name}:
-            raise
-    for line in mend(Folder(configuration.folder), logmanager.name):
-        console.say(f"[!] {line}")
-    return logmanager.recover()
-
-
 def _boot(arguments: argparse.Namespace, console: Console) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     name, pace = arguments.name, PACES[arguments.pace]
@@ -277,7 +261,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             Folder(configuration.folder),
             {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
         )
-        recovered = _recover(logmanager, configuration, console)
+        recovered = boot.recover(logmanager, configuration, console.say)
         for note in recovered.notes:
             console.say(note)
         server = Server(

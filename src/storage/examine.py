@@ -22,7 +22,7 @@ class Cure(Enum):
     """What `repair` does about a problem."""
 
     NONE = "nothing: a person must"
-    AT_START = "nothing: the node does so itself when it starts"
+    TAKE_VOTE = "write down that the node has no vote, as a start would"
     CUT_TAIL = "cut the tail off"
     CUT_LOG = "keep the log aside, and what is sound of it in its place"
     DROP_SNAPSHOT = "keep the snapshot aside"
@@ -116,7 +116,7 @@ class Examination:
             if any(self._folder.exists(file) for file in left):
                 self._add(
                     name, " is gone", "Term and vote that the node promised are lost: "
-                    f"{_CATCHES_UP}{_ALONE}", Cure.AT_START, costs_the_vote=True,
+                    f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
                 )  # fmt: skip
 
     def _look_at_snapshot(self) -> None:
@@ -132,10 +132,12 @@ class Examination:
 
     def _without_log(self) -> None:
         promise = self._found.promise
-        if promise is not None and promise.term > 0:
+        if promise is not None and promise.state is LogState.AMNESIAC:
+            self._note_amnesia()
+        elif promise is not None and promise.term > 0:
             self._add(
                 self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
-                f"{_CATCHES_UP}{_ALONE}", Cure.AT_START, costs_the_vote=True,
+                f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
             )  # fmt: skip
         for problem in self._found.problems:
             if problem.cure is Cure.DROP_SNAPSHOT:
@@ -176,7 +178,10 @@ class Examination:
             )  # fmt: skip
         if promise is None:
             return
-        if promise.term < log.log.last_term and promise.state is not LogState.AMNESIAC:
+        if promise.state is LogState.AMNESIAC:
+            self._note_amnesia()
+            return
+        if promise.term < log.log.last_term:
             self._add(
                 self._storage.name, f" says term {promise.term}, and the log has an entry of term "
                 f"{log.log.last_term}", f"One of the two is from another time: {_CATCHES_UP}",
@@ -186,12 +191,12 @@ class Examination:
             self._add(
                 name, f" lacks entry {promise.mark.index} of term {promise.mark.term}, which was "
                 "synced", f"It was cut, or replaced by an older one: {_CATCHES_UP}{_ALONE}",
-                Cure.AT_START, costs_the_vote=True,
+                Cure.TAKE_VOTE, costs_the_vote=True,
             )  # fmt: skip
-        elif promise.state is LogState.AMNESIAC:
-            self._found.notes.append(
-                f"{self._found.node} lost files before, and has no vote until it has caught up"
-            )
+
+    def _note_amnesia(self) -> None:
+        node = self._found.node
+        self._found.notes.append(f"{node} has lost files, and no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:
         """Say what a damaged snapshot means, which depends on what the log holds."""

@@ -24,8 +24,7 @@ def repair(folder: Folder, found: Findings) -> list[str]:
         DiskFailed: a copy can't be written, say; what was to be taken away is still there.
     """
     done: list[str] = []
-    not_ours = (Cure.NONE, Cure.AT_START)
-    cures = [problem for problem in found.problems if problem.cure not in not_ours]
+    cures = [problem for problem in found.problems if problem.cure is not Cure.NONE]
     if any(problem.costs_the_vote for problem in cures):
         done += _take_the_vote(folder, found)
     taken: set[str] = set()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Chunk, Snapshot
-from raftline.storage.errors import DamagedFiles, FilesRefused
+from raftline.storage.errors import DamagedFiles
 from raftline.storage.folder import AppendFile, Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,
