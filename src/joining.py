@@ -96,10 +96,11 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
         )
     if state.amnesiac and set(members.names) == {name}:
         raise FilesRefused(
-            f"{name}.log has lost entries that were synced before, and {name} is the only member: "
-            "there is nobody to catch up from. Restore both of its files from one backup; or "
-            f"remove {name}.storage as well, and begin anew and empty. If others were added since, "
-            f"move {name}.log away and start with --join HOST:PORT of one of them"
+            f"{name} has lost files, or a part of them, and is the only member: there is nobody "
+            f"to catch up from. Restore all its files from one backup; or go on with what is left: "
+            f"raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
+            f"begin anew and empty. If others were added since, move {name}.log away and start "
+            "with --join HOST:PORT of one of them"
         )
     notes = []
     if not is_known:  # a snapshot, or entries, from before it was added, or long after it left

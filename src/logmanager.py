@@ -232,6 +232,11 @@ class LogManager:
         return old
 
     @property
+    def folder_path(self) -> str:
+        """Where the files are."""
+        return self._folder.path
+
+    @property
     def last_written(self) -> int:
         """The index of the last entry in NAME.log."""
         return self._logfile.last.index if self._logfile is not None else 0
@@ -252,9 +257,11 @@ class LogManager:
 
     def _write(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
-        if saves:
-            term, vote = saves[-1]
-            storage.save(storage.promise._replace(term=term, vote=vote))
+        forgot = any(work.forgot for work in works)
+        if saves or forgot:
+            term, vote = saves[-1] if saves else storage.promise[:2]
+            state = LogState.AMNESIAC if forgot else storage.promise.state
+            storage.save(storage.promise._replace(term=term, vote=vote, state=state))
         mark = None
         begin = 0
         for position, work in enumerate(works):

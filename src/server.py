@@ -43,6 +43,7 @@ EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
+LIFE_MAX = 2**32  # so many numbers tell one start of a node from another
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -218,6 +219,8 @@ def _node_of(
         pick_timeout_ms,
         now_ms(),
         amnesiac=recovered.amnesiac,
+        newborn=recovered.newborn,
+        life=random.SystemRandom().randrange(1, LIFE_MAX),
         snapshot=recovered.snapshot,
     )
 
@@ -267,7 +270,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             Folder(configuration.folder),
             {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
         )
-        recovered = logmanager.recover()
+        recovered = boot.recover(logmanager, configuration, console.say)
         for note in recovered.notes:
             console.say(note)
         server = Server(

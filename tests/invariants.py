@@ -24,6 +24,7 @@ class Invariants:
         self.nodes: dict[str, Node] = {}
         self.leaders: dict[int, str] = {}  # of each term, over all time
         self.votes: dict[tuple[str, int], str] = {}  # (voter, term) to candidate
+        self.forgotten_votes: set[tuple[str, int, str]] = set()  # by whom, in which term, for whom
         self.saved_states: dict[str, HardState] = {}
         self.durable: dict[str, int] = {}
         self.entries: dict[tuple[int, int], tuple[int, str]] = {}  # to (term before, command)
@@ -60,6 +61,17 @@ class Invariants:
         self._lost_a_log = self._lost_a_log or state.amnesiac
         for index in range(state.log.base_index + 1, state.log.last_index + 1):
             self._log_matching(node, index)
+
+    def forgot(self, name: str) -> None:
+        """A node's term and vote are gone: it may give votes again that it has given."""
+        self.saved_states.pop(name, None)
+        for key in [key for key in self.votes if key[0] == name]:
+            self.forgotten_votes.add((*key, self.votes.pop(key)))
+        self.lost_a_log()
+
+    def lost_a_log(self) -> None:
+        """From now on entries may be committed that not all who acknowledged them still hold."""
+        self._lost_a_log = True
 
     def saved(self, name: str, hard_state: HardState) -> None:
         """Term and vote have reached the disk."""

@@ -1,78 +1,147 @@
-"""A follower that lost its log, and how it comes back without harm.
+"""A server that lost its memory, and how it comes back without harm.
 
-Raft's safety rests on what a server acknowledged staying there. A server whose log was deleted,
-or is shorter than it once promised, knows that from its high-water mark, and must not help to
-elect a leader that lacks what it forgot, nor be counted for entries it no longer holds
-(Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). Its term
-and vote were not lost. So:
+Raft's safety rests on what a server has promised staying promised: entries that it acknowledged
+are in its log, and in each term it votes once. A server whose log was deleted or cut, or whose
+term and vote are gone, or both, must not help to elect a leader that lacks what it forgot, nor
+vote again in a term in which it has voted, nor be counted for entries that it no longer holds
+(after Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
 
-1. The amnesiac grants no vote and does not stand; its answers end in `without vote`.
-2. The leader forgets what it knew of it and leaves it out of every quorum: commit, leadership
-   confirmation, CheckQuorum.
-3. The leader confirms its leadership with a round opened after the first such answer, by a
-   quorum of the others. What is committed then includes everything that the amnesiac ever
-   helped to commit (Leader Completeness, §5.4.3).
-4. Once the amnesiac holds all of that, the leader's AppendEntries end in `vote again`. It
-   writes that down, and from then on answers as everyone does.
+1. The amnesiac grants no vote and does not stand. Its answers end in `without vote LIFE`; LIFE
+   is a number that no other start of it has. Whatever vote of a term it does not know to have
+   given, it spends on the leader that it hears in that term.
+2. The leader, in term T, forgets what it knew of it, leaves it out of every quorum, and
+   appends an entry: the fence.
+3. Once the fence is committed, by a quorum of the others, and the amnesiac holds everything up
+   to it, the leader's AppendEntries end in `vote again LIFE`. The amnesiac writes that down,
+   and from then on answers as everyone does.
+
+Why that is safe. Let A be the amnesiac, Q the quorum that committed the fence in T. A is not in
+Q, and the fence was appended after A's memory was gone.
+
+* No leader of a term U > T was elected before the loss. It would have had a quorum of votes
+  cast by then; one of the voters is in Q and not A, and could not have taken an entry of T after
+  it had voted in U. So all that A ever helped to commit is of terms up to T, and the leader of T
+  holds it (Leader Completeness, §5.4.3), ahead of the fence: A has it again.
+* A vote that A forgot makes no second leader. In terms up to T it has none to give: T's was
+  spent in step 1. Say that it had voted for X in some U > T. X stood in U before the loss, so X's
+  log of then, which a candidate does not change, ends before the fence: by the first point it
+  holds no entry of a term beyond T, and of T only what came earlier. To win with that vote X
+  needs another one from Q, and whoever holds the fence denies it to that log (§5.4.1); who gave
+  it before could not have taken the fence. So only the vote counts that A gives afresh.
+* If it was A itself that stood in U, it had not won (the first point), and the votes that are
+  still on their way to it were given to a log that ends before the one that it has now.
+
+A learner has no vote: where it lost its memory as one, what is committed in T is fence enough.
+
+A server that begins with nothing at all can't tell whether it is new. It is `newborn` until it
+votes or stands, as in a cluster's first election. If it first hears a leader, or is asked for
+its vote by somebody whose log holds entries, the cluster has a history that it may have been
+part of, and it takes itself for an amnesiac. (What that can't find: docs/repair.md.)
 """
 
 from __future__ import annotations
 
-from raftline.raft.chunks import SnapshotHeld
-from raftline.raft.messages import Appended, Missing
+from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.messages import Appended, AppendEntries, Message, Missing, RequestVote
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
+
+# --- the leader ----------------------------------------------------------------------------
 
 
 def leader_heard_amnesiac(
     state: State, progress: Progress, message: Appended | Missing | SnapshotHeld
 ) -> bool:
     """Bring a follower's amnesia up to date; return False for an answer that is old news."""
-    if message.without_vote:
-        if message.round < max(progress.readmit_round, progress.vote_again_round):
-            return False  # said before this loss was noted, or before it was made whole
-        forgot_again = (
-            isinstance(message, Missing)
-            and message.index < progress.match_index
-            and message.round > progress.acked_round  # else it may have been overtaken
-        )
-        if progress.counts or forgot_again:
-            progress.counts = False
-            progress.readmit_round = state.round + 1
-            progress.readmit_index = None
-            progress.vote_again_round = 0
-            progress.forgot()
-            state.note(f"[*] {message.sender} lost its log: it catches up without a vote")
+    if not message.without_vote:
+        if progress.counts:
+            return True
+        if message.round < progress.readmit_round:
+            return False  # said before it lost its memory
+        # Whoever answers without the mark to a send from after its loss was noted is whole: it
+        # was told so, or else the loss was old news, an answer from before it was told.
+        progress.counts = True
+        state.note(f"[*] {message.sender} has caught up and votes again")
         return True
-    if progress.counts:
-        return True
-    # Whoever answers without the mark to a send from after its loss was noted is whole: it
-    # was told so, or else the loss was old news, an answer from before it was told.
+    if message.without_vote == progress.life:
+        return not progress.counts  # once it was made whole, this life says so no more
     if message.round < progress.readmit_round:
-        return False  # said before it lost its log
-    progress.counts = True
-    state.note(f"[*] {message.sender} has caught up and votes again")
+        return False  # of a life before the one that is known; or it will say so once more
+    progress.counts = False
+    progress.life = message.without_vote
+    progress.readmit_round = state.round + 1
+    progress.readmit_index = None
+    progress.vote_again_round = 0
+    progress.forgot()
+    state.note(f"[*] {message.sender} lost its memory: it catches up without a vote")
     return True
 
 
-def readmit(state: State, confirmed_round: int) -> bool:
-    """Let those vote again that hold all that was committed when their return was confirmed.
+def wants_fence(state: State) -> bool:
+    """Set the next entry as the fence for those who wait for one; return whether there are any.
+
+    Not while the leadership is handed over: who gives way appends nothing (thesis §3.10).
+    """
+    if state.transfer is not None:
+        return False
+    wanted = False
+    for name, progress in state.progress.items():
+        if progress.counts or progress.readmit_index is not None:
+            continue
+        if name in state.membership.electors:
+            progress.readmit_index = state.log.last_index + 1
+            wanted = True
+        elif _is_current(state) and state.configurations.index <= state.commit_index:
+            progress.readmit_index = state.commit_index
+    return wanted
+
+
+def readmit(state: State) -> bool:
+    """Let those vote again that hold everything up to their fence, once that is committed.
 
     Return whether anybody is newly to be told.
     """
     told = False
-    if state.log.term_at(state.commit_index) != state.term:
-        return False  # the commit index may lag behind what earlier terms committed (§5.4.2)
     for progress in state.progress.values():
-        if progress.counts or progress.vote_again_round:
-            continue
-        if progress.readmit_index is None and confirmed_round >= progress.readmit_round:
-            progress.readmit_index = state.commit_index
         index = progress.readmit_index
-        if index is not None and progress.match_index >= index:
+        if progress.counts or progress.vote_again_round or index is None:
+            continue
+        if index <= min(state.commit_index, progress.match_index):
             progress.vote_again_round = state.round + 1
             told = True
     return told
+
+
+def vote_again(state: State, progress: Progress) -> int:
+    """Return the life that is to be told with the next send that it may vote again, else 0."""
+    told = not progress.counts and 0 < progress.vote_again_round <= state.round
+    return progress.life if told else 0
+
+
+def _is_current(state: State) -> bool:
+    """Whether the commit index is known not to lag behind what earlier terms left (§5.4.2)."""
+    return state.log.term_at(state.commit_index) == state.term
+
+
+# --- the server that lost its memory ---------------------------------------------------------
+
+
+def look_for_history(state: State, message: Message) -> None:
+    """A newborn that hears of a cluster with a history may have been part of it: it goes on as
+    an amnesiac, which is on its disk before any answer says so."""
+    if not state.newborn:
+        return
+    if isinstance(message, RequestVote):
+        has_history = message.last_index > 0
+    else:
+        has_history = isinstance(message, AppendEntries | InstallSnapshot)
+    if has_history:
+        state.newborn, state.amnesiac = False, True
+        state.out.forgot = True
+        state.note(
+            f"[*] {state.name} has no files and {message.sender} has entries: as "
+            f"{state.name} can't tell whether it is new, it catches up without a vote"
+        )
 
 
 def whole_again(state: State) -> None:

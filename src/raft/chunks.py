@@ -28,7 +28,10 @@ _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"
     r" data (?=\")"
 )
-_HELD = re.compile(rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}( without vote)?")
+_HELD = re.compile(
+    rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}"
+    r"(?: without vote ([0-9]{1,19}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class SnapshotHeld:
     index_term: int
     offset: int
     round: int
-    without_vote: bool = False
+    without_vote: int = 0
 
 
 def spell_install(message: InstallSnapshot) -> str:
@@ -83,7 +86,7 @@ def spell_held(message: SnapshotHeld) -> str:
     return (
         f"GiveSnapshotAfterByte {message.offset} of {message.index}-{message.index_term}"
         f" term {message.term} round {message.round}"
-        + (" without vote" if message.without_vote else "")
+        + (f" without vote {message.without_vote:d}" if message.without_vote else "")
     )
 
 
@@ -120,7 +123,7 @@ def read_held(sender: str, to: str, text: str) -> SnapshotHeld:
     if found is None:
         raise ValueError(f"malformed GiveSnapshotAfterByte. Its form is: {HELD_FORM}")
     offset, index, index_term, term, number = _numbers(found, 1, 2, 3, 4, 5)
-    without_vote = found[6] is not None
+    without_vote = _numbers(found, 6)[0] if found[6] else 0
     return SnapshotHeld(sender, to, term, index, index_term, offset, number, without_vote)
 
 

@@ -90,7 +90,8 @@ class Effects:
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
     check: Snapshot | None = None  # 3. all of it has arrived: check its file, then tell the core
-    recovered: bool = False  # 2. the amnesia mark may be taken off (core: amnesia)
+    forgot: bool = False  # 2. this server finds out that it lost its memory (core: amnesia)
+    recovered: bool = False  # 2. the log counts as whole from here on (core: amnesia)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
     reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve
@@ -104,5 +105,5 @@ class Effects:
         """Whether step 2 has anything to do."""
         return bool(
             self.append or self.save is not None or self.cut_after is not None or self.recovered
-            or self.chunks or self.install is not None
+            or self.chunks or self.install is not None or self.forgot
         )  # fmt: skip

@@ -116,7 +116,7 @@ def why_not(state: State, message: RequestVote) -> str | None:
     if message.term < state.term:
         return f"term {message.term} is over, I am in term {state.term}"
     if state.amnesiac:
-        return "I lost my log and catch up without a vote"
+        return "I lost my memory and catch up without a vote"
     if state.hears_from_leader and not _is_handed_over(state, message):
         # thesis §4.2.3: so that nobody deposes a leader that works
         if state.leader is None:

@@ -61,7 +61,8 @@ class Vote:
 @dataclass(frozen=True, slots=True)
 class AppendEntries:
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
-    echo of it confirms leadership (thesis §6.4). `vote_again` ends a follower's amnesia."""
+    echo of it confirms leadership (thesis §6.4). `vote_again` names the life whose amnesia it ends
+    (core: amnesia); 0: nobody's."""
 
     sender: str
     to: str
@@ -71,7 +72,7 @@ class AppendEntries:
     entries: Sequence[Entry] = ()
     commit_index: int = 0
     round: int = 0
-    vote_again: bool = False
+    vote_again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Appended:
     term: int
     index: int
     round: int
-    without_vote: bool = False
+    without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
 
 
@@ -98,7 +99,7 @@ class Missing:
     term: int
     index: int
     round: int
-    without_vote: bool = False
+    without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
 
 
@@ -127,8 +128,8 @@ _VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( trans
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
-_TAIL = re.compile(rf"(?: commit {_N} round {_N}( vote again)?)?")
-_MARKS = rf"(?: lease {_N})?( without vote)?"
+_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N})?)?")
+_MARKS = rf"(?: lease {_N})?(?: without vote {_N})?"
 _APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
 _MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 
@@ -160,7 +161,7 @@ def spell(message: Message) -> str:
 
 def _marks(message: Appended | Missing) -> str:
     lease = f" lease {message.lease_ms}" if message.lease_ms else ""
-    return lease + (" without vote" if message.without_vote else "")
+    return lease + (f" without vote {message.without_vote:d}" if message.without_vote else "")
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:
@@ -184,7 +185,7 @@ def spell_append(message: AppendEntries, entries: str) -> str:
     return (
         f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-{entries}"
         f" commit {message.commit_index} round {message.round}"
-        + (" vote again" if message.vote_again else "")
+        + (f" vote again {message.vote_again:d}" if message.vote_again else "")
     )
 
 
@@ -201,10 +202,10 @@ def read(sender: str, to: str, text: str) -> Message:
         return _read_of_snapshot(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
-        return Appended(sender, to, term, index, number, found[5] is not None, _lease(found))
+        return Appended(sender, to, term, index, number, _given(found, 5), _given(found, 4))
     if found := _MISSING.fullmatch(text):
         index, term, number = _numbers(found, 1, 2, 3)
-        return Missing(sender, to, term, index, number, found[5] is not None, _lease(found))
+        return Missing(sender, to, term, index, number, _given(found, 5), _given(found, 4))
     if found := _VOTE.fullmatch(text):
         term, index, last_term = _numbers(found, 2, 3, 4)
         if last_term >= term or (index == 0) != (last_term == 0):
@@ -245,8 +246,9 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
     listed = text[head.end() : end]
     entries = [] if listed == "[]" else _read_entries(listed, prev_index, prev_term, term)
+    life = _given(tail, 3)
     return AppendEntries(
-        sender, to, term, prev_index, prev_term, entries, commit_index, number, tail[3] is not None
+        sender, to, term, prev_index, prev_term, entries, commit_index, number, life
     )
 
 
@@ -321,8 +323,9 @@ def is_one_line(command: str) -> bool:
     return command != "" and not any(c < " " or "\x7f" <= c <= "\x9f" for c in command)
 
 
-def _lease(found: re.Match[str]) -> int:
-    return _numbers(found, 4)[0] if found[4] else 0
+def _given(found: re.Match[str], group: int) -> int:
+    """Return a number that may be left out."""
+    return _numbers(found, group)[0] if found[group] else 0
 
 
 def _number(text: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raftline.raft.amnesia import look_for_history
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects, HardState, SafetyError, Snapshot
@@ -84,6 +85,8 @@ class Node:
         now_ms: int,
         *,
         amnesiac: bool = False,
+        newborn: bool = False,
+        life: int = 1,
         snapshot: Snapshot | None = None,
     ) -> None:
         if log.last_term > hard_state.term:
@@ -102,6 +105,8 @@ class Node:
             pick_timeout_ms=pick_timeout_ms,
             now_ms=now_ms,
             amnesiac=amnesiac,
+            newborn=newborn,
+            life=life,
             commit_index=log.base_index,
             last_applied=log.base_index,
             durable_index=log.last_index,
@@ -125,6 +130,7 @@ class Node:
             check_append(state, message)
         elif isinstance(message, InstallSnapshot):
             check_snapshot(state, message)
+        look_for_history(state, message)
         self._adopt_term(message)
         self._hand_on(state, message)
         return self._end()

@@ -46,10 +46,11 @@ class Progress:
     rewound_round: int = 0  # complaints about sends up to this round are old news
     away: bool = False  # its connection broke, and nothing was heard since
     lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
-    # Amnesia: a follower that lost its log does not count until it was made whole again.
+    # Amnesia: a follower that lost its memory does not count until it was made whole again.
     counts: bool = True
-    readmit_round: int = 0  # this round must be confirmed, without the follower, …
-    readmit_index: int | None = None  # … to know what it must hold before it may vote
+    life: int = 0  # the one that said so
+    readmit_round: int = 0  # what it says of sends before this round is of an earlier life
+    readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
     vote_again_round: int = 0  # the first send that told it to vote again
     # Membership: a server that was taken out hears of it, and is then forgotten.
     leave_index: int = 0  # the entry that took it out
@@ -78,7 +79,7 @@ class Progress:
         self.rewound_round = round_now
 
     def forgot(self) -> None:
-        """The follower lost its log: nothing it said before counts. What is left of it is found
+        """The follower lost its memory: nothing it said before counts. What is left of it is found
         as ever, from `next_index` backwards."""
         self.match_index = 0
         self.mode = Mode.PROBE

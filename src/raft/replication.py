@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.amnesia import leader_heard_amnesiac, whole_again
+from raftline.raft.amnesia import leader_heard_amnesiac, vote_again, whole_again
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Entry, SafetyError, entries_of
 from raftline.raft.lease import begin_round, extend_lease, promise
@@ -107,7 +107,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
             entries,
             state.commit_index,
             state.round,
-            vote_again=not progress.counts and 0 < progress.vote_again_round <= state.round,
+            vote_again=vote_again(state, progress),
         )
     )
 
@@ -239,7 +239,7 @@ def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) ->
             state.term,
             state.log.last_index,
             0,
-            state.amnesiac,
+            state.without_vote,
         )
     )
 
@@ -255,9 +255,9 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.leader_heard_at_ms = state.now_ms
     state.hasty = 0
     state.arm_election()
-    if state.vote is None and state.name not in state.membership.electors:
-        # It may have voted in this term in an earlier life, under a name that is used again:
-        # spent on the leader, who has won already, its vote can't be given twice.
+    if state.vote is None and (state.amnesiac or state.name not in state.membership.electors):
+        # It may have voted in this term in an earlier life, which it forgot, or under a name that
+        # is used again: spent on the leader, who has won already, its vote isn't given twice.
         state.save(state.term, message.sender)
     agrees = state.log.term_at(message.prev_index) == message.prev_term
     if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
@@ -271,7 +271,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     match_index = message.prev_index + len(message.entries)
     # receiver 5: never beyond what this very message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
-    if state.amnesiac and message.vote_again:
+    if state.amnesiac and message.vote_again == state.life:
         whole_again(state)
     state.send(
         Appended(
@@ -280,7 +280,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
             state.term,
             match_index,
             message.round,
-            state.amnesiac,
+            state.without_vote,
             promise(state),
         )
     )
@@ -313,7 +313,7 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             state.term,
             max(index, state.commit_index),
             message.round,
-            state.amnesiac,
+            state.without_vote,
             promise(state),
         )
     )

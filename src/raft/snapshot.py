@@ -208,7 +208,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
         state.send(
             Appended(
                 state.name, message.sender, state.term, snapshot.index, message.round,
-                state.amnesiac,
+                state.without_vote,
             )
         )  # fmt: skip
         return
@@ -239,7 +239,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     state.send(
         SnapshotHeld(
             state.name, message.sender, state.term, index, term, offset, message.round,
-            state.amnesiac,
+            state.without_vote,
         )
     )  # fmt: skip
 

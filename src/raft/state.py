@@ -84,7 +84,9 @@ class State:
     options: Options
     pick_timeout_ms: Callable[[], int]
     now_ms: int
-    amnesiac: bool = False
+    amnesiac: bool = False  # it lost its log, or its term and vote, or all (core: amnesia)
+    newborn: bool = False  # it began with nothing and has not voted yet
+    life: int = 1  # differs from that of every other start of this server
     role: Role = Role.FOLLOWER
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
@@ -135,6 +137,10 @@ class State:
         wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
         known = {**self.leaving, **self.membership.addresses}
         return {name: where for name, where in known.items() if name in wanted}
+
+    @property
+    def without_vote(self) -> int:  # as answers to a leader say it
+        return self.life if self.amnesiac else 0
 
     @property
     def is_member(self) -> bool:
@@ -188,6 +194,8 @@ class State:
             raise SafetyError(f"{self.name} saves a term behind a message that left early")
         self.term, self.vote = term, vote
         self.out.save = HardState(term, vote)
+        if vote is not None and self.newborn:  # it takes part in the first election
+            self.newborn, self.out.recovered = False, True
 
     def arm_election(self) -> None:
         """Wait for a leader for a newly picked timeout, counted from now (§5.2)."""

@@ -4,8 +4,9 @@
     synced entry 0000000000000000017 term 0000000000000000005 crc32 8e73d15b
 
 Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the state of the log:
-`whole`; `amnesiac`, when a part that was acknowledged is lost and the node has no vote until it
-has caught up; `adopting`, while a hand-written log is being rewritten. It is replaced atomically.
+`whole`; `newborn`, for a node that has not voted yet; `amnesiac`, when something that was promised
+is lost and the node has no vote until it has caught up; `adopting`, while a hand-written log is
+being rewritten. It is replaced atomically.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
@@ -21,19 +22,15 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
-from raftline.storage.errors import FilesRefused
+from raftline.storage.errors import DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.lines import NUMBER_MAX
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
-    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|amnesiac|adopting)"
+    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|newborn|amnesiac|adopting)"
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
-_WAYS_OUT = (
-    "Which term and vote this node promised cannot be known without it: restore both files from "
-    "one backup of this node, or let the node come back under a new name"
-)
 
 
 class Mark(NamedTuple):
@@ -47,6 +44,7 @@ class LogState(Enum):
     """Whether the log holds all that this node has acknowledged."""
 
     WHOLE = "whole"
+    NEWBORN = "newborn"
     AMNESIAC = "amnesiac"
     ADOPTING = "adopting"
 
@@ -74,7 +72,8 @@ class HardStateFile:
         """Take over what the file says and return it; None if there is no file.
 
         Raises:
-            FilesRefused: unreadable, damaged, of another node, or of a newer version.
+            DamagedStorage: it says nothing that can be trusted.
+            FilesRefused: unreadable, of another node, or of a newer version.
         """
         if not self._folder.exists(self.name):
             return None
@@ -85,7 +84,7 @@ class HardStateFile:
             raise cannot_read(self.name, error) from error
         lines = data.split(b"\n")
         if len(lines) != 3 or lines[2] or len(data) > _FILE_BYTES_MAX:
-            raise self._refused("is damaged: it does not consist of two lines")
+            raise self._damaged("it does not consist of two lines")
         promise = self._match(_PROMISE, lines[0], 1)
         mark = self._match(_MARK, lines[1], 2)
         node, vote = promise[1].decode("utf-8", "replace"), promise[3].decode("utf-8", "replace")
@@ -122,27 +121,23 @@ class HardStateFile:
     def _match(self, shape: re.Pattern[bytes], line: bytes, number: int) -> re.Match[bytes]:
         body, _, crc = line.rpartition(b" crc32 ")
         if crc != b"%08x" % crc32(body):
-            raise self._refused(f"is damaged: line {number} does not match its CRC-32")
+            raise self._damaged(f"line {number} does not match its CRC-32")
         match = shape.fullmatch(body)
         if match is None:
-            raise self._refused(
-                f"is not understood: line {number}; was it written by a newer version?"
+            raise FilesRefused(
+                f"{self.name} is not understood: line {number}; was it written by a newer version? "
+                "Start the node with that version"
             )
         return match
 
     def _number(self, digits: bytes, line: int) -> int:
         number = int(digits)
         if number > NUMBER_MAX:
-            raise self._refused(f"is damaged: line {line} has a number beyond {NUMBER_MAX}")
+            raise self._damaged(f"line {line} has a number beyond {NUMBER_MAX}")
         return number
 
-    def _refused(self, what: str) -> FilesRefused:
-        return FilesRefused(f"{self.name} {what}. {_WAYS_OUT}")
-
-
-def missing_storage(name: str) -> FilesRefused:
-    """Return the error for a log with entries whose NAME.storage is gone."""
-    return FilesRefused(f"{name}.storage is missing, but {name}.log holds entries. {_WAYS_OUT}")
+    def _damaged(self, what: str) -> DamagedStorage:
+        return DamagedStorage(f"{self.name} is damaged: {what}")
 
 
 def _with_crc(spelled: str) -> bytes:

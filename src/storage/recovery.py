@@ -13,10 +13,10 @@ from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.adoption import adopt, is_hand_written
-from raftline.storage.errors import DiskFailed, FilesRefused
+from raftline.storage.errors import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise, missing_storage
-from raftline.storage.lines import LINE_BYTES_MAX, base_line
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
 from raftline.storage.logfile import LogFile, TermRuns, whole_file
 from raftline.storage.logreader import LogRead, LogReader
 from raftline.storage.rewrite import beside
@@ -30,10 +30,25 @@ class Recovered:
 
     log: Log
     hard_state: HardState
-    amnesiac: bool  # a part that was acknowledged is lost: no vote until it has caught up
+    amnesiac: bool  # something that was promised is lost: no vote until it has caught up
+    newborn: bool  # it has never voted, nor had entries
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
+
+
+def trace(node: str) -> str:
+    """Return the name of the file that says that a node was born here; it outlives `rm s1.*`."""
+    return f".{node}.born"
+
+
+def spell_trace(node: str) -> bytes:
+    """Return what the trace says, for a person who finds it."""
+    return (
+        f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
+        "they were lost, so that the node catches up before it votes. To begin anew, remove it "
+        "as well.\n"
+    ).encode()
 
 
 class Recovery:
@@ -48,6 +63,8 @@ class Recovery:
         self.snapshots = SnapshotFile(folder, name)
         self.loaded: LoadedSnapshot | None = None
         self.notes = ["[*] Recovering logs..."]
+        self._trace = trace(name)
+        self._lost_promise = False  # NAME.storage is gone, or damaged
 
     def run(self) -> tuple[Recovered, LogFile]:
         """Return what was found, and the log file behind its last good line.
@@ -62,24 +79,26 @@ class Recovery:
             if self._folder.exists(beside(self._node)):
                 self._folder.remove(beside(self._node))
             self._prepare()
-            return self._read()
+            found = self._read()
+            if not self._folder.exists(self._trace):
+                self._folder.replace(self._trace, [spell_trace(self._node)])
+            return found
         except DiskFailed as error:
             raise FilesRefused(str(error)) from error
 
     def _prepare(self) -> None:
         """Make sure that NAME.storage and a log in our form are there."""
-        promise = self.storage.load()
+        promise = self._load_promise()
         self.loaded = self.snapshots.load()
-        if promise is None and self.loaded is not None:
-            raise missing_storage(self._node)
         has_log = self._has_log()
+        if promise is None and self._was_here(has_log):
+            self._lose_promise(has_log)
+            promise = self.storage.promise
         if has_log and (promise is None or promise.state is LogState.ADOPTING):
             if is_hand_written(self._folder, self._log_name):
                 self.notes.append(
                     adopt(self._folder, self._log_name, self.storage, self._members)
                 )
-            elif promise is None:
-                self._finish_birth()
         elif not has_log:
             if promise is not None and promise.term > 0:
                 # The flag comes before the new log: the other way round, a death in between
@@ -88,21 +107,55 @@ class Recovery:
             members = self._members if self.loaded is None else self.loaded.members
             self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
-            self.storage.save(Promise(0, None, LogState.WHOLE, Mark(0, 0)))
+            born = LogState.NEWBORN if self._may_have_peers() else LogState.WHOLE
+            self.storage.save(Promise(0, None, born, Mark(0, 0)))
 
     def _has_log(self) -> bool:
         # A log of ours is never empty: its base line comes into being together with its name.
         return self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
 
-    def _finish_birth(self) -> None:
-        """Accept a log without NAME.storage if it is as a birth leaves it: a base line alone."""
+    def _may_have_peers(self) -> bool:
+        return self._node in self._members.names and len(self._members.names) > 1
+
+    def _load_promise(self) -> Promise | None:
+        """Return what NAME.storage says; None where it says nothing, which is kept aside then."""
+        try:
+            return self.storage.load()
+        except DamagedStorage as damage:
+            aside = self._folder.put_aside(self.storage.name)
+            self._lost_promise = True
+            self.notes.append(f"[!] {damage}. It is kept as {aside}")
+            return None
+
+    def _was_here(self, has_log: bool) -> bool:
+        """Whether this node has begun before, as what is left of its files shows."""
+        if self._lost_promise or self.loaded is not None:
+            return True
+        if has_log and is_hand_written(self._folder, self._log_name):
+            return False  # no accident: somebody wants to begin with it
+        return self._folder.exists(self._trace) or (has_log and not self._is_as_born())
+
+    def _is_as_born(self) -> bool:
+        """Whether the log is as a birth that was interrupted leaves it: a base line alone."""
         try:
             with self._folder.read(self._log_name) as file:
-                first_bytes = len(file.readline(LINE_BYTES_MAX))
+                first = file.readline(LINE_BYTES_MAX)
         except OSError as error:
             raise cannot_read(self._log_name, error) from error
-        if first_bytes != self._folder.size(self._log_name):
-            raise missing_storage(self._node)
+        return len(first) == self._folder.size(self._log_name) and looks_like_base(first)
+
+    def _lose_promise(self, has_log: bool) -> None:
+        """Go on without term and vote, as an amnesiac. The term is at least that of the last entry;
+        which one it was, and for whom this node voted, nothing here can tell (core: amnesia)."""
+        self._lost_promise = True
+        self.storage.save(Promise(0, None, LogState.AMNESIAC, Mark(0, 0)))
+        gone = f"{self.storage.name} is gone"
+        if not has_log:
+            gone = f"{self._log_name} and {self.storage.name} are gone"
+        self.notes.append(
+            f"[!] {gone}, and {self._node} has been here before: what it promised can't be known, "
+            "so this node rejoins without a vote until it has caught up"
+        )
 
     def _read(self) -> tuple[Recovered, LogFile]:
         promise = self.storage.promise
@@ -110,6 +163,9 @@ class Recovery:
         found = LogReader(self._folder, self._log_name, promise.mark, covered).read()
         self._check_base(found.log)
         log = found.log
+        held_term = max(log.last_term, 0 if self.loaded is None else self.loaded.snapshot.term)
+        if promise.state is LogState.AMNESIAC and promise.term < held_term:
+            promise = promise._replace(term=held_term)  # the least that it can have been
         if promise.term < log.last_term:
             raise FilesRefused(
                 f"{self.storage.name} says term {promise.term}, but {self._log_name} has an entry "
@@ -137,6 +193,7 @@ class Recovery:
             log,
             HardState(promise.term, promise.vote),
             promise.state is LogState.AMNESIAC,
+            promise.state is LogState.NEWBORN,
             found.members,
             self.notes,
             self.snapshots.current,
@@ -156,12 +213,11 @@ class Recovery:
             what = f"stands for entries up to {held.index} of term {held.term}"
             if self.loaded is None:
                 what = "is missing"
-            raise FilesRefused(
+            raise DamagedFiles(
                 f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
                 f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
-                f"both from one backup of this node; or move both away and keep "
-                f"{self.storage.name}: the node then catches up from the others, without a vote "
-                "until it has"
+                "both from one backup of this node; or let it catch up from the others, without a "
+                f"vote until it has: raftline fsck --repair {self._node}"
             )
 
     def _begin_behind_snapshot(self, found: LogRead) -> None:
@@ -193,16 +249,17 @@ class Recovery:
         a folder that cannot be written is found now, not at the first election (F17).
         """
         log, mark = found.log, promise.mark
-        state = LogState.WHOLE
+        state = LogState.NEWBORN if promise.state is LogState.NEWBORN else LogState.WHOLE
         lost = ""
         if not found.holds_mark and log.last_index < mark.index:
             lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
         elif not found.holds_mark:
             lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
         elif promise.state is LogState.AMNESIAC:
-            lost = "has lost entries that were synced before"
+            lost = "has not caught up yet with what this node had lost"
         if lost:
             state = LogState.AMNESIAC
+        if lost and not self._lost_promise:  # which has been said
             self.notes.append(
                 f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
                 "caught up"

@@ -111,6 +111,7 @@ def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
     node, _, _ = stage
     beaten = threading.Event()
     with node.connect() as s2:
+        assert s2.ask("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
         for number in range(1, 26):  # 2.5 s, far beyond the longest countdown of 1 s
             reply = s2.ask(f"s2@AppendEntries 1-0-0-[] commit 0 round {number}")
             assert reply == f"s1@I am up to date term 1 index 0 round {number}"
@@ -166,7 +167,8 @@ def test_the_leader_tries_again_for_ever_until_the_follower_has_stored_it(stage:
 def test_the_seed_s_own_spelling_of_entries_is_taken(stage: Stage) -> None:
     node, _, _ = stage
     entries = json.dumps([{"index": "1", "term": "3", "command": "get b"}])
-    reply = node.ask(f"s2@AppendEntries 6-0-0-{entries}")
+    assert node.ask("s2@RequestVote 6-0-0") == "s1@Count on me term 6"
+    reply = node.ask_as_peer(f"s2@AppendEntries 6-0-0-{entries}")
     assert reply == "s1@I am up to date term 6 index 1 round 0"
     assert node.wait_for_line("Last log") == "Last log: 1 3 get b"
     eventually(lambda: "1 3 get b\n" in node.log.read_text())

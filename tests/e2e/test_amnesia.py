@@ -1,4 +1,4 @@
-"""A node whose log was deleted or cut comes back without a vote until it has caught up."""
+"""A node whose files were deleted, cut or rotted has no vote until it has caught up."""
 
 from __future__ import annotations
 
@@ -26,9 +26,25 @@ def _shorten(node: Node) -> None:
     node.log.write_bytes(b"".join(lines[: notes[0] + 1]))
 
 
-# seed 003-15, mistake 20, fault F9
-@pytest.mark.parametrize("lose", [_delete, _empty, _shorten])
-def test_a_lost_log_is_said_and_the_node_catches_up_before_it_votes(
+def _lose_the_promise(node: Node) -> None:
+    (node.folder / f"{node.name}.storage").unlink()
+
+
+def _let_the_promise_rot(node: Node) -> None:
+    path = node.folder / f"{node.name}.storage"
+    path.write_bytes(path.read_bytes().replace(b" vote ", b" Vote "))
+
+
+def _delete_both(node: Node) -> None:
+    _delete(node)
+    _lose_the_promise(node)
+
+
+# seed 003-15, mistake 20, fault F9, fault F2
+@pytest.mark.parametrize(
+    "lose", [_delete, _empty, _shorten, _lose_the_promise, _let_the_promise_rot, _delete_both]
+)
+def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
     cluster: Cluster, lose: object
 ) -> None:
     for number in range(5):
@@ -45,11 +61,11 @@ def test_a_lost_log_is_said_and_the_node_catches_up_before_it_votes(
     cluster.breathe()
     node.start()
     said = node.wait_for_line("this node rejoins without a vote until it has caught up")
-    assert said.startswith(f"[!] {node.name}.log ")
-    leader.wait_for_line(f"[*] {node.name} lost its log: it catches up without a vote")
+    assert said.startswith(f"[!] {node.name}.")
+    leader.wait_for_line(f"[*] {node.name} lost its memory: it catches up without a vote")
     node.wait_for_line(f"[*] {node.name} has caught up and votes again")
     leader.wait_for_line(f"[*] {node.name} has caught up and votes again")
-    assert any(line.endswith(" without vote") for line in leader.said)
+    assert any(re.search(r" without vote [0-9]+$", line) for line in leader.said)
     cluster.wait_until_equal()
     assert node.status()["recovering"] is False
     assert " set k4 4\n" in node.log.read_text()
@@ -72,10 +88,12 @@ def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> No
         with node.connect() as s1:
             refusal = s1.ask(f"s1@RequestVote {term + 1}-99-{term}")
             assert refusal == (
-                f"s3@Not this time term {term + 1}: I lost my log and catch up without a vote"
+                f"s3@Not this time term {term + 1}: I lost my memory and catch up without a vote"
             )
             beat = s1.ask(f"s1@AppendEntries {term + 1}-2-{term}-[] commit 0 round 1")
-            assert beat == f"s3@GiveEntriesAfterIndex 0 term {term + 1} round 1 without vote"
+            assert re.fullmatch(
+                rf"s3@GiveEntriesAfterIndex 0 term {term + 1} round 1 without vote [0-9]+", beat
+            )
         assert node.status()["recovering"] is True
         cluster["s2"].start()  # s2 alone can't elect: s3 has no vote
         assert cluster["s2"].ask("client4@get k") == "s2@Sorry, I know of no leader. Try again."
@@ -98,6 +116,37 @@ def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
             assert node.status()["recovering"] is True
             node.kill()
         assert re.search(r" state amnesiac ", (tmp_path / "s1.storage").read_text())
+
+
+# fault F10, mistake 20
+def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3) as cluster:
+        cluster.start()
+        cluster.ask("client4@set k 1")
+        cluster.wait_until_equal()
+        node = cluster.followers()[0]
+        node.kill()
+        for path in tmp_path.glob(f"*{node.name}.*"):
+            path.unlink()
+        node.start()
+        node.wait_for_line(f"as {node.name} can't tell whether it is new, it catches up")
+        node.wait_for_line(f"[*] {node.name} has caught up and votes again")
+        cluster.wait_until_equal()
+        assert "state whole" in (tmp_path / f"{node.name}.storage").read_text()
+        cluster.leader().kill()
+        assert cluster.ask("client4@get k") == "GET response: 1"
+
+
+# fault F10
+def test_a_node_of_a_fresh_cluster_that_comes_late_gets_its_vote(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3) as cluster:
+        cluster["s1"].start()
+        cluster["s2"].start()
+        assert cluster.ask("client4@set k 1") == "SET response: k set to 1"
+        late = cluster["s3"].start()
+        late.wait_for_line("[*] s3 has caught up and votes again")
+        cluster.leader().kill()
+        assert cluster.ask("client4@get k") == "GET response: 1"
 
 
 # fault F9

@@ -92,22 +92,36 @@ def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
         assert stopped.ask("client4@get torn") == "GET response, no such key: torn"
 
 
+def refusal_of_the_only_member(node: Node) -> str:
+    """Start a node that lost something and has nobody to catch up from; return what it lost."""
+    assert node.launch().ended() == 3, node.transcript()
+    *lost, refused = (line for line in node.said if line.startswith("[!] "))
+    assert "is the only member: there is nobody to catch up from." in refused
+    assert "raftline recover s1" in refused
+    return lost[0]
+
+
 # fault F2
 @pytest.mark.parametrize("place", [5, 20, -3])
-def test_a_damaged_storage_file_is_refused(stopped: Cluster, place: int) -> None:
+def test_the_only_member_does_not_start_from_a_damaged_storage_file(
+    stopped: Cluster, place: int
+) -> None:
     with files_put_back(stopped) as node:
         path = stopped.folder / "s1.storage"
         data = bytearray(path.read_bytes())
         data[place] ^= 1
         path.write_bytes(data)
-        assert refusal(node).startswith("[!] s1.storage is damaged: line ")
+        said = refusal_of_the_only_member(node)
+        assert said.startswith("[!] s1.storage is damaged: line ")
+        kept = list(stopped.folder.glob("s1.storage.damaged-*"))
+        assert bytes(data) in [path.read_bytes() for path in kept]
 
 
 # fault F2
-def test_a_missing_storage_file_beside_a_log_is_refused(stopped: Cluster) -> None:
+def test_the_only_member_does_not_start_without_its_storage_file(stopped: Cluster) -> None:
     with files_put_back(stopped) as node:
         (stopped.folder / "s1.storage").unlink()
-        assert refusal(node).startswith("[!] s1.storage is missing, but s1.log holds entries.")
+        assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone, and s1 has")
 
 
 # fault F21

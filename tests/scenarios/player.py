@@ -19,7 +19,8 @@ Acts, with times in virtual milliseconds:
     > snapshot s1                     a server takes a snapshot, and drops what it stands for
     > trail 1000                      before the start: bytes of entries kept behind a snapshot
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
-    > crash s1, > restart s1, > lose log s1, > hold disk s1, > release disk s1
+    > crash s1, > restart s1, > hold disk s1, > release disk s1
+    > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
     > s2 loses its connection to s1
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
@@ -69,7 +70,9 @@ class Player:
             world.hand_over(*found.groups())
         else:
             words = act.split()
-            if " ".join(words[:2]) in ("lose log", "hold disk", "release disk"):
+            if " ".join(words[:2]) in (
+                "lose log", "lose storage", "lose all", "hold disk", "release disk"
+            ):
                 words = [f"{words[0]}_{words[1]}", *words[2:]]
             self._acts()[words[0]](words[1:])
         short = act.startswith("settle")
@@ -102,6 +105,8 @@ class Player:
             "crash": lambda words: self.world.crash(self.world.servers[words[0]]),
             "restart": self._restart,
             "lose_log": self._lose_log,
+            "lose_storage": self._lose_storage,
+            "lose_all": self._lose_all,
             "hold_disk": self._hold_disk,
             "release_disk": lambda words: self.world.release(self.world.servers[words[0]]),
             "status": self._status,
@@ -244,6 +249,23 @@ class Player:
         server.disk.base = (0, 0)
         server.disk.snapshot, server.disk.snapshot_text = None, ""
         server.disk.amnesiac = True
+        self._restart(words)
+
+    def _lose_storage(self, words: list[str]) -> None:
+        """The term is that of the last entry, the vote is forgotten."""
+        server = self.world.servers[words[0]]
+        self.world.crash(server)
+        disk = server.disk
+        term = disk.entries[-1].term if disk.entries else disk.base[1]
+        disk.hard_state, disk.amnesiac = HardState(term, None), True
+        self.world.checks.forgot(server.name)
+        self._restart(words)
+
+    def _lose_all(self, words: list[str]) -> None:
+        server = self.world.servers[words[0]]
+        self.world.crash(server)
+        server.disk = Disk(newborn=True, lives=server.disk.lives)
+        self.world.checks.forgot(server.name)
         self._restart(words)
 
     def _hold_disk(self, words: list[str]) -> None:

@@ -40,6 +40,8 @@ class Disk:
     hard_state: HardState = field(default_factory=lambda: HardState(0, None))
     entries: list[Entry] = field(default_factory=list)
     amnesiac: bool = False
+    newborn: bool = False
+    lives: int = 0  # how often it was started from
     base: tuple[int, int] = (0, 0)  # index and term that `entries` follow on
     snapshot: Snapshot | None = None
     snapshot_text: str = ""
@@ -101,6 +103,7 @@ class World:
             log.append(entry.term, entry.command)
         server.machine = _machine_of(server.disk.snapshot_text)
         server.disk.part = ""
+        server.disk.lives += 1
         server.node = Node(
             server.name,
             _members_of(server.disk.snapshot_text) or server.base,
@@ -110,6 +113,8 @@ class World:
             server.pick_timeout_ms,
             self.time_at(server),
             amnesiac=server.disk.amnesiac,
+            newborn=server.disk.newborn,
+            life=server.disk.lives,
             snapshot=server.disk.snapshot,
         )
         self.checks.started(server.node)
@@ -331,9 +336,13 @@ class World:
             disk.entries.append(entry)
             self.say("disk", f"{name} appends {entry.index} {entry.term} {entry.command}")
             last = entry
+        if effects.forgot:
+            disk.newborn, disk.amnesiac = False, True
+            self.checks.lost_a_log()
+            self.say("disk", f"{name} writes down that it has no vote")
         if effects.recovered:
-            disk.amnesiac = False
-            self.say("disk", f"{name} takes the mark of the lost log off")
+            disk.newborn = disk.amnesiac = False
+            self.say("disk", f"{name} writes down that it votes")
         return last
 
     def _install(self, server: Server, snapshot: Snapshot) -> Entry:

@@ -22,7 +22,9 @@ class Disk:
 
     def __init__(self, world: World, name: str) -> None:
         self.folder = MemoryFolder()
-        self.whole = True  # False: it lost its log and has not caught up yet
+        self.whole = True  # False: it lost its memory and has not caught up yet
+        self.newborn = False  # it has taken part in nothing yet
+        self.lost_promise = False  # its term and vote among it, since it last began
         self._world = world
         self._name = name
         self._promised = (0, 0)  # index and term of the last entry reported durable
@@ -40,7 +42,9 @@ class Disk:
         durable = manager.persist(works)
         if durable is not None:
             self._promised = durable
-        self.whole = self.whole or any(work.recovered for work in works)
+        for work in works:
+            self.whole = (self.whole and not work.forgot) or work.recovered
+            self.newborn = self.newborn and not (work.forgot or work.recovered)
         return durable
 
     def recover(self, members: Mapping[str, str]) -> tuple[LogManager, Recovered]:
@@ -78,7 +82,9 @@ class Disk:
         installs = [work.install.index for work in writing if work.install is not None]
         if installs and max(installs) < self._promised[0]:
             self._promised = (0, 0)  # the log goes, or not; nothing of its tail was committed
-        self._may_be_whole = any(work.recovered for work in writing)
+        self._may_be_whole = any(work.recovered or work.forgot for work in writing)
+        if any(work.forgot for work in writing):
+            self.whole = False
         if writing and self._world.chance(0.7):
             self._strike(DEATHS)
             try:
@@ -104,6 +110,31 @@ class Disk:
         chance = self._world.random
         step = self.folder.steps + chance.randint(1, within)
         self.folder.fault = Fault(step, chance.choice(kinds))
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether anything is left by which others could tell that the cluster has a history."""
+        left = self.folder.contents()
+        has_snapshot = f"{self._name}.state_machine" in left
+        return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
+
+    def lose_storage(self) -> None:
+        """Somebody deletes the stopped node's term and vote, or they rot."""
+        name, left = f"{self._name}.storage", self.folder.contents()
+        if name in left:
+            self.whole, self._was_robbed, self.lost_promise = False, True, True
+            left[name] = left[name][1:]
+            if self._world.chance(0.7):
+                del left[name]
+            self.folder = MemoryFolder(left)
+
+    def lose_all(self, *, trace: bool) -> None:
+        """Somebody deletes all files of the stopped node; also the trace that it was there."""
+        left = self.folder.contents()
+        if f"{self._name}.storage" in left:
+            self.whole, self._was_robbed, self.lost_promise = False, True, True
+            kept = {name: data for name, data in left.items() if name.endswith(".born")}
+            self.folder = MemoryFolder({} if trace else kept)
 
     def lose_log(self) -> None:
         """Somebody deletes the log of the stopped node, empties it, or takes its last lines."""
@@ -134,13 +165,17 @@ class Disk:
         holds = log.term_at(index) == term or index < log.base_index  # a snapshot holds it
         if recovered.amnesiac and self.whole:
             raise InvariantError(f"{self._name} takes itself for an amnesiac, and lost nothing")
-        if not recovered.amnesiac and not holds:
+        remembers = not (recovered.amnesiac or (recovered.newborn and self._was_robbed))
+        if remembers and not holds:
             raise InvariantError(
                 f"{self._name} lost entry {index} of term {term}, which was durable, and its log "
                 f"ends at {recovered.log.last_index}; it does not notice"
             )
-        if not (recovered.amnesiac or self.whole or self._was_robbed or self._may_be_whole):
+        forgets = recovered.amnesiac or recovered.newborn
+        if not (forgets or self.whole or self._was_robbed or self._may_be_whole):
             raise InvariantError(f"{self._name} was an amnesiac, and forgot that")
-        self.whole = not recovered.amnesiac
+        self.newborn = recovered.newborn
+        if not (recovered.newborn and not self.whole):
+            self.whole = not recovered.amnesiac
         self._was_robbed = self._may_be_whole = False
         self._promised = (recovered.log.last_index, recovered.log.last_term)

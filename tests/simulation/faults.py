@@ -34,7 +34,9 @@ class Faults:
             self._power_cut,
             self._kill,
             self._kill_all,
-            self._lose_log,
+            lambda: self._lose("log"),
+            lambda: self._lose("storage"),
+            lambda: self._lose("all"),
             self._slow_disk,
             self._failing_disk,
             self._lose_connection,
@@ -192,18 +194,29 @@ class Faults:
         self._tell_lost(host)
         self._world.after(self._a_while_ms(), host.start)
 
-    def _lose_log(self) -> None:
-        """While a node is down its log is deleted: of no more nodes at a time than a cluster can
-        do without."""
+    def _lose(self, what: str) -> None:
+        """While a node is down its log, its term and vote, or all its files are deleted: of no
+        more nodes at a time than a cluster can do without."""
         host = self._some()
-        not_whole = [other for other in self._hosts if not other.disk.whole and other is not host]
+        not_whole = [
+            other
+            for other in self._hosts
+            if (other.disk.newborn or not other.disk.whole) and other is not host
+        ]
         if 2 * (len(not_whole) + 1) >= len(self._hosts):
             return
         self._crash(host, power_cut=False)
         if host.node is None:
-            self._tell(f"lose log {host.name}")
-            host.disk.lose_log()
-            self._world.counts["logs lost"] += 1
+            self._tell(f"lose {what} {host.name}")
+            self._world.counts[f"{what} lost"] += 1
+            if what == "log":
+                host.disk.lose_log()
+            elif what == "storage":
+                host.disk.lose_storage()
+            else:
+                # Without the trace a node is told by the others' entries alone: docs/repair.md.
+                others = [other for other in self._hosts if other is not host]
+                host.disk.lose_all(trace=all(other.disk.has_entries for other in others))
 
     def _slow_disk(self) -> None:
         host = self._some()

@@ -262,6 +262,9 @@ class Host:
                 lines = ", ".join(f"{e.index} {e.term} {e.command}" for e in work.append)
                 self._world.tell(f"{self.name} appends {lines}")
                 self._invariants.synced(self.name, work.append[-1].index)
+            if work.forgot:
+                self._invariants.lost_a_log()
+                self._world.counts["newborns that found a history"] += 1
             if work.recovered:
                 self._world.counts["amnesiacs made whole"] += 1
 
@@ -387,6 +390,9 @@ class Host:
         self._world.tell(f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell(f"{self.name}: {note}")
+        if self.disk.lost_promise:
+            self.disk.lost_promise = False
+            self._invariants.forgot(self.name)
         options, chance = self._plan.options, self._world.random
         self.node = Node(
             self.name,
@@ -397,6 +403,8 @@ class Host:
             lambda: options.election_timeout_ms + chance.randrange(options.election_timeout_ms),
             self._now_ms(),
             amnesiac=recovered.amnesiac,
+            newborn=recovered.newborn,
+            life=self._life + 1,
             snapshot=recovered.snapshot,
         )
         self._invariants.started(self.node)

@@ -72,7 +72,8 @@ class HonestInvariants(Invariants):
         """Mistake 7: a vote of another term, or a PreVote, made a leader."""
         for voter, granted in leader.votes.items():
             cast = self.votes.get((voter, leader.term))
-            if granted and voter != leader.name and cast != leader.name:
+            forgotten = (voter, leader.term, leader.name) in self.forgotten_votes
+            if granted and voter != leader.name and cast != leader.name and not forgotten:
                 raise InvariantError(
                     f"{leader.name} leads term {leader.term} by a vote of {voter}, "
                     f"which voted for {cast}"

@@ -26,6 +26,8 @@ FAULTS = (
     "kill",
     "kill all",
     "lose log",
+    "lose storage",
+    "lose all",
     "slow disk",
     "failing disk",
     "lose connection",

@@ -28,13 +28,16 @@ def node_of(
     vote: str | None = None,
     voters: Sequence[str] = ("s1", "s2", "s3"),
     amnesiac: bool = False,
+    newborn: bool = False,
+    life: int = 1,
     options: Options = OPTIONS,
 ) -> Node:
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
     hard_state = HardState(log.last_term if term is None else term, vote)
     return Node(
-        name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0, amnesiac=amnesiac
+        name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
+        amnesiac=amnesiac, newborn=newborn, life=life,
     )
 
 
@@ -90,7 +93,7 @@ def append(
     number: int = 1,
     sender: str = "s1",
     to: str = "s2",
-    vote_again: bool = False,
+    vote_again: int = 0,
 ) -> AppendEntries:
     """Return an AppendEntries with entries of these terms behind `prev`, (index, term)."""
     entries = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import HardState
+from raftline.raft.effects import Entry, HardState
 from raftline.raft.messages import Appended, AppendEntries, Message, Missing, Vote
 from raftline.raft.node import Node
 from tests.unit.cores import (
@@ -20,10 +20,10 @@ from tests.unit.cores import (
 )
 
 
-def loss(leader: Node, peer: str = "s3", index: int = 0) -> Missing:
-    """Return what a follower answers that has just lost its log."""
+def loss(leader: Node, peer: str = "s3", index: int = 0, life: int = 1) -> Missing:
+    """Return what a follower answers that has just lost its memory."""
     state = leader.state
-    return Missing(peer, state.name, state.term, index, state.round, without_vote=True)
+    return Missing(peer, state.name, state.term, index, state.round, without_vote=life)
 
 
 def heartbeat(leader: Node) -> list[Message]:
@@ -42,10 +42,11 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
     )
 
 
-def catch_up(leader: Node, peer: str = "s3") -> list[Message]:
+def catch_up(leader: Node, peer: str = "s3", life: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.state
-    answer = Appended(peer, "s1", state.term, state.log.last_index, state.round, without_vote=True)
+    answer = Appended(peer, "s1", state.term, state.log.last_index, state.round, without_vote=life)
+    sync(leader)
     return leader.receive(answer, state.now_ms).send
 
 
@@ -61,7 +62,7 @@ def test_it_gives_no_vote_and_says_why() -> None:
         (answer,) = effects.send_after_save
         assert isinstance(answer, Vote)
         assert not answer.granted
-        assert answer.reason == "I lost my log and catch up without a vote"
+        assert answer.reason == "I lost my memory and catch up without a vote"
         assert node.state.vote is None
 
 
@@ -91,17 +92,17 @@ def test_it_still_learns_of_higher_terms() -> None:
 def test_its_answers_say_that_they_count_for_nothing() -> None:
     node = node_of("s3", term=1, amnesiac=True)
     assert node.receive(append(1, (2, 1), to="s3"), 10).send_after_save == [
-        Missing("s3", "s1", 1, 0, 1, without_vote=True)
+        Missing("s3", "s1", 1, 0, 1, without_vote=1)
     ]
     assert node.receive(append(1, (0, 0), 1, 1, to="s3"), 10).send_after_save == [
-        Appended("s3", "s1", 1, 2, 1, without_vote=True)
+        Appended("s3", "s1", 1, 2, 1, without_vote=1)
     ]
 
 
 def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer() -> None:
     node = node_of("s3", term=1, amnesiac=True)
     node.receive(append(1, (0, 0), 1, 1, to="s3"), 10)
-    effects = node.receive(append(1, (2, 1), number=3, to="s3", vote_again=True), 20)
+    effects = node.receive(append(1, (2, 1), number=3, to="s3", vote_again=1), 20)
     assert effects.recovered
     assert effects.wants_disk
     assert effects.send == []
@@ -114,7 +115,7 @@ def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer
 
 def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
     node = node_of("s3", term=1, amnesiac=True)
-    effects = node.receive(append(1, (2, 1), to="s3", vote_again=True), 10)
+    effects = node.receive(append(1, (2, 1), to="s3", vote_again=1), 10)
     assert not effects.recovered
     assert node.state.amnesiac
 
@@ -127,10 +128,10 @@ def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> Non
     leader = established("s1", 1, 1)
     effects = leader.receive(loss(leader), TIMEOUT_MS)
     assert leader.state.progress["s3"].match_index == 0
-    (sent,) = effects.send
+    (sent,) = [m for m in effects.send if m.to == "s3"]
     assert isinstance(sent, AppendEntries)
     assert (sent.to, sent.prev_index, len(sent.entries)) == ("s3", 0, 3)
-    assert "[*] s3 lost its log: it catches up without a vote" in effects.notes
+    assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
 
 
 # mistake 20
@@ -142,7 +143,7 @@ def test_without_a_vote_it_helps_to_commit_nothing() -> None:
     catch_up(leader)
     assert leader.state.commit_index == 1
     acknowledge(leader, "s2")
-    assert leader.state.commit_index == 2
+    assert leader.state.commit_index == 3  # the fence, and what was proposed
 
 
 # mistake 20
@@ -171,68 +172,178 @@ def test_a_leader_alone_with_such_nodes_steps_down() -> None:
 
 
 # mistake 20
-def test_it_is_told_to_vote_again_only_when_the_others_confirmed_a_round_and_it_holds_all() -> None:
+def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_does_too() -> None:
     leader = established("s1")
-    leader.receive(loss(leader), TIMEOUT_MS)
+    effects = leader.receive(loss(leader), TIMEOUT_MS)
+    assert effects.append == [Entry(2, 1, "noop")]
+    sync(leader)
     assert not says_vote_again(catch_up(leader))
     assert not says_vote_again(heartbeat(leader))
-    assert not says_vote_again(catch_up(leader))  # it holds all, but s2 confirmed nothing yet
-    assert says_vote_again(acknowledge(leader, "s2").send)
+    assert not says_vote_again(catch_up(leader))  # it holds all, but s2 has not the fence yet
+    assert not says_vote_again(acknowledge(leader, "s2", 1).send)
+    assert leader.state.commit_index == 1
+    assert says_vote_again(acknowledge(leader, "s2", 2).send)
 
 
 # mistake 20
-def test_what_is_committed_meanwhile_must_be_caught_up_with_first() -> None:
+def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
     leader = established("s1")
     leader.propose(["set a 4"], TIMEOUT_MS)
-    sync(leader)
     leader.receive(loss(leader), TIMEOUT_MS)
+    sync(leader)
     heartbeat(leader)
     assert not says_vote_again(acknowledge(leader, "s2").send)
-    assert leader.state.commit_index == 2
+    assert leader.state.commit_index == 3
     state = leader.state
-    half = Appended("s3", "s1", 1, 1, state.round, without_vote=True)
+    half = Appended("s3", "s1", 1, 2, state.round, without_vote=1)
     assert not says_vote_again(leader.receive(half, state.now_ms).send)
     assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
 
 
-def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
+# mistake 20
+def test_an_entry_from_before_the_loss_is_no_fence() -> None:
+    """Who votes for a log that was long before the loss must be told by a later one."""
     leader = established("s1")
-    leader.receive(loss(leader), TIMEOUT_MS)
-    heartbeat(leader)
-    catch_up(leader)
-    acknowledge(leader, "s2")
-    leader.propose(["set a 4"], leader.state.now_ms)
+    leader.propose(["set a 4"], TIMEOUT_MS)
     sync(leader)
+    leader.receive(loss(leader), TIMEOUT_MS)
     catch_up(leader)
-    assert leader.state.commit_index == 1
-    acknowledge(leader, "s3")
+    assert not says_vote_again(acknowledge(leader, "s2", 2).send)
     assert leader.state.commit_index == 2
 
 
-def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
+def test_a_leader_that_gives_way_appends_no_fence() -> None:
+    leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
+    acknowledge(leader, "s2")
+    leader.transfer("s2", leader.state.now_ms)
+    assert leader.state.transfer is not None
+    assert leader.receive(loss(leader), leader.state.now_ms).append == []
+    leader.lost("s2", leader.state.now_ms)
+    assert leader.state.transfer is None
+    assert leader.state.log.last_index == 2
+
+
+def made_whole(life: int = 1) -> Node:
+    """Return a leader whose follower s3 lost its memory and votes again."""
     leader = established("s1")
-    old = loss(leader)
-    leader.receive(old, TIMEOUT_MS)
+    leader.receive(loss(leader, life=life), TIMEOUT_MS)
+    sync(leader)
     heartbeat(leader)
-    catch_up(leader)
+    catch_up(leader, life=life)
     acknowledge(leader, "s2")
     acknowledge(leader, "s3")
     assert leader.state.progress["s3"].counts
-    leader.receive(old, leader.state.now_ms)
+    return leader
+
+
+def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
+    leader = made_whole()
+    index = leader.state.commit_index
+    leader.propose(["set a 4"], leader.state.now_ms)
+    sync(leader)
+    acknowledge(leader, "s3")
+    assert leader.state.commit_index == index + 1
+
+
+def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
+    leader = made_whole()
+    assert leader.receive(loss(leader), leader.state.now_ms).send == []
     assert leader.state.progress["s3"].counts
 
 
 def test_a_second_loss_is_noted() -> None:
+    leader = made_whole()
+    heartbeat(leader)
+    late = Appended("s3", "s1", 1, leader.state.commit_index, leader.state.round)
+    effects = leader.receive(loss(leader, life=2), leader.state.now_ms)
+    assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
+    assert leader.state.progress["s3"].match_index == 0
+    leader.receive(late, leader.state.now_ms)  # of the life before
+    assert not leader.state.progress["s3"].counts
+
+
+def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
     leader = established("s1")
     leader.receive(loss(leader), TIMEOUT_MS)
-    heartbeat(leader)
+    sync(leader)
     catch_up(leader)
-    acknowledge(leader, "s2")
-    acknowledge(leader, "s3")
     heartbeat(leader)
-    effects = leader.receive(loss(leader), leader.state.now_ms)
-    assert "[*] s3 lost its log: it catches up without a vote" in effects.notes
+    late = Appended("s3", "s1", 1, 2, leader.state.round, without_vote=1)
+    leader.receive(loss(leader, life=2), leader.state.now_ms)
+    leader.receive(late, leader.state.now_ms)
     assert leader.state.progress["s3"].match_index == 0
+    sent = acknowledge(leader, "s2", 2).send
+    assert leader.state.commit_index == 2
+    assert not says_vote_again([*sent, *heartbeat(leader)])
+
+
+# --- votes that were forgotten -------------------------------------------------------------
+
+
+def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
+    node = node_of("s3", 1, 1, term=1, amnesiac=True, life=8)
+    node.receive(append(1, (2, 1), to="s3", vote_again=7), 10)
+    assert node.state.amnesiac
+    node.receive(append(1, (2, 1), to="s3", vote_again=8), 20)
+    assert not node.state.amnesiac
+
+
+# mistake 2
+def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
+    node = node_of("s3", 1, 1, term=1, amnesiac=True)
+    effects = node.receive(append(4, (2, 1), to="s3", vote_again=1), 10)
+    assert effects.save == HardState(4, "s1")
+    assert not node.state.amnesiac
+    (vote,) = node.receive(request(4, (2, 1), sender="s2", to="s3"), 9999).send_after_save
+    assert isinstance(vote, Vote)
+    assert not vote.granted
+
+
+@pytest.mark.parametrize("evidence", ["append", "request", "prevote"])
+def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) -> None:
+    node = node_of("s3", newborn=True)
+    if evidence == "append":
+        effects = node.receive(append(4, (0, 0), to="s3"), 10)
+        (answer,) = effects.send_after_save
+        assert isinstance(answer, Appended)
+        assert answer.without_vote == 1
+    else:
+        question = request(4, (1, 1), to="s3", pre_vote=evidence == "prevote")
+        effects = node.receive(question, 10)
+        (answer,) = effects.send_after_save
+        assert isinstance(answer, Vote)
+        assert not answer.granted
+    assert effects.forgot
+    assert effects.wants_disk
+    assert node.state.amnesiac
+
+
+def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
+    node = node_of("s3", newborn=True)
+    pre_vote = node.receive(request(1, (0, 0), to="s3", pre_vote=True), 10)
+    assert not pre_vote.recovered
+    effects = node.receive(request(1, (0, 0), to="s3"), 20)
+    (vote,) = effects.send_after_save
+    assert isinstance(vote, Vote)
+    assert vote.granted
+    assert effects.recovered
+    node.receive(append(1, (0, 0), to="s3"), 30)
+    assert not node.state.amnesiac
+
+
+def test_a_newborn_that_stands_is_whole() -> None:
+    node = node_of("s3", newborn=True)
+    node.pass_time(node.wake_at_ms)
+    granted = Vote("s1", "s3", 1, granted=True, pre_vote=True)
+    assert node.receive(granted, node.state.now_ms).recovered
+    assert not node.state.newborn
+
+
+def test_a_term_alone_is_no_history() -> None:
+    node = node_of("s3", newborn=True)
+    node.receive(Vote("s1", "s3", 7, granted=False, reason="no"), 10)
+    assert node.state.term == 7
+    assert node.state.newborn
 
 
 @pytest.mark.parametrize("size", [3, 5])
@@ -252,6 +363,9 @@ def test_leader_and_node_together_come_to_an_end(size: int) -> None:
             if message.to == node.state.name:
                 for answer in node.receive(message, now_ms).send_after_save:
                     pending += leader.receive(answer, now_ms).send
+                sync(leader)
+            elif isinstance(message, AppendEntries) and message.entries:
+                pending += acknowledge(leader, message.to).send
     assert not node.state.amnesiac
     assert terms_of(node) == terms_of(leader)
     assert leader.state.progress[node.state.name].counts

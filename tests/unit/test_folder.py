@@ -271,7 +271,7 @@ def test_what_an_interrupted_replace_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"half")
     manager, _ = boot(Folder(tmp_path))
     manager.close()
-    assert set(os.listdir(tmp_path)) == {"s1.log", "s1.storage", "s1.lock"}
+    assert set(os.listdir(tmp_path)) == {"s1.log", "s1.storage", "s1.lock", ".s1.born"}
 
 
 # fault F28

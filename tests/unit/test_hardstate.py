@@ -11,14 +11,14 @@ from raftline.storage import hardstate
 from raftline.storage.errors import FilesRefused
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import BASE, boot, log_file, storage_file, vote, write
+from tests.node_files import BASE, boot, entries, log_file, storage_file, vote, write
 
 
 def test_the_file_is_two_readable_lines() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 5, "s2")
-    write(manager, 1, 5, "noop", "set a 1")
+    manager.persist([Effects(append=entries(1, 5, "noop", "set a 1"), recovered=True)])
     assert folder.content("s1.storage") == storage_file(5, "s2", mark=(2, 5))
     lines = folder.content("s1.storage").decode().splitlines()
     assert lines[0].startswith("name s1 term 5 vote s2 state whole crc32 ")
@@ -102,23 +102,29 @@ def test_the_file_of_another_node_is_refused() -> None:
         boot(folder)
 
 
-# fault F6
-def test_any_flipped_bit_is_refused_or_said_to_be_a_loss() -> None:
+# fault F6, fault F2
+def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 5, "s2")
     write(manager, 1, 5, "noop")
     manager.close()
-    good = folder.content("s1.storage")
+    files = folder.contents()
+    good = files["s1.storage"]
     for byte in range(len(good)):
         for bit in range(8):
             bad = bytearray(good)
             bad[byte] ^= 1 << bit
-            folder.put("s1.storage", bytes(bad))
-            with pytest.raises(FilesRefused, match=r"s1\.storage"):
-                boot(folder)
+            folder = MemoryFolder(files | {"s1.storage": bytes(bad)})
+            manager, recovered = boot(folder)
+            manager.close()
+            assert recovered.amnesiac
+            assert recovered.hard_state == HardState(5, None)
+            assert recovered.notes[1].startswith("[!] s1.storage is damaged: ")
+            assert folder.content("s1.storage.damaged-1") == bytes(bad)
 
 
+# fault F2
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -128,17 +134,29 @@ def test_any_flipped_bit_is_refused_or_said_to_be_a_loss() -> None:
         (storage_file(5) + b"more\n", "two lines"),
         (storage_file(5).replace(b"\n", b"\r\n"), "CRC-32"),
         (storage_file(5).replace(b"term 5", b"term 4"), "CRC-32"),
-        (storage_file(5, state="sleepy"), "newer version"),
         (storage_file(2**63), "beyond"),
-        (storage_file(5).splitlines(keepends=True)[1] * 2, "newer version"),
     ],
 )
-def test_a_damaged_file_is_refused_with_what_to_do(data: bytes, complaint: str) -> None:
+def test_a_damaged_file_is_kept_aside_and_its_node_has_no_vote(data: bytes, complaint: str) -> None:
     folder = MemoryFolder({"s1.storage": data, "s1.log": BASE})
-    with pytest.raises(FilesRefused, match=complaint) as refused:
+    _, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(0, None)
+    assert complaint in recovered.notes[1]
+    assert recovered.notes[1].endswith("It is kept as s1.storage.damaged-1")
+    assert "rejoins without a vote until it has caught up" in recovered.notes[2]
+    assert folder.content("s1.storage.damaged-1") == data
+    assert folder.content("s1.storage") == storage_file(0, state="amnesiac")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [storage_file(5, state="sleepy"), storage_file(5).splitlines(keepends=True)[1] * 2],
+)
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(data: bytes) -> None:
+    folder = MemoryFolder({"s1.storage": data, "s1.log": BASE})
+    with pytest.raises(FilesRefused, match="newer version"):
         boot(folder)
-    assert "restore both files from one backup" in str(refused.value)
-    assert "\n" not in str(refused.value)
     assert folder.contents() == {"s1.storage": data, "s1.log": BASE}
 
 
@@ -155,7 +173,7 @@ def test_the_mark_follows_every_sync_without_a_sync_of_its_own() -> None:
     vote(manager, 1, None)
     for index in range(1, 12):
         write(manager, index, 1, "set a 1")
-        assert folder.content("s1.storage") == storage_file(1, mark=(index, 1))
+        assert folder.content("s1.storage") == storage_file(1, mark=(index, 1), state="newborn")
 
 
 def test_an_amnesiac_stays_one_until_the_core_says_it_has_caught_up() -> None:

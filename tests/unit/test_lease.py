@@ -96,7 +96,7 @@ def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
 # mistake 20
 def test_one_that_lost_its_log_is_not_counted() -> None:
     node = leased()
-    node.receive(Missing("s2", "s1", 1, 0, node.state.round, without_vote=True), TIMEOUT_MS + 10)
+    node.receive(Missing("s2", "s1", 1, 0, node.state.round, without_vote=1), TIMEOUT_MS + 10)
     assert lease_until_ms(node.state) == 0
 
 

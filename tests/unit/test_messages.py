@@ -120,16 +120,16 @@ def test_a_damaged_line_is_refused_or_read_as_what_it_says(
         ),
         (AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2), "AppendEntries 7-11-6-[] commit 9 round 2"),
         (
-            AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2, True),
-            "AppendEntries 7-11-6-[] commit 9 round 2 vote again",
+            AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2, 7),
+            "AppendEntries 7-11-6-[] commit 9 round 2 vote again 7",
         ),
         (Appended("s2", "s1", 7, 9, 2), "I am up to date term 7 index 9 round 2"),
         (
-            Appended("s2", "s1", 7, 9, 2, True),
-            "I am up to date term 7 index 9 round 2 without vote",
+            Appended("s2", "s1", 7, 9, 2, 7),
+            "I am up to date term 7 index 9 round 2 without vote 7",
         ),
         (Missing("s2", "s1", 7, 1, 2), "GiveEntriesAfterIndex 1 term 7 round 2"),
-        (Missing("s2", "s1", 7, 1, 2, True), "GiveEntriesAfterIndex 1 term 7 round 2 without vote"),
+        (Missing("s2", "s1", 7, 1, 2, 7), "GiveEntriesAfterIndex 1 term 7 round 2 without vote 7"),
     ],
 )
 def test_each_message_has_one_spelling(message: Message, line: str) -> None:

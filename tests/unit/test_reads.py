@@ -131,6 +131,6 @@ def test_a_single_node_serves_reads_at_once() -> None:
 def test_a_node_that_lost_its_log_confirms_nobody() -> None:
     node = established("s1")
     node.read(["get a"], TIMEOUT_MS)
-    answer = Appended("s2", "s1", 1, 0, node.state.round, without_vote=True)
+    answer = Appended("s2", "s1", 1, 0, node.state.round, without_vote=1)
     assert node.receive(answer, TIMEOUT_MS).reads == []
     assert acknowledge(node, "s3").reads == [ReadReady("get a", 1)]

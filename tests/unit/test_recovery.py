@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from random import Random
+
 import pytest
 
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.storage.errors import CorruptLog
-from tests.faulty_folder import MemoryFolder
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import (
     BASE,
     FIRST,
@@ -18,7 +22,6 @@ from tests.node_files import (
     found,
     known,
     log_file,
-    refusal,
     storage_file,
     vote,
     write,
@@ -158,18 +161,79 @@ def test_a_long_log_is_rewritten_in_pieces() -> None:
 # --- birth, strays, missing files ---------------------------------------------------------
 
 
-def test_a_log_with_entries_and_no_storage_is_refused() -> None:
-    for log in (GOOD, GOOD[:-4], log_file(FIRST)[:-8]):
-        said = refusal(MemoryFolder({"s1.log": log}))
-        assert said.startswith("s1.storage is missing, but s1.log holds entries.")
-        assert "restore both files from one backup" in said
+# fault F2
+def test_a_log_without_term_and_vote_leaves_the_node_without_a_vote() -> None:
+    for log, term in ((GOOD, 2), (GOOD[:-4], 1), (log_file(FIRST)[:-8], 0)):
+        folder = MemoryFolder({"s1.log": log})
+        for _ in range(2):  # which outlives a restart
+            manager, recovered = boot(folder)
+            manager.close()
+            assert recovered.amnesiac
+            assert recovered.hard_state == HardState(term, None)
+        folder = MemoryFolder({"s1.log": log})
+        assert boot(folder)[1].notes[1] == (
+            "[!] s1.storage is gone, and s1 has been here before: what it promised can't be known, "
+            "so this node rejoins without a vote until it has caught up"
+        )
+
+
+def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
+    folder = MemoryFolder()
+    manager, recovered = boot(folder)
+    manager.close()
+    assert recovered.newborn
+    assert b"s1 was born here" in folder.content(".s1.born")
+    folder = MemoryFolder({".s1.born": folder.content(".s1.born")})
+    manager, recovered = boot(folder)
+    manager.close()
+    assert recovered.amnesiac
+    assert not recovered.newborn
+    assert recovered.notes[1].startswith("[!] s1.log and s1.storage are gone, and s1 has been here")
+    assert boot(folder)[1].amnesiac
+    assert boot(MemoryFolder())[1].newborn
+
+
+def test_a_death_at_any_step_of_noting_the_loss_does_not_hide_it() -> None:
+    for files in ({"s1.log": GOOD}, {"s1.log": GOOD, "s1.storage": b"rot"}, {".s1.born": b"x"}):
+        for step in range(1, 30):
+            folder = MemoryFolder(files)
+            folder.fault = Fault(step, Kind.DIE_BEFORE)
+            with contextlib.suppress(Died):
+                boot(folder)
+            assert boot(folder.crash(Random(step)))[1].amnesiac, (files, step)
+
+
+def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:
+    folder = MemoryFolder()
+    for _ in range(2):
+        manager, recovered = boot(folder)
+        assert recovered.newborn
+        manager.persist([Effects(save=HardState(3, None))])
+        manager.close()
+    manager, recovered = boot(folder)
+    assert recovered.newborn
+    manager.persist([Effects(save=HardState(3, "s2"), recovered=True)])
+    manager.close()
+    manager, recovered = boot(folder)
+    assert not recovered.newborn
+    assert not recovered.amnesiac
+    manager.persist([Effects(forgot=True)])
+    manager.close()
+    assert boot(folder)[1].amnesiac
+
+
+def test_who_has_no_peers_or_waits_to_be_added_is_not_newborn() -> None:
+    for members in ({}, {"s1": "localhost:10000"}, {"s2": "localhost:10001", "s3": "h:1"}):
+        recovered = LogManager("s1", MemoryFolder(), members).recover()
+        assert not recovered.newborn
+        assert not recovered.amnesiac
 
 
 def test_a_birth_that_was_interrupted_is_finished() -> None:
     folder = MemoryFolder({"s1.log": BASE})
     _, recovered = boot(folder)
     assert not recovered.amnesiac
-    assert folder.content("s1.storage") == storage_file(0)
+    assert folder.content("s1.storage") == storage_file(0, state="newborn")
 
 
 # fault F21
@@ -178,7 +242,7 @@ def test_a_stray_tmp_file_is_ignored_and_removed() -> None:
     folder.put("s1.log.tmp", b"half of")
     folder.put("s1.storage.tmp", b"name s9")
     assert len(commands(folder)) == 5
-    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+    assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
 
 
 def test_what_was_cut_is_never_met_again_by_a_later_boot() -> None:

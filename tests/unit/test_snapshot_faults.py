@@ -217,7 +217,7 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
         manager.snapshots.write(manager.freeze(), no_pause)
     manager.snapshots.discard()
     assert manager.persist([Effects(append=entries(5, 1, "set e 5"))]) == (5, 1)
-    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+    assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
     snapshot = manager.snapshots.write(manager.freeze(), no_pause)
     assert manager.snapshots.publish(snapshot)
 

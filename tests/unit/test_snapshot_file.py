@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.effects import Chunk, Snapshot
+from raftline.raft.effects import Chunk, HardState, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
@@ -103,7 +103,7 @@ def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
     for end in range(len(data)):
         said = damaged(data[:end])
         assert said.startswith(f"{NAME}, line ")
-        assert "move both away and keep s1.storage" in said
+        assert "raftline fsck --repair s1" in said
 
 
 # fault F6
@@ -158,7 +158,7 @@ def test_what_was_never_in_force_is_removed_at_the_start() -> None:
     folder = MemoryFolder({f"{NAME}.tmp": b"half", f"{NAME}.part": b"half"})
     folder.put("s1.log.new", b"half")
     boot(folder)
-    assert set(folder.contents()) == {"s1.log", "s1.storage"}
+    assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
 
 
 def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
@@ -270,7 +270,7 @@ def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> No
         said = refusal(node_files(log, snapshot, (31, 4)))
         assert said.startswith("s1.log begins behind entry 30 of term 4, but s1.state_machine")
         assert what in said
-        assert "move both away and keep s1.storage" in said
+        assert "raftline fsck --repair s1" in said
     other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
     said = refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
     assert "begins behind entry 17 of term 3" in said
@@ -287,9 +287,11 @@ def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
     assert boot(short)[1].amnesiac
 
 
-def test_a_snapshot_without_the_storage_file_is_refused() -> None:
-    said = refusal(MemoryFolder({NAME: spelled({"a": "4"})}))
-    assert "s1.storage is missing" in said
+def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
+    _, recovered = boot(MemoryFolder({NAME: spelled({"a": "4"})}))
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(4, None)
+    assert recovered.log.base_index == 17
 
 
 # fault F13

@@ -31,7 +31,7 @@ def test_a_piece_of_any_bytes_survives_the_wire(
 
 
 def test_the_answer_survives_the_wire() -> None:
-    for without_vote in (False, True):
+    for without_vote in (0, 7):
         held = SnapshotHeld("s2", "s1", 5, 17, 4, 66, 9, without_vote)
         assert read("s2", "s1", spell(held)) == held
 

@@ -120,12 +120,12 @@ def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: s
 # mistake 20
 def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
     node = established("s1")
-    forgetful = Missing("s3", "s1", 1, 0, node.state.round, without_vote=True)
+    forgetful = Missing("s3", "s1", 1, 0, node.state.round, without_vote=1)
     node.state.log.append(1, "set a 1")  # so that s3 is not told at once
     node.transfer("s3", TIMEOUT_MS)
     node.receive(forgetful, TIMEOUT_MS)
     assert node.state.transfer is None
-    with pytest.raises(TransferRefused, match="s3 lost its log and catches up without a vote"):
+    with pytest.raises(TransferRefused, match="s3 lost its memory and catches up without a vote"):
         node.transfer("s3", TIMEOUT_MS)
 
 
