@@ -39,10 +39,11 @@ class Compaction:
 
     def plain_members(self, index: int) -> dict[str, str] | None:
         """Return who the members are at an entry, by name and address; None where the
-        configuration there is joint or has learners, which a snapshot does not spell."""
+        configuration there is joint or has learners, which a snapshot does not spell, and where a
+        node that was added has not come to the entry yet that names the members."""
         with self._core:
             found = self._node.state.configurations.at(index)
-        if found.is_joint or found.learners:
+        if found.is_joint or found.learners or not found.voters:
             return None
         return {name: found.addresses[name] for name in found.voters}
 

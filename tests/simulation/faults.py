@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from tests.simulation.churn import can_lose
 from tests.simulation.host import Host
 from tests.simulation.network import Network
 from tests.simulation.plan import FAULTS, Plan
@@ -39,6 +40,7 @@ class Faults:
             self._failing_disk,
             self._lose_connection,
             self._hand_over,
+            self._die_writing,
         )
         self._acts = dict(zip(FAULTS, acts, strict=True))
         self._wait()
@@ -194,10 +196,9 @@ class Faults:
 
     def _lose_log(self) -> None:
         """While a node is down its log is deleted: of no more nodes at a time than a cluster can
-        do without."""
+        do without, so that it can elect in the end."""
         host = self._some()
-        not_whole = [other for other in self._hosts if not other.disk.whole and other is not host]
-        if 2 * (len(not_whole) + 1) >= len(self._hosts):
+        if not can_lose(self._hosts, host.name):
             return
         self._crash(host, power_cut=False)
         if host.node is None:
@@ -219,3 +220,11 @@ class Faults:
         if host.node is not None:
             self._tell(f"break disk {host.name}")
             host.disk.fail_soon()
+
+    def _die_writing(self) -> None:
+        """Some write or sync that comes soon is the last: of the log, of a snapshot that is taken
+        or arrives, of either's renaming."""
+        host = self._some()
+        if host.node is not None:
+            self._tell(f"die writing {host.name}")
+            host.disk.die_soon()

@@ -45,17 +45,19 @@ class HeldManager(LogManager):
 class Rig:
     """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
 
-    def __init__(self, folder: MemoryFolder, compact_bytes: int) -> None:
+    def __init__(
+        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]
+    ) -> None:
         self.folder = folder
         self.answers: list[str] = []
         self.posted: list[InstallSnapshot] = []
         self.said: list[str] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.manager = HeldManager("s2", folder, MEMBERS)
+        self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
         node = Node(
-            "s2", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log,
+            "s2", Membership(tuple(members), addresses=members), recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
         )  # fmt: skip
@@ -123,8 +125,12 @@ class Rig:
 def make_rig() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(folder: MemoryFolder | None = None, compact_bytes: int = 1 << 40) -> Rig:
-        rigs.append(Rig(folder or MemoryFolder(), compact_bytes))
+    def make(
+        folder: MemoryFolder | None = None,
+        compact_bytes: int = 1 << 40,
+        members: dict[str, str] = MEMBERS,
+    ) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes, members))
         return rigs[-1]
 
     yield make
@@ -309,3 +315,23 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
+
+
+# Found by the simulation, seed 83: such a snapshot names nobody, and no start would take it.
+def test_a_node_that_has_not_heard_of_the_members_yet_takes_no_snapshot(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=100, members={})
+    rig.snapshots.start()
+    rig.append(1, 1, 2, "set a 1", f"set b {'x' * 300}", prev_term=0)
+    eventually(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes > 300)  # it had a look
+    members = "members s1=localhost:10000,voter s2=localhost:10001,voter"
+    rig.append(3, 1, 4, members, f"set c {'x' * 300}", prev_term=1)
+    rig.wait_for_line("took a snapshot")
+    rig.wait_for_line("s2.log begins behind")
+    taken = [line for line in rig.said if "took a snapshot" in line]
+    assert [line.partition(",")[0] for line in taken] == [
+        "[*] s2 took a snapshot: the state after entry 4"
+    ]
+    _, recovered = boot(rig.folder.kill(), "s2")
+    assert list(recovered.members) == ["s1", "s2"]
