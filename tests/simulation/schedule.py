@@ -153,16 +153,23 @@ class _Schedule:
     def _until(self, what: str, is_so: Callable[[], bool]) -> None:
         """Go on until it is so. Whoever is far behind is given time, as long as it catches up."""
         within_ms = SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
-        deadline_ms, applied = self.world.now_ms + within_ms, 0
+        deadline_ms, held = self.world.now_ms + within_ms, 0
         while not is_so():
             if self.world.now_ms > deadline_ms:
-                nodes = [host.node.state for host in self.hosts.values() if host.node is not None]
-                if what != "agree" or applied == (applied := sum(n.last_applied for n in nodes)):
+                before, held = held, self._held(what)
+                if held == before:
                     raise AssertionError(
                         f"after the last fault the cluster does not {what} within {within_ms} ms"
                     )
                 deadline_ms += within_ms
             self.world.step()
+
+    def _held(self, what: str) -> int:
+        """Return how far the nodes have come with what they receive: a snapshot, or entries,
+        which alone don't show that anybody is served."""
+        states = [host.node.state for host in self.hosts.values() if host.node is not None]
+        received = sum(state.incoming.received for state in states if state.incoming is not None)
+        return received + (sum(state.last_applied for state in states) if what == "agree" else 0)
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from tests.simulation.plan import FAULTS
 from tests.simulation.schedule import SimulationFailed, run
@@ -128,3 +129,33 @@ def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
     assert "simulate.py --seed 7 --nodes 3 --steps 2000 --verbose" in text
     assert "[*] I am Leader" in text
     assert "@Count on me term" in text
+
+
+def first_failure(seeds: range) -> str:
+    for seed in seeds:
+        try:
+            run(seed)
+        except SimulationFailed as failed:
+            return str(failed).splitlines()[0]
+    return ""
+
+
+# mistake 22
+def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.sessions.Sessions.earlier_reply", lambda *_: None)
+    monkeypatch.setattr("raftline.sessions.Sessions.remember", lambda *_: None)
+    assert "client" in first_failure(range(20))
+
+
+# mistake 31
+def test_a_change_that_only_the_new_voters_decide_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Membership, "_halves", lambda members: (members.voters,))
+    assert "InvariantError" in first_failure(range(200))
+
+
+# mistake 32
+def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.sessions.Sessions.dump", lambda _: [])
+    assert first_failure(range(60))

@@ -13,6 +13,7 @@ from tests.unit.cores import (
     acknowledge,
     append,
     established,
+    leader_of,
     node_of,
     request,
     sync,
@@ -192,6 +193,18 @@ def test_what_is_committed_meanwhile_must_be_caught_up_with_first() -> None:
     state = leader.state
     half = Appended("s3", "s1", 1, 1, state.round, without_vote=True)
     assert not says_vote_again(leader.receive(half, state.now_ms).send)
+    assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
+
+
+# mistake 20
+def test_a_new_leader_knows_what_must_be_held_once_its_no_op_is_committed() -> None:
+    leader = leader_of("s1", 1, 1, 1, term=1)  # these may be committed, it can't tell yet
+    leader.receive(loss(leader), TIMEOUT_MS)
+    heartbeat(leader)
+    assert not says_vote_again([*acknowledge(leader, "s2", 3).send, *heartbeat(leader)])
+    assert leader.state.commit_index == 0
+    assert not says_vote_again(acknowledge(leader, "s2").send)
+    assert leader.state.commit_index == 4
     assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
 
 
