@@ -119,6 +119,20 @@ def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> N
     driver.stop(DEADLINE_S)
 
 
+# mistake 23
+def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.state.log.last_index < 2:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping"]
+
+
 # fault F41, mistake 5
 def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
     rim, answers = FakeRim(), Answers()
