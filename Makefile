@@ -4,10 +4,11 @@ PY := .venv/bin/python
 SEED ?= 7
 MINUTES ?= 60
 WORKERS ?= 2
+ONLY ?=
 CODE := src tests bench
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test check lint types sim sim-long nemesis accept figures clean
+.PHONY: help run test check lint types sim sim-long nemesis mutants accept figures clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -37,7 +38,7 @@ types: .venv/dev-installed ## mypy --strict
 	  -p raftline) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
 
-sim: .venv/dev-installed ## one simulated schedule of faults: make sim SEED=7
+sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
 	@$(PY) tests/simulation/simulate.py --seed $(SEED)
 
 sim-long: .venv/dev-installed ## simulated schedules until you stop it
@@ -46,6 +47,9 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/e2e/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
+
+mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/mutants.md)
+	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page docs/mutants.md)
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
 	@$(PY) -m pytest -q tests/scenarios --accept

@@ -146,10 +146,11 @@ class MemoryFolder(Folder):
     def read(self, name: str) -> BinaryIO:
         try:
             self._whole_step()
+            data = bytes(self._there(name).data)
             self._end_whole_step()
         except OSError as error:
             raise cannot_read(name, error) from error
-        return io.BytesIO(bytes(self._files[name].data))
+        return io.BytesIO(data)
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
         beside = f"{name}.tmp"
@@ -189,7 +190,8 @@ class MemoryFolder(Folder):
     def rename(self, old: str, new: str) -> None:
         try:
             self._whole_step()
-            self._files[new] = self._files.pop(old)
+            self._files[new] = self._there(old)
+            del self._files[old]
             self._names_changed()
             self._end_whole_step()
             self._sync_names()
@@ -209,7 +211,7 @@ class MemoryFolder(Folder):
     def open_append(self, name: str) -> AppendFile:
         try:
             self._whole_step()
-            self._files[name].sync()
+            self._there(name).sync()
             self._end_whole_step()
             self._sync_names()
         except OSError as error:
@@ -248,6 +250,11 @@ class MemoryFolder(Folder):
 
     def close(self) -> None:
         self._held.clear()
+
+    def _there(self, name: str) -> MemoryFile:
+        if name not in self._files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return self._files[name]
 
     def _names_changed(self) -> None:
         self._may_be_left.append(dict(self._files))

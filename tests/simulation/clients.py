@@ -1,16 +1,17 @@
-"""Clients that read and write a few keys, and the history of what they learned."""
+"""Clients that read, write and count, some under numbers, and ask again where they must."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
-from raftline.linearizable import Operation
+from tests.simulation.asked import COUNTER, EXPIRED, Request, Verb, Way
+from tests.simulation.history import History
 from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
-WAYS: tuple[Literal["index", "lease", "ask"], ...] = ("index", "lease", "ask")
+WAYS: tuple[Way, ...] = ("index", "lease", "ask")
 
 
 class Server(Protocol):
@@ -21,59 +22,17 @@ class Server(Protocol):
     def submit(self, request: Request) -> None: ...
 
 
-@dataclass(eq=False)
-class Request:
-    """One request under way. It is settled once: answered, refused or given up."""
-
-    client: Client
-    verb: Literal["get", "set", "delete"]
-    key: str
-    value: str | None
-    called_at: int
-    in_log: bool  # a get, too, may become an entry
-    how: Literal["index", "lease", "ask"]  # a get is confirmed by
-    settled: bool = False
-    must_see_index: int = 0  # what was acknowledged when it came to its node
-
-    @property
-    def command(self) -> str:
-        operand = f" {self.value}" if self.verb == "set" else ""
-        return f"{self.verb} {self.key}{operand}"
-
-    def operation(self, returned_at: int | None, reply: str = "") -> Operation:
-        """Return what the history keeps of it; a reply that is none of its own is an error."""
-        value, found = self.value, None
-        if returned_at is not None:
-            word = f"{self.verb.upper()} response"
-            absent = reply == f"{word}, no such key: {self.key}"
-            if self.verb == "get" and reply.startswith(f"{word}: "):
-                value = reply[len(word) + 2 :]
-            elif self.verb == "delete":
-                found = not absent
-            done = {
-                "get": f"{word}: {value}",
-                "set": f"{word}: {self.key} set to {value}",
-                "delete": f"{word}: {self.key} deleted",
-            }[self.verb]
-            if reply != done and not (absent and self.verb != "set"):
-                raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
-        return Operation(
-            self.client.name, self.verb, self.key, value, self.called_at, returned_at, found
-        )
-
-
 class Client:
-    """One client: a request at a time, to the node it takes for the leader, or to any."""
+    """One client: a request at a time, to the node it takes for the leader, or to any.
+
+    One with a session gives each write a number, and sends it again under that number, to
+    whichever node, until it is answered; at times once more after that.
+    """
 
     _written = 0
 
     def __init__(
-        self,
-        world: World,
-        plan: Plan,
-        name: str,
-        servers: Sequence[Server],
-        history: list[Operation],
+        self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         self.name = name
         self.stopped = False
@@ -87,7 +46,19 @@ class Client:
         self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
         self._way = world.random.choice((None, *WAYS))  # None: now this, now that
         self._history = history
+        self._numbers = world.chance(plan.sessions)
+        # Its own name is a session at once; one that begins anew gets a name that nobody had.
+        self._session: str | None = name if world.chance(0.5) else None
+        self._number = 0
+        self._again: Request | None = None  # to be sent once more in a moment
+        self._counts = world.random.choice([0, 0.3, 0.8])  # a share of its writes
         self.think()
+
+    def stop(self) -> None:
+        """Ask for nothing more; what was sent may still be answered."""
+        self.stopped = True
+        if self._again is not None:
+            self._leave(self._again)
 
     def think(self) -> None:
         """Ask something new, or the same again, after a while."""
@@ -101,6 +72,10 @@ class Client:
         kind = chance.random()
         if kind < self._reads:
             self.ask("get", key, None)
+        elif self._numbers and self._session is None:
+            self.ask("session", "", None)
+        elif chance.random() < self._counts:
+            self.ask("incr", COUNTER, None)
         elif kind < self._reads + 0.9 * (1 - self._reads):
             self._written += 1
             value = f"{self.name}.{self._written}"
@@ -108,12 +83,19 @@ class Client:
         else:
             self.ask("delete", key, None)
 
-    def ask(self, verb: Literal["get", "set", "delete"], key: str, value: str | None) -> None:
+    def ask(self, verb: Verb, key: str, value: str | None) -> None:
         """Send a request to some node."""
         world = self._world
         in_log = verb != "get" or world.chance(0.05)
         how = self._way or world.random.choice(WAYS)
         request = Request(self, verb, key, value, world.tick(), in_log, how)
+        if self._numbers and verb not in ("get", "session"):
+            self._number += 1
+            request.number, request.session = self._number, self._session or self.name
+        self._send(request)
+
+    def _send(self, request: Request) -> None:
+        world = self._world
         self.waiting = request
         if self._leader is None or world.chance(self._roams):
             self._leader = world.random.choice(list(self._servers))
@@ -123,41 +105,78 @@ class Client:
 
     def answered(self, request: Request, reply: str) -> None:
         """The reply has come."""
-        if self._settle(request):
-            self._world.counts["operations answered"] += 1
-            self._world.tell(f"{self.name} <- {reply}")
-            self._history.append(request.operation(self._world.tick(), reply))
-            self.think()
+        if not self._settle(request):
+            return
+        self._world.counts["operations answered"] += 1
+        self._world.tell(f"{self.name} <- {reply}")
+        if reply.startswith(EXPIRED) and request.number is not None:
+            self._world.counts["sessions expired"] += 1
+            self._session = None
+            if request.first_reply is None:  # an earlier one of the same number may have done it
+                self._history.unknown(request)
+        elif request.first_reply is not None:
+            if reply != request.first_reply:
+                raise AssertionError(f"{request.line}: first {request.first_reply!r}, now {reply}")
+        elif request.verb == "session":
+            self._session = reply.removeprefix("SESSION response: ")
+        else:
+            self._history.answered(request, reply, self._world.tick())
+            if request.number is not None and not self.stopped and self._world.chance(0.1):
+                self._leader = None
+                self._send(replace(request.once_more(), first_reply=reply))
+                return
+        self.think()
 
     def refused(self, request: Request, leader: str | None) -> None:
         """Nothing was done for certain: try the leader that was named, or any node."""
         if self._settle(request):
             self._world.counts["operations refused"] += 1
             self._leader = leader if leader in self._servers else None
-            if self.stopped:
-                return
-            longest_ms = 4 if leader else self._plan.options.election_timeout_ms // 2
-            pause_ms = self._world.random.randint(2, longest_ms)
-            self._world.after(pause_ms, self._ask_again, request)
+            if not self.stopped:
+                longest_ms = 4 if leader else self._plan.options.election_timeout_ms // 2
+                pause_ms = self._world.random.randint(2, longest_ms)
+                self._ask_again_in(pause_ms, request)
+            else:
+                self._leave(request)
 
     def unknown(self, request: Request) -> None:
         """It may have been done, may yet be, or never will."""
-        if self._settle(request):
-            if request.verb != "get":
-                self._world.counts["operations of unknown outcome"] += 1
-            self._world.tell(f"{self.name} gives up on {request.command}")
-            self._history.append(request.operation(None))
-            self._leader = None
-            if self.stopped:
-                return
-            if self._world.chance(0.3):
-                self._world.after(2, self._ask_again, request)
-            else:
-                self.think()
+        if not self._settle(request):
+            return
+        if request.verb != "get":
+            self._world.counts["operations of unknown outcome"] += 1
+        self._world.tell(f"{self.name} gives up on {request.line}")
+        self._leader = None
+        request.was_unknown = True
+        if request.number is not None and not self.stopped:
+            self._ask_again_in(2, request)
+            return
+        if request.first_reply is None:
+            self._history.unknown(request)
+        if self.stopped:
+            return
+        if self._world.chance(0.3):
+            self._ask_again_in(2, request)
+        else:
+            self.think()
+
+    def _ask_again_in(self, pause_ms: int, request: Request) -> None:
+        self._again = request
+        self._world.after(pause_ms, self._ask_again, request)
 
     def _ask_again(self, request: Request) -> None:
-        if self.waiting is None and not self.stopped:
+        self._again = None
+        if self.stopped:
+            return
+        if request.number is None:
             self.ask(request.verb, request.key, request.value)
+        else:
+            self._send(request.once_more())
+
+    def _leave(self, request: Request) -> None:
+        """Ask no more, without an answer: an earlier try under the same number may have done it."""
+        if request.was_unknown and request.number is not None and request.first_reply is None:
+            self._history.unknown(request)
 
     def _settle(self, request: Request) -> bool:
         if request.settled:

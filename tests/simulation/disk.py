@@ -112,6 +112,11 @@ class Disk:
         self.folder.fault = Fault(step, chance.choice(kinds))
 
     @property
+    def has_vote(self) -> bool:
+        """Whether the node can vote when it is up; a newborn may yet find that it can't."""
+        return self.whole and not self.newborn
+
+    @property
     def has_entries(self) -> bool:
         """Whether anything is left by which others could tell that the cluster has a history."""
         left = self.folder.contents()

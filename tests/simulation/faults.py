@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from tests.simulation.churn import can_lose
 from tests.simulation.host import Host
 from tests.simulation.network import Network
 from tests.simulation.plan import FAULTS, Plan
@@ -41,6 +42,7 @@ class Faults:
             self._failing_disk,
             self._lose_connection,
             self._hand_over,
+            self._die_writing,
         )
         self._acts = dict(zip(FAULTS, acts, strict=True))
         self._wait()
@@ -196,14 +198,9 @@ class Faults:
 
     def _lose(self, what: str) -> None:
         """While a node is down its log, its term and vote, or all its files are deleted: of no
-        more nodes at a time than a cluster can do without."""
+        more nodes at a time than a cluster can do without, so that it can elect in the end."""
         host = self._some()
-        not_whole = [
-            other
-            for other in self._hosts
-            if (other.disk.newborn or not other.disk.whole) and other is not host
-        ]
-        if 2 * (len(not_whole) + 1) >= len(self._hosts):
+        if not can_lose(self._hosts, host.name):
             return
         self._crash(host, power_cut=False)
         if host.node is None:
@@ -214,9 +211,12 @@ class Faults:
             elif what == "storage":
                 host.disk.lose_storage()
             else:
-                # Without the trace a node is told by the others' entries alone: docs/repair.md.
+                # Without the trace a node is told by the others' entries alone, and one that was
+                # born to join is told by nobody: docs/repair.md.
                 others = [other for other in self._hosts if other is not host]
-                host.disk.lose_all(trace=all(other.disk.has_entries for other in others))
+                host.disk.lose_all(
+                    trace=host.is_founder and all(other.disk.has_entries for other in others)
+                )
 
     def _slow_disk(self) -> None:
         host = self._some()
@@ -232,3 +232,11 @@ class Faults:
         if host.node is not None:
             self._tell(f"break disk {host.name}")
             host.disk.fail_soon()
+
+    def _die_writing(self) -> None:
+        """Some write or sync that comes soon is the last: of the log, of a snapshot that is taken
+        or arrives, of either's renaming."""
+        host = self._some()
+        if host.node is not None:
+            self._tell(f"die writing {host.name}")
+            host.disk.die_soon()

@@ -5,9 +5,10 @@ A transcript may put words into a node's mouth; a simulated network can only rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Appended, Message, Missing, Vote
 from raftline.raft.node import Node
 from raftline.raft.state import State
@@ -17,10 +18,14 @@ from tests.invariants import InvariantError, Invariants
 class HonestInvariants(Invariants):
     """Invariants of a run in which no message is forged."""
 
-    def __init__(self) -> None:
+    def __init__(self, members: Membership) -> None:
         super().__init__()
         self.acknowledged_index = 0  # a read that comes from now on must see entries up to here
         self._votes_held: dict[str, tuple[int, str]] = {}
+        self._replies: dict[int, str] = {}  # to each committed entry
+        self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
+        self._members = members  # as committed so far
+        self._seen = 0  # committed entries that were looked at for that
 
     def started(self, node: Node) -> None:
         self._votes_held.pop(node.state.name, None)  # what was not saved may be forgotten
@@ -44,19 +49,66 @@ class HonestInvariants(Invariants):
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 
-    def forget(self, entries: Iterable[Entry]) -> None:
-        """These died with a single node: it may have led a term that never reached its disk, and
-        may lead it once more."""
-        for entry in entries:
-            self.entries.pop((entry.index, entry.term), None)
+    def forget(self, name: str, terms: Collection[int]) -> None:
+        """These terms died with a node before they reached its disk, and so anybody else: as a
+        lone voter it may have led them, and it or another may lead them once more."""
+        for term in terms:
+            if self.leaders.get(term) == name:
+                del self.leaders[term]
+                self.entries = {
+                    place: entry for place, entry in self.entries.items() if place[1] != term
+                }
+
+    def replied(self, name: str, entries: Sequence[Entry], replies: Sequence[str]) -> int:
+        """Hold the replies to committed entries against those of other nodes, and those to a
+        request that is there again against the first one (mistakes 22, 27).
+
+        Returns how many were given from the table of sessions.
+        """
+        again = 0
+        for entry, reply in zip(entries, replies, strict=True):
+            known = self._replies.setdefault(entry.index, reply)
+            self._hold(
+                known == reply, f"{name} answers {entry} with {reply!r}, others with {known!r}"
+            )
+            if "#" not in entry.command:
+                continue
+            index = self._first_of_request.setdefault(entry.command, entry.index)
+            if index != entry.index and not reply.startswith("Sorry, session expired"):
+                again += 1
+                self._hold(
+                    self._replies[index] == reply,
+                    f"{entry.command} is answered {reply!r}, the first time "
+                    f"{self._replies[index]!r}",
+                )
+        return again
 
     def stepped(self, node: Node, effects: Effects) -> None:
         super().stepped(node, effects)
+        self._changes_one_step_at_a_time()
         self._keeps_its_vote(node.state)
         if node.is_leader:
             self._counts_votes_cast_for_it(node.state)
             if not self._lost_a_log:
                 self._counts_entries_that_are_held(node.state)
+
+    def _changes_one_step_at_a_time(self) -> None:
+        """Committed configurations follow one another as they may: voters move through a joint
+        one, and that ends in its own second half (mistake 31; paper §6)."""
+        while self._seen < len(self.committed):
+            command = self.committed[self._seen][1]
+            self._seen += 1
+            after = read(command) if command.startswith(PREFIX) else None
+            if after is None:
+                continue
+            before, self._members = self._members, after
+            if before.is_joint:
+                fits = after == before.settled()
+            elif after.is_joint:
+                fits = set(after.outgoing) == set(before.voters)
+            else:
+                fits = set(after.voters) == set(before.voters)
+            self._hold(fits, f"entry {self._seen} makes {before.describe()} {after.describe()}")
 
     def _keeps_its_vote(self, state: State) -> None:
         """Mistake 2: a vote forgotten within its term can be given twice."""

@@ -32,6 +32,7 @@ FAULTS = (
     "failing disk",
     "lose connection",
     "hand over",
+    "die writing",
 )
 
 
@@ -57,6 +58,11 @@ class Plan:
     clients: int = 3
     keys: int = 2
     think_ms: int = 30
+    spares: int = 0  # nodes beside the members that wait to be added
+    change_every_ms: int = 0  # members change; 0: they stay
+    sessions: float = 0  # the share of clients that number their writes
+    sessions_max: int = 4096  # sessions that a cluster remembers
+    session_window: int = 128  # numbers that a session remembers
 
 
 def pick_plan(
@@ -104,4 +110,12 @@ def pick_plan(
         chunk_window=chance.choice([1, 2]),
         trailing_bytes=chance.choice([0, 0, 500, 1 << 20]),
     )
-    return replace(plan, options=options, snapshots=chance.choice([0, 0.02, 0.02, 0.1]))
+    plan = replace(plan, options=options, snapshots=chance.choice([0, 0.02, 0.02, 0.1]))
+    return replace(
+        plan,
+        spares=chance.choice([0, 0, 1, 2]),
+        change_every_ms=timeout_ms * chance.choice([0, 1, 3, 8]),
+        sessions=chance.choice([0, 0.5, 1]),
+        sessions_max=chance.choice([2, 4096]),
+        session_window=chance.choice([2, 128]),
+    )

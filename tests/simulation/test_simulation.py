@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from tests.simulation.plan import FAULTS
 from tests.simulation.schedule import SimulationFailed, run
 
 SCRIPT = Path(__file__).with_name("simulate.py")
 CHUNKS = 20
-CHUNK_SCHEDULES = 25
+CHUNK_SCHEDULES = 100
 
-# What every twenty-five schedules together must have met; a simulation in which nothing happens
+# What every hundred schedules together must have met; a simulation in which nothing happens
 # proves nothing.
 COVERED = (
     "elections won",
@@ -33,12 +34,31 @@ COVERED = (
     "operations of unknown outcome",
     "snapshots taken",
     "snapshots installed",
-    "deaths while compacting",
+    "deaths at the disk",
+    "writes torn or cut off",
+    "completed: add",
+    "completed: remove",
+    "completed: replace",
+    "completed: promote",
+    "completed: demote",
+    "changes refused",
+    "changes unknown",
+    "changes rolled back",
+    "leaders removed",
+    "transfers completed",
+    "log lost",
+    "storage lost",
+    "all lost",
+    "newborns that found a history",
+    "amnesiacs made whole",
+    "retries answered from the table",
+    "sessions expired",
 )
 
 
-# faults F29-F33, F36, F44-F51, F54-F57, F79, F80; mistakes 1-21, 23, 30, 33 in one net
+# faults F29-F33, F36, F44-F51, F54-F57, F79, F80; mistakes 1-23, 27, 30-33 in one net
 # fault F53, fault F55
+@pytest.mark.timeout(600)  # eleven seconds of computing, on a machine that may have other work
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
     counts: Counter[str] = Counter()
@@ -113,3 +133,33 @@ def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
     assert "simulate.py --seed 7 --nodes 3 --steps 2000 --verbose" in text
     assert "[*] I am Leader" in text
     assert "@Count on me term" in text
+
+
+def first_failure(seeds: range) -> str:
+    for seed in seeds:
+        try:
+            run(seed)
+        except SimulationFailed as failed:
+            return str(failed).splitlines()[0]
+    return ""
+
+
+# mistake 22
+def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.sessions.Sessions.earlier_reply", lambda *_: None)
+    monkeypatch.setattr("raftline.sessions.Sessions.remember", lambda *_: None)
+    assert "client" in first_failure(range(20))
+
+
+# mistake 31
+def test_a_change_that_only_the_new_voters_decide_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Membership, "_halves", lambda members: (members.voters,))
+    assert "InvariantError" in first_failure(range(200))
+
+
+# mistake 32
+def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.sessions.Sessions.dump", lambda _: [])
+    assert first_failure(range(60))

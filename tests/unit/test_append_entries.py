@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Entry
-from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
+from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError, Vote
+from raftline.raft.questions import TimeoutNow
 from raftline.raft.state import APPLY_MAX
 from tests.unit.cores import (
+    acknowledge,
     append,
     node_of,
+    sync,
     terms_of,
 )
 
@@ -163,3 +166,15 @@ def test_committed_entries_are_handed_out_in_portions() -> None:
         *range(APPLY_MAX + 1, APPLY_MAX + 11)
     ]
     assert node.wake_at_ms > 10
+
+
+def test_what_was_cut_off_is_on_the_disk_no_longer() -> None:
+    node = node_of("s2", *[1] * 6)
+    node.receive(append(2, (1, 1), 2), 10)  # cuts 2 to 6; nothing of the rest is synced yet
+    node.receive(TimeoutNow("s1", "s2", 2), 20)
+    node.receive(Vote("s3", "s2", 3, True), 20)
+    assert terms_of(node) == [1, 2, 3]
+    acknowledge(node, "s3")
+    assert node.state.commit_index == 0
+    sync(node)
+    assert node.state.commit_index == 3

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Sequence
 
 from raftline.batch import Batch
+from raftline.desk import Desk
 from raftline.driver import Driver, now_ms
 from raftline.logmanager import LogManager
+from raftline.protocol import NO_LEADER
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.membership import Membership
@@ -120,6 +122,31 @@ def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> N
         "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
     ]
     driver.stop(DEADLINE_S)
+
+
+# mistake 23
+def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.state.log.last_index < 2:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping"]
+
+
+def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
+    desk, batch = Desk(hold_ms=100), Batch(["get a"], is_read=True)
+    desk.hold([batch], 1000)
+    assert desk.held_until_ms == 1100
+    desk.hold(desk.take(writes=False, reads=False), 1099)
+    assert not batch.wait(0)
+    desk.hold(desk.take(writes=False, reads=False), 1100)
+    assert batch.wait(0)
+    assert batch.replies == [NO_LEADER]
 
 
 # fault F41, mistake 5

@@ -143,6 +143,18 @@ def test_a_vote_of_another_election_counts_for_nothing(late: Vote) -> None:
 
 
 # mistake 7
+@pytest.mark.parametrize("late_term", [3, 4, 6])
+def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> None:
+    node = node_of("s1", term=4)
+    node.pass_time(TIMEOUT_MS)
+    assert node.state.role is Role.PRE_CANDIDATE
+    node.receive(Vote("s2", "s1", late_term, True, pre_vote=True), TIMEOUT_MS)
+    assert (node.state.role, node.state.term) == (Role.PRE_CANDIDATE, 4)
+    node.receive(Vote("s2", "s1", 5, True, pre_vote=True), TIMEOUT_MS)
+    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 5)
+
+
+# mistake 7
 def test_votes_are_counted_anew_in_each_election() -> None:
     node = candidate_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.receive(Vote("s2", "s1", 1, True), TIMEOUT_MS)

@@ -45,6 +45,20 @@ def fail_with(number: int) -> object:
     return fail
 
 
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list in which calls that reach the disk will be noted, by name."""
+    calls: list[str] = []
+    for name in ("write", "fdatasync", "replace", "fsync"):
+        real = getattr(os, name)
+
+        def record(*arguments: object, name: str = name, real: object = real) -> object:
+            calls.append(name)
+            return real(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, record)
+    return calls
+
+
 # fault F25
 def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
     tmp_path: Path,
@@ -86,18 +100,22 @@ def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_retur
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
-    calls: list[str] = []
-    for name in ("write", "fdatasync", "replace", "fsync"):
-        real = getattr(os, name)
-
-        def record(*arguments: object, name: str = name, real: object = real) -> object:
-            calls.append(name)
-            return real(*arguments)  # type: ignore[operator]
-
-        monkeypatch.setattr(os, name, record)
+    calls = recorded(monkeypatch)
     folder.replace("s1.storage", [b"one\n", b"two\n"])
     assert calls == ["write", "write", "fdatasync", "replace", "fsync"]
     assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
+
+
+# fault F19
+def test_a_renamed_file_has_its_name_durably(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "s1.log.new").write_bytes(BASE)
+    calls = recorded(monkeypatch)
+    folder.rename("s1.log.new", "s1.log")
+    assert calls == ["replace", "fsync"]
+    assert (tmp_path / "s1.log").read_bytes() == BASE
 
 
 # fault F1, fault F19

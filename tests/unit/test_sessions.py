@@ -90,8 +90,8 @@ def test_a_name_of_that_form_is_never_begun_by_a_request() -> None:
 
 def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
     machine = Machine()
+    machine.do("used#1@incr n")  # the older one of the two
     machine.do("old#1@incr n")
-    machine.do("used#1@incr n")
     for number in range(SESSIONS_MAX - 2):
         machine.do(f"c{number}#1@noop")
     machine.do("used#2@incr n")

@@ -344,6 +344,26 @@ def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None
     assert node.state.durable_index <= 7
 
 
+# mistake 32
+def test_entries_that_follow_on_the_snapshot_stay() -> None:
+    node = node_of("s2", term=2, options=SMALL)
+    node.receive(piece(0, "a 4\nb 5\n"), 0)
+    node.receive(append(2, (0, 0), *[1] * 6, 2, 2, 2, commit=3), 0)  # while it was checked
+    assert node.install(SENT, MEMBERS, 0).install is None
+    log = node.state.log
+    assert (log.base_index, log.last_index, node.state.commit_index) == (0, 9, 7)
+
+
+# mistake 32
+def test_the_members_are_those_of_the_snapshot_from_then_on() -> None:
+    node = node_of("s2", options=SMALL)
+    node.receive(piece(0, "a 4\nb 5\n"), 0)
+    others = {"s1": "localhost:10000", "s2": "localhost:10001", "s4": "localhost:10003"}
+    effects = node.install(SENT, all_vote(others), 0)
+    assert effects.members_changed
+    assert node.state.membership.voters == ("s1", "s2", "s4")
+
+
 def test_what_arrived_damaged_is_asked_for_anew() -> None:
     node = node_of("s2", options=SMALL)
     node.receive(piece(0, "a 4\nb 5\n"), 0)

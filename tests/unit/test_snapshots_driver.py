@@ -47,7 +47,7 @@ class Rig:
     """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
 
     def __init__(
-        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str] = MEMBERS
+        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]
     ) -> None:
         self.folder = folder
         self.answers: list[str] = []

@@ -7,6 +7,7 @@ import pytest
 from raftline.raft.effects import HardState, SafetyError
 from raftline.raft.messages import (
     Missing,
+    PeerError,
     Vote,
 )
 from raftline.raft.node import Node
@@ -161,3 +162,12 @@ def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
         node.pass_time(node.wake_at_ms)
         node.receive(Vote("s2", "s1", 3, False, pre_vote=True, reason="no"), node.state.now_ms)
     assert node.state.term == 3
+
+
+def test_a_term_that_no_sound_cluster_comes_to_is_refused_and_changes_nothing() -> None:
+    node = node_of("s2", 1)
+    for term in (2**48 + 2, 2**63 - 1):
+        with pytest.raises(PeerError, match="is too far ahead of mine, 1"):
+            node.receive(request(term, (9, term - 1)), 10)
+    assert node.state.term == 1
+    assert node.receive(request(2**48 + 1, (9, 2)), 10).save == HardState(2**48 + 1, "s1")
