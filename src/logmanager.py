@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from raftline.commands import execute
+from raftline.machines import Machines
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.sessions import Sessions
 from raftline.showing import read_selection, show_page
@@ -33,12 +34,19 @@ class LogManager:
     at a time.
     """
 
-    def __init__(self, name: str, folder: Folder, members: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Folder,
+        members: Mapping[str, str],
+        machines: Machines | None = None,
+    ) -> None:
         """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
         self.name = name
         self.client_lock = threading.Lock()
         self.pairs: dict[str, str] = {}
         self.sessions = Sessions()
+        self.machines = machines or Machines()
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self.snapshots = SnapshotFile(folder, name)
         self.replaced: dict[str, str] = {}  # pairs of before a snapshot, to be freed without haste
@@ -246,19 +254,24 @@ class LogManager:
         """Execute the command of one entry, once if it carries a request's number."""
         client, at, bare = command.partition("@")
         if not at or " " in client:  # no client named: the `@` belongs to a key or value
-            return execute(self.pairs, command)
+            return self._do(index, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit()):
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, index)}"
-            return execute(self.pairs, bare)
+            return self._do(index, bare)
         if bare.startswith("get "):  # changes nothing, so a retry may read what is new
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
-            reply = execute(self.pairs, bare)
+            reply = self._do(index, bare)
             self.sessions.remember(name, int(number), bare, reply)
         return reply
+
+    def _do(self, index: int, bare: str) -> str:
+        if bare.startswith("machine "):
+            return self.machines.execute(self.pairs, bare[8:])
+        return execute(self.pairs, bare, index)
 
 
 def _without_client(command: str) -> str:

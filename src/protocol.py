@@ -30,7 +30,8 @@ __all__ = [
 
 HELP = (
     "HELP response: get KEY | set KEY VALUE | delete KEY | setnx KEY VALUE | cas KEY OLD NEW |"
-    " incr KEY [BY] | append KEY VALUE | show [PREFIX] [after KEY] | session | status |"
+    " incr KEY [BY] | append KEY VALUE | object KEY OPERATION [JSON ...] | machine NAME JSON |"
+    " show [PREFIX] [after KEY] | session | status |"
     " transfer [NAME] | help. get and show may end in: read index|lease|log|local. A value is"
     r" the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."

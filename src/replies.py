@@ -18,7 +18,7 @@ from raftline.protocol import (
 )
 
 NO_SUCH_KEY = ", no such key"
-NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match"})
+NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
 class Outcome(IntEnum):
@@ -121,7 +121,7 @@ def as_json(command: str, reply: Reply) -> str:
     outcome = outcome_of(reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
-    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append"):
+    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):
         told["key"] = _raw(operands.partition(" ")[0])
     if outcome is Outcome.DONE:
         told |= _facts(command, reply.text)
@@ -153,6 +153,8 @@ def _facts(command: str, text: str) -> dict[str, Any]:
             return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
         if verb == "STATUS":
             return {"status": json.loads(rest)}
+        if verb in ("OBJECT", "MACHINE"):
+            return {"value": json.loads(_raw(rest))}
     except ValueError:
         pass  # not as a node writes it: handed on as it is
     return {} if verb == "DELETE" else {"text": rest}
