@@ -207,7 +207,7 @@ def _splice(values: list[Json], where: list[int | None], more: list[Json]) -> No
     try:
         values[slice(*where)] = more
     except ValueError:
-        raise Unfit("a slice with a step takes as many values as it has places") from None
+        raise NotDone("a slice with a step takes as many values as it has places") from None
 
 
 @_operation("list.cut", "SLICE")

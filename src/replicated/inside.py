@@ -62,6 +62,10 @@ class InnerServer(Server):
             return super().run(doors)
         finally:
             self._is_over.set()
+            if self.exit_status and self.driver.has_written:
+                # A server that failed leaves this to the end of its process; a program goes on,
+                # and may start the node anew.
+                self.logmanager.close()
 
     def _write_states(self, every_s: float) -> None:
         """Have the state written when something was applied, at most so often."""

@@ -27,7 +27,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
 
     def __setitem__(self, index: int | slice, value: Any) -> None:
         if isinstance(index, slice):
-            self._do("splice", _bounds(index), list(value))
+            self._splice(_bounds(index), list(value))
         else:
             self._at("put", index, value)
 
@@ -102,6 +102,12 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
     def clear(self) -> None:
         """Remove all values, in one step."""
         self._do("clear")
+
+    def _splice(self, bounds: list[int | None], values: list[Any]) -> None:
+        try:
+            self._do("splice", bounds, values)
+        except NotDone as condition:
+            raise ValueError(str(condition)) from None
 
     def _at(self, operation: str, index: SupportsIndex, *values: object) -> Any:
         try:
