@@ -194,10 +194,8 @@ class Connection:
                 return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
-        if request.verb == "machine":
-            why = server.logmanager.machines.why_not(request.command.split(" ", 2)[1])
-            if why:
-                return Spoken("local", request, None, error(why))
+        if request.verb == "machine" and (reply := server.without_machine(request.command)):
+            return Spoken("local", request, None, reply)
         if request.verb != "status":  # tools ask for it all the time
             server.announcer.requested(sender, text)
         if request.verb in ("help", "status", "transfer"):

@@ -17,7 +17,8 @@ Json: TypeAlias = Any  # None, bool, int, float, str, list of Json, dict of str 
 NUMBER_MAX = 2**63 - 1
 DEPTH_MAX = 32  # of what a request brings
 STORED_DEPTH_MAX = 64  # of what lies under a key: a request's value, in the object that holds it
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+VALUES_MAX = 16  # more than any request has
+_ESCAPED_QUOTE_OR_BRACKET = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -39,7 +40,7 @@ def read_json(text: str, depth_max: int = STORED_DEPTH_MAX) -> Json:
 
 def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
     """Return the values that `text` spells, with spaces between them; see `read_json`."""
-    if _depth(text) > depth_max:
+    if _is_deeper(text, depth_max):
         raise NotJsonError(f"nested more than {depth_max} deep")
     values: list[Json] = []
     place = _past_spaces(text, 0)
@@ -51,6 +52,8 @@ def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
         if text[end : end + 1] not in ("", " "):
             raise NotJsonError(f"no space between two JSON values, at character {end + 1}")
         values.append(value)
+        if len(values) > VALUES_MAX:
+            raise NotJsonError(f"more than {VALUES_MAX} values")
         place = _past_spaces(text, end)
     if _SURROGATE.search(text) or ("\\u" in text and _SURROGATE.search(spell_json(values))):
         raise NotJsonError("a byte or half a character that is no text")
@@ -96,18 +99,22 @@ def _checked_key(key: object) -> str:
     return text
 
 
-def _depth(text: str) -> int:
-    """Return how deep brackets are nested, or a number below every bound where few are there."""
-    if text.count("[") + text.count("{") <= DEPTH_MAX:
-        return 0
-    depth = deepest = 0
-    for found in _STRING_OR_BRACKET.finditer(text):
-        if found[1]:
+def _is_deeper(text: str, depth_max: int) -> bool:
+    """Whether brackets outside of strings are nested deeper; in one pass, whatever the text."""
+    if text.count("[") + text.count("{") <= depth_max:
+        return False
+    depth, in_string = 0, False
+    for found in _ESCAPED_QUOTE_OR_BRACKET.finditer(text):
+        sign = found[0]
+        if sign == '"':
+            in_string = not in_string
+        elif not in_string and sign in "[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif found[2]:
+            if depth > depth_max:
+                return True
+        elif not in_string and sign in "]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _past_spaces(text: str, place: int) -> int:

@@ -11,7 +11,7 @@ from raftline.conversation import Client
 from raftline.link import Unreachable
 
 TIMEOUT_S = 10.0
-IDLE_MAX = 16  # connections kept for the next request; each has a session of its own
+IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
 
 

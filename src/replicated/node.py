@@ -35,6 +35,7 @@ from raftline.storage.folder import Folder
 
 CONNECTIONS_MAX = 1024
 CLOSE_S = 15.0
+SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 
 
 class Node:
@@ -51,7 +52,7 @@ class Node:
         port: int | None = None,
         dir: str | Path = "logs",  # noqa: A002 - the word of every command's option
         machines: Mapping[str, StateMachine] | None = None,
-        timeout: float = TIMEOUT_S,
+        timeout: float | None = None,
         pace: str = "fast",
         console: TextIO | None = None,
         state_file_every: float | None = None,
@@ -62,7 +63,7 @@ class Node:
         `members` says who the cluster is at birth, name to `host:port`; without it the
         `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
         the one in `members`. `machines` are state machines of the program's own, by name.
-        `timeout`, in seconds, is for each request of the objects. `console` gets the lines that a
+        `timeout`, in seconds, is for each request of the objects (10, at the human pace 60). `console` gets the lines that a
         server prints; by default they go to the logger "raftline", warnings as warnings. With
         `state_file_every`, in seconds, NAME.state_machine is written that soon after a change,
         for people to read; else only when the log is long.
@@ -91,6 +92,8 @@ class Node:
             self._abandon()
             raise NodeError(str(error)) from None
         self._ended = threading.Event()
+        if timeout is None:
+            timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
         others = [str(each) for other, each in self._members() if other != name]
         self._clients = Clients(str(self.address), *others, name=f"{name}.program", timeout=timeout)
         with threads_without_signals():

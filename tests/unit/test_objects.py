@@ -154,6 +154,22 @@ def test_a_lock_is_seized_only_where_its_beat_stood_still() -> None:
     assert machine.operate("lock.release", "b", 4) is None
 
 
+def test_a_token_of_an_earlier_time_is_refused_from_the_same_owner() -> None:
+    machine = Machine()
+    first = machine.operate("lock.acquire", "a", 1000)
+    machine.operate("lock.release", "a", first)
+    second = machine.operate("lock.acquire", "a", 1000)
+    for operation in ("lock.beat", "lock.release"):
+        assert machine.operate(operation, "a", first) == f"{NOT_DONE}not held by you"
+    assert machine.value["token"] == second > first
+
+
+def test_brackets_within_strings_are_not_nested() -> None:
+    machine = Machine()
+    assert machine.operate("list.append", "[" * 99 + '"' + "{" * 99) is None
+    assert machine.operate("list.append", [[]] * 99) is None
+
+
 def test_a_token_grows_though_the_lock_was_deleted_in_between() -> None:
     machine = Machine()
     first = machine.operate("lock.acquire", "a", 1000)
@@ -178,6 +194,8 @@ def test_a_token_grows_though_the_lock_was_deleted_in_between() -> None:
         ("object x list.append " + "[" * 99999, "list.append VALUE: nested more than 32 deep"),
         (r'object x list.append "\xff"', "list.append VALUE: a byte or half a character"),
         (r'object x list.append "\\ud800"', "list.append VALUE: a byte or half a character"),
+        ("object x list.append " + '"' + r'\\"' * 200_000 + "[" * 40, "list.append VALUE: no JSON"),
+        ("object x list.append" + " 1" * 200_000, "list.append VALUE: more than 16 values"),
         ('object x dict.put "a""b"', "dict.put KEY VALUE: no space between two JSON values"),
         ("object x dict.put 1 2", "dict.put KEY VALUE: KEY is to be a string"),
         ("object x list.put true 2", "list.put INDEX VALUE: INDEX is to be a whole number"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import configparser
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from raftline.exports import names
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -111,6 +114,8 @@ def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used
 
 def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
+    typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
+    assert sorted(typed) == names()
     exported = [
         [line for line in path.read_text("utf-8").splitlines() if "exports" in line]
         for path in (installed, clone)
