@@ -12,6 +12,7 @@ from raftline.protocol import (
     NOT_LEADER,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
+    STOPPING,
     error,
     leader_named_in,
     split_sender,
@@ -27,7 +28,7 @@ class Outcome(IntEnum):
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
     USAGE = 2
-    NO_LEADER = 3  # no leader known, or not the leader: certainly nothing was done
+    NO_LEADER = 3  # no leader known, not the leader, or stopping: certainly nothing was done
     UNKNOWN = 4  # a write that may yet take effect
     REFUSED = 5  # refused, or nobody answered: certainly nothing was done
 
@@ -50,7 +51,7 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> Outcome:
     """Return what became of the request that was answered so."""
-    if text.startswith((NOT_LEADER, NO_LEADER)):
+    if text.startswith((NOT_LEADER, NO_LEADER, STOPPING)):
         return Outcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
         return Outcome.UNKNOWN

@@ -389,7 +389,9 @@ def main() -> int:
                 row(lab)
             if failed and row in ROWS[:6]:
                 for console in sorted(Path(folder).glob("*.console")):
-                    print(f"--- {console.name}\n{console.read_text()[-2000:]}", file=sys.stderr)
+                    said = console.read_text().splitlines()
+                    told = [line for line in said if "Connection from" not in line]
+                    print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
                 break
     print(f"{len(failed)} rows do not hold" if failed else f"all {len(ROWS)} rows hold")
     return 1 if failed else 0

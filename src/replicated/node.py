@@ -63,8 +63,9 @@ class Node:
         `members` says who the cluster is at birth, name to `host:port`; without it the
         `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
         the one in `members`. `machines` are state machines of the program's own, by name.
-        `timeout`, in seconds, is for each request of the objects (10, at the human pace 60). `console` gets the lines that a
-        server prints; by default they go to the logger "raftline", warnings as warnings. With
+        `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
+        `console` gets the lines that a server prints; by default they go to the logger
+        "raftline", warnings as warnings. With
         `state_file_every`, in seconds, NAME.state_machine is written that soon after a change,
         for people to read; else only when the log is long.
 

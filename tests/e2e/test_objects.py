@@ -9,14 +9,16 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, Full, SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import raftline
+from raftline.linearizable import Operation, Verdict, check
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 
@@ -233,6 +235,63 @@ def test_two_programs_on_one_object_do_what_one_plain_object_would(
         found = outcome(on_replicated, chance.choice(replicated), number)
         assert found == expected, f"step {number}"
         assert replicated[number % 2].copy() == plain, f"step {number}"
+
+
+# mistake 21, mistake 24
+def test_what_many_threads_saw_of_one_dict_while_leaders_die_is_linearizable(
+    cluster: Cluster, two: list[raftline.Clients]
+) -> None:
+    history: list[Operation] = []
+    over = threading.Event()
+
+    def use(number: int, shared: raftline.ReplicatedDict, chance: random.Random) -> None:
+        for step in itertools.count():
+            if over.is_set():
+                return
+            history.append(_operation(f"thread{number}", shared, step, chance))
+
+    threads = [
+        threading.Thread(
+            target=use,
+            args=(n, raftline.ReplicatedDict("shared", node=two[n % 2]), random.Random(n)),
+        )
+        for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for killed in range(1, 4):
+        eventually(lambda least=150 * killed: len(history) > least, "some hundred operations")
+        victim = cluster.leader()
+        victim.kill()
+        victim.start()
+    eventually(lambda: len(history) > 600, "some more")
+    over.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    report = check(history)
+    assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
+    verbs = {(each.verb, each.found, each.returned_at is None) for each in history}
+    assert {("set", None, False), ("delete", True, False), ("delete", False, False)} <= verbs
+
+
+def _operation(
+    client: str, shared: raftline.ReplicatedDict, step: int, chance: random.Random
+) -> Operation:
+    """Do something to the dict, and return what was asked and answered."""
+    key = chance.choice(KEYS)
+    verb: Literal["get", "set", "delete"] = chance.choice(("get", "get", "set", "set", "delete"))
+    value, found = (f"{client} {step}", None) if verb == "set" else (None, None)
+    called_at = time.monotonic()
+    try:
+        if verb == "set":
+            shared[key] = value
+        elif verb == "get":
+            value = shared.get(key)
+        else:
+            found = shared.pop(key, None) is not None
+    except raftline.OutcomeUnknown:
+        return Operation(client, verb, key, value, called_at, None)
+    return Operation(client, verb, key, value, called_at, time.monotonic(), found)
 
 
 # mistake 22, mistake 24
