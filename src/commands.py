@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 
 from raftline.escapes import ProtocolError, escape, unescape
+from raftline.objects import execute_object
 from raftline.protocol import COMMANDS, NOT_UNDERSTOOD, Limits, error, shown
 
 Pairs = MutableMapping[str, str]
@@ -18,8 +19,11 @@ NUMBER_MAX = 2**63 - 1
 _DIGITS_MAX = 19
 
 
-def execute(pairs: Pairs, command: str) -> str:
-    """Carry out one command and return its reply, without the server's name."""
+def execute(pairs: Pairs, command: str, index: int = 0) -> str:
+    """Carry out one command and return its reply, without the server's name.
+
+    `index` is that of its entry: a number that an object may keep, the same on every node.
+    """
     verb, _, operands = command.partition(" ")
     if verb == "set":  # by far the most frequent
         key, space, value = operands.partition(" ")
@@ -28,6 +32,8 @@ def execute(pairs: Pairs, command: str) -> str:
             return f"SET response: {key} set to {value}"
     elif verb in ("noop", "members"):  # entries of the core's own
         return ""
+    elif verb == "object":
+        return execute_object(pairs, operands, index)
     elif verb in _OTHERS:
         reply = _OTHERS[verb](pairs, operands)
         if reply is not None:

@@ -207,6 +207,8 @@ class Connection:
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
         verb = request.verb
+        if verb == "machine" and (reply := server.without_machine(request.command)):
+            return Spoken("local", request, None, reply)
         if verb != "status":  # tools ask for it all the time
             server.announcer.requested(sender, text)
         if verb in ("help", "status", "transfer"):

@@ -22,10 +22,11 @@ from raftline.replies import Outcome, Reply, outcome_of, read_reply
 
 READS = frozenset({"get", "show", "help", "status", "members", "backup"})
 CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
-WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append"})
+WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append", "object", "machine"})
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-SESSION_EXPIRED = "session expired"
+SESSION_EXPIRED = "Sorry, session expired"
+_UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 
 
@@ -37,6 +38,7 @@ class Client:
     begun before the first one, so that one whose outcome is unknown is sent again and still
     takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
     `also` are further nodes to try; `on_connect` is told of each connection before it is made.
+    `attempt_s` is how long one node may keep a request, when following, before another is asked.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Client:
         follow: bool = False,
         also: Sequence[tuple[str, int]] = (),
         on_connect: Callable[[Address], None] | None = None,
+        attempt_s: float | None = None,
     ) -> None:
         self.address = Address(host, port)
         self.name = name
         self.timeout_s = timeout_s
+        self.attempt_s = attempt_s
         self.follow = follow
         self._known = [self.address, *(Address(*each) for each in also)]  # longest untried first
         self._on_connect = on_connect
@@ -107,49 +111,68 @@ class Client:
             Refused: the command is no single line of text.
         """
         if not self.follow:
-            return self._ask_here(self.name, command)
+            return self._ask_here(self.name, command, time.monotonic() + self.timeout_s)
         deadline_s = time.monotonic() + self.timeout_s
         if _verb(command) not in WRITES:
-            return self._ask_anywhere(self.name, command, deadline_s)
-        if not self._session:
-            begun = self._ask_anywhere(self.name, "session", deadline_s)
-            if outcome_of(begun.text) is not Outcome.DONE:
-                return begun
-            self._session, self._number = begun.text.removeprefix("SESSION response: "), 0
-        self._number += 1
-        reply = self._ask_anywhere(f"{self._session}#{self._number}", command, deadline_s)
-        if SESSION_EXPIRED in reply.text:
-            self._session = ""  # the next write begins another
+            return self._ask_anywhere(self.name, command, deadline_s)[0]
+        reply, is_sure = self._ask_numbered(command, deadline_s)
+        if reply.text.startswith(SESSION_EXPIRED):
+            self._session = ""
+            if not is_sure:
+                raise OutcomeUnknown(_UNKNOWN_BEFORE)
+            reply, _ = self._ask_numbered(command, deadline_s)  # in a session of its own
         return reply
 
-    def _ask_anywhere(self, sender: str, command: str, deadline_s: float) -> Reply:
-        """Ask one known node after the other until one has an answer that settles it."""
+    def _ask_numbered(self, command: str, deadline_s: float) -> tuple[Reply, bool]:
+        """Return the reply to a write under the next number of this client's session, and whether
+        all that was sent before it was certainly not done."""
+        if not self._session:
+            begun = self._begin_session(deadline_s)
+            if outcome_of(begun.text) is not Outcome.DONE:
+                return begun, True
+            self._session, self._number = begun.text.removeprefix("SESSION response: "), 0
+        self._number += 1
+        return self._ask_anywhere(f"{self._session}#{self._number}", command, deadline_s)
+
+    def _begin_session(self, deadline_s: float) -> Reply:
+        try:
+            return self._ask_anywhere(self.name, "session", deadline_s)[0]
+        except OutcomeUnknown as error:  # of the session: the write itself was never sent
+            raise Unreachable(f"no session could be begun: {error}") from None
+
+    def _ask_anywhere(self, sender: str, command: str, deadline_s: float) -> tuple[Reply, bool]:
+        """Ask one known node after the other until one has an answer that settles it; return it,
+        and whether no earlier answer left open what was done."""
         pause_s = FIRST_PAUSE_S
-        only_once = _verb(command) in CHANGES
         tried: set[Address] = set()
+        unknown: Reply | ClientError | None = None  # it may yet take effect, whatever others say
         while True:
             tried.add(self.address)
-            answer: Reply | ClientError
-            try:
-                answer = self._ask_here(sender, command)
-                outcome = outcome_of(answer.text)
-                if outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
-                    return answer
-                if only_once and outcome is Outcome.UNKNOWN:
-                    return answer
-            except (Unreachable, OutcomeUnknown) as error:
-                if only_once and isinstance(error, OutcomeUnknown):
-                    raise
-                answer = error
+            answer = self._attempt(sender, command, deadline_s)
+            outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
+            if isinstance(answer, Reply) and outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+                return answer, unknown is None
+            if outcome is Outcome.UNKNOWN:
+                unknown = answer
+                if _verb(command) in CHANGES:
+                    break
             self._move_on(answer)
             if self.address in tried:  # all said no: wait for an election
                 if time.monotonic() + pause_s > deadline_s:
-                    if isinstance(answer, ClientError):
-                        raise answer
-                    return answer
+                    break
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 tried.clear()
+        answer = unknown or answer
+        if isinstance(answer, ClientError):
+            raise answer
+        return answer, unknown is None
+
+    def _attempt(self, sender: str, command: str, deadline_s: float) -> Reply | ClientError:
+        try:
+            return self._ask_here(sender, command, deadline_s)
+        except (Unreachable, OutcomeUnknown) as error:
+            return error
 
     def connect(self) -> None:
         """Be connected to the node, or when following to any known one.
@@ -180,7 +203,7 @@ class Client:
             self.close()
             self.address = target
 
-    def _ask_here(self, sender: str, command: str) -> Reply:
+    def _ask_here(self, sender: str, command: str, deadline_s: float) -> Reply:
         if "\n" in command:
             raise Refused(r"a command is one line; a newline inside a value is written \n")
         try:
@@ -189,7 +212,7 @@ class Client:
             raise Refused("the command holds half a surrogate pair, which is no text") from None
         connection = self._connected()
         try:
-            raw = connection.exchange(line, self.timeout_s)
+            raw = connection.exchange(line, self._patience_s(deadline_s))
         except OSError as error:
             self.close()
             raise self._lost(command, error) from None
@@ -201,6 +224,12 @@ class Client:
             self.close()
             raise self._lost(command, ConnectionError("answered something that is not raftline"))
         return reply
+
+    def _patience_s(self, deadline_s: float) -> float:
+        """Return how long to wait for a reply of the node that is asked."""
+        if not self.follow or self.attempt_s is None:
+            return self.timeout_s
+        return max(0.05, min(self.attempt_s, deadline_s - time.monotonic()))
 
     def _lost(self, command: str, error: OSError) -> ClientError:
         where = f"{self.address.host} port {self.address.port}"

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from raftline.batch import Batch
-from raftline.protocol import NO_LEADER, outcome_unknown
+from raftline.protocol import NO_LEADER, STOPPING, outcome_unknown
 
-STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+__all__ = ["STOPPING", "Desk"]
+
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
 

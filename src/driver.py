@@ -145,6 +145,11 @@ class Driver:
         if self._failure is None and not self._threads[1].is_alive():
             self._logmanager.close()
 
+    @property
+    def has_written(self) -> bool:
+        """Whether the writer thread has ended, so that nobody touches the files any more."""
+        return not self._threads[1].is_alive()
+
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` tells it."""
         with self._core:

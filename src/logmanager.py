@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from raftline.bell import give_way
 from raftline.commands import execute
+from raftline.machines import Machines
 from raftline.pairs import Breathe, StillPairs, free, layered
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
@@ -37,12 +38,19 @@ class LogManager:
     at a time.
     """
 
-    def __init__(self, name: str, folder: Folder, members: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Folder,
+        members: Mapping[str, str],
+        machines: Machines | None = None,
+    ) -> None:
         """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
         self.name = name
         self.client_lock = threading.Lock()
         self.pairs: MutableMapping[str, str] = {}
         self.sessions = Sessions()
+        self.machines = machines or Machines()
         self.members: Membership = all_vote(members)  # as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self.snapshots = SnapshotFile(folder, name)
@@ -305,19 +313,24 @@ class LogManager:
                 # What was applied is committed, so this configuration is never rolled back; a
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
-            return execute(self.pairs, command)
+            return self._do(index, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit()):
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, index)}"
-            return execute(self.pairs, bare)
+            return self._do(index, bare)
         if bare.startswith("get "):  # changes nothing, so a retry may read what is new
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
-            reply = execute(self.pairs, bare)
+            reply = self._do(index, bare)
             self.sessions.remember(name, int(number), bare, reply)
         return reply
+
+    def _do(self, index: int, bare: str) -> str:
+        if bare.startswith("machine "):
+            return self.machines.execute(self.pairs, bare[8:])
+        return execute(self.pairs, bare, index)
 
 
 def _without_client(command: str) -> str:

@@ -23,14 +23,16 @@ from raftline.requests import (
 
 __all__ = [
     "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
-    "OUTCOME_UNKNOWN", "READ_MODES", "Limits", "ProtocolError", "Request", "decode_line", "error",
-    "escape", "leader_named_in", "looks_foreign", "not_leader", "outcome_unknown", "read_request",
-    "reply_line", "show_operands", "shown", "split_sender", "unescape",
+    "OUTCOME_UNKNOWN", "READ_MODES", "STOPPING", "Limits", "ProtocolError", "Request",
+    "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "not_leader",
+    "outcome_unknown", "read_request", "reply_line", "show_operands", "shown", "split_sender",
+    "unescape",
 ]  # fmt: skip
 
 HELP = (
     "HELP response: get KEY | set KEY VALUE | delete KEY | setnx KEY VALUE | cas KEY OLD NEW |"
-    " incr KEY [BY] | append KEY VALUE | show [PREFIX] [after KEY] | session | status |"
+    " incr KEY [BY] | append KEY VALUE | object KEY OPERATION [JSON ...] | machine NAME JSON |"
+    " show [PREFIX] [after KEY] | session | status |"
     " transfer [NAME] | help. get and show may end in: read index|lease|log|local. A value is"
     r" the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
@@ -39,6 +41,7 @@ HELP = (
 )
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
+STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 
 _ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)

@@ -12,13 +12,14 @@ from raftline.protocol import (
     NOT_LEADER,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
+    STOPPING,
     error,
     leader_named_in,
     split_sender,
 )
 
 NO_SUCH_KEY = ", no such key"
-NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match"})
+NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
 class Outcome(IntEnum):
@@ -27,7 +28,7 @@ class Outcome(IntEnum):
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
     USAGE = 2
-    NO_LEADER = 3  # no leader known, or not the leader: certainly nothing was done
+    NO_LEADER = 3  # no leader known, not the leader, or stopping: certainly nothing was done
     UNKNOWN = 4  # a write that may yet take effect
     REFUSED = 5  # refused, or nobody answered: certainly nothing was done
 
@@ -50,7 +51,7 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> Outcome:
     """Return what became of the request that was answered so."""
-    if text.startswith((NOT_LEADER, NO_LEADER)):
+    if text.startswith((NOT_LEADER, NO_LEADER, STOPPING)):
         return Outcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
         return Outcome.UNKNOWN
@@ -121,7 +122,7 @@ def as_json(command: str, reply: Reply) -> str:
     outcome = outcome_of(reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
-    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append"):
+    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):
         told["key"] = _raw(operands.partition(" ")[0])
     if outcome is Outcome.DONE:
         told |= _facts(command, reply.text)
@@ -153,6 +154,8 @@ def _facts(command: str, text: str) -> dict[str, Any]:
             return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
         if verb == "STATUS":
             return {"status": json.loads(rest)}
+        if verb in ("OBJECT", "MACHINE"):
+            return {"value": json.loads(_raw(rest))}
     except ValueError:
         pass  # not as a node writes it: handed on as it is
     return {} if verb == "DELETE" else {"text": rest}

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from raftline.escapes import ProtocolError, escape, shown, unescape
+from raftline.objectkinds import Unfit, operands_of
+from raftline.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
 
 COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
 NOT_UNDERSTOOD = "I don't understand: "
@@ -132,6 +134,36 @@ def _read_incr(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {key} {by}"
 
 
+def _read_object(verb: str, operands: str, limits: Limits) -> str:
+    """`object KEY OPERATION [JSON ...]`: each JSON value in its one spelling."""
+    key, _, rest = operands.strip(" ").partition(" ")
+    operation, _, text = rest.partition(" ")
+    if not key or not operation:
+        raise ProtocolError('the form is: object KEY OPERATION [JSON ...]: object s dict.put "a" 1')
+    key = _canonical("key", key, limits.key_bytes)
+    try:
+        given = operands_of(operation, unescape(text))
+    except Unfit as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    spelled = " ".join(map(spell_json, given))
+    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
+    return f"{verb} {key} {operation} {spelled}".rstrip(" ")
+
+
+def _read_machine(verb: str, operands: str, limits: Limits) -> str:
+    """`machine NAME JSON`: a command for a state machine of the program's own."""
+    key, _, text = operands.strip(" ").partition(" ")
+    if not key or not text:
+        raise ProtocolError("the form is: machine NAME JSON")
+    key = _canonical("key", key, limits.key_bytes)
+    try:
+        spelled = spell_json(read_json(unescape(text), DEPTH_MAX))
+    except NotJsonError as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
+    return f"{verb} {key} {spelled}"
+
+
 def _read_show(verb: str, operands: str, limits: Limits) -> str:
     prefix, after = show_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
     command = verb
@@ -180,6 +212,8 @@ _READERS: dict[str, Callable[[str, str, Limits], str]] = {
     "delete": _read_key,
     "cas": _read_cas,
     "incr": _read_incr,
+    "object": _read_object,
+    "machine": _read_machine,
     "show": _read_show,
     "transfer": _read_transfer,
     "backup": _read_backup,

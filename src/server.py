@@ -26,7 +26,7 @@ from raftline.joining import Joiner, advertised, check_member
 from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import PeerBook
 from raftline.peers import Peer
-from raftline.protocol import NO_LEADER, Limits, not_leader
+from raftline.protocol import NO_LEADER, Limits, error, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
@@ -130,6 +130,15 @@ class Server:
         if address is None:  # no entry said yet where it is
             return NO_LEADER
         return not_leader(leader, address.host, address.port)
+
+    def without_machine(self, command: str) -> str:
+        """Return the reply to a command for a state machine that this node lacks, "" where it has
+        it. Another leader may have it; here the command must never become an entry."""
+        why = self.logmanager.machines.why_not(command.split(" ", 2)[1])
+        leader = self.node.state.leader
+        if not why or leader == self.name:
+            return error(why) if why else ""
+        return self.not_leader(leader) if leader else NO_LEADER
 
     def is_peer(self, name: str) -> bool:
         """Whether `name` is a member that this node talks to, or leads it."""

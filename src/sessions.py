@@ -20,13 +20,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-from raftline.protocol import error
+from raftline.protocol import error, outcome_unknown
 
 SESSIONS_MAX = 4096
 WINDOW = 128
 NAME_CHARACTERS_MAX = 44  # of the client's own part: with an index it stays below 64
 STEP_SESSIONS = 16  # read in one go
-REPLY_CHARACTERS_MAX = 512  # a longer one is not kept: it repeats the value of its request
+REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request is not kept
+LONG_REPLIES = ("object ", "machine ")  # their replies hold what is gone by then: see `Session`
 
 
 class Answered(NamedTuple):
@@ -37,7 +38,11 @@ class Answered(NamedTuple):
 
 
 class Session:
-    """The last requests of one client; `dumps` counts the snapshots begun before it was made."""
+    """The last requests of one client; `dumps` counts the snapshots begun before it was made.
+
+    Of the long replies that can't be made again only the last is kept: a client that waits for
+    each reply asks again for none but that.
+    """
 
     __slots__ = ("answered", "dumps", "highest")
 
@@ -54,6 +59,10 @@ class Session:
 
     def remember(self, number: int, answered: Answered) -> None:
         """Keep one more; what lies behind the window goes, it is refused in any case."""
+        if len(answered.reply) > REPLY_CHARACTERS_MAX:
+            for other, (crc, reply) in self.answered.items():
+                if len(reply) > REPLY_CHARACTERS_MAX:
+                    self.answered[other] = Answered(crc, "")
         self.answered[number] = answered
         if number > self.highest:
             self.highest = number
@@ -133,7 +142,8 @@ class Sessions:
 
     def remember(self, name: str, number: int, command: str, reply: str) -> None:
         """Keep what a request answered, so that its retry gets the same."""
-        kept = reply if len(reply) <= REPLY_CHARACTERS_MAX else ""
+        is_kept = len(reply) <= REPLY_CHARACTERS_MAX or command.startswith(LONG_REPLIES)
+        kept = reply if is_kept else ""
         crc = crc32(command.encode("utf-8", "surrogateescape"))
         session = self._sessions[name]
         if session.dumps != self._dumps:  # a snapshot may still need it as it is
@@ -185,7 +195,9 @@ def _is_begun_name(name: str) -> bool:
 
 
 def _repeat(command: str) -> str:
-    """Return a reply that was too long to keep: only those that repeat the value are."""
+    """Return a reply that was too long to keep: those that repeat the value are made again."""
+    if command.startswith(LONG_REPLIES):
+        return outcome_unknown("it took effect once, but its reply was long and is not kept now")
     verb, _, operands = command.partition(" ")
     key, _, value = operands.partition(" ")
     if verb == "cas":

@@ -61,6 +61,7 @@ class Snapshots:
         self._due_bytes = self._next_due(0)
         self._arrived: Snapshot | None = None
         self._rotten: Snapshot | None = None  # in force, and not fit to be sent
+        self._is_asked = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
         self._wake_taker = Bell()  # rung when there may be something to do
@@ -92,6 +93,11 @@ class Snapshots:
         if arrived is not None or self._logmanager.log_bytes > self._due_bytes:
             self._wake_taker.ring()
 
+    def ask(self) -> None:
+        """Have the state written soon, though the log is short, and leave the log as it is."""
+        self._is_asked = True
+        self._wake_taker.ring()
+
     def send(self, message: InstallSnapshot) -> None:
         """Send a piece of a snapshot once it was read from its file; never waits."""
         self._wanted.append(message)
@@ -107,6 +113,9 @@ class Snapshots:
                         self._check()
                     elif self._rotten or self._logmanager.log_bytes > self._due_bytes:
                         self._take()
+                    elif self._is_asked:
+                        self._is_asked = False
+                        self._take(compacts=False)
                     else:
                         self._wake_taker.wait(60.0)
                 except StorageError as error:
@@ -120,13 +129,14 @@ class Snapshots:
                     self._driver.fail(error)
                     return
 
-    def _take(self) -> None:
+    def _take(self, *, compacts: bool = True) -> None:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
         self._cpu_s = time.thread_time()
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
         if not has_news and not self._rotten:
-            self._due_bytes = self._logmanager.log_bytes  # nothing new: look again when it grows
+            if compacts:  # nothing new: look again when it grows
+                self._due_bytes = self._logmanager.log_bytes
             return
         if not self._logmanager.members.voters:
             # It was born to join, and has not come to the first entry that names members.
@@ -151,8 +161,9 @@ class Snapshots:
             f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
             f"{keys:,} key{'s' * (keys != 1)}, {snapshot.size:,} bytes"
         )
-        self._compact(snapshot)
-        self._due_bytes = self._next_due(self._logmanager.log_bytes)
+        if compacts:
+            self._compact(snapshot)
+            self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
     def _compact(self, snapshot: Snapshot) -> None:
         """Write the log anew behind the snapshot, then drop from memory what stands in it."""

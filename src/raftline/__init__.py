@@ -5,3 +5,8 @@ An installed raftline never sees this file: setup.cfg maps the package `raftline
 """
 
 __path__ = [__file__.rsplit("raftline", 1)[0]]
+
+from raftline.exports import exported as __getattr__
+from raftline.exports import names as __dir__
+
+__all__ = ["__dir__", "__getattr__"]

@@ -16,7 +16,7 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.protocol import NO_LEADER, STOPPING, error, not_leader, outcome_unknown
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
@@ -52,6 +52,14 @@ def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start
     also = [("localhost", second.port), ("localhost", third.port)]
     with Client(port=dead, follow=True, also=also) as client:
         assert client.request("get ana") == "GET response: 4"
+
+
+def test_follow_leaves_a_node_that_is_stopping_for_another(start: Start) -> None:
+    stopping, other = start(lambda _: STOPPING), start(store(), "s2")
+    with Client(port=stopping.port, follow=True, also=[("localhost", other.port)]) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+    with Client(port=stopping.port) as client, pytest.raises(NoLeader, match="is stopping"):
+        client.request("set a 5")
 
 
 def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
@@ -104,15 +112,59 @@ def test_each_write_has_a_number_of_its_own(start: Start) -> None:
     ]
 
 
-def test_an_expired_session_is_said_and_the_next_write_begins_another(start: Start) -> None:
+def test_a_write_that_finds_its_session_expired_is_done_in_another(start: Start) -> None:
     expired = error("session expired: nothing is known of client-7 any more")
-    answers = iter(["SESSION response: client-7", expired])
-    node = start(lambda _: next(answers, "SESSION response: client-9"))
+    answers = iter(["SESSION response: client-7", expired, "SESSION response: client-9"])
+    node = start(lambda _: next(answers, "SET response: a set to 5"))
     with Client(port=node.port, follow=True) as client:
-        with pytest.raises(Refused, match="session expired"):
-            client.request("set a 5")
-        client.request("set a 5")
+        assert client.request("set a 5") == "SET response: a set to 5"
     assert node.received[2:] == ["client@session", "client-9#1@set a 5"]
+
+
+# mistake 22, mistake 23
+def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) -> None:
+    expired = error("session expired: nothing is known of client-7 any more")
+    answers = iter(["SESSION response: client-7", outcome_unknown("lost its place"), expired])
+    node = start(lambda _: next(answers, "SET response: a set to 5"))
+    with Client(port=node.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("set a 5")
+    assert node.received[1:] == ["client-7#1@set a 5"] * 2
+
+
+# mistake 23
+@pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
+def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
+    first: str | None, start: Start
+) -> None:
+    answers = iter(["SESSION response: client-7", first])
+    node = start(lambda _: next(answers, NO_LEADER))
+    with (
+        Client(port=node.port, follow=True, timeout_s=0.3) as client,
+        pytest.raises(OutcomeUnknown),
+    ):
+        client.request("set a 5")
+    assert len(node.received) > 2
+
+
+# mistake 23
+def test_a_write_whose_session_never_began_was_certainly_not_done(start: Start) -> None:
+    silent = start(lambda _: None)
+    with (
+        Client(port=silent.port, follow=True, timeout_s=0.3) as client,
+        pytest.raises(Unreachable, match="no session could be begun"),
+    ):
+        client.request("set a 5")
+    assert set(silent.received) == {"client@session"}
+
+
+def test_a_node_that_keeps_a_request_for_too_long_is_left_for_another(start: Start) -> None:
+    held = threading.Event()
+    mute = start(lambda _: str(held.wait(DEADLINE_S)))
+    other = start(store(), "s2")
+    also = [("localhost", other.port)]
+    with Client(port=mute.port, follow=True, also=also, attempt_s=0.1) as client:
+        assert client.request("get ana") == "GET response: 4"
+    held.set()
 
 
 def test_without_follow_a_write_is_never_sent_again(start: Start) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import configparser
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from raftline.exports import names
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -89,8 +92,35 @@ def test_every_package_folder_says_what_it_is() -> None:
     for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
         text = (path / "__init__.py").read_text(encoding="utf-8")
         body = ast.parse(text).body
-        assert len(body) == 1, f"{path}/__init__.py holds more than a docstring"
+        assert path == SOURCE or len(body) == 1, f"{path}/__init__.py holds more than a docstring"
         assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
+
+
+# seed 002-13
+def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used() -> None:
+    program = (
+        "import sys, raftline\n"
+        "print(sorted(name for name in sys.modules if name.startswith('raftline.')))\n"
+        "print([name for name in dir(raftline) if not hasattr(raftline, name)], dir(raftline))\n"
+        "print(raftline.Node.__module__, hasattr(raftline, 'nonsense'))\n"
+    )
+    found = f"import sys; sys.path[:0] = [{str(SOURCE)!r}]\n"
+    ended = bare_python("-c", found + program, folder=ROOT)
+    loaded, names, node = ended.stdout.splitlines()
+    assert loaded == "['raftline.exports']", ended.stderr
+    assert names.startswith("[] ['Client', ")
+    assert node == "raftline.replicated.node False"
+
+
+def test_an_installed_package_and_a_clone_name_the_same() -> None:
+    installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
+    typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
+    assert sorted(typed) == names()
+    exported = [
+        [line for line in path.read_text("utf-8").splitlines() if "exports" in line]
+        for path in (installed, clone)
+    ]
+    assert exported[0] == exported[1] != []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -1,0 +1,401 @@
+"""Runs the lab for real and asserts every row of seed 002; exit 0 when all of them hold."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE.parents[1] / "src"
+sys.path.insert(0, str(SOURCE))
+
+from node import ordinal_of
+
+import raftline
+
+NAMES = ("node1", "node2", "node3")
+# Without what is installed beside Python, and without its environment: the lab has no pins.
+PYTHON = [sys.executable, "-S", "-E"]
+DEADLINE_S = 60.0
+HELD = re.compile(r'\nvalue "(\w+-by-node\d)"\n')
+SCRIPT = """
+import sys; sys.path.insert(0, {source!r})
+import raftline
+with raftline.Node("node1", members={{"node1": {address!r}}}, dir={folder!r}) as node:
+    node.wait_until_leader(timeout=20)
+    value = raftline.Replicated("value", node=node)
+    value.set("from a script")
+    print(node.get_leader(), value.get())
+"""
+
+
+class RowError(Exception):
+    """A row does not hold; the message says what was seen."""
+
+
+def eventually(look: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
+    """Return the first true answer of `look`. Raises RowError where there is none in time."""
+    end_s = time.monotonic() + timeout_s
+    while not (found := look()):
+        if time.monotonic() > end_s:
+            raise RowError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.05)
+    return found
+
+
+def must(holds: object, what: str) -> None:
+    if not holds:
+        raise RowError(what)
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many ports in a row that nobody listens on."""
+    for first in range(12_000 + os.getpid() % 500 * 8, 19_000, 8):
+        with contextlib.ExitStack() as sockets:
+            try:
+                for port in range(first, first + count):
+                    sockets.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
+    raise RowError("no free ports between 12000 and 19000")
+
+
+class Lab:
+    """Three nodes of node.py in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_ports(3)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+    def start(self, name: str) -> None:
+        with (self.folder / f"{name}.console").open("ab") as console:
+            self.processes[name] = subprocess.Popen(
+                [*PYTHON, str(HERE / "node.py"), "--node", name[-1],
+                 "--base-port", str(self.port), "--dir", "."],
+                cwd=self.folder, stdout=console, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def end(self, name: str, number: int) -> None:
+        """Send a signal and wait until the process is gone."""
+        self.processes[name].send_signal(number)
+        self.processes.pop(name).wait(DEADLINE_S)
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self.port + int(name[-1]) - 1}"
+
+    def status(self, name: str) -> dict[str, Any]:
+        try:
+            text = self.ask(name, "status")
+        except raftline.ClientError:
+            return {}
+        found: dict[str, Any] = json.loads(text.partition(": ")[2])
+        return found
+
+    def ask(self, name: str, command: str) -> str:
+        host, _, port = self.address(name).partition(":")
+        with raftline.Client(host, int(port), timeout_s=5.0) as client:
+            return client.request(command)
+
+    def leader(self) -> str:
+        """Wait until all that run follow one of them; return its name."""
+
+        def agreed() -> str:
+            names = {self.status(name).get("leader") for name in self.processes}
+            found = names.pop() if len(names) == 1 else None
+            return found if found in self.processes else ""
+
+        return str(eventually(agreed, "one leader that all follow"))
+
+    def text(self, name: str, kind: str) -> str:
+        path = self.folder / f"{name}{kind}"
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def value(self) -> str:
+        """Return the value that all nodes which run hold by now, in both files; "" if none."""
+        held = {self.held(name) for name in self.processes}
+        return held.pop() if len(held) == 1 else ""
+
+    def held(self, name: str) -> str:
+        found = HELD.search(self.text(name, ".state_machine"))
+        if found is None or f'"{found[1]}"\n' not in self.text(name, ".log"):
+            return ""
+        return found[1]
+
+    def wait_for_value(self, after: int) -> int:
+        """Wait until a leader has set a later value than the one numbered `after`, and all nodes
+        that run hold it; return its number. A busy machine may have seen more elections yet."""
+        what = f"a value later than number {after} in .log and .state_machine of all that run"
+        return int(eventually(lambda: max(0, ordinal_of(self.value()) - after), what)) + after
+
+    def custom(self, name: str) -> list[str]:
+        return self.text(name, "_CUSTOMLOG.log").splitlines()
+
+
+def row_01(lab: Lab) -> None:
+    """one script, three nodes; only --node differs"""
+    usage = subprocess.run(
+        [*PYTHON, str(HERE / "node.py"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    must("port of node 1 (8000)" in usage, "node.py does not begin at port 8000")
+    for name in NAMES:
+        lab.start(name)
+    for name in NAMES:
+        status = eventually(lambda name=name: lab.status(name), f"an answer at {lab.address(name)}")
+        must(status["name"] == name, f"{lab.address(name)} is {status['name']}, not {name}")
+
+
+def row_04(lab: Lab) -> None:
+    """each custom log says who leads"""
+    wanted = f"leader is now: {lab.address(lab.leader())}"
+    for name in NAMES:
+        eventually(lambda name=name: lab.custom(name)[-1:] == [wanted], f"{wanted} in {name}'s")
+
+
+def row_05(lab: Lab) -> None:
+    """2a: the first leader's value is in all .log and .state_machine files"""
+    lab.leader()
+    lab.wait_for_value(0)
+
+
+def row_03(lab: Lab) -> None:
+    """each node has .log, .storage, .state_machine and a custom log"""
+    for name in NAMES:
+        must("@setnx value " in lab.text(name, ".log"), f"no command in {name}.log")
+        for word in ("term ", "vote "):
+            must(word in lab.text(name, ".storage"), f"no {word} in {name}.storage")
+        must("keys 1\n" in lab.text(name, ".state_machine"), f"no value in {name}.state_machine")
+        must(lab.custom(name), f"nothing in {name}_CUSTOMLOG.log")
+
+
+def row_06(lab: Lab) -> None:
+    """2b: Ctrl-C at the leader, a second value on both that live; kill -9, a third"""
+    old, number = lab.leader(), lab.wait_for_value(0)
+    lab.end(old, signal.SIGINT)
+    lab.wait_for_value(number)
+    see_it_return(lab, old, was_told=True)
+    killed, number = lab.leader(), lab.wait_for_value(0)
+    lab.end(killed, signal.SIGKILL)
+    lab.wait_for_value(number)
+    lab.start(killed)
+    for name in {*NAMES} - {old, killed}:  # those began anew, and said who leads then
+        lines = lab.custom(name)
+        must(len(lines) >= 3, f"three leaders, and {name} wrote: {lines}")
+        must(all(one != two for one, two in itertools.pairwise(lines)), f"no change: {lines}")
+
+
+def row_07(lab: Lab) -> None:
+    """2c: a leader that returns follows, in the later term, and holds the new value"""
+    old, number = lab.leader(), lab.wait_for_value(0)
+    lab.end(old, signal.SIGKILL)
+    lab.wait_for_value(number)
+    see_it_return(lab, old)
+
+
+def see_it_return(lab: Lab, returned: str, *, was_told: bool = False) -> None:
+    """Start a node again that led; see it follow, in a later term, and hold the value.
+
+    One that handed over before it stopped had been told of the later term already.
+    """
+    missed = lab.wait_for_value(0)
+    before = int(lab.text(returned, ".storage").split(" term ")[1].split()[0])
+    lab.start(returned)
+    follows = eventually(
+        lambda: status if (status := lab.status(returned)).get("role") == "follower"
+        and status["leader"] else {}, f"{returned} follows",
+    )  # fmt: skip
+    if not was_told:
+        must(follows["term"] > before, f"term {follows['term']} is not above {before}")
+    lab.wait_for_value(missed - 1)
+    reply = lab.ask(returned, "get value read local").removeprefix('GET response: "')
+    must(ordinal_of(reply) >= missed, f"{returned} answers {reply}, and missed number {missed}")
+
+
+def row_08(lab: Lab) -> None:
+    """a wiped state comes back from the log"""
+    lab.ask(lab.leader(), 'set kept "by the log"')
+    for name in NAMES:
+        eventually(lambda name=name: "\nkept " in lab.text(name, ".state_machine"), "kept")
+    for name in list(lab.processes):
+        lab.end(name, signal.SIGTERM)
+    for name in NAMES:
+        (lab.folder / f"{name}.state_machine").unlink()
+        lab.start(name)
+    lab.leader()
+    for name in NAMES:
+        eventually(
+            lambda name=name: '\nkept "by the log"\n' in lab.text(name, ".state_machine"),
+            f"the state of {name}, made again from its log",
+        )
+
+
+def row_09(lab: Lab) -> None:
+    """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
+    told = subprocess.run(
+        [*PYTHON, str(HERE / "lab.py"), "--base-port", str(free_ports(5)), "story"],
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    must(told.returncode == 0, told.stdout + told.stderr)
+    must("It never gave the old value" in told.stdout, told.stdout)
+
+
+def row_11(lab: Lab) -> None:
+    """the bundle holds .log, .storage, .state_machine and custom logs"""
+    run_lab(lab, "bundle", "CC_E4_TEST")
+    with zipfile.ZipFile(lab.folder / "CC_E4_TEST.zip") as archive:
+        packed = {Path(name).name for name in archive.namelist()}
+    kinds = (".log", ".storage", ".state_machine", "_CUSTOMLOG.log")
+    wanted = {f"{name}{kind}" for name in NAMES for kind in kinds}
+    must(packed == wanted, f"{sorted(packed ^ wanted)}")
+
+
+def row_10(lab: Lab) -> None:
+    """stop ends every node, clean removes the files, and nothing makes them again"""
+    refused = run_lab(lab, "clean", status=1)
+    must("still run" in refused, refused)
+    run_lab(lab, "stop")
+    for process in lab.processes.values():
+        process.wait(1.0)
+    run_lab(lab, "clean")
+    time.sleep(1.5)  # three election timeouts: whoever still ran would have written by then
+    left = sorted(path.name for path in lab.folder.glob("node*") if path.suffix != ".console")
+    must(not left, f"there again: {left}")
+
+
+def row_02(lab: Lab) -> None:
+    """six panes, three nodes left and three logs right; stop_terminals.sh ends all of it"""
+    if shutil.which("tmux") is None:
+        print("-- 002-02 no tmux here: the six panes were not opened")
+        return
+    shell = {
+        **os.environ, "LAB_SOCKET": f"raftline-check-{os.getpid()}", "LAB_DIR": str(lab.folder),
+        "LAB_PORT": str(lab.port), "PYTHON": sys.executable,
+    }  # fmt: skip
+    terminal = ["tmux", "-L", shell["LAB_SOCKET"]]
+    try:
+        ended = run(["bash", str(HERE / "setup_terminals.sh")], shell)
+        must(ended.returncode == 0, ended.stdout + ended.stderr)
+
+        def panes() -> list[tuple[bool, str]]:
+            form = "#{pane_left} #{pane_current_command}"
+            lines = run([*terminal, "list-panes", "-t", "lab", "-F", form], shell).stdout
+            return [(line.split()[0] == "0", line.split()[1]) for line in lines.splitlines()]
+
+        def all_run() -> bool:
+            left = [command for is_left, command in panes() if is_left]
+            right = [command for is_left, command in panes() if not is_left]
+            return right == ["tail"] * 3 and [c.startswith("python") for c in left] == [True] * 3
+
+        eventually(all_run, "three nodes on the left, three tails on the right")
+        eventually(
+            lambda: all("leader is now:" in "".join(lab.custom(name)) for name in NAMES),
+            "a leader in each custom log",
+        )
+        shown = eventually(
+            lambda: run([*terminal, "capture-pane", "-p", "-t", "lab:0.3"], shell).stdout.strip(),
+            "the pane on the right shows its log",
+        )
+        must("leader is now: 127.0.0.1:" in shown, shown)
+    finally:
+        ended = run(["bash", str(HERE / "stop_terminals.sh")], shell)
+    must("stopped: node1 node2 node3" in ended.stdout, ended.stdout + ended.stderr)
+    must(run([*terminal, "list-sessions"], shell).returncode != 0, "tmux still runs")
+    must("nothing ran" in run_lab(lab, "stop"), "a node outlived its terminal")
+
+
+def row_12(lab: Lab) -> None:
+    """runs on the Python that is installed, with nothing else"""
+    must(not list(HERE.glob("*requirements*")), "there are requirements")
+    foreign = subprocess.run(
+        [*PYTHON, "-c", "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import raftline;"
+         " raftline.Node; print(sorted({n.partition('.')[0] for n in sys.modules}"
+         " - set(sys.stdlib_module_names) - {'raftline', '__main__'}))", str(SOURCE)],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    must(foreign == "[]", f"loaded from elsewhere: {foreign}")
+
+
+def row_13(lab: Lab) -> None:
+    """a node, who leads, and a replicated value, from a script"""
+    address = f"127.0.0.1:{free_ports(1)}"
+    with tempfile.TemporaryDirectory() as folder:
+        script = SCRIPT.format(source=str(SOURCE), address=address, folder=folder)
+        ended = run([*PYTHON, "-c", script], dict(os.environ))
+    must(ended.stdout == f"{address} from a script\n", ended.stdout + ended.stderr)
+
+
+def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def run_lab(lab: Lab, *arguments: str, status: int = 0) -> str:
+    """Run lab.py on the lab's folder and return what it said."""
+    ended = run([*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments],
+                dict(os.environ))  # fmt: skip
+    said = ended.stdout + ended.stderr
+    must(ended.returncode == status, f"lab.py {' '.join(arguments)}: {said}")
+    return said
+
+
+ROWS: tuple[Callable[[Lab], None], ...] = (
+    row_01, row_04, row_05, row_03, row_06, row_07, row_08, row_11, row_10, row_02, row_09, row_12,
+    row_13,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def checked(name: str, what: str, failed: list[str]) -> Iterator[None]:
+    """Say how a row ends; what goes wrong within it goes no further."""
+    try:
+        yield
+        print(f"ok {name} {what}", flush=True)
+    except (RowError, raftline.ClientError, OSError, subprocess.SubprocessError) as problem:
+        failed.append(name)
+        print(f"NOT OK {name} {what}: {type(problem).__name__}: {problem}", flush=True)
+
+
+def main() -> int:
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="raftline-lab-") as folder, Lab(Path(folder)) as lab:
+        for row in ROWS:
+            name = "002-" + row.__name__.removeprefix("row_")
+            with checked(name, (row.__doc__ or "").strip(), failed):
+                row(lab)
+            if failed and row in ROWS[:6]:
+                for console in sorted(Path(folder).glob("*.console")):
+                    said = console.read_text().splitlines()
+                    told = [line for line in said if "Connection from" not in line]
+                    print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
+                break
+    print(f"{len(failed)} rows do not hold" if failed else f"all {len(ROWS)} rows hold")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What the lab needs beside its nodes: `python lab.py stop | clean | bundle NAME | story`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import raftline
+
+NODE = Path(__file__).with_name("node.py")
+SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
+MADE = (*SUBMITTED, "node*.lock", "node*.state_machine.*", "node*.tmp", "server-configuration.txt")
+STOP_S = 10.0
+KEY = "COOLEST_HACKATHON"
+
+
+def running(folder: Path) -> dict[str, int]:
+    """Return the nodes that run on the files in `folder`, and their processes.
+
+    A node holds a lock on its NAME.lock, which the kernel takes away when it dies, however that
+    happens; so a number that a dead one left there deceives nobody.
+    """
+    found = {}
+    for path in sorted(folder.glob("node*.lock")):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                found[path.stem] = int(file.read() or b"0")
+    return found
+
+
+def stop(folder: Path) -> None:
+    """End every node that runs on the files in `folder`, and wait until it is gone."""
+    asked = running(folder)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in running(folder).values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+        end_s = time.monotonic() + STOP_S
+        while running(folder) and time.monotonic() < end_s:
+            time.sleep(0.05)
+    print(f"stopped: {' '.join(asked) or 'nothing ran'}")
+
+
+def clean(folder: Path) -> int:
+    """Remove what the nodes have written, unless one still runs."""
+    still = running(folder)
+    if still:
+        print(f"{' '.join(still)} still run(s): python lab.py stop, then clean", file=sys.stderr)
+        return 1
+    paths = [path for pattern in MADE for path in folder.glob(pattern)]
+    for path in paths:
+        path.unlink()
+    print(f"removed {len(paths)} files")
+    return 0
+
+
+def bundle(folder: Path, name: str) -> int:
+    """Put the files to be handed in into NAME.zip, which must not be there yet."""
+    paths = sorted({path for pattern in SUBMITTED for path in folder.glob(pattern)})
+    if not paths:
+        print(f"there is nothing to bundle in {folder.resolve()}: run the nodes", file=sys.stderr)
+        return 1
+    target = folder / f"{name}.zip"
+    try:
+        with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
+            for path in paths:
+                archive.write(path, f"{name}/{path.name}")
+    except FileExistsError:
+        print(f"{target} is there already; remove it, or choose another name", file=sys.stderr)
+        return 1
+    print(f"{target}: {len(paths)} files")
+    return 0
+
+
+def story(base_port: int) -> int:
+    """Five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
+    with tempfile.TemporaryDirectory(prefix="raftline-story-") as name:
+        folder = Path(name)
+        nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
+        try:
+            return tell(nodes, base_port, folder)
+        finally:
+            for process in nodes.values():
+                process.kill()
+                process.wait()
+
+
+def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path) -> int:
+    addresses = [f"127.0.0.1:{base_port + number}" for number in range(5)]
+    coolest = raftline.Replicated(KEY, node=raftline.Clients(*addresses, timeout=30.0))
+    coolest.set("somerandomhackathon")
+    print(f"1. all five have registered: {KEY} = {coolest.get()}")
+    while answer(base_port + 4, "read local") != '"somerandomhackathon"':
+        time.sleep(0.05)
+    nodes[5].kill()
+    nodes[5].wait()
+    coolest.set("HashCode")
+    print(f"2. node5 has failed; now {KEY} = {coolest.get()}")
+    nodes[5] = start(5, base_port, folder)
+    answers: dict[str, int] = {}
+    end_s = time.monotonic() + 30
+    while '"HashCode"' not in answers and time.monotonic() < end_s:
+        found = answer(base_port + 4, "read index")
+        answers[found] = answers.get(found, 0) + 1
+    for found, times in answers.items():
+        print(f"3. node5 is back, and answers: {found} ({times} times)")
+    stale = any("somerandom" in found for found in answers)
+    print("   It gave the old value!" if stale else "   It never gave the old value.")
+    return 1 if stale or '"HashCode"' not in answers else 0
+
+
+def start(number: int, base_port: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a node of five, and wait for nothing."""
+    return subprocess.Popen(
+        [sys.executable, str(NODE), "--node", str(number), "--nodes", "5",
+         "--base-port", str(base_port), "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def answer(port: int, how: str) -> str:
+    """Return what the one node on this port says, or why it says nothing."""
+    try:
+        with raftline.Client("127.0.0.1", port, timeout_s=5.0) as client:
+            reply = client.request(f"get {KEY} {how}")
+            return reply.removeprefix("GET response: ")
+    except raftline.ClientError as problem:
+        return f"no answer: {type(problem).__name__}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dir", type=Path, default=Path(), help="where the files are (here)")
+    parser.add_argument("--base-port", type=int, default=8000, help="of story: node 1's (8000)")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("stop", help="end every node that runs here")
+    verbs.add_parser("clean", help="remove what the nodes have written")
+    verbs.add_parser("bundle", help="zip what is handed in").add_argument("name", metavar="NAME")
+    verbs.add_parser("story", help=f"{KEY}: one node of five sleeps through a change")
+    arguments = parser.parse_args()
+    match arguments.verb:
+        case "stop":
+            stop(arguments.dir)
+        case "clean":
+            return clean(arguments.dir)
+        case "bundle":
+            return bundle(arguments.dir, arguments.name)
+        case "story":
+            return story(arguments.base_port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Clients of one cluster for the threads of one program: one connection for each that asks."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from raftline import config
+from raftline.config import Address, ConfigError
+from raftline.conversation import Client
+from raftline.link import Unreachable
+
+TIMEOUT_S = 10.0
+IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
+ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
+
+
+class Clients:
+    """Asks a cluster from any number of threads at once; follows its leader.
+
+    A write carries a number of its connection's session, so that it takes effect once however
+    often it has to be sent.
+    """
+
+    def __init__(
+        self, *addresses: str, name: str = "program", timeout: float = TIMEOUT_S
+    ) -> None:
+        """Know the nodes at `addresses`, `host:port` each; the first is asked first.
+
+        Raises:
+            ValueError: one of them is no such address.
+        """
+        self.name = name
+        self.timeout = timeout
+        self._addresses = [address_in(each) for each in addresses]
+        if not self._addresses:
+            raise ValueError("no address: name the nodes as host:port")
+        self._lock = threading.Lock()
+        self._idle: list[Client] = []
+        self._is_closed = False
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the cluster's reply, within `timeout` seconds or little more.
+
+        Raises:
+            NoLeader, Unreachable, Refused: nothing was done.
+            OutcomeUnknown: it may yet take effect, or not.
+        """
+        client = self._take()
+        client.timeout_s = self.timeout if timeout is None else max(0.001, timeout)
+        client.attempt_s = client.timeout_s / ATTEMPTS
+        try:
+            return client.request(command)
+        finally:
+            self._give_back(client)
+
+    def close(self) -> None:
+        """Leave all connections; a request under way ends by itself."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
+
+    def _take(self) -> Client:
+        with self._lock:
+            if self._is_closed:
+                raise Unreachable("this node was closed, so nothing can be asked through it")
+            if self._idle:
+                return self._idle.pop()  # the one used last knows best who leads
+        first, *others = self._addresses
+        return Client(*first, self.name, follow=True, also=others)
+
+    def _give_back(self, client: Client) -> None:
+        with self._lock:
+            if not self._is_closed and len(self._idle) < IDLE_MAX:
+                self._idle.append(client)
+                return
+        client.close()
+
+
+def address_in(text: str) -> Address:
+    """Return what `host:port` names. Raises ValueError where it is none."""
+    host, colon, port = text.rpartition(":")
+    try:
+        if colon and config.HOST.fullmatch(host):
+            return Address(host, config.port_number(port, text))
+    except ConfigError:
+        pass
+    raise ValueError(f"{text!r} is no address: host:port, such as 127.0.0.1:8000")

@@ -1,0 +1,61 @@
+"""Who the members are, where a program says so: checked, and written down for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from raftline import config
+from raftline.config import ConfigError, Configuration
+from raftline.replicated.clients import address_in
+
+LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
+
+
+def settle(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
+    """Return who the members are; `members` are written down where nothing is yet.
+
+    Raises:
+        ConfigError: they can't be used, or the file says something else.
+    """
+    path = folder / config.FILE_NAME
+    configuration = config.read(path) if members is None else _written(path, members)
+    if name not in configuration.members:
+        known = " ".join(configuration.members)
+        raise ConfigError(f"{name} is none of the members ({known}): name its own host:port, too")
+    return configuration
+
+
+def _written(path: Path, members: Mapping[str, str]) -> Configuration:
+    try:
+        addresses = {name: address_in(each) for name, each in members.items()}
+    except ValueError as error:
+        raise ConfigError(f"members: {error}") from None
+    lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
+    wanted = config.parse(path, config.HEADER + "".join(lines))
+    if path.exists():
+        found = config.read(path)
+        if dict(found.members) != dict(wanted.members):
+            raise ConfigError(
+                f"{path} names other members than this program does; the nodes' files beside it "
+                "belong to those. Correct one of the two, or choose another dir"
+            )
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(config.HEADER + "".join(lines))
+    except FileExistsError:
+        return wanted  # another node of this program was quicker
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
+    return wanted
+
+
+def check_open(host: str, open_to_network: bool) -> None:
+    """Refuse, by a ConfigError, to listen where others than this machine can reach us unasked."""
+    if not host.startswith(LOOPBACK_BEGINNINGS) and not open_to_network:
+        raise ConfigError(
+            f"{host} is reached by everybody on the network, who can then speak as a peer, "
+            "unauthenticated; where that is meant, say open_to_network=True"
+        )

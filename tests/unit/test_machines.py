@@ -1,0 +1,122 @@
+"""State machines of a program's own: one state on every node, and none where one is missing."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from raftline.logmanager import LogManager
+from raftline.machines import Machines, Rejected, UnknownMachine
+from raftline.raft.effects import Entry, SafetyError
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+
+
+class Bank:
+    """Accounts; what a test wants of it is said in the command."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, int] = {}
+        self.restored = 0
+
+    def apply(self, command: Any) -> Any:
+        name, amount = command["to"], command["amount"]
+        self.accounts[name] = self.accounts.get(name, 0) + amount  # before it looks, on purpose
+        if self.accounts[name] < 0:
+            raise Rejected(f"{name} has not got {-amount}")
+        if amount == 13:
+            raise KeyError("a mistake in apply")
+        if amount == 14:
+            raise OSError("the disk of this node")
+        if amount == 15:
+            raise SystemExit
+        return {1, 2} if amount == 16 else self.accounts[name]
+
+    def snapshot(self) -> Any:
+        return self.accounts
+
+    def restore(self, state: Any) -> None:
+        self.restored += 1
+        self.accounts = state
+
+
+class Node:
+    """A node with a bank, and what it answers."""
+
+    def __init__(self, **machines: Any) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), MEMBERS, Machines(machines))
+        self._index = count(1)
+
+    def do(self, command: str) -> str:
+        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
+
+    def pay(self, amount: int) -> str:
+        return self.do(f'machine bank {{"to": "ann", "amount": {amount}}}')
+
+
+# seed 002-13
+def test_a_command_changes_the_state_and_everybody_can_read_it() -> None:
+    bank = Bank()
+    node = Node(bank=bank)
+    assert node.pay(5) == "MACHINE response: 5"
+    assert node.pay(2) == "MACHINE response: 7"
+    assert node.do("get bank") == 'GET response: {"ann": 7}'
+    assert bank.restored == 0  # it is its own state: nothing has to be read back
+
+
+def test_what_apply_rejects_leaves_no_trace() -> None:
+    node = Node(bank=Bank())
+    node.pay(5)
+    assert node.pay(-6) == "Sorry, bank: ann has not got 6. Nothing was done."
+    assert node.do("get bank") == 'GET response: {"ann": 5}'
+    assert node.pay(1) == "MACHINE response: 6"
+
+
+@pytest.mark.parametrize(("amount", "why"), [(13, "KeyError"), (16, "TypeError")])
+def test_a_mistake_in_apply_is_a_refusal_in_words_that_all_pythons_share(
+    amount: int, why: str
+) -> None:
+    node = Node(bank=Bank())
+    assert node.pay(amount) == f"Sorry, bank: {why}. Nothing was done."
+    assert node.pay(1) == "MACHINE response: 1"
+
+
+@pytest.mark.parametrize("amount", [14, 15])
+def test_what_may_have_struck_this_node_alone_stops_it(amount: int) -> None:
+    with pytest.raises(SafetyError, match="need not have happened to it on the other nodes"):
+        Node(bank=Bank()).pay(amount)
+
+
+# mistake 27
+def test_a_node_without_the_machine_stops_and_says_what_it_lacks() -> None:
+    with pytest.raises(UnknownMachine, match='"bank", which this node does not have'):
+        Node().pay(1)
+
+
+def test_a_machine_goes_on_from_a_snapshot_and_from_what_was_set_by_hand() -> None:
+    bank = Bank()
+    node = Node(bank=bank)
+    node.pay(5)
+    node.do('set bank {"ann": 100}')
+    assert node.pay(1) == "MACHINE response: 101"
+    assert bank.restored == 1
+    node.do("delete bank")
+    assert node.pay(1) == "MACHINE response: 1"
+    node.do("set bank nonsense")
+    assert node.pay(1) == "Sorry, bank: NotJsonError. Nothing was done."
+    assert node.do("get bank") == "GET response: nonsense"
+
+
+def test_a_state_longer_than_a_value_may_be_is_refused() -> None:
+    node = Node(bank=Bank())
+    reply = node.do('machine bank {"to": "' + "v" * 1_048_576 + '", "amount": 1}')
+    assert reply.startswith("Sorry, the state of bank would have 10485")
+    assert node.pay(1) == "MACHINE response: 1"
+
+
+def test_a_retry_reaches_the_machine_once() -> None:
+    node = Node(bank=Bank())
+    for _ in range(2):
+        assert node.do('c#1@machine bank {"to": "ann", "amount": 5}') == "MACHINE response: 5"
