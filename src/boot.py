@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from raftline import config
 from raftline.config import PACES, ConfigError, Configuration
 from raftline.joining import joining_address, settle_configuration
+from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import address_of
 from raftline.protocol import READ_MODES
 from raftline.snapshots import COMPACT_BYTES
+from raftline.storage.errors import DamagedFiles
+from raftline.storage.folder import Folder
+from raftline.storage.repair import mend
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -32,6 +36,25 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     port = config.port_number(arguments.port, "PORT")
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     return port, _configuration(arguments, arguments.name, port)
+
+
+def recover(
+    logmanager: LogManager, configuration: Configuration, say: Callable[[str], None]
+) -> Recovered:
+    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
+    without a vote until that is done (core: amnesia).
+
+    Raises:
+        FilesRefused: the node must not start from them.
+    """
+    try:
+        return logmanager.recover()
+    except DamagedFiles:
+        if not set(configuration.members) - {logmanager.name}:
+            raise
+    for line in mend(Folder(configuration.folder), logmanager.name):
+        say(f"[!] {line}")
+    return logmanager.recover()
 
 
 def port_notes(

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from raftline import config
+from raftline import config, repaircommands
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_transfer(commands)
     _add_members(commands)
+    repaircommands.add_commands(commands)
     # Only for the list in --help: main() hands these two on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)

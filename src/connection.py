@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from raftline.backupfile import Backups
 from raftline.batch import Batch
 from raftline.lines import HalfLine, LineReader, LineTooLong
 from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
@@ -47,7 +48,7 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read", "members" or "local": answered here, without the cluster
+    kind: str  # "peer", "write", "read", "members", "backup", or "local": without the cluster
     request: Request
     message: Message | None = None
     reply: str = ""
@@ -67,6 +68,7 @@ class Connection:
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
+        self._backups = Backups(server)
 
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
@@ -174,6 +176,10 @@ class Connection:
         elif kind == "members":
             for one in run:
                 self._reply(one.request, self._serve_members(one.request, one.change))
+        elif kind == "backup":
+            self._flush()  # what came before need not wait for a copy of everything
+            for one in run:
+                self._reply(one.request, self._backups.serve(one.request.command))
         elif kind == "local":
             for one in run:
                 self._reply(one.request, one.reply or self._local(one.request))
@@ -199,7 +205,7 @@ class Connection:
         if request.verb in ("help", "status", "transfer"):
             return Spoken("local", request)
         if request.verb not in ("get", "show"):
-            return Spoken("write", request)
+            return Spoken("backup" if request.verb == "backup" else "write", request)
         kind, reading = server.readings.kind_of(request.verb, request.read)
         return Spoken(kind, request, reading=reading)
 

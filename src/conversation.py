@@ -20,7 +20,7 @@ from raftline.link import (
 from raftline.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 
-READS = frozenset({"get", "show", "help", "status", "members"})
+READS = frozenset({"get", "show", "help", "status", "members", "backup"})
 CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
 WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append"})
 FIRST_PAUSE_S = 0.05

@@ -201,6 +201,11 @@ class LogManager:
         return old
 
     @property
+    def folder_path(self) -> str:
+        """Where the files are."""
+        return self._folder.path
+
+    @property
     def last_written(self) -> int:
         """The index of the last entry in NAME.log."""
         return self._logfile.last.index if self._logfile is not None else 0

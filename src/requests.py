@@ -14,6 +14,7 @@ MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "dem
 READ_MODES = ("index", "lease", "log", "local")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 NUMBER_MAX = 2**63 - 1
+_OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -153,6 +154,16 @@ def _read_members(verb: str, operands: str, limits: Limits) -> str:
     return " ".join([verb, *operands.split()])
 
 
+def _read_backup(verb: str, operands: str, limits: Limits) -> str:
+    """`backup` begins one, `backup from BYTE` asks for a piece of it."""
+    words = operands.split()
+    if not words:
+        return verb
+    if len(words) != 2 or words[0] != "from" or not _OFFSET.fullmatch(words[1]):
+        raise ProtocolError("the form is: backup, then backup from BYTE")
+    return f"{verb} from {words[1]}"
+
+
 def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     """A command without operands."""
     if operands.strip(" "):
@@ -171,6 +182,7 @@ _READERS: dict[str, Callable[[str, str, Limits], str]] = {
     "incr": _read_incr,
     "show": _read_show,
     "transfer": _read_transfer,
+    "backup": _read_backup,
     "help": _read_bare,
     "status": _read_bare,
     "session": _read_bare,

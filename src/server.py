@@ -261,7 +261,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             Folder(configuration.folder),
             {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
         )
-        recovered = logmanager.recover()
+        recovered = boot.recover(logmanager, configuration, console.say)
         for note in recovered.notes:
             console.say(note)
         server = Server(

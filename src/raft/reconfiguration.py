@@ -233,8 +233,8 @@ def listens_to(state: State, message: Message) -> bool:
         return False
     if sender in state.membership.names or sender in state.progress or sender == state.leader:
         return True
-    if state.hears_from_leader:
-        return False
+    if state.hears_from_leader or message.term < state.term:
+        return False  # a stranger's past; also the old members' of a cluster that was recovered
     if isinstance(message, RequestVote):
         log = state.log
         return (message.last_term, message.last_index) > (log.last_term, log.last_index)

@@ -19,5 +19,21 @@ class DamagedStorage(FilesRefused):
     """NAME.storage fails its checks: term and vote are lost."""
 
 
-class CorruptLog(FilesRefused):
-    """The log fails its own checks in a place that was once acknowledged."""
+class DamagedFiles(FilesRefused):
+    """Log or snapshot fail their checks; `repair` knows what can be done about it."""
+
+
+class CorruptLog(DamagedFiles):
+    """The log fails its own checks in a place that was once acknowledged.
+
+    `where` is the line and what is wrong there; the file is sound up to `good_bytes`, where entry
+    `last_index` ends.
+    """
+
+    def __init__(
+        self, message: str, where: str = "", good_bytes: int = 0, last_index: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.where = where
+        self.good_bytes = good_bytes
+        self.last_index = last_index

@@ -181,13 +181,16 @@ class Folder:
         except OSError as error:
             raise disk_failed(path, "replace", error) from error
 
-    def put_aside(self, name: str) -> str:
-        """Let a damaged file have another name, durably, and return that: NAME.damaged-1, or the
-        first that is free."""
+    def free_name(self, name: str) -> str:
+        """Return NAME.damaged-1, or the first such name that is free."""
         number = 1
         while self.exists(f"{name}.damaged-{number}"):
             number += 1
-        aside = f"{name}.damaged-{number}"
+        return f"{name}.damaged-{number}"
+
+    def put_aside(self, name: str) -> str:
+        """Let a damaged file have another name, durably, and return that."""
+        aside = self.free_name(name)
         self.rename(name, aside)
         return aside
 

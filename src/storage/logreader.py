@@ -145,7 +145,7 @@ class LogReader:
         try:
             index, term, members = read_base(raw)
         except ValueError as error:
-            raise self._corrupt(str(error), 1, 0) from None
+            raise self._corrupt(str(error), 1, 0, None) from None
         self._lines_taken = 1
         return LogRead(
             members,
@@ -166,7 +166,7 @@ class LogReader:
                 line = self._lines_taken + batch.entries + batch.cuts + 1
                 byte = file.tell() - len(damage.raw)
                 if not self._is_torn_tail(damage, batch, found, lines):
-                    raise self._corrupt(str(damage), line, byte) from None
+                    raise self._corrupt(str(damage), line, byte, found) from None
                 return
             if batch.cut_after is not None:
                 log.cut_after(batch.cut_after)
@@ -241,11 +241,15 @@ class LogReader:
         )
         return found.holds_mark and is_one_batch
 
-    def _corrupt(self, what: str, line: int, byte: int) -> CorruptLog:
+    def _corrupt(self, what: str, line: int, byte: int, found: LogRead | None) -> CorruptLog:
         node = self._name.removesuffix(".log")
+        where = f"line {line} (byte {byte}): {what}"
         return CorruptLog(
-            f"{self._name}, line {line} (byte {byte}): {what}. Entries that were acknowledged are "
+            f"{self._name}, {where}. Entries that were acknowledged are "
             f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
-            f"or move it away and keep {node}.storage: the node then catches up from the others, "
-            "without a vote until it has"
+            f"or let it catch up from the others, without a vote until it has: raftline fsck "
+            f"--repair {node}",
+            where,
+            found.good_bytes if found is not None else 0,
+            found.log.last_index if found is not None else 0,
         )

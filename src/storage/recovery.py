@@ -13,7 +13,7 @@ from zlib import crc32
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.storage.adoption import adopt, is_hand_written
-from raftline.storage.errors import DamagedStorage, DiskFailed, FilesRefused
+from raftline.storage.errors import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
@@ -213,12 +213,11 @@ class Recovery:
             what = f"stands for entries up to {held.index} of term {held.term}"
             if self.loaded is None:
                 what = "is missing"
-            raise FilesRefused(
+            raise DamagedFiles(
                 f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
                 f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
-                f"both from one backup of this node; or move both away and keep "
-                f"{self.storage.name}: the node then catches up from the others, without a vote "
-                "until it has"
+                "both from one backup of this node; or let it catch up from the others, without a "
+                f"vote until it has: raftline fsck --repair {self._node}"
             )
 
     def _begin_behind_snapshot(self, found: LogRead) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Chunk, Snapshot
-from raftline.storage.errors import FilesRefused
+from raftline.storage.errors import DamagedFiles
 from raftline.storage.folder import AppendFile, Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,
@@ -58,16 +58,25 @@ class SnapshotFile:
         if not self._folder.exists(self.name):
             return None
         try:
-            loaded = _read(self._folder, self.name, no_pause)
+            loaded = self.read()
         except ValueError as error:
-            raise FilesRefused(
+            raise DamagedFiles(
                 f"{self.name}, {error}. The snapshot is damaged, so {self._node} does not start. "
-                f"Restore {self.name} and {self._node}.log from one backup of this node; or move "
-                f"both away and keep {self._node}.storage: the node then catches up from the "
-                "others, without a vote until it has"
+                f"Restore {self.name} and {self._node}.log from one backup of this node; or let it "
+                "catch up from the others, without a vote until it has: raftline fsck --repair "
+                f"{self._node}"
             ) from None
         self.current = loaded.snapshot
         return loaded
+
+    def read(self) -> LoadedSnapshot:
+        """Return what the file in force holds, and touch nothing.
+
+        Raises:
+            ValueError: it fails its checks; the text begins with the line.
+            FilesRefused: it can't be read.
+        """
+        return _read(self._folder, self.name, no_pause)
 
     def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         """Write a snapshot beside the one in force, and sync it; `publish` puts it in force.

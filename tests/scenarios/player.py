@@ -20,7 +20,7 @@ Acts, with times in virtual milliseconds:
     > trail 1000                      before the start: bytes of entries kept behind a snapshot
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > hold disk s1, > release disk s1
-    > lose log s1, > lose storage s1, > lose all s1     which of its files are deleted, and it starts
+    > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
     > s2 loses its connection to s1
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer

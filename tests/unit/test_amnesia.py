@@ -247,7 +247,7 @@ def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
 
 def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
     leader = made_whole()
-    leader.receive(loss(leader), leader.state.now_ms)
+    assert leader.receive(loss(leader), leader.state.now_ms).send == []
     assert leader.state.progress["s3"].counts
 
 

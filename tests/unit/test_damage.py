@@ -152,8 +152,8 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     assert refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
         f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
         "that were acknowledged are damaged, so s1 does not start. Restore s1.log from a backup "
-        "of this node; or move it away and keep s1.storage: the node then catches up from the "
-        "others, without a vote until it has"
+        "of this node; or let it catch up from the others, without a vote until it has: raftline "
+        "fsck --repair s1"
     )
 
 

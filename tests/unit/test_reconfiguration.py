@@ -373,6 +373,15 @@ def test_a_voter_that_slept_follows_a_leader_it_never_heard_of() -> None:
     assert node.state.leader == "s7"
 
 
+def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
+    """The old leader of a cluster that was recovered from one node: it must not learn a term
+    beyond its own, in which its cluster would be heard again."""
+    node = node_of("s1", 1, 1, term=1_000_001, voters=members("s1"))
+    with pytest.raises(PeerError):
+        node.receive(append(7, (2, 1), sender="s2", to="s1"), 0)
+    assert node.state.leader is None
+
+
 def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     with pytest.raises(PeerError):

@@ -102,7 +102,7 @@ def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
     for end in range(len(data)):
         said = damaged(data[:end])
         assert said.startswith(f"{NAME}, line ")
-        assert "move both away and keep s1.storage" in said
+        assert "raftline fsck --repair s1" in said
 
 
 # fault F6
@@ -268,7 +268,7 @@ def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> No
         said = refusal(node_files(log, snapshot, (31, 4)))
         assert said.startswith("s1.log begins behind entry 30 of term 4, but s1.state_machine")
         assert what in said
-        assert "move both away and keep s1.storage" in said
+        assert "raftline fsck --repair s1" in said
     other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
     said = refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
     assert "begins behind entry 17 of term 3" in said

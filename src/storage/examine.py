@@ -1,0 +1,239 @@
+"""What is wrong with a node's files: found without changing a byte of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from raftline.raft.membership import Configurations, Membership
+from raftline.storage.adoption import is_hand_written
+from raftline.storage.errors import CorruptLog, DamagedStorage, FilesRefused
+from raftline.storage.folder import Folder
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from raftline.storage.logreader import LogRead, LogReader
+from raftline.storage.recovery import trace
+from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotlines import HEAD, LoadedSnapshot
+
+_CATCHES_UP = "the node catches up from the others, without a vote until it has"
+_ALONE = "; where it is the only member: raftline recover"
+
+
+class Cure(Enum):
+    """What `repair` does about a problem."""
+
+    NONE = "nothing: a person must"
+    TAKE_VOTE = "write down that the node has no vote, as a start would"
+    CUT_TAIL = "cut the tail off"
+    CUT_LOG = "keep the log aside, and what is sound of it in its place"
+    DROP_SNAPSHOT = "keep the snapshot aside"
+    DROP_LOG_AND_SNAPSHOT = "keep log and snapshot aside"
+    DROP_STORAGE = "keep the file aside"
+
+
+@dataclass
+class Problem:
+    """One thing that is wrong: what, what it means, and what to do."""
+
+    file: str
+    what: str
+    means: str
+    cure: Cure
+    good_bytes: int = 0  # up to where a log is sound
+    costs_the_vote: bool = False  # the cure leaves the node without a vote until it has caught up
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.what.startswith(' ') else ', '}{self.what}. {self.means}"
+
+
+@dataclass
+class Findings:
+    """What one node's files hold, and what is wrong with them."""
+
+    node: str
+    promise: Promise | None = None
+    log: LogRead | None = None
+    snapshot: LoadedSnapshot | None = None
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # worth saying, and no problem
+
+
+def nodes_in(names: list[str]) -> list[str]:
+    """Return the nodes whose files are among these."""
+    ends = (".log", ".storage", ".state_machine")
+    return sorted({name.removesuffix(end) for name in names for end in ends if name.endswith(end)})
+
+
+class Examination:
+    """Examines the files of one node; `run` is called once."""
+
+    def __init__(self, folder: Folder, node: str) -> None:
+        self._folder = folder
+        self._found = Findings(node)
+        self._storage = HardStateFile(folder, node)
+        self._snapshots = SnapshotFile(folder, node)
+        self._log_name = f"{node}.log"
+
+    def run(self) -> Findings:
+        """Return what was found.
+
+        Raises:
+            FilesRefused: a file can't be read at all.
+        """
+        self._look_at_storage()
+        self._look_at_snapshot()
+        if not self._folder.exists(self._log_name) or not self._folder.size(self._log_name):
+            self._without_log()
+        elif is_hand_written(self._folder, self._log_name):
+            self._found.notes.append(
+                f"{self._log_name} was written by hand; the node adopts it when it starts"
+            )
+        else:
+            self._look_at_log()
+        self._look_for_strays()
+        return self._found
+
+    def _add(self, file: str, what: str, means: str, cure: Cure, good_bytes: int = 0,
+             *, costs_the_vote: bool = False) -> None:  # fmt: skip
+        problem = Problem(file, what, means, cure, good_bytes, costs_the_vote)
+        self._found.problems.append(problem)
+
+    def _look_at_storage(self) -> None:
+        name = self._storage.name
+        try:
+            self._found.promise = self._storage.load()
+        except DamagedStorage as damage:
+            self._add(
+                name, str(damage).removeprefix(name), "Term and vote that the node promised are "
+                f"lost: {_CATCHES_UP}{_ALONE}", Cure.DROP_STORAGE, costs_the_vote=True,
+            )  # fmt: skip
+            return
+        except FilesRefused as refused:
+            self._add(name, str(refused).removeprefix(name), "It is left alone", Cure.NONE)
+            return
+        if self._found.promise is None:
+            node = self._found.node
+            left = (self._log_name, self._snapshots.name, trace(node))
+            if any(self._folder.exists(file) for file in left):
+                self._add(
+                    name, " is gone", "Term and vote that the node promised are lost: "
+                    f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
+                )  # fmt: skip
+
+    def _look_at_snapshot(self) -> None:
+        name = self._snapshots.name
+        if not self._folder.exists(name):
+            return
+        try:
+            self._found.snapshot = self._snapshots.read()
+        except ValueError as error:
+            self._add(
+                name, str(error), "The snapshot can't be trusted", Cure.DROP_SNAPSHOT
+            )
+
+    def _without_log(self) -> None:
+        promise = self._found.promise
+        if promise is not None and promise.state is LogState.AMNESIAC:
+            self._note_amnesia()
+        elif promise is not None and promise.term > 0:
+            self._add(
+                self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
+                f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
+            )  # fmt: skip
+        for problem in self._found.problems:
+            if problem.cure is Cure.DROP_SNAPSHOT:
+                problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
+                problem.means = f"Without a log, nothing else holds the state: {_CATCHES_UP}"
+
+    def _look_at_log(self) -> None:
+        found, promise = self._found, self._found.promise
+        covered = 0 if found.snapshot is None else found.snapshot.snapshot.index
+        mark = Mark(0, 0) if promise is None else promise.mark
+        try:
+            found.log = LogReader(self._folder, self._log_name, mark, covered).read()
+        except CorruptLog as damage:
+            kept = f"entries up to {damage.last_index}" if damage.good_bytes else "nothing"
+            self._add(
+                self._log_name, damage.where, "Entries that were acknowledged are damaged; sound "
+                f"before it: {kept}. With that alone {_CATCHES_UP}{_ALONE}",
+                Cure.CUT_LOG, damage.good_bytes, costs_the_vote=True,
+            )  # fmt: skip
+            self._judge_snapshot(None)
+            return
+        self._judge_snapshot(found.log)
+        self._judge_log(found.log, promise, covered)
+
+    def _judge_log(self, log: LogRead, promise: Promise | None, covered: int) -> None:
+        name, last, node = self._log_name, log.log.last_index, self._found.node
+        base = Membership(tuple(log.members), addresses=log.members)
+        if log.members and not Configurations(0, base, log.log.commands).has_known(node):
+            self._add(
+                name, f" is of a cluster that {node} never was a member of",
+                f"Was another node's file put here? It names {' '.join(log.members)}", Cure.NONE,
+            )  # fmt: skip
+        if log.torn_bytes:
+            self._add(
+                name, f" ends in {log.torn_bytes:,} torn bytes, behind entry {last}",
+                "A batch that was never acknowledged: nothing is lost without it",
+                Cure.CUT_TAIL, log.good_bytes,
+            )  # fmt: skip
+        if log.log.base_index > covered and not self._has(Cure.DROP_LOG_AND_SNAPSHOT):
+            self._add(
+                name, f" begins behind entry {log.log.base_index}", f"{self._snapshots.name} must "
+                f"hold what came before, and does not: {_CATCHES_UP}",
+                Cure.DROP_LOG_AND_SNAPSHOT, costs_the_vote=True,
+            )  # fmt: skip
+        if promise is None:
+            return
+        if promise.state is LogState.AMNESIAC:
+            self._note_amnesia()
+            return
+        if promise.term < log.log.last_term:
+            self._add(
+                self._storage.name, f" says term {promise.term}, and the log has an entry of term "
+                f"{log.log.last_term}", f"One of the two is from another time: {_CATCHES_UP}",
+                Cure.DROP_STORAGE, costs_the_vote=True,
+            )  # fmt: skip
+        if not log.holds_mark:
+            self._add(
+                name, f" lacks entry {promise.mark.index} of term {promise.mark.term}, which was "
+                "synced", f"It was cut, or replaced by an older one: {_CATCHES_UP}{_ALONE}",
+                Cure.TAKE_VOTE, costs_the_vote=True,
+            )  # fmt: skip
+
+    def _note_amnesia(self) -> None:
+        node = self._found.node
+        self._found.notes.append(f"{node} has lost files, and no vote until it has caught up")
+
+    def _judge_snapshot(self, log: LogRead | None) -> None:
+        """Say what a damaged snapshot means, which depends on what the log holds."""
+        for problem in self._found.problems:
+            if problem.cure is not Cure.DROP_SNAPSHOT:
+                continue
+            index = self._claimed_index()
+            if log is not None and log.log.base_index == 0:
+                problem.costs_the_vote = not 0 < index <= log.log.last_index
+                problem.means = "The log holds all that it stands for, so it is not needed"
+                if problem.costs_the_vote:
+                    problem.means = f"It may have held more than the log does: {_CATCHES_UP}"
+            else:
+                problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
+                problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_ALONE}"
+
+    def _claimed_index(self) -> int:
+        """Return which entry a damaged snapshot says that it stands for; 0: can't be read."""
+        with self._folder.read(self._snapshots.name) as file:
+            head = HEAD.fullmatch(file.readline(1 << 20))
+        return int(head[1]) if head is not None else 0
+
+    def _has(self, cure: Cure) -> bool:
+        return any(problem.cure is cure for problem in self._found.problems)
+
+    def _look_for_strays(self) -> None:
+        node = self._found.node
+        for end in (".log.tmp", ".log.new", ".storage.tmp", ".state_machine.tmp",
+                    ".state_machine.part"):  # fmt: skip
+            if self._folder.exists(node + end):
+                self._found.notes.append(
+                    f"{node}{end} was left by an interruption; the node removes it when it starts"
+                )

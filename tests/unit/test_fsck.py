@@ -1,0 +1,216 @@
+"""What `raftline fsck` finds in a node's files, and what --repair does: never a byte is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from random import Random
+
+import pytest
+
+from raftline.storage.errors import DamagedFiles, FilesRefused
+from raftline.storage.examine import Cure, Examination, Findings, nodes_in
+from raftline.storage.hardstate import Mark
+from raftline.storage.repair import mend, repair
+from raftline.storage.snapshotlines import MachineState, spell_snapshot
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import BASE, GOOD, MEMBERS, SECOND, THIRD, boot, known, log_file, storage_file
+
+WHOLE = {"s1.log": GOOD, "s1.storage": storage_file(5, "s2", (5, 2)), ".s1.born": b"s1\n"}
+
+
+def snapshot(index: int, term: int) -> bytes:
+    state = MachineState(index, term, MEMBERS, ['{"forgotten": false}'], ["a"], ["4"])
+    return b"".join(spell_snapshot(state))
+
+
+BEHIND = log_file(THIRD, base=b"3 1 base s1=localhost:10000 s2=localhost:10001\n")
+COMPACTED = {**WHOLE, "s1.log": BEHIND, "s1.state_machine": snapshot(3, 1)}
+
+
+def examine(files: dict[str, bytes]) -> Findings:
+    """Return what is found, having checked that looking changes nothing."""
+    folder = MemoryFolder(files)
+    found = Examination(folder, "s1").run()
+    assert folder.contents() == files
+    return found
+
+
+def test_sound_files_are_called_so() -> None:
+    for files in (WHOLE, COMPACTED):
+        found = examine(files)
+        assert (found.problems, found.notes) == ([], [])
+        assert found.log is not None
+        assert found.log.log.last_index == 5
+
+
+DAMAGES = {
+    "a torn tail": (
+        {"s1.log": GOOD + b"6 2 set torn"},
+        "s1.log ends in 12 torn bytes, behind entry 5. A batch that was never acknowledged",
+        Cure.CUT_TAIL,
+        False,
+    ),
+    "a flipped byte": (
+        {"s1.log": GOOD.replace(b"b 30", b"b 31")},
+        "s1.log, line 6 (byte 135): a note that does not match the lines above it. Entries that "
+        "were acknowledged are damaged; sound before it: entries up to 2.",
+        Cure.CUT_LOG,
+        True,
+    ),
+    "a broken base line": (
+        {"s1.log": GOOD.replace(b"base", b"bass", 1).replace(b"0 0 bass", b"0 0 base x", 1)},
+        "s1.log, line 1 (byte 0): ",
+        Cure.CUT_LOG,
+        True,
+    ),
+    "an older log": (
+        {"s1.log": GOOD[: GOOD.index(b"3 1 ")]},
+        "s1.log lacks entry 5 of term 2, which was synced. It was cut, or replaced by an older one",
+        Cure.TAKE_VOTE,
+        True,
+    ),
+    "no storage": (
+        {"s1.storage": b""},
+        "s1.storage is damaged: it does not consist of two lines. Term and vote",
+        Cure.DROP_STORAGE,
+        True,
+    ),
+    "an older storage": (
+        {"s1.storage": storage_file(1, mark=(2, 1))},
+        "s1.storage says term 1, and the log has an entry of term 2. One of the two is from",
+        Cure.DROP_STORAGE,
+        True,
+    ),
+    "the log of another cluster": (
+        {"s1.log": log_file(SECOND.replace(b"3 1", b"1 1"), base=b"0 0 base s8=h:1 s9=h:2\n"),
+         "s1.storage": storage_file(5, "s2", (1, 1))},
+        "s1.log is of a cluster that s1 never was a member of. Was another node's file put here?",
+        Cure.NONE,
+        False,
+    ),
+    "another node's storage": (
+        {"s1.storage": storage_file(5, name="s2")},
+        "s1.storage belongs to node 's2', not to s1",
+        Cure.NONE,
+        False,
+    ),
+    "a rotten snapshot that is not needed": (
+        {"s1.state_machine": snapshot(3, 1).replace(b"a 4", b"a 5")},
+        "s1.state_machine, line 6: not the closing line that fits what is above it. The log holds "
+        "all that it stands for, so it is not needed",
+        Cure.DROP_SNAPSHOT,
+        False,
+    ),
+    "a rotten snapshot that may hold more": (
+        {"s1.state_machine": snapshot(9, 2).replace(b"a 4", b"a 5")},
+        "s1.state_machine, line 6: not the closing line that fits what is above it. It may have "
+        "held more than the log does",
+        Cure.DROP_SNAPSHOT,
+        True,
+    ),
+    "a rotten snapshot that is needed": (
+        {"s1.log": BEHIND, "s1.state_machine": snapshot(3, 1)[:-9]},
+        "s1.state_machine, line 6: the file ends too early. The log does not hold what it stands",
+        Cure.DROP_LOG_AND_SNAPSHOT,
+        True,
+    ),
+    "a snapshot that is gone": (
+        {"s1.log": BEHIND},
+        "s1.log begins behind entry 3. s1.state_machine must hold what came before, and does not",
+        Cure.DROP_LOG_AND_SNAPSHOT,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_damage_is_named_with_what_it_means(name: str) -> None:
+    files, line, cure, costs_the_vote = DAMAGES[name]
+    found = examine({**WHOLE, **files})
+    assert len(found.problems) == 1
+    assert str(found.problems[0]).startswith(line)
+    assert "\n" not in str(found.problems[0])
+    assert (found.problems[0].cure, found.problems[0].costs_the_vote) == (cure, costs_the_vote)
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGES if DAMAGES[name][2] is not Cure.NONE])
+def test_a_repair_leaves_nothing_to_find_keeps_each_byte_and_lets_the_node_start(name: str) -> None:
+    files, _, _, costs_the_vote = DAMAGES[name]
+    folder = MemoryFolder({**WHOLE, **files})
+    done = repair(folder, Examination(folder, "s1").run())
+    assert done
+    assert Examination(folder, "s1").run().problems == []
+    after = folder.contents()
+    for file, data in files.items():
+        kept = after.get(file, b"") + after.get(f"{file}.damaged-1", b"")
+        assert kept == data or after[f"{file}.damaged-1"] == data or name == "no storage"
+    manager, recovered = boot(folder)
+    manager.close()
+    assert recovered.amnesiac is costs_the_vote
+
+
+def test_what_is_gone_is_said_and_an_amnesiac_is_no_problem() -> None:
+    for gone in (["s1.storage"], ["s1.log"]):
+        files = {name: data for name, data in WHOLE.items() if name not in gone}
+        found = examine(files)
+        assert str(found.problems[0]).startswith(f"{gone[0]} is gone")
+        folder = MemoryFolder(files)
+        repair(folder, found)
+        found = Examination(folder, "s1").run()
+        assert found.problems == []
+        assert found.notes == ["s1 has lost files, and no vote until it has caught up"]
+        assert boot(folder)[1].amnesiac
+
+
+def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
+    folder = MemoryFolder({**WHOLE, "s1.log": GOOD.replace(b"b 30", b"b 31")})
+    assert mend(folder, "s1")[-1].startswith("s1.log was cut to ")
+    manager, recovered = boot(folder)
+    manager.close()
+    assert [entry.command for entry in known(recovered)] == ["noop", "set a 4"]
+    assert recovered.amnesiac
+    assert folder.content("s1.log.damaged-1").startswith(SECOND.replace(b"b 30", b"b 31"))
+
+
+def test_a_second_repair_keeps_what_the_first_kept() -> None:
+    folder = MemoryFolder({**WHOLE, "s1.log": GOOD + b"6 2 torn", "s1.log.damaged-1": b"before"})
+    repair(folder, Examination(folder, "s1").run())
+    assert folder.content("s1.log.damaged-1") == b"before"
+    assert folder.content("s1.log.damaged-2") == b"6 2 torn"
+
+
+@pytest.mark.parametrize("name", ["a flipped byte", "a rotten snapshot that is needed"])
+def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(name: str) -> None:
+    files = {**WHOLE, **DAMAGES[name][0]}
+    for step in range(1, 40):
+        folder = MemoryFolder(files)
+        folder.fault = Fault(step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            repair(folder, Examination(folder, "s1").run())
+        left = folder.crash(Random(step))
+        with contextlib.suppress(DamagedFiles, FilesRefused):
+            assert boot(left)[1].amnesiac, step
+
+
+def test_strays_and_a_log_by_hand_are_worth_a_note() -> None:
+    found = examine({**WHOLE, "s1.log.new": b"half"})
+    assert found.problems == []
+    assert found.notes == [
+        "s1.log.new was left by an interruption; the node removes it when it starts"
+    ]
+    assert examine({"s1.log": b"0 1 set a 4\n"}).notes == [
+        "s1.log was written by hand; the node adopts it when it starts"
+    ]
+
+
+def test_a_node_that_has_not_begun_is_sound() -> None:
+    folder = MemoryFolder()
+    boot(folder)[0].close()
+    assert examine(folder.contents()).problems == []
+    assert folder.content("s1.log") == BASE
+    assert Mark(0, 0) == Examination(folder, "s1").run().promise.mark  # type: ignore[union-attr]
+
+
+def test_nodes_are_found_by_their_files() -> None:
+    names = ["s1.log", "s2.storage", "s3.state_machine", "s4.lock", "x.txt", "s1.log.damaged-1"]
+    assert nodes_in(names) == ["s1", "s2", "s3"]
