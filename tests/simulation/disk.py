@@ -115,7 +115,8 @@ class Disk:
     def has_entries(self) -> bool:
         """Whether anything is left by which others could tell that the cluster has a history."""
         left = self.folder.contents()
-        return b"\n1 " in left.get(f"{self._name}.log", b"") or f"{self._name}.state_machine" in left
+        has_snapshot = f"{self._name}.state_machine" in left
+        return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
 
     def lose_storage(self) -> None:
         """Somebody deletes the stopped node's term and vote, or they rot."""

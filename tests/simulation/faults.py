@@ -195,8 +195,8 @@ class Faults:
         self._world.after(self._a_while_ms(), host.start)
 
     def _lose(self, what: str) -> None:
-        """While a node is down, its log, its term and vote, or all its files are deleted: of no more
-        nodes at a time than a cluster can do without."""
+        """While a node is down its log, its term and vote, or all its files are deleted: of no
+        more nodes at a time than a cluster can do without."""
         host = self._some()
         not_whole = [
             other
