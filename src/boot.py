@@ -97,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         "--join", metavar="HOST:PORT", type=joining_address,
         help="be added to the cluster of the node there; NAME need not be in the configuration",
     )  # fmt: skip
+    parser.add_argument(
+        "--controller", action="store_true",
+        help="obey a controller: shut down, restart, cut off, … by a line of text; for teaching",
+    )  # fmt: skip
+    parser.add_argument(
+        "--controller-from", action="append", default=[], metavar="HOST",
+        help="a host or network (10.0.0.0/8) beside this machine that a controller may speak from",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
     parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
     return parser

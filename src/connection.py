@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.batch import Batch
+from raftline.control import VERBS as CONTROL_VERBS
 from raftline.lines import HalfLine, LineReader, LineTooLong
 from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
 from raftline.membercommands import read_change
@@ -47,7 +48,8 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read", "members" or "local": answered here, without the cluster
+    # "peer", "write", "read", "members", "control", or "local": answered here, without the cluster
+    kind: str
     request: Request
     message: Message | None = None
     reply: str = ""
@@ -67,6 +69,7 @@ class Connection:
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
+        self.is_controllers = False  # it outlives a node that is shut down
 
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
@@ -174,6 +177,9 @@ class Connection:
         elif kind == "members":
             for one in run:
                 self._reply(one.request, self._serve_members(one.request, one.change))
+        elif kind == "control":
+            for one in run:
+                self._reply(one.request, self._obey(one.request))
         elif kind == "local":
             for one in run:
                 self._reply(one.request, one.reply or self._local(one.request))
@@ -186,8 +192,13 @@ class Connection:
         sender, number, text = "", "", ""
         try:
             sender, number, text = split_sender(decode_line(line))
+            if text.partition(" ")[0] in CONTROL_VERBS:
+                return Spoken("control", Request(sender, number, "", text))
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
-                return Spoken("peer", _NOBODY, self._read_message(sender, text))
+                heard = None if server.is_down else self._read_message(sender, text)
+                return Spoken("peer", _NOBODY, heard)
+            if server.is_down and text != "status":
+                raise ProtocolError("this server was shut down by its controller; ask another")
             request = read_request(sender, number, text, server.limits)
             if request.verb in MEMBER_VERBS:
                 server.announcer.requested(sender, text)
@@ -212,7 +223,8 @@ class Connection:
         message = messages.read(sender, server.name, text)
         if isinstance(message, Answer):
             raise PeerError("an answer is only taken on the connection that asked")
-        server.announcer.received(sender, text, message)
+        if not server.faults.cuts_off(sender):
+            server.announcer.received(sender, text, message)
         return message
 
     def _may_be_heard(self, sender: str, text: str) -> bool:
@@ -224,8 +236,14 @@ class Connection:
         return self._server.node.listens_to(message)
 
     def _serve_peer(self, received: list[Message]) -> None:
-        for complaint in self._server.driver.receive(received, self):
+        for complaint in self._server.hear(received, self):
             self._replies.append(reply_line(self._server.name, "", error(complaint)))
+
+    def _obey(self, request: Request) -> str:
+        self._flush()  # what came before may be about to end
+        host = self._socket.getpeername()[0]
+        self.is_controllers = self._server.control.is_allowed(request.sender, host)
+        return self._server.control.obey(request, host).line
 
     def _transfer(self, request: Request) -> str:
         batch = self._server.driver.transfer(request.command.partition(" ")[2] or None)

@@ -7,18 +7,20 @@ import contextlib
 import gc
 import json
 import os
-import random
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from raftline import boot, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
-from raftline.config import PACES, Address, ConfigError, Pace
+from raftline.config import PACES, ConfigError, Pace
 from raftline.console import Console
+from raftline.control import Control
+from raftline.delivery import Origin
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
+from raftline.faults import Faults
 from raftline.handover import hand_over_before_stopping
 from raftline.interrupts import Interrupts, threads_without_signals
 from raftline.joining import Joiner, advertised, check_member
@@ -28,15 +30,13 @@ from raftline.peers import Peer
 from raftline.protocol import NO_LEADER, Limits, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
-from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, StorageError
-from raftline.storage.folder import Folder
+from raftline.waking import Waking, node_of
 
 EXIT_USAGE = 2
 EXIT_FILES = 3
@@ -51,48 +51,55 @@ class Server:
 
     def __init__(
         self,
-        name: str,
-        recovered: Recovered,
-        logmanager: LogManager,
-        here: Mapping[str, Address],
+        waking: Waking,
         pace: Pace,
         console: Console,
         *,
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
+        allowed: Sequence[str] | None = None,
     ) -> None:
-        self.name = name
-        self.logmanager = logmanager
+        """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
+        self.name = waking.name
         self.limits = Limits()
         self.readings = readings
-        self._election_timeout_ms = pace.election_timeout_ms
-        slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
-        self.patience_s = (4 * slowest_ms + 5000) / 1000
-        self.speakers = Speakers(pace.election_timeout_ms, now_ms)
+        self.pace = pace
+        self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
+        self.patience_s = (4 * self._slowest_ms + 5000) / 1000
         self.announcer = Announcer(console)
+        self._waking = waking
+        self._compact_bytes = compact_bytes
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
         self._end = Bell()  # rung to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
+        self.is_down = False  # by its controller's word: it hears nobody else
+        self.faults = Faults(self.name)
+        self.control = Control(self, waking, console.say, allowed)
+
+    def live(self, logmanager: LogManager, recovered: Recovered) -> None:
+        """Make the rooms of a life that begins with these files."""
+        pace = self.pace
+        self.logmanager = logmanager
+        self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         options = Options(
             pace.election_timeout_ms,
-            pace.heartbeat_ms,
-            lease=readings.mode == "lease",
-            trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+            self.faults.table.heartbeat_ms or pace.heartbeat_ms,
+            lease=self.readings.mode == "lease",
+            trailing_bytes=min(TRAILING_BYTES, self._compact_bytes // 2),
         )
-        self.node = _node_of(name, recovered, options, _picker(pace))
-        self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
+        self.node = node_of(self.name, recovered, options, pace)
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
+        say = self._console.say
         self.book = PeerBook(
-            here,
+            self._waking.configuration.members,
             lambda peer, address: Peer(
-                name, peer, address, self._answered, self.driver.lost, console.say
+                self.name, peer, address, self._answered, driver.lost, say
             ),
         )
         self.book.follow(self.node.state.contacts)
-        self.snapshots = Snapshots(
-            self.driver, logmanager, self._post, console.say, compact_bytes
-        )
+        self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
@@ -107,10 +114,27 @@ class Server:
             text = spell_append(message, self._spelled[1])
         else:
             text = spell(message)
-        self.book.send(message.to, f"{self.name}@{text}\n".encode())
+        self._send(message, f"{self.name}@{text}\n".encode())
 
     def _post(self, message: InstallSnapshot) -> None:
-        self.book.send(message.to, f"{self.name}@{spell(message)}\n".encode())
+        self._send(message, f"{self.name}@{spell(message)}\n".encode())
+
+    def _send(self, message: Message, line: bytes) -> None:
+        if self.faults.in_force:
+            book = self.book
+            self.faults.send(message, lambda: book.send(message.to, line))
+        else:
+            self.book.send(message.to, line)
+
+    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step what peers say, as far as this node hears it; return a complaint for each message
+        that was refused."""
+        if self.is_down:
+            return []
+        if self.faults.in_force:
+            received = [one for one in received if not self.faults.cuts_off(one.sender)]
+            origin = self.faults.around(origin)
+        return self.driver.receive(received, origin)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
@@ -160,24 +184,35 @@ class Server:
 
     def run(self, doors: Doors) -> int:
         """Serve until told to stop; return the exit status."""
+        self.doors = doors
+        self.start()
         with threads_without_signals():
-            self.book.start()  # before anything can change whom it follows
-            self.driver.start(self.name)
-            self.snapshots.start()
             doors.open(self)
         self._end.wait()
-        if self.exit_status == 0:
-            hand_over_before_stopping(self.driver, self._election_timeout_ms)
+        if self.exit_status == 0 and not self.is_down:
+            hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
-        self.snapshots.stop()
-        self.driver.stop(patience_s=2.0)
-        self.book.stop()
+        if not self.is_down:
+            self.halt()
         doors.end_connections()
         if self.exit_status == 0:
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
         return self.exit_status
+
+    def start(self) -> None:
+        """Let the threads of this life begin."""
+        with threads_without_signals():
+            self.book.start()  # before anything can change whom it follows
+            self.driver.start(self.name)
+            self.snapshots.start()
+
+    def halt(self) -> None:
+        """End this life: its threads, its connections to peers, its hold on the files."""
+        self.snapshots.stop()
+        self.driver.stop(patience_s=2.0)
+        self.book.stop()
 
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""
@@ -187,36 +222,15 @@ class Server:
     def status(self) -> str:
         """Return the reply to `status`."""
         facts = {**self.driver.status(), "reads": self.readings.mode, "pid": os.getpid()}
+        facts |= self.control.facts()
         return "STATUS response: " + json.dumps(facts)
 
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
-            self.announcer.received(answer.sender, spell(answer), answer)
-        for complaint in self.driver.receive(answers, None):
+            if not self.faults.cuts_off(answer.sender):
+                self.announcer.received(answer.sender, spell(answer), answer)
+        for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
-
-
-def _node_of(
-    name: str, recovered: Recovered, options: Options, pick_timeout_ms: Callable[[], int]
-) -> Node:
-    """Return the core as its files say that it was."""
-    return Node(
-        name,
-        Membership(tuple(recovered.members), addresses=recovered.members),
-        recovered.log,
-        recovered.hard_state,
-        options,
-        pick_timeout_ms,
-        now_ms(),
-        amnesiac=recovered.amnesiac,
-        snapshot=recovered.snapshot,
-    )
-
-
-def _picker(pace: Pace) -> Callable[[], int]:
-    """Return the source of election timeouts: chance, which the core has none of its own."""
-    chance = random.SystemRandom()
-    return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -253,19 +267,14 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     with contextlib.closing(doors), contextlib.closing(Interrupts()) as interrupts:
         with threads_without_signals():
             lifeline.watch(interrupts.stop)
-        logmanager = LogManager(
-            name,
-            Folder(configuration.folder),
-            {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
-        )
-        recovered = logmanager.recover()
-        for note in recovered.notes:
-            console.say(note)
+        waking = Waking(name, configuration, console.say, joins=bool(arguments.join))
         server = Server(
-            name, recovered, logmanager, configuration.members, pace, console,
+            waking, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
             compact_bytes=arguments.compact_at,
+            allowed=arguments.controller_from if arguments.controller else None,
         )  # fmt: skip
+        server.live(*waking.recover())
         state = server.node.state
         for note in (
             *check_member(state, configuration),

@@ -1,0 +1,80 @@
+"""A node comes to life: its files recovered, its core as they say that it was.
+
+Done by a process that starts, and again by one whose node was shut down and is to come back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from raftline.config import Configuration, Pace
+from raftline.driver import now_ms
+from raftline.logmanager import LogManager, Recovered
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.membership import Membership
+from raftline.raft.node import Node
+from raftline.raft.state import Options
+from raftline.storage.folder import Folder
+
+
+class Waking:
+    """What it takes to bring one node to life from its files, as often as it is asked to."""
+
+    def __init__(
+        self,
+        name: str,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        *,
+        joins: bool = False,
+        first_term: int = 0,
+    ) -> None:
+        """Prepare; a node that was just born begins in `first_term`."""
+        self.name = name
+        self.configuration = configuration
+        self._say = say
+        self._joins = joins
+        self._first_term = first_term
+
+    def folder(self) -> Folder:
+        """Return the folder of the node's files, not locked yet."""
+        return Folder(self.configuration.folder)
+
+    def recover(self) -> tuple[LogManager, Recovered]:
+        """Return what the files say, and the manager that holds them open from now on.
+
+        Raises:
+            StorageError: the node must not start from them; one line says why.
+        """
+        members = self.configuration.members
+        known = {} if self._joins else {name: str(where) for name, where in members.items()}
+        logmanager = LogManager(self.name, self.folder(), known)
+        recovered = logmanager.recover()
+        if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
+            recovered.hard_state = HardState(self._first_term, None)
+            logmanager.persist([Effects(save=recovered.hard_state)])
+        for note in recovered.notes:
+            self._say(note)
+        return logmanager, recovered
+
+
+def node_of(name: str, recovered: Recovered, options: Options, pace: Pace) -> Node:
+    """Return the core as its files say that it was."""
+    return Node(
+        name,
+        Membership(tuple(recovered.members), addresses=recovered.members),
+        recovered.log,
+        recovered.hard_state,
+        options,
+        _picker(pace),
+        now_ms(),
+        amnesiac=recovered.amnesiac,
+        snapshot=recovered.snapshot,
+    )
+
+
+def _picker(pace: Pace) -> Callable[[], int]:
+    """Return the source of election timeouts: chance, which the core has none of its own."""
+    chance = random.SystemRandom()
+    return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
