@@ -15,21 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labs.checking import Rows, expect
-from labs.phase5.figures import (
-    ROOT,
-    Screen,
-    Shown,
-    entries_that_count,
-    figure_1,
-    figure_2,
-    figure_3,
-    figure_4,
-    figure_5,
-    figure_6,
-    figure_7,
-    leaders,
-    nodes,
-)
+from labs.phase5.figures import ROOT, Screen, Shown, entries_that_count, made, nodes
 from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED
@@ -136,8 +122,8 @@ def check_commands(cluster: Cluster) -> None:
         cluster.breathe()
         with leader.connect() as conversation:
             port = conversation.socket.getsockname()[1]
+            leader.wait_for_line(f"[*] Connection from ('127.0.0.1', {port})")
             conversation.ask("client7@set seen 1")
-        leader.wait_for_line(f"[*] Connection from ('127.0.0.1', {port})")
         leader.wait_for_line("[*] Received from client7 : set seen 1")
 
 
@@ -151,25 +137,24 @@ def _count(port: int, number: int) -> None:
 
 def check_messages(cluster: Cluster) -> None:
     """What the nodes say to each other, in the words of the report."""
-    leader, follower = cluster.leader(), cluster.followers()[0]
-    cluster.breathe()
     cluster.ask("client4@set b 30")
-    view = leader.status()
-    with row("004-22", what="a follower shows the last line of its log"):
-        follower.wait_for_line(f"Last log: {view['last_index']} {view['term']} set b 30")
+    cluster.wait_until_equal()
+    said = [line for node in cluster.nodes for line in node.said]
+    form = re.compile(
+        r"\[\*\] Received from s\d : AppendEntries (\d+)-(\d+)-(\d+)-(\[.*set b 30.*\]) .*"
+    )
     with row("004-04", "004-18", what="s1@AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES]"):
-        line = next(
-            line for line in reversed(follower.said) if "set b 30" in line and "App" in line
-        )
-        form = rf"\[\*\] Received from {leader.name} : AppendEntries (\d+)-(\d+)-(\d+)-(\[.*\]) .*"
-        found = re.fullmatch(form, lines[-1])
-        assert found, lines
-        entry = json.loads(found[4])[-1]
-        assert entry == {"index": view["last_index"], "term": view["term"], "command": "set b 30"}
+        found = next(filter(None, map(form.fullmatch, said)))
+        term, index = int(found[1]), int(found[2]) + 1
+        entries = [{"index": index, "term": term, "command": "set b 30"}]
+        assert json.loads(found[4]) == entries, found[0]
+    with row("004-22", what="a follower shows the last line of its log"):
+        assert f"Last log: {index} {term} set b 30" in said
     with row("004-20", what="a follower that agrees says: I am up to date"):
-        leader.wait_for_line(f"Received from {follower.name} : I am up to date term")
+        expect("\n".join(said), f" : I am up to date term {term} index {index} round ")
     with row("004-19", "004-26", what="heartbeats are AppendEntries with [], again and again"):
         beat = re.compile(r".*AppendEntries \d+-\d+-\d+-\[\] commit \d+ round \d+")
+        follower, leader = cluster.followers()[0], cluster.leader()
         eventually(lambda: sum(bool(beat.fullmatch(line)) for line in follower.said) >= 3)
         eventually(lambda: leader.said.count("Sending heartbeat...") >= 3)
         place = leader.said.index("Sending heartbeat...")
@@ -179,28 +164,28 @@ def check_messages(cluster: Cluster) -> None:
 def check_figures() -> None:
     """Figures 1 to 7, and the one that its author left to the future."""
     with row("004-16", what="figure 1: two clients at once, one sees what the other sets"):
-        figure_1()
+        made("1")
     with row(
         "004-20", "004-21", what="figure 2: asked for what is after 1, the leader sends 2 to 9"
     ):
-        seen = text(figure_2())
+        seen = text(made("2"))
         expect(seen, "GiveEntriesAfterIndex 1", "AppendEntries 6-1-2-[{", "Last log: 10 6 noop")
     with row("004-35", what="figure 3 as it should be: two votes of four elect nobody, three do"):
-        seen = text(figure_3())
+        seen = text(made("3"))
     with row("004-23", "004-24", "004-25", "004-29", what="figure 3: election, votes, vote table"):
         expect(seen, "PreVote 6-1-2", "denies its PreVote to s2 for term 6: log not up to date")
         won = seen[seen.index("[*] Starting election...") :]
         expect(won, "Count on me term 6", "[*] I am Leader\n{'s1': True, ", "Sending heartbeat...")
     with row("004-27", "004-13", what="figure 4: a get, logged, goes to three followers at once"):
-        figure_4()
+        made("4")
     with row("004-32", what="figure 5: a follower says who leads"):
-        figure_5()
+        made("5")
     with row("004-06", "004-07", what="figure 6: the leader serves"):
-        figure_6()
+        made("6")
     with row("004-34", what="figure 7: 9 of 11 entries, caught up; the leader dies"):
-        expect(text(figure_7()), "AppendEntries 7-9-5-[", "[*] Starting election...")
+        expect(text(made("7")), "AppendEntries 7-9-5-[", "[*] Starting election...")
     with row("004-37", what="multiple leaders: of two stale and one that works, one commits"):
-        leaders()
+        made("leaders")
 
 
 def check_elections() -> None:
@@ -239,6 +224,8 @@ def main() -> int:
     with nodes(3, "--verbose") as cluster:
         cluster.start()
         check_messages(cluster)
+    with nodes(3) as cluster:
+        cluster.start()
         check_commands(cluster)
     check_figures()
     check_elections()
