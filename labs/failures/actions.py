@@ -117,7 +117,7 @@ class Lab:
         """
         with self._follower_of_leaders(at) as client:
             client.request(f"set {KEY} {value}")
-            leader = next(n for n, address in self.members.items() if address == client.address)
+            leader = next(n for n, a in self.members.items() if tuple(a) == tuple(client.address))
         self.say(
             f"Success: {value} was submitted to {at}; {leader} leads, a majority has it on disk"
         )

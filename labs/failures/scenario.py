@@ -17,42 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.failures.actions import KEY, Lab, LabError
+from labs.failures.actions import LabError
+from labs.failures.nodes import Nodes
 from labs.phase5.figures import entries_that_count
 from raftline.client import ClientError
-from raftline.config import FILE_NAME, Address
-from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
-from tests.e2e.wire import eventually, free_ports
-
-
-class Nodes(Cluster):
-    """node1, node2 and node3, which obey a controller, and the lab that acts on them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.nodes = [
-            Node(f"node{number}", next(free_ports), folder, ["--controller"])
-            for number in (1, 2, 3)
-        ]
-        lines = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
-        (folder / FILE_NAME).write_text("".join(lines))
-        self.lab = Lab({node.name: Address("localhost", node.port) for node in self.nodes})
-
-    def __getitem__(self, name: str) -> Node:
-        return next(node for node in self.nodes if node.name == name)
-
-    def values(self) -> dict[str, list[str]]:
-        """Return what each node's log holds of the client's values, as `TERM,VALUE`."""
-        found = {}
-        for node in [node for node in self.nodes if node.log.exists()]:
-            entries = [line.split(" ", 2) for line in entries_that_count(node)]
-            found[node.name] = [
-                f"{term},{command.rpartition(' ')[2]}"
-                for _, term, command in entries
-                if f"set {KEY} " in command
-            ]
-        return found
+from tests.e2e.wire import eventually
 
 
 def came(what: str, fact: object, seen: object = "") -> None:
@@ -74,14 +44,6 @@ def logs_are_equal(cluster: Nodes, *values: str) -> None:
     whole = {tuple(entries_that_count(node)) for node in cluster.nodes}
     came(f"all three logs are equal; values in them: {logs['node1']}", len(whole) == 1, logs)
     came(f"the values are {' '.join(values)}", held == list(values), held)
-
-
-def refused_values(cluster: Nodes, at: str, value: str) -> str:
-    """Return what a client hears who submits a value there."""
-    try:
-        return cluster.lab.ask(at, f"set {KEY} {value}", timeout_s=8)
-    except ClientError as failure:
-        return f"Sorry, {failure}"
 
 
 def scenario_a(cluster: Nodes) -> None:
@@ -238,12 +200,7 @@ def three_reasons(cluster: Nodes) -> None:
     cluster["node2"].start()
     lab.order("node2", "TIMEOUT")
     for name in ("node1", "node3"):
-        begin = rf"\[\*\] {name} denies its (Pre)?[Vv]ote to node2 for term \d+: "
-        denial = re.compile(begin + r"log not up to date: it ends at [1-9].*")
-        said = eventually(
-            lambda name=name, denial=denial: next(filter(denial.match, cluster[name].said), ""),
-            f"{name} denies node2 its vote",
-        )
+        said = denial_of_node2(cluster[name])
         came(f"reason 2, a log that is not up to date: {said}", said)
     cluster["node2"].kill()
     term = max(lab.status(name)["term"] for name in ("node1", "node3")) + 1
@@ -253,6 +210,13 @@ def three_reasons(cluster: Nodes) -> None:
     cluster["node3"].ask_as_peer(f"node2@{question}")
     reply = cluster["node3"].ask_as_peer(f"node1@{question}")
     came(f"reason 3, the vote is given: {reply}", "already voted for node2" in reply, reply)
+
+
+def denial_of_node2(node: Node) -> str:
+    """Wait until a node denies the real node2 its vote for its log, and return what it says."""
+    begin = rf"\[\*\] {node.name} denies its (Pre)?[Vv]ote to node2 for term \d+: "
+    denial = re.compile(begin + r"log not up to date: it ends at [1-9].*")
+    return eventually(lambda: next(filter(denial.match, node.said), ""), "a denial")
 
 
 SCENARIOS: dict[str, Callable[[Nodes], None]] = {

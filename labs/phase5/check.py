@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labs.checking import Rows, expect
-from labs.phase5.figures import ROOT, Screen, Shown, entries_that_count, made, nodes
+from labs.phase5.figures import Shown, entries_that_count, made, nodes
+from labs.phase5.terminal import CLIENT, Screen
 from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED
@@ -128,7 +129,7 @@ def check_commands(cluster: Cluster) -> None:
 
 
 def _count(port: int, number: int) -> None:
-    client = [sys.executable, str(ROOT / "src" / "client.py"), "--follow"]
+    client = [sys.executable, str(CLIENT), "--follow"]
     command = [*client, str(port), str(number)]
     subprocess.run(
         command, input="incr visits\n" * 10, text=True, capture_output=True, timeout=60, check=False

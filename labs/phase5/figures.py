@@ -8,7 +8,6 @@ figure came out as it should, 1 it did not.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labs.checking import expect
+from labs.phase5.terminal import Screen
 from raftline.storage.lines import CUT_PREFIX
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.proxy import LinkedCluster
 from tests.e2e.wire import Conversation, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 
 # The log of the report's figures 2, 3 and 7, as `index term command`.
@@ -34,46 +33,6 @@ FIGURE_LOG = (
     "1 2 set b 30", "2 3 get b", "3 3 set b 5", "4 3 get b", "5 4 get ana", "6 5 get ana",
     "7 5 set d 8", "8 5 get d", "9 5 get d", "10 6 set e 1", "11 6 get e",
 )  # fmt: skip
-
-
-class Screen:
-    """A client as a person has it before them: `client.py PORT ID`, fed line by line. With
-    `--follow` it goes where a leader is, should it move while a figure is made."""
-
-    def __init__(self, port: int, number: int, *options: str) -> None:
-        self.lines: list[str] = []
-        client = [sys.executable, str(ROOT / "src" / "client.py")]
-        self._process = subprocess.Popen(
-            [*client, "--screen", *options, str(port), str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self._read_until_asked()
-
-    def type(self, command: str) -> str:
-        """Type one command; return what came back, as lines."""
-        assert self._process.stdin is not None
-        first = len(self.lines)
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        self._read_until_asked()
-        return "\n".join(self.lines[first:])
-
-    def leave(self) -> list[str]:
-        """End the input, as Ctrl-D does; return all that was on the screen."""
-        rest, _ = self._process.communicate(timeout=30)
-        self.lines += rest.splitlines()
-        return self.lines
-
-    def _read_until_asked(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if "Type your message" in line:
-                return
-        raise AssertionError("the client ended: " + "\n".join(self.lines))
 
 
 @contextmanager
