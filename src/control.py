@@ -6,25 +6,20 @@ One order at a time. A node that was shut down keeps its port and this object, a
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from raftline.batch import Batch
 from raftline.config import ConfigError
 from raftline.escapes import ProtocolError
 from raftline.faultverbs import FORMS, read_fault
 from raftline.joining import check_member
 from raftline.permits import Permits
-from raftline.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import State
-from raftline.requests import Request, read_request
-from raftline.retrieval import numbered, page
+from raftline.requests import Request
 from raftline.storage.errors import StorageError
+from raftline.storing import Answer, give_order, leader_info, retrieve, sorry, store
 from raftline.waking import Waking
 
 if TYPE_CHECKING:
@@ -32,20 +27,6 @@ if TYPE_CHECKING:
 
 NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 VERBS = frozenset({*NEED_A_LIFE, "SHUTDOWN", "RESTART", "DELETE-LOG", *FORMS})
-
-
-class Answer(NamedTuple):
-    """What came of an order. `line` is the reply to a person, `key` and `value` a program's."""
-
-    verb: str  # of the order; LEADER_INFO where another server is to be asked
-    text: str
-    key: str = ""
-    value: object = None
-    is_done: bool = True
-
-    @property
-    def line(self) -> str:
-        return f"{self.verb} response: {self.text}" if self.is_done else self.text
 
 
 class Control:
@@ -80,29 +61,29 @@ class Control:
         verb, _, operands = request.command.partition(" ")
         refusal = self.permits.why_not(request.sender, host)
         if refusal is not None:
-            return _sorry(verb, refusal)
+            return sorry(verb, refusal)
         self._say(f"[*] {self._name}: its controller says {request.command[:200]}")
         if self._server.is_down and verb in NEED_A_LIFE:
-            return _sorry(verb, f"{self._name} was shut down by its controller; RESTART it first")
+            return sorry(verb, f"{self._name} was shut down by its controller; RESTART it first")
         try:
             return self._carry_out(verb, operands, request)
         except (ProtocolError, OrderRefused) as refused:
-            return _sorry(verb, str(refused))
+            return sorry(verb, str(refused))
         except (StorageError, ConfigError) as failure:
-            return _sorry(verb, f"{self._name} stays down: {failure}")
+            return sorry(verb, f"{self._name} stays down: {failure}")
 
     def _carry_out(self, verb: str, operands: str, request: Request) -> Answer:
         if verb in FORMS:
             return self._fault(verb, operands.split())
         if verb == "STORE":
-            return self._store(operands, request)
+            return store(self._server, operands, request)
         if verb == "RETRIEVE":
-            return self._retrieve(operands.split())
+            return retrieve(self._server, operands.split())
         if operands.strip():
             raise ProtocolError(f"the form is: {verb}")
         match verb:
             case "LEADER_INFO":
-                return self._leader_info()
+                return leader_info(self._server)
             case "CONVERT_FOLLOWER":
                 self._order(step_down)
                 return Answer(verb, f"{self._name} follows in term {self._state.term}")
@@ -115,93 +96,12 @@ class Control:
                 return self._restart()
         return self._delete_log()
 
-    # --- what a leader is asked ----------------------------------------------------------------
-
     @property
     def _state(self) -> State:
         return self._server.node.state
 
-    def _store(self, operands: str, request: Request) -> Answer:
-        """Write a pair through the log; the answer comes once a quorum has it on disk."""
-        server = self._server
-        form = "STORE KEY VALUE"
-        try:
-            asked = read_request(request.sender, request.id, f"set {operands}", server.limits)
-        except ProtocolError as mistake:
-            raise ProtocolError(str(mistake).replace("set KEY VALUE", form)) from None
-        numbered_as = f"{request.sender}#{request.id}@" if request.id else ""
-        batch = Batch([numbered_as + asked.command], is_read=False)
-        server.driver.submit(batch)
-        if not batch.wait(server.patience_s):
-            return _sorry("STORE", outcome_unknown("no quorum answered in time"))
-        reply = batch.replies[0]
-        if reply.startswith("Sorry, "):
-            return self._not_done("STORE", reply)
-        _, key, value = asked.command.split(" ", 2)
-        return Answer("STORE", f"{key} set to {value}", key, value)
-
-    def _retrieve(self, words: list[str]) -> Answer:
-        """Return what is committed, once this server is known to lead."""
-        match words:
-            case []:
-                after = 0
-            case ["after", number] if number.isascii() and number.isdigit() and len(number) < 19:
-                after = int(number)
-            case _:
-                raise ProtocolError("the form is: RETRIEVE [after NUMBER]")
-        batch = Batch(["RETRIEVE"], is_read=True)
-        self._server.driver.submit(batch)
-        if not batch.wait(self._server.patience_s):
-            return self._leader_info()
-        if batch.replies:
-            return self._not_done("RETRIEVE", batch.replies[0])
-        committed: list[Entry] = []
-        base = [0]
-
-        def look(state: State) -> None:
-            base[0] = state.log.base_index
-            committed.extend(state.log.entries(base[0] + 1, state.commit_index))
-
-        self._order(look)
-        entries, more = page(numbered(committed), after)
-        facts: dict[str, object] = {"COMMITED_LOGS": entries, "term": self._state.term}
-        if base[0]:
-            facts["behind_snapshot_of"] = base[0]
-        if more:
-            facts["more"] = f"RETRIEVE after {more}"
-        return Answer("RETRIEVE", json.dumps(facts), "COMMITED_LOGS", entries)
-
-    def _not_done(self, verb: str, reply: str) -> Answer:
-        """Return whom to ask where this server does not lead, else what it said."""
-        if reply.startswith((NOT_LEADER, NO_LEADER)):
-            return self._leader_info()
-        return Answer(verb, reply, is_done=False)
-
-    def _leader_info(self) -> Answer:
-        leader, term = self._state.leader, self._state.term
-        address = self._server.book.address(leader) if leader else None
-        where = str(address) if address else self._state.membership.addresses.get(leader or "")
-        facts = {"LEADER": leader, "address": where, "term": term}
-        return Answer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
-
     def _order(self, order: Callable[[State], None]) -> None:
-        """Let the core obey.
-
-        Raises:
-            OrderRefused: it can't be done now; nothing was changed.
-        """
-        refusals: list[OrderRefused] = []
-
-        def take(node: Node, now_ms: int) -> Effects:
-            try:
-                return node.obey(order, now_ms)
-            except OrderRefused as refusal:
-                refusals.append(refusal)
-                return Effects()
-
-        self._server.driver.step(take)
-        if refusals:
-            raise refusals[0]
+        give_order(self._server, order)
 
     # --- faults --------------------------------------------------------------------------------
 
@@ -311,7 +211,3 @@ class Control:
         server.start()
         server.is_down = False
         self._say(f"[*] {self._name}: restarted by its controller in term {self._state.term}")
-
-
-def _sorry(verb: str, why: str) -> Answer:
-    return Answer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from raftline.raft.effects import Entry
@@ -42,7 +43,7 @@ def page(
     for number, one in views.items():
         if number <= after:
             continue
-        size += len(str(one)) + 16
+        size += len(json.dumps(one)) + 16
         if found and (len(found) >= PAGE_ENTRIES or size > PAGE_BYTES):
             return found, number - 1
         found[str(number)] = one

@@ -17,6 +17,7 @@ from raftline.bell import Bell
 from raftline.config import PACES, ConfigError, Pace
 from raftline.console import Console
 from raftline.control import Control
+from raftline.courselines import CourseLines
 from raftline.delivery import Origin
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
@@ -31,7 +32,6 @@ from raftline.protocol import NO_LEADER, Limits, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
-from raftline.raft.state import Options
 from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
@@ -42,7 +42,6 @@ EXIT_USAGE = 2
 EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
-TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -58,6 +57,7 @@ class Server:
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
         allowed: Sequence[str] | None = None,
+        course_lines: bool = False,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
         self.name = waking.name
@@ -77,19 +77,19 @@ class Server:
         self.is_down = False  # by its controller's word: it hears nobody else
         self.faults = Faults(self.name)
         self.control = Control(self, waking, console.say, allowed)
+        self._prints_course_lines = course_lines
 
     def live(self, logmanager: LogManager, recovered: Recovered) -> None:
         """Make the rooms of a life that begins with these files."""
         pace = self.pace
         self.logmanager = logmanager
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
-        options = Options(
-            pace.election_timeout_ms,
-            self.faults.table.heartbeat_ms or pace.heartbeat_ms,
-            lease=self.readings.mode == "lease",
-            trailing_bytes=min(TRAILING_BYTES, self._compact_bytes // 2),
-        )
-        self.node = node_of(self.name, recovered, options, pace)
+        self.node = node_of(
+            self.name, recovered, pace,
+            heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
+            leased=self.readings.mode == "lease", compact_bytes=self._compact_bytes,
+        )  # fmt: skip
+        self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
         say = self._console.say
         self.book = PeerBook(
@@ -164,6 +164,8 @@ class Server:
         if effects.members_changed:
             self.book.follow(self.node.state.contacts)
         self.announcer.carried_out(effects)
+        if self._course is not None:
+            self._course.stepped(self.node.state, effects)
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""
@@ -203,6 +205,8 @@ class Server:
 
     def start(self) -> None:
         """Let the threads of this life begin."""
+        if self._course is not None:
+            self._course.stepped(self.node.state, Effects())
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
@@ -264,15 +268,24 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
-    with contextlib.closing(doors), contextlib.closing(Interrupts()) as interrupts:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(doors))
+        datagrams = boot.datagram_door(arguments)
+        if datagrams is not None:
+            stack.enter_context(contextlib.closing(datagrams))
+        interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             lifeline.watch(interrupts.stop)
-        waking = Waking(name, configuration, console.say, joins=bool(arguments.join))
+        waking = Waking(
+            name, configuration, console.say, joins=bool(arguments.join),
+            first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
+        )  # fmt: skip
         server = Server(
             waking, pace, console,
             readings=Readings(arguments.reads, arguments.follower_reads),
             compact_bytes=arguments.compact_at,
             allowed=arguments.controller_from if arguments.controller else None,
+            course_lines=arguments.controller_lines,
         )  # fmt: skip
         server.live(*waking.recover())
         state = server.node.state
@@ -291,6 +304,8 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
+        if datagrams is not None:
+            datagrams.open(name, server.control, lambda: server.node.state.term)
         return server.run(doors)
 
 

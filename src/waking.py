@@ -17,6 +17,8 @@ from raftline.raft.node import Node
 from raftline.raft.state import Options
 from raftline.storage.folder import Folder
 
+TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
+
 
 class Waking:
     """What it takes to bring one node to life from its files, as often as it is asked to."""
@@ -59,8 +61,22 @@ class Waking:
         return logmanager, recovered
 
 
-def node_of(name: str, recovered: Recovered, options: Options, pace: Pace) -> Node:
+def node_of(
+    name: str,
+    recovered: Recovered,
+    pace: Pace,
+    *,
+    heartbeat_ms: int,
+    leased: bool,
+    compact_bytes: int,
+) -> Node:
     """Return the core as its files say that it was."""
+    options = Options(
+        pace.election_timeout_ms,
+        heartbeat_ms,
+        lease=leased,
+        trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+    )
     return Node(
         name,
         Membership(tuple(recovered.members), addresses=recovered.members),

@@ -88,7 +88,7 @@ class Session:
 def main() -> int:
     """Serve the menu until `exit`; return the exit status."""
     parser = argparse.ArgumentParser(description="The failure lab's client.")
-    here = Path(__file__).resolve().parent / config.FILE_NAME
+    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
     parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="the slow heartbeat of choice 1 (default: 20)"

@@ -104,7 +104,7 @@ class Gateway:
 def main() -> int:
     """Serve until Ctrl-C; return the exit status."""
     parser = argparse.ArgumentParser(description="XML-RPC in front of one node.")
-    here = Path(__file__).resolve().parent / config.FILE_NAME
+    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
     parser.add_argument("name", help="the node: node1")
     parser.add_argument("port", type=int, help="where to listen for XML-RPC: 18000")
     parser.add_argument("--config", type=Path, default=here, help="who the nodes are")

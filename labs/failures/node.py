@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Become the node, or its interpreter; return the exit status."""
     parser = argparse.ArgumentParser(description="One node of the failure lab.")
-    here = Path(__file__).resolve().parent / config.FILE_NAME
+    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
     parser.add_argument("name", help="which line of the configuration: node1")
     parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
     parser.add_argument("--cloud", action="store_true", help="listen on 0.0.0.0, for all to reach")
