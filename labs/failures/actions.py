@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from raftline.client import Client, ClientError, OutcomeUnknown
+from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
 from raftline.config import Address
+from raftline.replies import Outcome, outcome_of
 
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
@@ -109,28 +110,31 @@ class Lab:
     # --- the menu -------------------------------------------------------------------------
 
     def submit(self, value: str, at: str) -> str:
-        """Submit a value to any node, and return who took it; it goes on to the leader by itself.
-        Returns only once a majority has the value on disk.
+        """Submit a value to any node, and return who took it; where that one doesn't lead, the
+        leader is asked. Returns only once a majority has the value on disk.
 
         Raises:
-            ClientError: refused, or its outcome is unknown.
+            Refused, NoLeader, OutcomeUnknown: not done; nobody to do it; and nobody knows. In no
+                case is it sent again where it may have been done.
         """
-        with self._follower_of_leaders(at) as client:
-            client.request(f"set {KEY} {value}")
-            leader = next(n for n, a in self.members.items() if tuple(a) == tuple(client.address))
-        self.say(
-            f"Success: {value} was submitted to {at}; {leader} leads, a majority has it on disk"
-        )
-        return leader
+        name = at
+        end_s = time.monotonic() + DEADLINE_S
+        while outcome_of(text := self.ask(name, f"set {KEY} {value}")) is not Outcome.DONE:
+            if outcome_of(text) is Outcome.UNKNOWN:
+                raise OutcomeUnknown(text.removeprefix("Sorry, "))
+            if outcome_of(text) is not Outcome.NO_LEADER:
+                raise Refused(text.removeprefix("Sorry, "))
+            if time.monotonic() > end_s:
+                raise NoLeader(text.removeprefix("Sorry, "))
+            name = self.leader()  # that reply says that nothing was done
+        self.say(f"Success: {value} was submitted to {at}; {name} leads, a majority has it on disk")
+        return name
 
     def last_value(self) -> str:
         """Return what a client reads now, whoever leads."""
-        with self._follower_of_leaders(next(iter(self.members))) as client:
+        first, *others = self.members.values()
+        with Client(*first, "lab", 20.0, follow=True, also=others) as client:
             return client.request(f"get {KEY}")
-
-    def _follower_of_leaders(self, at: str) -> Client:
-        others = [address for name, address in self.members.items() if name != at]
-        return Client(*self.members[at], "lab", 20.0, follow=True, also=others)
 
     def restart_election(self, seconds: float = 20.0) -> str:
         """Slow the leader's heartbeats down until another leads; return the new leader."""
