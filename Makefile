@@ -3,10 +3,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 SEED ?= 7
 WORKERS ?= 2
-CODE := src tests bench
+CODE := src tests bench labs
+WITH_DOCKER ?=
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test check lint types sim sim-long accept figures clean
+.PHONY: help run test check lint types sim sim-long accept figures compose-test clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -44,6 +45,10 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
 	@$(PY) -m pytest -q tests/scenarios --accept
+
+# WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
+compose-test: .venv/dev-installed ## the controller lab's twelve steps in containers (needs Docker)
+	@$(WITH_DOCKER) $(PY) labs/controller/steps.py --containers
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from raftline.server import Server
 
 NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
+DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 VERBS = frozenset({*NEED_A_LIFE, "SHUTDOWN", "RESTART", "DELETE-LOG", *FORMS})
 
 
@@ -187,7 +188,7 @@ class Control:
     def _stand_down(self) -> None:
         server = self._server
         server.is_down = True  # from here on nothing is heard but a controller
-        server.halt()
+        server.halt(DISK_PATIENCE_S)
         server.doors.end_connections(but_controllers=True)
         self._say(f"[!] {self._name}: shut down by its controller; it waits for RESTART")
 
@@ -198,12 +199,11 @@ class Control:
             StorageError, ConfigError: not from these files; the node stays down.
         """
         server = self._server
-        logmanager, recovered = self._waking.recover()
-        server.live(logmanager, recovered)
+        server.wake()
         try:
             notes = check_member(self._state, self._waking.configuration)
         except (StorageError, ConfigError):
-            logmanager.close()
+            server.logmanager.close()
             raise
         for note in notes:
             self._say(note)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from raftline import boot, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
-from raftline.config import PACES, ConfigError, Pace
+from raftline.config import PACES, ConfigError, Configuration, Pace
 from raftline.console import Console
 from raftline.control import Control
 from raftline.courselines import CourseLines
@@ -25,7 +25,6 @@ from raftline.faults import Faults
 from raftline.handover import hand_over_before_stopping
 from raftline.interrupts import Interrupts, threads_without_signals
 from raftline.joining import Joiner, advertised, check_member
-from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import PeerBook
 from raftline.peers import Peer
 from raftline.protocol import NO_LEADER, Limits, not_leader
@@ -36,6 +35,7 @@ from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, StorageError
+from raftline.udpdoor import UdpDoor
 from raftline.waking import Waking, node_of
 
 EXIT_USAGE = 2
@@ -79,9 +79,14 @@ class Server:
         self.control = Control(self, waking, console.say, allowed)
         self._prints_course_lines = course_lines
 
-    def live(self, logmanager: LogManager, recovered: Recovered) -> None:
-        """Make the rooms of a life that begins with these files."""
+    def wake(self) -> None:
+        """Begin a life with what the files say: make its rooms, which `start` lets work.
+
+        Raises:
+            StorageError: not from these files.
+        """
         pace = self.pace
+        logmanager, recovered = self._waking.recover()
         self.logmanager = logmanager
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.node = node_of(
@@ -184,12 +189,14 @@ class Server:
 
     # --- life ------------------------------------------------------------------------------
 
-    def run(self, doors: Doors) -> int:
+    def run(self, doors: Doors, datagrams: UdpDoor | None = None) -> int:
         """Serve until told to stop; return the exit status."""
         self.doors = doors
         self.start()
         with threads_without_signals():
             doors.open(self)
+            if datagrams is not None:
+                datagrams.open(self.name, self.control, lambda: self.node.state.term)
         self._end.wait()
         if self.exit_status == 0 and not self.is_down:
             hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
@@ -197,7 +204,7 @@ class Server:
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
         if not self.is_down:
-            self.halt()
+            self.halt(patience_s=2.0)
         doors.end_connections()
         if self.exit_status == 0:
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
@@ -212,10 +219,10 @@ class Server:
             self.driver.start(self.name)
             self.snapshots.start()
 
-    def halt(self) -> None:
+    def halt(self, patience_s: float) -> None:
         """End this life: its threads, its connections to peers, its hold on the files."""
         self.snapshots.stop()
-        self.driver.stop(patience_s=2.0)
+        self.driver.stop(patience_s)
         self.book.stop()
 
     def stop(self) -> None:
@@ -264,7 +271,7 @@ def _refuse(console: Console, message: str, status: int) -> int:
 
 def _boot(arguments: argparse.Namespace, console: Console) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
-    name, pace = arguments.name, PACES[arguments.pace]
+    name = arguments.name
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
@@ -276,18 +283,8 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             lifeline.watch(interrupts.stop)
-        waking = Waking(
-            name, configuration, console.say, joins=bool(arguments.join),
-            first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
-        )  # fmt: skip
-        server = Server(
-            waking, pace, console,
-            readings=Readings(arguments.reads, arguments.follower_reads),
-            compact_bytes=arguments.compact_at,
-            allowed=arguments.controller_from if arguments.controller else None,
-            course_lines=arguments.controller_lines,
-        )  # fmt: skip
-        server.live(*waking.recover())
+        server = _server_of(arguments, configuration, console)
+        server.wake()
         state = server.node.state
         for note in (
             *check_member(state, configuration),
@@ -304,9 +301,24 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
-        if datagrams is not None:
-            datagrams.open(name, server.control, lambda: server.node.state.term)
-        return server.run(doors)
+        return server.run(doors, datagrams)
+
+
+def _server_of(
+    arguments: argparse.Namespace, configuration: Configuration, console: Console
+) -> Server:
+    """Return the node that the arguments describe; it has no life yet."""
+    waking = Waking(
+        arguments.name, configuration, console.say, joins=bool(arguments.join),
+        first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
+    )  # fmt: skip
+    return Server(
+        waking, PACES[arguments.pace], console,
+        readings=Readings(arguments.reads, arguments.follower_reads),
+        compact_bytes=arguments.compact_at,
+        allowed=arguments.controller_from if arguments.controller else None,
+        course_lines=arguments.controller_lines,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tests.e2e.wire import eventually
 @pytest.fixture
 def controlled(tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes that obey a controller."""
-    with Cluster(tmp_path, 3, "--controller") as cluster:
+    with Cluster(tmp_path, 3, "--controller", "--pace", "class") as cluster:
         yield cluster.start()
 
 
@@ -32,63 +32,71 @@ def facts(reply: str) -> dict[str, Any]:
     return {"verb": verb, **found}
 
 
-def logs(node: Node) -> dict[str, Any]:
-    found: dict[str, Any] = facts(order(node, "RETRIEVE"))["COMMITED_LOGS"]
+def of_leader(cluster: Cluster, text: str) -> str:
+    """Return the answer of whoever leads, also where the leadership moves meanwhile."""
+
+    def answer() -> str:
+        reply = order(cluster.leader(), text)
+        return "" if reply.startswith("LEADER_INFO") else reply
+
+    return eventually(answer, f"a leader's answer to {text}")
+
+
+def logs(cluster: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = facts(of_leader(cluster, "RETRIEVE"))["COMMITED_LOGS"]
     return found
 
 
 # seed 000-07, seed 000-04
 def test_a_store_is_an_entry_each_time_and_retrieve_shows_them(controlled: Cluster) -> None:
-    leader = controlled.leader()
-    term = leader.status()["term"]
     for _ in range(2):
-        assert order(leader, "STORE Op Add") == "STORE response: Op set to Add"
-    entry = {"term": term, "Op": "Add"}
-    assert logs(leader) == {"1": entry, "2": entry}
+        assert of_leader(controlled, "STORE Op Add") == "STORE response: Op set to Add"
+    held = logs(controlled)
+    assert list(held) == ["1", "2"]
+    assert [(one["Op"], one["term"] >= 1, len(one)) for one in held.values()] == [
+        ("Add", True, 2)
+    ] * 2
     assert controlled.ask("get Op") == "GET response: Add"
 
 
 # seed 000-10, seed 000-17
 def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
-    leader, follower = controlled.leader(), controlled.followers()[0]
-    where = {"LEADER": leader.name, "address": f"localhost:{leader.port}"}
     for text in ("STORE k v", "RETRIEVE", "LEADER_INFO"):
-        told = facts(order(follower, text))
-        assert told == {"verb": "LEADER_INFO", **where, "term": leader.status()["term"]}
-    assert logs(leader) == {}
+
+        def named(text: str = text) -> bool:
+            leader, follower = controlled.leader(), controlled.followers()[0]
+            told = facts(order(follower, text))
+            where = {"LEADER": leader.name, "address": f"localhost:{leader.port}"}
+            term = leader.status().get("term")
+            return told == {"verb": "LEADER_INFO", **where, "term": term}
+
+        assert eventually(named, f"the leader's name as an answer to {text}")
+    assert logs(controlled) == {}
 
 
 # seed 000-11, seed 000-12
 def test_a_node_that_is_shut_down_comes_back_from_its_files(controlled: Cluster) -> None:
+    assert of_leader(controlled, "STORE k before") == "STORE response: k set to before"
+    held = logs(controlled)
+    controlled.wait_until_equal()
     old = controlled.leader()
-    assert order(old, "STORE k before") == "STORE response: k set to before"
     with old.connect() as client, old.connect() as controller:
-        assert client.ask("get k").endswith("GET response: before")
-        said = controller.ask("Controller@SHUTDOWN")
-        assert (
-            said
-            == f"{old.name}@SHUTDOWN response: {old.name} is down; it hears its controller alone"
-        )
+        assert client.ask("get k read local").endswith("GET response: before")
+        said = controller.ask("Controller@SHUTDOWN").partition("@")[2]
+        assert said == f"SHUTDOWN response: {old.name} is down; it hears its controller alone"
         assert client.read_line() == ""  # its clients lost it
         down = json.loads(controller.ask("status").partition(": ")[2])
         assert (down["role"], down["leader"], down["down"]) == ("down", None, True)
-        new = eventually(
-            lambda: next((n for n in controlled.nodes if n.status().get("role") == "leader"), None)
-        )
-        assert logs(new) == {"1": {"term": down["term"], "k": "before"}}
-        assert order(new, "STORE k after") == "STORE response: k set to after"
-        assert (
-            old.ask("get k")
-            == f"{old.name}@Sorry, this server was shut down by its controller; ask another"
-        )
-        assert controller.ask("Controller@RETRIEVE").startswith(
-            f"{old.name}@Sorry, {old.name} was shut down"
-        )
-        assert controller.ask("Controller@RESTART").startswith(
-            f"{old.name}@RESTART response: {old.name} is up"
-        )
+        assert controlled.leader() is not old
+        assert logs(controlled) == held
+        assert of_leader(controlled, "STORE k after") == "STORE response: k set to after"
+        refused = "Sorry, this server was shut down by its controller; ask another"
+        assert old.ask("get k") == f"{old.name}@{refused}"
+        said = controller.ask("Controller@RETRIEVE").partition("@")[2]
+        assert said == f"Sorry, {old.name} was shut down by its controller; RESTART it first"
+        said = controller.ask("Controller@RESTART").partition("@")[2]
+        assert said.startswith(f"RESTART response: {old.name} is up in term ")
     controlled.wait_until_equal()
-    assert eventually(lambda: old.status()["role"] == "follower")
     assert old.ask("get k read local") == f"{old.name}@GET response: after"
     old.wait_for_line(f"[*] {old.name}: restarted by its controller in term")
 
@@ -105,6 +113,10 @@ def test_a_node_that_is_down_gives_no_vote_and_takes_no_entry(controlled: Cluste
     after = asleep.status()
     assert (after["term"], after["last_index"]) == (before["term"], before["last_index"])
     assert order(leader, "LEADER_INFO").startswith('LEADER_INFO response: {"LEADER": null')
+    said = asleep.said[
+        asleep.said.index(f"[!] {asleep.name}: shut down by its controller; it waits for RESTART") :
+    ]
+    assert [line for line in said if "Received from" in line] == []
     order(asleep, "RESTART")
     assert controlled.leader(timeout_s=30) in (leader, asleep)
 
@@ -130,7 +142,7 @@ def test_nobody_is_obeyed_unless_it_is_switched_on_and_none_but_the_controller(
 # seed 003-10
 def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     old, others = controlled.leader(), controlled.followers()
-    names = " ".join(node.name for node in others)
+    names, before = " ".join(node.name for node in others), old.status()
     assert order(old, f"PARTITION {names}") == f"PARTITION response: in force: PARTITION {names}"
     assert old.status()["faults"] == [f"PARTITION {names}"]
     new = eventually(
@@ -138,7 +150,11 @@ def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     )
     assert order(new, "STORE k v") == "STORE response: k set to v"
     assert eventually(lambda: old.status()["role"] != "leader")
-    assert old.status()["last_index"] < new.status()["last_index"]
+    assert (old.status()["last_index"], old.status()["term"]) == (
+        before["last_index"],
+        before["term"],
+    )
+    assert new.status()["term"] > before["term"]
     assert order(old, "HEAL") == "HEAL response: no fault in force"
     controlled.wait_until_equal()
     assert old.ask("get k read local") == f"{old.name}@GET response: v"
@@ -146,20 +162,28 @@ def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
 
 # seed 003-10, seed 003-07
 def test_a_leader_that_skips_replication_leads_on_and_commits_nothing(controlled: Cluster) -> None:
-    leader, follower = controlled.leader(), controlled.followers()[0]
-    order(leader, "SKIP-REPLICATION on")
-    before = follower.status()
-    with leader.connect() as client:
-        client.send("set k skipped")
-        eventually(lambda: leader.status()["last_index"] > before["last_index"])
-        controlled.breathe()
-        now = follower.status()
-        assert (now["last_index"], now["term"]) == (before["last_index"], before["term"])
-        assert leader.status()["commit_index"] == before["last_index"]
-        assert (
-            order(leader, "SKIP-REPLICATION off") == "SKIP-REPLICATION response: no fault in force"
-        )
-        assert client.read_line() == f"{leader.name}@SET response: k set to skipped"
+    def skipped() -> bool:
+        """Whether one node led all the while: on a busy machine it may lose its place."""
+        leader, follower = controlled.leader(), controlled.followers()[0]
+        said = order(leader, "SKIP-REPLICATION on")
+        assert said == "SKIP-REPLICATION response: in force: SKIP-REPLICATION on"
+        before = leader.status()
+        with leader.connect() as client:
+            client.send("set k skipped")
+            controlled.breathe()
+            after = leader.status()
+            held = follower.status()["last_index"]
+            order(leader, "SKIP-REPLICATION off")
+            reply = client.read_line()
+        if (after["role"], after["term"]) != ("leader", before["term"]):
+            return False
+        assert (after["last_index"], after["commit_index"]) == (
+            before["last_index"] + 1, before["commit_index"],
+        )  # fmt: skip
+        assert held <= before["last_index"]
+        return reply == f"{leader.name}@SET response: k set to skipped"
+
+    assert eventually(skipped, "a leader that skips replication")
 
 
 def test_a_leader_whose_heartbeats_are_slowed_loses_its_place(controlled: Cluster) -> None:
@@ -172,7 +196,7 @@ def test_a_leader_whose_heartbeats_are_slowed_loses_its_place(controlled: Cluste
         ),
         "another leader",
     )
-    old.wait_for_line("heartbeats are 0.1 s apart")
+    old.wait_for_line("heartbeats are 0.3 s apart")
     assert eventually(lambda: old.status()["faults"] == [])
     assert new.status()["term"] > 1
 
@@ -232,3 +256,13 @@ def test_drop_and_delay_are_borne(controlled: Cluster) -> None:
     )
     order(leader, "HEAL")
     controlled.wait_until_equal()
+
+
+def test_answers_are_lost_as_questions_are(controlled: Cluster) -> None:
+    leader, followers = controlled.leader(), controlled.followers()
+    for node in followers:
+        order(node, f"DROP 100% {leader.name}")
+    leader.wait_for_line("hears from no quorum of followers: it leads no longer")
+    for node in followers:
+        order(node, "HEAL")
+    assert controlled.leader().status()["faults"] == []
