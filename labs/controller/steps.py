@@ -1,7 +1,7 @@
 """The twelve steps of the sheet, against containers or against processes on this machine.
 
-    python labs/controller/steps.py                 six processes
-    python labs/controller/steps.py --containers    docker compose up --build -d
+python labs/controller/steps.py                 six processes
+python labs/controller/steps.py --containers    docker compose up --build -d
 """
 
 from __future__ import annotations

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TypeVar
 
 from raftline.config import FILE_NAME
 from tests.e2e.node import STARTED, Node
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
+
+Kind = TypeVar("Kind", bound="Cluster")
 
 
 class Cluster:
@@ -23,7 +26,7 @@ class Cluster:
         lines = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
         (folder / FILE_NAME).write_text("".join(lines))
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self: Kind) -> Kind:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,5 @@
-"""Every transcript beside this file is played, and must happen as it is written."""
+"""Every transcript beside this file is played, and must happen as it is written; those of the
+failure lab as well."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.scenarios.player import TranscriptError, perform
 
-TRANSCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))
+LAB = Path(__file__).resolve().parents[2] / "labs" / "failures"
+TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt")])
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from raftline.commands import execute
 from raftline.raft import messages
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
@@ -163,7 +164,7 @@ class World:
         self._apply(server, effects)
         for ready in effects.reads:
             client, key = ready.token
-            self._answer(server, client, self._get(server, key))
+            self._answer(server, client, execute(server.machine, f"get {key}"))
         for client, _ in effects.refused:
             self._answer(server, client, self._not_leader(node))
         self._settle(server, effects)
@@ -230,7 +231,7 @@ class World:
         key, _, mode = asked.partition(" read ")
         token = (client, key)
         if mode == "local":
-            self._answer(server, client, self._get(server, key))
+            self._answer(server, client, execute(server.machine, f"get {key}"))
         elif mode == "lease" and node.is_leader:
             self.step(server, lambda node: node.read_leased([token], self.time_at(server)))
         elif mode == "index" and not node.is_leader:
@@ -385,25 +386,10 @@ class World:
     def _apply(self, server: Server, effects: Effects) -> None:
         for entry in effects.apply:
             self.say("apply", f"{server.name} applies {entry.index} {entry.term} {entry.command}")
-            match entry.command.split(" ", 2):
-                case ["set", key, value]:
-                    server.machine[key] = value
-                    reply = f"SET response: {key} set to {value}"
-                case ["delete", key]:
-                    gone = server.machine.pop(key, None) is not None
-                    reply = f"DELETE response{'' if gone else ', no such key'}: {key}" + (
-                        " deleted" if gone else ""
-                    )
-                case _:
-                    continue
+            reply = execute(server.machine, entry.command)
             if entry.index in server.writes:
                 client, _ = server.writes.pop(entry.index)
                 self._answer(server, client, reply)
-
-    def _get(self, server: Server, key: str) -> str:
-        if key in server.machine:
-            return f"GET response: {server.machine[key]}"
-        return f"GET response, no such key: {key}"
 
     def _not_leader(self, node: Node) -> str:
         if node.state.leader is None:

@@ -1,0 +1,123 @@
+"""Plays a lab's transcript against whatever `raftline` stands first on the path.
+
+Two kinds, told apart by their first act. Most play a cluster of cores, by the rules of
+`tests/scenarios/player.py`, but without its invariants: they would stop at the first wrong step,
+and what a student is to see is where that leads. `> files s1` plays one node's files:
+
+    > files s1                    a node in an empty folder starts
+    > append 3 2 set b 30         one entry, made durable
+    > save 7 s2                   term and vote, made durable
+    > apply                       everything appended since is committed: executed, and answered
+    > cat s1.log
+    > restart                     the process is killed, and starts again from its files
+    > power cut                   the same, and what was not synced is gone
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Effects, Entry, HardState
+from tests.faulty_folder import MemoryFolder
+from tests.scenarios.player import Player
+
+
+class Unchecked:
+    """Takes the place of the invariants, and lets everything happen."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_: None
+
+
+class Misfortune(Random):
+    """Chance for a power cut: whatever was not synced is lost, the last rename as well."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def randrange(self, *_: object) -> int:  # type: ignore[override]
+        return 0
+
+    def choice(self, seq: Sequence[Any]) -> Any:
+        return seq[0]
+
+
+class Files:
+    """One node's LogManager over a folder in memory."""
+
+    def __init__(self) -> None:
+        self._folder = MemoryFolder()
+        self._unapplied: list[Entry] = []
+
+    def play(self, act: str) -> list[str]:
+        """Do one act and return what came of it."""
+        verb, _, rest = act.partition(" ")
+        match verb:
+            case "files":
+                self._name = rest
+                return self._boot()
+            case "append":
+                index, term, command = rest.split(" ", 2)
+                entry = Entry(int(index), int(term), command)
+                self._manager.persist([Effects(append=[entry])])
+                self._unapplied.append(entry)
+                return [f"{self._name} is told: on disk up to entry {index}"]
+            case "save":
+                term, vote = rest.split()
+                self._manager.persist([Effects(save=HardState(int(term), vote))])
+                return [f"{self._name} is told: on disk, term {term} vote {vote}"]
+            case "apply":
+                entries, self._unapplied = self._unapplied, []
+                replies = self._manager.apply(entries)
+                return [f"{e.index}: {reply}" for e, reply in zip(entries, replies, strict=True)]
+            case "cat":
+                return self._folder.content(rest).decode().splitlines()
+            case "restart":
+                self._folder = self._folder.kill()
+                return self._boot()
+            case "power":
+                self._folder = self._folder.crash(Misfortune())
+                return self._boot()
+        raise ValueError(f"no such act: {act}")
+
+    def _boot(self) -> list[str]:
+        self._manager = LogManager(self._name, self._folder, {self._name: "localhost:10000"})
+        found = self._manager.recover()
+        log = found.log
+        self._unapplied = log.entries(1, log.last_index)
+        term, vote = found.hard_state
+        return [
+            *found.notes,
+            f"{self._name}: term {term} vote {vote}, log ends at {log.last_index}",
+        ]
+
+
+def perform(transcript: str) -> str:
+    """Return the transcript with what really happens behind each act, up to a crash if any."""
+    acts = [line for line in transcript.splitlines() if line.startswith("> ")]
+    player: Files | Player
+    if acts[0].startswith("> files"):
+        player = Files()
+    else:
+        player = Player()
+        player.world.checks = Unchecked()  # type: ignore[assignment]
+    lines: list[str] = []
+    for line in transcript.splitlines():
+        if line.startswith("> "):
+            lines.append(line)
+            try:
+                lines += player.play(line[2:])
+            except Exception as error:
+                lines.append(f"!! {type(error).__name__}: {error}")
+                break
+        elif not line or line.startswith("#"):
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(perform(sys.stdin.read()))

@@ -1,0 +1,52 @@
+"""What every lab's checker needs: one line a row, and an exit status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Rows:
+    """The rows of one lab. Each that was tried is printed as `ok` or `FAILED`, with why."""
+
+    def __init__(self, *expected: str) -> None:
+        self._missing = list(expected)
+        self._failed: list[str] = []
+        self._begin_s = time.monotonic()
+
+    @contextmanager
+    def row(self, *names: str, what: str) -> Iterator[None]:
+        """Prove rows: an exception inside is their failure, told in one line; the lab goes on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except Exception as problem:
+            self._failed += names
+            reason = " ".join(str(problem).split()) or type(problem).__name__
+            verdict = "FAILED"
+            what = f"{what}: {reason[:400]}"
+        else:
+            verdict = "ok"
+        for name in names:
+            print(f"{verdict} {name} {what}", flush=True)
+            if name in self._missing:
+                self._missing.remove(name)
+
+    def finish(self) -> int:
+        """Say how it went; return the exit status: 0 where every row was proved."""
+        for name in self._missing:
+            print(f"FAILED {name} it was never tried", flush=True)
+        bad = len({*self._failed, *self._missing})
+        seconds = time.monotonic() - self._begin_s
+        print(f"{'all rows hold' if not bad else f'{bad} rows failed'}, {seconds:.0f} s")
+        return 1 if bad else 0
+
+
+def expect(text: str, *parts: str) -> str:
+    """Return `text`, which holds each of these parts; fail naming what it lacks."""
+    lacking = [part for part in parts if part not in text]
+    if lacking:
+        raise AssertionError(f"{lacking[0]!r} is not in {text[-600:]!r}")
+    return text

@@ -1,0 +1,259 @@
+"""Proves every row of the failure lab, 003-01 to 003-16: `python3 labs/failures/check.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from xmlrpc.client import ServerProxy
+from xmlrpc.server import SimpleXMLRPCServer
+
+# A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from labs.checking import Rows, expect
+from labs.failures.actions import Lab
+from labs.failures.gateway import Gateway
+from labs.failures.nodes import Nodes
+from labs.failures.scenario import SCENARIOS, play_settled
+from raftline.config import FILE_NAME, Address
+from tests.e2e.wire import DEADLINE_S, eventually, free_ports
+from tests.scenarios.player import perform
+
+HERE = Path(__file__).resolve().parent
+ROWS = Rows(*(f"003-{number:02}" for number in range(1, 17)))
+row = ROWS.row
+
+
+class Console:
+    """A process of the lab, and what it has printed."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # so that Ctrl-C can be given to it and its child alone
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+    def wait_for(self, part: str) -> str:
+        """Return the first line that holds `part`, once it is there."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if part in line), None)
+
+        with self._changed:
+            self._changed.wait_for(found, DEADLINE_S)
+        line = found()
+        if line is None:
+            raise AssertionError(f"{part!r} was never said, but: {self.lines[-12:]}")
+        return line
+
+    def press_ctrl_c(self) -> int:
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(DEADLINE_S)
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(DEADLINE_S)
+
+
+@contextlib.contextmanager
+def as_in_the_sheet() -> Iterator[tuple[dict[str, Console], Path, Lab]]:
+    """Start three nodes with node.py, as a student does, with the course's words."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        members = {f"node{n}": Address("localhost", next(free_ports)) for n in (1, 2, 3)}
+        file = Path(folder) / FILE_NAME
+        file.write_text("".join(f"{name} {a.host} {a.port}\n" for name, a in members.items()))
+        consoles = {}
+        for name in members:
+            console = Console(str(HERE / "node.py"), name, "--config", str(file), "--seed-words")
+            stack.callback(console.close)
+            consoles[name] = console
+        yield consoles, file, Lab(members, say=lambda _: None)
+
+
+def client(file: Path, typed: str) -> str:
+    """Return what the client's screen showed for these lines."""
+    ended = subprocess.run(
+        [sys.executable, str(HERE / "client.py"), "--config", str(file)],
+        input=typed,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    if ended.returncode:
+        raise AssertionError(f"client.py ended with {ended.returncode}: {ended.stderr}")
+    return ended.stdout
+
+
+def check_by_hand() -> None:
+    """Three nodes and the menu, as the sheet says."""
+    with as_in_the_sheet() as (nodes, file, lab):
+        with row("003-03", what="log file not found, listening on, and log lines TERM,VALUE"):
+            for name, node in nodes.items():
+                node.wait_for(f"{name} log file not found. Starting with an empty log.")
+                node.wait_for(f"{name} is listening on localhost:{lab.members[name].port}")
+        with row("003-01", what="node.py NAME three times, client.py; a file of addresses"):
+            leader = lab.leader()
+            seen = client(file, "5\nexit\n")
+            expect(seen, f"  {leader:6} leader ")
+        with row("003-04", what="timeout, requesting votes, voted for, is now the leader"):
+            for part in ("timeout, starting election.", "is requesting votes for term ",
+                         "is now the leader."):  # fmt: skip
+                nodes[leader].wait_for(f"{leader} {part}")
+            voted = f"voted for {leader} for term "
+            eventually(lambda: voted in all_said(nodes), voted)
+            nodes[leader].wait_for(f"time out set for {leader} to ")
+        check_menu(nodes, file, lab)
+        with row("003-16", what="Ctrl-C: server is shutting down, has shut down cleanly"):
+            for name, node in nodes.items():
+                status = node.press_ctrl_c()
+                node.wait_for(f"{name} server is shutting down.")
+                node.wait_for(f"{name} has shut down cleanly.")
+                assert status == 0, status
+
+
+def check_menu(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
+    """Each choice of the menu, and what the nodes' consoles say to it."""
+    with row("003-07", "003-11", what="menu: 2 writes values one at a time, any node may be asked"):
+        seen = client(file, "2\n44\n77\n66\n\nexit\n")
+        expect(seen, 'To restart election enter "1"', '(or "exit" to quit)')
+        for value, name in zip(("44", "77", "66"), lab.members, strict=True):
+            expect(seen, f"Success: {value} was submitted to {name}; ")
+    with row("003-09", "003-03", what="appended, successfully updated, in the course's words"):
+        for part in (
+            r": Appended entry at index \d+: \d+,77",
+            r"Successfully updated node\d up to ",
+        ):
+            eventually(lambda part=part: re.search(part, all_said(nodes)), part)
+    with row("003-08", what="menu: 1 slows the leader's heartbeats until another leads"):
+        seen = client(file, "1\nexit\n")
+        new = named(r"New leader found at .* \((\w+)\)", seen)
+        where = named(r"interval temporarily set to 20\.0 seconds on (\S+)", seen)
+        expect(seen, f"Heartbeat interval reset to original value of 0.1 seconds on {where}")
+        assert where != lab.where(new), seen
+        old = next(name for name in lab.members if lab.where(name) == where)
+        nodes[old].wait_for(f"{old} heartbeat interval set to 20.0 seconds.")
+    with row("003-06", "003-14", what="who missed its own heartbeats steps down"):
+        nodes[old].wait_for(f"{old} switching to follower due to received heartbeat.")
+    with row("003-10", what="menu: 3 writes to the leader only; then it replicates: committed"):
+        seen = client(file, "3\n88\nc\nexit\n")
+        leader = named(r"simulation enabled on (\w+)\.", seen)
+        for name in sorted({*lab.members} - {leader}):
+            expect(seen, f"Replication to {name} skipped due to simulation.")
+        expect(seen, "hears: SET response: value set to 88", "last value now: GET response: 88")
+        nodes[leader].wait_for(f"Replication failure simulation enabled on {leader}.")
+        nodes[leader].wait_for(f"Replication failure simulation disabled on {leader}.")
+    with row("003-10", what="menu: 3, another is elected first: overwritten, not told done"):
+        seen = client(file, "3\n99\no\nexit\n")
+        expect(seen, "hears: Sorry, outcome unknown", "last value now: GET response: 88")
+    with row("003-12", "003-07", what="menu: 4 deletes a follower's log; repaired, logs equal"):
+        seen = client(file, f"4\n{lab.followers()[0]}\nexit\n")
+        follower = named(r"(\w+)\.log is put aside as \w+\.log\.aside-1;", seen)
+        expect(seen, "votes again")
+        expect(all_said(nodes), f"Backtracking nextIndex for {follower}: ")
+        before = (file.parent / f"{follower}.log.aside-1").read_text()
+        after = (file.parent / f"{follower}.log").read_text()
+        for value in ("44", "77", "66", "88"):
+            expect(before, f"set value {value}\n")
+            expect(after, f"set value {value}\n")
+
+
+def all_said(nodes: dict[str, Console]) -> str:
+    return "\n".join(line for node in nodes.values() for line in node.lines)
+
+
+def named(pattern: str, text: str) -> str:
+    """Return what the pattern's group stands for in what was said."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise AssertionError(f"{pattern!r} is not in {text[-600:]!r}")
+    return found[1]
+
+
+def check_door() -> None:
+    """The nine calls of the course's program, over XML-RPC."""
+    with tempfile.TemporaryDirectory() as folder, Nodes(Path(folder)) as cluster:
+        cluster.lab.say = lambda _: None
+        cluster["node1"].start()
+        server = SimpleXMLRPCServer(("localhost", 0), allow_none=True, logRequests=False)
+        server.register_instance(Gateway(cluster.lab, "node1"))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        door = ServerProxy(f"http://localhost:{server.server_address[1]}/", allow_none=True)
+        with row("003-02", what="XML-RPC: vote, heartbeat, append entries, played to one node"):
+            assert door.vote("node2", 7, 0, -1) is True
+            assert door.vote("node3", 7, 0, -1) is False  # the vote of term 7 is given
+            assert door.receive_heartbeat(8, "node3") is True
+            assert door.receive_heartbeat(6, "node2") is False  # a lower term
+            assert door.receive_append_entries(8, -1, 0, ["8,44", "8,77"], 0, "node3") is True
+            assert door.receive_append_entries(8, 5, 8, ["8,66"], 0, "node3") is False  # a gap
+            assert cluster.values()["node1"] == ["8,44", "8,77"], cluster.values()
+            assert door.is_leader() is False
+        with row("003-06", what="a heartbeat of a lower term is ignored, and said"):
+            cluster["node1"].wait_for_line("ignored AppendEntries from node2: term 6 < 8")
+        with row("003-02", what="XML-RPC: submit_value, is_leader, intervals, simulation, delete"):
+            cluster["node2"].start()
+            cluster["node3"].start()
+            cluster.lab.leader()
+            assert door.submit_value(66) is True
+            assert any("66" in value for value in cluster.values()["node1"]), cluster.values()
+            assert door.is_leader() is (cluster.lab.leader() == "node1")
+            assert door.get_heartbeat_interval() == 0.1
+            assert door.set_heartbeat_interval(20.0) is True
+            assert door.get_heartbeat_interval() == 20.0
+            assert door.set_heartbeat_interval(0.1) is True
+            assert door.set_replication_simulation(True) is True
+            assert door.set_replication_simulation(False) is True
+            assert door.delete_log_file() is True
+            cluster.lab.wait_until_equal()
+        server.shutdown()
+        server.server_close()
+
+
+def main() -> int:
+    check_by_hand()
+    check_door()
+    with row("003-01", what="--cloud listens on 0.0.0.0"), tempfile.TemporaryDirectory() as folder:
+        file, port = Path(folder) / FILE_NAME, next(free_ports)
+        file.write_text(f"node1 localhost {port}\n")
+        node = Console(str(HERE / "node.py"), "node1", "--config", str(file), "--cloud")
+        node.wait_for(f"Server started on ('0.0.0.0', {port})")
+        node.close()
+    proofs = {"a": ["003-12"], "b": ["003-12", "003-08", "003-14"], "c": ["003-12", "003-15"]}
+    for name in SCENARIOS:
+        names = proofs.get(name, ["003-05", "003-13"])
+        with row(*names, what=f"scenario {name}, real nodes"), contextlib.redirect_stdout(None):
+            play_settled(name)
+        with row(*names, what=f"scenario {name}, the transcript happens as it is written"):
+            written = (HERE / f"scenario-{name}.txt").read_text(encoding="utf-8")
+            assert perform(written) == written, "see tests/scenarios for the difference"
+    return ROWS.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The lab's client: `python3 labs/failures/client.py`, once three nodes run.
+
+Commands may come from a pipe: `printf '2\n44\n77\n\n1\nexit\n' | python3 labs/failures/client.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+# A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from labs.failures.actions import Lab, LabError
+from raftline import config
+from raftline.client import ClientError
+
+MENU = """
+To restart election enter "1"
+To write values to all nodes through leader enter "2"
+To write values to only leader and simulate a failure enter "3"
+To delete the log file of a follower enter "4"
+To see how far each node is enter "5"
+(or "exit" to quit): """
+
+
+def ask(prompt: str) -> str:
+    """Return what was typed; at the end of the input, `exit`."""
+    print(prompt, end="", flush=True)
+    line = sys.stdin.readline()
+    if not sys.stdin.isatty():
+        print(line.rstrip("\n"))
+    return line.strip() if line else "exit"
+
+
+class Session:
+    """One person at the menu."""
+
+    def __init__(self, lab: Lab, seconds: float) -> None:
+        self._lab = lab
+        self._seconds = seconds
+        self._next = itertools.cycle(lab.members)  # any node may be asked: each in its turn
+
+    def choose(self, choice: str) -> bool:
+        """Do what was chosen; return whether to go on."""
+        match choice:
+            case "1":
+                self._lab.restart_election(self._seconds)
+            case "2":
+                while value := self._value("A value for all, or nothing to go back: "):
+                    self._lab.submit(value, next(self._next))
+            case "3":
+                self._only_leader()
+            case "4":
+                self._lab.delete_log(self._follower())
+            case "5":
+                self._lab.show()
+            case "exit":
+                return False
+            case _:
+                print(f"{choice!r} is none of 1, 2, 3, 4, 5 and exit.")
+        return True
+
+    def _value(self, prompt: str) -> str:
+        value = ask(prompt)
+        return "" if value == "exit" else value
+
+    def _only_leader(self) -> None:
+        value = self._value("A value for the leader only: ")
+        if not value:
+            return
+        pending = self._lab.write_to_leader_only(value)
+        print("Nobody else has it, and its client waits. What comes next?")
+        if ask('"o": another node is elected first; anything else: it replicates again: ') == "o":
+            pending.overwrite(self._seconds)
+        else:
+            pending.commit()
+
+    def _follower(self) -> str:
+        followers = self._lab.followers()
+        chosen = ask(f"Whose log, {' or '.join(followers)}? ")
+        return chosen if chosen in followers else followers[0]
+
+
+def main() -> int:
+    """Serve the menu until `exit`; return the exit status."""
+    parser = argparse.ArgumentParser(description="The failure lab's client.")
+    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
+    parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="the slow heartbeat of choice 1 (default: 20)"
+    )
+    arguments = parser.parse_args()
+    try:
+        lab = Lab(config.read(arguments.config).members)
+    except config.ConfigError as problem:
+        print(f"client.py: {problem}", file=sys.stderr)
+        return 2
+    session = Session(lab, arguments.seconds)
+    while True:
+        try:
+            if not session.choose(ask(MENU)):
+                return 0
+        except (LabError, ClientError) as problem:
+            print(f"Sorry, {problem}")
+        except KeyboardInterrupt:
+            print()
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Real nodes for the lab's scenarios, in a folder that is lent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labs.failures.actions import KEY, Lab
+from labs.phase5.figures import entries_that_count
+from raftline.config import FILE_NAME, Address
+from tests.e2e.cluster import Cluster
+from tests.e2e.node import Node
+from tests.e2e.wire import free_ports
+
+
+class Nodes(Cluster):
+    """node1, node2 and node3, which obey a controller, and the lab that acts on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes = [
+            Node(f"node{number}", next(free_ports), folder, ["--controller"])
+            for number in (1, 2, 3)
+        ]
+        lines = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
+        (folder / FILE_NAME).write_text("".join(lines))
+        self.lab = Lab({node.name: Address("localhost", node.port) for node in self.nodes})
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def values(self) -> dict[str, list[str]]:
+        """Return what each node's log holds of the client's values, as `TERM,VALUE`."""
+        found = {}
+        for node in [node for node in self.nodes if node.log.exists()]:
+            entries = [line.split(" ", 2) for line in entries_that_count(node)]
+            found[node.name] = [
+                f"{term},{command.rpartition(' ')[2]}"
+                for _, term, command in entries
+                if f"set {KEY} " in command
+            ]
+        return found
