@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pexpect
 import pytest
 
 from raftline.trial.verdict import PERFECT
+from tests.e2e.proxy import LinkedCluster
 from tests.e2e.wire import eventually
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -108,6 +111,41 @@ def test_a_server_that_ends_by_itself_is_a_crash_and_no_trial_is_perfect_with_it
     assert "Servers that were failed by simulator: 0" in ended.stdout
     assert "Service: BROKEN: 1 server crashed: 0002 (exit status 9)" in ended.stdout
     assert PERFECT not in ended.stdout
+
+
+# seed 001-09
+def test_a_leader_whose_tenure_is_over_hands_over(tmp_path: Path) -> None:
+    ended = simulate(tmp_path, {**SHORT, **NO_LIMITS, "leader_tenure": 1})
+    assert ended.returncode == 0, ended.stdout
+    assert "'s tenure is over" in ended.stdout
+    leaders = re.findall("'([0-9]{4})'", ended.stdout.splitlines()[1])
+    assert len(leaders) >= 2
+    assert all(one != next_one for one, next_one in itertools.pairwise(leaders))
+
+
+# seed 001-12
+def test_more_messages_than_max_packets_end_the_trial(tmp_path: Path) -> None:
+    ended = simulate(tmp_path, {**SHORT, "max packets": 50})
+    assert ended.returncode == 1
+    assert "more than 50 messages (max packets)" in ended.stdout
+    assert PERFECT not in ended.stdout
+
+
+# seed 001-06
+def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_path: Path) -> None:
+    with LinkedCluster(tmp_path, 3) as cluster:
+        cluster.start()
+        follower = cluster.followers()[0]
+        links = cluster.around(follower)
+        for link in links:
+            link.stall()
+        eventually(lambda: follower.status().get("leader", "") is None, "no leader known")
+        with follower.connect() as conversation:
+            conversation.send("c0005#1@get lamp")
+            for link in links:
+                link.heal()
+            reply = conversation.read_line()
+    assert re.search(r"#1@Sorry, I am not the leader\. Last leader I heard from is: s\d", reply)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,19 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.protocol import not_leader, outcome_unknown
+from raftline.trial.load import Client, Due
 from raftline.trial.messages import BadMessage
+from raftline.trial.metrics import Metrics
 from raftline.trial.store import Store, Unanswered
-from tests.scripted_node import Handler, ScriptedNode, Start, free_port, scripted_nodes, store
+from tests.scripted_node import (
+    DEADLINE_S,
+    Handler,
+    ScriptedNode,
+    Start,
+    free_port,
+    scripted_nodes,
+    store,
+)
 
 
 @pytest.fixture
@@ -131,6 +141,39 @@ def test_a_leader_that_is_nobody_here_is_rejected(start: Start) -> None:
     with client(start(lying, "s0000")) as asking:
         assert asking.get("ana")["value"] == "4"
     assert asking.tally.rejected == 1
+
+
+# seed 001-15
+def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
+    start: Start,
+) -> None:
+    node = start(store(), "s0000")
+    dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
+    now_s = time.monotonic()
+    made = Client("0005", dues, client(node), Metrics(), now_s)
+    made.start()
+    made.join(DEADLINE_S)
+    assert made.problem is None
+    assert [each.category for each in made.requests] == ["put", "get", "put", "get"]
+    assert made.prior_get_requests == 1
+    put, first_get, other_put, last_get = made.requests
+    assert (first_get.key, first_get.value) == (put.key, put.value)
+    assert last_get.key in (put.key, other_put.key)
+    assert not any(each.wrong for each in made.requests)
+    assert all(each.latency is not None and each.latency > 0 for each in made.requests)
+
+
+# seed 001-16
+def test_a_get_that_answers_anything_else_than_was_put_is_wrong(start: Start) -> None:
+    def forgetful(command: str) -> str:
+        verb, key, *value = command.split()
+        return f"SET response: {key} set to {value[0]}" if verb == "set" else "GET response: old"
+
+    dues = [Due(0, 0.0, False), Due(0, 0.0, True)]
+    made = Client("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
+    made.start()
+    made.join(DEADLINE_S)
+    assert [each.wrong for each in made.requests] == [False, True]
 
 
 def test_where_nobody_settles_it_in_time_that_is_said(start: Start) -> None:
