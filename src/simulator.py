@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in error.lines:
             print(f"raftline simulate: {line}", file=sys.stderr)
         return Exit.USAGE
-    except (NotStarted, NotWritten) as error:
+    except (NotStarted, NotWritten, OSError) as error:
         print(f"raftline simulate: {error}", file=sys.stderr)
         return Exit.USAGE
     except (StopAsked, KeyboardInterrupt):
@@ -70,11 +70,12 @@ def _tell(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
         for line in report.lines(record, verdict):
             print(line)
         sys.stdout.flush()
-    except NotWritten as error:
-        print(f"raftline simulate: {error}", file=sys.stderr)
-        return Exit.USAGE
     except BrokenPipeError:  # `| head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (NotWritten, OSError) as error:
+        print(f"raftline simulate: the report can't be written: {error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.USAGE
     return verdict.exit_status
 
 

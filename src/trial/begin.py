@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raftline.conversation import Client as Asker
+from raftline.doors import raise_file_limit
 from raftline.link import ClientError
 from raftline.trial.actions import Actions
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
@@ -35,6 +36,8 @@ class Begin:
     def __init__(self, metrics: Metrics, folder: Path, base_port: int | None = None) -> None:
         self.metrics = metrics
         names = [f"{number:04}" for number in range(metrics.servers)]
+        # A listener and up to two sockets for each pair of servers, one for each client's server.
+        raise_file_limit(3 * len(names) ** 2 + metrics.number_of_clients * len(names) + 100)
         self.ports = free_ports(names, base_port)
         self.record = Record(metrics, tuple(names))
         self.watch = Watch(names, time.monotonic())
