@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = _metrics(options)
         _check_writable(options)
         record = _carry_out(wanted, options)
+        return _tell(record, judge(record), options)
     except MetricsError as error:
         for line in error.lines:
             print(f"raftline simulate: {line}", file=sys.stderr)
@@ -57,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StopAsked, KeyboardInterrupt):
         print("raftline simulate: interrupted; every server has been stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return _tell(record, judge(record), options)
 
 
 def _tell(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
