@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import time
 from collections.abc import Callable
 
 from raftline.trial.metrics import Action, Metrics
@@ -72,6 +73,7 @@ class Actions:
         if server is None:
             return False
         self._servers.fail(server)
+        self._watch.gone(server, time.monotonic())
         self._record.failed += 1
         self._note(action.category, (server,), f"{server} was killed")
         self._changed(server, Health.FAILED)

@@ -99,15 +99,12 @@ class Begin:
         return clients
 
     def _tick(self, now: float, start_s: float) -> None:
-        for server in self.servers.newly_crashed():
-            code = self.servers.crashes[-1][1]
+        for server, code in self.servers.newly_crashed():
+            self.watch.gone(server, start_s + now)
             text = f"{server} ended by itself (exit status {code})"
             self.record.events.append(Event(now, "crash", (server,), text))
             self.record.health.append((now, server, Health.CRASHED))
         self._actions.strike(now)
-        for server, health in self.servers.health.items():
-            if health in (Health.FAILED, Health.CRASHED):
-                self.watch.gone(server, start_s + now)
         if now >= self._look_from:
             self.watch.look(start_s + now)
         self._end_tenure(now)

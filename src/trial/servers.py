@@ -133,16 +133,17 @@ class Servers:
         self._processes[server].send_signal(signal.SIGCONT)
         return True
 
-    def newly_crashed(self) -> list[str]:
-        """Return the servers that have ended since the last look, and not by our doing."""
+    def newly_crashed(self) -> list[tuple[str, int]]:
+        """Return the servers that have ended since the last look, and not by our doing, each with
+        its exit status."""
         found = []
         for server, health in self.health.items():
             code = self._processes[server].poll()
             if code is not None and health in (Health.UP, Health.PAUSED):
-                found.append(server)
-                self.crashes.append((server, code))
-        for server in found:
+                found.append((server, code))
+        for server, _ in found:
             self.health[server] = Health.CRASHED
+        self.crashes += found
         return found
 
     def process_id(self, server: str) -> int:
