@@ -70,17 +70,21 @@ def eventually(happens: Callable[[], Any]) -> Any:
 class Run:
     """One run of the simulator as a person would start it, and what it left behind.
 
-    It is made once more where the machine was so busy that the simulator itself stood still:
-    nothing can be told of the cluster then.
+    The first one in which the machine was so busy that the simulator itself stood still is made
+    once more: nothing can be told of the cluster then. For all of them there is no time.
     """
+
+    repeats_left = 1
 
     def __init__(self, command: list[str], name: str, folder: Path) -> None:
         self._carry_out(command, name, folder)
-        if self.stalled_s > STALLED_S_MAX:
+        if self.stalled_s > STALLED_S_MAX and Run.repeats_left:
+            Run.repeats_left -= 1
             print(f"--  this machine stood still for {self.stalled_s} s; once more", flush=True)
             self._carry_out(command, name, folder)
         if self.stalled_s > STALLED_S_MAX:
-            print("--  and again: what fails now, fails perhaps because of that", flush=True)
+            print(f"--  this machine stood still for {self.stalled_s} s: what fails now, fails"
+                  " perhaps because of that; try again when it has less to do", flush=True)
 
     @property
     def stalled_s(self) -> float:
