@@ -31,7 +31,7 @@ UP_OPTIONS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in ("server", "client"):
+    if arguments and arguments[0] in ("server", "client", "simulate"):
         return _pass_on(arguments[0], arguments[1:])  # they know their own options
     parser = _parser()
     if not arguments:
@@ -56,6 +56,10 @@ def _pass_on(command: str, arguments: list[str]) -> int:
         from raftline import server
 
         return server.main(arguments)
+    if command == "simulate":
+        from raftline import simulator
+
+        return simulator.main(arguments)
     from raftline import client
 
     return client.main(arguments)
@@ -74,9 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_members(commands)
     repaircommands.add_commands(commands)
     _add_controller(commands)
-    # Only for the list in --help: main() hands these two on before anything is parsed.
+    # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
+    simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
+    commands.add_parser("simulate", help=simulate, add_help=False)
     return parser
 
 

@@ -34,7 +34,7 @@ class Doors:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._complained_s = -COMPLAINT_PAUSE_S
-        _raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
+        raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)
@@ -127,7 +127,8 @@ class Doors:
             self._server.warn(f"can't take a connection: {error}; those that are open go on")
 
 
-def _raise_file_limit(wanted: int) -> None:
+def raise_file_limit(wanted: int) -> None:
+    """Let this process have so many files and sockets open, or as many as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:

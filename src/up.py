@@ -95,7 +95,7 @@ def up(
     _check_local(configuration)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
     cluster = Cluster(configuration, pace, verbose, relay, options)
-    with _asked_to_stop():
+    with asked_to_stop():
         try:
             cluster.start()
             code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
@@ -191,7 +191,7 @@ def _run_client(address: config.Address, cluster: Cluster) -> int:
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[None]:
+def asked_to_stop() -> Iterator[None]:
     """SIGTERM and SIGHUP raise StopAsked in here; afterwards all signals are as before."""
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,8 @@ Start = Callable[..., "ScriptedNode"]
 
 
 class ScriptedNode:
-    """Answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns.
+    """Answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns; to
+    `NAME#ID@COMMAND` it begins with `s1#ID@`.
 
     None closes the connection without an answer. All lines received are kept in `received`.
     """
@@ -54,7 +55,9 @@ class ScriptedNode:
                     if text is None:
                         connection.shutdown(socket.SHUT_RDWR)
                         return
-                    connection.sendall(f"{self.name}@{text}\n".encode("utf-8", "surrogateescape"))
+                    _, hash_sign, number = line.partition("@")[0].partition("#")
+                    reply = f"{self.name}{hash_sign}{number}@{text}\n"
+                    connection.sendall(reply.encode("utf-8", "surrogateescape"))
             except OSError:
                 return
 

@@ -49,7 +49,7 @@ def test_the_leader_is_killed_and_another_serves_with_a_higher_term(cluster: Clu
     assert old.status()["term"] == new.status()["term"]
 
 
-# seed 004-36, fault F36
+# seed 001-10, seed 004-36, fault F36
 def test_all_are_killed_and_restarted_and_nothing_is_lost(cluster: Cluster) -> None:
     done: dict[str, str] = {}
     term = 0

@@ -65,7 +65,7 @@ def test_a_candidates_own_vote_is_saved_before_anybody_is_asked() -> None:
     assert effects.send == []
 
 
-# mistake 1
+# seed 001-10, mistake 1
 @pytest.mark.parametrize(("voters", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4)])
 def test_a_candidate_leads_with_the_votes_of_a_majority_and_not_one_less(
     voters: int, needed: int
@@ -95,7 +95,7 @@ def test_the_winner_says_so_and_shows_its_vote_table() -> None:
     assert "{'s1': True, 's2': True, 's3': False}" in effects.notes
 
 
-# seed 004-30
+# seed 001-08, seed 004-30
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
     node = Node(
@@ -115,7 +115,7 @@ def test_nobody_becomes_leader_without_having_been_a_candidate() -> None:
         become_leader(node.state)
 
 
-# mistake 29
+# seed 001-08, mistake 29
 def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None:
     assert Options().heartbeat_ms * 3 <= Options().election_timeout_ms
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
@@ -208,7 +208,7 @@ def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(message: Vote)
         assert effects.save == HardState(9, None)
 
 
-# mistake 8
+# seed 001-11, mistake 8
 def test_an_earlier_leader_is_refused_and_told_the_term() -> None:
     node = node_of("s2", 1, term=6)
     effects = node.receive(append(4, (1, 1), 4, commit=2), 10)
@@ -239,7 +239,7 @@ def test_a_leader_that_gets_a_heartbeat_goes_on_leading() -> None:
     assert [message.term for message in effects.send_after_save] == [1]
 
 
-# mistake 10
+# seed 001-09, mistake 10
 def test_no_tenure_ends_a_leadership_that_works() -> None:
     node = established("s1")
     for _ in range(500):

@@ -16,7 +16,7 @@ from raftline.exports import names
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-SCRIPTS = ("server.py", "client.py", "cli.py")
+SCRIPTS = ("server.py", "client.py", "cli.py", "simulator.py")
 
 LOADED_TWICE = """
 import collections, runpy, sys
@@ -52,7 +52,7 @@ def bare_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[st
     )
 
 
-# seed 004-01, seed 004-02
+# seed 001-01, seed 004-01, seed 004-02
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("folder", [ROOT, SOURCE])
 def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path)
     assert "usage:" in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["server", "client", "up", "status"])
+@pytest.mark.parametrize("command", ["server", "client", "up", "status", "simulate"])
 def test_the_package_runs_as_a_module(command: str) -> None:
     ended = bare_python("-m", "raftline", command, "--help", folder=SOURCE)
     assert (ended.returncode, ended.stderr) == (0, "")

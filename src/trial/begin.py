@@ -1,0 +1,161 @@
+"""A trial from its start to its end: servers, network, clients and actions under one clock."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from raftline.conversation import Client as Asker
+from raftline.doors import raise_file_limit
+from raftline.link import ClientError
+from raftline.trial.actions import Actions
+from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
+from raftline.trial.messages import UNKNOWN_LEADER
+from raftline.trial.metrics import Metrics
+from raftline.trial.network import Network
+from raftline.trial.record import Event, Record
+from raftline.trial.servers import Health, Servers, free_ports
+from raftline.trial.store import Store, Tally
+from raftline.trial.watch import LEADER_SILENT_S, Watch
+
+TICK_S = 0.02
+STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working
+LAST_SECONDS = 5.0  # for a client to come back from its last request
+
+# Told the record, the leader and the time, so that somebody can show how far it is.
+Progress = Callable[[Record, str, float], None]
+
+
+class Begin:
+    """One trial. `run` it once; leaving it ends every process and thread that it started."""
+
+    def __init__(self, metrics: Metrics, folder: Path, base_port: int | None = None) -> None:
+        self.metrics = metrics
+        names = [f"{number:04}" for number in range(metrics.servers)]
+        # A listener and up to two sockets for each pair of servers, one for each client's server.
+        raise_file_limit(3 * len(names) ** 2 + metrics.number_of_clients * len(names) + 100)
+        self.ports = free_ports(names, base_port)
+        self.record = Record(metrics, tuple(names))
+        self.watch = Watch(names, time.monotonic())
+        chance = random.Random(f"{metrics.seed} network")
+        self.network = Network(self.ports, chance, self.watch.saw)
+        self.servers = Servers(self.ports, self.network, metrics.server_code, folder)
+        self.stop = threading.Event()
+        self._actions = Actions(metrics, self.servers, self.network, self.watch, self.record)
+        self._clients: list[Client] = []
+        self._handing_over: threading.Thread | None = None
+        self._look_from = 0.0
+
+    def __enter__(self) -> Begin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.servers.stop()
+        self.network.close()
+        for client in self._clients:
+            client.join(LAST_SECONDS)
+
+    def run(self, progress: Progress = lambda record, leader, now: None) -> Record:
+        """Carry the trial out, and return all that is known of it. Raises NotStarted."""
+        self.servers.start()
+        start_s = time.monotonic()
+        self.watch.start_at(start_s)
+        self._clients = self._make_clients(start_s)
+        for client in self._clients:
+            client.start()
+        now = 0.0
+        while now < self.metrics.total_execution_time and not self.record.broken_off:
+            self._tick(now, start_s)
+            progress(self.record, self.watch.leader, now)
+            self.stop.wait(TICK_S)
+            before, now = now, time.monotonic() - start_s
+            if now - before > STALL_S:
+                self.record.stalls.append((before, now))
+                self._look_from = now + LEADER_SILENT_S  # what was said meanwhile comes first
+        self.record.ended = now
+        self.stop.set()
+        for client in self._clients:
+            client.join(LAST_SECONDS)
+            if client.problem is not None:
+                raise client.problem
+        self._collect()
+        return self.record
+
+    def _make_clients(self, start_s: float) -> list[Client]:
+        metrics = self.metrics
+        dues = by_client(plan(metrics, random.Random(metrics.seed)), metrics.number_of_clients)
+        clients = []
+        common: dict[str, str] | None = {} if metrics.shared_keys else None
+        for number, mine in dues.items():
+            identity = f"{metrics.servers + number:04}"
+            chance = random.Random(f"{metrics.seed} {identity} servers")
+            store = Store(identity, self.ports, chance, self.stop)
+            clients.append(Client(identity, mine, store, metrics, start_s, common))
+        return clients
+
+    def _tick(self, now: float, start_s: float) -> None:
+        for server, code in self.servers.newly_crashed():
+            self.watch.gone(server, start_s + now)
+            text = f"{server} ended by itself (exit status {code})"
+            self.record.events.append(Event(now, "crash", (server,), text))
+            self.record.health.append((now, server, Health.CRASHED))
+        self._actions.strike(now)
+        if now >= self._look_from:
+            self.watch.look(start_s + now)
+        self._end_tenure(now)
+        self._count()
+        if self.record.messages > self.metrics.max_packets:
+            limit = self.metrics.max_packets
+            self.record.broken_off = f"more than {limit:,} messages (max packets)"
+
+    def _end_tenure(self, now: float) -> None:
+        """Ask a leader whose tenure is over to hand over; nobody waits for it meanwhile."""
+        leader, since = self.watch.leader, self.watch.leading_since_s
+        tenure = self.metrics.leader_tenure
+        busy = self._handing_over is not None and self._handing_over.is_alive()
+        if not tenure or leader == UNKNOWN_LEADER or now - since < tenure or busy:
+            return
+        self.record.events.append(Event(now, "transfer", (leader,), f"{leader}'s tenure is over"))
+        self._handing_over = threading.Thread(
+            target=_hand_over, args=(self.ports[leader],), name="hands over", daemon=True
+        )
+        self._handing_over.start()
+
+    def _count(self) -> None:
+        total = Tally()
+        for tally in (client.tally for client in self._clients):
+            total.sent += tally.sent
+            total.received += tally.received
+            total.redirects += tally.redirects
+            total.duplicates += tally.duplicates
+            total.rejected += tally.rejected
+        self.record.tally = total
+        self.record.server_messages = self.network.sent
+        self.record.lost_messages = self.network.lost
+
+    def _collect(self) -> None:
+        self._count()
+        record, watch = self.record, self.watch
+        for client in self._clients:
+            made = (each for each in client.requests if each.called or each.due < record.ended)
+            record.requests += made
+            record.prior_get_requests += client.prior_get_requests
+        record.requests.sort(key=lambda asked: asked.due)
+        mark_wrong_gets(record.requests)
+        record.leaders = list(watch.leaders)
+        record.heartbeat_gaps = list(watch.gaps_s)
+        record.vote_requests = watch.vote_requests.total()
+        record.two_leaders = watch.two_leaders
+        record.crashed = list(self.servers.crashes)
+        record.not_done = self._actions.not_done()
+
+
+def _hand_over(port: int) -> None:
+    # What it answers is seen in who leads; without an answer it is asked again.
+    with contextlib.suppress(ClientError), Asker("127.0.0.1", port, "trial") as asker:
+        asker.ask("transfer")

@@ -1,0 +1,68 @@
+"""A dictionary out of a JSON or TOML file, or a line that says why there is none."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+BYTES_MAX = 1 << 20
+
+
+class MetricsError(Exception):
+    """The metrics can't be used; `lines` says why, one problem a line."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def read(path: Path) -> object:
+    """Return what a file holds: TOML where its name ends so, else JSON. Raises MetricsError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise MetricsError([f"{path}: can't be read: {error.strerror}"]) from error
+    if len(raw) > BYTES_MAX:
+        raise MetricsError([f"{path}: is larger than {BYTES_MAX:,} bytes; is it the right file?"])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MetricsError([f"{path}: is not UTF-8 text (byte {error.start + 1})"]) from error
+    return _toml(path, text) if path.suffix.lower() == ".toml" else _json(path, text)
+
+
+def _json(path: Path, text: str) -> object:
+    def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        doubles = sorted({key for key in keys if keys.count(key) > 1})
+        if doubles:
+            raise MetricsError([f"{path}: {key!r} is there twice" for key in doubles])
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=without_doubles)
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}"
+        raise MetricsError([f"{where}: is no JSON: {error.msg} (column {error.colno})"]) from error
+    except (ValueError, RecursionError) as error:
+        raise MetricsError([f"{path}: is no JSON that can be used: {error}"]) from error
+
+
+def _toml(path: Path, text: str) -> object:
+    # By name: Python 3.10 has no tomllib, and is served with JSON, or with tomli installed.
+    for module in ("tomllib", "tomli"):
+        try:
+            reader = importlib.import_module(module)
+        except ImportError:
+            continue
+        try:
+            found: object = reader.loads(text)
+            return found
+        except (ValueError, RecursionError) as error:
+            raise MetricsError([f"{path}: is no TOML: {error}"]) from error
+    raise MetricsError(
+        [f"{path}: TOML needs Python 3.11, or: pip install tomli. The same as JSON works anywhere"]
+    )

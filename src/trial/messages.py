@@ -1,0 +1,115 @@
+"""Messages in the form of the course's simulator, and the lines that they are on our wire. Pure.
+
+A message is a dictionary with source, destination, leader, req_category and Message-ID. What asks
+is `put` or `get`; what answers is `success`, `failure`, `forward2leader` or `unknown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from raftline.protocol import escape, leader_named_in, unescape
+from raftline.replies import Outcome, outcome_of
+from raftline.requests import NUMBER_MAX
+
+UNKNOWN_LEADER = "unkown"  # the seed's spelling
+MESSAGE_ID = "Message-ID"
+MANDATORY = ("source", "destination", "leader", "req_category", MESSAGE_ID)
+REQUESTS = ("put", "get")
+ANSWERS = ("success", "failure", "forward2leader", "unknown")
+_ADDRESS = re.compile("[0-9]{4}", re.ASCII)
+_SPELLINGS = ("Message ID", "Message_ID")
+_OPERANDS = {"put": ("key", "value"), "get": ("key",)}
+
+Message = dict[str, Any]
+
+
+class BadMessage(ValueError):
+    """A message that nobody takes. The text says what is missing or wrong in it."""
+
+
+def node_name(server: str) -> str:
+    """Return what the node of this id is called on the wire, where a name begins with a letter."""
+    return f"s{server}"
+
+
+def client_name(client: str) -> str:
+    """Return what a client of this id is called on the wire."""
+    return f"c{client}"
+
+
+def id_of(name: str) -> str:
+    """Return the id of the node or client that is called so."""
+    return name[1:]
+
+
+def checked(message: object, known: Collection[str]) -> Message:
+    """Return the message with its id spelled `Message-ID`; `known` are the ids that exist.
+
+    Raises:
+        BadMessage: a component is missing, or is none that could stand there.
+    """
+    if not isinstance(message, Mapping):
+        raise BadMessage(f"a message is a dictionary, not {type(message).__name__}")
+    plain = {MESSAGE_ID if key in _SPELLINGS else key: value for key, value in message.items()}
+    missing = [part for part in MANDATORY if part not in plain]
+    if missing:
+        raise BadMessage(f"the message lacks {', '.join(missing)}")
+    for part in ("source", "destination"):
+        check_address(plain[part], known, part)
+    if plain["leader"] != UNKNOWN_LEADER:
+        check_address(plain["leader"], known, "leader")
+    category = plain["req_category"]
+    if category not in (*REQUESTS, *ANSWERS):
+        raise BadMessage(f"{category!r} is no req_category: {', '.join((*REQUESTS, *ANSWERS))}")
+    number = plain[MESSAGE_ID]
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= NUMBER_MAX:
+        raise BadMessage(f"{number!r} is no {MESSAGE_ID}: a number from 0 to {NUMBER_MAX}")
+    for operand in _OPERANDS.get(category, ()):
+        if not isinstance(plain.get(operand), str):
+            raise BadMessage(f"{category} lacks its {operand}, a text")
+    return plain
+
+
+def check_address(value: object, known: Collection[str], part: str) -> None:
+    """Make sure that `value` is the id of somebody. Raises BadMessage."""
+    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+        raise BadMessage(f"{part} {value!r} is no id: four digits, such as '0000'")
+    if value not in known:
+        raise BadMessage(f"{part} {value!r} is nobody here")
+
+
+def line_of(request: Message) -> str:
+    """Return the line that asks a node what the message asks, without its newline."""
+    sender = f"{client_name(request['source'])}#{request[MESSAGE_ID]}"
+    key = escape(request["key"], key=True)
+    if request["req_category"] == "get":
+        return f"{sender}@get {key}"
+    return f"{sender}@set {key} {escape(request['value'], key=False)}"
+
+
+def answer_to(request: Message, text: str) -> Message:
+    """Return the message that a node's reply to `request` is."""
+    message: Message = {
+        "source": request["destination"],
+        "destination": request["source"],
+        "leader": UNKNOWN_LEADER,
+        "req_category": "failure",
+        MESSAGE_ID: request[MESSAGE_ID],
+    }
+    outcome = outcome_of(text)
+    if outcome is Outcome.NO_LEADER:
+        named = leader_named_in(text)
+        leader = id_of(named[0]) if named else UNKNOWN_LEADER
+        return {**message, "req_category": "forward2leader", "leader": leader}
+    if outcome is Outcome.UNKNOWN:
+        return {**message, "req_category": "unknown", "reason": text}
+    message["leader"] = request["destination"]  # only a leader says more than where to go
+    if outcome is not Outcome.DONE:
+        absent = outcome is Outcome.ABSENT
+        return {**message, "reason": "no such key" if absent else text, "absent": absent}
+    if request["req_category"] == "get":
+        message["value"] = unescape(text.partition(": ")[2])
+    return {**message, "req_category": "success"}

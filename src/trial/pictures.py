@@ -1,0 +1,152 @@
+"""Two pictures of a trial: what happened when, and how long each request took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from raftline.trial import drawing
+from raftline.trial.drawing import LEFT, WIDTH, Logarithmic, Seconds, bar, line, text
+from raftline.trial.messages import UNKNOWN_LEADER
+from raftline.trial.record import Asked, Record, percentile
+from raftline.trial.servers import Health
+
+ROW, BAR = 26, 18
+TOP = 30
+NAMED = 40.0  # a bar so wide has room for its name
+COLOURS = 6
+Span = tuple[float, float, str, str]  # from, to, class, what it is
+
+
+def timeline(record: Record) -> str:
+    """Return the picture of leaders, faults and standstills over time."""
+    scale = Seconds(max(record.ended, 0.1))
+    rows = [("leader", _leader_spans(record))]
+    rows += [(server, _health_spans(record, server)) for server in record.servers]
+    rows += [("network", _network_spans(record)), ("no answers", _standstill_spans(record))]
+    rows.append(("requests", _request_spans(record)))
+    if record.stalls:
+        rows.append(("simulator", _stall_spans(record)))
+    bottom = TOP + ROW * len(rows)
+    shapes = list(scale.axis(bottom, TOP))
+    for number, (name, spans) in enumerate(rows):
+        y = TOP + ROW * number + (ROW - BAR) / 2
+        shapes.append(text(LEFT - 10, y + 13, name, "label end"))
+        for since, to, class_, what in spans:
+            x, end = scale.x(since), scale.x(to)
+            tip = f"{what}: {since:.2f} s to {to:.2f} s"
+            shapes.append(bar(x, y, end, BAR, class_, tip))
+            if end - x >= max(NAMED, 7.0 * len(what)):
+                shapes.append(text(x + 5, y + 13, what, "inside"))
+    shapes += _marks(record, scale, bottom)
+    return drawing.drawing(shapes, bottom + 24, "Leaders, faults and standstills over time")
+
+
+def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
+    """Yield a line through all rows at each event, with the number that it has in the list."""
+    free_from = 0.0
+    for number, event in enumerate(record.events, start=1):
+        x = scale.x(event.at)
+        yield line(x, TOP - 4, x, bottom, "event")
+        if x >= free_from:  # else it would stand upon the one before
+            yield text(x, TOP - 9, str(number), "label middle strong")
+            free_from = x + 16
+
+
+def _leader_spans(record: Record) -> Iterator[Span]:
+    ends = [at for at, _ in record.leaders[1:]] + [record.ended]
+    for (since, leader), to in zip(record.leaders, ends, strict=True):
+        known = leader != UNKNOWN_LEADER
+        yield since, to, colour_of(record, leader) if known else "none", leader
+
+
+def colour_of(record: Record, server: str) -> str:
+    """Return the class that gives a server its colour."""
+    return f"colour{record.servers.index(server) % COLOURS}"
+
+
+def _health_spans(record: Record, server: str) -> Iterator[Span]:
+    since, health = 0.0, Health.UP
+    for at, who, new in [*record.health, (record.ended, server, Health.UP)]:
+        if who == server:
+            if at > since:
+                yield since, at, health.value, health.value
+            since, health = at, new
+
+
+def _network_spans(record: Record) -> Iterator[Span]:
+    """Yield partitions and losses; what ends them is an event, or the end of the trial."""
+    endings = {"part easy": "part end", "part hard": "part end", "drop": "drop end"}
+    for number, event in enumerate(record.events):
+        if event.category in endings:
+            family = event.category.split()[0]
+            later = (each.at for each in record.events[number + 1 :]
+                     if each.category.split()[0] == family)  # fmt: skip
+            what = event.category if family == "part" else event.text.partition(" of")[0] + " lost"
+            yield event.at, next(later, record.ended), family, what
+
+
+def _standstill_spans(record: Record) -> Iterator[Span]:
+    for since, to in record.standstills():
+        yield since, to, "failed", "no answers"
+
+
+def _stall_spans(record: Record) -> Iterator[Span]:
+    for since, to in record.stalls:
+        yield since, to, "paused", "stood still"
+
+
+def _request_spans(record: Record) -> Iterator[Span]:
+    if record.requests:
+        first, last = record.requests[0].due, record.requests[-1].due
+        yield first, last, "up", f"{len(record.requests):,} requests"
+
+
+def latencies(record: Record) -> str:
+    """Return the picture of each request's latency, with the percentiles."""
+    top, bottom = 20.0, 260.0
+    ordered = record.latencies()
+    across = Seconds(max(record.ended, 0.1))
+    up = Logarithmic.over(ordered, top, bottom)
+    shapes = list(across.axis(bottom, top))
+    for power in range(up.low, up.high + 1):
+        y = up.y(10.0**power)
+        shapes.append(line(LEFT, y, WIDTH - drawing.RIGHT, y, "grid"))
+        shapes.append(text(LEFT - 10, y + 4, _duration(10.0**power), "label end"))
+    shapes += [_dot(asked, across, up) for asked in record.requests]
+    shapes += _percentile_lines(ordered, up)
+    shapes += _legend(bottom + 40)
+    return drawing.drawing(shapes, bottom + 52, "Latency of each request, by the time it was due")
+
+
+def _dot(asked: Asked, across: Seconds, up: Logarithmic) -> str:
+    x, latency = across.x(asked.due), asked.latency
+    if latency is None:
+        return text(x, up.top + 4, "×", "lost middle")
+    return drawing.tag("circle", cx=x, cy=up.y(latency), r=2.5, class_=asked.category)
+
+
+def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
+    """Yield a line for each percentile, with its name behind it where none is too near."""
+    above = float("inf")
+    for share in (0.5, 0.95, 0.99):
+        value = percentile(ordered, share)
+        if value is None:
+            return
+        y = up.y(value)
+        label = min(y + 4, above - 12)
+        above = label
+        yield line(LEFT, y, WIDTH - drawing.RIGHT, y, "percentile")
+        yield text(WIDTH - drawing.RIGHT + 6, label, f"p{share * 100:g}", "label strong")
+
+
+def _legend(y: float) -> Iterator[str]:
+    for number, kind in enumerate(("get", "put")):
+        x = LEFT + 70 * number
+        yield drawing.tag("circle", cx=x + 4, cy=y - 4, r=4, class_=kind)
+        yield text(x + 14, y, f"{kind}()")
+    yield text(LEFT + 144, y, "×", "lost middle")
+    yield text(LEFT + 154, y, "unanswered")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"

@@ -1,0 +1,41 @@
+"""A bar on a terminal while a trial runs; to anything else nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from raftline.trial.record import Record
+
+WIDTH = 30
+AGAIN_S = 0.1
+
+
+class Bar:
+    """Draws itself anew in one line of `output`, ten times a second, and leaves no trace."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output if output.isatty() else None
+        self._drawn_s = 0.0
+
+    def show(self, record: Record, leader: str, now: float) -> None:
+        """Show how far the trial is."""
+        if self._output is None or time.monotonic() - self._drawn_s < AGAIN_S:
+            return
+        self._drawn_s = time.monotonic()
+        total = record.metrics.total_execution_time
+        done = min(WIDTH, int(WIDTH * now / total))
+        self._put(
+            f"\r[{'#' * done}{'.' * (WIDTH - done)}] {now:4.0f}/{total:g} s"
+            f"  leader {leader:6}  {record.messages:,} messages\x1b[K"
+        )
+
+    def clear(self) -> None:
+        """Leave the line empty for what comes."""
+        if self._output is not None:
+            self._put("\r\x1b[K")
+
+    def _put(self, text: str) -> None:
+        if self._output is not None:
+            self._output.write(text)
+            self._output.flush()

@@ -1,0 +1,123 @@
+"""The network between the servers carries lines, loses whole ones, and ends with a process."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from raftline.trial.network import Network
+from tests.scripted_node import free_port
+
+DEADLINE_S = 10.0
+PORTS = ("0000", "0001", "0002")
+
+
+class Rig:
+    """A network whose servers 0000 and 0001 are played; nobody listens as 0002."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, bytes, bool]] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(DEADLINE_S)
+        here = self.listener.getsockname()[1]
+        ports = {"0000": free_port(), "0001": here, "0002": free_port()}
+        self.network = Network(ports, random.Random(1), self._note)
+
+    def _note(self, speaker: str, hearer: str, line: bytes, arrives: bool, _: float) -> None:
+        self.seen.append((speaker, hearer, line, arrives))
+
+    def dial(self, asked: str) -> socket.socket:
+        return socket.create_connection(
+            ("127.0.0.1", self.network.port("0000", asked)), DEADLINE_S
+        )
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return what 0000 holds, and what 0001 holds, of one connection."""
+        asking = self.dial("0001")
+        answering, _ = self.listener.accept()
+        answering.settimeout(DEADLINE_S)
+        return asking, answering
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.network.close()
+    made.listener.close()
+
+
+def lines(connection: socket.socket, count: int) -> list[bytes]:
+    with connection.makefile("rb", buffering=0) as file:
+        return [file.readline() for _ in range(count)]
+
+
+def test_lines_are_carried_both_ways_whole_and_in_order(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    with asking, answering:
+        asking.sendall(b"s0000@one\ns0000@tw")
+        assert lines(answering, 1) == [b"s0000@one\n"]
+        asking.sendall(b"o\n")
+        assert lines(answering, 1) == [b"s0000@two\n"]
+        answering.sendall(b"s0001@three\n")
+        assert lines(asking, 1) == [b"s0001@three\n"]
+    assert [each[:3] for each in rig.seen] == [
+        ("0000", "0001", b"s0000@one"),
+        ("0000", "0001", b"s0000@two"),
+        ("0001", "0000", b"s0001@three"),
+    ]
+    assert (rig.network.sent, rig.network.lost) == (3, 0)
+
+
+def test_much_at_once_is_carried_also_to_who_reads_late(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    with asking, answering:
+        asking.sendall(b"".join(b"s0000@%06d\n" % number for number in range(50_000)))
+        with answering.makefile("rb") as file:
+            assert [file.readline() for _ in range(50_000)][-1] == b"s0000@049999\n"
+
+
+def test_a_partition_loses_lines_both_ways_and_keeps_the_connection(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    with asking, answering:
+        rig.network.part(frozenset(["0000", "0002"]))
+        asking.sendall(b"s0000@lost\n")
+        answering.sendall(b"s0001@lost\n")
+        while rig.network.lost < 2:
+            assert asking.fileno() >= 0
+        rig.network.heal()
+        asking.sendall(b"s0000@found\n")
+        assert lines(answering, 1) == [b"s0000@found\n"]
+    assert [each[3] for each in rig.seen] == [False, False, True]
+
+
+def test_a_fraction_of_lines_is_lost_whole(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    rig.network.drop(0.5)
+    with asking, answering:
+        asking.sendall(b"".join(b"s0000@%03d\n" % number for number in range(200)))
+        while rig.network.sent < 200:
+            assert asking.fileno() >= 0
+        rig.network.drop(0.0)
+        asking.sendall(b"s0000@end\n")
+        with answering.makefile("rb") as file:
+            arrived = list(iter(file.readline, b"s0000@end\n"))
+    assert 50 < len(arrived) < 150
+    assert all(len(line) == len(b"s0000@000\n") for line in arrived)
+    assert rig.network.lost == 200 - len(arrived)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_when_one_end_goes_the_other_hears_of_it(rig: Rig, who: int) -> None:
+    ends = rig.pair()
+    ends[who].close()
+    with ends[1 - who] as left:
+        assert left.recv(1) == b""
+
+
+def test_a_server_that_is_down_takes_no_connection(rig: Rig) -> None:
+    with rig.dial("0002") as asking:
+        assert asking.recv(1) == b""

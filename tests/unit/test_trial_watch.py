@@ -1,0 +1,98 @@
+"""Who leads, as the lines between the servers show it."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.trial.watch import Watch
+
+SERVERS = ("0000", "0001", "0002", "0003", "0004")
+
+
+class Wire:
+    """A watch that starts at second 0, and lines for it."""
+
+    def __init__(self) -> None:
+        self.watch = Watch(SERVERS, 0.0)
+
+    def beat(self, leader: str, term: int, at: float, *hearers: str, arrives: bool = True) -> None:
+        for hearer in hearers or [server for server in SERVERS if server != leader]:
+            line = f"s{leader}@AppendEntries {term}-0-0-[] commit 0 round 1".encode()
+            self.watch.saw(leader, hearer, line, arrives, at)
+
+    @property
+    def leaders(self) -> list[str]:
+        return [leader for _, leader in self.watch.leaders]
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+# seed 001-04, seed 001-20
+def test_a_leader_is_unkown_until_the_first_is_heard_and_when_it_has_died(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5)
+    wire.beat("0001", 1, 0.6)
+    wire.watch.gone("0001", 0.7)
+    wire.beat("0001", 1, 0.71)  # was under way when it died
+    wire.beat("0004", 2, 1.5)
+    assert wire.watch.leaders == [
+        (0.0, "unkown"), (0.5, "0001"), (0.7, "unkown"), (1.5, "0004"),
+    ]  # fmt: skip
+
+
+def test_the_death_of_a_follower_changes_nothing(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5)
+    wire.watch.gone("0002", 0.7)
+    assert wire.leaders == ["unkown", "0001"]
+
+
+def test_a_leader_that_no_quorum_hears_is_unkown(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5)
+    wire.beat("0001", 1, 1.4, "0000", arrives=False)
+    wire.beat("0001", 1, 1.4, "0002")
+    wire.watch.look(1.49)
+    assert wire.leaders == ["unkown", "0001"]
+    wire.watch.look(1.6)
+    assert wire.leaders == ["unkown", "0001", "unkown"]
+
+
+def test_a_leader_that_is_heard_again_before_another_was_elected_leads_on(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5)
+    wire.watch.look(1.6)
+    wire.beat("0001", 1, 2.0, "0000")
+    assert wire.leaders == ["unkown", "0001", "unkown"]
+    wire.beat("0001", 1, 2.0, "0002")
+    assert wire.leaders == ["unkown", "0001", "unkown", "0001"]
+
+
+# seed 001-11
+def test_a_leader_of_a_lower_term_is_none(wire: Wire) -> None:
+    wire.beat("0001", 3, 0.5)
+    wire.beat("0002", 2, 0.6)
+    assert wire.leaders == ["unkown", "0001"]
+    assert wire.watch.two_leaders == ""
+
+
+def test_two_leaders_of_one_term_are_noticed(wire: Wire) -> None:
+    wire.beat("0001", 3, 0.5, arrives=False)
+    wire.beat("0002", 3, 0.6)
+    assert wire.watch.two_leaders == "0001 and 0002 both led term 3"
+
+
+# seed 001-08
+def test_the_gaps_between_a_leader_s_messages_are_kept_for_each_follower(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5, "0000", "0002")
+    wire.beat("0001", 1, 0.75, "0000")
+    wire.beat("0002", 2, 1.0, "0000")
+    assert wire.watch.gaps_s == [0.25]
+
+
+# seed 001-08
+def test_requests_for_votes_are_counted_and_other_lines_are_let_pass(wire: Wire) -> None:
+    for line in (b"s0001@PreVote 1-0-0", b"s0001@RequestVote 1-0-0", b"s0001@AppendEntries x-0",
+                 b"s0002@AppendEntries 9-0-0-[]", b"\xff", b"", b"s0001@I am up to date"):
+        wire.watch.saw("0001", "0000", line, True, 0.5)
+    assert wire.watch.vote_requests == {("0001", "0000"): 2}
+    assert wire.leaders == ["unkown"]
