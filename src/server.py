@@ -209,7 +209,6 @@ class Server:
         self.doors = doors
         self.start()
         with threads_without_signals():
-            Cores().start(self.name)
             doors.open(self)
             if datagrams is not None:
                 datagrams.open(self.name, self.control, lambda: self.node.state.term)
@@ -317,6 +316,9 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
+        if arguments.cores == "one":
+            with threads_without_signals():
+                Cores().start(name)
         return server.run(doors, datagrams)
 
 
