@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from raftline.config import FILE_NAME
@@ -118,8 +118,7 @@ class NamespacedCluster(Cluster):
         try:
             super().__exit__(*problem)
         finally:
-            for node in nodes:
-                self._raze(node)
+            self._raze(nodes)
 
     def add(self, *options: str) -> Node:
         """Return a node that was never started, on an empty disk, with everybody in reach."""
@@ -151,7 +150,7 @@ class NamespacedCluster(Cluster):
         node.close()
         self.nodes.remove(node)
         self._blocked = {pair for pair in self._blocked if node.name not in pair}
-        self._raze(node)
+        self._raze([node])
 
     def block(self, pairs: Collection[Pair]) -> None:
         """Let nothing pass from the first to the second of these pairs, and between all others
@@ -182,13 +181,17 @@ class NamespacedCluster(Cluster):
     def free(self, node: Node) -> None:
         (node.folder / BALLAST).unlink(missing_ok=True)
 
-    def _raze(self, node: Node) -> None:
-        for words in (
-            ["umount", "-l", str(node.folder)],
-            ["ip", "link", "delete", f"v-{node.name}"],
-            ["ip", "netns", "delete", node.name],
-        ):
-            subprocess.run(words, check=False, capture_output=True)
+    def _raze(self, nodes: Sequence[Node]) -> None:
+        """Let disks and networks of nodes that have ended be gone."""
+        subprocess.run(
+            ["umount", "-l", *[str(node.folder) for node in nodes]],
+            check=False, capture_output=True,
+        )  # fmt: skip
+        lines = [f"link delete v-{node.name}\nnetns delete {node.name}\n" for node in nodes]
+        subprocess.run(
+            ["ip", "-force", "-batch", "-"],
+            input="".join(lines), check=False, capture_output=True, text=True,
+        )  # fmt: skip
 
     def _know_each_other(self) -> None:
         names = [node.name for node in self.nodes]

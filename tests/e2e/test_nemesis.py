@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,27 @@ from tests.e2e.wire import eventually
 PROGRAM = Path(__file__).parent / "run_nemesis.py"
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Start a campaign whose nodes' files, and report, lie in `folder`."""
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(PROGRAM), *words, "--report", str(folder / "report.md")],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "TMPDIR": str(folder)},
-    )
+    ) as campaign:
+        try:
+            yield campaign
+        finally:
+            campaign.kill()
+
+
+def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
+    """Wait until nodes are under faults."""
+    output = campaign.stdout
+    assert output is not None
+    eventually(lambda: "window 1, " in output.readline(), "the first window")
 
 
 def processes_in(folder: Path) -> list[bytes]:
@@ -47,8 +61,9 @@ def test_under_faults_of_many_kinds_nothing_is_found(
     tmp_path: Path, network: str, seconds: int, nodes: int
 ) -> None:
     words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
-    campaign = start(tmp_path, *words, "--network", network, "--each-kind", "--haste", "0.4")
-    printed, _ = campaign.communicate(timeout=110)
+    words += ["--network", network, "--each-kind", "--haste", "0.4"]
+    with started(tmp_path, *words) as campaign:
+        printed, _ = campaign.communicate(timeout=110)
     assert campaign.returncode == 0, printed
     report = (tmp_path / "report.md").read_text()
     assert "| **findings** | **none** |" in report
@@ -59,20 +74,16 @@ def test_under_faults_of_many_kinds_nothing_is_found(
 
 
 def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    campaign = start(tmp_path, "--minutes", "5", "--verbose")
-    assert campaign.stdout is not None
-    eventually(lambda: "window 1, " in str(campaign.stdout and campaign.stdout.readline()))
-    campaign.send_signal(signal.SIGINT)
-    printed, _ = campaign.communicate(timeout=60)
+    with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
+        wait_for_faults(campaign)
+        campaign.send_signal(signal.SIGINT)
+        printed, _ = campaign.communicate(timeout=100)
     assert campaign.returncode == 130, printed
     assert "(stopped by Ctrl-C)" in (tmp_path / "report.md").read_text()
     assert processes_in(tmp_path) == []
 
 
 def test_a_campaign_that_is_killed_takes_its_nodes_along(tmp_path: Path) -> None:
-    campaign = start(tmp_path, "--minutes", "5", "--verbose")
-    assert campaign.stdout is not None
-    eventually(lambda: "window 1, " in str(campaign.stdout and campaign.stdout.readline()))
-    campaign.kill()
-    campaign.communicate(timeout=60)
+    with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
+        wait_for_faults(campaign)
     eventually(lambda: processes_in(tmp_path) == [], "all nodes ended")
