@@ -45,6 +45,7 @@ class Place:
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
+        self.orders: list[str] = []  # what was asked of whom, and answered how
         self._changed = threading.Condition()
         self._receiver: subprocess.Popen[str] | None = None
 
@@ -107,6 +108,8 @@ class Place:
         with self._changed:
             self._changed.wait_for(answer, DEADLINE_S)
         found = answer()
+        said = found and [found[field] for field in ("request", "term", "key", "value")]
+        self.orders.append(f"{target} {' '.join(request)} -> {said}")
         assert found is not None, f"{target} did not answer {request}"
         return found
 

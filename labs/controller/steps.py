@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         for line in twelve_steps(place):
             print(f"ok step {line}", flush=True)
     except AssertionError as wrong:
-        print(f"WRONG {wrong}")
+        print("\n".join(["The last orders:", *place.orders[-20:], f"WRONG {wrong}"]))
         return 1
     finally:
         place.close()
