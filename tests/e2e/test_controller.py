@@ -96,6 +96,10 @@ def test_a_node_that_is_shut_down_comes_back_from_its_files(controlled: Cluster)
         assert said == f"Sorry, {old.name} was shut down by its controller; RESTART it first"
         said = controller.ask("Controller@RESTART").partition("@")[2]
         assert said.startswith(f"RESTART response: {old.name} is up in term ")
+        # Its connection is from the life before: what it asks now is answered by the new one.
+        said = controller.ask("client4#1@set other 5").partition("@")[2]
+        assert said.startswith(("SET response: other ", "Sorry, I am not the leader. "))
+        assert controller.ask("get k read local").partition("@")[2].startswith("GET response: ")
     controlled.wait_until_equal()
     assert old.ask("get k read local") == f"{old.name}@GET response: after"
     old.wait_for_line(f"[*] {old.name}: restarted by its controller in term")
