@@ -216,6 +216,10 @@ def check_door() -> None:
             assert door.is_leader() is False
         with row("003-06", what="a heartbeat of a lower term is ignored, and said"):
             cluster["node1"].wait_for_line("ignored AppendEntries from node2: term 6 < 8")
+        for name in ("node2", "node3"):  # who has voted is no newcomer, who must catch up first
+            cluster[name].start()
+            assert Gateway(cluster.lab, name).vote("node1", 1, 0, -1) is True
+            cluster[name].kill()
         with row("003-02", what="XML-RPC: submit_value, is_leader, intervals, simulation, delete"):
             cluster["node2"].start()
             cluster["node3"].start()

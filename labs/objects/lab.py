@@ -20,7 +20,10 @@ import raftline
 
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
-MADE = (*SUBMITTED, "node*.lock", "node*.state_machine.*", "node*.tmp", "server-configuration.txt")
+MADE = (
+    *SUBMITTED, "node*.lock", "node*.state_machine.*", "node*.tmp", "node*.damaged-*",
+    ".node*.born", "server-configuration.txt",
+)  # fmt: skip
 STOP_S = 10.0
 KEY = "COOLEST_HACKATHON"
 
