@@ -78,7 +78,7 @@ bench: .venv/bench-installed build/loadgen ## raftline, etcd and PySyncObj side 
 bench-quick: .venv/run-installed build/loadgen ## the same in two minutes: fewer rows, shorter
 	@$(PY) bench/run.py --quick
 
-bench-growth: .venv/run-installed build/loadgen ## how the figures change with size and faults (an hour)
+bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
 
 bench-table: .venv/run-installed ## put the newest results into README.md and bench/README.md
@@ -88,9 +88,11 @@ profile: .venv/bench-installed build/loadgen ## where a node's time goes under l
 	@$(PY) bench/threads.py
 
 build/loadgen: bench/loadgen.c bench/spoken.c bench/spoken.h
-	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian or" \
-	  "Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
-	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@ bench/loadgen.c bench/spoken.c
+build/delay: bench/delay.c
+build/loadgen build/delay:
+	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \
+	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@ $(filter %.c,$^)
 
 .venv/bench-installed: setup.cfg pyproject.toml
 	@$(MAKE) -s .venv-made

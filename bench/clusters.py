@@ -13,11 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from generator import BenchError, Load, Run
+from generator import BUILD, BenchError, Load, Run, need
 
 Self = TypeVar("Self", bound="Cluster")
 Found = TypeVar("Found")
 START_S = 60
+RELAYS = 20  # from a node's port to the one on which the relay takes its peers
 
 
 class Cluster(ABC):
@@ -26,11 +27,15 @@ class Cluster(ABC):
     name = ""
     protocol = "line"
 
-    def __init__(self, parent: Path, base_port: int, count: int = 3) -> None:
+    def __init__(
+        self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0
+    ) -> None:
+        """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
         parent.mkdir(parents=True, exist_ok=True)
         self._temporary = tempfile.TemporaryDirectory(prefix=f"{self.name}-", dir=parent)
         self.folder = Path(self._temporary.name)
-        self.base_port, self.count = base_port, count
+        self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
+        self._relay: subprocess.Popen[bytes] | None = None
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @abstractmethod
@@ -49,8 +54,23 @@ class Cluster(ABC):
         """Return where clients reach it."""
         return self.base_port + number
 
+    def listens(self, number: int) -> int:
+        """Return where its peers' connections come in."""
+        return self.port(number)
+
+    def peer_port(self, number: int) -> int:
+        """Return where its peers find it: the relay's port where there is a delay."""
+        return self.port(number) + RELAYS if self.delay_ms else self.listens(number)
+
+    def _start_relay(self) -> None:
+        need(BUILD / "delay")
+        pairs = [f"{self.peer_port(n)}:{self.listens(n)}" for n in range(self.count)]
+        self._relay = subprocess.Popen([str(BUILD / "delay"), str(self.delay_ms), *pairs])
+
     def __enter__(self: Self) -> Self:
         try:
+            if self.delay_ms:
+                self._start_relay()
             for number in range(self.count):
                 self.start(number)
             self.wait_for_leader()
@@ -101,6 +121,9 @@ class Cluster(ABC):
 
     def close(self) -> None:
         """End all of them and remove their files."""
+        if self._relay:
+            self._relay.kill()
+            self._relay.wait()
         for process in self.processes.values():
             process.kill()
         for process in self.processes.values():

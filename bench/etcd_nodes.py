@@ -21,18 +21,18 @@ class Etcd(Cluster):
     protocol = "etcd"
 
     def command(self, number: int) -> list[str]:
-        members = ",".join(f"n{n}={self._url(n, PEERS)}" for n in range(self.count))
+        members = ",".join(f"n{n}={_url(self.peer_port(n))}" for n in range(self.count))
+        clients, listens = _url(self.port(number)), _url(self.listens(number))
         return [
             *("etcd", "--name", f"n{number}", "--data-dir", str(self.folder / f"n{number}")),
-            *("--listen-client-urls", self._url(number)),
-            *("--advertise-client-urls", self._url(number)),
-            *("--listen-peer-urls", self._url(number, PEERS)),
-            *("--initial-advertise-peer-urls", self._url(number, PEERS)),
+            *("--listen-client-urls", clients, "--advertise-client-urls", clients),
+            *("--listen-peer-urls", listens),
+            *("--initial-advertise-peer-urls", _url(self.peer_port(number))),
             *("--initial-cluster", members, "--initial-cluster-state", "new"),
         ]
 
-    def _url(self, number: int, offset: int = 0) -> str:
-        return f"http://127.0.0.1:{self.port(number) + offset}"
+    def listens(self, number: int) -> int:
+        return self.port(number) + PEERS
 
     def environment(self) -> dict[str, str]:
         """Options may also come as ETCD_…: none do."""
@@ -60,11 +60,15 @@ class Etcd(Cluster):
     def _metric(self, number: int, name: str) -> int:
         """Return one of a member's metrics, -1 while it does not answer."""
         try:
-            with urllib.request.urlopen(self._url(number) + "/metrics", timeout=5) as page:
+            with urllib.request.urlopen(_url(self.port(number)) + "/metrics", timeout=5) as page:
                 found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
         except OSError:
             return -1
         return int(float(found[1])) if found else -1
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def version() -> str | None:

@@ -9,12 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = Path(__file__).resolve().parent.parent / "build" / "loadgen"
+BUILD = Path(__file__).resolve().parent.parent / "build"
 KEYS = 10_000
 
 
 class BenchError(Exception):
     """A measurement can't go on. The message is one line for the user."""
+
+
+def need(program: Path) -> None:
+    """Raise BenchError where a program was not built."""
+    if not program.exists():
+        name = f"build/{program.name}"
+        raise BenchError(f"{name} is missing: `make {name}` builds it, with cc")
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,8 @@ class Run:
     """The generator at work; `result()` waits for its end."""
 
     def __init__(self, load: Load, protocol: str, port: int, pids: Sequence[int] = ()) -> None:
-        if not PROGRAM.exists():
-            raise BenchError("build/loadgen is missing: `make build/loadgen` builds it, with cc")
-        self._load = load
-        command = [str(PROGRAM), "-P", protocol, "-p", str(port), *load.arguments()]
+        need(BUILD / "loadgen")
+        command = [str(BUILD / "loadgen"), "-P", protocol, "-p", str(port), *load.arguments()]
         if pids:
             command += ["-m", ",".join(map(str, pids))]
         self.process = subprocess.Popen(

@@ -31,6 +31,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "idle-connections": growth_load.idle_connections,
     "values": growth_load.values,
     "nodes": growth_load.node_count,
+    "delay": growth_load.delay,
     "snapshot": growth_disturbed.snapshot,
     "catch-up": growth_disturbed.catch_up,
     "partition": growth_disturbed.partition,

@@ -36,7 +36,11 @@ def connections(setup: Setup) -> None:
     with Raftline(setup.folder, setup.port) as nodes:
         for count in (1, 8, 64, 256, 1_024):
             load = Load(connections=count, seconds=setup.seconds)
-            setup.add(f"{count:,} connections", nodes, nodes.measure(load))
+            setup.add(_connections(count), nodes, nodes.measure(load))
+
+
+def _connections(count: int) -> str:
+    return f"{count:,} connection{'s' * (count > 1)}"
 
 
 def idle_connections(setup: Setup) -> None:
@@ -102,6 +106,16 @@ def loopback_rate(size: int, seconds: float = 1.0) -> float:
                 connection.sendall(data)
         taker.join()
         return received / size / (time.monotonic() - begun)
+
+
+def delay(setup: Setup) -> None:
+    """Sets with 1 and 5 ms between the nodes, each way; the client is beside the leader."""
+    for delay_ms in (0, 1, 5):
+        for kind in (Raftline, Etcd) if setup.etcd else (Raftline,):
+            for count in (1, 64, 256):
+                with kind(setup.folder, setup.port, delay_ms=delay_ms) as nodes:
+                    found = nodes.measure(Load(connections=count, seconds=setup.seconds))
+                    setup.add(f"{delay_ms} ms, {_connections(count)}", nodes, found)
 
 
 def node_count(setup: Setup) -> None:

@@ -20,11 +20,12 @@ class Raftline(Cluster):
     name = "raftline"
 
     def __init__(
-        self, parent: Path, base_port: int, count: int = 3, options: Sequence[str] = ()
-    ) -> None:
-        super().__init__(parent, base_port, count)
+        self, parent: Path, base_port: int, count: int = 3, options: Sequence[str] = (),
+        delay_ms: float = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(parent, base_port, count, delay_ms)
         self.options = list(options)
-        lines = [f"s{n + 1} localhost {self.port(n)}\n" for n in range(count)]
+        lines = [f"s{n + 1} localhost {self.peer_port(n)}\n" for n in range(count)]
         (self.folder / "server-configuration.txt").write_text("".join(lines))
 
     def command(self, number: int) -> list[str]:

@@ -48,7 +48,7 @@ class Results:
 
 
 class Rows:
-    """Collects rounds under their row's name and system, in the order of their first appearance."""
+    """Collects rounds under their row's name and system."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
@@ -57,7 +57,9 @@ class Rows:
         self._rows.setdefault((name, system), Row(name, system)).add(round_)
 
     def all(self) -> list[Row]:
-        return list(self._rows.values())
+        """Return them in the order in which each name first came, its systems side by side."""
+        names = list(dict.fromkeys(name for name, _ in self._rows))
+        return sorted(self._rows.values(), key=lambda row: names.index(row.name))
 
 
 def median(values: Sequence[float]) -> float:
