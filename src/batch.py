@@ -14,7 +14,10 @@ class Home(Protocol):
     """Where the replies of a batch leave from."""
 
     def is_due(self) -> None:
-        """Note that replies can leave; whoever steps the core sends them, after that step."""
+        """Note that replies can leave; whoever stepped the core calls `flush` after that step."""
+
+    def flush(self) -> None:
+        """Send them."""
 
 
 class Batch:

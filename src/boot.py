@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         "--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
         help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",
     )  # fmt: skip
+    parser.add_argument(
+        "--cores", choices=("one", "any"), default="one",
+        help="one: a busy node keeps its threads on one core, and moves where another has more to"
+        " give; any: wherever the kernel likes",
+    )  # fmt: skip
     parser.add_argument("--register", action="store_true", help="add NAME to the configuration")
     parser.add_argument(
         "--join", metavar="HOST:PORT", type=joining_address,

@@ -46,7 +46,7 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Spoken(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
-    kind: str  # "peer", "write", "read", "members" or "local": answered here, without the cluster
+    kind: str  # "peer", "write", "read", "show", "members", "local": without the cluster
     request: Request
     message: Message | None = None
     reply: str = ""
@@ -62,7 +62,7 @@ class Connection:
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
-        self.outgoing = Outgoing(server.name, connection, server.logmanager, server.driver.due)
+        self.outgoing = Outgoing(server, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
         self._speaks_for: str | None = None
@@ -150,7 +150,7 @@ class Connection:
                 self._flush()
                 return False
         for line in lines:
-            if TIMING_MARK in line:  # telnet shows nothing before that is answered
+            if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":
@@ -177,6 +177,8 @@ class Connection:
         elif kind == "members":
             for one in run:
                 self._reply(one.request, self._serve_members(one.request, one.change))
+        elif kind == "show":
+            self._serve_shows([one.request for one in run], reading)
         elif kind == "local":
             for one in run:
                 self._reply(one.request, one.reply or self._local(one.request))
@@ -204,7 +206,9 @@ class Connection:
             return Spoken("local", request)
         if verb not in ("get", "show"):
             return Spoken("write", request)
-        kind, reading = server.readings.kind_of(request.verb, request.read)
+        kind, reading = server.readings.kind_of(verb, request.read)
+        if verb == "show" and kind == "read":
+            kind = "show"
         return Spoken(kind, request, reading=reading)
 
     def _read_message(self, sender: str, text: str) -> Message:
@@ -251,6 +255,18 @@ class Connection:
         self._flush()
         self.outgoing.add(batch)
         self._server.driver.submit(batch)
+
+    def _serve_shows(self, requests: list[Request], reading: Reading) -> None:
+        """Answer what may take a while, in this connection's own thread."""
+        commands = [request.command for request in requests]
+        batch = Batch(commands, is_read=True, reading=reading)
+        self._server.driver.submit(batch)
+        if not batch.wait(self._server.patience_s):
+            replies = [NO_LEADER] * len(requests)
+        else:
+            replies = batch.replies or self._server.logmanager.read(commands)
+        for request, reply in zip(requests, replies, strict=True):
+            self._reply(request, reply)
 
     def _serve_members(self, request: Request, change: Change | None) -> str:
         """Change the members, or tell who they are once this server is known to lead."""

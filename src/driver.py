@@ -7,7 +7,6 @@ left to the writer thread (writer.py), so a slow disk holds up only what waits f
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -20,19 +19,16 @@ from raftline.compaction import Compaction
 from raftline.delivery import Delivery, Origin
 from raftline.desk import STOPPING, Desk
 from raftline.facts import node_facts
-from raftline.gathering import Gathering
 from raftline.handover import Handover
 from raftline.logmanager import LogManager
 from raftline.membercommands import change_reply, membership_facts
 from raftline.protocol import outcome_unknown
-from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
-from raftline.reading import read_as_leader
+from raftline.service import Service
 from raftline.writer import Work, Writer
 
-GATHER_S = 0.005  # a leader's writes wait for those before them, to share the next write; no longer
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
@@ -71,10 +67,10 @@ class Driver:
         self._bell = Bell()  # wakes the owner
         self._asleep_until_s = 0.0
         self._naps = False  # it sleeps until those who gather are to be served
-        self._leads = False  # as of the last step
-        self._write_group, self._read_group = Gathering(), Gathering()
-        self._flying: deque[tuple[int, int]] = deque()  # last index and batches of each proposal
-        self._proposed_s = 0.0  # when the last of them was made
+        self._service = Service(
+            node, self._desk, self._writer, rim,
+            lambda effects: self._carry_out(effects, None), self._bell.ring,
+        )  # fmt: skip
         self._delivery = Delivery(rim.send)
         self._handover = Handover()
         self._stopping = False
@@ -89,17 +85,12 @@ class Driver:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more."""
         batch.asked_ms = now_ms()
-        desk = self._desk
-        desk.put(batch)
-        if batch.is_read:
-            self._read_group.came(len(desk.reads))
-        else:
-            self._write_group.came(len(desk.writes))
+        self._service.came(batch)
         if self._stopping:
             with self._core:
                 self._turn_all_away()
         self._look()
-        if not self._naps and self._gather_until_s() < self._asleep_until_s:
+        if not self._naps and self._service.until_s() < self._asleep_until_s:
             self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
@@ -186,28 +177,27 @@ class Driver:
         deadline = min(self.node.wake_at_ms, now + LATE_LOOK_MS)
         if self._desk.held_until_ms is not None:
             deadline = min(deadline, self._desk.held_until_ms)
-        gather_s = self._gather_until_s() - time.monotonic()
+        gather_s = self._service.until_s() - time.monotonic()
         pause_s = (deadline - now) / 1000
         self._naps = gather_s < pause_s
         return min(gather_s, pause_s)
 
-    def _gather_until_s(self) -> float:
-        """When requests that gather are to be served at the latest, by time.monotonic."""
-        until_s = math.inf
-        if self._leads:
-            if self._desk.writes and not self._writer.is_full:
-                is_busy = self._flying or self._writer.is_busy
-                until_s = self._proposed_s + GATHER_S if is_busy else self._write_group.ripe_at_s
-            if self._desk.reads and not self._reads_fly():
-                until_s = min(until_s, self._read_group.ripe_at_s)
-        return until_s
+    def _round(self) -> None:
+        """Do what time asks for, and serve what need not wait."""
+        now = now_ms()
+        if now >= self.node.wake_at_ms:
+            self._carry_out(self.node.pass_time(now), None)
+        if now >= self._late_look_ms:
+            self._late_look_ms = now + LATE_LOOK_MS
+            self._rim.give_up_late(now)
+        self._service.serve(now)
 
     def _look(self) -> None:
         """Serve what is new and need not wait; then send the replies that can leave.
 
         Where another thread has the core the owner looks again, so nothing is left lying.
         """
-        while self._has_work():
+        while self._service.is_wanted() and not self._stopping:
             if not self._core.acquire(blocking=False):
                 self._bell.ring()
                 break
@@ -217,14 +207,6 @@ class Driver:
                 self._core.release()
         self._let_go()
 
-    def _has_work(self) -> bool:
-        desk = self._desk
-        if desk.writes and not (self._leads and self._writes_gather()):
-            return not self._stopping
-        if desk.reads and not (self._leads and self._reads_gather()):
-            return not self._stopping
-        return bool(desk.others) and not self._stopping
-
     def _let_go(self) -> None:
         """Send the replies that the steps before have completed."""
         while self.due:
@@ -233,82 +215,6 @@ class Driver:
             except IndexError:  # another thread was faster
                 return
             home.flush()
-
-    def _round(self) -> None:
-        """Do what time asks for, and serve what is new and need not wait."""
-        now = now_ms()
-        if now >= self.node.wake_at_ms:
-            self._carry_out(self.node.pass_time(now), None)
-        if now >= self._late_look_ms:
-            self._late_look_ms = now + LATE_LOOK_MS
-            self._rim.give_up_late(now)
-        batches = self._desk.take(
-            writes=not (self._leads and self._writes_gather()),
-            reads=not (self._leads and self._reads_gather()),
-        )
-        if batches:
-            self._serve(batches, now)
-
-    def _serve(self, batches: list[Batch], now: int) -> None:
-        """Propose and confirm as the leader, send on to another, or hold while there is none."""
-        node = self.node
-        if node.is_leader:
-            self._serve_as_leader(batches, now)
-        elif node.state.leader is not None:
-            reply = self._rim.not_leader(node.state.leader)
-            for batch in batches:
-                if not batch.asks_leader:
-                    batch.answer_all(reply)
-            asking = [batch for batch in batches if batch.asks_leader]
-            if asking:
-                self._carry_out(node.ask_leader(asking, now), None)
-        else:
-            self._desk.hold(batches, now)
-
-    def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
-        if not self.node.takes_proposals:
-            self._desk.hold([batch for batch in batches if not batch.is_read], now)
-        else:
-            writes = [one for one in batches if not one.is_read and one.change is None]
-            if writes:
-                self._propose(writes, now)
-            for batch in batches:
-                if batch.change is not None:
-                    self._change(batch, batch.change, now)
-        for effects in read_as_leader(self.node, batches, now):
-            self._carry_out(effects, None)
-
-    def _writes_gather(self) -> bool:
-        """Whether writes had better wait, to share one append, one fdatasync and one AppendEntries
-        line: until those before are committed, but not for long, and until enough are there."""
-        writer = self._writer
-        if writer.is_full:
-            return True
-        if writer.is_busy or self._flying:
-            return time.monotonic() - self._proposed_s < GATHER_S
-        return not self._write_group.is_ripe(len(self._desk.writes))
-
-    def _reads_gather(self) -> bool:
-        """Whether reads had better wait, for the round under way or for more to share the next."""
-        return self._reads_fly() or not self._read_group.is_ripe(len(self._desk.reads))
-
-    def _reads_fly(self) -> bool:
-        state = self.node.state
-        return len(state.read_rounds) >= state.options.read_rounds
-
-    def _change(self, batch: Batch, change: Change, now: int) -> None:
-        if self.node.takes_proposals:
-            self._carry_out(self.node.change(change, batch, now), None)
-        else:  # a step before ended this leadership: look for the new leader
-            self._desk.put(batch)
-            self._bell.ring()
-
-    def _propose(self, batches: list[Batch], now: int) -> None:
-        state = self.node.state
-        commands = self._desk.enter(batches, state.log.last_index + 1, state.term)
-        self._flying.append((state.log.last_index + len(commands), len(batches)))
-        self._proposed_s = time.monotonic()
-        self._carry_out(self.node.propose(commands, now), None)
 
     # --- with `core` held ------------------------------------------------------------------
 
@@ -320,37 +226,33 @@ class Driver:
             self._writer.add((effects, origin))
         elif effects.send_after_save:
             self._delivery.deliver(effects.send_after_save, origin)
-        self._leads = self.node.is_leader
-        led_term = self.node.state.term if self._leads else None
+        self._service.leads = self.node.is_leader
+        led_term = self.node.state.term if self.node.is_leader else None
         if self._desk.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._desk.give_up_pending(LEADERSHIP_LOST)
-            self._flying.clear()
+            self._service.fell()
         if effects.install is not None:
             self._logmanager.take_over(effects.install)
+        self._answer(effects)
+        self._tell(effects)
+
+    def _answer(self, effects: Effects) -> None:
+        """Apply what is committed, and answer whom that or anything else in this step answers."""
         if effects.apply:
             replies = self._logmanager.apply(effects.apply)
             self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
-            self._landed(effects.apply[-1].index)
+            if self._service.landed(effects.apply[-1].index):
+                self._naps = False  # the next ones to gather are not waited for as long
         for ready in effects.reads:
             ready.token.wake()
         if effects.reads:
-            self._read_group.answered(len(effects.reads) + len(self._desk.reads))
+            self._service.confirmed(len(effects.reads))
             self._naps = False
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._desk.put(batch)
-        self._tell(effects)
-
-    def _landed(self, index: int) -> None:
-        """Take note that entries up to `index` were applied and answered."""
-        answered = 0
-        while self._flying and self._flying[0][0] <= index:
-            answered += self._flying.popleft()[1]
-        if answered:
-            self._write_group.answered(answered + len(self._desk.writes))
-            self._naps = False
 
     def _tell(self, effects: Effects) -> None:
         """Tell the world, and wake the owner if this step left it something to do."""

@@ -1,4 +1,4 @@
-"""When requests that wait are enough to be served together."""
+"""When requests that wait are enough to be served together. Times are those of time.monotonic."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Gathering:
     Clients that were just answered ask again at once. To serve the first of them alone would
     make a disk write of its own for it, and keep the others waiting until that has ended; so as
     many as were there before are waited for, while they keep coming. One lone client never waits.
+    At 8 connections that is 1.3 times as many writes a second, and 1.5 times at 16 in flight on
+    each of them (bench/README.md).
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ class Gathering:
             self._first_s = self._last_s
 
     def answered(self, count: int) -> None:
-        """Note that a group was answered, and so many may be expected to come or are there."""
+        """Note that a group was answered; `count` may be expected to come, or are here already."""
         self._expected = count
         self._first_s = self._last_s = time.monotonic()
 
@@ -38,5 +40,5 @@ class Gathering:
 
     @property
     def ripe_at_s(self) -> float:
-        """When those who wait are to be served, if nobody else comes, by time.monotonic."""
+        """When those who wait are to be served, if nobody else comes."""
         return min(self._last_s + QUIET_S, self._first_s + LONGEST_S)

@@ -8,12 +8,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from raftline.batch import Batch, Home
+from raftline.batch import Batch
 from raftline.bell import Bell
 from raftline.protocol import NO_LEADER, outcome_unknown, reply_line
 
 if TYPE_CHECKING:
-    from raftline.logmanager import LogManager
+    from raftline.server import Server
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16
@@ -28,18 +28,14 @@ class Outgoing:
     does not take at once goes out by a thread that lives until it has, so nobody else is held up.
     """
 
-    def __init__(
-        self, name: str, connection: socket.socket, logmanager: LogManager, due: deque[Home]
-    ) -> None:
-        self._name = name
+    def __init__(self, server: Server, connection: socket.socket) -> None:
+        self._server = server
         self._socket = connection
-        self._logmanager = logmanager
-        self._due = due  # the driver's: whose replies can leave
         self._lock = threading.Lock()  # for what never waits
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
-        self._is_awaited = False  # somebody sleeps on …
-        self._moved = Bell()  # the connection's thread sleeps on it
+        self._is_awaited = False  # the connection's thread sleeps on …
+        self._moved = Bell()
 
     # --- the connection's thread ---------------------------------------------------------------
 
@@ -82,7 +78,7 @@ class Outgoing:
 
     def is_due(self) -> None:
         """Note that replies can leave; see `Home`."""
-        self._due.append(self)
+        self._server.driver.due.append(self)
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken, else what follows makes no sense."""
@@ -124,9 +120,9 @@ class Outgoing:
             replies = batch.replies[begin:]
             if not replies:
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
-                replies = self._logmanager.read(batch.commands[begin:end])
+                replies = self._server.logmanager.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
-                lines.append(reply_line(self._name, number, reply))
+                lines.append(reply_line(self._server.name, number, reply))
                 size += len(reply)
             batch.sent += len(replies)
             if batch.sent == len(batch.commands):

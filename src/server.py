@@ -173,7 +173,6 @@ class Server:
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
             self.snapshots.start()
-            Cores().start(self.name)
             doors.open(self)
         self._end.wait()
         if self.exit_status == 0:
@@ -292,6 +291,9 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
+        if arguments.cores == "one":
+            with threads_without_signals():
+                Cores().start(name)
         return server.run(doors)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire import Conversation, eventually
+from tests.e2e.wire import DEADLINE_S, Conversation, eventually
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 
@@ -187,3 +187,36 @@ def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cl
         assert idle[1].ask("get n") == f"{node.name}@GET response: 49"
     assert shared.leader() is node
     assert shared.ask("client4@get half").endswith("no such key: half")
+
+
+# seed 004-16
+def test_a_pipeline_of_writes_and_reads_is_answered_in_order_and_sees_itself(
+    shared: Cluster,
+) -> None:
+    lines, expected = [], []
+    for number in range(300):
+        lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]
+        expected += [
+            f"SET response: k set to {number}", f"GET response: {number}",
+            f"APPEND response: pipe has {number + 1} bytes", f"GET response: {'x' * (number + 1)}",
+        ]  # fmt: skip
+    node = shared.leader()
+    with socket.create_connection(("localhost", node.port), timeout=DEADLINE_S) as client:
+        client.sendall("".join(f"{line}\n" for line in lines).encode())
+        client.shutdown(socket.SHUT_WR)  # all that was asked is answered, all the same
+        with client.makefile() as replies:
+            said = [line.rstrip("\n").partition("@")[2] for line in replies]
+    assert said == expected
+
+
+# fault F93
+def test_a_reader_of_large_values_that_stands_still_slows_nobody_down(shared: Cluster) -> None:
+    node, value = shared.leader(), "v" * 1_000_000
+    assert shared.ask(f"set large {value}").startswith("SET response: large set to ")
+    with socket.create_connection(("localhost", node.port), timeout=DEADLINE_S) as client:
+        client.sendall(b"get large\n" * 60)  # 60 MB: more than the buffers hold
+        for number in range(50):
+            assert shared.ask(f"set b {number}") == f"SET response: b set to {number}"
+        with client.makefile() as replies:
+            said = {next(replies) for _ in range(60)}
+    assert said == {f"{node.name}@GET response: {value}\n"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,10 +22,20 @@ def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
     near, far = socket.socketpair()
     with near, far:
         connection = connection_of(near)
-        with connection._send_lock:  # as a reader that takes nothing would have it held
-            connection.answer([Vote("s1", "s2", 1, True)])
+
+        def reply() -> None:
+            with contextlib.suppress(BrokenPipeError):
+                connection.outgoing.send(["x" * (16 << 20)])
+
+        sender = threading.Thread(target=reply)
+        sender.start()
+        assert far.recv(1) == b"x"  # and no more: the rest fills the buffers, and waits
         far.settimeout(10)
-        assert far.recv(100) == b""  # cut off, to ask again
+        connection.answer([Vote("s1", "s2", 1, True)])
+        while data := far.recv(1 << 20):  # what had left before; then it is cut off, to ask again
+            assert b"Count on me" not in data
+        sender.join(10)
+        assert not sender.is_alive()
 
 
 def test_an_answer_goes_out_at_once() -> None:

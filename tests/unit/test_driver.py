@@ -43,6 +43,9 @@ class FakeRim:
     def wrote(self, arrived: object) -> None:
         pass
 
+    def give_up_late(self, now: int) -> None:
+        pass
+
     def fail(self, error: BaseException) -> None:
         self.failed.append(error)
         self.has_failed.set()
@@ -61,7 +64,7 @@ class Answers:
 class FailingManager(LogManager):
     """Its disk fails at the first write."""
 
-    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         raise RuntimeError("a bug that no test has met")
 
 
@@ -171,3 +174,61 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
+
+
+def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    first = Batch(["set a 1"], is_read=False)
+    driver.submit(first)
+    state = driver.node.state
+    assert [one[0] for one in driver._service._flying] == [2]
+    others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
+    with driver._core:  # whoever has the core looks at the desk once it lets go
+        for batch in others:
+            driver._service.came(batch)
+    driver.receive([Appended("s2", "s1", state.term, 2, state.round)], None)
+    assert first.wait(DEADLINE_S)
+    pause = threading.Event()
+    while state.log.last_index < 5:
+        assert not pause.wait(0.001)
+    driver.receive([Appended("s2", "s1", state.term, 5, state.round)], None)
+    assert [batch.wait(DEADLINE_S) for batch in others] == [True] * 3
+    replies = [batch.replies[0] for batch in others]
+    assert replies == [f"SET response: b set to {number}" for number in range(3)]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_is_missing_is_not_waited_for_long() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    driver._service._writes.answered(64)  # as after 64 clients that then went away
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.state.log.last_index < 2:  # by the owner: nothing else happens here
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+
+
+def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None:
+    driver = driver_of_s1(FakeRim())
+    batch = Batch(["set a 1"], is_read=False)
+    with driver._core:
+        driver.submit(batch)  # returns at once
+        assert not driver._desk._held
+    pause = threading.Event()
+    while driver._desk.held_until_ms is None:  # nobody leads: it is held
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+
+
+def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
+    driver = driver_of_s1(FakeRim())
+    driver.stop(DEADLINE_S)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]

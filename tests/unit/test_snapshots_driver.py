@@ -35,11 +35,11 @@ class HeldManager(LogManager):
         self.hold = threading.Lock()
         self.is_writing = False
 
-    def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         self.is_writing = True
         with self.hold:
             self.is_writing = False
-            return super().persist(works)
+            return super().write(works)
 
 
 class Rig:
