@@ -92,7 +92,7 @@ build/delay: bench/delay.c
 build/loadgen build/delay:
 	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \
 	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
-	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@ $(filter %.c,$^)
+	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
 
 .venv/bench-installed: setup.cfg pyproject.toml
 	@$(MAKE) -s .venv-made

@@ -54,6 +54,9 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
         "--dir", type=Path, default=results.FOLDER,
         help="where all systems put their files (default: build/bench)",
     )  # fmt: skip
+    parser.add_argument(
+        "--json", type=Path, default=results.FOLDER, help="where the results go, too"
+    )
     parser.add_argument("--base-port", type=int, default=PORT)
     return parser.parse_args(argv)
 
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             continue
         says = " ".join((ROWS[name].__doc__ or "").split())
         print(f"{name}: {says}\n{as_text(plain_table(found.rows))}", flush=True)
-        print(f"as JSON: {results.save(found)}\n", flush=True)
+        print(f"as JSON: {results.save(found, arguments.json)}\n", flush=True)
     if failures:
         return 1
     return 0 if etcd else EXIT_INCOMPLETE

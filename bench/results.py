@@ -107,11 +107,11 @@ def today() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def save(results: Results) -> Path:
+def save(results: Results, folder: Path = FOLDER) -> Path:
     """Write a file of its own for these results; return its path."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    path = FOLDER / f"{results.kind}-{stamp}.json"
+    path = folder / f"{results.kind}-{stamp}.json"
     path.write_text(json.dumps(asdict(results), indent=1) + "\n")
     return path
 

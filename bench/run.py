@@ -55,6 +55,9 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
         "--dir", type=Path, default=results.FOLDER,
         help="where all systems put their files (default: build/bench)",
     )  # fmt: skip
+    parser.add_argument(
+        "--json", type=Path, default=results.FOLDER, help="where the results go, too"
+    )
     parser.add_argument("--base-port", type=int, default=PORT)
     return parser.parse_args(argv)
 
@@ -119,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     if not found.rows:
         return 1
     print(as_text(bench_table(found)))
-    print(f"\nas JSON: {results.save(found)}")
+    print(f"\nas JSON: {results.save(found, arguments.json)}")
     if failures:
         return 1
     return EXIT_INCOMPLETE if complaints else 0
