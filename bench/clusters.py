@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from generator import BUILD, BenchError, Load, Run, need
 Self = TypeVar("Self", bound="Cluster")
 Found = TypeVar("Found")
 START_S = 60
+FILL_TRIES = 3
 RELAYS = 20  # from a node's port to the one on which the relay takes its peers
 
 
@@ -141,7 +143,12 @@ class Cluster(ABC):
         return Run(load, self.protocol, self.port(self.wait_for_leader()), self.pids())
 
     def fill(self, load: Load) -> None:
-        """Let the generator do its work, whatever time it takes."""
+        """Let the generator do its work, whatever time it takes. Where a leader was lost amid it,
+        it is done again, so there may be more entries than were asked for."""
+        for _ in range(FILL_TRIES - 1):
+            with contextlib.suppress(BenchError):
+                self.begin(load).result()
+                return
         self.begin(load).result()
 
     def measure(self, load: Load) -> dict[str, float]:

@@ -25,6 +25,7 @@ from tables import as_text, plain_table
 
 PORT = 29_200
 EXIT_INCOMPLETE = 3
+MILLION = 1_000_000
 ROWS: dict[str, Callable[[Setup], None]] = {
     "log-length": growth_load.log_length,
     "connections": growth_load.connections,
@@ -47,7 +48,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
                         help="of: " + ", ".join(ROWS))  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each load (default: 5)")
-    parser.add_argument("--entries", type=int, default=1_000_000, help="what a million is")
+    parser.add_argument("--entries", type=int, default=MILLION, help="what a million is")
     parser.add_argument("--away", type=float, default=60, help="seconds of a partition")
     parser.add_argument("--kills", type=int, default=17, help="of leaders, in each round")
     parser.add_argument(
@@ -88,7 +89,9 @@ def measure(
             failures.append(f"{name}, round {number} ended early: {error}")
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     shown = {key: f"{value:g}" for key, value in settings.items()}
-    return Results(f"growth-{name}", date, facts, shown, setup.rows.all()), failures
+    whole = arguments.rounds >= results.ROUNDS and arguments.entries >= MILLION
+    kind = f"growth-{name}" if whole else f"trial-{name}"
+    return Results(kind, date, facts, shown, setup.rows.all()), failures
 
 
 def main(argv: list[str] | None = None) -> int:

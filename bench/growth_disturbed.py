@@ -62,7 +62,8 @@ def snapshot(setup: Setup) -> None:
         )  # fmt: skip
         end = time.monotonic()
         found = recorded(run, nodes)
-        setup.add("before", nodes, window(found, begun + 1, begin))
+        quiet = begun + min(1.0, (begin - begun) / 2)  # warmed up
+        setup.add("before", nodes, window(found, quiet, begin))
         setup.add("while all take a snapshot", nodes, window(found, begin, end))
 
 

@@ -20,6 +20,7 @@ import pysyncobj_nodes
 from generator import BenchError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
+ROUNDS = 3  # fewer make no median to be shown
 UNFIT = ("tmpfs", "ramfs", "overlay")  # an fdatasync there says nothing of a disk, or may not
 
 

@@ -98,6 +98,14 @@ def measure(
     return rows, failures
 
 
+def kind_of(arguments: argparse.Namespace) -> str:
+    """Return what to call the results; only `bench` ever gets into a page."""
+    if arguments.quick:
+        return "quick"
+    whole = not arguments.rows and not arguments.systems and arguments.rounds >= results.ROUNDS
+    return "bench" if whole else "trial"
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
     if arguments.seconds is None:
@@ -116,9 +124,8 @@ def main(argv: list[str] | None = None) -> int:
     for failure in failures:
         print(f"not measured: {failure}", file=sys.stderr)
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds, "nodes": arguments.nodes}
-    kind = "quick" if arguments.quick else "bench"
     shown = {name: f"{value:g}" for name, value in settings.items()}
-    found = Results(kind, date, facts, shown, rows.all())
+    found = Results(kind_of(arguments), date, facts, shown, rows.all())
     if not found.rows:
         return 1
     print(as_text(bench_table(found)))

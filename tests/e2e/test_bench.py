@@ -190,7 +190,7 @@ def bench(
 
 
 def saved(folder: Path) -> dict[str, Any]:
-    (path,) = folder.joinpath("json").glob("bench-*.json")
+    (path,) = folder.joinpath("json").glob("trial-*.json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
