@@ -87,7 +87,7 @@ bench-table: .venv/run-installed ## put the newest results into README.md and be
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
 	@$(PY) bench/threads.py
 
-build/loadgen: bench/loadgen.c bench/spoken.c bench/spoken.h
+build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c options.h spoken.h cpu_time.h)
 build/delay: bench/delay.c
 build/loadgen build/delay:
 	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \

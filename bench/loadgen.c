@@ -32,12 +32,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cpu_time.h"
+#include "options.h"
 #include "spoken.h"
 
-#define IN_FLIGHT_MAX 1024
-#define PIDS_MAX 16
 #define READ_BYTES 65536
-#define FOREVER UINT64_MAX
 
 struct pending { uint64_t since; uint32_t stream; size_t payload; };
 struct connection {
@@ -50,19 +49,14 @@ struct connection {
 };
 struct answer { uint64_t at, took; };
 
-static const struct protocol *protocol = &LINES;
-static struct request request = { SET, NULL, NULL, 16, 100, 0 };
-static int loading, port, connections = 1, idle, in_flight = 1, keys = 10000, pids[PIDS_MAX], pid_count;
-static double seconds = 5, warm_up = 1, pace;
-static const char *record_path;
-static uint64_t limit = FOREVER, asked, answered, errors, begin_ns, end_ns;
+static struct request request;
+static uint64_t asked, answered, errors, begin_ns, end_ns;
 static struct answer *answers;
 static size_t answer_count, answer_room;
 static int poller;
 static volatile sig_atomic_t told_to_end;
 
 static void fail(const char *what) { fprintf(stderr, "loadgen: %s: %s\n", what, strerror(errno)); exit(1); }
-static void refuse(const char *why) { fprintf(stderr, "loadgen: %s; the top of loadgen.c says more\n", why); exit(2); }
 
 static uint64_t now_ns(void)
 {
@@ -83,11 +77,11 @@ static uint32_t chance(void)                /* xorshift: the same keys in each r
 static void ask(struct connection *c, uint64_t since)
 {
     char key[32];
-    snprintf(key, sizeof key, "k%015u", loading ? (uint32_t)asked : chance() % keys);
+    snprintf(key, sizeof key, "k%015u", options.loading ? (uint32_t)asked : chance() % options.keys);
     request.key = key;
     request.stream = c->next_stream;
-    protocol->ask(&c->out, &request);
-    c->pending[(c->first + c->count++) % in_flight] = (struct pending){ since, c->next_stream, 0 };
+    options.protocol->ask(&c->out, &request);
+    c->pending[(c->first + c->count++) % options.in_flight] = (struct pending){ since, c->next_stream, 0 };
     c->next_stream += 2;
     asked++;
 }
@@ -109,10 +103,10 @@ static void send_out(struct connection *c)
 
 static void ask_on(struct connection *c, uint64_t now)
 {
-    while (c->count < in_flight && asked < limit && now < end_ns) {
-        if (pace > 0 && c->due > now) break;
-        ask(c, pace > 0 ? c->due : now);
-        if (pace > 0) c->due += 1e9 * connections / pace;
+    while (c->count < options.in_flight && asked < options.limit && now < end_ns) {
+        if (options.pace > 0 && c->due > now) break;
+        ask(c, options.pace > 0 ? c->due : now);
+        if (options.pace > 0) c->due += 1e9 * options.connections / options.pace;
     }
     if (c->out.begin < c->out.end) send_out(c);
 }
@@ -132,7 +126,7 @@ static void note(struct connection *c, int place, int ok, const char *bytes, siz
         answers[answer_count++] = (struct answer){ now, now - slot->since };
     }
     *slot = c->pending[c->first];           /* etcd answers in any order: the oldest moves up */
-    c->first = (c->first + 1) % in_flight;
+    c->first = (c->first + 1) % options.in_flight;
     c->count--;
 }
 
@@ -140,7 +134,7 @@ static int place_of(const struct connection *c, uint32_t stream)
 {
     if (!stream) return c->count ? c->first : -1;
     for (int i = 0; i < c->count; i++) {
-        int place = (c->first + i) % in_flight;
+        int place = (c->first + i) % options.in_flight;
         if (c->pending[place].stream == stream) return place;
     }
     return -1;                              /* a frame of the connection itself */
@@ -151,17 +145,17 @@ static void hear(struct connection *c, uint64_t now)
     while (c->in.begin < c->in.end) {
         const char *bytes = c->in.bytes + c->in.begin;
         size_t count = c->in.end - c->in.begin;
-        struct reply reply = protocol->hear(bytes, count, c->looked_at, &request, &c->out);
+        struct reply reply = options.protocol->hear(bytes, count, c->looked_at, &request, &c->out);
         if (!reply.used) { c->looked_at = count; return; }
         c->looked_at = 0;
         c->in.begin += reply.used;
         c->owed += reply.payload;
-        if (protocol->credit && c->owed > 16384) { protocol->credit(&c->out, c->owed); c->owed = 0; }
-        int place = protocol == &ETCD && !reply.stream ? -1 : place_of(c, reply.stream);
+        if (options.protocol->credit && c->owed > 16384) { options.protocol->credit(&c->out, c->owed); c->owed = 0; }
+        int place = options.protocol == &ETCD && !reply.stream ? -1 : place_of(c, reply.stream);
         if (place < 0) continue;
         size_t payload = c->pending[place].payload += reply.payload;
         if (!reply.ended) continue;
-        if (protocol == &ETCD)
+        if (options.protocol == &ETCD)
             reply.ok = payload >= (request.verb == SET ? 5 : 20 + request.key_bytes + request.value_bytes);
         note(c, place, reply.ok, bytes, reply.used, now);
     }
@@ -183,7 +177,7 @@ static void take_in(struct connection *c)
 
 static int dial(void)
 {
-    struct sockaddr_in address = { AF_INET, htons(port), { htonl(INADDR_LOOPBACK) }, { 0 } };
+    struct sockaddr_in address = { AF_INET, htons(options.port), { htonl(INADDR_LOOPBACK) }, { 0 } };
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     if (fd < 0) fail("socket");
     if (connect(fd, (void *)&address, sizeof address)) fail("connect");
@@ -194,53 +188,11 @@ static int dial(void)
 static void open_connection(struct connection *c)
 {
     *c = (struct connection){ .fd = dial(), .next_stream = 1 };
-    c->pending = calloc(in_flight, sizeof *c->pending);
+    c->pending = calloc(options.in_flight, sizeof *c->pending);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    protocol->greet(&c->out);
+    options.protocol->greet(&c->out);
     struct epoll_event event = { EPOLLIN, { .ptr = c } };
     epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
-}
-
-/* ---- CPU time, of processes and of the machine ---- */
-
-static double process_cpu(int pid)
-{
-    char path[64], text[1024];
-    unsigned long user = 0, kernel = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    char *behind_name = strrchr(text, ')');
-    if (behind_name)
-        sscanf(behind_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
-    return (double)(user + kernel) / sysconf(_SC_CLK_TCK);
-}
-
-static double servers_cpu(void)
-{
-    double sum = 0;
-    for (int i = 0; i < pid_count; i++) sum += process_cpu(pids[i]);
-    return sum;
-}
-
-static double machine_cpu(void)             /* all but idle, waiting for the disk, and stolen */
-{
-    unsigned long user, nice, kernel, idle_time, waiting, interrupts, soft;
-    FILE *file = fopen("/proc/stat", "r");
-    if (!file) return 0;
-    int found = fscanf(file, "cpu %lu %lu %lu %lu %lu %lu %lu", &user, &nice, &kernel, &idle_time,
-                       &waiting, &interrupts, &soft);
-    fclose(file);
-    return found < 7 ? 0 : (double)(user + nice + kernel + interrupts + soft) / sysconf(_SC_CLK_TCK);
-}
-
-static double own_cpu(void)
-{
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
 /* ---- the run ---- */
@@ -260,9 +212,9 @@ static double percentile_ms(double share)
 
 static void write_record(void)
 {
-    FILE *file = fopen(record_path, "wb");
-    if (!file) fail(record_path);
-    if (fwrite(answers, sizeof *answers, answer_count, file) < answer_count || fclose(file)) fail(record_path);
+    FILE *file = fopen(options.record_path, "wb");
+    if (!file) fail(options.record_path);
+    if (fwrite(answers, sizeof *answers, answer_count, file) < answer_count || fclose(file)) fail(options.record_path);
 }
 
 static void report(double wall, double own, double servers, double machine)
@@ -270,7 +222,7 @@ static void report(double wall, double own, double servers, double machine)
     uint64_t longest_gap = 0;
     for (size_t i = 1; i < answer_count; i++)
         if (answers[i].at - answers[i - 1].at > longest_gap) longest_gap = answers[i].at - answers[i - 1].at;
-    if (record_path) write_record();
+    if (options.record_path) write_record();
     qsort(answers, answer_count, sizeof *answers, by_time);
     printf("{\"ops_s\": %.1f, \"ops\": %zu, \"errors\": %lu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
            "\"p999_ms\": %.3f, \"max_ms\": %.3f, \"longest_gap_ms\": %.3f, \"seconds\": %.3f, "
@@ -283,8 +235,8 @@ static void report(double wall, double own, double servers, double machine)
 static void sleep_until_due(int timer, struct connection *all)
 {
     uint64_t next = FOREVER;
-    for (int i = 0; i < connections; i++)
-        if (all[i].count < in_flight && all[i].due < next) next = all[i].due;
+    for (int i = 0; i < options.connections; i++)
+        if (all[i].count < options.in_flight && all[i].due < next) next = all[i].due;
     struct itimerspec when = { { 0, 0 }, { next / 1000000000, next % 1000000000 } };
     if (next != FOREVER) timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
@@ -297,17 +249,17 @@ static void run(struct connection *all)
     epoll_ctl(poller, EPOLL_CTL_ADD, timer, &timer_event);
     prctl(PR_SET_TIMERSLACK, 1);
     uint64_t start = now_ns(), now = start;
-    begin_ns = limit == FOREVER ? start + warm_up * 1e9 : start;
-    end_ns = limit == FOREVER ? begin_ns + seconds * 1e9 : FOREVER;
-    for (int i = 0; i < connections; i++) {
-        all[i].due = start + (pace > 0 ? i * 1e9 / pace : 0);
+    begin_ns = options.limit == FOREVER ? start + options.warm_up * 1e9 : start;
+    end_ns = options.limit == FOREVER ? begin_ns + options.seconds * 1e9 : FOREVER;
+    for (int i = 0; i < options.connections; i++) {
+        all[i].due = start + (options.pace > 0 ? i * 1e9 / options.pace : 0);
         ask_on(&all[i], start);
     }
-    while ((now = now_ns()) < end_ns && answered < limit && !told_to_end) {
+    while ((now = now_ns()) < end_ns && answered < options.limit && !told_to_end) {
         if (!measuring && now >= begin_ns) {
-            measuring = 1; own = own_cpu(); servers = servers_cpu(); machine = machine_cpu();
+            measuring = 1; own = own_cpu(); servers = processes_cpu(options.pids, options.pid_count); machine = machine_cpu();
         }
-        if (pace > 0) sleep_until_due(timer, all);
+        if (options.pace > 0) sleep_until_due(timer, all);
         int count = epoll_wait(poller, events, 256, 20);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
@@ -316,71 +268,17 @@ static void run(struct connection *all)
             if (events[i].events & EPOLLOUT) send_out(c);
             if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) take_in(c);
         }
-        if (pace > 0) for (int i = 0; i < connections; i++) if (all[i].due <= (now = now_ns())) ask_on(&all[i], now);
+        if (options.pace > 0) for (int i = 0; i < options.connections; i++) if (all[i].due <= (now = now_ns())) ask_on(&all[i], now);
     }
     if (!measuring) { fprintf(stderr, "loadgen: this machine gave it no time to measure\n"); exit(1); }
-    report((now_ns() - begin_ns) / 1e9, own_cpu() - own, servers_cpu() - servers, machine_cpu() - machine);
-}
-
-static long whole(const char *text, long least, long most, const char *what)
-{
-    char *end;
-    long number = strtol(text, &end, 10);
-    if (!*text || *end || number < least || number > most) refuse(what);
-    return number;
-}
-
-static void choose(const char *operation)
-{
-    loading = !strcmp(operation, "load");
-    if (loading || !strcmp(operation, "set")) request.verb = SET;
-    else if (!strcmp(operation, "get")) request.verb = GET;
-    else if (!strcmp(operation, "ping")) request.verb = PING;
-    else refuse("-o takes set, get, ping or load");
-}
-
-static void speak(const char *name)
-{
-    const struct protocol *known[] = { &LINES, &RESP, &ETCD };
-    for (int i = 0; i < 3; i++) if (!strcmp(name, known[i]->name)) { protocol = known[i]; return; }
-    refuse("-P takes line, resp or etcd");
-}
-
-static void read_arguments(int argc, char **argv)
-{
-    int option;
-    while ((option = getopt(argc, argv, "p:P:o:c:d:t:w:n:k:v:R:i:m:r:")) != -1) switch (option) {
-        case 'p': port = whole(optarg, 1, 65535, "-p takes a port"); break;
-        case 'P': speak(optarg); break;
-        case 'o': choose(optarg); break;
-        case 'c': connections = whole(optarg, 1, 4000, "-c takes 1 to 4000 connections"); break;
-        case 'd': in_flight = whole(optarg, 1, IN_FLIGHT_MAX, "-d takes 1 to 1024 in flight"); break;
-        case 't': seconds = atof(optarg); break;
-        case 'w': warm_up = atof(optarg); break;
-        case 'n': limit = whole(optarg, 1, 2000000000, "-n takes a number of requests"); break;
-        case 'k': keys = whole(optarg, 1, 2000000000, "-k takes a number of keys"); break;
-        case 'v': request.value_bytes = whole(optarg, 1, 1 << 20, "-v takes 1 to 1048576 bytes"); break;
-        case 'R': pace = atof(optarg); break;
-        case 'i': idle = whole(optarg, 0, 8000, "-i takes 0 to 8000 connections"); break;
-        case 'r': record_path = optarg; break;
-        case 'm': for (char *p = strtok(optarg, ","); p && pid_count < PIDS_MAX; p = strtok(NULL, ","))
-                      pids[pid_count++] = whole(p, 1, 1 << 30, "-m takes numbers of processes");
-                  break;
-        default: refuse("no such option");
-    }
-    if (!port) refuse("-p PORT is missing");
-    if (optind < argc) refuse("an argument too many");
-    if (protocol == &ETCD && request.verb == PING) refuse("etcd has no ping");
-    if (request.value_bytes > protocol->value_max) refuse("-v is too long for this protocol");
-    if (protocol->in_flight_max && in_flight * request.value_bytes > protocol->in_flight_max)
-        refuse("-v times -d is too much for this protocol");
-    if (loading) limit = keys;
+    report((now_ns() - begin_ns) / 1e9, own_cpu() - own, processes_cpu(options.pids, options.pid_count) - servers, machine_cpu() - machine);
 }
 
 int main(int argc, char **argv)
 {
     struct rlimit files;
     read_arguments(argc, argv);
+    request = (struct request){ options.verb, NULL, NULL, 16, options.value_bytes, 0 };
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -389,9 +287,9 @@ int main(int argc, char **argv)
     request.value = value;
     poller = epoll_create1(0);
     signal(SIGTERM, end_early);
-    for (int i = 0; i < idle; i++) dial();
-    struct connection *all = calloc(connections, sizeof *all);
-    for (int i = 0; i < connections; i++) open_connection(&all[i]);
+    for (int i = 0; i < options.idle; i++) dial();
+    struct connection *all = calloc(options.connections, sizeof *all);
+    for (int i = 0; i < options.connections; i++) open_connection(&all[i]);
     run(all);
     return 0;
 }

@@ -179,7 +179,7 @@ def bench(
 ) -> subprocess.CompletedProcess[str]:
     """Run bench/run.py for one short round, with another PATH where one is given."""
     command = [
-        *(sys.executable, str(ROOT / "bench" / "run.py"), "--rounds", "1", "--seconds", "0.5"),
+        *(sys.executable, str(ROOT / "bench" / "run.py"), "--rounds", "1", "--seconds", "2"),
         *("--nodes", "1", "--dir", str(folder), "--json", str(folder / "json")),
         *("--base-port", str(next(free_ports)), *arguments),
     ]
