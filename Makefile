@@ -10,11 +10,12 @@ CODE := src tests bench labs
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test check lint types sim sim-long nemesis mutants accept labs figures compose-test clean
+.PHONY: help run test check lint types sim sim-long nemesis mutants accept labs compose-test clean
+.PHONY: bench bench-quick bench-growth bench-table profile
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 # Where nothing can be installed (no network, no venv module) the cluster runs all the same: the
 # nodes and the client need the standard library alone. What the set-up said stands above.
@@ -39,6 +40,7 @@ types: .venv/dev-installed ## mypy --strict
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
+	@MYPYPATH=bench $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
 	@$(PY) tests/simulation/simulate.py --seed $(SEED)
@@ -96,6 +98,30 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 	  echo "'$(PYTHON)' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv 1>&2
 
-figures: .venv/run-installed ## first figures of this machine: sets and gets a second (needs cc)
-	@mkdir -p build && cc -O2 -o build/loadgen bench/loadgen.c
-	@$(PY) bench/figures.py
+bench: .venv/bench-installed build/loadgen ## raftline, etcd and PySyncObj side by side (15 minutes)
+	@$(PY) bench/run.py
+
+bench-quick: .venv/run-installed build/loadgen ## the same in two minutes: fewer rows, shorter
+	@$(PY) bench/run.py --quick
+
+bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
+	@$(PY) bench/growth.py
+
+bench-table: .venv/run-installed ## put the newest results into README.md and bench/README.md
+	@$(PY) bench/table.py
+
+profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
+	@$(PY) bench/threads.py
+
+build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c options.h spoken.h cpu_time.h)
+build/delay: bench/delay.c
+build/loadgen build/delay:
+	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \
+	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
+
+.venv/bench-installed: setup.cfg pyproject.toml
+	@$(MAKE) -s .venv-made
+	@echo "Setting up .venv with the tools for measuring ..." >&2
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]' 1>&2
+	@touch $@ .venv/run-installed

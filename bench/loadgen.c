@@ -1,25 +1,27 @@
-/* loadgen - one-thread epoll load generator for key-value servers.
+/* loadgen: asks one server as fast as it answers, or at a fixed pace, and says how long it took.
  *
- *   cc -O2 -o loadgen loadgen.c
- *   loadgen -P line|resp|etcd -p PORT -o set|get|ping|load -c CONNS [-d DEPTH]
- *           [-t SECS] [-w WARMUP] [-k KEYS] [-v VALUE_BYTES] [-R OPS_PER_S] [-m PID,PID,..]
+ *   loadgen -p PORT [-P line|resp|etcd] [-o set|get|ping|load] [-c CONNECTIONS] [-d IN_FLIGHT]
+ *           [-t SECONDS] [-w WARM_UP_SECONDS] [-n REQUESTS] [-k KEYS] [-v VALUE_BYTES]
+ *           [-R REQUESTS_PER_SECOND] [-i IDLE_CONNECTIONS] [-m PID,PID,…] [-r FILE]
  *
- * line: raftline's "set k v\n" / "get k\n" / "help\n", one reply line each, in order; "…@Sorry" and
- *       an absent key count as errors
- * resp: Redis protocol            etcd: gRPC over clear HTTP/2, KV/Put and KV/Range
- * Closed loop: every connection keeps DEPTH requests outstanding.  -R paces the
- * whole run to a fixed rate and counts latency from the scheduled send time.
- * "-o load" writes each of the KEYS keys once and stops.
- * Prints one JSON object.  -m adds the CPU seconds those processes used in the
- * measured window, beside the generator's own (client_cpu) and everybody else's (other_cpu:
- * kernel threads, and any stranger that spoils the run).
+ * One thread, epoll, loopback only. Closed loop: each connection keeps IN_FLIGHT requests on their
+ * way. -R: paced; a wait is counted from the moment at which the request was due, so a server that
+ * stalls is charged for all that it kept waiting. `load` sets each of KEYS keys once. -n: so many
+ * requests without warm-up, in place of a time. -i: connections beside these that say nothing.
+ * -m: processes whose CPU time is told. -r: each answer as two numbers of 64 bits, when it came
+ * (CLOCK_MONOTONIC) and how long it took, in nanoseconds. SIGTERM ends the time early.
+ *
+ * Prints one JSON object: requests, errors and percentiles of the measured time; CPU seconds of the
+ * servers (-m), of the generator itself and of everybody else on the machine. Exits with 1 where a
+ * connection failed, 2 for wrong arguments. Limits: etcd's values at most 16,000 bytes, and 60,000
+ * in flight on a connection (this client does not follow its flow control); others 1 MiB.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,234 +32,264 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE, RESP, ETCD };
-enum { SET, GET, PING, LOAD };
-#define MAXD 256
-#define BUF 262144
+#include "cpu_time.h"
+#include "options.h"
+#include "spoken.h"
 
-typedef struct { uint64_t t0; uint32_t id; int data; } Slot;   /* one outstanding request */
-typedef struct {
-    int fd, want_out, nslot; uint32_t next_id, unacked, head;
-    size_t inlen, outlen, outoff; uint64_t next_send;
-    Slot slot[MAXD]; char *in, *out;
-} Conn;
+#define READ_BYTES 65536
 
-static int proto = LINE, op = SET, depth = 1, nconn = 1, port, keys = 10000, vsize = 100;
-static double secs = 5, warm = 1, rate;
-static int ep, loaded, load_done; static char *value; static Conn *conns;
-static uint32_t *lat; static size_t nlat, caplat; static uint64_t errors, t_begin, t_end;
-static uint64_t max_gap, last_done;
+struct pending { uint64_t since; uint32_t stream; size_t payload; };
+struct connection {
+    int fd, wants_out, count, first;        /* `count` pending ones from `first` on, a ring */
+    uint32_t next_stream, owed;
+    size_t looked_at;
+    uint64_t due;                           /* paced: when the next request is to be sent */
+    struct pending *pending;
+    struct buffer in, out;
+};
+struct answer { uint64_t at, took; };
 
-static void die(const char *m) { perror(m); exit(1); }
-static uint64_t now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000ull + t.tv_nsec; }
-static uint64_t rng_s = 88172645463325252ull;
-static uint32_t rnd(void) { rng_s ^= rng_s << 13; rng_s ^= rng_s >> 7; rng_s ^= rng_s << 17; return rng_s >> 16; }
+static struct request request;
+static uint64_t asked, answered, errors, begin_ns, end_ns;
+static struct answer *answers;
+static size_t answer_count, answer_room;
+static int poller;
+static volatile sig_atomic_t told_to_end;
 
-/* ---- encoding ---- */
-static size_t hdr(char *p, uint32_t len, int type, int flags, uint32_t id) {   /* HTTP/2 frame header */
-    p[0] = len >> 16; p[1] = len >> 8; p[2] = len; p[3] = type; p[4] = flags;
-    uint32_t n = htonl(id); memcpy(p + 5, &n, 4); return 9;
-}
-static size_t varint(char *p, uint32_t v) { size_t n = 0; while (v > 127) { p[n++] = v | 128; v >>= 7; } p[n++] = v; return n; }
+static void fail(const char *what) { fprintf(stderr, "loadgen: %s: %s\n", what, strerror(errno)); exit(1); }
 
-static void enqueue(Conn *c, uint64_t t) {                     /* append one request to c->out */
-    char key[32]; int klen, o = op == LOAD ? SET : op;
-    uint32_t k = op == LOAD ? (uint32_t)loaded++ : rnd() % keys;
-    klen = snprintf(key, sizeof key, "k%015u", k);
-    if (c->outoff == c->outlen) c->outoff = c->outlen = 0;
-    if (c->outlen + vsize + 512 > BUF) { fprintf(stderr, "output buffer full\n"); exit(1); }
-    char *p = c->out + c->outlen, *q = p;
-    if (proto == LINE) {
-        if (o == PING) q += sprintf(q, "help\n");
-        else if (o == GET) q += sprintf(q, "get %s\n", key);
-        else q += sprintf(q, "set %s %s\n", key, value);
-    } else if (proto == RESP) {
-        if (o == PING) q += sprintf(q, "*1\r\n$4\r\nPING\r\n");
-        else if (o == GET) q += sprintf(q, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", klen, key);
-        else q += sprintf(q, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", klen, key, vsize, value);
-    } else {
-        static const char *path[] = { "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range" };
-        char h[256], b[65536]; size_t n = 0, m = 0;
-        h[n++] = 0x83; h[n++] = 0x86;                          /* :method POST, :scheme http */
-        const char *s = path[o == GET];
-        h[n++] = 0x04; h[n++] = strlen(s); memcpy(h + n, s, strlen(s)); n += strlen(s);
-        h[n++] = 0x01; h[n++] = 1; h[n++] = 'x';               /* :authority */
-        h[n++] = 0x0f; h[n++] = 0x10; h[n++] = 16; memcpy(h + n, "application/grpc", 16); n += 16;
-        h[n++] = 0x00; h[n++] = 2; memcpy(h + n, "te", 2); n += 2; h[n++] = 8; memcpy(h + n, "trailers", 8); n += 8;
-        b[m++] = 0x0a; m += varint(b + m, klen); memcpy(b + m, key, klen); m += klen;
-        if (o == SET) { b[m++] = 0x12; m += varint(b + m, vsize); memcpy(b + m, value, vsize); m += vsize; }
-        q += hdr(q, n, 1, 4, c->next_id); memcpy(q, h, n); q += n;
-        q += hdr(q, m + 5, 0, 1, c->next_id);
-        *q++ = 0; uint32_t be = htonl(m); memcpy(q, &be, 4); q += 4; memcpy(q, b, m); q += m;
-    }
-    c->outlen += q - p;
-    Slot *sl = proto == ETCD ? &c->slot[c->nslot] : &c->slot[(c->head + c->nslot) % MAXD];
-    *sl = (Slot){ t, c->next_id, 0 }; c->nslot++; c->next_id += 2;
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-static void flush_out(Conn *c) {
-    while (c->outoff < c->outlen) {
-        ssize_t n = write(c->fd, c->out + c->outoff, c->outlen - c->outoff);
-        if (n < 0) { if (errno == EAGAIN) break; die("write"); }
-        c->outoff += n;
-    }
-    int want = c->outoff < c->outlen;
-    if (want != c->want_out) {
-        struct epoll_event e = { EPOLLIN | (want ? EPOLLOUT : 0), { .ptr = c } };
-        epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e); c->want_out = want;
-    }
+static uint32_t chance(void)                /* xorshift: the same keys in each run */
+{
+    static uint64_t state = 88172645463325252ull;
+    state ^= state << 13; state ^= state >> 7; state ^= state << 17;
+    return state >> 16;
 }
 
-static void done(Conn *c, uint64_t t0, int ok, uint64_t t) {
-    load_done++;
-    if (t >= t_begin && t < t_end) {
-        if (!ok) errors++;
-        if (last_done && t - last_done > max_gap) max_gap = t - last_done;
-        last_done = t;
-        if (nlat == caplat) lat = realloc(lat, (caplat = caplat ? caplat * 2 : 1 << 20) * 4);
-        uint64_t d = t - t0; lat[nlat++] = d > 0xffffffffu ? 0xffffffffu : d;
-    }
-    c->nslot--;
+/* ---- one connection ---- */
+
+static void ask(struct connection *c, uint64_t since)
+{
+    char key[32];
+    snprintf(key, sizeof key, "k%015u", options.loading ? (uint32_t)asked : chance() % options.keys);
+    request.key = key;
+    request.stream = c->next_stream;
+    options.protocol->ask(&c->out, &request);
+    c->pending[(c->first + c->count++) % options.in_flight] = (struct pending){ since, c->next_stream, 0 };
+    c->next_stream += 2;
+    asked++;
 }
 
-/* ---- decoding: returns bytes consumed, 0 when the reply is incomplete ---- */
-static size_t take(Conn *c, char *p, size_t n, uint64_t t) {
-    if (proto == ETCD) {
-        if (n < 9) return 0;
-        uint32_t len = (uint8_t)p[0] << 16 | (uint8_t)p[1] << 8 | (uint8_t)p[2], id; int type = p[3], flags = p[4];
-        if (n < 9 + len) return 0;
-        memcpy(&id, p + 5, 4); id = ntohl(id);
-        if ((type == 4 || type == 6) && !(flags & 1)) {        /* SETTINGS, PING: acknowledge */
-            char *q = c->out + c->outlen; q += hdr(q, type == 6 ? 8 : 0, type, 1, 0);
-            if (type == 6) { memcpy(q, p + 9, 8); q += 8; }
-            c->outlen = q - c->out;
-        } else if (type == 7) { fprintf(stderr, "GOAWAY\n"); exit(1); }
-        else if (type <= 3) {
-            int i = 0; while (i < c->nslot && c->slot[i].id != id) i++;
-            if (i == c->nslot) return 9 + len;
-            if (type == 0) {
-                c->slot[i].data += len; c->unacked += len;
-                if (c->unacked > 16384) {                      /* give the connection window back */
-                    uint32_t w = htonl(c->unacked); char *q = c->out + c->outlen;
-                    q += hdr(q, 4, 8, 0, 0); memcpy(q, &w, 4); c->outlen += 13; c->unacked = 0;
-                }
-            }
-            if (flags & 1 || type == 3) {                      /* END_STREAM; a failed call carries no DATA */
-                int want = op == GET ? vsize : 5;
-                uint64_t t0 = c->slot[i].t0; int ok = c->slot[i].data >= want;
-                c->slot[i] = c->slot[c->nslot - 1]; done(c, t0, ok, t);
-            }
+static void send_out(struct connection *c)
+{
+    while (c->out.begin < c->out.end) {
+        ssize_t sent = write(c->fd, c->out.bytes + c->out.begin, c->out.end - c->out.begin);
+        if (sent < 0 && errno == EAGAIN) break;
+        if (sent < 0) fail("write");
+        c->out.begin += sent;
+    }
+    int wants_out = c->out.begin < c->out.end;
+    if (wants_out == c->wants_out) return;
+    struct epoll_event event = { EPOLLIN | (wants_out ? EPOLLOUT : 0), { .ptr = c } };
+    epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &event);
+    c->wants_out = wants_out;
+}
+
+static void ask_on(struct connection *c, uint64_t now)
+{
+    while (c->count < options.in_flight && asked < options.limit && now < end_ns) {
+        if (options.pace > 0 && c->due > now) break;
+        ask(c, options.pace > 0 ? c->due : now);
+        if (options.pace > 0) c->due += 1e9 * options.connections / options.pace;
+    }
+    if (c->out.begin < c->out.end) send_out(c);
+}
+
+static void note(struct connection *c, int place, int ok, const char *bytes, size_t count, uint64_t now)
+{
+    struct pending *slot = &c->pending[place];
+    answered++;
+    if (!ok && !errors++)
+        fprintf(stderr, "loadgen: the first error: %.*s\n", (int)(count > 200 ? 200 : count), bytes);
+    if (ok && now >= begin_ns && now < end_ns) {
+        if (answer_count == answer_room) {
+            answer_room = answer_room ? 2 * answer_room : 1 << 20;
+            answers = realloc(answers, answer_room * sizeof *answers);
+            if (!answers) fail("memory for the answers");
         }
-        return 9 + len;
+        answers[answer_count++] = (struct answer){ now, now - slot->since };
     }
-    char *e = memchr(p, '\n', n); if (!e) return 0;
-    size_t used = e - p + 1;                                   /* a line ends "NAME@Sorry, …" when it failed */
-    int ok = proto == LINE ? !memmem(p, used > 80 ? 80 : used, "@Sorry", 6) && !memmem(p, used > 80 ? 80 : used, "no such key", 11) : p[0] != '-';
-    if (proto == RESP && p[0] == '$') {
-        int m = atoi(p + 1); if (m < 0) ok = 0; else { if (n < used + m + 2) return 0; used += m + 2; }
-    }
-    Slot s = c->slot[c->head]; c->head = (c->head + 1) % MAXD; done(c, s.t0, ok, t);
-    return used;
+    *slot = c->pending[c->first];           /* etcd answers in any order: the oldest moves up */
+    c->first = (c->first + 1) % options.in_flight;
+    c->count--;
 }
 
-static void refill(Conn *c, uint64_t t) {
-    if (rate > 0) {
-        uint64_t step = 1e9 * nconn / rate;
-        while (c->next_send <= t && c->nslot < depth && t < t_end) { enqueue(c, c->next_send); c->next_send += step; }
-    } else while (c->nslot < depth && t < t_end && !(op == LOAD && loaded >= keys)) enqueue(c, t);
-    if (c->outoff < c->outlen) flush_out(c);
+static int place_of(const struct connection *c, uint32_t stream)
+{
+    if (!stream) return c->count ? c->first : -1;
+    for (int i = 0; i < c->count; i++) {
+        int place = (c->first + i) % options.in_flight;
+        if (c->pending[place].stream == stream) return place;
+    }
+    return -1;                              /* a frame of the connection itself */
 }
 
-static double proc_cpu(int pid) {
-    char f[64], b[1024]; snprintf(f, sizeof f, "/proc/%d/stat", pid);
-    FILE *h = fopen(f, "r"); if (!h) return 0;
-    size_t n = fread(b, 1, sizeof b - 1, h); fclose(h); b[n] = 0;
-    char *s = strrchr(b, ')'); unsigned long u = 0, k = 0;
-    sscanf(s + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &u, &k);
-    return (double)(u + k) / sysconf(_SC_CLK_TCK);
+static void hear(struct connection *c, uint64_t now)
+{
+    while (c->in.begin < c->in.end) {
+        const char *bytes = c->in.bytes + c->in.begin;
+        size_t count = c->in.end - c->in.begin;
+        struct reply reply = options.protocol->hear(bytes, count, c->looked_at, &request, &c->out);
+        if (!reply.used) { c->looked_at = count; return; }
+        c->looked_at = 0;
+        c->in.begin += reply.used;
+        c->owed += reply.payload;
+        if (options.protocol->credit && c->owed > 16384) { options.protocol->credit(&c->out, c->owed); c->owed = 0; }
+        int place = options.protocol == &ETCD && !reply.stream ? -1 : place_of(c, reply.stream);
+        if (place < 0) continue;
+        size_t payload = c->pending[place].payload += reply.payload;
+        if (!reply.ended) continue;
+        if (options.protocol == &ETCD)
+            reply.ok = payload >= (request.verb == SET ? 5 : 20 + request.key_bytes + request.value_bytes);
+        note(c, place, reply.ok, bytes, reply.used, now);
+    }
 }
-static double busy_cpu(void) {                                  /* CPU seconds the whole machine has spent */
-    FILE *h = fopen("/proc/stat", "r"); unsigned long v[8] = { 0 }; if (!h) return 0;
-    if (fscanf(h, "cpu %lu %lu %lu %lu %lu %lu %lu %lu", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7) < 8) v[0] = 0;
-    fclose(h); return (double)(v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / sysconf(_SC_CLK_TCK);
-}
-static double self_cpu(void) {
-    struct rusage r; getrusage(RUSAGE_SELF, &r);
-    return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-static int cmp(const void *a, const void *b) { uint32_t x = *(uint32_t *)a, y = *(uint32_t *)b; return x < y ? -1 : x > y; }
-static double pct(double q) { return nlat ? lat[(size_t)(q * (nlat - 1))] / 1e6 : 0; }
 
-int main(int argc, char **argv) {
-    int o, pids[16], npid = 0; double cpu0[16], me0 = 0, all0 = 0;
-    while ((o = getopt(argc, argv, "P:p:o:c:d:t:w:k:v:R:m:")) != -1) switch (o) {
-        case 'P': proto = !strcmp(optarg, "resp") ? RESP : !strcmp(optarg, "etcd") ? ETCD : LINE; break;
-        case 'o': op = !strcmp(optarg, "get") ? GET : !strcmp(optarg, "ping") ? PING : !strcmp(optarg, "load") ? LOAD : SET; break;
-        case 'p': port = atoi(optarg); break;   case 'c': nconn = atoi(optarg); break;
-        case 'd': depth = atoi(optarg); break;  case 't': secs = atof(optarg); break;
-        case 'w': warm = atof(optarg); break;   case 'k': keys = atoi(optarg); break;
-        case 'v': vsize = atoi(optarg); break;  case 'R': rate = atof(optarg); break;
-        case 'm': for (char *s = strtok(optarg, ","); s && npid < 16; s = strtok(0, ",")) pids[npid++] = atoi(s); break;
-        default: return 2;
-    }
-    if (!port || depth > MAXD || vsize > 60000) { fprintf(stderr, "bad arguments, see the top of loadgen.c\n"); return 2; }
-    value = malloc(vsize + 1); memset(value, 'v', vsize); value[vsize] = 0;
-    conns = calloc(nconn, sizeof *conns); ep = epoll_create1(0);
-    for (int i = 0; i < nconn; i++) {
-        Conn *c = &conns[i]; c->in = malloc(BUF); c->out = malloc(BUF); c->next_id = 1;
-        struct sockaddr_in a = { AF_INET, htons(port), { htonl(INADDR_LOOPBACK) }, { 0 } }; int one = 1;
-        c->fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (connect(c->fd, (void *)&a, sizeof a)) die("connect");
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        fcntl(c->fd, F_SETFL, O_NONBLOCK);
-        if (proto == ETCD) {                                   /* preface + SETTINGS(INITIAL_WINDOW_SIZE=1 MiB) */
-            memcpy(c->out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24); c->outlen = 24;
-            c->outlen += hdr(c->out + 24, 6, 4, 0, 0);
-            memcpy(c->out + c->outlen, "\0\4\0\x10\0\0", 6); c->outlen += 6;
-        }
-        struct epoll_event e = { EPOLLIN, { .ptr = c } }; epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e);
-    }
-    uint64_t start = now(); t_begin = start + warm * 1e9; t_end = op == LOAD ? UINT64_MAX : t_begin + secs * 1e9;
-    if (op == LOAD) t_begin = start;
+static void take_in(struct connection *c)
+{
+    make_room(&c->in, READ_BYTES);
+    ssize_t size = read(c->fd, c->in.bytes + c->in.end, c->in.room - c->in.end);
+    if (size < 0 && errno == EAGAIN) return;
+    if (size < 0) fail("read");
+    if (size == 0) { fprintf(stderr, "loadgen: the server closed a connection\n"); exit(1); }
+    c->in.end += size;
+    uint64_t now = now_ns();
+    hear(c, now);
+    ask_on(c, now);
+    if (c->out.begin < c->out.end) send_out(c);
+}
+
+static int dial(void)
+{
+    struct sockaddr_in address = { AF_INET, htons(options.port), { htonl(INADDR_LOOPBACK) }, { 0 } };
+    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    if (fd < 0) fail("socket");
+    if (connect(fd, (void *)&address, sizeof address)) fail("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return fd;
+}
+
+static void open_connection(struct connection *c)
+{
+    *c = (struct connection){ .fd = dial(), .next_stream = 1 };
+    c->pending = calloc(options.in_flight, sizeof *c->pending);
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    options.protocol->greet(&c->out);
+    struct epoll_event event = { EPOLLIN, { .ptr = c } };
+    epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
+}
+
+/* ---- the run ---- */
+
+static void end_early(int signal_number) { (void)signal_number; told_to_end = 1; }
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = ((const struct answer *)a)->took, y = ((const struct answer *)b)->took;
+    return (x > y) - (x < y);
+}
+
+static double percentile_ms(double share)
+{
+    return answer_count ? answers[(size_t)(share * (answer_count - 1))].took / 1e6 : 0;
+}
+
+static void write_record(void)
+{
+    FILE *file = fopen(options.record_path, "wb");
+    if (!file) fail(options.record_path);
+    if (fwrite(answers, sizeof *answers, answer_count, file) < answer_count || fclose(file)) fail(options.record_path);
+}
+
+static void report(double wall, double own, double servers, double machine)
+{
+    uint64_t longest_gap = 0;
+    for (size_t i = 1; i < answer_count; i++)
+        if (answers[i].at - answers[i - 1].at > longest_gap) longest_gap = answers[i].at - answers[i - 1].at;
+    if (options.record_path) write_record();
+    qsort(answers, answer_count, sizeof *answers, by_time);
+    printf("{\"ops_s\": %.1f, \"ops\": %zu, \"errors\": %lu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
+           "\"p999_ms\": %.3f, \"max_ms\": %.3f, \"longest_gap_ms\": %.3f, \"seconds\": %.3f, "
+           "\"servers_cpu_s\": %.3f, \"generator_cpu_s\": %.3f, \"others_cpu_s\": %.3f}\n",
+           wall > 0 ? answer_count / wall : 0, answer_count, errors, percentile_ms(.5), percentile_ms(.99),
+           percentile_ms(.999), percentile_ms(1), longest_gap / 1e6, wall, servers, own,
+           machine - own - servers);
+}
+
+static void sleep_until_due(int timer, struct connection *all)
+{
+    uint64_t next = FOREVER;
+    for (int i = 0; i < options.connections; i++)
+        if (all[i].count < options.in_flight && all[i].due < next) next = all[i].due;
+    struct itimerspec when = { { 0, 0 }, { next / 1000000000, next % 1000000000 } };
+    if (next != FOREVER) timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void run(struct connection *all)
+{
+    double own = 0, servers = 0, machine = 0;
     int measuring = 0, timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    struct epoll_event te = { EPOLLIN, { .ptr = NULL } }; epoll_ctl(ep, EPOLL_CTL_ADD, timer, &te);
+    struct epoll_event timer_event = { EPOLLIN, { .ptr = NULL } }, events[256];
+    epoll_ctl(poller, EPOLL_CTL_ADD, timer, &timer_event);
     prctl(PR_SET_TIMERSLACK, 1);
-    for (int i = 0; i < nconn; i++) { conns[i].next_send = start + (rate > 0 ? i * 1e9 / rate : 0); refill(&conns[i], now()); }
-    for (;;) {
-        uint64_t t = now();
-        if (!measuring && t >= t_begin) { measuring = 1; me0 = self_cpu(); all0 = busy_cpu(); for (int i = 0; i < npid; i++) cpu0[i] = proc_cpu(pids[i]); }
-        if (t >= t_end || (op == LOAD && load_done >= keys)) break;
-        if (rate > 0) {                                        /* wake at the next scheduled send */
-            uint64_t next = UINT64_MAX;
-            for (int i = 0; i < nconn; i++) if (conns[i].nslot < depth && conns[i].next_send < next) next = conns[i].next_send;
-            struct itimerspec it = { { 0, 0 }, { next / 1000000000, next % 1000000000 } };
-            if (next != UINT64_MAX) timerfd_settime(timer, TFD_TIMER_ABSTIME, &it, NULL);
-        }
-        struct epoll_event ev[256]; int n = epoll_wait(ep, ev, 256, 100);
-        t = now();
-        for (int i = 0; i < n; i++) {
-            Conn *c = ev[i].data.ptr;
-            if (!c) { uint64_t x; if (read(timer, &x, 8) < 0) perror("timer"); continue; }
-            if (ev[i].events & EPOLLOUT) flush_out(c);
-            if (!(ev[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))) continue;
-            ssize_t r = read(c->fd, c->in + c->inlen, BUF - c->inlen);
-            if (r == 0) { fprintf(stderr, "server closed a connection\n"); return 1; }
-            if (r < 0) { if (errno == EAGAIN) continue; die("read"); }
-            c->inlen += r; size_t off = 0, u; t = now();
-            while (off < c->inlen && (u = take(c, c->in + off, c->inlen - off, t))) off += u;
-            memmove(c->in, c->in + off, c->inlen -= off);
-            refill(c, t);
-        }
-        if (rate > 0) for (int i = 0; i < nconn; i++) if (conns[i].next_send <= t) refill(&conns[i], t);
+    uint64_t start = now_ns(), now = start;
+    begin_ns = options.limit == FOREVER ? start + options.warm_up * 1e9 : start;
+    end_ns = options.limit == FOREVER ? begin_ns + options.seconds * 1e9 : FOREVER;
+    for (int i = 0; i < options.connections; i++) {
+        all[i].due = start + (options.pace > 0 ? i * 1e9 / options.pace : 0);
+        ask_on(&all[i], start);
     }
-    double wall = (now() - (op == LOAD ? start : t_begin)) / 1e9, me = self_cpu() - me0, all = busy_cpu() - all0, cpu = 0;
-    for (int i = 0; i < npid; i++) cpu += cpu0[i] = proc_cpu(pids[i]) - cpu0[i];
-    double sum = 0; for (size_t i = 0; i < nlat; i++) sum += lat[i];
-    qsort(lat, nlat, 4, cmp);
-    printf("{\"ops_s\": %.0f, \"mean_ms\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"max_ms\": %.1f, "
-           "\"max_gap_ms\": %.1f, \"ops\": %zu, \"errors\": %lu, \"client_cpu\": %.2f, \"server_cpu\": %.2f, \"other_cpu\": %.2f, \"cpu_by_pid\": [",
-           nlat / wall, nlat ? sum / nlat / 1e6 : 0, pct(.5), pct(.99), pct(.999), pct(1), max_gap / 1e6, nlat, errors, me / wall, cpu / wall, (all - me - cpu) / wall);
-    for (int i = 0; i < npid; i++) printf("%s%.2f", i ? ", " : "", cpu0[i] / wall);
-    printf("]}\n");
+    while ((now = now_ns()) < end_ns && answered < options.limit && !told_to_end) {
+        if (!measuring && now >= begin_ns) {
+            measuring = 1; own = own_cpu(); servers = processes_cpu(options.pids, options.pid_count); machine = machine_cpu();
+        }
+        if (options.pace > 0) sleep_until_due(timer, all);
+        int count = epoll_wait(poller, events, 256, 20);
+        for (int i = 0; i < count; i++) {
+            struct connection *c = events[i].data.ptr;
+            uint64_t rings;
+            if (!c) { if (read(timer, &rings, sizeof rings) < 0 && errno != EAGAIN) fail("timer"); continue; }
+            if (events[i].events & EPOLLOUT) send_out(c);
+            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) take_in(c);
+        }
+        if (options.pace > 0) for (int i = 0; i < options.connections; i++) if (all[i].due <= (now = now_ns())) ask_on(&all[i], now);
+    }
+    if (!measuring) { fprintf(stderr, "loadgen: this machine gave it no time to measure\n"); exit(1); }
+    report((now_ns() - begin_ns) / 1e9, own_cpu() - own, processes_cpu(options.pids, options.pid_count) - servers, machine_cpu() - machine);
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit files;
+    read_arguments(argc, argv);
+    request = (struct request){ options.verb, NULL, NULL, 16, options.value_bytes, 0 };
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    char *value = malloc(request.value_bytes);
+    memset(value, 'v', request.value_bytes);
+    request.value = value;
+    poller = epoll_create1(0);
+    signal(SIGTERM, end_early);
+    for (int i = 0; i < options.idle; i++) dial();
+    struct connection *all = calloc(options.connections, sizeof *all);
+    for (int i = 0; i < options.connections; i++) open_connection(&all[i]);
+    run(all);
     return 0;
 }

@@ -1,0 +1,193 @@
+"""What every system under measurement has in common: processes in a folder, started and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from generator import BUILD, BenchError, Load, Run, need
+
+Self = TypeVar("Self", bound="Cluster")
+Found = TypeVar("Found")
+START_S = 60
+FILL_TRIES = 3
+RELAYS = 20  # from a node's port to the one on which the relay takes its peers
+
+
+class Cluster(ABC):
+    """Processes of one system, number 0 to count-1, in a fresh folder that goes with them."""
+
+    name = ""
+    protocol = "line"
+
+    def __init__(
+        self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0
+    ) -> None:
+        """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
+        parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = tempfile.TemporaryDirectory(prefix=f"{self.name}-", dir=parent)
+        self.folder = Path(self._temporary.name)
+        self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
+        self._relay: subprocess.Popen[bytes] | None = None
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @abstractmethod
+    def command(self, number: int) -> list[str]:
+        """Return how to start one of them."""
+
+    @abstractmethod
+    def leader(self) -> int | None:
+        """Return the number of the one that leads and can serve at once, None while none does."""
+
+    @abstractmethod
+    def fdatasyncs(self) -> int | None:
+        """Return how often all of them together have synced their logs, None: they don't tell."""
+
+    def port(self, number: int) -> int:
+        """Return where clients reach it."""
+        return self.base_port + number
+
+    def listens(self, number: int) -> int:
+        """Return where its peers' connections come in."""
+        return self.port(number)
+
+    def peer_port(self, number: int) -> int:
+        """Return where its peers find it: the relay's port where there is a delay."""
+        return self.port(number) + RELAYS if self.delay_ms else self.listens(number)
+
+    def _start_relay(self) -> None:
+        need(BUILD / "delay")
+        pairs = [f"{self.peer_port(n)}:{self.listens(n)}" for n in range(self.count)]
+        self._relay = subprocess.Popen([str(BUILD / "delay"), str(self.delay_ms), *pairs])
+
+    def __enter__(self: Self) -> Self:
+        try:
+            if self.delay_ms:
+                self._start_relay()
+            for number in range(self.count):
+                self.start(number)
+            self.wait_for_leader()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def start(self, number: int) -> None:
+        with self.output(number).open("ab") as output:
+            self.processes[number] = subprocess.Popen(
+                self.command(number), stdin=subprocess.PIPE, stdout=output, stderr=output,
+                cwd=self.folder, env=self.environment(),
+            )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def output(self, number: int) -> Path:
+        return self.folder / f"output-{number}"
+
+    def wait_for_leader(self) -> int:
+        """Return the leader's number, once there is one."""
+        return wait_until(self._leader_or_failure, f"{self.name} has no leader")
+
+    def _leader_or_failure(self) -> int | None:
+        for number, process in self.processes.items():
+            if process.poll() not in (None, -signal.SIGKILL, -signal.SIGTERM, 0):
+                said = self.output(number).read_text(errors="replace").strip().splitlines()
+                raise BenchError(f"{self.name} ended: {said[-1] if said else process.returncode}")
+        return self.leader()
+
+    def end(self, number: int, by: int = signal.SIGTERM) -> None:
+        """End one of them and wait until it has ended."""
+        process = self.processes[number]
+        process.send_signal(by)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """End all of them and remove their files."""
+        if self._relay:
+            self._relay.kill()
+            self._relay.wait()
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+        self.processes.clear()
+        self._temporary.cleanup()
+
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes.values()]
+
+    def begin(self, load: Load) -> Run:
+        """Start the generator against the leader."""
+        return Run(load, self.protocol, self.port(self.wait_for_leader()), self.pids())
+
+    def fill(self, load: Load) -> None:
+        """Let the generator do its work, whatever time it takes. Where a leader was lost amid it,
+        it is done again, so there may be more entries than were asked for."""
+        for _ in range(FILL_TRIES - 1):
+            with contextlib.suppress(BenchError):
+                self.begin(load).result()
+                return
+        self.begin(load).result()
+
+    def measure(self, load: Load) -> dict[str, float]:
+        """Return what a client sees of such a load, and what it costs."""
+        self.wait_for_leader()
+        begun, syncs = time.monotonic(), self.fdatasyncs()
+        figures = self.begin(load).result()
+        elapsed, after = time.monotonic() - begun, self.fdatasyncs()
+        found = {
+            "per_s": figures["ops_s"],
+            "p50_ms": figures["p50_ms"],
+            "p99_ms": figures["p99_ms"],
+            "p999_ms": figures["p999_ms"],
+            "servers_cpu": figures["servers_cpu_s"] / figures["seconds"],
+            "generator_cpu": figures["generator_cpu_s"] / figures["seconds"],
+            "others_cpu": figures["others_cpu_s"] / figures["seconds"],
+        }
+        if syncs is not None and after is not None:
+            found["fdatasyncs_s"] = (after - syncs) / elapsed
+        return found
+
+
+def wait_until(look: Callable[[], Found | None], trouble: str, seconds: float = START_S) -> Found:
+    """Return what `look` finds, once it finds something.
+
+    Raises:
+        BenchError: `trouble`, for so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise BenchError(f"{trouble} within {seconds:g} s")
+        time.sleep(0.02)
+    return found
+
+
+def memory_bytes(pid: int, field: str = "VmRSS") -> int:
+    """Return what a process has in memory; `VmHWM`: the most that it ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return 1024 * int(line.split()[1])
+    raise BenchError(f"/proc/{pid}/status has no {field}")

@@ -1,0 +1,82 @@
+"""etcd under measurement: its defaults, fsync on; only names, ports and folders are given."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import urllib.request
+
+from clusters import Cluster, wait_until
+
+INSTALL = "etcd is not installed: `apt-get install etcd-server` (before Debian 12: `etcd`)"
+PEERS = 10  # from a member's port for clients to the one for its peers
+
+
+class Etcd(Cluster):
+    """Members n1, n2, … on 127.0.0.1."""
+
+    name = "etcd"
+    protocol = "etcd"
+
+    def command(self, number: int) -> list[str]:
+        members = ",".join(f"n{n}={_url(self.peer_port(n))}" for n in range(self.count))
+        clients, listens = _url(self.port(number)), _url(self.listens(number))
+        return [
+            *("etcd", "--name", f"n{number}", "--data-dir", str(self.folder / f"n{number}")),
+            *("--listen-client-urls", clients, "--advertise-client-urls", clients),
+            *("--listen-peer-urls", listens),
+            *("--initial-advertise-peer-urls", _url(self.peer_port(number))),
+            *("--initial-cluster", members, "--initial-cluster-state", "new"),
+        ]
+
+    def listens(self, number: int) -> int:
+        return self.port(number) + PEERS
+
+    def environment(self) -> dict[str, str]:
+        """Options may also come as ETCD_…: none do."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
+
+    def leader(self) -> int | None:
+        for number in self.processes:
+            if self._metric(number, "etcd_server_is_leader") == 1:
+                return number
+        return None
+
+    def wait_until_level(self, seconds: float = 120) -> int:
+        """Return the leader's number once every member answers and knows of it."""
+
+        def level() -> int | None:
+            know = [self._metric(number, "etcd_server_has_leader") for number in self.processes]
+            return self.leader() if min(know) == 1 else None
+
+        return wait_until(level, "the members did not come together", seconds)
+
+    def fdatasyncs(self) -> int:
+        name = "etcd_disk_wal_fsync_duration_seconds_count"
+        return sum(max(0, self._metric(number, name)) for number in self.processes)
+
+    def _metric(self, number: int, name: str) -> int:
+        """Return one of a member's metrics, -1 while it does not answer."""
+        try:
+            with urllib.request.urlopen(_url(self.port(number)) + "/metrics", timeout=5) as page:
+                found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
+        except OSError:
+            return -1
+        return int(float(found[1])) if found else -1
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def version() -> str | None:
+    """Return etcd's version, None where it is not installed."""
+    if shutil.which("etcd") is None:
+        return None
+    said = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Version: (\S+)", said)
+    return found[1] if found else "unknown"
+
+

@@ -1,0 +1,100 @@
+"""Runs the load generator, `build/loadgen`, and reads what it says."""
+
+from __future__ import annotations
+
+import array
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILD = Path(__file__).resolve().parent.parent / "build"
+KEYS = 10_000
+
+
+class BenchError(Exception):
+    """A measurement can't go on. The message is one line for the user."""
+
+
+def need(program: Path) -> None:
+    """Raise BenchError where a program was not built."""
+    if not program.exists():
+        name = f"build/{program.name}"
+        raise BenchError(f"{name} is missing: `make {name}` builds it, with cc")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to ask of a server, and for how long; the generator's own defaults are not used."""
+
+    what: str = "set"
+    connections: int = 64
+    in_flight: int = 1
+    seconds: float = 5
+    warm_up: float = 1
+    value_bytes: int = 100
+    keys: int = KEYS
+    requests: int = 0  # other than 0: so many, in place of a time
+    idle: int = 0  # connections beside these that say nothing
+    per_second: float = 0  # other than 0: paced
+    record: Path | None = None  # a file for each answer's moment and wait
+
+    def arguments(self) -> list[str]:
+        found = [
+            *("-o", self.what, "-c", self.connections, "-d", self.in_flight, "-t", self.seconds),
+            *("-w", self.warm_up, "-v", self.value_bytes, "-k", self.keys, "-i", self.idle),
+        ]
+        found += ["-n", self.requests] if self.requests else []
+        found += ["-R", self.per_second] if self.per_second else []
+        found += ["-r", self.record] if self.record else []
+        return [str(argument) for argument in found]
+
+
+class Run:
+    """The generator at work; `result()` waits for its end."""
+
+    def __init__(self, load: Load, protocol: str, port: int, pids: Sequence[int] = ()) -> None:
+        need(BUILD / "loadgen")
+        command = [str(BUILD / "loadgen"), "-P", protocol, "-p", str(port), *load.arguments()]
+        if pids:
+            command += ["-m", ",".join(map(str, pids))]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def result(self, timeout_s: float = 600) -> dict[str, float]:
+        """Return the figures once it has ended.
+
+        Raises:
+            BenchError: it failed, or requests did; what they got as an answer stands in it.
+        """
+        try:
+            output, complaints = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise BenchError(f"the generator did not end within {timeout_s:g} s") from None
+        complaint = " ".join(complaints.split())
+        if self.process.returncode:
+            raise BenchError(complaint or f"the generator ended with {self.process.returncode}")
+        figures: dict[str, float] = json.loads(output)
+        if figures["errors"]:
+            failed = f"{figures['errors']:.0f} of {figures['ops'] + figures['errors']:.0f} requests"
+            raise BenchError(f"{failed} failed; {complaint}")
+        return figures
+
+    def finish(self) -> dict[str, float]:
+        """End its time early; return the figures until then."""
+        self.process.terminate()
+        return self.result()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def answers(record: Path) -> list[tuple[float, float]]:
+    """Return each answer of a record: when it came (`time.monotonic`), and its wait in ms."""
+    numbers = array.array("Q", record.read_bytes())
+    return [(at / 1e9, took / 1e6) for at, took in zip(numbers[::2], numbers[1::2], strict=True)]

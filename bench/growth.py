@@ -1,0 +1,123 @@
+"""How the figures change with size and under disturbance: `python bench/growth.py --only NAME …`.
+
+`make bench-growth` measures all rows. Each prints a small table and writes its JSON as soon as it
+is done. Nothing here is a test; nothing asserts a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import etcd_nodes
+import growth_disturbed
+import growth_failover
+import growth_load
+import growth_memory
+import results
+from generator import BenchError
+from growth_setup import Setup
+from progress import Progress
+from results import Results
+from tables import as_text, plain_table
+
+PORT = 29_200
+EXIT_INCOMPLETE = 3
+MILLION = 1_000_000
+ROWS: dict[str, Callable[[Setup], None]] = {
+    "log-length": growth_load.log_length,
+    "connections": growth_load.connections,
+    "idle-connections": growth_load.idle_connections,
+    "values": growth_load.values,
+    "nodes": growth_load.node_count,
+    "delay": growth_load.delay,
+    "snapshot": growth_disturbed.snapshot,
+    "catch-up": growth_disturbed.catch_up,
+    "partition": growth_disturbed.partition,
+    "restart": growth_memory.restart,
+    "memory": growth_memory.memory,
+    "failover": growth_failover.failover,
+}
+
+
+def arguments_of(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=_names, default=list(ROWS), metavar="NAME,NAME",
+                        help="of: " + ", ".join(ROWS))  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="of each load (default: 5)")
+    parser.add_argument("--entries", type=int, default=MILLION, help="what a million is")
+    parser.add_argument("--away", type=float, default=60, help="seconds of a partition")
+    parser.add_argument("--kills", type=int, default=17, help="of leaders, in each round")
+    parser.add_argument(
+        "--dir", type=Path, default=results.FOLDER,
+        help="where all systems put their files (default: build/bench)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", type=Path, default=results.FOLDER, help="where the results go, too"
+    )
+    parser.add_argument("--base-port", type=int, default=PORT)
+    return parser.parse_args(argv)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    return names
+
+
+def measure(
+    name: str, arguments: argparse.Namespace, progress: Progress, *, etcd: bool
+) -> tuple[Results, list[str]]:
+    """Measure one row, round after round; return what came of it, and a line for each round that
+    ended early: what it had measured until then counts."""
+    facts, date = results.machine_facts(arguments.dir), results.today()
+    setup = Setup(
+        arguments.dir, arguments.base_port, arguments.seconds, arguments.entries, arguments.away,
+        arguments.kills, etcd,
+    )  # fmt: skip
+    failures = []
+    for number in range(1, arguments.rounds + 1):
+        progress.step(f"{name}, round {number}")
+        try:
+            ROWS[name](setup)
+        except BenchError as error:
+            failures.append(f"{name}, round {number} ended early: {error}")
+    settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+    shown = {key: f"{value:g}" for key, value in settings.items()}
+    whole = arguments.rounds >= results.ROUNDS and arguments.entries >= MILLION
+    kind = f"growth-{name}" if whole else f"trial-{name}"
+    return Results(kind, date, facts, shown, setup.rows.all()), failures
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = arguments_of(argv)
+    etcd = etcd_nodes.version() is not None
+    if not etcd:
+        print(f"{etcd_nodes.INSTALL}; going on without it", file=sys.stderr)
+    progress, failures = Progress(len(arguments.only) * arguments.rounds), 0
+    for name in arguments.only:
+        found, complaints = measure(name, arguments, progress, etcd=etcd)
+        progress.done()
+        failures += len(complaints)
+        for complaint in complaints:
+            print(complaint, file=sys.stderr)
+        if not found.rows:
+            continue
+        says = " ".join((ROWS[name].__doc__ or "").split())
+        print(f"{name}: {says}\n{as_text(plain_table(found.rows))}", flush=True)
+        print(f"as JSON: {results.save(found, arguments.json)}\n", flush=True)
+    if failures:
+        return 1
+    return 0 if etcd else EXIT_INCOMPLETE
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,163 @@
+"""Growth row of how long nobody is served when the leader ends, raftline and etcd alike.
+
+One client writes without pause to whichever node answers: it goes where it is sent, else to the
+next node. The gap is the longest time between two acknowledgements around the leader's end.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import re
+import signal
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+
+from clusters import wait_until
+from etcd_nodes import Etcd
+from growth_setup import Setup
+from raftline_nodes import Raftline
+
+PAUSE_S = 0.005  # between two tries where nobody can be reached
+TIMEOUT_S = 0.5  # then the client tries the next node
+LEADER = re.compile(rb"Last leader I heard from is: \S+ \(localhost:([0-9]+)\)")
+EVENTS = {"kill -9 of the leader": signal.SIGKILL, "planned stop (SIGTERM)": signal.SIGTERM}
+
+
+class Speaker(ABC):
+    """One connection to one node."""
+
+    @abstractmethod
+    def put(self) -> int | None:
+        """Write once. Return None once acknowledged, else the port of the leader or 0.
+
+        Raises:
+            OSError: the connection broke, or nothing came in time.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
+
+
+class LineSpeaker(Speaker):
+    """Speaks raftline's lines."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("localhost", port), timeout=TIMEOUT_S)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def put(self) -> int | None:
+        self._connection.sendall(b"bench@set key value\n")
+        reply = b""
+        while not reply.endswith(b"\n"):
+            received = self._connection.recv(4096)
+            if not received:
+                raise ConnectionError
+            reply += received
+        if b"SET response" in reply:
+            return None
+        leader = LEADER.search(reply)
+        return int(leader[1]) if leader else 0
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class EtcdSpeaker(Speaker):
+    """Speaks etcd's JSON over HTTP/1.1; the keys and values are in base 64."""
+
+    BODY = json.dumps({"key": "a2V5", "value": "dmFsdWU="})
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+
+    def put(self) -> int | None:
+        try:
+            self._connection.request("POST", "/v3/kv/put", self.BODY)
+            reply = self._connection.getresponse()
+            reply.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError from error
+        return None if reply.status == 200 else 0
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Writer(threading.Thread):
+    """Writes for ever; `acknowledged` holds when each write was."""
+
+    def __init__(self, speaker: type[LineSpeaker] | type[EtcdSpeaker], ports: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: list[float] = []
+        self.over = False
+        self._kind, self._ports, self._port = speaker, ports, ports[0]
+
+    def run(self) -> None:
+        while not self.over:
+            try:
+                speaker: Speaker = self._kind(self._port)
+            except OSError:
+                self._move_on(0)
+                continue
+            try:
+                leader = self._write_until_refused(speaker)
+            except OSError:
+                leader = 0
+            speaker.close()
+            self._move_on(leader)
+
+    def _write_until_refused(self, speaker: Speaker) -> int:
+        while not self.over:
+            leader = speaker.put()
+            if leader is not None:
+                return leader
+            self.acknowledged.append(time.monotonic())
+        return 0
+
+    def _move_on(self, leader: int) -> None:
+        before, ports = self._port, self._ports
+        self._port = leader or ports[(ports.index(before) + 1) % len(ports)]
+        if not leader or self._port == before:
+            time.sleep(PAUSE_S)
+
+
+def failover(setup: Setup) -> None:
+    """Time without service around kill -9 and a planned stop of the leader; each end is a round."""
+    for kind in (Raftline, Etcd) if setup.etcd else (Raftline,):
+        with kind(setup.folder, setup.port) as nodes:
+            ports = [nodes.port(number) for number in range(nodes.count)]
+            writer = Writer(EtcdSpeaker if kind is Etcd else LineSpeaker, ports)
+            writer.start()
+            try:
+                for event, by in EVENTS.items():
+                    for _ in range(setup.kills):
+                        setup.add(event, nodes, {"ms without service": gap_ms(nodes, writer, by)})
+            finally:
+                writer.over = True
+                writer.join()
+
+
+def gap_ms(nodes: Raftline | Etcd, writer: Writer, by: int) -> float:
+    """End the leader while the client writes; return the longest pause in its acknowledgements."""
+    leader = nodes.wait_until_level()
+    time.sleep(0.3)  # lets the client find the leader and the heartbeats spread out
+    before = len(writer.acknowledged)
+    process = nodes.processes[leader]
+    process.send_signal(by)
+    ended = time.monotonic()
+
+    def served() -> bool | None:
+        times = writer.acknowledged
+        return True if len(times) > before + 20 and times[-1] > ended + 0.1 else None
+
+    wait_until(served, "nobody was served", 30)
+    times = writer.acknowledged[max(0, before - 1) :]
+    longest = max(b - a for a, b in itertools.pairwise(times))
+    process.wait()
+    nodes.start(leader)
+    return 1_000 * longest

@@ -1,0 +1,77 @@
+"""Growth rows of what a node holds: in memory, and on its way back from its files."""
+
+from __future__ import annotations
+
+import time
+
+from clusters import memory_bytes, wait_until
+from generator import Load
+from growth_setup import Setup
+from raftline_nodes import NEVER_COMPACT, Raftline
+
+ENOUGH = 100_000  # entries whose log is longer than a node lets it become by default
+
+
+def restart(setup: Setup) -> None:
+    """How long a node alone takes from its start to serving, and the memory it needs for that."""
+    for name, options in (("from the log", NEVER_COMPACT), ("from a snapshot", _soon(setup))):
+        with Raftline(setup.folder, setup.port, 1, options) as nodes:
+            nodes.fill(Load("load", connections=8, in_flight=64, keys=setup.entries))
+            if options != NEVER_COMPACT:
+                _wait_for_compaction(nodes)
+            running = memory_bytes(nodes.processes[0].pid)
+            nodes.end(0)
+            begun = time.monotonic()
+            nodes.start(0)
+            nodes.wait_for_leader()
+            seconds, pid = time.monotonic() - begun, nodes.processes[0].pid
+            peak, view = memory_bytes(pid, "VmHWM"), nodes.status(0)
+            setup.add(f"{setup.entries:,} keys, {name}", nodes, {
+                "s": seconds, "peak MiB": peak / 2**20, "running MiB": running / 2**20,
+                "peak / running": peak / running,
+                "entries in the log": _held(nodes),
+                "snapshot MiB": int(str(view["snapshot_bytes"])) / 2**20,
+            })  # fmt: skip
+
+
+def memory(setup: Setup) -> None:
+    """What a log entry and a key hold in a node's memory (16-byte keys, 100-byte values)."""
+    fill = Load(connections=8, in_flight=64, requests=setup.entries, keys=1)
+    with Raftline(setup.folder, setup.port, 1, NEVER_COMPACT) as nodes:
+        empty = memory_bytes(nodes.processes[0].pid)
+        nodes.fill(fill)
+        entry = (memory_bytes(nodes.processes[0].pid) - empty) / setup.entries
+    with Raftline(setup.folder, setup.port, 1, _soon(setup)) as nodes:
+        nodes.fill(Load("load", connections=8, in_flight=64, keys=setup.entries))
+        _wait_for_compaction(nodes)
+        nodes.end(0)
+        nodes.start(0)
+        nodes.wait_for_leader()
+        held = memory_bytes(nodes.processes[0].pid) - empty - entry * _held(nodes)
+    setup.add("a node", nodes, {
+        "empty MiB": empty / 2**20, "bytes per log entry": entry,
+        "bytes per key": held / setup.entries,
+    })  # fmt: skip
+
+
+def _soon(setup: Setup) -> tuple[str, ...]:
+    """Return what lets a node compact its log: its default, unless there are too few entries."""
+    return () if setup.entries >= ENOUGH else ("--compact-at", str(50 * setup.entries))
+
+
+def _held(nodes: Raftline) -> int:
+    return nodes.number(0, "last_index") - nodes.number(0, "base_index")
+
+
+def _wait_for_compaction(nodes: Raftline) -> None:
+    """Wait until there is a snapshot and no next one is being taken."""
+    snapshot = nodes.folder / "s1.state_machine"
+    beside = snapshot.with_suffix(".state_machine.tmp")
+
+    def look() -> bool | None:
+        base = nodes.number(0, "base_index")
+        time.sleep(1)
+        done = snapshot.exists() and not beside.exists()
+        return True if done and 0 < base == nodes.number(0, "base_index") else None
+
+    wait_until(look, "no snapshot was taken", 120)

@@ -1,0 +1,27 @@
+"""What each row of `bench/growth.py` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clusters import Cluster
+from results import Rows
+
+
+@dataclass
+class Setup:
+    """Where and how big to measure, and the rows that come of it; one call is one round."""
+
+    folder: Path
+    port: int
+    seconds: float  # of each load
+    entries: int  # what "a million" is
+    away: float  # seconds that a partition lasts
+    kills: int  # of leaders, in one round
+    etcd: bool  # it is installed, so it is measured beside ours
+    rows: Rows = field(default_factory=Rows)
+
+    def add(self, name: str, cluster: Cluster, figures: Mapping[str, float]) -> None:
+        self.rows.add(name, cluster.name, figures)

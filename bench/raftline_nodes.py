@@ -1,0 +1,72 @@
+"""raftline under measurement, with its default configuration unless `options` says otherwise."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clusters import Cluster, wait_until
+
+SERVER = Path(__file__).resolve().parent.parent / "src" / "server.py"
+NEVER_COMPACT = ("--compact-at", str(1 << 50))
+
+
+class Raftline(Cluster):
+    """Nodes s1, s2, … on localhost."""
+
+    name = "raftline"
+
+    def __init__(
+        self, parent: Path, base_port: int, count: int = 3, options: Sequence[str] = (),
+        delay_ms: float = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(parent, base_port, count, delay_ms)
+        self.options = list(options)
+        lines = [f"s{n + 1} localhost {self.peer_port(n)}\n" for n in range(count)]
+        (self.folder / "server-configuration.txt").write_text("".join(lines))
+
+    def command(self, number: int) -> list[str]:
+        place = [f"s{number + 1}", str(self.port(number)), "--dir", str(self.folder)]
+        return [sys.executable, str(SERVER), *place, *self.options]
+
+    def status(self, number: int) -> dict[str, object]:
+        """Return what a node says of itself; nothing while it does not answer."""
+        try:
+            where = ("localhost", self.port(number))
+            with socket.create_connection(where, timeout=5) as connection:
+                connection.sendall(b"status\n")
+                line = connection.makefile().readline()
+            found: dict[str, object] = json.loads(line.partition(": ")[2])
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def number(self, number: int, fact: str) -> int:
+        """Return one fact of `status` that is a number; -1 while the node does not answer."""
+        return int(str(self.status(number).get(fact, -1)))
+
+    def leader(self) -> int | None:
+        for number in self.processes:
+            view = self.status(number)
+            if view.get("role") == "leader" and view["last_applied"] == view["last_index"]:
+                return number
+        return None
+
+    def fdatasyncs(self) -> int:
+        return sum(max(0, self.number(number, "syncs")) for number in self.processes)
+
+    def wait_until_level(self, seconds: float = 120) -> int:
+        """Return the leader's number once all follow it and have applied what it has."""
+
+        def level() -> int | None:
+            views = [self.status(number) for number in self.processes]
+            if not all(views) or len({view["leader"] for view in views}) > 1:
+                return None
+            ends = [int(str(view["last_applied"])) for view in views]
+            leader = views[0]["leader"]
+            return int(str(leader)[1:]) - 1 if leader and max(ends) - min(ends) < 100 else None
+
+        return wait_until(level, "the nodes did not come together", seconds)

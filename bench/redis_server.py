@@ -1,0 +1,39 @@
+"""Redis under measurement, alone and with `appendfsync always`: what one server without replicas
+does on this machine. It stands beside the others only where it is asked for."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+
+from clusters import Cluster
+
+INSTALL = "Redis is not installed: `apt-get install redis-server`"
+
+
+class Redis(Cluster):
+    """One server that syncs each round of writes."""
+
+    name = "redis"
+    protocol = "resp"
+
+    def command(self, number: int) -> list[str]:
+        place = ["--port", str(self.port(number)), "--dir", str(self.folder)]
+        durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        return ["redis-server", *place, *durable]
+
+    def leader(self) -> int | None:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port(0)), timeout=5) as connection:
+                connection.sendall(b"PING\r\n")
+                return 0 if connection.recv(64).startswith(b"+PONG") else None
+        except OSError:
+            return None
+
+    def fdatasyncs(self) -> int | None:
+        return None
+
+
+def version() -> str | None:
+    """Return "present", None where Redis is not installed."""
+    return "present" if shutil.which("redis-server") else None

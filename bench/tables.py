@@ -1,0 +1,125 @@
+"""Results as tables: each cell the median of the rounds, with the lowest and highest beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from results import Results, Row, median
+
+Cells = list[list[str]]  # the first is the heading
+HEADINGS = {
+    "per_s": "per second",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "p999_ms": "p99.9 ms",
+    "servers_cpu": "servers, CPU s/s",
+    "generator_cpu": "generator, CPU s/s",
+    "others_cpu": "others, CPU s/s",
+    "fdatasyncs_s": "fdatasyncs/s",
+}
+RIVAL = "etcd"
+
+
+def number(value: float) -> str:
+    """Return three digits of a number, or all of a large one."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return `median (lowest–highest)`."""
+    middle, low, high = number(median(values)), number(min(values)), number(max(values))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def ratio(row: Row, rival: Row | None, figure: str) -> str:
+    """Return the ratio of two medians, with that of each pair of rounds as its spread."""
+    if rival is None or row is rival or not (row.figures.get(figure) and rival.figures.get(figure)):
+        return ""
+    ours, theirs = row.figures[figure], rival.figures[figure]
+    if not all(theirs):
+        return ""
+    pairs = [a / b for a, b in zip(ours, theirs, strict=False)]
+    middle = number(median(ours) / median(theirs))
+    low, high = number(min(pairs)), number(max(pairs))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def rivals(rows: Iterable[Row]) -> dict[str, Row]:
+    return {row.name: row for row in rows if row.system == RIVAL}
+
+
+def bench_table(results: Results) -> Cells:
+    """Return one line for each row and system, and their ratios to etcd in the same run."""
+    others = rivals(results.rows)
+    figures = [figure for figure in HEADINGS if any(figure in row.figures for row in results.rows)]
+    heading = ["", "system", *(HEADINGS[figure] for figure in figures)]
+    cells = [[*heading, f"times {RIVAL}'s", f"p99 / {RIVAL}'s"]]
+    for row in results.rows:
+        shown = [
+            (spread if figure == "per_s" else _middle)(row.figures.get(figure, []))
+            for figure in figures
+        ]
+        against = [ratio(row, others.get(row.name), figure) for figure in ("per_s", "p99_ms")]
+        cells.append([row.name, row.system, *shown, *against])
+    return cells
+
+
+def short_table(results: Results) -> Cells:
+    """Return one line for each row, the systems side by side."""
+    systems = list(dict.fromkeys(row.system for row in results.rows))
+    heading = ["", *(f"{system} /s" for system in systems), f"times {RIVAL}'s"]
+    cells = [[*heading, *(f"{system} p50 / p99 / p99.9 ms" for system in systems),
+              f"p99 / {RIVAL}'s"]]  # fmt: skip
+    for name in dict.fromkeys(row.name for row in results.rows):
+        found = {row.system: row for row in results.rows if row.name == name}
+        ours, theirs = found.get("raftline"), found.get(RIVAL)
+        per_second = [_cell(found.get(system), ("per_s",)) for system in systems]
+        waits = [_cell(found.get(system), ("p50_ms", "p99_ms", "p999_ms")) for system in systems]
+        against = [ratio(ours, theirs, figure) if ours else "" for figure in ("per_s", "p99_ms")]
+        cells.append([name, *per_second, against[0], *waits, against[1]])
+    return cells
+
+
+def plain_table(rows: Sequence[Row]) -> Cells:
+    """Return every figure of every row, in columns named after it."""
+    figures = list(dict.fromkeys(figure for row in rows for figure in row.figures))
+    cells = [["", "system", *(HEADINGS.get(figure, figure) for figure in figures)]]
+    for row in rows:
+        shown = [spread(row.figures[one]) if row.figures.get(one) else "" for one in figures]
+        cells.append([row.name, row.system, *shown])
+    return cells
+
+
+def as_text(cells: Cells) -> str:
+    """Return columns for a terminal."""
+    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def as_markdown(cells: Cells) -> str:
+    """Return a table for a page."""
+    lines = ["| " + " | ".join(line) + " |" for line in cells]
+    return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]])
+
+
+def provenance(results: Results) -> str:
+    """Return when and where these were measured, and how, as one sentence."""
+    machine = ", ".join(
+        value if name in ("processor", "memory") else f"{name} {value}"
+        for name, value in results.machine.items()
+    )
+    settings = ", ".join(f"{name}: {value}" for name, value in results.settings.items())
+    return f"{results.date}; {machine}; {settings}."
+
+
+def _middle(values: Sequence[float]) -> str:
+    return number(median(values)) if values else ""
+
+
+def _cell(row: Row | None, figures: Sequence[str]) -> str:
+    return " / ".join(_middle(row.figures.get(one, [])) for one in figures) if row else ""

@@ -1,0 +1,93 @@
+"""What becomes of measurements: ratios of two results, and the tables of the pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+PAGE = "above\n<!-- figures {} -->\nold\n<!-- end of figures -->\nbelow\n"
+
+
+def row(name: str, system: str, **figures: list[float]) -> dict[str, object]:
+    return {"name": name, "system": system, "figures": figures}
+
+
+def results(path: Path, kind: str, *rows: dict[str, object], python: str = "3.11") -> Path:
+    machine = {"processor": "abacus, 2 cores", "kernel": "6.1", "Python": python}
+    found = {"kind": kind, "date": "2026-01-02 03:04 UTC", "machine": machine,
+             "settings": {"rounds": "3"}, "rows": rows}  # fmt: skip
+    path.write_text(json.dumps(found))
+    return path
+
+
+def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCH / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_compare_prints_new_to_old_and_marks_what_may_be_chance(tmp_path: Path) -> None:
+    old = results(
+        tmp_path / "old.json", "bench",
+        row("set, 64", "raftline", per_s=[100, 110, 120], p99_ms=[2, 2, 2]),
+        row("set, 64", "etcd", per_s=[50, 50, 50]),
+    )  # fmt: skip
+    new = results(
+        tmp_path / "new.json", "bench",
+        row("set, 64", "raftline", per_s=[220, 220, 230], p99_ms=[1, 2, 3]), python="3.12",
+    )  # fmt: skip
+    done = run("compare.py", old, new)
+    heading, line, *remarks = done.stdout.splitlines()
+    assert heading.split() == ["new", "/", "old", "system", "per", "second", "p99", "ms"]
+    assert line.split() == ["set,", "64", "raftline", "2.00", "~1.00"]
+    assert "Python differs: 3.11, now 3.12" in remarks
+    assert "only in the old file: set, 64 (etcd)" in remarks
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [1]}', None])
+def test_a_file_without_results_is_said_in_one_line(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "odd.json"
+    if text is not None:
+        path.write_text(text)
+    done = run("compare.py", path, path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert str(path) in done.stderr
+
+
+def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> None:
+    bench = results(
+        tmp_path / "bench.json", "bench",
+        row("set, 64", "raftline", per_s=[300, 310, 320], p99_ms=[1, 1, 1], servers_cpu=[1.5]),
+        row("set, 64", "etcd", per_s=[100, 100, 100], p99_ms=[4, 5, 6]),
+    )  # fmt: skip
+    growth = results(
+        tmp_path / "growth.json", "growth-restart", row("a", "raftline", s=[1.0, 3.0])
+    )
+    pages = [tmp_path / name for name in ("short", "bench", "restart", "unheard-of")]
+    for page in pages:
+        page.write_text(PAGE.format(page.name))
+    done = run("table.py", "--bench", bench, "--growth", growth, "--pages", *pages)
+    short, full, restart, unheard = (page.read_text() for page in pages)
+    assert "| set, 64 | 310 | 100 | 3.10 (3.00–3.20) |" in short
+    assert "2026-01-02 03:04 UTC; abacus, 2 cores" in short
+    assert "| set, 64 | raftline | 310 (300–320) | 1.00 | 1.50 | 3.10 (3.00–3.20) |" in full
+    assert "| a | raftline | 2.00 (1.00–3.00) |" in restart
+    assert all(text.startswith("above\n") and text.endswith("\nbelow\n") for text in (short, full))
+    assert "old" not in short + full + restart
+    assert unheard == PAGE.format("unheard-of")
+    assert done.stderr == "no results for unheard-of: its table stays as it is\n"
+
+
+def test_filling_a_page_twice_is_filling_it_once(tmp_path: Path) -> None:
+    bench = results(tmp_path / "b.json", "bench", row("get, 1", "raftline", per_s=[3.0]))
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format("bench"))
+    run("table.py", "--bench", bench, "--pages", page)
+    once = page.read_text()
+    run("table.py", "--bench", bench, "--pages", page)
+    assert page.read_text() == once != PAGE.format("bench")
