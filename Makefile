@@ -40,7 +40,7 @@ types: .venv/dev-installed ## mypy --strict
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
-	@MYPYPATH=bench $(PY) -m mypy --config-file pyproject.toml bench/*.py
+	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
 	@$(PY) tests/simulation/simulate.py --seed $(SEED)
