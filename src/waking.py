@@ -14,7 +14,7 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.machines import Machines
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
-from raftline.raft.state import Options
+from raftline.raft.options import Options
 from raftline.storage.errors import DamagedFiles
 from raftline.storage.folder import Folder
 from raftline.storage.repair import mend

@@ -28,7 +28,8 @@ from raftline.raft.effects import HardState
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, Missing, Vote
 from raftline.raft.node import Node
-from raftline.raft.state import Options, Role
+from raftline.raft.options import Options
+from raftline.raft.state import Role
 
 Row = tuple[str, str]
 FIVE_FIELDS = ["sender_name", "request", "term", "key", "value"]

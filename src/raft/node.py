@@ -29,6 +29,7 @@ from raftline.raft.messages import (
     RequestVote,
     Vote,
 )
+from raftline.raft.options import Options
 from raftline.raft.questions import Question, ReadAt, ReadIndex, TimeoutNow
 from raftline.raft.reads import confirm, on_read_index, read, read_leased
 from raftline.raft.reconfiguration import begin, go_on, listens_to, say_if_removed
@@ -53,7 +54,7 @@ from raftline.raft.snapshot import (
     snapshot_gone,
     snapshot_taken,
 )
-from raftline.raft.state import Options, Role, State
+from raftline.raft.state import Role, State
 from raftline.raft.transfer import (
     advance_transfer,
     begin_transfer,

@@ -16,7 +16,7 @@ from raftline.raft.log import Log
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
-from raftline.raft.state import Options
+from raftline.raft.options import Options
 from raftline.raft.transfer import TransferRefused
 from tests.invariants import Invariants
 

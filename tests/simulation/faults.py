@@ -212,11 +212,10 @@ class Faults:
                 host.disk.lose_storage()
             else:
                 # Without the trace a node is told by the others' entries alone, and one that was
-                # born to join is told by nobody: docs/repair.md.
+                # born alone or to join is told by nobody: docs/repair.md.
                 others = [other for other in self._hosts if other is not host]
-                host.disk.lose_all(
-                    trace=host.is_founder and all(other.disk.has_entries for other in others)
-                )
+                is_told = all(other.disk.has_entries for other in others)
+                host.disk.lose_all(trace=is_told and host.was_born_with_others)
 
     def _slow_disk(self) -> None:
         host = self._some()

@@ -54,7 +54,7 @@ class Host:
         self._plan = plan
         self._members = members
         self._invariants = invariants
-        self.is_founder = bool(members)  # a member from the beginning on
+        self.was_born_with_others = len(members) > 1
         self._life = 0  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._unsaved: list[Effects] = []

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from raftline.raft.state import Options
+from raftline.raft.options import Options
 
 FAULTS = (
     "cut one way",

@@ -8,7 +8,7 @@ from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.log import Log
 from raftline.raft.messages import Appended, AppendEntries, RequestVote, Vote
 from raftline.raft.node import Node
-from raftline.raft.state import Options
+from raftline.raft.options import Options
 
 OPTIONS = Options(election_timeout_ms=150, heartbeat_ms=50)
 TIMEOUT_MS = 200  # what every election waits here

@@ -15,7 +15,8 @@ from raftline.raft.effects import Effects, Entry
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Appended, AppendEntries, Message, Vote
 from raftline.raft.node import Node
-from raftline.raft.state import Options, Role
+from raftline.raft.options import Options
+from raftline.raft.state import Role
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
@@ -136,6 +137,17 @@ def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() 
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping"]
+
+
+# mistake 24
+def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
+    desk, batch = Desk(hold_ms=100), Batch(["incr a", "incr b"], is_read=False)
+    desk.enter([batch], 5, 1)
+    desk.answer_applied(["4: noop", "5: a"], 4, 5)
+    assert not batch.wait(0)
+    desk.answer_applied(["6: b", "7: another's"], 6, 7)
+    assert batch.wait(0)
+    assert batch.replies == ["5: a", "6: b"]
 
 
 def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:

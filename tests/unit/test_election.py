@@ -18,7 +18,8 @@ from raftline.raft.messages import (
     Vote,
 )
 from raftline.raft.node import Node
-from raftline.raft.state import Options, Role
+from raftline.raft.options import Options
+from raftline.raft.state import Role
 from tests.unit.cores import (
     OPTIONS,
     TIMEOUT_MS,

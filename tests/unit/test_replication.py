@@ -6,8 +6,8 @@ import pytest
 
 from raftline.raft.effects import Effects, Entry, SafetyError
 from raftline.raft.messages import Appended, AppendEntries, Message, Missing, PeerError
+from raftline.raft.options import Options
 from raftline.raft.progress import Mode
-from raftline.raft.state import Options
 from tests.unit.cores import (
     TIMEOUT_MS,
     acknowledge,

@@ -11,8 +11,8 @@ from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Appended, Missing, PeerError, spell
 from raftline.raft.node import Node
+from raftline.raft.options import Options
 from raftline.raft.progress import Mode
-from raftline.raft.state import Options
 from tests.unit.cores import TIMEOUT_MS, acknowledge, append, established, log_of, node_of
 
 SMALL = Options(

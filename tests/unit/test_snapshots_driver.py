@@ -15,7 +15,7 @@ from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
-from raftline.raft.state import Options
+from raftline.raft.options import Options
 from raftline.snapshots import Snapshots
 from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
@@ -383,10 +383,11 @@ def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500, members={})
-    rig.snapshots.start()
     commands = [f"set k{number} {'v' * 40}" for number in range(40)]
     rig.append(1, 1, 40, *commands, prev_term=0)
     rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
+    rig.snapshots.start()
+    rig.wait_for(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes)  # it had a look
     members = "members s1=a:1,voter s2=b:2,learner"
     rig.append(41, 1, 81, members, *commands, prev_term=1)
     rig.wait_for_line("[*] s2.log begins behind entry 81 now")
