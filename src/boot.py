@@ -89,9 +89,15 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def _program() -> str:
+    """Return what was typed to come here: `raftline server` is one of three ways."""
+    typed = Path(sys.argv[0]).name if sys.argv else ""
+    return typed if typed in ("server.py", "raftline-server") else "raftline server"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=Path(sys.argv[0]).name if sys.argv else "server.py",
+        prog=_program(),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
     )
     parser.add_argument("name", metavar="NAME", help="which line of the configuration: s1")

@@ -145,7 +145,7 @@ def _add_controller(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="an order to a node that was started with --controller",
         description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
         "CONVERT_FOLLOWER, TIMEOUT, SHUTDOWN, RESTART, PARTITION NAME…, HEAL [NAME…], DROP "
-        "PERCENT%% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
+        "PERCENT% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
         "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: another leads; 4: outcome "
         "unknown; 5: refused or unreachable.",
     )
@@ -219,7 +219,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= 3600:  # nan fails this, too
-        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds from 0 to 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds: above 0, up to 3600")
     return seconds
 
 

@@ -20,6 +20,7 @@ FILE_BYTES_MAX = 1 << 20
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
+PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 HEADER = "# One node per line: NAME HOST PORT\n"
@@ -165,6 +166,11 @@ def write_local(path: Path, count: int, base_port: int) -> Configuration:
     Raises:
         ConfigError: a port would lie above 65535, or the file can't be written.
     """
+    if base_port + count - 1 > PORT_MAX:
+        raise ConfigError(
+            f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
+            f"{PORT_MAX} is the last; begin lower"
+        )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
     configuration = parse(path, HEADER + "".join(lines))
     try:
@@ -198,7 +204,7 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
 
 def port_number(text: str, where: str) -> int:
     """Return a port in 1–65535, written in plain digits. Raises ConfigError, naming `where`."""
-    if not PORT.fullmatch(text) or int(text) > 65535:
+    if not PORT.fullmatch(text) or int(text) > PORT_MAX:
         raise ConfigError(f"{where}: {_shown(text)} is no port: a number from 1 to 65535")
     return int(text)
 

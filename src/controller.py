@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from raftline import config
 from raftline.config import ConfigError
 from raftline.escapes import ProtocolError, escape
-from raftline.joining import joining_address
 from raftline.link import Address, Link
 from raftline.permits import CONTROLLER
 from raftline.protocol import error, outcome_unknown
@@ -45,10 +43,10 @@ def order(
 def _address_of(target: str, folder: str | None) -> Address:
     """Return where a node listens: one of the configuration, or HOST:PORT."""
     if ":" in target:
-        try:
-            return Address(*joining_address(target))
-        except argparse.ArgumentTypeError as mistake:
-            raise ConfigError(str(mistake)) from None
+        host, _, port = target.rpartition(":")
+        if not config.HOST.fullmatch(host):
+            raise ConfigError(f"TARGET: {target!r} is neither a node's name nor HOST:PORT")
+        return Address(host, config.port_number(port, "TARGET"))
     configuration = config.load(folder)
     if target not in configuration.members:
         known = " ".join(configuration.members)

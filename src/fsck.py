@@ -142,6 +142,7 @@ def _report(found: Findings, done: list[str], running: bool, *, repaired: bool) 
         "state": promise.state.value if promise is not None else None,
         "first_index": log.log.base_index + 1 if log is not None else None,
         "last_index": log.log.last_index if log is not None else None,
+        "last_term": log.log.last_term if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
             _spelled(problem, str(problem), repaired=repaired) for problem in found.problems

@@ -59,8 +59,11 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
 
 def _folder_of(folder: str | None, node: str) -> Path:
     place = Path(folder) if folder is not None else config.locate().parent
-    if not (place / f"{node}.log").is_file():
-        raise ConfigError(f"{place}: has no {node}.log; name the node's folder with --dir")
+    if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
+        raise ConfigError(
+            f"{place}: has neither {node}.log nor {node}.state_machine, so there is nothing to go "
+            "on with; name the node's folder with --dir, or choose another survivor"
+        )
     return place
 
 

@@ -78,7 +78,8 @@ def _configuration(folder: Path, members: Sequence[str]) -> config.Configuration
         if not (equals and colon):
             raise ConfigError(f"--members: {member!r} is not NAME=HOST:PORT")
         lines.append(f"{name} {host} {port}\n")
-    return config.parse(folder / config.FILE_NAME, config.HEADER + "".join(lines))
+    members_of = config.parse(Path("--members"), "".join(lines)).members
+    return config.Configuration(folder / config.FILE_NAME, members_of)
 
 
 def _read(path: Path) -> LoadedSnapshot:
@@ -88,7 +89,8 @@ def _read(path: Path) -> LoadedSnapshot:
         FilesRefused: it fails its checks, and where; or it can't be read.
     """
     if not path.is_file():
-        raise FilesRefused(f"{path}: there is no such file")
+        why = "is no file" if path.exists() else "there is no such file"
+        raise FilesRefused(f"{path}: {why}")
     folder = WatchedFolder(path.parent)
     try:
         with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:

@@ -122,6 +122,8 @@ def main() -> int:
             parser.error(f"{arguments.copy / 'src'} exists already")
         print(f"{copy_with_bug(arguments.number, arguments.copy)} holds the faulty program")
         return 0
+    if arguments.mine is not None and not (arguments.mine / "src").is_dir():
+        parser.error(f"{arguments.mine / 'src'} is not there; make a copy with --copy DIR")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.without:
             sources = SOURCES

@@ -55,7 +55,8 @@ class Session:
             case "3":
                 self._only_leader()
             case "4":
-                self._lab.delete_log(self._follower())
+                if follower := self._follower():
+                    self._lab.delete_log(follower)
             case "5":
                 self._lab.show()
             case "exit":
@@ -81,8 +82,12 @@ class Session:
 
     def _follower(self) -> str:
         followers = self._lab.followers()
-        chosen = ask(f"Whose log, {' or '.join(followers)}? ")
-        return chosen if chosen in followers else followers[0]
+        if not followers:
+            print("No follower answers.")
+            return ""
+        while (chosen := ask(f"Whose log, {' or '.join(followers)}? ")) not in (*followers, "exit"):
+            print(f"{chosen!r} is none of them.")
+        return "" if chosen == "exit" else chosen
 
 
 def main() -> int:

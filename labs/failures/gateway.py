@@ -110,13 +110,21 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
     arguments = parser.parse_args()
     try:
-        lab = Lab(config.read(arguments.config).members)
+        config.port_number(str(arguments.port), "port")
+        members = config.read(arguments.config).members
+        if arguments.name not in members:
+            raise config.ConfigError(f"{arguments.config} names no {arguments.name}")
+        lab = Lab(members)
         gateway = Gateway(lab, arguments.name)
         server = SimpleXMLRPCServer(
             ("localhost", arguments.port), allow_none=True, logRequests=False
         )
-    except (config.ConfigError, OSError) as problem:
+    except config.ConfigError as problem:
         print(f"gateway.py: {problem}", file=sys.stderr)
+        return 2
+    except OSError as problem:
+        reason = f"can't listen on localhost port {arguments.port}: {problem.strerror}"
+        print(f"gateway.py: {reason}", file=sys.stderr)
         return 2
     server.register_instance(gateway)
     print(f"{arguments.name} is reached by XML-RPC at http://localhost:{arguments.port}/")

@@ -43,7 +43,8 @@ class Problem:
     costs_the_vote: bool = False  # the cure leaves the node without a vote until it has caught up
 
     def __str__(self) -> str:
-        return f"{self.file}{'' if self.what.startswith(' ') else ', '}{self.what}. {self.means}"
+        comma = "" if self.what.startswith(" ") else ", "
+        return f"{self.file}{comma}{self.what}{'' if self.what.endswith('?') else '.'} {self.means}"
 
 
 @dataclass
@@ -61,7 +62,9 @@ class Findings:
 def nodes_in(names: list[str]) -> list[str]:
     """Return the nodes whose files are among these."""
     ends = (".log", ".storage", ".state_machine")
-    return sorted({name.removesuffix(end) for name in names for end in ends if name.endswith(end)})
+    nodes = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
+    born = {name[1:].removesuffix(".born") for name in names if name == trace(name[1:-5])}
+    return sorted(nodes | born)  # of one that lost all the rest, what says that it was born is left
 
 
 class Examination:
@@ -84,7 +87,7 @@ class Examination:
         self._look_at_snapshot()
         if not self._folder.exists(self._log_name) or not self._folder.size(self._log_name):
             self._without_log()
-        elif is_hand_written(self._folder, self._log_name):
+        elif self._will_be_adopted():
             self._found.notes.append(
                 f"{self._log_name} was written by hand; the node adopts it when it starts"
             )
@@ -111,7 +114,7 @@ class Examination:
         except FilesRefused as refused:
             self._add(name, str(refused).removeprefix(name), "It is left alone", Cure.NONE)
             return
-        if self._found.promise is None:
+        if self._found.promise is None and not self._will_be_adopted():
             node = self._found.node
             left = (self._log_name, self._snapshots.name, trace(node))
             if any(self._folder.exists(file) for file in left):
@@ -119,6 +122,20 @@ class Examination:
                     name, " is gone", "Term and vote that the node promised are lost: "
                     f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
                 )  # fmt: skip
+
+    def _will_be_adopted(self) -> bool:
+        """Whether a start takes the log over as one that a person wrote (`recovery.Recovery`).
+
+        Only a node that has not begun does: in any other a log without a base line is damage.
+        """
+        promise, log = self._found.promise, self._log_name
+        if promise is None:
+            begins = not self._has(Cure.DROP_STORAGE) and not self._folder.exists(
+                self._snapshots.name
+            )
+        else:
+            begins = promise.state is LogState.ADOPTING
+        return begins and self._folder.exists(log) and is_hand_written(self._folder, log)
 
     def _look_at_snapshot(self) -> None:
         name = self._snapshots.name

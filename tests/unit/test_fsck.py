@@ -204,6 +204,27 @@ def test_strays_and_a_log_by_hand_are_worth_a_note() -> None:
     ]
 
 
+def test_a_log_by_hand_is_left_to_the_start_that_adopts_it() -> None:
+    folder = MemoryFolder({"s1.log": b"0 1 set a 4\n"})
+    assert mend(folder, "s1") == []
+    booted = boot(folder)[1]
+    assert booted.log.last_index == 1
+    assert not booted.amnesiac
+
+
+@pytest.mark.parametrize("rubbish", [b"hello world\n", b"\x93\x00\xff" * 99, b"0 1 set a 4\n"])
+def test_a_log_that_became_rubbish_is_no_log_by_hand(rubbish: bytes) -> None:
+    # A node that has begun never adopts a log: it is damage, and the start mends it.
+    folder = MemoryFolder({**WHOLE, "s1.log": rubbish})
+    with pytest.raises(DamagedFiles):
+        boot(folder)
+    (problem,) = Examination(folder, "s1").run().problems
+    assert "sound before it: nothing" in str(problem)
+    mend(folder, "s1")
+    assert folder.content("s1.log.damaged-1") == rubbish
+    assert boot(folder)[1].amnesiac
+
+
 def test_a_node_that_has_not_begun_is_sound() -> None:
     folder = MemoryFolder()
     boot(folder)[0].close()
@@ -215,3 +236,9 @@ def test_a_node_that_has_not_begun_is_sound() -> None:
 def test_nodes_are_found_by_their_files() -> None:
     names = ["s1.log", "s2.storage", "s3.state_machine", "s4.lock", "x.txt", "s1.log.damaged-1"]
     assert nodes_in(names) == ["s1", "s2", "s3"]
+
+
+def test_a_node_that_lost_all_but_its_trace_is_not_forgotten() -> None:
+    assert nodes_in([".s1.born", "s2.log", ".born", ".gitignore"]) == ["s1", "s2"]
+    (problem,) = examine({".s1.born": b"s1\n"}).problems
+    assert str(problem).startswith("s1.storage is gone. Term and vote that the node promised")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,24 @@ def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
         "FAILED x-2 does not: 'other' is not in 'some text'",
         "FAILED x-3 it was never tried",
     ]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "said"),
+    [
+        ("bugs/play.py", ["1", "--from", "nowhere"], "is not there; make a copy with --copy DIR"),
+        ("failures/gateway.py", ["node9", "18000"], "names no node9"),
+        ("failures/gateway.py", ["node1", "99999"], "port: '99999' is no port"),
+    ],
+)
+def test_a_lab_s_program_says_what_was_mistyped(
+    program: str, arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    script = play.ROOT / "labs" / program
+    ran = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr

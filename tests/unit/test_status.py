@@ -232,6 +232,39 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     assert "usage: raftline" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["controller", "localhost:abc", "TIMEOUT"], "TARGET: 'abc' is no port"),
+        (["controller", "a b:10000", "TIMEOUT"], "'a b:10000' is neither a node's name nor HOST"),
+        (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
+        (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
+        (["restore", ".", "new", "--members", "s1=a:1"], ".: is no file"),
+        (["fsck", "--dir", "new", "s1"], "s1: neither a folder, nor a node"),
+        (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
+    ],
+)
+def test_what_was_typed_is_named_where_it_is_wrong(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) in (2, 3)
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_controller_s_help_spells_the_orders_as_they_are_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["controller", "--help"])
+    said = capsys.readouterr().out
+    assert "PERCENT% " in said
+
+
 def test_a_missing_configuration_ends_with_2_and_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,53 @@
+"""What `raftline recover` goes on with: whatever a last survivor has left of the state."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raftline.config import ConfigError
+from raftline.fsck import fsck
+from raftline.logmanager import LogManager
+from raftline.raft.membership import Configurations
+from raftline.recover import TERM_LEAP, recover
+from raftline.storage.folder import Folder
+from tests.unit.test_fsck import COMPACTED
+
+
+def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in COMPACTED.items():
+        if name != "s1.log":
+            (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert "Entries up to 3 were committed for certain: its snapshot holds them." in said
+    assert "s1 HAS LOST FILES" in said
+    manager = LogManager("s1", Folder(tmp_path), {})
+    recovered = manager.recover()
+    manager.close()
+    log = recovered.log
+    latest = Configurations(log.base_index, recovered.members, log.commands).latest
+    assert latest.names == ("s1",)
+    assert (log.last_index, log.last_term > TERM_LEAP) == (4, True)
+    assert not recovered.amnesiac
+
+
+def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) -> None:
+    (tmp_path / "s1.storage").write_bytes(COMPACTED["s1.storage"])
+    with pytest.raises(ConfigError, match=r"neither s1\.log nor s1\.state_machine"):
+        recover(str(tmp_path), "s1", confirmed=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["s1.storage"]
+
+
+def test_fsck_tells_what_a_survivor_is_chosen_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert fsck([str(tmp_path)], None, repairs=False, as_json=True) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert (report["last_term"], report["last_index"]) == (2, 5)  # the log's; its term is 5
