@@ -7,6 +7,7 @@ left to the writer thread (writer.py), so a slow disk holds up only what waits f
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -168,6 +169,8 @@ class Driver:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self._core:  # a step in between that wants to wake us earlier must see this
+                # Who leaves a request meanwhile needs no core for it, and must ring as well.
+                self._naps, self._asleep_until_s = False, math.inf
                 pause_s = self._pause_s()
                 self._asleep_until_s = time.monotonic() + pause_s
             if pause_s > 0:

@@ -216,3 +216,31 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
+
+
+def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["get a"], is_read=True)
+    reckon, pause, submitted = driver._pause_s, threading.Event(), threading.Event()
+
+    def submit() -> None:
+        driver._service._reads.answered(100)  # so many are expected: it waits for them
+        driver.submit(batch)
+        submitted.set()
+
+    def reckon_too_soon() -> float:
+        driver._pause_s = reckon  # type: ignore[method-assign]
+        reckon()
+        threading.Thread(target=submit).start()
+        assert submitted.wait(DEADLINE_S)
+        return 3600.0
+
+    driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    driver._bell.ring()
+    assert submitted.wait(DEADLINE_S)
+    end = now_ms() + 2000
+    while driver._desk.reads:
+        assert now_ms() < end, "nobody looks at the desk"
+        pause.wait(0.001)
+    driver.stop(DEADLINE_S)
