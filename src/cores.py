@@ -42,13 +42,14 @@ class Cores:
             threading.Thread(target=self._run, name=f"{name} cores", daemon=True).start()
 
     def _run(self) -> None:
-        before = _look()
+        before: _Look | None = None
         while True:
+            # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
+            with contextlib.suppress(OSError, KeyError):
+                seen, before = before, _look()
+                if seen is not None:
+                    self._choose(seen, before)
             time.sleep(random.uniform(*PERIOD_S))
-            now = _look()
-            with contextlib.suppress(OSError):  # not allowed here: then it is left to the kernel
-                self._choose(before, now)
-            before = now
 
     def _choose(self, before: _Look, now: _Look) -> None:
         passed_s = now.at_s - before.at_s
