@@ -49,6 +49,8 @@ STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 class Server:
     """One node: the core and its driver, its peers, its doors, and what it prints."""
 
+    keeps_together = True  # its threads, on one core (cores.py)
+
     def __init__(
         self,
         waking: Waking,
@@ -209,7 +211,8 @@ class Server:
         self.doors = doors
         self.start()
         with threads_without_signals():
-            Cores().start(self.name)
+            if self.keeps_together:
+                Cores().start(self.name)
             doors.open(self)
             if datagrams is not None:
                 datagrams.open(self.name, self.control, lambda: self.node.state.term)

@@ -34,6 +34,8 @@ class LogStream(io.TextIOBase):
 class InnerServer(Server):
     """A `Server` whose leadership is watched, and whose state file follows its state."""
 
+    keeps_together = False  # where the threads of a program run is its own affair
+
     def __init__(
         self,
         *arguments: Any,
@@ -63,6 +65,7 @@ class InnerServer(Server):
             return super().run(doors, datagrams)
         finally:
             self._is_over.set()
+            self._applied.ring()
             if self.exit_status and self.driver.has_written:
                 # A server that failed leaves this to the end of its process; a program goes on,
                 # and may start the node anew.
@@ -72,4 +75,5 @@ class InnerServer(Server):
         """Have the state written when something was applied, at most so often."""
         while not self._is_over.wait(every_s):
             self._applied.wait()
-            self.snapshots.ask()
+            if not self._is_over.is_set():
+                self.snapshots.ask()
