@@ -254,6 +254,7 @@ class Driver:
             if self._service.landed(effects.apply[-1].index):
                 self._naps = False  # the next ones to gather are not waited for as long
         for ready in effects.reads:
+            ready.token.reader = self._logmanager
             ready.token.wake()
         if effects.reads:
             self._service.confirmed(len(effects.reads))

@@ -127,9 +127,9 @@ class Outgoing:
             batch = self._batches[0]
             begin = batch.sent
             replies = batch.replies[begin:]
-            if not replies:
+            if not replies and batch.reader is not None:
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
-                replies = self._server.logmanager.read(batch.commands[begin:end])
+                replies = batch.reader.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
                 lines.append(reply_line(self._server.name, number, reply))
                 size += len(reply)

@@ -103,3 +103,14 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
     batch.asked_ms = 1
     sockets.outgoing.give_up_late(before_ms=1_000_000)
     assert batch.replies == ["Sorry, outcome unknown: no quorum answered in time"]
+
+
+def test_a_read_is_served_from_the_life_that_confirmed_it(sockets: Sockets) -> None:
+    """A controller's connection outlives a node's life; the next one may know less at first."""
+    sockets.server.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
+    batch = Batch(["get a"], is_read=True, ids=[""], home=sockets.outgoing)
+    batch.reader = SimpleNamespace(read=lambda commands: ["GET response: 5"] * len(commands))
+    sockets.outgoing.add(batch)
+    batch.wake()
+    sockets.outgoing.flush()
+    assert sockets.received(1) == ["s1@GET response: 5"]
