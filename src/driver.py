@@ -79,6 +79,7 @@ class Driver:
         self._late_look_ms = 0
         self.due: deque[Home] = deque()  # whose replies can leave
         self.syncs = 0
+        self._threads: list[threading.Thread] = []
 
     # --- from any thread --------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class Driver:
     @property
     def has_written(self) -> bool:
         """Whether the writer thread has ended, so that nobody touches the files any more."""
-        return not self._threads[1].is_alive()
+        return not any(thread.is_alive() for thread in self._threads[1:])
 
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` tells it."""
