@@ -92,8 +92,6 @@ class Driver:
             with self._core:
                 self._turn_all_away()
         self._look()
-        if not self._naps and self._service.until_s() < self._asleep_until_s:
-            self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
@@ -215,6 +213,9 @@ class Driver:
                 self._guard(self._round)
             finally:
                 self._core.release()
+        is_left = self._desk.reads or self._desk.writes  # to gather, for a while
+        if is_left and not self._naps and self._service.until_s() < self._asleep_until_s:
+            self._bell.ring()
         self._let_go()
 
     def _let_go(self) -> None:
