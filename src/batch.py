@@ -20,6 +20,12 @@ class Home(Protocol):
         """Send them."""
 
 
+class Reader(Protocol):
+    """What reads are served from."""
+
+    def read(self, commands: Sequence[str]) -> list[str]: ...
+
+
 class Batch:
     """A run of writes, or of reads, in the order of their lines.
 
@@ -29,7 +35,7 @@ class Batch:
 
     __slots__ = (
         "_done", "asked_ms", "change", "commands", "first_index", "hold_until_ms", "home", "ids",
-        "is_answered", "is_read", "reading", "replies", "sent",
+        "is_answered", "is_read", "reader", "reading", "replies", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +55,7 @@ class Batch:
         self.ids = ids  # of the requests, "" where one has none; for `home`
         self.home = home
         self.replies: list[str] = []
+        self.reader: Reader | None = None  # of confirmed reads: of the life that confirmed them
         self.sent = 0  # so many replies have left
         self.first_index = 0
         self.asked_ms = 0

@@ -79,10 +79,10 @@ class Connection:
         except MemoryError:
             self._say_and_flush("this request needs more memory than there is.")
         finally:
-            if self._speaks_for is not None:
-                self._server.speakers.hush(self._speaks_for, self)
+            name = self._speaks_for
+            if name is not None and self._server.speakers.hush(name, self):
                 # All that it said has been taken: only now is its silence certain.
-                self._server.driver.lost(self._speaks_for)
+                self._server.driver.lost(name)
             self.close()
 
     def close(self) -> None:

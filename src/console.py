@@ -127,8 +127,9 @@ class Console:
 
     def _sum_up(self) -> None:
         if self._held:
-            self._put(None, f"… {_counted(self._held, ' more')} in this second")
-            self._held = {}
+            held, self._held = self._held, {}
+            # A copy: who asks `has_room` may be about to count something more in there.
+            self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
 
     def _put(self, kind: str | None, line: str) -> None:
         """Queue a line; where the queue is full, the oldest traffic goes, then the oldest line."""

@@ -174,6 +174,7 @@ class Control:
             StorageError: its files are still in use, or the disk failed.
         """
         log = f"{self._name}.log"
+        self._let_go()
         folder = self._waking.folder()
         try:
             folder.lock(self._name)
@@ -192,6 +193,11 @@ class Control:
         server.doors.end_connections(but_controllers=True)
         self._say(f"[!] {self._name}: shut down by its controller; it waits for RESTART")
 
+    def _let_go(self) -> None:
+        """Let go of the files of the life before, which a write that took long kept open."""
+        if self._server.driver.has_written:
+            self._server.logmanager.close()
+
     def _stand_up(self) -> None:
         """Come back as a process that boots does.
 
@@ -199,6 +205,7 @@ class Control:
             StorageError, ConfigError: not from these files; the node stays down.
         """
         server = self._server
+        self._let_go()
         server.wake()
         try:
             notes = check_member(self._state, self._waking.configuration)

@@ -63,14 +63,17 @@ class Cores:
             threading.Thread(target=self._run, name=f"{name} cores", daemon=True).start()
 
     def _run(self) -> None:
-        chosen, before = None, look(self._allowed)
+        chosen: int | None = None
+        before: Look | None = None
         while True:
+            # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                seen, before = before, look(self._allowed)
+                found = chosen if seen is None else choose(seen, before, chosen)
+                if found != chosen:
+                    move_threads(self._allowed if found is None else {found})
+                chosen = found
             time.sleep(random.uniform(*PERIOD_S))
-            now = look(self._allowed)
-            found = choose(before, now, chosen)
-            if found != chosen:
-                move_threads(self._allowed if found is None else {found})
-            chosen, before = found, now
 
 
 def look(cores: Collection[int]) -> Look:

@@ -7,6 +7,7 @@ left to the writer thread (writer.py), so a slow disk holds up only what waits f
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -78,6 +79,7 @@ class Driver:
         self._late_look_ms = 0
         self.due: deque[Home] = deque()  # whose replies can leave
         self.syncs = 0
+        self._threads: list[threading.Thread] = []
 
     # --- from any thread --------------------------------------------------------------
 
@@ -90,8 +92,6 @@ class Driver:
             with self._core:
                 self._turn_all_away()
         self._look()
-        if not self._naps and self._service.until_s() < self._asleep_until_s:
-            self._bell.ring()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
@@ -148,7 +148,7 @@ class Driver:
     @property
     def has_written(self) -> bool:
         """Whether the writer thread has ended, so that nobody touches the files any more."""
-        return not self._threads[1].is_alive()
+        return not any(thread.is_alive() for thread in self._threads[1:])
 
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` tells it."""
@@ -168,6 +168,8 @@ class Driver:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self._core:  # a step in between that wants to wake us earlier must see this
+                # Who leaves a request meanwhile needs no core for it, and must ring as well.
+                self._naps, self._asleep_until_s = False, math.inf
                 pause_s = self._pause_s()
                 self._asleep_until_s = time.monotonic() + pause_s
             if pause_s > 0:
@@ -211,6 +213,9 @@ class Driver:
                 self._guard(self._round)
             finally:
                 self._core.release()
+        is_left = self._desk.reads or self._desk.writes  # to gather, for a while
+        if is_left and not self._naps and self._service.until_s() < self._asleep_until_s:
+            self._bell.ring()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -251,6 +256,7 @@ class Driver:
             if self._service.landed(effects.apply[-1].index):
                 self._naps = False  # the next ones to gather are not waited for as long
         for ready in effects.reads:
+            ready.token.reader = self._logmanager
             ready.token.wake()
         if effects.reads:
             self._service.confirmed(len(effects.reads))

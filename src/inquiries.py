@@ -64,7 +64,7 @@ class Inquiries:
         self._server.driver.submit(batch)
         if not batch.wait(self._server.patience_s):
             return [NO_LEADER] * len(requests)
-        return batch.replies or self._server.logmanager.read(commands)
+        return batch.reader.read(commands) if batch.reader is not None else batch.replies
 
     def _members(self, asked: Spoken) -> str:
         """Change the members, or tell who they are once this server is known to lead."""

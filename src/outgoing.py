@@ -46,9 +46,13 @@ class Outgoing:
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
         self._is_awaited = True
-        while self._batches or self._is_stuck:
+        while not self._is_empty():
             self._moved.wait()
         self._is_awaited = False
+
+    def _is_empty(self) -> bool:
+        with self._lock:  # else what is no longer in `_batches` may not be in the socket yet
+            return not (self._batches or self._is_stuck)
 
     def wait_for_room(self) -> None:
         """Return once a client that sends without reading may send more."""
@@ -94,17 +98,22 @@ class Outgoing:
                 sent = self._send(data)
                 if sent < len(data):
                     self._is_stuck = True
-                    threading.Thread(
+                    drain = threading.Thread(
                         target=self._drain, args=(data[sent:],), name="slow reader", daemon=True
-                    ).start()
-                    return
+                    )
+                    try:
+                        drain.start()
+                    except RuntimeError:  # no thread to be had
+                        self._cut_off()
+                    else:
+                        return
         if self._is_awaited:
             self._moved.ring()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         for batch in list(self._batches):
-            if batch.asked_ms >= before_ms:
+            if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
                 return
             if not batch.is_answered:
                 late = "no quorum answered in time"
@@ -119,8 +128,10 @@ class Outgoing:
             begin = batch.sent
             replies = batch.replies[begin:]
             if not replies:
+                if batch.reader is None:  # confirmed by nobody
+                    break
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
-                replies = self._server.logmanager.read(batch.commands[begin:end])
+                replies = batch.reader.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
                 lines.append(reply_line(self._server.name, number, reply))
                 size += len(reply)
@@ -146,10 +157,14 @@ class Outgoing:
                 with self._lock:
                     data = self._next()
                     self._is_stuck = bool(data)
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        except (OSError, MemoryError):
             with self._lock:
-                self._batches.clear()
-                self._is_stuck = False
+                self._cut_off()
         self._moved.ring()
+
+    def _cut_off(self) -> None:
+        """Take nothing more from a reader who can't be sent to; with the lock held."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._batches.clear()
+        self._is_stuck = False

@@ -35,8 +35,11 @@ class Speakers:
                 raise PeerError(f"{name} speaks on another connection; nobody else does for it")
             self._speaking[name] = (connection, now)
 
-    def hush(self, name: str, connection: object) -> None:
-        """Take note that a connection ended; the name is free if it was that one's."""
+    def hush(self, name: str, connection: object) -> bool:
+        """Take note that a connection ended; the name is free if it was that one's. Return whether
+        it was: else the peer speaks on a later one."""
         with self._lock:
-            if self._speaking.get(name, (None, 0))[0] is connection:
+            was_its = self._speaking.get(name, (None, 0))[0] is connection
+            if was_its:
                 del self._speaking[name]
+            return was_its

@@ -63,6 +63,7 @@ class InnerServer(Server):
             return super().run(doors, datagrams)
         finally:
             self._is_over.set()
+            self._applied.ring()
             if self.exit_status and self.driver.has_written:
                 # A server that failed leaves this to the end of its process; a program goes on,
                 # and may start the node anew.
@@ -72,4 +73,5 @@ class InnerServer(Server):
         """Have the state written when something was applied, at most so often."""
         while not self._is_over.wait(every_s):
             self._applied.wait()
-            self.snapshots.ask()
+            if not self._is_over.is_set():
+                self.snapshots.ask()

@@ -103,6 +103,27 @@ def test_each_kind_of_traffic_is_counted_by_itself() -> None:
     )
 
 
+class CountedMeanwhile(int):
+    """A count in whose printing another thread counts what it could not print either."""
+
+    held: dict[str, int]
+
+    def __format__(self, form: str) -> str:
+        self.held["entries"] = 1
+        return super().__format__(form)
+
+
+def test_what_is_counted_while_a_second_is_summed_up_harms_nobody() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    count = CountedMeanwhile(2)
+    count.held = console._held = {"requests": count, "connections": 3}
+    console.end_traffic()
+    assert closed_output(console, stream) == [
+        "… 2 more requests, 3 more connections in this second"
+    ]
+
+
 def test_events_are_printed_however_much_traffic_there_is() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
+import pytest
+
+import raftline.driver
 from raftline.batch import Batch
 from raftline.desk import Desk
 from raftline.driver import Driver, now_ms
@@ -71,10 +75,12 @@ class FailingManager(LogManager):
         raise RuntimeError("a bug that no test has met")
 
 
-def driver_of_s1(rim: FakeRim, kind: type[LogManager] = LogManager) -> Driver:
+def driver_of_s1(
+    rim: FakeRim, kind: type[LogManager] = LogManager, heartbeat_ms: int = 20
+) -> Driver:
     manager = kind("s1", MemoryFolder(), MEMBERS)
     recovered = manager.recover()
-    options = Options(election_timeout_ms=60_000, heartbeat_ms=20)
+    options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
     node = Node(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         options, lambda: 60_000, now_ms(),
@@ -286,3 +292,68 @@ def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
     driver.submit(batch)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+
+
+def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["get a"], is_read=True)
+    reckon, pause, submitted = driver._pause_s, threading.Event(), threading.Event()
+
+    def submit() -> None:
+        driver._service._reads.answered(100)  # so many are expected: it waits for them
+        driver.submit(batch)
+        submitted.set()
+
+    def reckon_too_soon() -> float:
+        driver._pause_s = reckon  # type: ignore[method-assign]
+        reckon()
+        threading.Thread(target=submit).start()
+        assert submitted.wait(DEADLINE_S)
+        return 3600.0
+
+    driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    driver._bell.ring()
+    assert submitted.wait(DEADLINE_S)
+    end = now_ms() + 2000
+    while driver._desk.reads:
+        assert now_ms() < end, "nobody looks at the desk"
+        pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+
+
+def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.driver, "LATE_LOOK_MS", 20_000)  # long after the deadline
+    rim = FakeRim()
+    driver = driver_of_s1(rim, heartbeat_ms=50_000)
+    elect(driver)
+    state = driver.node.state
+
+    def answer() -> None:
+        """Have s2 answer all that it was sent."""
+        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        assert driver.receive([given], None) == []
+
+    pause = threading.Event()
+    answer()
+    while state.commit_index < 1:
+        assert not pause.wait(0.01)
+        answer()
+    reads = [Batch(["get a"], is_read=True) for _ in range(state.options.read_rounds + 1)]
+    for number, batch in enumerate(reads[:-1], 1):
+        driver.submit(batch)
+        while len(state.read_rounds) < number:
+            assert not pause.wait(0.001)
+    while driver._asleep_until_s < time.monotonic() + 10:  # until a heartbeat is due
+        assert not pause.wait(0.001)
+    driver.submit(reads[-1])
+    assert list(driver._desk.reads) == reads[-1:]
+    answer()
+    assert reads[0].is_answered
+    end = now_ms() + 5_000
+    while driver._desk.reads:
+        assert now_ms() < end, "nobody looks at the desk"
+        pause.wait(0.001)
+    driver.stop(DEADLINE_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ class Manager:
     def __init__(self) -> None:
         self.most_at_once = 0
 
-    def read(self, commands: list[str]) -> list[str]:
+    def read(self, commands: Sequence[str]) -> list[str]:
         self.most_at_once = max(self.most_at_once, len(commands))
         return [f"GET response: {'v' * 100_000}" for _ in commands]
 
@@ -45,6 +45,8 @@ class Line:
         batch = Batch(
             commands, is_read=is_read, ids=ids or [""] * len(commands), home=self.outgoing
         )
+        batch.asked_ms = 1
+        batch.reader = self.manager if is_read else None
         self.outgoing.add(batch)
         return batch
 

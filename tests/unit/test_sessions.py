@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
@@ -156,4 +156,6 @@ def test_a_damaged_dump_is_told(line: str) -> None:
 
 @given(st.text(max_size=8), st.text(max_size=12))
 def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
-    assert isinstance(Machine().do(f"{client}@{command}"), str)
+    line = f"{client}@{command}"
+    assume("machine " not in line)  # for a machine that is not here: the node must stop
+    assert isinstance(Machine().do(line), str)
