@@ -38,6 +38,13 @@ def kill_all(scene: Scene) -> Fault:
         yield from scene.start(*nodes)
 
 
+def killed(scene: Scene, node: Node) -> Fault:
+    """kill -9 by somebody else: no node does that to itself"""
+    with scene.claim(node.name):
+        yield f"somebody else killed {node.name}"
+        yield from scene.start(node)
+
+
 def pause(scene: Scene) -> Fault:
     """SIGSTOP, of one node or several, and SIGCONT after up to 8 s"""
     least, most = scene.chance.choice(((0.05, 0.4), (0.5, 2.5), (3, 8)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from collections import Counter, deque
@@ -74,7 +75,7 @@ class Nemesis:
 
     @property
     def has_struck_each_kind(self) -> bool:
-        return len(self.faults) == len(self._kinds)
+        return all(kind.__name__ in self.faults for kind in self._kinds)
 
     @property
     def now(self) -> str:
@@ -103,11 +104,14 @@ class Nemesis:
         self.scene.hurry = False
 
     def look_at_processes(self) -> None:
-        """Raise Finding where a node has ended that nobody has in hand."""
+        """Raise Finding where a node has ended that nobody has in hand. One that the system or
+        somebody else killed is started again, and counted: that is a fault like ours."""
         for node in self.scene.cluster.nodes:
             if not node.is_running and node.name not in self.scene.claims:
                 status = node.ended()
-                raise Finding(f"{node.name} ended, status {status}\n{node.transcript()}")
+                if status != -signal.SIGKILL:
+                    raise Finding(f"{node.name} ended, status {status}\n{node.transcript()}")
+                self._strike(faults.killed.__name__, faults.killed(self.scene, node))
 
     def _begin(self) -> None:
         chance = self.scene.chance
@@ -115,14 +119,15 @@ class Nemesis:
             kind = self._first.popleft()
         else:
             [kind] = chance.choices(list(self._kinds), list(self._kinds.values()))
-        fault = kind(self.scene)
         try:
-            what = str(next(fault))
+            self._strike(kind.__name__, kind(self.scene))
         except Busy:
             if kind.__name__ not in self.faults and kind not in self._first:
                 self._first.append(kind)
-            return
-        self.faults[kind.__name__] += 1
+
+    def _strike(self, name: str, fault: Fault) -> None:
+        what = str(next(fault))
+        self.faults[name] += 1
         self.scene.say(what)
         self.running.append(Running(what, fault, 0.0))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raftline.linearizable import Operation
+from tests.e2e import faults
 from tests.e2e.cluster import Cluster
 from tests.e2e.mix import Increment
 from tests.e2e.namespaces import BALLAST
@@ -117,6 +118,8 @@ def markdown(tally: Tally) -> str:
     lines += ["", "## Faults", "", "| fault | count |", "|---|---|"]
     for kind in EVERYTHING:
         lines.append(f"| {(kind.__doc__ or '').strip()} | {tally.faults[kind.__name__]:,} |")
+    if outside := tally.faults["killed"]:
+        lines.append(f"| {faults.killed.__doc__} | {outside:,} |")
     lines += ["", "## Operations", "", "| | answered | outcome unknown |", "|---|---|---|"]
     for verb in VERBS:
         unknown = "" if verb == "local get" else f"{outcomes[f'{verb} unknown']:,}"

@@ -169,7 +169,7 @@ def test_a_fault_that_never_ends_is_a_finding(
 def test_a_node_that_ends_by_itself_is_a_finding(scene: Scene) -> None:
     striking = Nemesis(scene.cluster, {short: 1}, random.Random(1), print, 1)
     node = scene.cluster["s1"]
-    with scene.claim("s2", "s3", "s4", "s5"):
+    with striking.scene.claim("s2", "s3", "s4", "s5"):
         node.program = ["false"]
         node.launch().ended()
         with pytest.raises(Finding, match="s1 ended, status 1"):
@@ -186,6 +186,20 @@ def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
     [said] = capsys.readouterr().out.splitlines()
     assert said.startswith("No namespaces here (not installed: no-such-tool): ")
     assert "As root" in said
+
+
+def test_a_node_that_somebody_else_kills_is_started_again_and_counted(scene: Scene) -> None:
+    striking = Nemesis(scene.cluster, {short: 1}, random.Random(1), print, 1)
+    node = scene.cluster["s1"].start()
+    assert node.process is not None
+    with striking.scene.claim("s2", "s3", "s4", "s5"):
+        node.process.kill()
+        node.process.wait()
+        striking.look_at_processes()
+        assert striking.now == "somebody else killed s1"
+        striking.heal()
+    assert node.is_running
+    assert striking.faults["killed"] == 1
 
 
 def test_partitions_cut_what_their_names_say(scene: Scene) -> None:
