@@ -206,7 +206,7 @@ def test_recover_refuses_a_node_that_runs_and_one_without_files(tmp_path: Path) 
         assert "s1 is running already" in done.stderr
         done = raftline("recover", "s7", "--dir", tmp_path, "--yes")
         assert done.returncode == 2
-        assert "has no s7.log" in done.stderr
+        assert "has neither s7.log nor s7.state_machine" in done.stderr
 
 
 # --- backup and restore --------------------------------------------------------------------

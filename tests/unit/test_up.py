@@ -290,7 +290,7 @@ def test_asking_for_what_is_there_is_fine(tmp_path: Path) -> None:
 
 
 def test_ports_end_at_65535(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'65536' is no port"):
+    with pytest.raises(ConfigError, match="need ports up to 65536, and 65535 is the last"):
         up.choose(str(tmp_path), 3, 65534)
     assert not (tmp_path / config.FILE_NAME).exists()
 
