@@ -5,11 +5,12 @@ SEED ?= 7
 MINUTES ?= 60
 WORKERS ?= 2
 ONLY ?=
+WITH_DOCKER ?=
 CODE := src tests bench labs
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test check lint types sim sim-long nemesis mutants accept labs figures clean
+.PHONY: help run test check lint types sim sim-long nemesis mutants accept labs figures compose-test clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -64,6 +65,11 @@ lab-%:
 	if [ -x $(PY) ]; then python=$(PY); else python=$(PYTHON); fi; \
 	[ -e "labs/$$lab/check.py" ] || { echo "there is no lab $*; labs/README.md lists them" >&2; exit 2; }; \
 	echo "lab $$lab"; exec "$$python" "labs/$$lab/check.py"
+
+
+# WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
+compose-test: ## the controller lab's twelve steps in containers (needs Docker)
+	@$(WITH_DOCKER) $(PYTHON) labs/controller/steps.py --containers
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from zlib import crc32
 from raftline.bar import Bar
 from raftline.config import ConfigError, Configuration
 from raftline.conversation import Client
+from raftline.fsck import WatchedFolder
 from raftline.link import ClientError, Refused
 from raftline.logmanager import LogManager
 from raftline.protocol import error
@@ -90,9 +91,10 @@ def of_node(folder: Path, node: str, file: str) -> int:
     try:
         if not (folder / f"{node}.log").exists():
             raise FilesRefused(f"{folder}: has no {node}.log; name the folder with --dir")
-        place = Folder(folder)
+        place = WatchedFolder(folder)
         place.lock(node)
-        found = Examination(place, node).run()
+        with Bar(f"{node}: reading", place.size(f"{node}.log"), place.position):
+            found = Examination(place, node).run()
         bad = [p for p in found.problems if p.cure is not Cure.CUT_TAIL]
         if bad or found.log is None:
             what = str(bad[0]) if bad else f"{node}.log is not in raftline's form"

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from raftline import config
 from raftline.config import PACES, ConfigError, Configuration
 from raftline.joining import joining_address, settle_configuration
-from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import address_of
 from raftline.protocol import READ_MODES
 from raftline.snapshots import COMPACT_BYTES
-from raftline.storage.errors import DamagedFiles
-from raftline.storage.folder import Folder
-from raftline.storage.repair import mend
+from raftline.udpdoor import PORT as DATAGRAM_PORT
+from raftline.udpdoor import UdpDoor
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -38,23 +37,18 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     return port, _configuration(arguments, arguments.name, port)
 
 
-def recover(
-    logmanager: LogManager, configuration: Configuration, say: Callable[[str], None]
-) -> Recovered:
-    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
-    without a vote until that is done (core: amnesia).
+def datagram_door(arguments: argparse.Namespace) -> UdpDoor | None:
+    """Return the door for a controller's datagrams, its port taken; None where none is wanted.
 
     Raises:
-        FilesRefused: the node must not start from them.
+        PortRefused: the port can't be had.
+        ConfigError: nobody would be obeyed who comes in there.
     """
-    try:
-        return logmanager.recover()
-    except DamagedFiles:
-        if not set(configuration.members) - {logmanager.name}:
-            raise
-    for line in mend(Folder(configuration.folder), logmanager.name):
-        say(f"[!] {line}")
-    return logmanager.recover()
+    if arguments.controller_udp is None:
+        return None
+    if not arguments.controller:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    return UdpDoor(arguments.host, arguments.controller_udp)
 
 
 def port_notes(
@@ -80,11 +74,19 @@ def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Confi
 
 
 def _check_host(host: str, *, open_to_network: bool) -> None:
-    if host not in LOOPBACK and not open_to_network:
+    if not _is_loopback(host) and not open_to_network:
         raise ConfigError(
             f"--host {host} lets everybody on the network speak as a peer, unauthenticated; "
             "where that is meant, add --open-to-network. Without --host only this machine can"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; all of 127.0.0.0/8 is so."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,8 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "--open-to-network", action="store_true", help="allow a --host that others can reach"
     )
     parser.add_argument(
-        "--pace", choices=sorted(PACES), default="fast", help="human: elections take 10 to 18 s"
-    )
+        "--pace", choices=sorted(PACES), default="fast",
+        help="class: elections take 2 to 4 s; human: 10 to 18 s",
+    )  # fmt: skip
     parser.add_argument(
         "--reads", choices=READ_MODES, default="index",
         help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
@@ -120,9 +123,32 @@ def _parser() -> argparse.ArgumentParser:
         "--join", metavar="HOST:PORT", type=joining_address,
         help="be added to the cluster of the node there; NAME need not be in the configuration",
     )  # fmt: skip
+    parser.add_argument(
+        "--controller", action="store_true",
+        help="obey a controller: shut down, restart, cut off, … by a line of text; for teaching",
+    )  # fmt: skip
+    parser.add_argument(
+        "--controller-from", action="append", default=[], metavar="HOST",
+        help="a host or network (10.0.0.0/8) beside this machine that a controller may speak from",
+    )  # fmt: skip
+    parser.add_argument(
+        "--controller-udp", type=_datagram_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
+        help="listen for a controller's datagrams as well, Message.json of the course (5555)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--controller-lines", action="store_true",
+        help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
     parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
     return parser
+
+
+def _datagram_port(text: str) -> int:
+    try:
+        return config.port_number(text, "--controller-udp")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _bytes(text: str) -> int:

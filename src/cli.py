@@ -21,6 +21,12 @@ MEMBER_COMMANDS = {
     "demote": (("NAME",), "let a voter learn only"),
 }
 
+UP_OPTIONS = {
+    "--controller": "the nodes obey `raftline controller`, for teaching and tests",
+    "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
+    "--controller-lines": "the nodes print the lines of the course's controller lab",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
@@ -67,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_transfer(commands)
     _add_members(commands)
     repaircommands.add_commands(commands)
+    _add_controller(commands)
     # Only for the list in --help: main() hands these two on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
@@ -86,6 +93,8 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
     up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
+    for option, what in UP_OPTIONS.items():
+        up.add_argument(option, action="store_true", help=what)
     up.set_defaults(carry_out=_up)
 
 
@@ -124,6 +133,32 @@ def _add_members(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.set_defaults(carry_out=_members, words=[verb, *(word.lower() for word in words)])
 
 
+def _add_controller(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    controller = commands.add_parser(
+        "controller",
+        help="an order to a node that was started with --controller",
+        description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
+        "CONVERT_FOLLOWER, TIMEOUT, SHUTDOWN, RESTART, PARTITION NAME…, HEAL [NAME…], DROP "
+        "PERCENT%% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
+        "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: another leads; 4: outcome "
+        "unknown; 5: refused or unreachable.",
+    )
+    controller.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
+    controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
+    controller.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    controller.add_argument("--json", action="store_true", help="for programs")
+    controller.add_argument("--timeout", type=_seconds, default=30.0, metavar="S", help="(30)")
+    controller.set_defaults(carry_out=_controller)
+
+
+def _controller(options: argparse.Namespace) -> int:
+    from raftline import controller
+
+    return controller.order(
+        options.target, options.words, options.dir, options.timeout, options.json
+    )
+
+
 def _members(options: argparse.Namespace) -> int:
     from raftline import members
 
@@ -141,6 +176,9 @@ def _up(options: argparse.Namespace) -> int:
         pace=config.PACES[options.pace],
         verbose=options.verbose,
         client_wanted=options.client,
+        options=[
+            option for option in UP_OPTIONS if getattr(options, option[2:].replace("-", "_"))
+        ],
     )
 
 

@@ -15,10 +15,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from raftline import status
-from raftline.config import Configuration, Pace
+from raftline.config import Address, Configuration, Pace
 from raftline.lifeline import Lifeline
 from raftline.relay import Relay
 
@@ -38,15 +39,21 @@ class Cluster:
     """The processes of one cluster. `start`, `wait_until_up` and `stop` are for one thread."""
 
     def __init__(
-        self, configuration: Configuration, pace: Pace, verbose: bool, relay: Relay
+        self,
+        configuration: Configuration,
+        pace: Pace,
+        verbose: bool,
+        relay: Relay,
+        options: Sequence[str] = (),
     ) -> None:
+        """Prepare; `options` are further ones that each node is started with."""
         self.configuration = configuration
         self.pace = pace
         self.relay = relay
         self.stopping = False  # set when nodes end because they were told to
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in the order in which they ended
         self._options = ["--dir", str(configuration.folder), "--pace", pace.name]
-        self._options += ["--verbose"] * verbose
+        self._options += [*["--verbose"] * verbose, *options]
         self._lifeline = Lifeline()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._answered: set[str] = set()  # nodes that have started well
@@ -60,7 +67,7 @@ class Cluster:
         self._check_ports()
         for name, address in self.configuration.members.items():
             try:
-                process = self._start_one(name, address.port)
+                process = self._start_one(name, address)
             except OSError as error:
                 raise NotStarted(f"{name} can't be started: {error.strerror}") from error
             self._processes[name] = process
@@ -82,10 +89,13 @@ class Cluster:
                     f"runs already, `raftline status --dir {self.configuration.folder}` shows it"
                 )
 
-    def _start_one(self, name: str, port: int) -> subprocess.Popen[bytes]:
+    def _start_one(self, name: str, address: Address) -> subprocess.Popen[bytes]:
+        usual = address.host.lower() in ("localhost", "127.0.0.1")  # where a node listens anyway
+        host = [] if usual else ["--host", address.host]
+        arguments = [name, str(address.port), *self._options, *host]
         with self.relay.output_for(name) as output:
             return subprocess.Popen(
-                [sys.executable, str(SERVER), name, str(port), *self._options],
+                [sys.executable, str(SERVER), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from raftline.backupfile import Backups
 from raftline.batch import Batch
+from raftline.control import VERBS as CONTROL_VERBS
+from raftline.inquiries import Inquiries, Spoken
 from raftline.lines import HalfLine, LineReader, LineTooLong
-from raftline.membercommands import PATIENCE_S as CHANGE_PATIENCE_S
 from raftline.membercommands import read_change
 from raftline.outgoing import Outgoing
 from raftline.peers import LINE_BYTES_MAX
 from raftline.protocol import (
-    HELP,
     MEMBER_VERBS,
-    NO_LEADER,
     ProtocolError,
     Request,
     decode_line,
     error,
     looks_foreign,
-    outcome_unknown,
     read_request,
     reply_line,
     split_sender,
 )
 from raftline.raft import messages
-from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.reading import BY_ROUND, Reading
 
@@ -42,18 +37,6 @@ BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
-
-
-class Spoken(NamedTuple):
-    """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
-
-    # "peer", "write", "read", "show", "members", "backup", or "local": without the cluster
-    kind: str
-    request: Request
-    message: Message | None = None
-    reply: str = ""
-    reading: Reading = BY_ROUND
-    change: Change | None = None
 
 
 class Connection:
@@ -69,7 +52,12 @@ class Connection:
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
-        self._backups = Backups(server)
+        self._inquiries = Inquiries(server, connection, self._flush)
+
+    @property
+    def is_controllers(self) -> bool:
+        """Whether a controller speaks here, who outlives a node that is shut down."""
+        return self._inquiries.is_controllers
 
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
@@ -177,36 +165,36 @@ class Connection:
         if kind == "peer":
             self._flush()
             self._serve_peer([one.message for one in run if one.message is not None])
-        elif kind == "members":
-            for one in run:
-                self._reply(one.request, self._serve_members(one.request, one.change))
-        elif kind == "show":
-            self._serve_shows([one.request for one in run], reading)
-        elif kind == "backup":
-            self._flush()  # what came before need not wait for a copy of everything
-            for one in run:
-                self._reply(one.request, self._backups.serve(one.request.command))
-        elif kind == "local":
-            for one in run:
-                self._reply(one.request, one.reply or self._local(one.request))
-        else:
+        elif kind in ("write", "read"):
             requests = [one.request for one in run]
             self._serve_requests(requests, is_read=kind == "read", reading=reading)
+        else:
+            for one, reply in zip(run, self._inquiries.answer(kind, run), strict=True):
+                self._reply(one.request, reply)
 
     def _understand(self, line: bytes) -> Spoken:
         server = self._server
         sender, number, text = "", "", ""
         try:
             sender, number, text = split_sender(decode_line(line))
+            if text.partition(" ")[0] in CONTROL_VERBS:
+                return Spoken("control", Request(sender, number, "", text))
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
-                return Spoken("peer", _NOBODY, self._read_message(sender, text))
+                heard = None if server.is_down else self._read_message(sender, text)
+                return Spoken("peer", _NOBODY, heard)
+            if server.is_down and text != "status":
+                raise ProtocolError("this server was shut down by its controller; ask another")
             request = read_request(sender, number, text, server.limits)
             if request.verb in MEMBER_VERBS:
                 server.announcer.requested(sender, text)
                 return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
-        verb = request.verb
+        return self._sort(request, sender, text)
+
+    def _sort(self, request: Request, sender: str, text: str) -> Spoken:
+        """Return what kind of request it is."""
+        server, verb = self._server, request.verb
         if verb == "machine" and (reply := server.without_machine(request.command)):
             return Spoken("local", request, None, reply)
         if verb != "status":  # tools ask for it all the time
@@ -229,7 +217,8 @@ class Connection:
         message = messages.read(sender, server.name, text)
         if isinstance(message, Answer):
             raise PeerError("an answer is only taken on the connection that asked")
-        server.announcer.received(sender, text, message)
+        if not server.faults.cuts_off(sender):
+            server.announcer.received(sender, text, message)
         return message
 
     def _may_be_heard(self, sender: str, text: str) -> bool:
@@ -241,14 +230,8 @@ class Connection:
         return self._server.node.listens_to(message)
 
     def _serve_peer(self, received: list[Message]) -> None:
-        for complaint in self._server.driver.receive(received, self):
+        for complaint in self._server.hear(received, self):
             self._replies.append(reply_line(self._server.name, "", error(complaint)))
-
-    def _transfer(self, request: Request) -> str:
-        batch = self._server.driver.transfer(request.command.partition(" ")[2] or None)
-        if batch.wait(self._server.patience_s):
-            return batch.replies[0]
-        return outcome_unknown("it is not known yet who leads")
 
     def _serve_requests(
         self, requests: list[Request], *, is_read: bool, reading: Reading
@@ -264,37 +247,6 @@ class Connection:
         self._flush()
         self.outgoing.add(batch)
         self._server.driver.submit(batch)
-
-    def _serve_shows(self, requests: list[Request], reading: Reading) -> None:
-        """Answer what may take a while, in this connection's own thread."""
-        commands = [request.command for request in requests]
-        batch = Batch(commands, is_read=True, reading=reading)
-        self._server.driver.submit(batch)
-        if not batch.wait(self._server.patience_s):
-            replies = [NO_LEADER] * len(requests)
-        else:
-            replies = batch.replies or self._server.logmanager.read(commands)
-        for request, reply in zip(requests, replies, strict=True):
-            self._reply(request, reply)
-
-    def _serve_members(self, request: Request, change: Change | None) -> str:
-        """Change the members, or tell who they are once this server is known to lead."""
-        server = self._server
-        self._flush()  # what came before need not wait until somebody has caught up
-        batch = Batch([request.command], is_read=change is None, change=change)
-        server.driver.submit(batch)
-        if not batch.wait(server.patience_s if change is None else CHANGE_PATIENCE_S):
-            return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
-        if batch.replies:
-            return batch.replies[0]
-        return "MEMBERS response: " + json.dumps(server.driver.members())
-
-    def _local(self, request: Request) -> str:
-        if request.verb in ("get", "show"):
-            return self._server.logmanager.read([request.command])[0]
-        if request.verb == "transfer":
-            return self._transfer(request)
-        return HELP if request.verb == "help" else self._server.status()
 
     def _reply(self, request: Request, text: str) -> None:
         self._replies.append(reply_line(self._server.name, request.id, text))

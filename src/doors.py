@@ -61,12 +61,13 @@ class Doors:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def end_connections(self) -> None:
+    def end_connections(self, *, but_controllers: bool = False) -> None:
         """End every connection that is open."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            connection.break_off()
+            if not (but_controllers and connection.is_controllers):
+                connection.break_off()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""

@@ -13,7 +13,7 @@ from raftline import config
 from raftline.bar import Bar
 from raftline.config import ConfigError
 from raftline.storage.errors import DiskFailed, FilesRefused
-from raftline.storage.examine import Cure, Examination, Findings, nodes_in
+from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair
 
@@ -48,22 +48,22 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
         ConfigError: there are no such files.
     """
     reports: list[dict[str, Any]] = []
+    status = EXIT_CLEAN
     try:
         for place, nodes in _places(wanted, folder):
+            reports += _configuration_of(place)
             for node in nodes:
                 reports.append(_look_at(WatchedFolder(place), node, repairs=repairs))
-                if not as_json:
-                    _tell(reports[-1])
-    except DiskFailed as error:
+    except (DiskFailed, FilesRefused) as error:
         print(f"raftline: {error}", file=sys.stderr)
-        return EXIT_DISK
-    except FilesRefused as error:
-        print(f"raftline: {error}", file=sys.stderr)
-        return EXIT_UNREADABLE
+        status = EXIT_DISK if isinstance(error, DiskFailed) else EXIT_UNREADABLE
     if as_json:
         print(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            _tell(report)
     left = sum(not problem["repaired"] for report in reports for problem in report["problems"])
-    return EXIT_PROBLEMS if left else EXIT_CLEAN
+    return status or (EXIT_PROBLEMS if left else EXIT_CLEAN)
 
 
 def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:
@@ -85,6 +85,20 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, names or there))
     return places
+
+
+def _configuration_of(place: Path) -> list[dict[str, Any]]:
+    """Return a report on server-configuration.txt if it is there and can't be used."""
+    path = place / config.FILE_NAME
+    try:
+        if path.exists():
+            config.read(path)
+    except ConfigError as error:
+        means = f"{error}. The nodes' logs say who the members are; this says where to start them"
+        problem = Problem(config.FILE_NAME, "", "", Cure.NONE)
+        return [{"node": config.FILE_NAME, "running": False, "notes": [], "done": [],
+                 "problems": [_spelled(problem, means, repaired=False)]}]  # fmt: skip
+    return []
 
 
 def _look_at(folder: WatchedFolder, node: str, *, repairs: bool) -> dict[str, Any]:
@@ -130,17 +144,20 @@ def _report(found: Findings, done: list[str], running: bool, *, repaired: bool) 
         "last_index": log.log.last_index if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
-            {
-                "file": problem.file,
-                "problem": str(problem),
-                "cure": problem.cure.value,
-                "costs_the_vote": problem.costs_the_vote,
-                "repaired": repaired and problem.cure is not Cure.NONE,
-            }
-            for problem in found.problems
+            _spelled(problem, str(problem), repaired=repaired) for problem in found.problems
         ],
         "notes": found.notes,
         "done": done,
+    }
+
+
+def _spelled(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "problem": text,
+        "cure": problem.cure.value,
+        "costs_the_vote": problem.costs_the_vote,
+        "repaired": repaired and problem.cure is not Cure.NONE,
     }
 
 

@@ -266,9 +266,12 @@ class LogManager:
     def _write(self, works: Sequence[Effects], storage: HardStateFile) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
         forgot = any(work.forgot for work in works)
+        recovered = any(work.recovered for work in works)
         if saves or forgot:
             term, vote = saves[-1] if saves else storage.promise[:2]
             state = LogState.AMNESIAC if forgot else storage.promise.state
+            if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
+                state = LogState.WHOLE
             storage.save(storage.promise._replace(term=term, vote=vote, state=state))
         mark = None
         begin = 0
@@ -282,7 +285,7 @@ class LogManager:
             mark = self._logfile.append(works[begin:]) or mark
         self._unmarked = mark or self._unmarked
         # Last: a node that calls its log whole must already hold the entries that make it so.
-        if any(work.recovered for work in works):
+        if recovered and storage.promise.state is not LogState.WHOLE:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
 

@@ -117,7 +117,11 @@ def _is_confirmed(node: str) -> bool:
     if not sys.stdin.isatty():
         print("Not asked, as this is no terminal. To confirm, add --yes.")
         return False
-    return input(f"Type {node} to go on: ").strip() == node
+    try:
+        return input(f"Type {node} to go on: ").strip() == node
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _take_over(

@@ -7,43 +7,42 @@ import contextlib
 import gc
 import json
 import os
-import random
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from raftline import boot, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
-from raftline.config import PACES, Address, ConfigError, Pace
+from raftline.config import PACES, ConfigError, Configuration, Pace
 from raftline.console import Console
+from raftline.control import Control
 from raftline.cores import Cores
+from raftline.courselines import CourseLines
+from raftline.delivery import Origin
 from raftline.doors import Doors, PortRefused
 from raftline.driver import Driver, now_ms
+from raftline.faults import Faults
 from raftline.handover import hand_over_before_stopping
 from raftline.interrupts import Interrupts, threads_without_signals
 from raftline.joining import Joiner, advertised, check_member
-from raftline.logmanager import LogManager, Recovered
 from raftline.peerbook import PeerBook
 from raftline.peers import Peer
 from raftline.protocol import NO_LEADER, Limits, error, not_leader
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
-from raftline.raft.node import Node
-from raftline.raft.state import Options
 from raftline.reading import Readings
 from raftline.snapshots import COMPACT_BYTES, Snapshots
 from raftline.speakers import Speakers
 from raftline.storage.errors import DiskFailed, StorageError
-from raftline.storage.folder import Folder
+from raftline.udpdoor import UdpDoor
+from raftline.waking import Waking, node_of
 
 EXIT_USAGE = 2
 EXIT_FILES = 3
 EXIT_DISK = 4
 EXIT_BROKEN = 70
-TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
-LIFE_MAX = 2**32  # so many numbers tell one start of a node from another
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 
 
@@ -52,50 +51,62 @@ class Server:
 
     def __init__(
         self,
-        name: str,
-        recovered: Recovered,
-        logmanager: LogManager,
-        here: Mapping[str, Address],
+        waking: Waking,
         pace: Pace,
         console: Console,
         *,
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
+        allowed: Sequence[str] | None = None,
+        course_lines: bool = False,
     ) -> None:
-        self.name = name
-        self.logmanager = logmanager
+        """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
+        self.name = waking.name
         self.limits = Limits()
         self.readings = readings
-        self._election_timeout_ms = pace.election_timeout_ms
-        slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
-        self._patience_ms = 4 * slowest_ms + 5000
+        self.pace = pace
+        self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
+        self._patience_ms = 4 * self._slowest_ms + 5000
         self.patience_s = self._patience_ms / 1000
-        self._doors: Doors | None = None
-        self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.announcer = Announcer(console)
+        self._waking = waking
+        self._compact_bytes = compact_bytes
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
         self._end = Bell()  # rung to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
-        options = Options(
-            pace.election_timeout_ms,
-            pace.heartbeat_ms,
-            lease=readings.mode == "lease",
-            trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
-        )
-        self.node = _node_of(name, recovered, options, _picker(pace))
-        self.driver = Driver(self.node, logmanager, self, hold_ms=2 * slowest_ms)
+        self.is_down = False  # by its controller's word: it hears nobody else
+        self.faults = Faults(self.name)
+        self.control = Control(self, waking, console.say, allowed)
+        self._prints_course_lines = course_lines
+
+    def wake(self) -> None:
+        """Begin a life with what the files say: make its rooms, which `start` lets work.
+
+        Raises:
+            StorageError: not from these files.
+        """
+        pace = self.pace
+        logmanager, recovered = self._waking.recover()
+        self.logmanager = logmanager
+        self.speakers = Speakers(pace.election_timeout_ms, now_ms)
+        self.node = node_of(
+            self.name, recovered, pace,
+            heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
+            leased=self.readings.mode == "lease", compact_bytes=self._compact_bytes,
+        )  # fmt: skip
+        self._course = CourseLines(self._console.say) if self._prints_course_lines else None
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
+        say = self._console.say
         self.book = PeerBook(
-            here,
+            self._waking.configuration.members,
             lambda peer, address: Peer(
-                name, peer, address, self._answered, self.driver.lost, console.say
+                self.name, peer, address, self._answered, driver.lost, say
             ),
         )
         self.book.follow(self.node.state.contacts)
-        self.snapshots = Snapshots(
-            self.driver, logmanager, self._post, console.say, compact_bytes
-        )
+        self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
 
@@ -110,10 +121,27 @@ class Server:
             text = spell_append(message, self._spelled[1])
         else:
             text = spell(message)
-        self.book.send(message.to, f"{self.name}@{text}\n".encode())
+        self._send(message, f"{self.name}@{text}\n".encode())
 
     def _post(self, message: InstallSnapshot) -> None:
-        self.book.send(message.to, f"{self.name}@{spell(message)}\n".encode())
+        self._send(message, f"{self.name}@{spell(message)}\n".encode())
+
+    def _send(self, message: Message, line: bytes) -> None:
+        if self.faults.in_force:
+            book = self.book
+            self.faults.send(message, lambda: book.send(message.to, line))
+        else:
+            self.book.send(message.to, line)
+
+    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step what peers say, as far as this node hears it; return a complaint for each message
+        that was refused."""
+        if self.is_down:
+            return []
+        if self.faults.in_force:
+            received = [one for one in received if not self.faults.cuts_off(one.sender)]
+            origin = self.faults.around(origin)
+        return self.driver.receive(received, origin)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
@@ -121,8 +149,7 @@ class Server:
 
     def give_up_late(self, now: int) -> None:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""
-        if self._doors is not None:
-            self._doors.give_up_late(now - self._patience_ms)
+        self.doors.give_up_late(now - self._patience_ms)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
@@ -157,6 +184,8 @@ class Server:
         if effects.members_changed:
             self.book.follow(self.node.state.contacts)
         self.announcer.carried_out(effects)
+        if self._course is not None:
+            self._course.stepped(self.node.state, effects)
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""
@@ -175,28 +204,42 @@ class Server:
 
     # --- life ------------------------------------------------------------------------------
 
-    def run(self, doors: Doors) -> int:
+    def run(self, doors: Doors, datagrams: UdpDoor | None = None) -> int:
         """Serve until told to stop; return the exit status."""
-        self._doors = doors
+        self.doors = doors
+        self.start()
         with threads_without_signals():
-            self.book.start()  # before anything can change whom it follows
-            self.driver.start(self.name)
-            self.snapshots.start()
             Cores().start(self.name)
             doors.open(self)
+            if datagrams is not None:
+                datagrams.open(self.name, self.control, lambda: self.node.state.term)
         self._end.wait()
-        if self.exit_status == 0:
-            hand_over_before_stopping(self.driver, self._election_timeout_ms)
+        if self.exit_status == 0 and not self.is_down:
+            hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         doors.close()
-        self.snapshots.stop()
-        self.driver.stop(patience_s=2.0)
-        self.book.stop()
+        if not self.is_down:
+            self.halt(patience_s=2.0)
         doors.end_connections()
         if self.exit_status == 0:
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
         return self.exit_status
+
+    def start(self) -> None:
+        """Let the threads of this life begin."""
+        if self._course is not None:
+            self._course.stepped(self.node.state, Effects())
+        with threads_without_signals():
+            self.book.start()  # before anything can change whom it follows
+            self.driver.start(self.name)
+            self.snapshots.start()
+
+    def halt(self, patience_s: float) -> None:
+        """End this life: its threads, its connections to peers, its hold on the files."""
+        self.snapshots.stop()
+        self.driver.stop(patience_s)
+        self.book.stop()
 
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""
@@ -206,38 +249,15 @@ class Server:
     def status(self) -> str:
         """Return the reply to `status`."""
         facts = {**self.driver.status(), "reads": self.readings.mode, "pid": os.getpid()}
+        facts |= self.control.facts()
         return "STATUS response: " + json.dumps(facts)
 
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
-            self.announcer.received(answer.sender, None, answer)
-        for complaint in self.driver.receive(answers, None):
+            if not self.faults.cuts_off(answer.sender):
+                self.announcer.received(answer.sender, None, answer)
+        for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
-
-
-def _node_of(
-    name: str, recovered: Recovered, options: Options, pick_timeout_ms: Callable[[], int]
-) -> Node:
-    """Return the core as its files say that it was."""
-    return Node(
-        name,
-        recovered.members,
-        recovered.log,
-        recovered.hard_state,
-        options,
-        pick_timeout_ms,
-        now_ms(),
-        amnesiac=recovered.amnesiac,
-        newborn=recovered.newborn,
-        life=random.SystemRandom().randrange(1, LIFE_MAX),
-        snapshot=recovered.snapshot,
-    )
-
-
-def _picker(pace: Pace) -> Callable[[], int]:
-    """Return the source of election timeouts: chance, which the core has none of its own."""
-    chance = random.Random()  # seeded by the kernel; asked at every heartbeat
-    return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -267,26 +287,20 @@ def _refuse(console: Console, message: str, status: int) -> int:
 
 def _boot(arguments: argparse.Namespace, console: Console) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
-    name, pace = arguments.name, PACES[arguments.pace]
+    name = arguments.name
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     doors = Doors(arguments.host, port, arguments.max_connections)
-    with contextlib.closing(doors), contextlib.closing(Interrupts()) as interrupts:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(doors))
+        datagrams = boot.datagram_door(arguments)
+        if datagrams is not None:
+            stack.enter_context(contextlib.closing(datagrams))
+        interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             lifeline.watch(interrupts.stop)
-        logmanager = LogManager(
-            name,
-            Folder(configuration.folder),
-            {} if arguments.join else {n: str(a) for n, a in configuration.members.items()},
-        )
-        recovered = boot.recover(logmanager, configuration, console.say)
-        for note in recovered.notes:
-            console.say(note)
-        server = Server(
-            name, recovered, logmanager, configuration.members, pace, console,
-            readings=Readings(arguments.reads, arguments.follower_reads),
-            compact_bytes=arguments.compact_at,
-        )  # fmt: skip
+        server = _server_of(arguments, configuration, console)
+        server.wake()
         state = server.node.state
         for note in (
             *check_member(state, configuration),
@@ -303,7 +317,24 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
-        return server.run(doors)
+        return server.run(doors, datagrams)
+
+
+def _server_of(
+    arguments: argparse.Namespace, configuration: Configuration, console: Console
+) -> Server:
+    """Return the node that the arguments describe; it has no life yet."""
+    waking = Waking(
+        arguments.name, configuration, console.say, joins=bool(arguments.join),
+        first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
+    )  # fmt: skip
+    return Server(
+        waking, PACES[arguments.pace], console,
+        readings=Readings(arguments.reads, arguments.follower_reads),
+        compact_bytes=arguments.compact_at,
+        allowed=arguments.controller_from if arguments.controller else None,
+        course_lines=arguments.controller_lines,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

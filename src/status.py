@@ -147,7 +147,7 @@ def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
 def exit_code(nodes: Sequence[NodeStatus]) -> int:
     """Return 0 if a leader answered and a quorum is reachable, else 3."""
     leader = leader_of(nodes)
-    answering = {node.name for node in nodes if node.answer is not None}
+    answering = {node.name for node in nodes if node.answer and node.answer["role"] != "down"}
     if leader is None or leader.answer is None:
         return EXIT_NO_LEADER
     everybody = [node.name for node in nodes]
@@ -215,6 +215,10 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
         role += " (joint)"
     if isinstance(answer.get("handing_over_to"), str):
         role += f" (handing over to {safe_line(answer['handing_over_to'])})"
+    if answer.get("down"):  # its controller told it to, and alone is heard
+        role = "down"
+    if isinstance(answer.get("faults"), list) and answer["faults"]:
+        role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"
     return role + (" (recovering)" if answer.get("recovering") else "")
 
 

@@ -18,7 +18,7 @@ from raftline.config import ConfigError, Configuration, Pace
 from raftline.relay import Relay
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-LEADER_SECONDS_MAX = {"fast": 30.0, "human": 60.0}
+LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
 DEFAULT_NODES = 3
 DEFAULT_BASE_PORT = 10000
 
@@ -77,7 +77,13 @@ def _port_range(ports: Sequence[int]) -> str:
     return "ports " + " ".join(str(port) for port in ports)
 
 
-def up(configuration: Configuration, pace: Pace, verbose: bool, client_wanted: bool) -> int:
+def up(
+    configuration: Configuration,
+    pace: Pace,
+    verbose: bool,
+    client_wanted: bool,
+    options: Sequence[str] = (),
+) -> int:
     """Run the cluster until it is told to stop, and return the exit code.
 
     0 after Ctrl-C, 1 when all nodes died, 2 when one did not start. With a client in front: the
@@ -88,7 +94,7 @@ def up(configuration: Configuration, pace: Pace, verbose: bool, client_wanted: b
     """
     _check_local(configuration)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
-    cluster = Cluster(configuration, pace, verbose, relay)
+    cluster = Cluster(configuration, pace, verbose, relay, options)
     with _asked_to_stop():
         try:
             cluster.start()

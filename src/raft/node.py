@@ -208,6 +208,15 @@ class Node:
         begin_transfer(state, to)
         return self._end()
 
+    def obey(self, order: Callable[[State], None], now_ms: int) -> Effects:
+        """Do what a controller asks (orders.py), by the rules of any other input.
+
+        Raises:
+            OrderRefused: it can't be done now; nothing was changed.
+        """
+        order(self._begin(now_ms))
+        return self._end()
+
     def synced(self, index: int, term: int, now_ms: int) -> Effects:
         """Take note that the log up to this entry is on disk.
 

@@ -12,6 +12,7 @@ from raftline.doors import Doors
 from raftline.raft.effects import Effects
 from raftline.replicated.leadership import Leadership
 from raftline.server import Server
+from raftline.udpdoor import UdpDoor
 
 
 class LogStream(io.TextIOBase):
@@ -52,14 +53,14 @@ class InnerServer(Server):
         if effects.apply and self._state_file_every is not None:
             self._applied.ring()
 
-    def run(self, doors: Doors) -> int:
+    def run(self, doors: Doors, datagrams: UdpDoor | None = None) -> int:
         if self._state_file_every is not None:
             threading.Thread(
                 target=self._write_states, args=(self._state_file_every,),
                 name=f"{self.name} state file", daemon=True,
             ).start()  # fmt: skip
         try:
-            return super().run(doors)
+            return super().run(doors, datagrams)
         finally:
             self._is_over.set()
             if self.exit_status and self.driver.has_written:

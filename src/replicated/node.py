@@ -15,13 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from raftline import boot
 from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
 from raftline.doors import Doors, PortRefused
 from raftline.interrupts import threads_without_signals
 from raftline.joining import check_member
-from raftline.logmanager import LogManager
 from raftline.machines import Machines, StateMachine
 from raftline.reading import Readings
 from raftline.replicated.awaitable import Awaitable
@@ -32,7 +30,7 @@ from raftline.replicated.leadership import Leader, Leadership, View
 from raftline.replicated.settling import check_open, settle
 from raftline.snapshots import COMPACT_BYTES
 from raftline.storage.errors import StorageError
-from raftline.storage.folder import Folder
+from raftline.waking import Waking
 
 CONNECTIONS_MAX = 1024
 CLOSE_S = 15.0
@@ -106,22 +104,18 @@ class Node:
     def _recover(
         self, machines: Machines, pace: Pace, state_file_every: float | None
     ) -> InnerServer:
-        members, folder = self._configuration.members, Folder(self._configuration.folder)
-        addresses = {name: str(address) for name, address in members.items()}
-        logmanager = LogManager(self.name, folder, addresses, machines)
-        recovered = boot.recover(logmanager, self._configuration, self._console.say)
-        for note in recovered.notes:
-            self._console.say(note)
+        say = self._console.say
+        server = InnerServer(
+            Waking(self.name, self._configuration, say, machines=machines), pace, self._console,
+            readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
+            leadership=self._leadership, state_file_every=state_file_every,
+        )  # fmt: skip
+        server.wake()
         try:
-            server = InnerServer(
-                self.name, recovered, logmanager, members, pace, self._console,
-                readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
-                leadership=self._leadership, state_file_every=state_file_every,
-            )  # fmt: skip
             for note in check_member(server.node.state, self._configuration):
-                self._console.say(note)
+                say(note)
         except Exception:
-            logmanager.close()
+            server.logmanager.close()
             raise
         return server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from raftline.raft.membership import Configurations
 from raftline.storage.adoption import is_hand_written
 from raftline.storage.errors import CorruptLog, DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder
@@ -163,7 +164,14 @@ class Examination:
         self._judge_log(found.log, promise, covered)
 
     def _judge_log(self, log: LogRead, promise: Promise | None, covered: int) -> None:
-        name, last = self._log_name, log.log.last_index
+        name, last, node = self._log_name, log.log.last_index, self._found.node
+        known = Configurations(log.log.base_index, log.members, log.log.commands)
+        if log.members.names and log.log.base_index == 0 and not known.has_known(node):
+            self._add(
+                name, f" is of a cluster that {node} never was a member of",
+                "Was another node's file put here? It names " + " ".join(log.members.names),
+                Cure.NONE,
+            )  # fmt: skip
         if log.torn_bytes:
             self._add(
                 name, f" ends in {log.torn_bytes:,} torn bytes, behind entry {last}",

@@ -171,10 +171,11 @@ class Campaign:
             key = f"{mix.prefix}n{number}"
             finals[key] = int(cluster.ask(f"judge@get {key}").partition("GET response: ")[2] or 0)
         eventually(lambda: self._is_at_rest(cluster), "equal nodes")
+        commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
         found = verdict.history_findings(workload.history)
         found += verdict.counter_findings(workload.increments, finals)
         found += verdict.state_findings(cluster.nodes, mix.prefix)
-        found += verdict.log_findings(cluster.nodes, self._known)
+        found += verdict.log_findings(cluster.nodes, self._known, commit_index)
         found += self._take_consoles(cluster)
         for index in sorted(self._known)[:-KNOWN_ENTRIES]:
             del self._known[index]

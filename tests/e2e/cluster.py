@@ -83,6 +83,14 @@ class Cluster:
         """Let a second pass, so that the consoles have lines to spare again for the next one."""
         threading.Event().wait(1.1)
 
+    def wait_until_whole(self) -> None:
+        """Wait until every running node has all that is committed, and a vote: one that started
+        behind the first election has none until it has caught up."""
+        self.leader()
+        self.wait_until_equal()
+        alive = [node for node in self.nodes if node.is_running]
+        eventually(lambda: all(node.status().get("recovering") is False for node in alive), "votes")
+
     def wait_until_equal(self) -> None:
         """Wait until every running node has applied all that the leader has."""
 

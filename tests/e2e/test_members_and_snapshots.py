@@ -24,10 +24,10 @@ def small(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster.start()
 
 
-def join(cluster: Cluster) -> Node:
+def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:
     """Add a node, and wait until it votes."""
     node = newcomer(cluster, cluster.nodes[0])
-    node.options += ["--compact-at", str(COMPACT_AT)]
+    node.options += ["--compact-at", str(compact_at)]
     node.start()
     eventually(lambda: node.name in members(cluster)["voters"], f"{node.name} as a voter")
     return node
@@ -109,10 +109,10 @@ def _lose_what_came_behind_the_snapshot(node: Node) -> None:
 def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
     small: Cluster, lose: Callable[[Node], None]
 ) -> None:
-    write(small, 0, 2000)
+    write(small, 0, 430)  # some 32 kB: enough for one snapshot, and too little for another
     for node in small.nodes:
         compacted(node)
-    fourth = join(small)
+    fourth = join(small, compact_at=1 << 20)
     small.wait_until_equal()
     assert base_of(fourth) > 0  # it began with a snapshot from before it was a member
     fourth.kill()
@@ -123,7 +123,7 @@ def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
     fourth.start()
     fourth.wait_for_line(f"[!] {fourth.name} is no member as far as its log goes (s1 s2 s3): ")
     small.wait_until_equal()
-    check(small, 1999)
+    check(small, 429)
     small["s1"].kill()
     assert small.ask("client4@set b 5") == "SET response: b set to 5"  # by three of four
     assert fourth.status()["recovering"] is False

@@ -276,7 +276,7 @@ def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -
         ({"members": {"1": "127.0.0.1:1"}}, "'1' is no name: a letter, then letters"),
         ({"members": None}, "server-configuration.txt: is missing"),
         ({"members": {"node1": "10.0.0.1:8000"}}, "say open_to_network=True"),
-        ({"pace": "slow"}, "there is no pace 'slow'; there is fast, human"),
+        ({"pace": "slow"}, "there is no pace 'slow'; there is class, fast, human"),
     ],
 )
 def test_a_node_that_cannot_start_says_why_in_one_line(

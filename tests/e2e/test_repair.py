@@ -103,6 +103,14 @@ def test_fsck_without_files_says_so(tmp_path: Path) -> None:
     assert raftline("fsck", "s9", "--dir", tmp_path).returncode == 2
 
 
+def test_fsck_reads_the_configuration_too(stopped: Path, tmp_path: Path) -> None:
+    folder = _copied(stopped, tmp_path)
+    (folder / "server-configuration.txt").write_text("s1 localhost 10000\ns1 localhost 10001\n")
+    done = raftline("fsck", folder)
+    assert done.returncode == 1
+    assert "server-configuration.txt:2: s1 is there twice" in done.stdout
+
+
 # fault F6, mistake 20, issue 3.8
 @pytest.mark.parametrize("end", [".log", ".state_machine"])
 def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path, end: str) -> None:

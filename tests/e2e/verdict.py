@@ -6,6 +6,7 @@ Every function returns findings, in words; none means that all is well.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.e2e.mix import Increment
 from tests.e2e.node import Node
 
 STEPS_MAX = 20_000_000
+READS, BETWEEN_READS_S = 20, 0.1
 
 Log = dict[int, tuple[int, str]]  # index to term and command
 
@@ -74,9 +76,9 @@ def state_findings(nodes: Sequence[Node], prefix: str) -> list[str]:
     ]
 
 
-def log_findings(nodes: Sequence[Node], known: Log) -> list[str]:
-    """Compare the entries in the nodes' files with each other's and with those of `known`, which
-    were committed before; add them to it. All of them are committed: nobody writes now."""
+def log_findings(nodes: Sequence[Node], known: Log, commit_index: int) -> list[str]:
+    """Compare the committed entries in the nodes' files with each other's and with those of
+    `known`, which were committed before; add them to it."""
     findings = []
     for node in nodes:
         try:
@@ -84,7 +86,7 @@ def log_findings(nodes: Sequence[Node], known: Log) -> list[str]:
         except StorageError as error:
             findings.append(str(error))
             continue
-        for index in sorted(entries):
+        for index in sorted(index for index in entries if index <= commit_index):
             other = known.setdefault(index, entries[index])
             if other != entries[index]:
                 findings.append(
@@ -95,9 +97,14 @@ def log_findings(nodes: Sequence[Node], known: Log) -> list[str]:
 
 
 def entries_of(folder: Path, name: str) -> Log:
-    """Return what a node's log file holds. Raises StorageError where it fails its checks."""
-    read = LogReader(Folder(folder), f"{name}.log", Mark(0, 0)).read()
-    if read.torn_bytes:
+    """Return what the log file of a node that runs holds. Raises StorageError where it fails its
+    checks; what ends in half a batch is read again, since it may be growing."""
+    for _ in range(READS):
+        read = LogReader(Folder(folder), f"{name}.log", Mark(0, 0)).read()
+        if not read.torn_bytes:
+            break
+        threading.Event().wait(BETWEEN_READS_S)
+    else:
         raise StorageError(f"{name}.log ends in {read.torn_bytes} bytes that are no whole batch")
     log = read.log
     first = log.base_index + 1

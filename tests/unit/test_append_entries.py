@@ -28,7 +28,7 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
 
 # seed 004-20
 # seed 004-21
-# mistake 14
+# mistake 14, seed 000-15
 def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers() -> None:
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.receive(append(7, (11, 6)), 10)
@@ -48,7 +48,7 @@ def test_a_late_shorter_append_erases_nothing() -> None:
 
 
 # mistake 13
-# seed 003-12
+# seed 003-12, seed 000-14
 def test_only_what_conflicts_is_cut() -> None:
     node = node_of("s2", 1, 1, 2, 2, 2)
     effects = node.receive(append(3, (1, 1), 1, 2, 3), 10)
@@ -58,7 +58,7 @@ def test_only_what_conflicts_is_cut() -> None:
 
 
 # mistake 13
-# seed 003-12
+# seed 003-12, seed 000-15
 def test_equal_length_is_not_agreement() -> None:
     node = node_of("s2", 1, 2, 2)
     effects = node.receive(append(3, (3, 1)), 10)

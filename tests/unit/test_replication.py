@@ -57,7 +57,7 @@ def test_two_followers_of_three_commit_while_the_leaders_disk_is_busy() -> None:
 
 
 # mistake 18
-# seed 000-14
+# seed 000-14, seed 000-14
 def test_nothing_is_committed_before_a_majority_has_it_and_nobody_waits_for_all() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.propose(["set a 4"], TIMEOUT_MS)

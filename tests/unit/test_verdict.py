@@ -75,13 +75,15 @@ def test_logs_that_differ_where_both_hold_an_entry_are_found(nodes: list[Node]) 
     base = b"1 1 base s1=localhost:1\n"
     other.log.write_bytes(log_file(b"2 1 set a 4\n3 1 set b 5\n", base=base))
     known: verdict.Log = {}
-    assert verdict.log_findings(nodes, known) == []
+    assert verdict.log_findings(nodes, known, 9) == []
     assert sorted(known) == [1, 2, 3]
+    other.log.write_bytes(log_file(b"1 1 noop\n2 1 set a 4\n3 2 noop\n"))
+    assert verdict.log_findings(nodes, known, 2) == []  # entry 3 is not known to be committed
     other.log.write_bytes(log_file(b"1 1 noop\n2 1 set a 5\n"))
-    [found] = verdict.log_findings(nodes, known)
+    [found] = verdict.log_findings(nodes, known, 9)
     assert found == "entry 2 is (1, 'set a 5') at s2, and was (1, 'set a 4') elsewhere"
     other.log.write_bytes(base + b"2 1 set a 4\n")
-    assert verdict.log_findings(nodes, {}) == ["s2.log ends in 12 bytes that are no whole batch"]
+    assert verdict.log_findings(nodes, {}, 9) == ["s2.log ends in 12 bytes that are no whole batch"]
 
 
 def test_states_that_differ_are_found(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:

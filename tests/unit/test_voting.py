@@ -93,7 +93,7 @@ def test_a_log_of_a_later_term_than_the_saved_one_is_refused() -> None:
 
 
 # mistake 6
-# seed 003-05
+# seed 003-05, seed 000-13
 @pytest.mark.parametrize(
     ("last", "granted"),
     [((3, 2), True), ((4, 2), True), ((1, 3), True), ((2, 2), False), ((9, 1), False)],

@@ -1,0 +1,38 @@
+"""Shows the answers that the nodes send to the controller, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+from names import NODE_PORT, host_of
+
+
+def main() -> int:
+    """Print each answer; return 0 after Ctrl-C, 1 where this machine can't listen here."""
+    try:
+        channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        channel.bind((host_of("Controller"), NODE_PORT))
+    except OSError as error:
+        print(f"message_receiver.py can't listen on port {NODE_PORT}: {error.strerror or error}")
+        return 1
+    print(f"Listening on {channel.getsockname()}", flush=True)
+    with channel:
+        try:
+            while True:
+                data, source = channel.recvfrom(65_535)
+                print(f"Message Received : {_shown(data)} From : {source}", flush=True)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _shown(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""Where the lab runs: six processes on loopback addresses, or six containers.
+
+A place sends with message_sender.py, listens with message_receiver.py, and shows what nodes print.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+NAMES = tuple(f"Node{number}" for number in range(1, 6))
+RECEIVED = re.compile(r"Message Received : (.*) From : \(")
+DEADLINE_S = 60.0
+
+# For processes on one machine; on others than Linux these addresses have to be made first.
+HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate([*NAMES, "Controller"], 2)}
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
+    """Return the first true answer of `look`; AssertionError if there is none in time."""
+    end_s, pause = time.monotonic() + timeout_s, threading.Event()
+    while not (found := look()):
+        assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what}"
+        pause.wait(0.1)
+    return found
+
+
+class Place:
+    """What both places have in common: a receiver that listens, and orders with answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        self._receiver: subprocess.Popen[str] | None = None
+
+    def run(self, script: str, *arguments: str) -> list[str]:
+        """Return the command that runs one of the lab's scripts as the controller."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def lines(self, name: str) -> list[str]:
+        """Return what a node has printed."""
+        raise NotImplementedError
+
+    def listen(self) -> None:
+        """Start message_receiver.py, as in the second terminal."""
+        self._receiver = subprocess.Popen(
+            self.run("message_receiver.py"),
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.environment(),
+        )
+        assert self._receiver.stdout is not None
+        first = self._receiver.stdout.readline()
+        assert first.startswith("Listening on"), f"the receiver says {first!r}"
+        threading.Thread(target=self._receive, args=(self._receiver.stdout,), daemon=True).start()
+
+    def _receive(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            found = RECEIVED.match(line)
+            if found:
+                with self._changed:
+                    self.answers.append(ast.literal_eval(found[1]))
+                    self._changed.notify_all()
+
+    def send(self, *arguments: str) -> str:
+        """Run message_sender.py and return what it prints."""
+        done = subprocess.run(
+            self.run("message_sender.py", *arguments),
+            capture_output=True,
+            text=True,
+            env=self.environment(),
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done.stdout
+
+    def order(self, target: str, *request: str) -> dict[str, Any]:
+        """Send one request and return the answer that the receiver shows."""
+        before = len(self.answers)
+        said = self.send(target, *request)
+        assert said.startswith("Request Created : {"), said
+        assert "ERROR" not in said, said
+
+        def answer() -> dict[str, Any] | None:
+            new = self.answers[before:]
+            return next((one for one in new if one["sender_name"] == target), None)
+
+        with self._changed:
+            self._changed.wait_for(answer, DEADLINE_S)
+        found = answer()
+        assert found is not None, f"{target} did not answer {request}"
+        return found
+
+    def leader(self, among: Sequence[str] = NAMES) -> str:
+        """Return whom a majority of all nodes takes for the leader."""
+
+        def agreed() -> str | None:
+            said = [self.order(name, "LEADER_INFO") for name in among]
+            leaders = [(one["term"], one["value"]) for one in said if one["key"] == "LEADER"]
+            best = max(leaders, key=leaders.count, default=(0, None))
+            return best[1] if best[1] in among and leaders.count(best) > len(NAMES) // 2 else None
+
+        return eventually(agreed, "a leader that a majority follows")
+
+    def of_leader(self, *request: str, among: Sequence[str] = NAMES) -> dict[str, Any]:
+        """Give an order to whoever leads; where the leadership moves meanwhile, to the next."""
+
+        def answer() -> dict[str, Any] | None:
+            found = self.order(self.leader(among), *request)
+            return found if found["request"] == request[0] else None
+
+        return eventually(answer, f"a leader that takes {request}")
+
+    def close(self) -> None:
+        if self._receiver is not None:
+            self._receiver.terminate()
+            self._receiver.wait()
+
+
+class Loopback(Place):
+    """Five nodes and a controller as processes, each on an address of its own: 127.0.0.2 …"""
+
+    def __init__(self, names: Sequence[str] = NAMES) -> None:
+        super().__init__()
+        self.names = list(names)
+        self.folder = Path(tempfile.mkdtemp(prefix="controller-lab-"))
+        hosts = list(HOSTS.values())
+        self.port = _free_port(26_000, socket.SOCK_STREAM, hosts)
+        self.udp_port = _free_port(5_555, socket.SOCK_DGRAM, hosts)
+        members = [f"{name} {HOSTS[name]} {self.port}\n" for name in self.names]
+        (self.folder / "server-configuration.txt").write_text("".join(members))
+        table = [f"{name} {host}\n" for name, host in HOSTS.items()]
+        (self.folder / "names.txt").write_text("".join(table))
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start all six, and wait until a node leads."""
+        for name in self.names:
+            self.start_node(name)
+        for name in self.names:
+            eventually(lambda name=name: self._is_up(name), f"{name} up")
+        self.listen()
+
+    def start_node(self, name: str) -> None:
+        """Start one node's process; what it prints goes into NAME.console."""
+        with (self.folder / f"{name}.console").open("ab") as console:
+            self._nodes[name] = subprocess.Popen(
+                [
+                    sys.executable, str(ROOT / "src" / "server.py"), name, str(self.port),
+                    "--dir", str(self.folder), "--host", HOSTS[name], "--pace", "class",
+                    "--controller", "--controller-lines",
+                    "--controller-udp", str(self.udp_port),
+                ],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def _is_up(self, name: str) -> bool:
+        assert self._nodes[name].poll() is None, f"{name} ended:\n" + "\n".join(self.lines(name))
+        return any("Server started on" in line for line in self.lines(name))
+
+    def ask(self, name: str, line: str) -> str:
+        """Return a node's reply to one line of text, over TCP."""
+        with socket.create_connection((HOSTS[name], self.port), DEADLINE_S) as connection:
+            connection.sendall(line.encode() + b"\n")
+            with connection.makefile("r", encoding="utf-8") as lines:
+                return lines.readline().rstrip("\n")
+
+    def run(self, script: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(HERE / script), *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "CONTROLLER_NAMES": str(self.folder / "names.txt"),
+            "CONTROLLER_PORT": str(self.udp_port),
+        }
+
+    def lines(self, name: str) -> list[str]:
+        return (self.folder / f"{name}.console").read_text(errors="replace").splitlines()
+
+    def close(self) -> None:
+        super().close()
+        for process in self._nodes.values():
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Containers(Place):
+    """The same six as containers, by deploy/compose/docker-compose.yml."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        compose = ["docker", "compose"]
+        if not _works([*compose, "version"]):
+            compose = ["docker-compose"]
+        self._compose = [*compose, "-f", str(ROOT / "deploy" / "compose" / "docker-compose.yml")]
+
+    @staticmethod
+    def why_not() -> str:
+        """Return why no containers can be had here; "" where they can."""
+        if not _works(["docker", "info"]):
+            return "no Docker engine answers here"
+        if not (_works(["docker", "compose", "version"]) or _works(["docker-compose", "version"])):
+            return "neither `docker compose` nor `docker-compose` is installed"
+        return ""
+
+    def start(self) -> None:
+        """docker compose up --build -d, and wait until all six are healthy."""
+        subprocess.run([*self._compose, "up", "--build", "-d"], check=True, timeout=300)
+        for name in (*NAMES, "Controller"):
+            eventually(lambda name=name: self._health(name) == "healthy", f"{name} healthy")
+        self.listen()
+
+    def _health(self, name: str) -> str:
+        form = "{{.State.Health.Status}}"
+        return subprocess.run(
+            ["docker", "inspect", "-f", form, name], capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    def run(self, script: str, *arguments: str) -> list[str]:
+        return [*self._compose, "exec", "-T", "Controller", "python", script, *arguments]
+
+    def lines(self, name: str) -> list[str]:
+        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    def close(self) -> None:
+        super().close()
+        subprocess.run([*self._compose, "down", "-v", "-t", "5"], check=False, timeout=120)
+
+
+def _works(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _free_port(first: int, kind: socket.SocketKind, hosts: Sequence[str]) -> int:
+    """Return a port, from `first` on, that is free on all of these addresses, and so is the one
+    behind it."""
+    for port in range(first, first + 400, 2):
+        sockets = [socket.socket(socket.AF_INET, kind) for _ in range(2 * len(hosts))]
+        try:
+            for number, one in enumerate(sockets):
+                one.bind((hosts[number // 2], port + number % 2))
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+        return port
+    raise OSError(f"no free port from {first} on")

@@ -1,0 +1,53 @@
+"""What a controller may ask of a server's consensus: nothing that chance, time and loss could not
+bring about by themselves, so that every order is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from raftline.raft.election import start_election
+from raftline.raft.state import Role, State
+
+
+class OrderRefused(Exception):
+    """This server can't do that now; nothing was changed. The message says why."""
+
+
+def step_down(state: State) -> None:
+    """Be a follower, as a leader is that no quorum answers (thesis §6.2).
+
+    Raises:
+        OrderRefused: it is one already.
+    """
+    if state.role is Role.FOLLOWER:
+        raise OrderRefused(f"{state.name} follows already, in term {state.term}")
+    state.note(f"[*] {state.name} is told to follow")
+    state.follow(state.term, None)
+    state.arm_election()
+
+
+def time_out(state: State) -> None:
+    """Stand at once in a new term, as the paper's servers do at the end of a timeout (§5.2).
+
+    No PreVote asks first, so a leader that works is deposed by the higher term. Those who hear
+    from it still don't vote (thesis §4.2.3), nor do those who promised it their votes (lease).
+
+    Raises:
+        OrderRefused: it has no vote.
+    """
+    if state.amnesiac:
+        raise OrderRefused(f"{state.name} lost its memory and catches up without a vote")
+    if state.name not in state.membership.electors:
+        raise OrderRefused(f"{state.name} has no vote, so it does not stand")
+    if state.role is Role.LEADER:
+        state.follow(state.term, None)
+    state.note(f"[*] {state.name} is told that its election timeout is over")
+    start_election(state)
+
+
+def beat(state: State, heartbeat_ms: int) -> None:
+    """Send heartbeats, as a leader, so many milliseconds apart; the next comes in so many."""
+    state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
+    if state.role is Role.LEADER:
+        state.heartbeat_at_ms = state.now_ms + heartbeat_ms

@@ -1,0 +1,233 @@
+"""A controller's datagrams: the course's Message.json in front of the same verbs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.node import Node
+from tests.e2e.wire import eventually
+
+FIELDS = ["sender_name", "request", "term", "key", "value"]
+SILENCE_S = 0.5  # for an answer that must not come
+
+
+def free_datagram_port() -> int:
+    """Return a port that is free together with the one behind it."""
+    while True:
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as one,
+            socket.socket(type=socket.SOCK_DGRAM) as next_one,
+        ):
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                next_one.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+class Mailbox:
+    """A node of one that listens for datagrams, and a controller that sends them."""
+
+    def __init__(self, node: Node, port: int) -> None:
+        self.node = node
+        self.port = port
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.settimeout(20)
+        self.socket.bind(("127.0.0.1", 0))
+
+    def post(self, message: object) -> None:
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.socket.sendto(data, ("127.0.0.1", self.port))
+
+    def order(self, request: object, **fields: object) -> dict[str, Any]:
+        message = {**dict.fromkeys(FIELDS), "sender_name": "Controller", "request": request}
+        self.post(message | fields)
+        answer: dict[str, Any] = json.loads(self.socket.recv(65_535))
+        assert list(answer) == FIELDS
+        assert answer["sender_name"] == self.node.name
+        return answer
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    port = free_datagram_port()
+    options = ["--controller", "--controller-udp", str(port), "--controller-lines"]
+    with Cluster(tmp_path, 1, *options) as single:
+        mailbox = Mailbox(single.start().leader(), port)
+        yield mailbox
+        mailbox.socket.close()
+
+
+# seed 000-02, seed 000-03, seed 000-04
+def test_a_message_of_five_fields_is_answered_by_one_of_five(mailbox: Mailbox) -> None:
+    stored = mailbox.order("STORE", key="a key", value="of blue\nand green")
+    assert (stored["request"], stored["term"]) == ("STORE", 2)
+    assert (stored["key"], stored["value"]) == (r"a\skey", r"of blue\nand green")
+    held = mailbox.order("RETRIEVE", key="left over", value="from the template")
+    assert held["key"] == "COMMITED_LOGS"
+    assert held["value"] == {"1": {"term": 2, r"a\skey": r"of blue\nand green"}}
+    assert mailbox.order("LEADER_INFO")["value"] == "s1"
+    assert mailbox.order("SHUTDOWN")["value"] == "s1 is down; it hears its controller alone"
+    assert mailbox.order("RETRIEVE")["key"] == "ERROR"
+    assert mailbox.order("RESTART")["key"] is None
+    assert eventually(lambda: mailbox.order("RETRIEVE")["value"] == held["value"])
+    assert mailbox.order("DROP", value="30%")["value"] == ["DROP 30%"]
+    assert mailbox.order("HEAL")["value"] == []
+
+
+# seed 000-07
+def test_numbers_and_unicode_are_stored_as_they_are_spelled(mailbox: Mailbox) -> None:
+    mailbox.order("STORE", key="n", value=5)
+    mailbox.order("STORE", key="name", value="Ångström")
+    assert mailbox.node.ask("get n") == "s1@GET response: 5"
+    assert mailbox.node.ask("get name") == "s1@GET response: Ångström"
+
+
+def test_what_is_no_order_is_said_to_the_controller_and_to_nobody_else(mailbox: Mailbox) -> None:
+    for request in ("EXPLODE", None, 5, ["STORE"]):
+        answer = mailbox.order(request)
+        assert answer["key"] == "ERROR"
+        assert answer["value"].startswith("Sorry, ")
+    assert mailbox.order("STORE")["value"] == "Sorry, the key is missing: STORE needs key and value"
+    for nothing in (
+        b"",
+        b"\xff\xfe",
+        b"[1]",
+        b"[" * 60_000,
+        {"sender_name": "s2"},
+        {"request": "X"},
+    ):
+        mailbox.post(nothing)
+    assert mailbox.order("LEADER_INFO")["value"] == "s1"  # it was the next one that was answered
+    mailbox.socket.settimeout(SILENCE_S)
+    with pytest.raises(TimeoutError):
+        mailbox.socket.recv(65_535)
+
+
+# seed 000-06
+def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> None:
+    port = free_datagram_port()
+    with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
+        single.start().leader()
+        message = {"sender_name": "Controller", "request": "LEADER_INFO"}
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as sender,
+            socket.socket(type=socket.SOCK_DGRAM) as receiver,
+        ):
+            sender.bind(("127.0.0.2", port + 1))
+            receiver.bind(("127.0.0.2", port))
+            for one in (sender, receiver):
+                one.settimeout(20)
+            sender.sendto(json.dumps(message).encode(), ("127.0.0.1", port))
+            assert json.loads(sender.recv(65_535)) == json.loads(receiver.recv(65_535))
+
+
+# seed 000-08, seed 000-09
+def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> None:
+    node = mailbox.node
+    node.wait_for_line("Current State is: leader")
+    said = [line for line in node.said if line.startswith("Current ")]
+    assert said == [
+        "Current Term is: 1", "Current Entries are: {}", "Current State is: follower",
+        "Current Term is: 2", "Current Entries are: {}", "Current State is: candidate",
+        "Current Term is: 2", "Current Entries are: {}", "Current State is: leader",
+    ]  # fmt: skip
+
+
+# seed 000-07
+def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
+    mailbox: Mailbox,
+) -> None:
+    entry = "{'term': 2, 'k': 'v'}"
+    for number in (1, 2):
+        mailbox.order("STORE", key="k", value="v")
+        mailbox.node.wait_for_line(f"Forwarding the log to followers: [{number}: {entry}]")
+    mailbox.node.wait_for_line(f"Log entries are: ['1': {entry}, '2': {entry}]")
+    mailbox.order("SHUTDOWN")
+    mailbox.order("RESTART")
+    mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--controller-udp", "5x"], "is no port"),
+        (["--controller-udp", "5555"], "add --controller to obey them"),
+    ],
+)
+def test_a_door_for_orders_that_can_not_work_is_refused_at_once(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    cluster = Cluster(tmp_path, 1, *options)
+    with cluster:
+        node = cluster.nodes[0].launch()
+        assert node.ended() == 2
+        assert said in node.transcript()
+        assert "Traceback" not in node.transcript()
+
+
+def test_a_datagram_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
+            assert single.nodes[0].launch().ended() == 2
+            said = f"can't listen for datagrams on localhost port {port}: Address already in use"
+            assert said in single.nodes[0].transcript()
+
+
+CLI = [sys.executable, str(Path(__file__).resolve().parents[2] / "src" / "cli.py"), "controller"]
+
+
+def cli(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*CLI, *arguments, "--dir", str(folder)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+# seed 000-05
+def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1, "--controller") as single:
+        single.start().leader()
+        assert cli(tmp_path, "s1", "store", "my key", "two", "words") == (
+            0, "s1@STORE response: my\\skey set to two words\n", "",
+        )  # fmt: skip
+        code, out, _ = cli(tmp_path, "s1", "RETRIEVE", "--json")
+        told = json.loads(out)
+        assert (code, told["ok"], told["answer"]) == (0, True, "RETRIEVE")
+        assert told["value"]["COMMITED_LOGS"]["1"][r"my\skey"] == "two words"
+        assert cli(tmp_path, "s1", "DROP", "1", "--json")[0] == 5
+        single.kill()
+        code, out, err = cli(tmp_path, "s1", "RETRIEVE")
+        assert (code, out) == (5, "")
+        assert err.startswith("Sorry, s1 (localhost:")
+        code, _, err = cli(tmp_path, "s9", "RETRIEVE")
+        assert (code, err.startswith("raftline: s9 is not in ")) == (2, True)
+
+
+# seed 000-10
+def test_the_command_tells_where_another_leads_by_its_exit_code(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, "--controller") as cluster:
+        cluster.start()
+        follower = cluster.followers()[0]
+
+        def answer() -> dict[str, Any] | None:
+            code, out, _ = cli(tmp_path, f"localhost:{follower.port}", "STORE", "k", "v", "--json")
+            told: dict[str, Any] = json.loads(out)
+            return told if code == 3 and told["value"]["LEADER"] else None
+
+        told = eventually(answer, "a follower's answer")
+        assert (told["ok"], told["answer"], told["server"]) == (False, "LEADER_INFO", follower.name)
