@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.namespaces import NamespacedCluster
-from tests.e2e.node import Node
+from tests.e2e.node import SERVER, Node
 from tests.e2e.scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
+from tests.e2e.wire import DEADLINE_S
 
 NO_ROOM = "No space left on device"
 NO_VOTE = "rejoins without a vote"
@@ -136,13 +139,13 @@ def damage(scene: Scene) -> Fault:
 def _follow_the_advice(scene: Scene, node: Node) -> None:
     """Do what a node says that can be done when it refuses its files."""
     status, said = node.ended(), node.said[-1]
-    advised = "move it away and keep" in said or "move both away and keep" in said
-    if status != EXIT_FILES or not advised:
+    if status != EXIT_FILES or not said.endswith(f"raftline fsck --repair {node.name}"):
         raise Finding(f"{node.name} with a damaged file: exit {status}\n{node.transcript()}")
     scene.say(f"{node.name} refuses: {said}")
-    node.log.unlink(missing_ok=True)
-    if "move both away" in said:
-        _snapshot(node).unlink(missing_ok=True)
+    command = [sys.executable, str(SERVER.parent / "cli.py"), "fsck", "--repair", str(node.folder)]
+    repair = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    if repair.returncode != 0:
+        raise Finding(f"{' '.join(command)} ends with {repair.returncode}\n{repair.stdout}{said}")
 
 
 def _flip(scene: Scene, path: Path) -> None:
@@ -193,6 +196,18 @@ def delete_both(scene: Scene, node: Node) -> None:
     _snapshot(node).unlink(missing_ok=True)
 
 
+def delete_storage(scene: Scene, node: Node) -> None:
+    """delete term and vote."""
+    (node.folder / f"{node.name}.storage").unlink()
+
+
+def delete_all(scene: Scene, node: Node) -> None:
+    """delete every file of the node."""
+    delete_both(scene, node)
+    delete_storage(scene, node)
+
+
 HARMS: tuple[Callable[[Scene, Node], None], ...] = (
     flip_log, cut_log, cut_log, delete_log, flip_snapshot, delete_snapshot, delete_both,
+    delete_storage, delete_all,
 )  # fmt: skip
