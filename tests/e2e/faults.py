@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,7 +78,8 @@ def stop(scene: Scene) -> Fault:
         yield f"SIGTERM {node.name}"
         node.ask_to_stop()
         status = yield from scene.ends(node)
-        if status != 0:
+        is_unborn = status == -signal.SIGTERM and not node.said  # its interpreter was just starting
+        if status != 0 and not is_unborn:
             raise Finding(f"{node.name} was told to stop, exit {status}\n{node.transcript()}")
         yield scene.some(0, 2)
         yield from scene.start(node)
