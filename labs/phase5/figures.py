@@ -77,7 +77,8 @@ def figure_2() -> Shown:
 
 def figure_3() -> Shown:
     """A candidate becomes leader, by a true majority: two of four are none, three are."""
-    with nodes(4, "--verbose", logs={"s1": 9, "s2": 1}) as cluster:
+    # s3 has an entry, too: a node without files can't tell that it never voted, so it has no vote.
+    with nodes(4, "--verbose", logs={"s1": 9, "s2": 1, "s3": 1}) as cluster:
         first = cluster["s1"].start()
         cluster["s2"].start()
         for _ in range(2):  # each is kept for two election timeouts: time enough to be elected
