@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
 import pytest
 
-from raftline.cores import Look, choose, look, move_threads
+from raftline import cores
+from raftline.cores import Cores, Look, choose, look, move_threads
 
 BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
@@ -70,3 +72,28 @@ def test_a_look_sees_this_process_and_the_cores_it_asks_for() -> None:
     assert second.at_s > first.at_s
     assert second.used_s > first.used_s
     assert set(second.idle_s) == set(cores)
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError(errno.EMFILE, "Too many open files"), KeyError("no such core")]
+)
+def test_who_watches_the_cores_goes_on_after_it_could_not_look(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    looks, looked_again = [0], threading.Event()
+
+    def look_in_vain(_: object) -> Look:
+        looks[0] += 1
+        if looks[0] > 2:
+            looked_again.set()
+        raise trouble
+
+    monkeypatch.setattr(cores, "look", look_in_vain)
+    monkeypatch.setattr(cores, "PERIOD_S", (0.001, 0.002))
+    complaints: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", complaints.append)
+    watcher = Cores()
+    watcher._allowed = {0, 1}
+    watcher.start("s1")
+    assert looked_again.wait(10)
+    assert complaints == []
