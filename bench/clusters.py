@@ -34,7 +34,9 @@ class Cluster(ABC):
     ) -> None:
         """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
         parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = tempfile.TemporaryDirectory(prefix=f"{self.name}-", dir=parent)
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix=f"{self.name}-", dir=parent, ignore_cleanup_errors=True  # a last write may come
+        )
         self.folder = Path(self._temporary.name)
         self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
         self._relay: subprocess.Popen[bytes] | None = None
