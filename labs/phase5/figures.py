@@ -142,9 +142,11 @@ def figure_6() -> Shown:
 def figure_7() -> Shown:
     """A follower with 9 entries of 11 catches up; then the leader fails, and another stands."""
     with nodes(3, logs={"s1": 11, "s2": 9, "s3": 9}) as cluster:
-        cluster.start()
         follower = cluster["s2"]
+        for node in (cluster["s1"], follower):  # s3 has no more than s2: those two might elect
+            node.start()  # one of themselves, and the leader of the figure has eleven
         follower.wait_for_line("Last log: 12 7 noop")
+        cluster.start()
         cluster.wait_until_equal()
         expect(cluster["s1"].transcript(), "Received from s2 : GiveEntriesAfterIndex 9 term 7")
         cluster["s1"].kill()
