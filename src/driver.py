@@ -62,7 +62,7 @@ class Driver:
         self._logmanager = logmanager
         self._rim = rim
         self._core = threading.Lock()
-        self._writer = Writer(logmanager, self._core, self._written, self._fail, now_ms)
+        self._writer = Writer(logmanager, self._core, self._written, self._fail)
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner

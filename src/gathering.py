@@ -15,7 +15,7 @@ class Gathering:
     make a disk write of its own for it, and keep the others waiting until that has ended; so as
     many as were there before are waited for, while they keep coming. One lone client never waits.
     At 8 connections that is 1.3 times as many writes a second, and 1.5 times at 16 in flight on
-    each of them (bench/README.md).
+    each of them (docs/speed.md).
     """
 
     def __init__(self) -> None:

@@ -48,19 +48,16 @@ class Writer:
         core: threading.Lock,
         on_written: Callable[[Durable | None], None],
         on_failure: Callable[[Exception], None],
-        clock: Callable[[], int],
     ) -> None:
         self._files = files
         self._core = core
         self._on_written = on_written
         self._on_failure = on_failure
-        self._clock = clock
         self._waiting: list[Work] = []
         self._writing: list[Work] = []
         self._bell = Bell()
         self._jobs: deque[Job] = deque()
         self._stopping = False
-        self.busy_since_ms = 0  # when the write that is under way, or comes next, began
 
     @property
     def is_busy(self) -> bool:
@@ -74,8 +71,6 @@ class Writer:
 
     def add(self, work: Work) -> None:
         """Have one Effects written behind all that was added before; with `core` held."""
-        if not self.is_busy:
-            self.busy_since_ms = self._clock()
         self._waiting.append(work)
         self._bell.ring()
 
@@ -159,7 +154,6 @@ class Writer:
     def _write_once(self) -> bool:
         with self._core:
             self._writing, self._waiting = self._waiting, []
-            self.busy_since_ms = self._clock()
         if not self._writing:
             return False
         self._on_written(self._files.write([effects for effects, _ in self._writing]))
