@@ -24,6 +24,8 @@ Acts, with times in virtual milliseconds:
     > s2 loses its connection to s1
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
+    > s1 <- client4#17@set b 5        a client's line with a request's number
+    > sessions 2                      before the start: sessions that a cluster remembers
     > status
 """
 
@@ -32,13 +34,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
+from raftline import sessions
 from raftline.raft.effects import Entry, HardState
 from raftline.raft.membership import Membership
 from tests.scenarios.world import Disk, Server, World
 
 SHORT = ("note", "apply", "answer")
-_LINE = re.compile(r"(\w+) <- (\w+)@(.*)")
+_LINE = re.compile(r"(\w+) <- ([\w#-]+)@(.*)")
 _LOSES = re.compile(r"(\w+) loses its connection to (\w+)")
 _HANDS_OVER = re.compile(r"(\w+) hands over(?: to (\w+))?")
 
@@ -91,6 +95,7 @@ class Player:
             "batch": self._batch,
             "chunk": self._chunk,
             "trail": self._trail,
+            "sessions": self._sessions,
             "snapshot": lambda words: self.world.take_snapshot(self.world.servers[words[0]]),
             "leases": self._leases,
             "clock": self._clock,
@@ -152,6 +157,10 @@ class Player:
 
     def _trail(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, trailing_bytes=int(words[0]))
+
+    def _sessions(self, words: list[str]) -> None:
+        sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
+
     def _leases(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, lease=True)
 
@@ -283,6 +292,11 @@ def _milliseconds(word: str) -> int:
 
 def perform(transcript: str) -> str:
     """Return the transcript with what really happens behind each act."""
+    with patch.object(sessions, "SESSIONS_MAX", sessions.SESSIONS_MAX):
+        return _perform(transcript)
+
+
+def _perform(transcript: str) -> str:
     player = Player()
     lines: list[str] = []
     for line in transcript.splitlines():

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from raftline.commands import execute
 from raftline.raft import messages
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
@@ -19,6 +18,7 @@ from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.transfer import TransferRefused
 from tests.invariants import Invariants
+from tests.scenarios.machine import Machine
 
 PATIENCE = 1000  # steps; a transcript that needs more goes round in circles
 NOBODY = Membership(())
@@ -60,7 +60,7 @@ class Server:
     node: Node | None = None  # None: it is down
     disk_held: bool = False
     unsaved: list[Effects] = field(default_factory=list)
-    machine: dict[str, str] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
     writes: dict[int, tuple[str, str]] = field(default_factory=dict)  # index to client, command
     held: list[tuple[str, str]] = field(default_factory=list)  # while it gives way: client, command
     clock_percent: int = 100  # of the world's pace
@@ -102,7 +102,7 @@ class World:
         log = Log(*server.disk.base)
         for entry in server.disk.entries:
             log.append(entry.term, entry.command)
-        server.machine = _machine_of(server.disk.snapshot_text)
+        server.machine = Machine(server.disk.snapshot_text)
         server.disk.part = ""
         server.disk.lives += 1
         server.node = Node(
@@ -159,12 +159,12 @@ class World:
             self._send(message)
         server.unsaved.append(effects)
         if effects.install is not None:
-            server.machine = _machine_of(server.disk.part)
+            server.machine = Machine(server.disk.part)
         synced = None if server.disk_held else self._flush(server)
         self._apply(server, effects)
         for ready in effects.reads:
             client, key = ready.token
-            self._answer(server, client, execute(server.machine, f"get {key}"))
+            self._answer(server, client, server.machine.read(key))
         for client, _ in effects.refused:
             self._answer(server, client, self._not_leader(node))
         self._settle(server, effects)
@@ -209,7 +209,7 @@ class World:
             self.say("answer", f"{sender} <- {to}@Sorry, {error}")
 
     def request(self, to: str, client: str, command: str) -> None:
-        """Let a client's command arrive at a server."""
+        """Let a client's command arrive at a server; `client` is NAME or NAME#ID."""
         server = self.servers[to]
         node = server.node
         assert node is not None, f"{to} is down"
@@ -219,8 +219,10 @@ class World:
         elif command.startswith("get "):
             self._read(server, node, client, command[4:])
         elif node.takes_proposals:
+            has_session = "#" in client or command == "session"
+            line = f"{client}@{command}" if has_session else command
             server.writes[node.state.log.last_index + 1] = (client, command)
-            self.step(server, lambda node: node.propose([command], self.time_at(server)))
+            self.step(server, lambda node: node.propose([line], self.time_at(server)))
         elif node.is_leader:
             server.held.append((client, command))
         else:
@@ -231,7 +233,7 @@ class World:
         key, _, mode = asked.partition(" read ")
         token = (client, key)
         if mode == "local":
-            self._answer(server, client, execute(server.machine, f"get {key}"))
+            self._answer(server, client, server.machine.read(key))
         elif mode == "lease" and node.is_leader:
             self.step(server, lambda node: node.read_leased([token], self.time_at(server)))
         elif mode == "index" and not node.is_leader:
@@ -289,7 +291,7 @@ class World:
         assert term is not None
         members = node.state.configurations.at(index)
         text = f"{members.spell()}\n" if members != server.base else ""
-        text += "".join(f"{key} {value}\n" for key, value in server.machine.items())
+        text += server.machine.spell()
         snapshot = Snapshot(index, term, len(text), zlib.crc32(text.encode()))
         disk.snapshot, disk.snapshot_text = snapshot, text
         del disk.entries[: index - disk.base[0]]
@@ -386,7 +388,7 @@ class World:
     def _apply(self, server: Server, effects: Effects) -> None:
         for entry in effects.apply:
             self.say("apply", f"{server.name} applies {entry.index} {entry.term} {entry.command}")
-            reply = execute(server.machine, entry.command)
+            reply = server.machine.apply(entry)
             if entry.index in server.writes:
                 client, _ = server.writes.pop(entry.index)
                 self._answer(server, client, reply)
@@ -397,13 +399,8 @@ class World:
         return f"Sorry, I am not the leader. Last leader I heard from is: {node.state.leader}"
 
     def _answer(self, server: Server, client: str, text: str) -> None:
-        self.say("answer", f"{client} <- {server.name}@{text}")
-
-
-def _machine_of(text: str) -> dict[str, str]:
-    """Return the state machine that a snapshot spells."""
-    pairs = [line.partition(" ") for line in text.splitlines() if read(line) is None]
-    return {key: value for key, _, value in pairs}
+        name, mark, number = client.partition("#")
+        self.say("answer", f"{name} <- {server.name}{mark}{number}@{text}")
 
 
 def _members_of(text: str) -> Membership | None:
