@@ -23,6 +23,7 @@ def node_facts(state: State, now_ms: int) -> dict[str, object]:
         "base_index": state.log.base_index,
         "snapshot_index": state.snapshot.index if state.snapshot else 0,
         "snapshot_bytes": state.snapshot.size if state.snapshot else 0,
+        "arriving_bytes": state.incoming.received if state.incoming else 0,
         "recovering": state.amnesiac,
         **membership_facts(state.configurations, state.commit_index),
         "handing_over_to": state.transfer.to if state.transfer else None,

@@ -70,6 +70,9 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
     """Return the folders to look at, each with the nodes."""
     places: list[tuple[Path, list[str]]] = []
     names = [word for word in wanted if not Path(word).is_dir()]
+    for word in names:
+        if not config.NAME.fullmatch(word):
+            raise ConfigError(f"{word}: no such folder, and no name of a node")
     for place in (Path(word) for word in wanted if Path(word).is_dir()):
         nodes = nodes_in(os.listdir(place))
         if not nodes:

@@ -12,6 +12,7 @@ from raftline.config import Address, ConfigError, Configuration
 from raftline.conversation import Client
 from raftline.link import ClientError
 from raftline.membercommands import PATIENCE_S
+from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.state import State
 from raftline.storage.errors import FilesRefused
@@ -124,6 +125,8 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
             f"[!] the log says the members are {known}, {configuration.path} says "
             f"{' '.join(configuration.members)}: the log holds"
         )
+    if name in members.voters and (warning := advice(len(members.voters))):
+        notes.append(f"[!] {warning}")
     return notes
 
 

@@ -247,8 +247,8 @@ class Server:
 
     def status(self) -> str:
         """Return the reply to `status`."""
-        facts = {**self.driver.status(), "reads": self.readings.mode, "pid": os.getpid()}
-        facts |= self.control.facts()
+        facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
+        facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
         return "STATUS response: " + json.dumps(facts)
 
     def _answered(self, answers: Sequence[Message]) -> None:

@@ -213,6 +213,8 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
         role = "removed" if answer.get("voters") else "waits to be added"
     if answer.get("outgoing"):
         role += " (joint)"
+    if answer.get("arriving_bytes"):
+        role += " (receives a snapshot)"
     if isinstance(answer.get("handing_over_to"), str):
         role += f" (handing over to {safe_line(answer['handing_over_to'])})"
     if answer.get("down"):  # its controller told it to, and alone is heard

@@ -185,6 +185,21 @@ def test_a_node_s_place_is_said_at_its_start() -> None:
     assert place_of("s1", Membership(("s1",))) == []
 
 
+@pytest.mark.parametrize(
+    ("voters", "why"),
+    [
+        (2, "[!] 2 voters need each other, the loss of either stops the cluster: have 1 or 3"),
+        (4, "[!] 4 voters stand the loss of 1, no more than 3 do, and every write waits for 3: "
+            "have 3 or 5"),
+    ],
+)  # fmt: skip
+def test_a_poor_number_of_voters_is_said_at_the_start(voters: int, why: str) -> None:
+    names = tuple(f"s{number}" for number in range(1, voters + 1))
+    assert place_of("s1", Membership(names)) == [why]
+    assert place_of("s1", Membership((*names, "s9"))) == []
+    assert place_of("s9", Membership(names, learners=("s9",))) == []  # it has no say in that
+
+
 def test_the_log_of_another_cluster_is_refused() -> None:
     with pytest.raises(ConfigError, match="is this the log of another node"):
         place_of("s4", Membership(("s1", "s2")))

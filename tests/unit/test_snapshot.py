@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.facts import node_facts
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import all_vote
@@ -251,6 +252,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     assert effects.chunks == [Chunk(0, b"a 4\n")]
     assert effects.wants_disk
     assert effects.check is None
+    assert node_facts(node.state, 0)["arriving_bytes"] == 4
     effects = node.receive(piece(4, "b 5\n"), 0)
     assert effects.chunks == [Chunk(4, b"b 5\n")]
     assert effects.check == Snapshot(7, 2, 8, 5)

@@ -162,6 +162,15 @@ def test_a_recovering_node_is_marked(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "follower (recovering)" in capsys.readouterr().out
 
 
+def test_a_node_that_is_being_refilled_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refilled = {**FOLLOWER, "arriving_bytes": 262_144}
+    with cluster_of(tmp_path, line_of(LEADER), line_of(refilled)) as command:
+        cli.main(command)
+    assert "follower (receives a snapshot)" in capsys.readouterr().out
+
+
 def test_the_coloured_table_cuts_nothing_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +250,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
         (["restore", ".", "new", "--members", "s1=a:1"], ".: is no file"),
         (["fsck", "--dir", "new", "s1"], "s1: neither a folder, nor a node"),
+        (["fsck", "not/there"], "not/there: no such folder, and no name of a node"),
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
     ],
 )
