@@ -1,7 +1,8 @@
 """How two results differ: `python bench/compare.py OLD.json NEW.json` prints ratios, new to old.
 
 Rows are matched by name and system. A ratio whose rounds overlap with the old ones has a `~`: the
-difference may be chance. Exits with 2 where a file holds no results.
+difference may be chance. Exits with 2 where a file holds no results, or the two have no row in
+common.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def remarks(old: Results, new: Results) -> list[str]:
         f"{name} differs: {old.settings.get(name, 'unknown')}, now {value}"
         for name, value in new.settings.items() if old.settings.get(name) != value
     ]  # fmt: skip
-    missing = _only(old.rows, new.rows)
-    return [*found, *(f"only in the old file: {name}" for name in missing)]
+    found += [f"only in the old file: {name}" for name in _only(old.rows, new.rows)]
+    return found + [f"only in the new file: {name}" for name in _only(new.rows, old.rows)]
 
 
 def _only(rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
@@ -65,7 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
-    print(as_text(differences(old, new)))
+    cells = differences(old, new)
+    if len(cells) == 1:
+        print(f"{arguments.old} ({old.kind}) and {arguments.new} ({new.kind}) have no row in "
+              "common: nothing to compare", file=sys.stderr)  # fmt: skip
+        return 2
+    print(as_text(cells))
     for remark in remarks(old, new):
         print(remark)
     return 0

@@ -38,7 +38,8 @@ def test_compare_prints_new_to_old_and_marks_what_may_be_chance(tmp_path: Path) 
     )  # fmt: skip
     new = results(
         tmp_path / "new.json", "bench",
-        row("set, 64", "raftline", per_s=[220, 220, 230], p99_ms=[1, 2, 3]), python="3.12",
+        row("set, 64", "raftline", per_s=[220, 220, 230], p99_ms=[1, 2, 3]),
+        row("get, 64", "raftline", per_s=[300]), python="3.12",
     )  # fmt: skip
     done = run("compare.py", old, new)
     heading, line, *remarks = done.stdout.splitlines()
@@ -46,7 +47,17 @@ def test_compare_prints_new_to_old_and_marks_what_may_be_chance(tmp_path: Path) 
     assert line.split() == ["set,", "64", "raftline", "2.00", "~1.00"]
     assert "Python differs: 3.11, now 3.12" in remarks
     assert "only in the old file: set, 64 (etcd)" in remarks
+    assert "only in the new file: get, 64 (raftline)" in remarks
     assert done.returncode == 0
+
+
+def test_results_without_a_row_in_common_are_said_to_be_no_comparison(tmp_path: Path) -> None:
+    old = results(tmp_path / "old.json", "bench", row("set, 64", "raftline", per_s=[100]))
+    new = results(tmp_path / "new.json", "growth", row("restart", "raftline", seconds=[2]))
+    done = run("compare.py", old, new)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "(bench)" in done.stderr
+    assert "(growth) have no row in common" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [1]}', None])
