@@ -22,6 +22,8 @@ from raftline.replies import Outcome, Reply, outcome_of, read_reply
 
 READS = frozenset({"get", "show", "help", "status", "members", "backup"})
 CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
+# What tells whether a change came about; whether a write did, get tells.
+LOOK = {**dict.fromkeys(CHANGES, "members"), "transfer": "status"}
 WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append", "object", "machine"})
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
@@ -243,8 +245,10 @@ class Client:
             reason = "broke the connection before it answered"
         if _verb(command) in READS:
             return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+        verb = _verb(command)
+        what, look = ("write", "get") if verb not in LOOK else ("change", LOOK[verb])
         return OutcomeUnknown(
-            f"outcome unknown: {where} {reason}. The write may yet take effect: look with get"
+            f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
             " before you send it again."
         )
 

@@ -210,6 +210,18 @@ def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Sta
     assert "look with get before you send it again" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "look"),
+    [("replace s2 s5 localhost 1", "members"), ("remove s2", "members"), ("transfer s2", "status")],
+)
+def test_a_change_without_an_answer_says_where_to_look(
+    start: Start, typed: str, look: str
+) -> None:
+    done = run(start(lambda _: None).port, 1, typed)
+    assert done.returncode == 4
+    assert f"The change may yet take effect: look with {look} before you send it" in done.stdout
+
+
 def test_a_read_without_an_answer_is_unreachable(start: Start) -> None:
     done = run(start(lambda _: None).port, 1, "get", "a")
     assert done.returncode == 5
