@@ -23,7 +23,7 @@ from raftline.requests import (
 
 __all__ = [
     "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
-    "OUTCOME_UNKNOWN", "READ_MODES", "STOPPING", "Limits", "ProtocolError", "Request",
+    "OUTCOME_UNKNOWN", "READ_MODES", "REMOVED", "STOPPING", "Limits", "ProtocolError", "Request",
     "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "not_leader",
     "outcome_unknown", "read_request", "reply_line", "show_operands", "shown", "split_sender",
     "unescape",
@@ -42,6 +42,7 @@ HELP = (
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; try another."
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 
 _ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)

@@ -12,6 +12,7 @@ from raftline.protocol import (
     NOT_LEADER,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
+    REMOVED,
     STOPPING,
     error,
     leader_named_in,
@@ -51,7 +52,7 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> Outcome:
     """Return what became of the request that was answered so."""
-    if text.startswith((NOT_LEADER, NO_LEADER, STOPPING)):
+    if text.startswith((NOT_LEADER, NO_LEADER, REMOVED, STOPPING)):
         return Outcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
         return Outcome.UNKNOWN

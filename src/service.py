@@ -11,6 +11,7 @@ from typing import Protocol
 from raftline.batch import Batch
 from raftline.desk import Desk
 from raftline.gathering import Gathering
+from raftline.protocol import REMOVED
 from raftline.raft.effects import Effects
 from raftline.raft.node import Node
 from raftline.reading import read_as_leader
@@ -139,6 +140,9 @@ class Service:
             asking = [batch for batch in batches if batch.asks_leader]
             if asking:
                 self._carry_out(node.ask_leader(asking, now))
+        elif node.state.removed_by and not node.state.is_member:
+            for batch in batches:
+                batch.answer_all(REMOVED)
         else:
             self._desk.hold(batches, now)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from raftline.conversation import Client, ClientError, OutcomeUnknown
+from raftline.protocol import REMOVED
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED, Node
 from tests.e2e.wire import eventually, free_ports
@@ -140,6 +141,7 @@ def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     assert sorted(members(rest)["voters"]) == sorted({"s1", "s2", "s3"} - {leader.name})
     assert_nothing_is_lost(rest, writer)
     assert leader.status()["role"] == "follower"
+    assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
 
 
 # fault F65

@@ -16,7 +16,7 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import NO_LEADER, STOPPING, error, not_leader, outcome_unknown
+from raftline.protocol import NO_LEADER, REMOVED, STOPPING, error, not_leader, outcome_unknown
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
@@ -54,11 +54,12 @@ def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start
         assert client.request("get ana") == "GET response: 4"
 
 
-def test_follow_leaves_a_node_that_is_stopping_for_another(start: Start) -> None:
-    stopping, other = start(lambda _: STOPPING), start(store(), "s2")
-    with Client(port=stopping.port, follow=True, also=[("localhost", other.port)]) as client:
+@pytest.mark.parametrize("farewell", [STOPPING, REMOVED])
+def test_follow_leaves_a_node_that_serves_no_more_for_another(start: Start, farewell: str) -> None:
+    leaving, other = start(lambda _: farewell), start(store(), "s2")
+    with Client(port=leaving.port, follow=True, also=[("localhost", other.port)]) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
-    with Client(port=stopping.port) as client, pytest.raises(NoLeader, match="is stopping"):
+    with Client(port=leaving.port) as client, pytest.raises(NoLeader, match="this server "):
         client.request("set a 5")
 
 
