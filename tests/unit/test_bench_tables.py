@@ -85,6 +85,7 @@ def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> N
     done = run("table.py", "--bench", bench, "--growth", growth, "--pages", *pages)
     short, full, restart, unheard = (page.read_text() for page in pages)
     assert "| set, 64 | 310 | 100 | 3.10 (3.00–3.20) |" in short
+    assert "| 1.50 / – | – / – | – / – |" in short  # what both spent
     assert "2026-01-02 03:04 UTC; abacus, 2 cores" in short
     assert "| set, 64 | raftline | 310 (300–320) | 1.00 | 1.50 | 3.10 (3.00–3.20) |" in full
     assert "| a | raftline | 2.00 (1.00–3.00) |" in restart
