@@ -128,15 +128,19 @@ class Writer(threading.Thread):
 
 def failover(setup: Setup) -> None:
     """Time without service around kill -9 and a planned stop of the leader; each end is a round."""
-    for kind in (Raftline, Etcd) if setup.etcd else (Raftline,):
-        with kind(setup.folder, setup.port) as nodes:
+    for kind, count in (Raftline, 3), (Etcd, 3), (Raftline, 5):
+        if kind is Etcd and not setup.etcd:
+            continue
+        where = "" if count == 3 else f", {count} nodes"
+        with kind(setup.folder, setup.port, count) as nodes:
             ports = [nodes.port(number) for number in range(nodes.count)]
             writer = Writer(EtcdSpeaker if kind is Etcd else LineSpeaker, ports)
             writer.start()
             try:
                 for event, by in EVENTS.items():
                     for _ in range(setup.kills):
-                        setup.add(event, nodes, {"ms without service": gap_ms(nodes, writer, by)})
+                        gap = gap_ms(nodes, writer, by)
+                        setup.add(event + where, nodes, {"ms without service": gap})
             finally:
                 writer.over = True
                 writer.join()
