@@ -35,8 +35,9 @@ class Cluster(ABC):
         """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
         parent.mkdir(parents=True, exist_ok=True)
         self._temporary = tempfile.TemporaryDirectory(
-            prefix=f"{self.name}-", dir=parent, ignore_cleanup_errors=True  # a last write may come
-        )
+            prefix=f"{self.name}-", dir=parent.resolve(),  # the nodes start in another folder
+            ignore_cleanup_errors=True,  # a last write may come
+        )  # fmt: skip
         self.folder = Path(self._temporary.name)
         self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
         self._relay: subprocess.Popen[bytes] | None = None

@@ -213,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(text)
+    results.FOLDER.mkdir(parents=True, exist_ok=True)
     path = results.FOLDER / "profile.txt"
     path.write_text(text + "\n")
     print(f"\nalso in {path}")

@@ -177,16 +177,17 @@ def test_without_etcd_the_bench_says_how_to_get_it_and_measures_the_rest(
 def bench(
     folder: Path, *arguments: str, path: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run bench/run.py for one short round, with another PATH where one is given."""
+    """Run bench/run.py in `folder` for one short round, with another PATH where one is given."""
     command = [
         *(sys.executable, str(ROOT / "bench" / "run.py"), "--rounds", "1", "--seconds", "2"),
-        *("--nodes", "1", "--dir", str(folder), "--json", str(folder / "json")),
+        *("--nodes", "1", "--dir", "nodes", "--json", str(folder / "json")),
         *("--base-port", str(next(free_ports)), *arguments),
     ]
     environment = None if path is None else {"PATH": path}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=100, env=environment
-    )
+        command, capture_output=True, text=True, check=False, timeout=100, env=environment,
+        cwd=folder,
+    )  # fmt: skip
 
 
 def saved(folder: Path) -> dict[str, Any]:
