@@ -9,6 +9,8 @@ WITH_DOCKER ?=
 CODE := src tests bench labs
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
+# By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
+SET_UP = $(MAKE)
 
 .PHONY: help run test check lint types sim sim-long nemesis mutants accept labs compose-test clean
 .PHONY: bench bench-quick bench-growth bench-table profile
@@ -20,7 +22,7 @@ help: ## this list
 # Where nothing can be installed (no network, no venv module) the cluster runs all the same: the
 # nodes and the client need the standard library alone. What the set-up said stands above.
 run: ## three nodes on ports 10000-10002 and a client; reads commands from a pipe, too
-	@if $(MAKE) -s .venv/run-installed 1>&2 </dev/null; then exec $(PY) -m raftline up --client; \
+	@if $(SET_UP) -s .venv/run-installed 1>&2 </dev/null; then exec $(PY) -m raftline up --client; \
 	elif $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
 	  echo "The set-up failed (see above); going on with $(PYTHON) alone." >&2; \
 	  exec $(PYTHON) src/cli.py up --client; \

@@ -158,3 +158,10 @@ def test_every_bare_name_of_ours_is_banned(rules: str) -> None:
 def test_no_module_takes_the_name_of_a_standard_one() -> None:
     ours = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
     assert ours & set(sys.stdlib_module_names) == set()
+
+
+def test_make_n_tells_what_run_would_do_and_starts_nothing() -> None:
+    command = ["make", "-n", "run", "PY=/bin/echo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "exec /bin/echo -m raftline up --client" in done.stdout
+    assert "-m raftline up --client" not in done.stdout.splitlines()
