@@ -169,6 +169,9 @@ class Joiner:
         pause_s, last = PAUSES_S[0], ""
         while True:
             try:
+                # The search below is patient; that nobody is there at all is said at once.
+                with Client(*self._there, self._name) as client:
+                    client.ask("help")
                 with Client(*self._there, self._name, PATIENCE_S, follow=True) as client:
                     self._say(f"[*] {client.request(request)}")
                     return

@@ -96,6 +96,15 @@ def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
         assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
 
 
+def test_who_joins_where_nobody_is_says_so_and_goes_on_asking(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
+        node.launch()
+        node.wait_for_line("s2 is not added yet: nothing listens on localhost port")
+        cluster.start()
+        node.wait_for_line("ADD response: s2 added as a learner, votes from entry")
+
+
 # issue 3.4
 def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None:
     leader = cluster.leader()
