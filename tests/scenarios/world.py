@@ -213,10 +213,12 @@ class World:
         server = self.servers[to]
         node = server.node
         assert node is not None, f"{to} is down"
+        is_entry = command.startswith("get ") and command.endswith(" read log")
+        command = command.removesuffix(" read log") if is_entry else command
         change = change_of(command)
         if change is not None and node.takes_proposals:
             self.step(server, lambda node: node.change(change, client, self.time_at(server)))
-        elif command.startswith("get "):
+        elif command.startswith("get ") and not is_entry:
             self._read(server, node, client, command[4:])
         elif node.takes_proposals:
             has_session = "#" in client or command == "session"
