@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from raftline.linearizable import Operation
 
-Verb = Literal["get", "set", "delete", "incr", "session"]
+Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "session"]
 Way = Literal["index", "lease", "ask"]
 COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
@@ -34,6 +34,7 @@ class Request:
     called_at: int  # when it was sent first
     in_log: bool  # a get, too, may become an entry
     how: Way  # a get is confirmed by
+    old: str | None = None  # what a cas is to find
     number: int | None = None  # within its session
     session: str = ""
     first_reply: str | None = None  # it was answered before, and is sent once more all the same
@@ -43,7 +44,10 @@ class Request:
 
     @property
     def command(self) -> str:
-        operand = f" {self.value}" if self.verb == "set" else ""
+        operand = f" {self.value}" if self.verb in ("set", "setnx") else ""
+        if self.verb == "cas" and self.old is not None:
+            old = self.old.replace(" ", r"\s")  # one word
+            operand = f" {old} {self.value}"
         if self.verb == "session":
             return f"{self.client.name}@session"
         sender = "" if self.number is None else f"{self.session}#{self.number}@"
@@ -60,7 +64,9 @@ class Request:
 
     def operation(self, returned_at: int | None, reply: str = "") -> Operation:
         """Return what the history keeps of it; a reply that is none of its own is an error."""
-        assert self.verb in ("get", "set", "delete"), self.verb
+        assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
+        if self.verb in ("cas", "setnx"):
+            return self._condition(returned_at, reply)
         value, found = self.value, None
         if returned_at is not None:
             word = f"{self.verb.upper()} response"
@@ -79,6 +85,30 @@ class Request:
         return Operation(
             self.client.name, self.verb, self.key, value, self.called_at, returned_at, found
         )
+
+    def _condition(self, returned_at: int | None, reply: str) -> Operation:
+        """Return a cas, or a setnx, which is one that is to find nothing."""
+        matched: bool | None = None
+        found: bool | None = None
+        if returned_at is not None:
+            word = f"{self.verb.upper()} response"
+            outcomes: dict[str, tuple[bool, bool | None]] = {
+                f"{word}: {self.key} set to {self.value}": (True, None),
+                f"{word}, key exists: {self.key}": (False, True),
+            }
+            if self.verb == "cas":
+                outcomes = {
+                    f"{word}: {self.key} set to {self.value}": (True, True),
+                    f"{word}, no match: {self.key}": (False, True),
+                    f"{word}, no such key: {self.key}": (False, False),
+                }
+            if reply not in outcomes:
+                raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+            matched, found = outcomes[reply]
+        return Operation(
+            self.client.name, "cas", self.key, self.value, self.called_at, returned_at,
+            found, self.old, matched,
+        )  # fmt: skip
 
     def count(self, reply: str) -> int:
         """Return what an incr made of the counter.

@@ -52,6 +52,7 @@ class Client:
         self._number = 0
         self._again: Request | None = None  # to be sent once more in a moment
         self._counts = world.random.choice([0, 0.3, 0.8])  # a share of its writes
+        self._seen: dict[str, str] = {}  # key to what it held, as far as this client knows
         self.think()
 
     def stop(self) -> None:
@@ -79,16 +80,21 @@ class Client:
         elif kind < self._reads + 0.9 * (1 - self._reads):
             self._written += 1
             value = f"{self.name}.{self._written}"
-            self.ask("set", key, value if chance.random() < 0.9 else f'{value} "é\\n" ')
+            value = value if chance.random() < 0.9 else f'{value} "é\\n" '
+            if self._plan.conditions and chance.random() < self._plan.conditions:
+                old = self._seen.get(key)
+                self.ask("setnx" if old is None else "cas", key, value, old)
+            else:
+                self.ask("set", key, value)
         else:
             self.ask("delete", key, None)
 
-    def ask(self, verb: Verb, key: str, value: str | None) -> None:
+    def ask(self, verb: Verb, key: str, value: str | None, old: str | None = None) -> None:
         """Send a request to some node."""
         world = self._world
         in_log = verb != "get" or world.chance(0.05)
         how = self._way or world.random.choice(WAYS)
-        request = Request(self, verb, key, value, world.tick(), in_log, how)
+        request = Request(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):
             self._number += 1
             request.number, request.session = self._number, self._session or self.name
@@ -121,11 +127,24 @@ class Client:
             self._session = reply.removeprefix("SESSION response: ")
         else:
             self._history.answered(request, reply, self._world.tick())
+            self._learn(request, reply)
             if request.number is not None and not self.stopped and self._world.chance(0.1):
                 self._leader = None
                 self._send(replace(request.once_more(), first_reply=reply))
                 return
         self.think()
+
+    def _learn(self, request: Request, reply: str) -> None:
+        """Remember what the key holds by this answer, so that a cas has a chance."""
+        done = reply.startswith(f"{request.verb.upper()} response: ")
+        if request.verb in ("cas", "setnx"):
+            self._world.counts[f"conditions {'met' if done else 'not met'}"] += 1
+        if request.verb == "get" and done:
+            self._seen[request.key] = reply.removeprefix("GET response: ")
+        elif request.verb in ("set", "cas", "setnx") and done and request.value is not None:
+            self._seen[request.key] = request.value
+        elif request.verb != "incr":
+            self._seen.pop(request.key, None)
 
     def refused(self, request: Request, leader: str | None) -> None:
         """Nothing was done for certain: try the leader that was named, or any node."""
@@ -169,7 +188,7 @@ class Client:
         if self.stopped:
             return
         if request.number is None:
-            self.ask(request.verb, request.key, request.value)
+            self.ask(request.verb, request.key, request.value, request.old)
         else:
             self._send(request.once_more())
 

@@ -63,6 +63,7 @@ class Plan:
     sessions: float = 0  # the share of clients that number their writes
     sessions_max: int = 4096  # sessions that a cluster remembers
     session_window: int = 128  # numbers that a session remembers
+    conditions: float = 0  # the share of sets that are a cas or setnx instead
 
 
 def pick_plan(
@@ -118,4 +119,5 @@ def pick_plan(
         sessions=chance.choice([0, 0.5, 1]),
         sessions_max=chance.choice([2, 4096]),
         session_window=chance.choice([2, 128]),
+        conditions=chance.choice([0, 0, 0.4]),
     )

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import pytest
 
+from raftline import commands
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from tests.simulation.plan import FAULTS
@@ -53,6 +55,8 @@ COVERED = (
     "amnesiacs made whole",
     "retries answered from the table",
     "sessions expired",
+    "conditions met",
+    "conditions not met",
 )
 
 
@@ -163,3 +167,16 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.sessions.Sessions.dump", lambda _: [])
     assert first_failure(range(60))
+
+
+@pytest.mark.parametrize("verb", ["cas", "setnx"])
+def test_a_condition_that_nobody_looks_at_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def blind(pairs: MutableMapping[str, str], operands: str) -> str:
+        key, value = operands.split(" ", 1)
+        pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
+        return f"{verb.upper()} response: {key} set to {pairs[key]}"
+
+    monkeypatch.setitem(commands._OTHERS, verb, blind)
+    assert "not linearizable" in first_failure(range(30))
