@@ -90,7 +90,8 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     up = commands.add_parser(
         "up",
         help="a local cluster in this terminal",
-        description="Start a local cluster; Ctrl-C stops all of it. Without -n, --dir and "
+        description="Start a local cluster; Ctrl-C stops all of it, and so does the end of whoever "
+        "reads its lines from a pipe: exit code 0. Without -n, --dir and "
         "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
     )
     up.add_argument("-n", dest="count", type=_node_count, metavar="N", help="nodes s1…sN (3)")
