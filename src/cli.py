@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from raftline import config, repaircommands
+from raftline.console import open_closed_streams
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
@@ -30,6 +31,7 @@ UP_OPTIONS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in ("server", "client", "simulate"):
         return _pass_on(arguments[0], arguments[1:])  # they know their own options

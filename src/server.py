@@ -15,7 +15,7 @@ from raftline import boot, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
 from raftline.config import PACES, ConfigError, Configuration, Pace
-from raftline.console import Console
+from raftline.console import Console, open_closed_streams
 from raftline.control import Control
 from raftline.cores import Cores
 from raftline.courselines import CourseLines
@@ -262,6 +262,7 @@ class Server:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke."""
+    open_closed_streams()
     arguments = boot.parse(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
