@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"
@@ -47,6 +48,7 @@ class Configuration:
 
     path: Path
     members: Mapping[str, Address]
+    added: str = ""  # to the file, by this start; `withdraw` takes it out again
 
     @property
     def folder(self) -> Path:
@@ -137,9 +139,7 @@ def register(path: Path, name: str, port: int) -> Configuration:
     line = f"{name} localhost {port}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # or two nodes read, then both write
-            file.seek(0)
+        with _locked(path) as file:
             before = _decode(path, file.read(FILE_BYTES_MAX + 1))
             present = _member_line(path, before, name)
             if present is not None:
@@ -149,15 +149,54 @@ def register(path: Path, name: str, port: int) -> Configuration:
                     )
                 return parse(path, before)
             added = HEADER if not before else "" if before.endswith("\n") else "\n"
-            after = parse(path, before + added + line + "\n")
-            file.write((added + line + "\n").encode("utf-8"))
+            added += line + "\n"
+            after = parse(path, before + added)
+            file.write(added.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-            return after
+            return replace(after, added=added)
     except OSError as error:
         raise ConfigError(
             f"{path}: can't be written: {error.strerror}; add by hand: {line}"
         ) from error
+
+
+def withdraw(configuration: Configuration) -> None:
+    """Make the file what it was before this start registered a node that did not come up.
+
+    What others have registered since stays. Where it can't be done the line stays, too.
+    """
+    path, added = configuration.path, configuration.added.encode("utf-8")
+    with contextlib.suppress(OSError), _locked(path) as file:
+        text = file.read()
+        if text == added:
+            path.unlink()
+        elif text.endswith(added):
+            file.truncate(len(text) - len(added))
+        elif added in text:
+            file.truncate(text.index(added))
+            file.write(text[text.index(added) + len(added) :])
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """Yield the file, which is made where it is absent: read from its beginning, written at its
+    end, and by nobody else meanwhile, or two nodes read and then both write."""
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                file.seek(0)
+                yield file
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether the file that is open still is the one at `path`: it may have been withdrawn."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_local(path: Path, count: int, base_port: int) -> Configuration:

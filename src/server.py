@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from raftline import boot, lifeline
+from raftline import boot, config, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
 from raftline.config import PACES, ConfigError, Configuration, Pace
@@ -290,8 +290,11 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     name = arguments.name
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
-    doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.ExitStack() as stack:
+        start = stack.enter_context(contextlib.ExitStack())
+        if configuration.added:
+            start.callback(config.withdraw, configuration)
+        doors = Doors(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(doors))
         datagrams = boot.datagram_door(arguments)
         if datagrams is not None:
@@ -320,6 +323,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.cores == "one":
             with threads_without_signals():
                 Cores().start(name)
+        start.pop_all()  # it is up: its line in the configuration stays
         return server.run(doors, datagrams)
 
 
