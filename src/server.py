@@ -77,7 +77,7 @@ class Server:
         self._stopping = False
         self.exit_status = 0
         self.is_down = False  # by its controller's word: it hears nobody else
-        self.faults = Faults(self.name)
+        self.faults = Faults(self.name, say=console.say)
         self.control = Control(self, waking, console.say, allowed)
         self._prints_course_lines = course_lines
 
@@ -129,7 +129,7 @@ class Server:
     def _send(self, message: Message, line: bytes) -> None:
         if self.faults.in_force:
             book = self.book
-            self.faults.send(message, lambda: book.send(message.to, line))
+            self.faults.send(message, lambda: book.send(message.to, line), len(line))
         else:
             self.book.send(message.to, line)
 
