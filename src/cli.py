@@ -33,15 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in ("server", "client", "simulate"):
-        return _pass_on(arguments[0], arguments[1:])  # they know their own options
-    parser = _parser()
-    if not arguments:
-        parser.print_help()
-        return 0
-    options = parser.parse_args(arguments)
-    carry_out: Callable[[argparse.Namespace], int] = options.carry_out
     try:
+        if arguments and arguments[0] in ("server", "client", "simulate"):
+            return _pass_on(arguments[0], arguments[1:])  # they know their own options
+        parser = _parser()
+        if not arguments:
+            parser.print_help()
+            return 0
+        options = parser.parse_args(arguments)
+        carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         return carry_out(options)
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `raftline status | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"raftline: {config.complaint(error)}", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return 130
 

@@ -90,10 +90,13 @@ def locate(folder: str | Path | None = None) -> Path:
     """Return where the configuration lies, or would have to lie in a `folder` that was named."""
     if folder is not None:
         return Path(folder) / FILE_NAME
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder was deleted; change to one that is there") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # False, too, where nobody may look
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
@@ -239,6 +242,21 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
     if not HOST.fullmatch(host):
         raise ConfigError(f"{where}: {_shown(host)} is no host name or address")
     return name, Address(host, port_number(port, where))
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError where no node can have this name: it would be part of a file's."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
+            "most 64 in all"
+        )
+
+
+def complaint(problem: OSError) -> str:
+    """Return what to say of a file that can't be used: `logs/s1.log: Permission denied`."""
+    where = f"{problem.filename}: " if problem.filename is not None else ""
+    return f"{where}{problem.strerror or problem}"
 
 
 def port_number(text: str, where: str) -> int:

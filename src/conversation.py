@@ -261,7 +261,7 @@ class Client:
         if isinstance(error, ConnectionRefusedError):
             return (
                 f"nothing listens on {host} port {port}: no node runs there."
-                f" Start one with raftline up, or python src/server.py s1 {port}."
+                f" Start one with raftline up, or python src/server.py NAME {port}."
             )
         if isinstance(error, socket.gaierror):
             return f"no host is called {host}. Check --host."

@@ -71,6 +71,7 @@ def _is_done(recovered: Recovered, node: str, members: Membership) -> bool:
 
 
 def _folder_of(folder: str | None, node: str) -> Path:
+    config.check_name(node)
     place = Path(folder) if folder is not None else config.locate().parent
     if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
         raise ConfigError(

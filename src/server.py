@@ -275,6 +275,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(console, str(error), EXIT_DISK)
     except StorageError as error:
         return _refuse(console, str(error), EXIT_FILES)
+    except OSError as error:
+        return _refuse(console, config.complaint(error), EXIT_FILES)
+    except KeyboardInterrupt:  # before there was a node
+        return 130
     finally:
         console.close()
 
