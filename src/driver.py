@@ -66,7 +66,7 @@ class Driver:
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._desk = Desk(hold_ms)
         self._bell = Bell()  # wakes the owner
-        self._asleep_until_s = 0.0
+        self._asleep_until_s, self._asleep_until_ms = 0.0, 0  # by its clock, by that of deadlines
         self._naps = False  # it sleeps until those who gather are to be served
         self._service = Service(
             node, self._desk, self._writer, rim,
@@ -174,7 +174,7 @@ class Driver:
                 self._asleep_until_s = time.monotonic() + pause_s
             if pause_s > 0:
                 self._bell.wait(pause_s)
-            self._asleep_until_s = 0.0
+            self._asleep_until_s, self._asleep_until_ms = 0.0, 0
             self._step(self._round)
         with self._core:
             self._turn_all_away()
@@ -185,6 +185,7 @@ class Driver:
         deadline = min(self.node.wake_at_ms, now + LATE_LOOK_MS)
         if self._desk.held_until_ms is not None:
             deadline = min(deadline, self._desk.held_until_ms)
+        self._asleep_until_ms = deadline
         gather_s = self._service.until_s() - time.monotonic()
         pause_s = (deadline - now) / 1000
         self._naps = gather_s < pause_s
@@ -273,8 +274,7 @@ class Driver:
         gives_way = self.node.state.transfer is not None
         is_held = self._desk.held_until_ms is not None
         leader_found = is_held and self.node.state.leader is not None and not gives_way
-        wake_in_s = (self.node.wake_at_ms - now_ms()) / 1000
-        is_early = time.monotonic() + wake_in_s < self._asleep_until_s
+        is_early = self.node.wake_at_ms < self._asleep_until_ms
         if effects.refused or leader_found or is_early:
             self._bell.ring()
 

@@ -105,7 +105,10 @@ def elect(driver: Driver) -> None:
     assert node.is_leader
 
 
-def test_a_new_leader_beats_though_its_owner_slept_for_longer() -> None:
+def test_a_new_leader_beats_though_its_owner_slept_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.driver, "LATE_LOOK_MS", 60_000)  # else it would look by itself
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
