@@ -1,10 +1,14 @@
-"""What every lab's checker needs: one line a row, and an exit status."""
+"""What every lab's programs need: one line a row, one line for what goes wrong, an exit status."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
 
 class Rows:
@@ -42,6 +46,25 @@ class Rows:
         seconds = time.monotonic() - self._begin_s
         print(f"{'all rows hold' if not bad else f'{bad} rows failed'}, {seconds:.0f} s")
         return 1 if bad else 0
+
+
+def end_with(main: Callable[[], int]) -> NoReturn:
+    """End the process with what `main` returns; with 130 after Ctrl-C, and with 1 where a file or
+    a port can't be had. One line says so, behind what `main` itself has cleaned up."""
+    program = Path(sys.argv[0]).name
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        status = 130
+    except OSError as problem:
+        print(f"{program}: {problem}", file=sys.stderr)
+        status = 1
+    sys.exit(status)
 
 
 def expect(text: str, *parts: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from zlib import crc32
 
 from raftline.bar import Bar
-from raftline.config import ConfigError, Configuration
+from raftline.config import ConfigError, Configuration, check_name
 from raftline.conversation import Client
 from raftline.fsck import WatchedFolder
 from raftline.link import ClientError, Refused
@@ -87,6 +87,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
 
     Returns 0 done, 3 the node runs, or its files are not sound, 4 the file can't be written.
     """
+    check_name(node)
     path = _new_file(file)
     try:
         if not (folder / f"{node}.log").exists():

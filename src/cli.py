@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from raftline import config, repaircommands
+from raftline.console import open_closed_streams
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
@@ -30,16 +31,17 @@ UP_OPTIONS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in ("server", "client", "simulate"):
-        return _pass_on(arguments[0], arguments[1:])  # they know their own options
-    parser = _parser()
-    if not arguments:
-        parser.print_help()
-        return 0
-    options = parser.parse_args(arguments)
-    carry_out: Callable[[argparse.Namespace], int] = options.carry_out
     try:
+        if arguments and arguments[0] in ("server", "client", "simulate"):
+            return _pass_on(arguments[0], arguments[1:])  # they know their own options
+        parser = _parser()
+        if not arguments:
+            parser.print_help()
+            return 0
+        options = parser.parse_args(arguments)
+        carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         return carry_out(options)
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
@@ -47,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `raftline status | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"raftline: {config.complaint(error)}", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return 130
 
@@ -90,7 +95,8 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     up = commands.add_parser(
         "up",
         help="a local cluster in this terminal",
-        description="Start a local cluster; Ctrl-C stops all of it. Without -n, --dir and "
+        description="Start a local cluster; Ctrl-C stops all of it, and so does the end of whoever "
+        "reads its lines from a pipe: exit code 0. Without -n, --dir and "
         "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
     )
     up.add_argument("-n", dest="count", type=_node_count, metavar="N", help="nodes s1…sN (3)")

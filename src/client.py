@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
+from raftline.console import open_closed_streams
 from raftline.conversation import Client
 from raftline.link import (
     Address,
@@ -53,6 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Converse as asked; return the exit code. Usage errors exit with 2."""
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
     options = _parser().parse_args(head)

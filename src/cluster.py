@@ -35,6 +35,10 @@ class NotStarted(Exception):
     """A node ended before it had answered once. The message is one line for the user."""
 
 
+class NobodyReads(Exception):
+    """Whoever read what the nodes print is gone: `raftline up | head`."""
+
+
 class Cluster:
     """The processes of one cluster. `start`, `wait_until_up` and `stop` are for one thread."""
 
@@ -51,7 +55,7 @@ class Cluster:
         self.pace = pace
         self.relay = relay
         self.stopping = False  # set when nodes end because they were told to
-        self.deaths: queue.Queue[str] = queue.Queue()  # names, in the order in which they ended
+        self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
         self._options = ["--dir", str(configuration.folder), "--pace", pace.name]
         self._options += [*["--verbose"] * verbose, *options]
         self._lifeline = Lifeline()
@@ -115,6 +119,7 @@ class Cluster:
 
         Raises:
             NotStarted: a node ended before it had answered once.
+            NobodyReads: who read what they print is gone.
         """
         while True:
             nodes = status.ask_all(self.configuration, ASK_SECONDS_MAX)
@@ -134,7 +139,14 @@ class Cluster:
         return process.poll() is None and node.answer.get("pid", process.pid) == process.pid
 
     def report_death(self, name: str) -> None:
-        """Say how a node ended. Raises NotStarted if it never worked."""
+        """Say how a node ended.
+
+        Raises:
+            NotStarted: it never worked.
+            NobodyReads: no node but our reader went away.
+        """
+        if not name:
+            raise NobodyReads
         code = self._processes[name].returncode
         how = f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         self.relay.finish(name)

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"
@@ -47,6 +48,7 @@ class Configuration:
 
     path: Path
     members: Mapping[str, Address]
+    added: str = ""  # to the file, by this start; `withdraw` takes it out again
 
     @property
     def folder(self) -> Path:
@@ -88,10 +90,13 @@ def locate(folder: str | Path | None = None) -> Path:
     """Return where the configuration lies, or would have to lie in a `folder` that was named."""
     if folder is not None:
         return Path(folder) / FILE_NAME
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder was deleted; change to one that is there") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # False, too, where nobody may look
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
@@ -137,9 +142,7 @@ def register(path: Path, name: str, port: int) -> Configuration:
     line = f"{name} localhost {port}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # or two nodes read, then both write
-            file.seek(0)
+        with _locked(path) as file:
             before = _decode(path, file.read(FILE_BYTES_MAX + 1))
             present = _member_line(path, before, name)
             if present is not None:
@@ -149,15 +152,54 @@ def register(path: Path, name: str, port: int) -> Configuration:
                     )
                 return parse(path, before)
             added = HEADER if not before else "" if before.endswith("\n") else "\n"
-            after = parse(path, before + added + line + "\n")
-            file.write((added + line + "\n").encode("utf-8"))
+            added += line + "\n"
+            after = parse(path, before + added)
+            file.write(added.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-            return after
+            return replace(after, added=added)
     except OSError as error:
         raise ConfigError(
             f"{path}: can't be written: {error.strerror}; add by hand: {line}"
         ) from error
+
+
+def withdraw(configuration: Configuration) -> None:
+    """Make the file what it was before this start registered a node that did not come up.
+
+    What others have registered since stays. Where it can't be done the line stays, too.
+    """
+    path, added = configuration.path, configuration.added.encode("utf-8")
+    with contextlib.suppress(OSError), _locked(path) as file:
+        text = file.read()
+        if text == added:
+            path.unlink()
+        elif text.endswith(added):
+            file.truncate(len(text) - len(added))
+        elif added in text:
+            file.truncate(text.index(added))
+            file.write(text[text.index(added) + len(added) :])
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """Yield the file, which is made where it is absent: read from its beginning, written at its
+    end, and by nobody else meanwhile, or two nodes read and then both write."""
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                file.seek(0)
+                yield file
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether the file that is open still is the one at `path`: it may have been withdrawn."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_local(path: Path, count: int, base_port: int) -> Configuration:
@@ -200,6 +242,21 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
     if not HOST.fullmatch(host):
         raise ConfigError(f"{where}: {_shown(host)} is no host name or address")
     return name, Address(host, port_number(port, where))
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError where no node can have this name: it would be part of a file's."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
+            "most 64 in all"
+        )
+
+
+def complaint(problem: OSError) -> str:
+    """Return what to say of a file that can't be used: `logs/s1.log: Permission denied`."""
+    where = f"{problem.filename}: " if problem.filename is not None else ""
+    return f"{where}{problem.strerror or problem}"
 
 
 def port_number(text: str, where: str) -> int:

@@ -189,7 +189,8 @@ class Connection:
                 server.announcer.requested(sender, text)
                 return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
-            return Spoken("local", Request(sender, number, "", ""), None, error(str(problem)))
+            why = server.control.why_no_order(sender, text) or str(problem)
+            return Spoken("local", Request(sender, number, "", ""), None, error(why))
         return self._sort(request, sender, text)
 
     def _sort(self, request: Request, sender: str, text: str) -> Spoken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
@@ -186,6 +187,17 @@ def _singular(kind: str) -> str:
 
 def _discard(text: str) -> None:
     """Print nothing: the stream is gone."""
+
+
+def open_closed_streams() -> None:
+    """Put nothing in place of standard streams that this process was started without (`>&-`).
+
+    Else they are None, and what is opened next gets their number: what a library says on standard
+    error would go to a peer, and a lifeline be taken for a node's input.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def writer_of(stream: TextIO) -> Callable[[str], None]:

@@ -6,17 +6,19 @@ One order at a time. A node that was shut down keeps its port and this object, a
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.config import ConfigError
-from raftline.escapes import ProtocolError
+from raftline.escapes import ProtocolError, shown
 from raftline.faultverbs import FORMS, read_fault
 from raftline.joining import check_member
-from raftline.permits import Permits
+from raftline.permits import CONTROLLER, Permits
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import State
+from raftline.requests import VERBS as COMMAND_VERBS
 from raftline.requests import Request
 from raftline.storage.errors import StorageError
 from raftline.storing import Answer, give_order, leader_info, retrieve, sorry, store
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
 NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 VERBS = frozenset({*NEED_A_LIFE, "SHUTDOWN", "RESTART", "DELETE-LOG", *FORMS})
+
+
+def no_order(verb: str) -> str:
+    """Return what to say of a word that is none of the verbs: the nearest, and all there are."""
+    near = difflib.get_close_matches(verb.upper(), sorted(VERBS), 1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(VERBS))}"
 
 
 class Control:
@@ -50,6 +59,13 @@ class Control:
     def is_allowed(self, sender: str, host: str) -> bool:
         """Whether orders of `sender` from the address `host` are obeyed."""
         return self.permits.why_not(sender, host) is None
+
+    def why_no_order(self, sender: str, text: str) -> str:
+        """Return what is wrong with a line of the controller's that is neither an order nor a
+        client's command; "" for every other line."""
+        verb = text.strip(" ").partition(" ")[0]
+        meant = sender == CONTROLLER and self.permits.is_on and verb
+        return no_order(verb) if meant and verb not in COMMAND_VERBS else ""
 
     def facts(self) -> dict[str, object]:
         """Return what `status` tells beside a node's own facts."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from raftline.link import (
     Address,
@@ -69,12 +68,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -271,7 +265,7 @@ class Client:
         if isinstance(error, ConnectionRefusedError):
             return (
                 f"nothing listens on {host} port {port}: no node runs there."
-                f" Start one with raftline up, or python src/server.py s1 {port}."
+                f" Start one with raftline up, or python src/server.py NAME {port}."
             )
         if isinstance(error, socket.gaierror):
             return f"no host is called {host}. Check --host."

@@ -19,6 +19,8 @@ from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message
 
 EVERYBODY = ""  # in place of a peer's name
+DELAYED_BYTES_MAX = 64 << 20  # of messages under way; more are lost, as on a line that is full
+MESSAGE_BYTES = 1 << 10  # what a message takes beside its line, generously
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,17 @@ class Table:
 class Faults:
     """What `Server` consults where messages leave and arrive, once `in_force` says so."""
 
-    def __init__(self, name: str, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        name: str,
+        chance: Callable[[], float] = random.random,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._name = name
         self._chance = chance  # from [0, 1)
-        self._later = Later(f"{name} faults")
+        self._say = say
+        self._has_told = False  # that delayed messages are lost, under this table
+        self._later = Later(f"{name} faults", DELAYED_BYTES_MAX)
         self._lock = threading.Lock()
         self.table = Table()
         self.in_force = False
@@ -66,6 +76,7 @@ class Faults:
         """Put in force what `make` makes of what is, and return it."""
         with self._lock:
             self.table = make(self.table)
+            self._has_told = False
             self.in_force = self.table != Table()
             return self.table
 
@@ -77,8 +88,11 @@ class Faults:
         """Whether nothing is heard from `peer`, nor said to it."""
         return peer in self.table.cut_off
 
-    def send(self, message: Message, act: Callable[[], None]) -> None:
-        """Carry out `act`, which sends `message`, as the faults have it: now, later or never."""
+    def send(self, message: Message, act: Callable[[], None], line_bytes: int = 0) -> None:
+        """Carry out `act`, which sends `message`, as the faults have it: now, later or never.
+
+        What is to be sent later is held until then: `line_bytes` of it, and what a message takes.
+        """
         table, peer = self.table, message.to
         if peer in table.cut_off or (table.skips_replication and _replicates(message)):
             return
@@ -87,9 +101,18 @@ class Faults:
             return
         delay_ms = table.delay_ms.get(peer, table.delay_ms.get(EVERYBODY, 0))
         if delay_ms:
-            self._later.at(delay_ms / 1000, act)
+            if not self._later.at(delay_ms / 1000, act, line_bytes + MESSAGE_BYTES):
+                self._tell_of_loss()
         else:
             act()
+
+    def _tell_of_loss(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            self._say(
+                f"[!] {self._name}: {DELAYED_BYTES_MAX >> 20} MiB of messages are delayed already; "
+                "until some have left, further ones are lost"
+            )
 
     def around(self, origin: Origin | None) -> Origin | None:
         """Return `origin` with the faults between it and whoever answers it."""

@@ -74,13 +74,13 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
         if not config.NAME.fullmatch(word):
             raise ConfigError(f"{word}: no such folder, and no name of a node")
     for place in (Path(word) for word in wanted if Path(word).is_dir()):
-        nodes = nodes_in(os.listdir(place))
+        nodes = _nodes_in(place)
         if not nodes:
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, nodes))
     if names or not wanted:
         place = Path(folder) if folder is not None else config.locate().parent
-        there = nodes_in(os.listdir(place)) if place.is_dir() else []
+        there = _nodes_in(place) if place.is_dir() else []
         for name in names:
             if name not in there:
                 raise ConfigError(f"{name}: neither a folder, nor a node with files in {place}")
@@ -88,6 +88,13 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, names or there))
     return places
+
+
+def _nodes_in(place: Path) -> list[str]:
+    try:
+        return nodes_in(os.listdir(place))
+    except OSError as error:
+        raise FilesRefused(f"{place}: can't be read: {error.strerror}") from error
 
 
 def _configuration_of(place: Path) -> list[dict[str, Any]]:

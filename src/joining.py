@@ -43,11 +43,7 @@ def settle_configuration(
     Raises:
         ConfigError: the node is in no configuration, or the file can't be used.
     """
-    if not config.NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name!r} is no name of a node: a letter, then letters, digits, _ . or -, at most 64 "
-            "in all"
-        )
+    config.check_name(name)
     path = _path(folder, fallback=joins is not None)
     knows_itself = joins is not None or (path.parent / f"{name}.log").exists()
     if not knows_itself or path.exists():

@@ -86,9 +86,13 @@ class Outgoing:
         self._server.driver.due.append(self)
 
     def send_now(self, data: bytes) -> bool:
-        """Send without waiting; return whether all was taken, else what follows makes no sense."""
+        """Send without waiting; return whether all was taken. Behind a part of it nothing leaves
+        any more: what follows would be read as the rest of its line."""
         with self._lock:
-            return not self._is_stuck and self._send(data) == len(data)
+            sent = 0 if self._is_stuck else self._send(data)
+            if 0 < sent < len(data):
+                self._cut_off()
+            return sent == len(data)
 
     def flush(self) -> None:
         """Send the replies that are complete, up to the first request that has none yet."""

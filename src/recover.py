@@ -21,7 +21,8 @@ TERM_LEAP = 1_000_000  # no cluster elects so often: what the old members say is
 def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
     """Make a stopped node the only member of its cluster, as its log stands.
 
-    Returns 0 done, 1 not confirmed, 3 the node runs or its files are refused, 4 its disk failed.
+    Returns 0 done, or done already; 1 not confirmed, 3 the node runs or its files are refused,
+    4 its disk failed.
 
     Raises:
         ConfigError: there is no such node.
@@ -33,6 +34,13 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
         try:
             members = _members(recovered)
             address = _address(place, node, members)
+            start = f"raftline server {node} {address.rpartition(':')[2]} --dir {place}"
+            if _is_done(recovered, node, members):
+                print(
+                    f"{node} is the only member already, with what it holds up to entry "
+                    f"{recovered.log.last_index}. Nothing was changed. Start it: {start}"
+                )
+                return 0
             _explain(node, recovered, members)
             if not (confirmed or _is_confirmed(node)):
                 print("Nothing was changed.")
@@ -46,10 +54,9 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
     except FilesRefused as failure:
         print(f"raftline: {failure}", file=sys.stderr)
         return EXIT_REFUSED
-    port = address.rpartition(":")[2]
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
-        f"1. Start it: raftline server {node} {port} --dir {place}\n"
+        f"1. Start it: {start}\n"
         "2. Delete the files of every other old member, or keep them elsewhere. None may start "
         "from them again.\n"
         f"3. Start each new member with --join {address}, best under a new name."
@@ -57,7 +64,14 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
     return 0
 
 
+def _is_done(recovered: Recovered, node: str, members: Membership) -> bool:
+    """Whether the node needs nobody else as it is: a second recovery would but leap once more."""
+    is_alone = members.names == (node,) and recovered.log.last_index > 0
+    return is_alone and not recovered.amnesiac
+
+
 def _folder_of(folder: str | None, node: str) -> Path:
+    config.check_name(node)
     place = Path(folder) if folder is not None else config.locate().parent
     if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
         raise ConfigError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +41,20 @@ class Relay:
             name: _form(name.ljust(width), COLOURS[n % len(COLOURS)] if colourful else None)
             for n, name in enumerate(names)
         }
+
+    def watch_reader(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, from a thread, when nobody reads the pipe any more that we print to.
+
+        By the next line it would be noticed as well, but nodes that have nothing to do print none.
+        """
+        try:
+            kind = os.fstat(sys.stdout.fileno()).st_mode
+        except (OSError, ValueError):
+            return
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            threading.Thread(
+                target=_wait_for_reader, args=(tell,), name="watches the reader", daemon=True
+            ).start()
 
     def say(self, text: str) -> None:
         """Print a line of our own."""
@@ -101,8 +117,15 @@ class Relay:
                 return
             try:
                 self._write(text)
-            except (OSError, ValueError):  # `raftline up | head`: go on, or the nodes stand still
+            except (OSError, ValueError):  # read on all the same, or the nodes stand still
                 self._gone = True
+
+
+def _wait_for_reader(tell: Callable[[], None]) -> None:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # an error is told in any case
+    poll.poll()
+    tell()
 
 
 def _form(mark: str, colour: int | None) -> tuple[str, str]:

@@ -40,7 +40,8 @@ def _add_recover(commands: Commands) -> None:
         "recover",
         help="a new cluster from one node that is left",
         description="Make a stopped node the only member of its cluster, when a majority is gone "
-        "for good. It says what may be lost and asks first. Exit code 0: done; 1: not confirmed; "
+        "for good. It says what may be lost and asks first. Exit code 0: done, or it is that "
+        "already; 1: not confirmed; "
         "2: usage; 3: the node runs, or its files are refused; 4: the disk failed.",
     )
     recover.add_argument("node", metavar="NAME", help="the node that is left")

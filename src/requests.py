@@ -222,6 +222,7 @@ _READERS: dict[str, Callable[[str, str, Limits], str]] = {
     "session": _read_bare,
     **dict.fromkeys(MEMBER_VERBS, _read_members),
 }
+VERBS = frozenset(_READERS)
 
 
 def _canonical(what: str, text: str, limit: int) -> str:

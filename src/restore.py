@@ -100,7 +100,8 @@ def _read(path: Path) -> LoadedSnapshot:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise FilesRefused(
-            f"{path}, {error}. The backup is damaged, so nothing was restored; use another one"
+            f"{path}, {error}{'' if str(error).endswith('?') else '.'} The backup is damaged, so "
+            "nothing was restored; use another one"
         ) from None
     return loaded
 

@@ -11,11 +11,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from raftline import boot, lifeline
+from raftline import boot, config, lifeline
 from raftline.announcer import Announcer
 from raftline.bell import Bell
 from raftline.config import PACES, ConfigError, Configuration, Pace
-from raftline.console import Console
+from raftline.console import Console, open_closed_streams
 from raftline.control import Control
 from raftline.cores import Cores
 from raftline.courselines import CourseLines
@@ -80,7 +80,7 @@ class Server:
         self._stopping = False
         self.exit_status = 0
         self.is_down = False  # by its controller's word: it hears nobody else
-        self.faults = Faults(self.name)
+        self.faults = Faults(self.name, say=console.say)
         self.control = Control(self, waking, console.say, allowed)
         self._prints_course_lines = course_lines
 
@@ -132,7 +132,7 @@ class Server:
     def _send(self, message: Message, line: bytes) -> None:
         if self.faults.in_force:
             book = self.book
-            self.faults.send(message, lambda: book.send(message.to, line))
+            self.faults.send(message, lambda: book.send(message.to, line), len(line))
         else:
             self.book.send(message.to, line)
 
@@ -265,6 +265,7 @@ class Server:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke."""
+    open_closed_streams()
     arguments = boot.parse(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
@@ -277,6 +278,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(console, str(error), EXIT_DISK)
     except StorageError as error:
         return _refuse(console, str(error), EXIT_FILES)
+    except OSError as error:
+        return _refuse(console, config.complaint(error), EXIT_FILES)
+    except KeyboardInterrupt:  # before there was a node
+        return 130
     finally:
         console.close()
 
@@ -292,8 +297,11 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
     name = arguments.name
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
-    doors = Doors(arguments.host, port, arguments.max_connections)
     with contextlib.ExitStack() as stack:
+        start = stack.enter_context(contextlib.ExitStack())
+        if configuration.added:
+            start.callback(config.withdraw, configuration)
+        doors = Doors(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(doors))
         datagrams = boot.datagram_door(arguments)
         if datagrams is not None:
@@ -322,6 +330,7 @@ def _boot(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.cores == "one":
             with threads_without_signals():
                 Cores().start(name)
+        start.pop_all()  # it is up: its line in the configuration stays
         return server.run(doors, datagrams)
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from raftline.console import open_closed_streams
 from raftline.trial import metrics, page, report
 from raftline.trial.begin import Begin
 from raftline.trial.metrics import Metrics, MetricsError
@@ -42,6 +43,7 @@ class NotWritten(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one trial, print its report, and return the exit status."""
+    open_closed_streams()
     options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         wanted = _metrics(options)

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from raftline.control import VERBS, Control
+from raftline.control import VERBS, Control, no_order
 from raftline.doors import PortRefused
 from raftline.escapes import ProtocolError, escape
 from raftline.faultverbs import FORMS
 from raftline.permits import CONTROLLER
 from raftline.requests import Request
-from raftline.storing import Answer
+from raftline.storing import Answer, sorry
 
 PORT = 5555  # where the course's nodes and its controller listen
 DATAGRAM_BYTES_MAX = 65_507
@@ -93,9 +93,8 @@ class UdpDoor:
             return None
         verb = message.get("request")
         if not isinstance(verb, str) or verb not in VERBS:
-            known = ", ".join(sorted(VERBS))
-            text = f"Sorry, {json.dumps(verb)[:80]} is no request; there are {known}"
-            return self._spelled(Answer(str(verb)[:80], text, is_done=False))
+            said = str(verb)[:80]
+            return self._spelled(sorry(said, no_order(said)))
         try:
             request = Request(CONTROLLER, "", "", _line(verb, message))
         except ProtocolError as mistake:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from raftline import config, status
-from raftline.cluster import Cluster, NotStarted
+from raftline.cluster import Cluster, NobodyReads, NotStarted
 from raftline.config import ConfigError, Configuration, Pace
 from raftline.relay import Relay
 
@@ -86,8 +86,9 @@ def up(
 ) -> int:
     """Run the cluster until it is told to stop, and return the exit code.
 
-    0 after Ctrl-C, 1 when all nodes died, 2 when one did not start. With a client in front: the
-    client's code, or 3 when no node came to lead. In every case no node is left running.
+    0 after Ctrl-C, or when nobody reads any more what it prints into a pipe; 1 when all nodes
+    died, 2 when one did not start. With a client in front: the client's code, or 3 when no node
+    came to lead. In every case no node is left running.
 
     Raises:
         ConfigError: a member is not on this machine.
@@ -102,6 +103,8 @@ def up(
         except NotStarted as error:
             relay.say(f"[!] {error}")
             code = EXIT_NOT_STARTED
+        except NobodyReads:
+            code = 0
         except (StopAsked, KeyboardInterrupt):
             code = EXIT_INTERRUPTED if client_wanted else 0
         finally:
@@ -130,7 +133,9 @@ def _check_local(configuration: Configuration) -> None:
 
 
 def _until_stopped(cluster: Cluster) -> int:
-    """Watch over the nodes until none is left. A signal ends this earlier, as an exception."""
+    """Watch over the nodes until none is left. A signal, or the end of the reader, ends this
+    earlier, as an exception."""
+    cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
     nodes = len(cluster.configuration.members)
     cluster.relay.say(

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from labs.bugs.play import BUGS, HERE, SOURCES, copy_with_bug, difference, happens, script_of
-from labs.checking import Rows, expect
+from labs.checking import Rows, end_with, expect
 
 # What each bug is known by, and the harm that must be seen: lines that never stand in the
 # transcript as it should be.
@@ -77,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

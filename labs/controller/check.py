@@ -24,6 +24,7 @@ from steps import twelve_steps
 
 sys.path.insert(0, str(ROOT / "src"))  # from the clone, not installed
 
+from labs.checking import end_with
 from raftline.raft.effects import HardState
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, Missing, Vote
@@ -442,4 +443,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -10,7 +10,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from places import NAMES, Containers, Loopback, Place, eventually
+from places import NAMES, ROOT, Containers, Loopback, Place, eventually
+
+sys.path.insert(0, str(ROOT))
+
+from labs.checking import end_with
 
 ENTRY = {"Controller_Operation": "Controller_Add"}
 
@@ -69,7 +73,8 @@ def _shows(place: Place, name: str, held: dict[str, Any]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Go through the steps; return 0, 1 where one went wrong, 3 where there is no Docker engine."""
+    """Go through the steps; return 0, 1 where one went wrong, 2 for wrong arguments, 3 where
+    there is no Docker engine."""
     place: Loopback | Containers
     if arguments == ["--containers"]:
         reason = Containers.why_not()
@@ -77,6 +82,9 @@ def main(arguments: list[str]) -> int:
             print(f"skipped: {reason}")
             return 3
         place = Containers()
+    elif arguments:
+        print("usage: steps.py [--containers]", file=sys.stderr)
+        return 2
     else:
         place = Loopback()
     try:
@@ -92,4 +100,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(lambda: main(sys.argv[1:]))

@@ -19,7 +19,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.checking import Rows, expect
+from labs.checking import Rows, end_with, expect
 from labs.failures.actions import Lab
 from labs.failures.gateway import Gateway
 from labs.failures.nodes import Nodes
@@ -260,4 +260,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

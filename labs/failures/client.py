@@ -99,6 +99,8 @@ def main() -> int:
         "--seconds", type=float, default=20.0, help="the slow heartbeat of choice 1 (default: 20)"
     )
     arguments = parser.parse_args()
+    if not 0 < arguments.seconds <= 3600:  # nan fails this, too
+        parser.error("--seconds is a number above 0, up to 3600")
     try:
         lab = Lab(config.read(arguments.config).members)
     except config.ConfigError as problem:

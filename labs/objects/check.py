@@ -21,11 +21,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+sys.path[:0] = [str(SOURCE), str(SOURCE.parent)]
 
 from node import ordinal_of
 
 import raftline
+from labs.checking import end_with
 
 NAMES = ("node1", "node2", "node3")
 # Without what is installed beside Python, and without its environment: the lab has no pins.
@@ -398,4 +399,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -14,9 +14,11 @@ import time
 import zipfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 import raftline
+from labs.checking import end_with
 
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
@@ -95,6 +97,10 @@ def story(base_port: int) -> int:
         nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
         try:
             return tell(nodes, base_port, folder)
+        except raftline.ClientError as problem:
+            ports = f"{base_port}-{base_port + 4}"
+            print(f"lab.py: five nodes on ports {ports}: {problem}", file=sys.stderr)
+            return 1
         finally:
             for process in nodes.values():
                 process.kill()
@@ -154,6 +160,8 @@ def main() -> int:
     verbs.add_parser("bundle", help="zip what is handed in").add_argument("name", metavar="NAME")
     verbs.add_parser("story", help=f"{KEY}: one node of five sleeps through a change")
     arguments = parser.parse_args()
+    if not 1 <= arguments.base_port <= 65_531:
+        parser.error("--base-port is a number from 1 to 65531")
     match arguments.verb:
         case "stop":
             stop(arguments.dir)
@@ -167,4 +175,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.checking import Rows, expect
+from labs.checking import Rows, end_with, expect
 from labs.phase5.figures import Shown, entries_that_count, made, nodes
 from labs.phase5.terminal import CLIENT, Screen
 from raftline.config import FILE_NAME
@@ -234,4 +234,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

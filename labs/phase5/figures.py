@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.checking import expect
+from labs.checking import end_with, expect
 from labs.phase5.terminal import Screen
 from raftline.storage.lines import CUT_PREFIX
 from tests.e2e.cluster import Cluster
@@ -270,4 +270,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

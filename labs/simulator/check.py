@@ -22,8 +22,9 @@ from typing import Any
 
 LAB = Path(__file__).resolve().parent
 SOURCE = LAB.parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+sys.path[:0] = [str(SOURCE), str(SOURCE.parent)]
 
+from labs.checking import end_with
 from raftline.trial import metrics
 from raftline.trial.begin import Begin
 from raftline.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
@@ -381,4 +382,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

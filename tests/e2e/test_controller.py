@@ -143,6 +143,23 @@ def test_nobody_is_obeyed_unless_it_is_switched_on_and_none_but_the_controller(
         assert order(node, "STORE k v") == "STORE response: k set to v"
 
 
+def test_a_misspelt_order_is_answered_with_the_nearest_and_the_list(tmp_path: Path) -> None:
+    verbs = (
+        "CONVERT_FOLLOWER, DELAY, DELETE-LOG, DROP, HEAL, HEARTBEAT, LEADER_INFO, PARTITION, "
+        "RESTART, RETRIEVE, SHUTDOWN, SKIP-REPLICATION, STORE, TIMEOUT"
+    )
+    with Cluster(tmp_path, 1, "--controller") as cluster:
+        node = cluster.start().leader()
+        said = f"Sorry, STOER is no order; did you mean STORE? There are {verbs}"
+        assert order(node, "STOER k v") == said
+        assert order(node, "shutdown").startswith("Sorry, shutdown is no order; did you mean SHUT")
+        assert order(node, "xyz").startswith("Sorry, xyz is no order. There are CONVERT_FOLLOWER, ")
+        assert order(node, "set a").startswith("Sorry, the value is missing: set KEY VALUE")
+        assert node.ask("client4@STOER k v").startswith("s1@Sorry, I don't understand: STOER k v")
+        assert order(node, "SHUTDOWN").startswith("SHUTDOWN response: ")
+        assert order(node, "RESTRAT").startswith("Sorry, RESTRAT is no order; did you mean RESTART")
+
+
 # seed 003-10
 def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     old, others = controlled.leader(), controlled.followers()

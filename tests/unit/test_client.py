@@ -197,7 +197,7 @@ def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> 
     assert done.returncode == 5
     assert done.stderr == (
         f"Sorry, nothing listens on localhost port {port}: no node runs there."
-        f" Start one with raftline up, or python src/server.py s1 {port}.\n"
+        f" Start one with raftline up, or python src/server.py NAME {port}.\n"
     )
 
 

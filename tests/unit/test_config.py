@@ -244,6 +244,41 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
     ]
 
 
+def test_what_others_have_registered_since_survives_a_withdrawal(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    path.write_text("# mine\n")
+    first = config.register(path, "s1", 10000)
+    second = config.register(path, "s2", 10001)
+    config.withdraw(first)
+    assert path.read_text() == "# mine\ns2 localhost 10001\n"
+    config.withdraw(second)
+    assert path.read_text() == "# mine\n"
+
+
+def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / config.FILE_NAME
+    first = config.register(path, "s1", 10000)
+    lock, waits = fcntl.flock, threading.Event()
+
+    def tell_and_lock(file: IO[bytes], how: int) -> None:
+        waits.set()
+        lock(file, how)
+
+    with path.open("ab") as held:
+        lock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", tell_and_lock)
+        second = threading.Thread(target=lambda: config.register(path, "s2", 10001))
+        second.start()
+        assert waits.wait(30)
+        monkeypatch.setattr(fcntl, "flock", lambda file, how: None)  # this thread has the lock
+        config.withdraw(first)
+        monkeypatch.setattr(fcntl, "flock", lock)
+    second.join(30)
+    assert list(config.read(path).members) == ["s2"]
+
+
 def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, no folder")
     with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):

@@ -304,3 +304,25 @@ def test_after_closing_nothing_is_printed() -> None:
     console.close()
     console.say("after")
     assert closed_output(console, stream) == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "status"),
+    [
+        ("status", 1, 3), ("status", 2, 3), ("recover s1", 0, 1), ("client 1 1 get a", 2, 5),
+        ("server s9 1", 1, 2), ("server s9 1", 2, 2),
+    ],
+)  # fmt: skip
+def test_a_stream_that_a_command_was_started_without_is_not_missed(
+    tmp_path: Path, command: str, closed: int, status: int
+) -> None:
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
+    (tmp_path / "s1.log").write_text("1 1 set a 4\n")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
+        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=30,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output

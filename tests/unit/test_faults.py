@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from raftline.escapes import ProtocolError
-from raftline.faults import Faults, Table
+from raftline.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
 from raftline.faultverbs import FORMS, read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import Appended, AppendEntries, Message
+from tests.e2e.wire import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
 ENTRIES = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, "set a 4")])
@@ -118,6 +119,33 @@ def test_what_is_delayed_arrives_later_in_its_order() -> None:
     assert arrived == []
     assert done.wait(10)
     assert arrived == [0, 1, 2, 3, 4]
+
+
+def test_what_is_delayed_is_bounded_and_the_newest_is_lost_and_said_once() -> None:
+    said: list[str] = []
+    faults, arrived, go_on = Faults("s1", say=said.append), [], threading.Event()
+    done = threading.Event()
+
+    def stand_still() -> None:
+        assert go_on.wait(10)
+
+    faults.change(lambda table: put(table, "DELAY 10ms"))
+    faults.send(HEARTBEAT, stand_still)
+    eventually(lambda: not faults._later._acts)
+    size = (DELAYED_BYTES_MAX >> 2) - MESSAGE_BYTES
+    for number in range(6):
+        faults.send(ENTRIES, lambda number=number: arrived.append(number), size)
+    faults.after(0.02, done.set)  # what a controller ordered is never lost
+    assert said == [
+        "[!] s1: 64 MiB of messages are delayed already; until some have left, further ones are "
+        "lost"
+    ]
+    go_on.set()
+    assert done.wait(10)
+    assert arrived == [0, 1, 2, 3]
+    done.clear()
+    faults.send(ENTRIES, done.set, size)  # there is room again
+    assert done.wait(10)
 
 
 def test_answers_pass_the_faults_of_their_own_time() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from labs.bugs import play
 from labs.bugs.check import BAD
-from labs.checking import Rows, expect
+from labs.checking import Rows, end_with, expect
 from labs.failures import client
 from labs.failures.actions import Lab, LabError
 from labs.failures.gateway import Gateway
@@ -270,3 +270,26 @@ def test_a_lab_s_program_says_what_was_mistyped(
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "lab.py: interrupted\n"),
+        (FileNotFoundError(2, "No such file", "x"), 1, "lab.py: [Errno 2] No such file: 'x'\n"),
+    ],
+)
+def test_a_lab_s_program_says_in_a_line_why_it_ended(
+    problem: BaseException,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> int:
+        raise problem
+
+    monkeypatch.setattr(sys, "argv", ["labs/lab.py"])
+    with pytest.raises(SystemExit) as end:
+        end_with(main)
+    assert (end.value.code, capsys.readouterr().err) == (status, said)

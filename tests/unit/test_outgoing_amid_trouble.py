@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections import deque
@@ -94,6 +95,22 @@ def test_a_slow_reader_for_whom_there_is_no_thread_is_cut_off_and_nobody_else_he
     sockets.outgoing.wait_until_empty()
     while sockets.there.recv(1 << 20):
         pass  # what had left, and then the end
+
+
+def test_behind_half_an_answer_to_a_peer_nothing_leaves(sockets: Sockets) -> None:
+    """Else the peer reads the next reply as the rest of that line."""
+    line = b"s1@" + b"x" * 1_000_000 + b"\n"
+    assert not sockets.outgoing.send_now(line)
+    sockets.batch("set a 1").answer_all("SET response: a set to 1")
+    sockets.there.settimeout(0.2)
+    received = bytearray()
+    with contextlib.suppress(TimeoutError):
+        while data := sockets.there.recv(1 << 20):
+            received += data
+            sockets.outgoing.flush()  # there is room again
+    assert line.startswith(received)
+    assert 0 < len(received) < len(line)
+    sockets.outgoing.wait_until_empty()
 
 
 def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) -> None:

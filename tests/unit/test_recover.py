@@ -36,6 +36,34 @@ def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
     assert not recovered.amnesiac
 
 
+def test_a_second_recovery_changes_nothing_and_says_that_it_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("s1 is the only member already, with what it holds up to entry 6.")
+    assert "Nothing was changed. Start it: raftline server s1 " in said
+    assert said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_the_only_member_that_lost_files_is_recovered_all_the_same(tmp_path: Path) -> None:
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    (tmp_path / "s1.storage").unlink()
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    manager = LogManager("s1", Folder(tmp_path), {})
+    recovered = manager.recover()
+    manager.close()
+    assert (recovered.log.last_term > 2 * TERM_LEAP, recovered.amnesiac) == (True, False)
+
+
 def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) -> None:
     (tmp_path / "s1.storage").write_bytes(COMPACTED["s1.storage"])
     with pytest.raises(ConfigError, match=r"neither s1\.log nor s1\.state_machine"):

@@ -75,6 +75,12 @@ class Up:
             pass
         return self.process.wait(SECONDS_MAX)
 
+    def stop_reading(self) -> None:
+        """Let its standard output have no reader any more."""
+        if self.output >= 0:
+            os.close(self.output)
+        self.output = -1
+
     def _read_more(self) -> bool:
         ready, _, _ = select.select([self.output], [], [], SECONDS_MAX)
         assert ready, f"nothing more came after:\n{self.text}"
@@ -88,28 +94,34 @@ class Up:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *options: str, terminal: bool = False, typed: bytes | None = None
+    folder: Path,
+    *options: str,
+    terminal: bool = False,
+    typed: bytes | None = None,
+    errors: Path | None = None,
 ) -> Iterator[Up]:
     fake = str(ROOT / "tests" / "fake_node.py")
     reading_end, writing_end = pty.openpty() if terminal else os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(fake=fake), "up", "--dir", str(folder), *options],
-        stdin=subprocess.PIPE if typed is not None else subprocess.DEVNULL,
-        stdout=writing_end,
-        stderr=writing_end,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": ""},
-        start_new_session=True,
-    )
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.format(fake=fake), "up", "--dir", str(folder), *options],
+            stdin=subprocess.PIPE if typed is not None else subprocess.DEVNULL,
+            stdout=writing_end,
+            stderr=writing_end if errors is None else stack.enter_context(errors.open("wb")),
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": ""},
+            start_new_session=True,
+        )
     os.close(writing_end)
     if process.stdin is not None:
         process.stdin.write(typed or b"")
         process.stdin.close()
+    cluster = Up(process, reading_end)
     try:
-        yield Up(process, reading_end)
+        yield cluster
     finally:
         process.kill()
         process.wait()
-        os.close(reading_end)
+        cluster.stop_reading()
 
 
 @contextlib.contextmanager
@@ -179,6 +191,25 @@ def test_no_node_outlives_a_killed_up(tmp_path: Path, ports: list[int]) -> None:
         with held(ports) as (connections, _):
             cluster.process.kill()
             assert [has_ended(connection) for connection in connections] == [True] * 3
+
+
+def test_when_its_reader_has_gone_nothing_of_it_is_left(tmp_path: Path, ports: list[int]) -> None:
+    """`raftline up | head -1`: nodes at peace print nothing, so no write would fail."""
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (connections, _):
+            cluster.stop_reading()
+            assert cluster.process.wait(SECONDS_MAX) == 0
+            assert all(has_ended(connection) for connection in connections)
+
+
+def test_a_reader_that_goes_before_the_nodes_are_up_is_noticed_too(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    with running(tmp_path, errors=tmp_path / "errors") as cluster:
+        cluster.stop_reading()
+        assert cluster.process.wait(SECONDS_MAX) == 0
+    assert (tmp_path / "errors").read_text() == ""
 
 
 def test_a_node_that_does_not_listen_is_stopped_by_force(tmp_path: Path, ports: list[int]) -> None:
