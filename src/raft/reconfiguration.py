@@ -89,9 +89,9 @@ def append_configuration(state: State, membership: Membership) -> None:
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
-        if name not in state.progress:
+        # Who was taken out and comes back may do so without its files: what it held is no more.
+        if name not in state.progress or state.leaving.pop(name, None) is not None:
             state.progress[name] = Progress(state.log.last_index, state.now_ms)
-        state.leaving.pop(name, None)
     for name, progress in state.progress.items():
         if name not in state.membership.names and name not in state.leaving:
             state.leaving[name] = before[name]
