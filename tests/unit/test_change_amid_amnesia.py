@@ -47,3 +47,43 @@ def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginn
     ]
     hold(node, "s2", "s3")
     assert node.state.membership == members("s1", "s2", "s3")
+
+
+def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")
+    refused = change(node, "remove", "s2")
+    assert [one.outcome for one in refused.settled] == ["refused"]
+    assert refused.settled[0].text == (
+        "s3 lost its memory and has no vote until it has caught up; with too few others beside it, "
+        "that would never be: ask again then. Nothing was changed"
+    )
+    assert node.state.membership == members("s1", "s2", "s3")
+    hold(node, "s2")
+    state = node.state
+    held = Appended("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    node.receive(held, state.now_ms)  # it holds the fence, and is told to vote again
+    acknowledge(node, "s3")
+    change(node, "remove", "s2")
+    hold(node, "s2", "s3")
+    assert node.state.membership == members("s1", "s3")
+
+
+def test_who_has_lost_its_vote_may_be_removed() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")
+    change(node, "remove", "s3")
+    hold(node, "s2")
+    assert node.state.membership == members("s1", "s2")
+
+
+def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None:
+    node = established("s1", voters=members("s1", "s2", learners=("s3",)))
+    lose_memory(node, "s3")
+    assert change(node, "promote", "s3").settled == []
+    state = node.state
+    held = Appended("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    node.receive(held, state.now_ms)
+    assert not state.membership.is_joint
+    hold(node, "s2", "s3")
+    assert state.membership == members("s1", "s2", "s3")
