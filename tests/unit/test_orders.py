@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote
@@ -64,6 +66,19 @@ def test_who_has_no_vote_does_not_stand() -> None:
         with pytest.raises(OrderRefused):
             node.obey(time_out, 10)
         assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
+
+
+def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
+    # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
+    node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
+    promised_ms = node.state.promised_until_ms  # as it was started
+    node.receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1), promised_ms)
+    assert node.state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
+    with pytest.raises(OrderRefused, match="s2 has promised its vote to a leader for 140 ms more"):
+        node.obey(time_out, promised_ms + 10)
+    assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
+    node.obey(time_out, node.state.promised_until_ms)
+    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
 
 
 def test_the_only_voter_is_elected_by_its_timeout() -> None:
