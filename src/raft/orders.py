@@ -50,7 +50,11 @@ def time_out(state: State) -> None:
     if state.role is Role.LEADER:
         state.follow(state.term, None)
     state.note(f"[*] {state.name} is told that its election timeout is over")
+    newborn = state.newborn
     start_election(state)
+    if newborn and state.role is Role.CANDIDATE:
+        # No quorum has said yet that there is no history: it may have lost all its files.
+        state.newborn, state.out.recovered = True, False
 
 
 def beat(state: State, heartbeat_ms: int) -> None:
