@@ -15,11 +15,13 @@ from raftline.conversation import Client
 from raftline.fsck import WatchedFolder
 from raftline.link import ClientError, Refused
 from raftline.logmanager import LogManager
+from raftline.machines import UnknownMachine
 from raftline.protocol import error
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
-from raftline.storage.snapshotlines import spell_snapshot
+from raftline.storage.logreader import LogRead
+from raftline.storage.snapshotlines import LoadedSnapshot, MachineState, spell_snapshot
 
 EXIT_REFUSED = 3
 EXIT_DISK = 4
@@ -100,18 +102,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
         if bad or found.log is None:
             what = str(bad[0]) if bad else f"{node}.log is not in raftline's form"
             raise FilesRefused(f"{what}. See: raftline fsck {node}")
-        machine = LogManager(node, place, {})
-        log, loaded = found.log.log, found.snapshot
-        machine.members = found.log.members
-        if loaded is not None:
-            machine.arrived(loaded)
-            machine.take_over(loaded.snapshot)
-            if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
-                log.compact(loaded.snapshot.index)
-            else:  # void, as a start would find
-                log.reset(loaded.snapshot.index, loaded.snapshot.term)
-        machine.apply(log.entries(log.base_index + 1, log.last_index))
-        state = machine.freeze()
+        state = _state_of(node, place, found.log, found.snapshot)
         if not state.index:
             raise FilesRefused(f"{node} holds no entries, so there is nothing to back up")
         if not state.members.names:
@@ -133,6 +124,29 @@ def of_node(folder: Path, node: str, file: str) -> int:
         "others may have been that it lacks"
     )
     return 0
+
+
+def _state_of(
+    node: str, place: Folder, read: LogRead, loaded: LoadedSnapshot | None
+) -> MachineState:
+    """Return the state that snapshot and log of a node make."""
+    machine, log = LogManager(node, place, {}), read.log
+    machine.members = read.members
+    if loaded is not None:
+        machine.arrived(loaded)
+        machine.take_over(loaded.snapshot)
+        if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
+            log.compact(loaded.snapshot.index)
+        else:  # void, as a start would find
+            log.reset(loaded.snapshot.index, loaded.snapshot.term)
+    try:
+        machine.apply(log.entries(log.base_index + 1, log.last_index))
+    except UnknownMachine:
+        raise FilesRefused(
+            f"{node}.log holds commands for a state machine of a program, which only that program "
+            "can carry out; start the nodes from it and back up the running cluster"
+        ) from None
+    return machine.freeze()
 
 
 def _new_file(file: str) -> Path:

@@ -28,10 +28,17 @@ class Compaction:
         self._writer = writer
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Put a snapshot of this node's own in force; False where a later one arrived."""
+        """Put a snapshot of this node's own in force; False where a later one arrived.
+
+        One that arrived and waits to be put in force is written first, or else it would displace
+        this one, which says more.
+        """
         published = [False]
 
         def publish() -> bool:
+            with self._core:
+                if self._writer.has_cuts:
+                    return False
             published[0] = self._logmanager.snapshots.publish(snapshot)
             return True
 

@@ -16,7 +16,9 @@ from raftline.membercommands import read_change
 from raftline.outgoing import Outgoing
 from raftline.peers import LINE_BYTES_MAX
 from raftline.protocol import (
+    FULL,
     MEMBER_VERBS,
+    SHUT_DOWN,
     ProtocolError,
     Request,
     decode_line,
@@ -145,7 +147,7 @@ class Connection:
                 self._socket.sendall(NO_TIMING_MARK)
         spoken = [self._understand(line) for line in lines]
         if self._for_peers_only and spoken[0].kind != "peer":
-            self._say_and_flush("too many connections; the last places are for peers. Try later.")
+            self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
         while spoken:
             kind, reading = spoken[0].kind, spoken[0].reading
@@ -183,7 +185,7 @@ class Connection:
                 heard = None if server.is_down else self._read_message(sender, text)
                 return Spoken("peer", _NOBODY, heard)
             if server.is_down and text != "status":
-                raise ProtocolError("this server was shut down by its controller; ask another")
+                raise ProtocolError(SHUT_DOWN.removeprefix("Sorry, "))
             request = read_request(sender, number, text, server.limits)
             if request.verb in MEMBER_VERBS:
                 server.announcer.requested(sender, text)

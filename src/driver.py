@@ -199,7 +199,7 @@ class Driver:
         if now >= self._late_look_ms:
             self._late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
-        self._service.serve(now)
+        self._service.serve(now_ms)  # time has passed: what is applied may take long
 
     def _look(self) -> None:
         """Serve what is new and need not wait; then send the replies that can leave.

@@ -53,7 +53,8 @@ class Machines:
             name: spell_json(checked(machine.snapshot()))
             for name, machine in self._machines.items()
         }
-        self._left = dict(self._initial)  # by name: the text that the instance stands for
+        # By name: the text that the instance stands for; None where it is to be restored.
+        self._left: dict[str, str | None] = {**self._initial}
 
     def why_not(self, name: str) -> str:
         """Return why a command for the machine `name` can't be taken here, or ""."""
@@ -92,7 +93,7 @@ class Machines:
                     f'the state machine "{shown(name)}" ended in {type(problem).__name__} '
                     f"({problem}), which need not have happened to it on the other nodes"
                 ) from problem
-            self._left[name] = ""  # whatever it did meanwhile: restored before its next command
+            self._left[name] = None  # whatever it did meanwhile: restored before its next command
             # The text of Python's own errors differs between versions; Rejected's is the program's.
             why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
             return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
@@ -103,7 +104,7 @@ class Machines:
     ) -> str:
         size, limit = len(after.encode("utf-8")), Limits().value_bytes
         if size > limit:
-            self._left[name] = ""
+            self._left[name] = None
             return error(
                 f"the state of {shown(name)} would have {size} bytes as JSON; the limit is {limit}."
                 " Nothing was done."

@@ -43,6 +43,10 @@ NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; try another."
+SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
+FULL = "Sorry, too many connections; the last places are for peers. Try later."
+# Nothing was done; others may do it.
+ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, FULL)
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 
 _ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)

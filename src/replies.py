@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 
 from raftline.escapes import ProtocolError, escape, unescape, without_controls
 from raftline.protocol import (
-    NO_LEADER,
-    NOT_LEADER,
+    ELSEWHERE,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
-    REMOVED,
-    STOPPING,
     error,
     leader_named_in,
     split_sender,
@@ -29,7 +26,7 @@ class Outcome(IntEnum):
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
     USAGE = 2
-    NO_LEADER = 3  # no leader known, not the leader, or stopping: certainly nothing was done
+    NO_LEADER = 3  # no leader known, not the leader, stopping, full: certainly nothing was done
     UNKNOWN = 4  # a write that may yet take effect
     REFUSED = 5  # refused, or nobody answered: certainly nothing was done
 
@@ -52,7 +49,7 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> Outcome:
     """Return what became of the request that was answered so."""
-    if text.startswith((NOT_LEADER, NO_LEADER, REMOVED, STOPPING)):
+    if text.startswith(ELSEWHERE):
         return Outcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
         return Outcome.UNKNOWN

@@ -120,16 +120,20 @@ class Service:
         """Take note that this server's proposals are no longer its own."""
         self._flying.clear()
 
-    def serve(self, now: int) -> None:
+    def serve(self, clock: Callable[[], int]) -> None:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
-        as the leader, send on to another, or hold while there is none."""
+        as the leader, send on to another, or hold while there is none.
+
+        The clock is read behind the desk: a lease that ran before a read came, and ran out since,
+        says nothing about that read.
+        """
         batches = self._desk.take(
             writes=not (self.leads and self._writes_gather()),
             reads=not (self.leads and self._reads_gather()),
         )
         if not batches:
             return
-        node = self._node
+        now, node = clock(), self._node
         if node.is_leader:
             self._serve_as_leader(batches, now)
         elif node.state.leader is not None:

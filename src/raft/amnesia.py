@@ -44,7 +44,7 @@ from __future__ import annotations
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.messages import Appended, AppendEntries, Message, Missing, RequestVote
 from raftline.raft.progress import Progress
-from raftline.raft.state import State
+from raftline.raft.state import Role, State
 
 # --- the leader ----------------------------------------------------------------------------
 
@@ -138,6 +138,8 @@ def look_for_history(state: State, message: Message) -> None:
     if has_history:
         state.newborn, state.amnesiac = False, True
         state.out.forgot = True
+        if state.role is not Role.FOLLOWER:
+            state.follow(state.term, None)  # votes that are on their way elect nobody any more
         state.note(
             f"[*] {state.name} has no files and {message.sender} has entries: as "
             f"{state.name} can't tell whether it is new, it catches up without a vote"

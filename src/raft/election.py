@@ -180,6 +180,8 @@ def become_leader(state: State) -> None:
     state.role = Role.LEADER
     state.leader = state.name
     state.leader_heard_at_ms = None
+    if state.newborn:  # it was told to stand, and those who elect it have nothing either
+        state.newborn, state.out.recovered = False, True
     state.progress = {
         peer: Progress(next_index=state.log.last_index + 1, heard_at_ms=state.now_ms)
         for peer in state.peers

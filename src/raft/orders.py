@@ -31,19 +31,30 @@ def time_out(state: State) -> None:
     """Stand at once in a new term, as the paper's servers do at the end of a timeout (§5.2).
 
     No PreVote asks first, so a leader that works is deposed by the higher term. Those who hear
-    from it still don't vote (thesis §4.2.3), nor do those who promised it their votes (lease).
+    from it still don't vote (thesis §4.2.3), nor do those who promised it their votes (lease):
+    nor does this server, for itself, while its own is promised.
 
     Raises:
-        OrderRefused: it has no vote.
+        OrderRefused: it has no vote, or has promised it.
     """
     if state.amnesiac:
         raise OrderRefused(f"{state.name} lost its memory and catches up without a vote")
     if state.name not in state.membership.electors:
         raise OrderRefused(f"{state.name} has no vote, so it does not stand")
+    left_ms = state.promised_until_ms - state.now_ms
+    if left_ms > 0:
+        raise OrderRefused(
+            f"{state.name} has promised its vote to a leader for {left_ms} ms more, which reads "
+            "under a lease rest on"
+        )
     if state.role is Role.LEADER:
         state.follow(state.term, None)
     state.note(f"[*] {state.name} is told that its election timeout is over")
+    newborn = state.newborn
     start_election(state)
+    if newborn and state.role is Role.CANDIDATE:
+        # No quorum has said yet that there is no history: it may have lost all its files.
+        state.newborn, state.out.recovered = True, False
 
 
 def beat(state: State, heartbeat_ms: int) -> None:

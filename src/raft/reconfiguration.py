@@ -62,6 +62,11 @@ def _begin(state: State, change: Change, token: Any) -> None:
         planned = plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise Refused("a member's address holds what no entry can")
+        if lost := _needed_and_lost(state, planned.target, planned.candidate):
+            raise Refused(
+                f"{' and '.join(lost)} lost its memory and has no vote until it has caught up; "
+                "with too few others beside it, that would never be: ask again then"
+            )
     except Refused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
         return
@@ -73,6 +78,14 @@ def _begin(state: State, change: Change, token: Any) -> None:
     )  # fmt: skip
     if planned.candidate is None:
         _append_target(state, state.work)
+
+
+def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
+    """Return voters of `target` without a vote that it can't do without: no fence of theirs could
+    be committed then, nor anything else, for good (core: amnesia)."""
+    without = {name for name, progress in state.progress.items() if not progress.counts}
+    lost = [name for name in target.voters if name in without - {candidate}]
+    return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
 
 
 def _give_up_for(state: State, change: Change) -> None:
@@ -89,9 +102,9 @@ def append_configuration(state: State, membership: Membership) -> None:
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
-        if name not in state.progress:
+        # Who was taken out and comes back may do so without its files: what it held is no more.
+        if name not in state.progress or state.leaving.pop(name, None) is not None:
             state.progress[name] = Progress(state.log.last_index, state.now_ms)
-        state.leaving.pop(name, None)
     for name, progress in state.progress.items():
         if name not in state.membership.names and name not in state.leaving:
             state.leaving[name] = before[name]

@@ -250,8 +250,8 @@ def install(state: State, snapshot: Snapshot, members: Membership) -> None:
     The heartbeat that speaks of its last entry is answered behind the write.
     """
     incoming = state.incoming
-    if incoming is None or incoming.snapshot != snapshot:
-        return  # another one has begun to arrive since
+    if incoming is None or incoming.snapshot != snapshot or incoming.received < snapshot.size:
+        return  # another one has begun to arrive since, or this one anew: the file is another
     state.incoming = None
     if state.role is Role.LEADER or snapshot.index <= state.commit_index:
         state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")

@@ -8,6 +8,7 @@ import pytest
 from raftline.raft.effects import Entry, HardState
 from raftline.raft.messages import Appended, AppendEntries, Message, Missing, Vote
 from raftline.raft.node import Node
+from raftline.raft.state import Role
 from tests.unit.cores import (
     TIMEOUT_MS,
     acknowledge,
@@ -316,6 +317,16 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
     assert effects.forgot
     assert effects.wants_disk
     assert node.state.amnesiac
+
+
+def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> None:
+    node = node_of("s3", newborn=True)
+    node.pass_time(node.wake_at_ms)
+    now_ms = node.state.now_ms
+    assert node.receive(request(4, (1, 1), to="s3", pre_vote=True), now_ms).forgot
+    granted = Vote("s2", "s3", 1, granted=True, pre_vote=True)  # by another that has nothing
+    assert node.receive(granted, now_ms).save is None
+    assert (node.state.role, node.state.term) == (Role.FOLLOWER, 0)
 
 
 def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:

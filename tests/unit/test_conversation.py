@@ -16,7 +16,16 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import NO_LEADER, REMOVED, STOPPING, error, not_leader, outcome_unknown
+from raftline.protocol import (
+    FULL,
+    NO_LEADER,
+    REMOVED,
+    SHUT_DOWN,
+    STOPPING,
+    error,
+    not_leader,
+    outcome_unknown,
+)
 from raftline.replies import Outcome, Reply, outcome_of, read_reply
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
@@ -98,6 +107,28 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
         assert client.request("set a 5") == "SET response: a set to 5"
     assert leaves.received[:2] == ["client@session", "client-7#1@set a 5"]
     assert set(said.received) == {"client-7#1@set a 5"}
+
+
+# mistake 22, fault F77
+@pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
+def test_a_node_that_serves_nobody_does_not_settle_a_write_of_unknown_outcome(
+    start: Start, refusal: str
+) -> None:
+    answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
+    ended = start(lambda _: next(answers, refusal))  # a leader that its controller shuts down
+    served = start(lambda _: "INCR response: 1", "s2")
+    with Client(port=ended.port, follow=True, also=[("localhost", served.port)]) as client:
+        assert client.request("incr n") == "INCR response: 1"
+    assert served.received == ["client-7#1@incr n"]
+    behind = iter([outcome_unknown("this server is stopping")])
+    alone = start(
+        lambda line: "SESSION response: c-1" if line == "session" else next(behind, refusal)
+    )
+    with (
+        Client(port=alone.port, follow=True, timeout_s=0.3) as client,
+        pytest.raises(OutcomeUnknown),
+    ):
+        client.request("incr n")
 
 
 def test_each_write_has_a_number_of_its_own(start: Start) -> None:

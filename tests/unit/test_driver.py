@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,13 +17,16 @@ from raftline.logmanager import LogManager
 from raftline.protocol import NO_LEADER
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Appended, AppendEntries, Message, Vote
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
+from raftline.reading import Reading
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
+from tests.unit.cores import OPTIONS, TIMEOUT_MS, established
 
 DEADLINE_S = 10.0
 
@@ -360,3 +364,29 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
         assert now_ms() < end, "nobody looks at the desk"
         pause.wait(0.001)
     driver.stop(DEADLINE_S)
+
+
+def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = established("s1", options=replace(OPTIONS, lease=True))
+    answer = Appended("s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms)
+    node.receive(answer, TIMEOUT_MS)
+    time_ms = [TIMEOUT_MS]
+    monkeypatch.setattr(raftline.driver, "now_ms", lambda: time_ms[0])
+    batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
+
+    class SlowRim(FakeRim):
+        def give_up_late(self, now: int) -> None:
+            """Stand for all that a step does before it looks at the desk: others are elected, they
+            acknowledge a write, and who knows of it comes to read."""
+            time_ms[0] += 10 * OPTIONS.election_timeout_ms
+            driver._service.came(batch)
+
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
+    assert node.state.now_ms < lease_until_ms(node.state)
+    driver._late_look_ms = 0
+    driver._round()
+    assert batch.reader is None
+    assert [waiting.tokens for waiting in node.state.read_rounds] == [[batch]]

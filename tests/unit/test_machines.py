@@ -109,6 +109,17 @@ def test_a_machine_goes_on_from_a_snapshot_and_from_what_was_set_by_hand() -> No
     assert node.do("get bank") == "GET response: nonsense"
 
 
+def test_an_empty_value_under_the_name_of_a_machine_is_the_same_to_every_node() -> None:
+    long_lived = Node(bank=Bank())
+    long_lived.pay(5)
+    long_lived.pay(-6)  # it is to be restored before the next command
+    new = Node(bank=Bank())  # comes later, from a snapshot
+    for node in (long_lived, new):
+        node.do("set bank ")
+        assert node.pay(1) == "Sorry, bank: NotJsonError. Nothing was done."
+        assert node.do("get bank") == "GET response: "
+
+
 def test_a_state_longer_than_a_value_may_be_is_refused() -> None:
     node = Node(bank=Bank())
     reply = node.do('machine bank {"to": "' + "v" * 1_048_576 + '", "amount": 1}')

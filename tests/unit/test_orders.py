@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote
+from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote, Vote
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import Role
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
@@ -64,6 +66,39 @@ def test_who_has_no_vote_does_not_stand() -> None:
         with pytest.raises(OrderRefused):
             node.obey(time_out, 10)
         assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
+
+
+def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
+    # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
+    node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
+    promised_ms = node.state.promised_until_ms  # as it was started
+    node.receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1), promised_ms)
+    assert node.state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
+    with pytest.raises(OrderRefused, match="s2 has promised its vote to a leader for 140 ms more"):
+        node.obey(time_out, promised_ms + 10)
+    assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
+    node.obey(time_out, node.state.promised_until_ms)
+    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
+
+
+def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
+    node = node_of("s3", newborn=True)
+    effects = node.obey(time_out, 10)
+    assert (effects.save, effects.recovered) == ((1, "s3"), False)
+    effects = node.receive(RequestVote("s2", "s3", 5, 3, 4), 20)  # it lacks what s3 acknowledged
+    assert effects.forgot
+    assert node.state.amnesiac
+    [answer] = effects.send_after_save
+    assert getattr(answer, "granted", None) is False
+
+
+def test_who_is_told_to_stand_at_a_cluster_s_birth_is_whole_once_it_is_elected() -> None:
+    node = node_of("s3", newborn=True)
+    node.obey(time_out, 10)
+    effects = node.receive(Vote("s2", "s3", 1, True), 20)
+    assert node.is_leader
+    assert effects.recovered
+    assert not node.state.newborn
 
 
 def test_the_only_voter_is_elected_by_its_timeout() -> None:

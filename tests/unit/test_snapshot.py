@@ -300,6 +300,18 @@ def test_two_snapshots_are_never_mixed() -> None:
     assert node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0).install is None
 
 
+# fault F74
+def test_what_was_checked_is_not_installed_when_it_arrives_anew() -> None:
+    node = node_of("s2", options=SMALL)
+    assert node.receive(piece(0, "a 4\nb 5\n"), 0).check == SENT
+    # While it is checked, another leader's begins to arrive in its place, and then itself again.
+    node.receive(piece(0, "c 6\n", snapshot=Snapshot(9, 2, 8, 6), term=3), 0)
+    assert node.receive(piece(0, "a 4\n", term=4), 0).chunks == [Chunk(0, b"a 4\n")]
+    assert node.install(SENT, MEMBERS, 0).install is None
+    assert node.receive(piece(4, "b 5\n", term=4), 0).check == SENT
+    assert node.install(SENT, MEMBERS, 0).install == SENT
+
+
 # fault F73
 def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> None:
     node = node_of("s2", options=SMALL)

@@ -299,6 +299,37 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
 
 
+def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    data, arriving = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, arriving, 50))
+    rig.wait_for(lambda: f"GiveSnapshotAfterByte {len(data)} of 20-3" in " ".join(rig.answers))
+    loaded = rig.manager.snapshots.check(arriving, no_pause)
+    rig.manager.arrived(loaded)
+    with rig.manager.hold:  # a write that takes long is under way; behind it waits all the rest
+        rig.append(1, 3, 0, "set void 1", prev_term=0)
+        eventually(lambda: rig.manager.is_writing)
+        rig.driver.step(lambda node, now: node.install(arriving, loaded.members, now))
+        rig.append(21, 3, 21, "set b 1", prev_term=3)
+        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        assert own.index == 21
+        publishing = threading.Thread(
+            target=lambda: rig.say(f"published: {rig.driver.compaction.publish(own)}")
+        )
+        publishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    rig.wait_for_line("published: True")
+    publishing.join(DEADLINE_S)
+    rig.driver.step(lambda node, now: node.snapshot_taken(own, now))
+    rewrite = rig.manager.begin_rewrite(own)
+    assert rig.driver.compaction.finish_rewrite(rewrite)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert (recovered.snapshot, recovered.log.base_index) == (own, 21)
+    assert manager.pairs == {"a": "9", "b": "1"}
+
+
 # fault F76
 def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     make_rig: Callable[..., Rig],
