@@ -36,7 +36,14 @@ A learner has no vote: where it lost its memory as one, what is committed in T i
 A server that begins with nothing at all can't tell whether it is new. It is `newborn` until it
 votes or stands, as in a cluster's first election. If it first hears a leader, or is asked for
 its vote by somebody whose log holds entries, the cluster has a history that it may have been
-part of, and it takes itself for an amnesiac. (What that can't find: docs/repair.md.)
+part of, and it takes itself for an amnesiac. (What that can't find: docs/repair.md.) So does one
+that was started to join, as its name may be that of a voter whose files are gone. It knows no
+members, never stands, and listens to no candidate with an empty log, so it is an amnesiac before
+it votes. Where it is new indeed, it is a learner then, and no fence is appended for it.
+
+Such a one knows the members by entries or a snapshot alone. Who is whole must know them, as it may
+have to stand; until then it does not take up its vote. Where no entry says who they are, as the
+cluster was born with them, one does when it asks to be added (core: reconfiguration).
 """
 
 from __future__ import annotations
@@ -61,7 +68,7 @@ def leader_heard_amnesiac(
         # Whoever answers without the mark to a send from after its loss was noted is whole: it
         # was told so, or else the loss was old news, an answer from before it was told.
         progress.counts = True
-        state.note(f"[*] {message.sender} has caught up and votes again")
+        _note_whole(state, message.sender)
         return True
     if message.without_vote == progress.life:
         return not progress.counts  # once it was made whole, this life says so no more
@@ -73,7 +80,10 @@ def leader_heard_amnesiac(
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
-    state.note(f"[*] {message.sender} lost its memory: it catches up without a vote")
+    what = "lost its memory"
+    if message.sender not in state.membership.electors:
+        what = f"is new, or {what}"
+    state.note(f"[*] {message.sender} {what}: it catches up without a vote")
     return True
 
 
@@ -147,7 +157,15 @@ def look_for_history(state: State, message: Message) -> None:
 
 
 def whole_again(state: State) -> None:
-    """Take part in elections again; the mark goes from the disk before any answer says so."""
+    """Take part in elections again; the mark goes from the disk before any answer says so. Not
+    before it knows the members for certain; it will be told again."""
+    if not state.configurations.at(state.commit_index).names:
+        return
     state.amnesiac = False
     state.out.recovered = True
-    state.note(f"[*] {state.name} has caught up and votes again")
+    _note_whole(state, state.name)
+
+
+def _note_whole(state: State, name: str) -> None:
+    votes = "votes again" if name in state.membership.electors else "may be given a vote"
+    state.note(f"[*] {name} has caught up and {votes}")

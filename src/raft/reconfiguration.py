@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.raft.change import Change, Refused, Work, advice, plan
+from raftline.raft.change import Change, Plan, Refused, Work, advice, plan
 from raftline.raft.effects import Entry, SafetyError, Settled
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import AppendEntries, Message, RequestVote
@@ -59,7 +59,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
             )
         if state.transfer is not None:
             raise Refused(f"the leadership is being handed over to {state.transfer.to}")
-        planned = plan(change, state.membership)
+        planned = _said_again(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise Refused("a member's address holds what no entry can")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
@@ -78,6 +78,16 @@ def _begin(state: State, change: Change, token: Any) -> None:
     )  # fmt: skip
     if planned.candidate is None:
         _append_target(state, state.work)
+
+
+def _said_again(state: State, change: Change) -> Plan | None:
+    """Return the members as they are, for an entry, where a voter that lost its memory asks to be
+    added: started to join, it can know them by entries alone, and none of this log names them. The
+    address that it names doesn't matter, as it was heard at the one that is known."""
+    members, progress = state.membership, state.progress.get(change.name)
+    is_lost = change.name in members.voters and progress is not None and not progress.counts
+    is_said = state.configurations.index > state.log.base_index
+    return Plan(members) if change.verb == "add" and is_lost and not is_said else None
 
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
@@ -186,7 +196,9 @@ def _settle(state: State, work: Work, outcome: str, text: str) -> None:
 def _outcome(state: State, work: Work) -> str:
     change, members, index = work.change, state.membership, state.configurations.index
     verb, name = change.verb, change.name
-    if verb == "add":
+    if verb == "add" and not work.joint_index:
+        text = f"{name} is a voter as before, entry {index} tells it who the others are"
+    elif verb == "add":
         text = f"{name} added as a learner, votes from entry {work.joint_index}"
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"

@@ -107,15 +107,16 @@ class Recovery:
             members = self._members if self.loaded is None else self.loaded.members
             self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
-            born = LogState.NEWBORN if self._may_have_peers() else LogState.WHOLE
+            born = LogState.WHOLE if self._is_alone() else LogState.NEWBORN
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
 
     def _has_log(self) -> bool:
         # A log of ours is never empty: its base line comes into being together with its name.
         return self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
 
-    def _may_have_peers(self) -> bool:
-        return self._node in self._members.names and len(self._members.names) > 1
+    def _is_alone(self) -> bool:
+        """Whether nobody else is there who could tell of a history; a joiner hears from others."""
+        return self._members.names == (self._node,)
 
     def _load_promise(self) -> Promise | None:
         """Return what NAME.storage says; None where it says nothing, which is kept aside then."""

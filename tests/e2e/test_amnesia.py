@@ -124,7 +124,10 @@ def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
 
 
 # fault F10, mistake 20
-def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("joins", [False, True], ids=["as it was", "to join"])
+def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(
+    tmp_path: Path, joins: bool
+) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start()
         cluster.ask("client4@set k 1")
@@ -133,6 +136,8 @@ def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(tmp_pat
         node.kill()
         for path in tmp_path.glob(f"*{node.name}.*"):
             path.unlink()
+        if joins:
+            node.options = ["--join", f"localhost:{cluster.leader().port}"]
         node.start()
         node.wait_for_line(f"as {node.name} can't tell whether it is new, it catches up")
         node.wait_for_line(f"[*] {node.name} has caught up and votes again")

@@ -10,7 +10,8 @@ Acts, with times in virtual milliseconds:
     > leases                          before the start: every server promises its vote for a while
     > clock s2 110                    before the start: its clock runs at 110 percent
     > start s1 s2 s3 with s3 down
-    > join s4                         a server that knows no members and waits to be added
+    > join s4                         a server that knows no members and waits to be added; of
+                                      one that was there before all files are gone
     > wait 150ms, > wait              time passes (to the next timer); no message arrives
     > settle, > settle 300ms          messages arrive at once until all is quiet (and time passes);
                                       told in short: notes, applied entries, answers
@@ -39,7 +40,7 @@ from unittest.mock import patch
 from raftline import sessions
 from raftline.raft.effects import Entry, HardState
 from raftline.raft.membership import Membership
-from tests.scenarios.world import Disk, Server, World
+from tests.scenarios.world import NOBODY, Disk, Server, World
 
 SHORT = ("note", "apply", "answer")
 _LINE = re.compile(r"(\w+) <- ([\w#-]+)@(.*)")
@@ -182,10 +183,15 @@ class Player:
                 world.boot(world.servers[name])
 
     def _join(self, words: list[str]) -> None:
-        world = self.world
-        timeouts = self.timeouts.get(words[0], [150 + 50 * len(world.servers)])
-        world.servers[words[0]] = Server(words[0], list(timeouts), self._disk(words[0]))
-        world.boot(world.servers[words[0]])
+        world, name = self.world, words[0]
+        if name in world.servers:
+            world.servers[name].base = NOBODY
+            self._lose_all(words)
+            return
+        timeouts, disk = self.timeouts.get(name, [150 + 50 * len(world.servers)]), self._disk(name)
+        disk.newborn = disk == Disk()
+        world.servers[name] = Server(name, list(timeouts), disk)
+        world.boot(world.servers[name])
 
     # --- afterwards -----------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class Operator:
         self._over = False
         if plan.change_every_ms:
             self._wait()
+        self._let_join()
 
     def stop(self) -> None:
         """Ask for nothing more."""
@@ -41,6 +42,24 @@ class Operator:
             if host.node is not None and host.node.is_leader:
                 host.change(self._change(host.node.state.membership), self._may_begin)
         self._wait()
+
+    def _may_begin(self, node: Node, change: Change) -> bool:
+        return not self._over and self._can_end(node, change)
+
+    def _let_join(self) -> None:
+        """Whoever was started to join asks to be added until it knows that it is a member."""
+        for host in self._hosts:
+            if host.is_joiner and host.node is not None and not host.node.state.is_member:
+                self._ask_for(host.name)
+        self._world.after(2 * self._plan.options.election_timeout_ms, self._let_join)
+
+    def _ask_for(self, name: str) -> None:
+        change = Change("add", name, self._addresses[name])
+        for host in self._hosts:
+            if host.node is None or not host.node.is_leader:
+                continue
+            if not self._over or name in host.node.state.membership.names:
+                host.change(change, self._can_end)
 
     def _change(self, members: Membership) -> Change:
         """Return something that makes sense, mostly: a cluster of a few that goes on changing."""
@@ -59,15 +78,19 @@ class Operator:
         address = self._addresses[name] if verb in ("add", "replace") else ""
         return Change(verb, name, address, old if verb == "replace" else "")
 
-    def _may_begin(self, node: Node, change: Change) -> bool:
-        """Whether a majority of those who would vote have their logs: else it could never end,
-        which is known (docs/membership.md)."""
+    def _can_end(self, node: Node, change: Change) -> bool:
+        """Whether a majority of those who would vote have their logs, or are new and get them
+        first: else it could never end, which is known (docs/membership.md)."""
         try:
-            target = plan(change, node.state.membership).target
+            planned = plan(change, node.state.membership)
         except Refused:
-            return not self._over
-        whole = {host.name for host in self._hosts if host.disk.has_vote}
-        return not self._over and target.is_quorum(whole)
+            return True
+        whole = {
+            host.name
+            for host in self._hosts
+            if host.disk.has_vote or (host.disk.whole and host.name == planned.candidate)
+        }
+        return planned.target.is_quorum(whole)
 
 
 def can_lose(hosts: Sequence[Host], name: str) -> bool:

@@ -211,11 +211,18 @@ class Faults:
             elif what == "storage":
                 host.disk.lose_storage()
             else:
-                # Without the trace a node is told by the others' entries alone, and one that was
-                # born alone or to join is told by nobody: docs/repair.md.
-                others = [other for other in self._hosts if other is not host]
-                is_told = all(other.disk.has_entries for other in others)
-                host.disk.lose_all(trace=is_told and host.was_born_with_others)
+                self._lose_all(host)
+
+    def _lose_all(self, host: Host) -> None:
+        """Of the trace that the node was there, too, where it is started to join, or is told by the
+        others' entries; one that was born alone is told by nobody: docs/repair.md."""
+        others = [other for other in self._hosts if other is not host]
+        is_told = all(other.disk.has_entries for other in others) and host.was_born_with_others
+        joins = self._world.chance(0.4)
+        host.disk.lose_all(trace=joins or is_told)
+        if joins:
+            self._world.counts["started to join without files"] += 1
+            host.is_joiner = True
 
     def _slow_disk(self) -> None:
         host = self._some()

@@ -55,6 +55,7 @@ class Host:
         self._members = members
         self._invariants = invariants
         self.was_born_with_others = len(members) > 1
+        self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self._life = 0  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._unsaved: list[Effects] = []
@@ -235,7 +236,8 @@ class Host:
         """Recover from the disk and go on, unless the node runs already."""
         if self.node is not None:
             return
-        self.manager, recovered = self.disk.recover(self._members)
+        members = {} if self.is_joiner else self._members
+        self.manager, recovered = self.disk.recover(members)
         self._world.tell(f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell(f"{self.name}: {note}")

@@ -51,6 +51,7 @@ COVERED = (
     "log lost",
     "storage lost",
     "all lost",
+    "started to join without files",
     "newborns that found a history",
     "amnesiacs made whole",
     "retries answered from the table",

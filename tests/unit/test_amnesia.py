@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Entry, HardState
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing, Vote
+from raftline.raft.messages import Appended, AppendEntries, Message, Missing, PeerError, Vote
 from raftline.raft.node import Node
 from raftline.raft.state import Role
 from tests.unit.cores import (
@@ -317,6 +317,37 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
     assert effects.forgot
     assert effects.wants_disk
     assert node.state.amnesiac
+
+
+# mistake 20
+def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> None:
+    # s2's whole folder is gone. It had acknowledged entry 9, which s3 lacks: with s2's vote, s3
+    # would lead without it.
+    node = node_of("s2", newborn=True, voters=())
+    effects = node.receive(request(6, (8, 5), sender="s3", to="s2"), 10)
+    (vote,) = effects.send_after_save
+    assert isinstance(vote, Vote)
+    assert not vote.granted
+    assert effects.forgot
+
+
+def test_one_that_was_started_to_join_listens_to_no_candidate_with_an_empty_log() -> None:
+    node = node_of("s2", newborn=True, voters=())
+    with pytest.raises(PeerError, match="s3 is not a peer"):
+        node.receive(request(6, (0, 0), sender="s3", to="s2"), 10)
+    assert node.state.newborn
+
+
+def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
+    node = node_of("s2", newborn=True, voters=(), life=7)
+    node.receive(append(1, (0, 0), 1, commit=1, vote_again=7), 10)
+    assert node.state.amnesiac
+    who = Entry(2, 1, "members s1=h:1,voter s2=h:2,voter s3=h:3,voter")
+    tells = AppendEntries("s1", "s2", 1, 1, 1, [who], 1, 2, vote_again=7)
+    node.receive(tells, 20)
+    assert node.state.amnesiac  # that entry may be cut off yet
+    assert node.receive(append(1, (2, 1), commit=2, number=3, vote_again=7), 30).recovered
+    assert not node.state.amnesiac
 
 
 def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> None:

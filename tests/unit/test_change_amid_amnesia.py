@@ -87,3 +87,29 @@ def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None
     assert not state.membership.is_joint
     hold(node, "s2", "s3")
     assert state.membership == members("s1", "s2", "s3")
+
+
+def test_a_voter_that_asks_to_be_added_without_its_memory_is_told_who_the_members_are() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
+    assert change(node, "add", "s3", "localhost:1").settled == []
+    state = node.state
+    assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
+        members("s1", "s2", "s3").spell()
+    )
+    sync(node)
+    (settled,) = acknowledge(node, "s2").settled
+    index = state.log.last_index
+    assert (settled.outcome, settled.text) == (
+        "done", f"s3 is a voter as before, entry {index} tells it who the others are"
+    )  # fmt: skip
+    again = change(node, "add", "s3", "s3:1").settled[0]
+    assert again.text == "s3 is a member and votes already. Nothing was changed"
+    assert state.log.last_index == index
+
+
+def test_a_voter_that_has_its_memory_is_not_told_so() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    assert [one.outcome for one in change(node, "add", "s3", "s3:1").settled] == ["refused"]
+    assert node.state.membership == members("s1", "s2", "s3")
+    assert node.state.configurations.index == 0

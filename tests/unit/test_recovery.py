@@ -222,10 +222,13 @@ def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:
     assert boot(folder)[1].amnesiac
 
 
-def test_who_has_no_peers_or_waits_to_be_added_is_not_newborn() -> None:
-    for members in ({}, {"s1": "localhost:10000"}, {"s2": "localhost:10001", "s3": "h:1"}):
+def test_who_is_alone_is_whole_at_birth_and_who_waits_to_be_added_is_newborn() -> None:
+    alone = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"}).recover()
+    assert not alone.newborn
+    assert not alone.amnesiac
+    for members in ({}, {"s2": "localhost:10001", "s3": "h:1"}):
         recovered = LogManager("s1", MemoryFolder(), members).recover()
-        assert not recovered.newborn
+        assert recovered.newborn
         assert not recovered.amnesiac
 
 
