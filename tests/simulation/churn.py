@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from raftline.raft.change import Change, Refused, plan
 from raftline.raft.membership import Membership
@@ -95,7 +96,8 @@ class Operator:
 
 def can_lose(hosts: Sequence[Host], name: str) -> bool:
     """Whether a quorum with whole logs is left without this one, in each configuration that is
-    in use or may yet be: the ones that nodes know, before and after a change under way."""
+    in use or may yet be: the ones that nodes know, before and after a change that is under way or
+    that a leader keeps in mind until it may begin."""
     whole = {host.name for host in hosts if host.disk.has_vote and host.name != name}
     known: list[Membership] = []
     for host in hosts:
@@ -103,4 +105,7 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
         if state is not None:
             known += [state.membership, state.configurations.at(state.commit_index)]
             known += [state.work.target] if state.work is not None else []
+            for change, _ in state.waiting:
+                with suppress(Refused):
+                    known.append(plan(change, state.membership.settled()).target)
     return all(members.is_quorum(whole) for members in known if members.voters)

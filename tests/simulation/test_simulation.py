@@ -8,14 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import MutableMapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from raftline import commands
+from raftline.raft.change import Change
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
+from tests.simulation.churn import can_lose
 from tests.simulation.plan import FAULTS
 from tests.simulation.schedule import SimulationFailed, run
+from tests.unit.cores import leader_of
 
 SCRIPT = Path(__file__).with_name("simulate.py")
 CHUNKS = 20
@@ -87,6 +92,19 @@ def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
     outcome = run(2004, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0
     assert outcome.counts["amnesiacs made whole"] > 0
+
+
+def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:
+    names = ("s1", "s2", "s3")
+    members = Membership(names, addresses={name: f"{name}:1" for name in names})
+    leader = leader_of("s3", voters=members)
+    disk = SimpleNamespace(has_vote=True)
+    hosts: Any = [SimpleNamespace(name=name, disk=disk, state=leader.state) for name in names]
+    assert can_lose(hosts, "s1")
+    leader.change(Change("remove", "s2"), "t", leader.state.now_ms)  # its no-op isn't committed
+    assert leader.state.waiting
+    assert not can_lose(hosts, "s1")  # of s1 and s3 both are needed
+    assert can_lose(hosts, "s2")
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5])
