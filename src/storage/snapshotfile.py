@@ -152,8 +152,12 @@ class SnapshotFile:
         return loaded
 
     def install(self, loaded: LoadedSnapshot) -> None:
-        """Put the snapshot that arrived, and was checked, in force."""
+        """Put the snapshot that arrived, and was checked, in force.
+
+        It may have arrived once more since it was checked, so this syncs what there is now.
+        """
         if self._part is not None:
+            self._part.sync()
             self._part.close()
             self._part = None
         self._folder.rename(self._part_name, self.name)

@@ -206,6 +206,25 @@ def test_what_waits_to_be_written_before_an_installed_snapshot_is_void() -> None
     assert state_of(*boot(folder.kill())) == (STATE | {"e": "5"}, 21)
 
 
+def test_one_that_arrives_again_while_it_is_checked_is_synced_before_it_has_its_name() -> None:
+    data, snapshot = leaders_snapshot()
+    whole = Effects(chunks=[Chunk(0, data)], check=snapshot)
+    for seed in range(50):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        manager.persist([Effects(save=HardState(3, None))])
+        manager.persist([whole])
+        checked = manager.snapshots.check(snapshot, no_pause)
+        # Another leader begins a later one, a third sends this one again, whole: its check is to
+        # come, and the report of the first one is taken for it.
+        manager.persist([Effects(chunks=[Chunk(0, data[:9])]), whole])
+        manager.arrived(checked)
+        manager.persist([Effects(install=snapshot)])
+        manager, recovered = boot(folder.crash(Random(seed)))
+        assert state_of(manager, recovered)[0] == STATE
+        manager.close()
+
+
 # fault F14
 def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     folder = MemoryFolder()
