@@ -14,6 +14,7 @@ from zlib import crc32
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
+from raftline.storage.errors import DiskFailed
 from raftline.storage.folder import AppendFile, Folder
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import base_line, note_line
@@ -23,7 +24,11 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 
 
 class LogRewrite:
-    """One rewriting of one node's log; `snapshot` is what it begins behind."""
+    """One rewriting of one node's log; `snapshot` is what it begins behind.
+
+    Raises:
+        DiskFailed: there is no room to begin, say; nothing of it is left.
+    """
 
     def __init__(
         self, folder: Folder, node: str, snapshot: Snapshot, members: Membership
@@ -36,7 +41,11 @@ class LogRewrite:
         self._runs = TermRuns(Log(snapshot.index, snapshot.term))
         self._size = 0
         base = base_line(members, snapshot.index, snapshot.term)
-        self._write(base + note_line(0, crc32(base)))
+        try:
+            self._write(base + note_line(0, crc32(base)))
+        except DiskFailed:
+            self.abandon()  # nobody else could: there is no rewrite yet
+            raise
 
     @property
     def next_index(self) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,6 +14,7 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Chunk, Effects, Entry, HardState, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.errors import StorageError
+from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -239,6 +243,22 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
     snapshot = manager.snapshots.write(manager.freeze(), no_pause)
     assert manager.snapshots.publish(snapshot)
+
+
+# fault F14
+def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("raftline.storage.folder._write_all", is_full)
+    manager = LogManager("s1", Folder(str(tmp_path)), MEMBERS)
+    was_open = os.listdir("/dev/fd")
+    with pytest.raises(StorageError, match="free some space"):
+        manager.begin_rewrite(Snapshot(4, 1, 100, 0))
+    assert os.listdir("/dev/fd") == was_open
+    assert os.listdir(tmp_path) == []
 
 
 # fault F76
