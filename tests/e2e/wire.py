@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import socket
@@ -28,7 +29,7 @@ def eventually(
 
 
 def _ports() -> Iterator[int]:
-    """Yield ports that nobody listens on, each once.
+    """Yield ports that nobody listens on, each again only after 1,500 others.
 
     They lie below the range from which the kernel takes the ports of outgoing connections: a
     node that dials a dead peer there may be connected to itself. Workers have a slice each.
@@ -36,7 +37,7 @@ def _ports() -> Iterator[int]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     first = 20_000 + int(worker) % 8 * 1_500
     start = random.randrange(1_500)
-    for number in range(1_500):
+    for number in itertools.count():
         port = first + (start + number) % 1_500
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
