@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.wire import eventually
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start()
-        yield cluster
+        yield cluster.start().wait_until_whole()
 
 
 # mistake 22, fault F77
@@ -32,8 +32,7 @@ def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster)
         node.start()
     assert cluster.ask(retried) == "INCR response: 1"  # after everybody was restarted
     assert cluster.ask("client4@get visits") == "GET response: 1"
-    lines = first.log.read_text().splitlines()
-    assert sum(line.endswith(f" {retried}") for line in lines) >= 3  # as it travelled
+    assert eventually(lambda: first.log.read_text().count(f" {retried}\n") >= 3, "as it travelled")
 
 
 def test_a_session_begun_has_a_fresh_name_each_time(cluster: Cluster) -> None:
