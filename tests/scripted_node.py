@@ -63,6 +63,8 @@ class ScriptedNode:
                 return
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # so that the thread in `accept` lets go of the port
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in self.connections:
             with contextlib.suppress(OSError):
