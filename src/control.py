@@ -55,6 +55,7 @@ class Control:
         self._waking = waking
         self._say = say
         self._lock = threading.RLock()  # one order at a time that ends or begins a life
+        self._slowing = object()  # the last order about heartbeats; an earlier one's end is void
 
     def is_allowed(self, sender: str, host: str) -> bool:
         """Whether orders of `sender` from the address `host` are obeyed."""
@@ -127,10 +128,13 @@ class Control:
         fault = read_fault(verb, words, server.is_peer)
         before = server.faults.table
         table = server.faults.change(fault.change)
+        if verb == "HEARTBEAT":
+            self._slowing = object()
+        slowing = self._slowing
         if before.heartbeat_ms != table.heartbeat_ms or fault.for_ms:
             self._beat()
         if fault.for_ms:
-            server.faults.after(fault.for_ms / 1000, lambda: self._beat_again(table.heartbeat_ms))
+            server.faults.after(fault.for_ms / 1000, lambda: self._beat_again(slowing))
         described = table.described()
         in_force = "in force: " + "; ".join(described) if described else "no fault in force"
         return Answer(verb, in_force, "faults", described)
@@ -142,9 +146,9 @@ class Control:
         if not server.is_down:
             self._order(lambda state: beat(state, heartbeat_ms))
 
-    def _beat_again(self, slowed_ms: int) -> None:
-        """End the slowing of heartbeats, unless another was ordered meanwhile."""
-        if self._server.faults.table.heartbeat_ms == slowed_ms:
+    def _beat_again(self, slowing: object) -> None:
+        """End this slowing of heartbeats, unless another was ordered meanwhile."""
+        if self._slowing is slowing:
             self._fault("HEARTBEAT", ["normal"])
 
     # --- the ends and beginnings of a life -------------------------------------------------------
@@ -177,8 +181,8 @@ class Control:
             if not self._server.is_down:
                 self._stand_down()
             aside = self._put_aside()
-            self._stand_up()
-        without = " without a vote until it has caught up" if self._state.amnesiac else ""
+            without_vote = self._stand_up()
+        without = " without a vote until it has caught up" if without_vote else ""
         return Answer(
             "DELETE-LOG", f"{self._name}.log is put aside as {aside}; {self._name} is back{without}"
         )
@@ -214,8 +218,8 @@ class Control:
         if self._server.driver.has_written:
             self._server.logmanager.close()
 
-    def _stand_up(self) -> None:
-        """Come back as a process that boots does.
+    def _stand_up(self) -> bool:
+        """Come back as a process that boots does; return whether without a vote.
 
         Raises:
             StorageError, ConfigError: not from these files; the node stays down.
@@ -230,7 +234,9 @@ class Control:
             raise
         for note in notes:
             self._say(note)
+        without_vote = self._state.amnesiac  # before it starts: it may catch up at once
         server.doors.end_connections(but_controllers=True)  # they spoke to the life before
         server.start()
         server.is_down = False
         self._say(f"[*] {self._name}: restarted by its controller in term {self._state.term}")
+        return without_vote

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.protocol import HELP, Limits, ProtocolError, error, read_request
+from tests.e2e.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 20
@@ -62,6 +63,8 @@ class ScriptedNode:
                 return
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # so that the thread in `accept` lets go of the port
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in self.connections:
             with contextlib.suppress(OSError):
@@ -101,8 +104,9 @@ def store() -> Handler:
 
 
 def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, nor will before it is used: none of those that the
+    kernel hands out, to another test or to the very connection that is tried."""
+    return next(free_ports)
 
 
 def run(*arguments: object, typed: str | bytes = "") -> subprocess.CompletedProcess[str]:

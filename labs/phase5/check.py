@@ -140,26 +140,31 @@ def check_messages(cluster: Cluster) -> None:
     """What the nodes say to each other, in the words of the report."""
     cluster.ask("client4@set b 30")
     cluster.wait_until_equal()
-    said = [line for node in cluster.nodes for line in node.said]
     form = re.compile(
         r"\[\*\] Received from s\d : AppendEntries (\d+)-(\d+)-(\d+)-(\[.*set b 30.*\]) .*"
     )
+
+    def said() -> list[str]:
+        return [line for node in cluster.nodes for line in node.said]
+
     with row("004-04", "004-18", what="s1@AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES]"):
-        found = next(filter(None, map(form.fullmatch, said)))
+        found = eventually(lambda: next(filter(None, map(form.fullmatch, said())), None))
         term, index = int(found[1]), int(found[2]) + 1
         entries = [{"index": index, "term": term, "command": "set b 30"}]
         assert json.loads(found[4]) == entries, found[0]
     with row("004-22", what="a follower shows the last line of its log"):
-        assert f"Last log: {index} {term} set b 30" in said
+        eventually(lambda: f"Last log: {index} {term} set b 30" in said())
     with row("004-20", what="a follower that agrees says: I am up to date"):
-        expect("\n".join(said), f" : I am up to date term {term} index {index} round ")
+        agreed = f" : I am up to date term {term} index {index} round "
+        eventually(lambda: agreed in "\n".join(said()))
     with row("004-19", "004-26", what="heartbeats are AppendEntries with [], again and again"):
         beat = re.compile(r".*AppendEntries \d+-\d+-\d+-\[\] commit \d+ round \d+")
         follower, leader = cluster.followers()[0], cluster.leader()
         eventually(lambda: sum(bool(beat.fullmatch(line)) for line in follower.said) >= 3)
         eventually(lambda: leader.said.count("Sending heartbeat...") >= 3)
-        place = leader.said.index("Sending heartbeat...")
-        assert leader.said[place + 1 : place + 3] == ["Sending message"] * 2
+        sent = [line for line in leader.said if line.startswith("Sending ")]
+        place = sent.index("Sending heartbeat...")
+        assert sent[place + 1 : place + 3] == ["Sending message"] * 2
 
 
 def check_figures() -> None:

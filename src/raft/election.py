@@ -36,6 +36,12 @@ def on_silence(state: State) -> None:
         _ask(state, state.term + 1, pre_vote=True)
 
 
+def stand_soon_if_alone(state: State) -> None:
+    """Let a lone voter stand as soon as its promises allow: there is no leader it could hear."""
+    if state.membership.is_quorum([state.name]):
+        state.election_at_ms = max(state.now_ms, state.promised_until_ms)
+
+
 def arm_again(state: State) -> None:
     """Wait for the outcome of an election: a whole timeout (§5.2), or shortly where the leader's
     process ended and everybody stands at the same time.

@@ -15,6 +15,7 @@ from raftline.raft.election import (
     on_request_vote,
     on_silence,
     on_vote,
+    stand_soon_if_alone,
 )
 from raftline.raft.follower_reads import ask, ask_leader, on_read_at, serve_ready
 from raftline.raft.lease import promise_after_restart
@@ -115,6 +116,7 @@ class Node:
         )
         self.state.arm_election()
         promise_after_restart(self.state)
+        stand_soon_if_alone(self.state)
 
     def receive(self, message: Message, now_ms: int) -> Effects:
         """Take a message from a peer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,9 @@ from raftline.config import FILE_NAME
 from tests.e2e.node import STARTED, Node
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 
+# Elections take 2 to 4 s: a node that stands still for a second, on a busy machine, loses nothing
+# by it. Who leads first is not left to chance either: `led_by` needs the controller.
+STEADY = ("--pace", "class", "--controller")
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
 
 Kind = TypeVar("Kind", bound="Cluster")
@@ -48,6 +52,21 @@ class Cluster:
             node.wait_for_line(STARTED)
         return self
 
+    def led_by(self, name: str) -> Cluster:
+        """Have a node lead at once, by its controller's word, and wait until all follow it and
+        may vote."""
+        node = self[name]
+
+        def leads() -> bool:
+            role = node.status().get("role")
+            if role != "leader":
+                node.ask("Controller@TIMEOUT")
+            return role == "leader" and all(n.status().get("leader") == name for n in self.nodes)
+
+        eventually(leads, f"{name} leads")
+        self.wait_until_whole()
+        return self
+
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
@@ -71,14 +90,21 @@ class Cluster:
         return [node for node in self.nodes if node is not leader and node.is_running]
 
     def ask(self, line: str) -> str:
-        """Return the reply, without the server's name, of whoever leads; never `Sorry, I …`."""
+        """Return the reply, without the server's name, of whoever leads; never `Sorry, I …`.
+
+        A `set`, or what has a number, is asked again where its outcome is unknown, as its leader
+        lost its place meanwhile.
+        """
+        again = ["Sorry, I am not", "Sorry, I know of no"]
+        if re.match(r"([\w-]*@)?set |[\w-]+#[0-9]+@", line):
+            again.append("Sorry, outcome unknown")
 
         def reply() -> str:
             try:
                 text = self.leader().ask(line).partition("@")[2]
             except OSError:
                 return ""
-            return "" if text.startswith(("Sorry, I am not", "Sorry, I know of no")) else text
+            return "" if text.startswith(tuple(again)) else text
 
         return eventually(reply, f"an answer to {line}")
 
@@ -86,16 +112,18 @@ class Cluster:
         """Let a second pass, so that the consoles have lines to spare again for the next one."""
         threading.Event().wait(1.1)
 
-    def wait_until_whole(self) -> None:
+    def wait_until_whole(self) -> Cluster:
         """Wait until every running node has all that is committed, and a vote: one that started
         behind the first election has none until it has caught up."""
         self.leader()
         self.wait_until_equal()
         alive = [node for node in self.nodes if node.is_running]
         eventually(lambda: all(node.status().get("recovering") is False for node in alive), "votes")
+        return self
 
     def wait_until_equal(self) -> None:
-        """Wait until every running node has applied all that the leader has."""
+        """Wait until every running node has applied all that the leader has; its disk may not
+        have it yet, where those of others were faster."""
 
         def equal() -> bool:
             views = [node.status() for node in self.nodes if node.is_running]

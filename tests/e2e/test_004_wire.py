@@ -19,8 +19,9 @@ from tests.e2e.wire import eventually
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
-    """A real s1, and s2 and s3 played by the test."""
-    with Cluster(tmp_path, 3) as cluster, contextlib.ExitStack() as stack:
+    """A real s1, and s2 and s3 played by the test. At its pace a test that stands still for a
+    second answers in time all the same."""
+    with Cluster(tmp_path, 3, "--pace", "class") as cluster, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(PlayedPeer(cluster[name])) for name in ("s2", "s3")]
         cluster["s1"].start()
         yield cluster["s1"], peers[0], peers[1]
@@ -84,7 +85,7 @@ FIGURE_2 = [
 # seed 004-20, seed 004-21, seed 004-18
 def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Path) -> None:
     with (
-        Cluster(tmp_path, 3) as cluster,
+        Cluster(tmp_path, 3, "--pace", "class") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
         PlayedPeer(cluster["s3"]) as s3,
     ):
@@ -112,10 +113,10 @@ def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
     beaten = threading.Event()
     with node.connect() as s2:
         assert s2.ask("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
-        for number in range(1, 26):  # 2.5 s, far beyond the longest countdown of 1 s
+        for number in range(1, 12):  # 5 s, beyond the longest countdown of 4 s
             reply = s2.ask(f"s2@AppendEntries 1-0-0-[] commit 0 round {number}")
             assert reply == f"s1@I am up to date term 1 index 0 round {number}"
-            beaten.wait(0.1)
+            beaten.wait(0.45)
         assert not any("Starting election" in line or "PreVotes" in line for line in node.said)
     node.wait_for_line("[*] Heard from no leader: asking for PreVotes for term 2")
 

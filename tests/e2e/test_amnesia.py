@@ -47,6 +47,7 @@ def _delete_both(node: Node) -> None:
 def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
     cluster: Cluster, lose: object
 ) -> None:
+    eventually(lambda: all("\n# " in node.log.read_text() for node in cluster.nodes), "first syncs")
     for number in range(5):
         assert (
             cluster.ask(f"client4@set k{number} {number}")
@@ -73,7 +74,7 @@ def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
     assert any(said_it.search(line) for other in others for line in other.said)
     cluster.wait_until_equal()
     assert node.status()["recovering"] is False
-    assert " set k4 4\n" in node.log.read_text()
+    eventually(lambda: " set k4 4\n" in node.log.read_text(), "its log on its disk")
     next(other for other in others if other is cluster.leader() or node is cluster.leader()).kill()
     assert cluster.ask("client4@get k4") == "GET response: 4"
 
@@ -81,7 +82,7 @@ def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
 # mistake 20
 def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         cluster.ask("client4@set k 1")
         cluster.wait_until_equal()
         node = cluster["s3"]
@@ -110,7 +111,7 @@ def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> No
 # mistake 20
 def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         cluster.ask("client4@set k 1")
         cluster.wait_until_equal()
         cluster.kill()
@@ -129,7 +130,7 @@ def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(
     tmp_path: Path, joins: bool
 ) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         cluster.ask("client4@set k 1")
         cluster.wait_until_equal()
         node = cluster.followers()[0]

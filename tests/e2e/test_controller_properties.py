@@ -74,7 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder: Path = tmp_path_factory.mktemp("properties")
     found = Run()
     with Cluster(folder, 3, "--controller") as cluster:
-        cluster.start().leader()
+        cluster.start().wait_until_whole()
         for number in range(1, ROUNDS + 1):
             trouble(cluster, number)
             found.suggested[f"k{number}"] = f"v{number}"

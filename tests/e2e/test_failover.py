@@ -50,18 +50,18 @@ def test_the_leader_is_killed_and_another_serves_with_a_higher_term(cluster: Clu
 
 
 # seed 001-10, seed 004-36, fault F36
-def test_all_are_killed_and_restarted_and_nothing_is_lost(cluster: Cluster) -> None:
+def test_all_are_killed_and_restarted_and_nothing_is_lost(fast: Cluster) -> None:
     done: dict[str, str] = {}
     term = 0
     for life in range(3):
-        done |= writes(cluster, f"life{life}-", 4)
-        status = cluster.leader().status()
+        done |= writes(fast, f"life{life}-", 4)
+        status = fast.leader().status()
         assert status["term"] > term
         term = status["term"]
-        cluster.kill()
-        cluster.start()
-        assert shown(cluster) == done
-    for node in cluster.nodes:
+        fast.kill()
+        fast.start()
+        assert shown(fast) == done
+    for node in fast.nodes:
         assert int(node.wait_for_line("[*] Current term: ").rpartition(" ")[2]) >= term
 
 
@@ -72,8 +72,8 @@ def test_a_follower_that_was_away_gets_everything_when_it_comes_back(cluster: Cl
     done = writes(cluster, "missed", 20)
     away.start()
     cluster.wait_until_equal()
-    log = away.log.read_text()
-    assert all(f" set {key} {value}\n" in log for key, value in done.items())
+    lines = [f" set {key} {value}\n" for key, value in done.items()]
+    assert eventually(lambda: all(line in away.log.read_text() for line in lines), "its log")
 
 
 # seed 004-31
@@ -85,7 +85,7 @@ def test_a_follower_that_was_away_for_thousands_of_entries_catches_up(cluster: C
         assert client.read_lines(9000)[-1].endswith("SET response: k8999 set to 8999")
     away.start()
     cluster.wait_until_equal()
-    assert " set k8999 8999\n" in away.log.read_text()
+    assert eventually(lambda: " set k8999 8999\n" in away.log.read_text(), "its log")
 
 
 # seed 004-35
@@ -149,8 +149,8 @@ def test_a_follower_that_was_paused_disturbs_nobody_when_it_returns(cluster: Clu
     paused = cluster.followers()[0]
     term = leader.status()["term"]
     paused.pause()
-    with leader.connect() as client:  # well beyond its countdown
-        for number in range(25):
+    with leader.connect() as client:  # beyond its countdown
+        for number in range(45):
             reply = client.ask(f"client4@set during {number}")
             assert reply == f"{leader.name}@SET response: during set to {number}"
             assert not client_waits(client)
@@ -173,11 +173,11 @@ def client_waits(client: Conversation) -> bool:
 
 # fault F32
 def test_while_a_majority_is_paused_nothing_succeeds_and_afterwards_it_serves(
-    cluster: Cluster,
+    fast: Cluster,
 ) -> None:
-    assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
-    leader = cluster.leader()
-    others = cluster.followers()
+    assert fast.ask("client4@set b 1") == "SET response: b set to 1"
+    leader = fast.leader()
+    others = fast.followers()
     for node in others:
         node.pause()
     reply = leader.ask("client4@set b 2").partition("@")[2]
@@ -187,21 +187,21 @@ def test_while_a_majority_is_paused_nothing_succeeds_and_afterwards_it_serves(
     assert reply == "Sorry, I know of no leader. Try again."
     for node in others:
         node.resume()
-    assert cluster.ask("client4@get b") in ("GET response: 1", "GET response: 2")
-    assert cluster.ask("client4@set b 3") == "SET response: b set to 3"
+    assert fast.ask("client4@get b") in ("GET response: 1", "GET response: 2")
+    assert fast.ask("client4@set b 3") == "SET response: b set to 3"
 
 
 # fault F31
-def test_a_leader_paused_again_and_again_loses_nothing(cluster: Cluster) -> None:
+def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
     done = {}
     for number in range(4):
-        done |= writes(cluster, f"round{number}-", 2)
-        leader = cluster.leader()
+        done |= writes(fast, f"round{number}-", 2)
+        leader = fast.leader()
         leader.pause()
-        eventually(lambda: cluster._leader(), "another leader")
-        done |= writes(cluster, f"without{number}-", 2)
+        eventually(lambda: fast._leader(), "another leader")
+        done |= writes(fast, f"without{number}-", 2)
         leader.resume()
-    assert shown(cluster) == done
+    assert shown(fast) == done
     assert len(done) == 16
 
 
@@ -247,7 +247,7 @@ def test_a_single_node_is_a_cluster(tmp_path: Path) -> None:
 
 def test_five_nodes_serve_without_two(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5) as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         done = writes(cluster, "all", 3)
         cluster.leader().kill()
         done |= writes(cluster, "four", 3)

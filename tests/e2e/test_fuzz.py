@@ -131,27 +131,27 @@ def assert_sound(cluster: Cluster) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("pick", [client_line, any_bytes])
 def test_no_line_of_a_client_brings_a_node_down(
-    cluster: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
+    fast: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
 ) -> None:
-    cluster.leader()
-    assert shower(cluster.nodes, pick, seed) > LINES // 20
-    assert_sound(cluster)
+    fast.leader()
+    assert shower(fast.nodes, pick, seed) > LINES // 20
+    assert_sound(fast)
 
 
 # fault F61, fault F98, fault F100
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
 def test_no_line_in_a_peer_s_name_brings_a_node_down(
-    cluster: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
+    fast: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
 ) -> None:
-    cluster.leader()
+    fast.leader()
     for number in range(5):
-        cluster.ask(f"client1@set k{number} {number}")
-    assert shower(cluster.nodes, pick, seed) > LINES // 20
-    assert all(node.is_running for node in cluster.nodes), [n.transcript() for n in cluster.nodes]
-    assert cluster.ask("client1@set after 1") == "SET response: after set to 1"
+        fast.ask(f"client1@set k{number} {number}")
+    assert shower(fast.nodes, pick, seed) > LINES // 20
+    assert all(node.is_running for node in fast.nodes), [n.transcript() for n in fast.nodes]
+    assert fast.ask("client1@set after 1") == "SET response: after set to 1"
     for number in range(5):
-        assert cluster.ask(f"client1@get k{number}") == f"GET response: {number}"
+        assert fast.ask(f"client1@get k{number}") == f"GET response: {number}"
 
 
 # fault F100

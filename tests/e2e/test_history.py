@@ -10,8 +10,8 @@ SECONDS = 8.0
 
 
 # fault F29, fault F31, fault F37, mistake 18, mistake 21, mistake 24
-def test_what_a_hundred_clients_saw_under_faults_is_linearizable(cluster: Cluster) -> None:
-    report, outcomes, faults = torment(cluster, SECONDS, seed=3, clients=100, say=print)
+def test_what_a_hundred_clients_saw_under_faults_is_linearizable(fast: Cluster) -> None:
+    report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
     assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert outcomes["set answered"] > 100
     assert outcomes["get answered"] > 100

@@ -9,7 +9,7 @@ from zlib import crc32
 import pytest
 
 from raftline.storage.lines import note_line
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import Node
 from tests.e2e.test_members import members, newcomer
 from tests.e2e.test_snapshots import COMPACT_AT, base_of, check, compacted, write
@@ -20,8 +20,8 @@ from tests.node_files import storage_file
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes that compact their logs at 20 kB."""
-    with Cluster(tmp_path, 3, "--compact-at", str(COMPACT_AT)) as cluster:
-        yield cluster.start()
+    with Cluster(tmp_path, 3, "--compact-at", str(COMPACT_AT), *STEADY) as cluster:
+        yield cluster.start().led_by("s1")
 
 
 def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:

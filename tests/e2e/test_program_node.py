@@ -58,10 +58,12 @@ def nodes(members: dict[str, str], tmp_path: Path) -> Iterator[list[raftline.Nod
 
 
 def led(nodes: list[raftline.Node]) -> raftline.Node:
-    """Wait until all follow one leader; return its node."""
+    """Wait until all follow one leader, and may vote; return its node."""
 
     def leader() -> raftline.Node | None:
         leaders = {str(node.get_leader()) for node in nodes if node.is_running}
+        if any(node.status()["recovering"] for node in nodes if node.is_running):
+            return None  # it came behind the first election, and catches up
         return next((n for n in nodes if n.is_leader and leaders == {str(n.get_leader())}), None)
 
     return eventually(leader, "a leader that all follow")

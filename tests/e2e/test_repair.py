@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import Node
 from tests.e2e.test_members import CLI, newcomer
 from tests.e2e.wire import eventually
@@ -115,7 +115,7 @@ def test_fsck_reads_the_configuration_too(stopped: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("end", [".log", ".state_machine"])
 def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path, end: str) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "1000") as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         for number in range(40):
             cluster.ask(f"client4@set k{number} value {number}")
         cluster.wait_until_equal()
@@ -142,7 +142,7 @@ def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path,
 # issue 3.8
 def test_one_survivor_goes_on_alone_and_the_old_members_do_not_disturb_it(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start()
+        cluster.start().wait_until_whole()
         cluster.ask("client4@set a 4")
         cluster.wait_until_equal()
         survivor = cluster["s1"]
@@ -258,8 +258,8 @@ def test_a_backup_under_load_holds_all_acknowledged_before_and_restores_to_a_new
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     backup = tmp_path / "backup.txt"
-    with Cluster(tmp_path / "old", 3) as cluster:
-        cluster.start()
+    with Cluster(tmp_path / "old", 3, *STEADY) as cluster:
+        cluster.start().led_by("s1")
         first = cluster.ask("client7#1@incr visits")
         with Stream(cluster) as stream:
             before = stream.acknowledged

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.config import FILE_NAME
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import free_ports
 
@@ -219,8 +219,9 @@ def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with idle:
-        idle.start()
-        leader = idle.leader()
+        for node in idle.nodes:
+            node.options += STEADY  # a leader speaks again before others may speak for it
+        leader = idle.start().led_by("s1").leader()
         idle.wait_until_equal()
         follower = idle.followers()[0]
         reply = follower.ask(f"{leader.name}@RequestVote 999-999-998")

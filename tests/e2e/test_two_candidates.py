@@ -11,7 +11,7 @@ from tests.e2e.played import PlayedPeer
 # mistake 25
 def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path: Path) -> None:
     with (
-        Cluster(tmp_path, 3) as cluster,
+        Cluster(tmp_path, 3, "--pace", "class") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
         PlayedPeer(cluster["s3"]) as s3,
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import random
 import socket
 import threading
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 DEADLINE_S = 30.0
+FIRST_PORT, SLICE, SLICES = 20_000, 500, 24  # up to 32,000
+_HELD: list[socket.socket] = []
 
 Found = TypeVar("Found")
 
@@ -28,16 +30,17 @@ def eventually(
 
 
 def _ports() -> Iterator[int]:
-    """Yield ports that nobody listens on, each once.
+    """Yield ports that nobody listens on, each again only after some hundred others.
 
     They lie below the range from which the kernel takes the ports of outgoing connections: a
-    node that dials a dead peer there may be connected to itself. Workers have a slice each.
+    node that dials a dead peer there may be connected to itself. Each process that tests has a
+    slice of its own, also beside other runs on this machine: a node that is down for a while
+    finds its port free again.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    first = 20_000 + int(worker) % 8 * 1_500
-    start = random.randrange(1_500)
-    for number in range(1_500):
-        port = first + (start + number) % 1_500
+    first = FIRST_PORT + SLICE * _own_slice()
+    start = random.randrange(SLICE)
+    for number in itertools.count():
+        port = first + (start + number) % SLICE
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -46,6 +49,21 @@ def _ports() -> Iterator[int]:
             except OSError:
                 continue
         yield port
+
+
+def _own_slice() -> int:
+    """Return the number of a slice that no other process has. This one has it until it ends: it
+    holds the port that stands for the slice, just below all of them."""
+    for number in range(SLICES):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", FIRST_PORT - 1 - number))
+        except OSError:
+            mark.close()
+            continue
+        _HELD.append(mark)
+        return number
+    return random.randrange(SLICES)
 
 
 free_ports = _ports()

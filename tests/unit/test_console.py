@@ -58,8 +58,15 @@ class Watched(io.StringIO):
         return written
 
 
-def closed_output(console: Console, stream: io.StringIO) -> list[str]:
+def close(console: Console) -> None:
+    """Close a console, and wait until all is printed: it waits for a second itself, which a busy
+    machine may stand still for."""
     console.close()
+    console._printer.join(30)
+
+
+def closed_output(console: Console, stream: io.StringIO) -> list[str]:
+    close(console)
     return stream.getvalue().splitlines()
 
 
@@ -209,7 +216,7 @@ def test_a_terminal_that_stands_still_holds_nobody_up() -> None:
         received = bytearray()
         reader = threading.Thread(target=lambda: received.extend(_all_of(reading_end)))
         reader.start()  # Ctrl-Q
-        console.close()
+        close(console)
     reader.join()
     lines = received.decode().splitlines()
     assert lines[-1] == "the end"
@@ -273,7 +280,7 @@ def test_a_reader_that_went_away_ends_the_printing_and_nothing_else(
         console = Console(stream, verbose=False, clock=Clock())
         for number in range(100):
             console.say(f"line {number}")
-        console.close()
+        close(console)
     assert not console._printer.is_alive()
     assert thread_errors == []
 
@@ -283,7 +290,7 @@ def test_a_closed_stream_ends_the_printing_and_nothing_else(thread_errors: list[
     console = Console(stream, verbose=False, clock=Clock())
     stream.close()
     console.say("to nobody")
-    console.close()
+    close(console)
     assert not console._printer.is_alive()
     assert thread_errors == []
 
@@ -293,7 +300,7 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:
     with open(writing_end, "w", encoding="ascii") as stream:
         console = Console(stream, verbose=False, clock=Clock())
         console.say("ünder …")
-        console.close()
+        close(console)
     assert _all_of(reading_end) == b"\\xfcnder \\u2026\n"
 
 
@@ -301,7 +308,7 @@ def test_after_closing_nothing_is_printed() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     console.say("before")
-    console.close()
+    close(console)
     console.say("after")
     assert closed_output(console, stream) == ["before"]
 

@@ -1,9 +1,9 @@
-"""A controller's node lets go of its files, also where its disk took long."""
+"""What a controller's orders come to where something else happens at the same time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from raftline.batch import Batch
 from raftline.control import Control
 from raftline.driver import Driver, now_ms
+from raftline.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
@@ -65,3 +66,40 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
     manager.goes_on.set()
     driver._threads[1].join(DEADLINE_S)
     assert control._put_aside() == "s1.log.aside-1"
+
+
+def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = SimpleNamespace(term=3, amnesiac=True, membership=SimpleNamespace(names=("s1", "s2")))
+
+    def catch_up() -> None:
+        state.amnesiac = False
+
+    server: Any = SimpleNamespace(
+        name="s1", is_down=True, node=SimpleNamespace(state=state), wake=lambda: None,
+        driver=SimpleNamespace(has_written=False), start=catch_up,
+        doors=SimpleNamespace(end_connections=lambda but_controllers: None),
+    )  # fmt: skip
+    control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
+    monkeypatch.setattr("raftline.control.check_member", lambda state, configuration: [])
+    assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
+
+
+def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> None:
+    ends: list[Callable[[], None]] = []
+    faults = Faults("s1")
+    faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]
+    server: Any = SimpleNamespace(
+        name="s1", is_down=True, faults=faults, is_peer=lambda name: False,
+        pace=SimpleNamespace(heartbeat_ms=100),
+    )  # fmt: skip
+    control = Control(server, SimpleNamespace(), lambda _: None, None)  # type: ignore[arg-type]
+    control._fault("HEARTBEAT", ["20s", "for", "3s"])
+    control._fault("HEARTBEAT", ["20s"])
+    ends[0]()
+    assert faults.table.described() == ["HEARTBEAT 20000ms"]
+    control._fault("HEARTBEAT", ["20s", "for", "3s"])
+    ends[1]()
+    assert faults.table.described() == []

@@ -248,15 +248,15 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     elect(driver)
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
-    state = driver.node.state
-    assert [one[0] for one in driver._service._flying] == [2]
+    state, pause = driver.node.state, threading.Event()
+    while [one[0] for one in driver._service._flying] != [2]:  # by whoever has the core just now
+        assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
     with driver._core:  # whoever has the core looks at the desk once it lets go
         for batch in others:
             driver._service.came(batch)
     driver.receive([Appended("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
-    pause = threading.Event()
     while state.log.last_index < 5:
         assert not pause.wait(0.001)
     driver.receive([Appended("s2", "s1", state.term, 5, state.round)], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -41,6 +42,20 @@ def test_a_node_boots_as_a_follower_and_waits_out_its_timeout() -> None:
     effects = node.pass_time(TIMEOUT_MS - 1)
     assert not effects.send_after_save
     assert node.state.role is Role.FOLLOWER
+
+
+@pytest.mark.parametrize(
+    ("voters", "lease", "wakes_at_ms"),
+    [(("s1",), False, 0), (("s1",), True, OPTIONS.election_timeout_ms),
+     (("s2",), False, TIMEOUT_MS), ((), False, TIMEOUT_MS)],
+)  # fmt: skip
+def test_a_lone_voter_stands_as_soon_as_its_promises_allow(
+    voters: tuple[str, ...], lease: bool, wakes_at_ms: int
+) -> None:
+    node = node_of("s1", 1, voters=voters, options=replace(OPTIONS, lease=lease))
+    assert node.wake_at_ms == wakes_at_ms
+    node.pass_time(wakes_at_ms)
+    assert node.is_leader == (voters == ("s1",))
 
 
 # seed 004-23

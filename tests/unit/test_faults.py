@@ -112,11 +112,14 @@ def test_as_many_are_lost_as_was_ordered(lines: list[str], chance: float, arrive
 
 
 def test_what_is_delayed_arrives_later_in_its_order() -> None:
-    faults, arrived, done = after("DELAY 10ms"), [], threading.Event()
+    faults, arrived = after("DELAY 10ms"), list[int]()
+    go_on, done = threading.Event(), threading.Event()
+    faults.send(HEARTBEAT, lambda: go_on.wait(10))  # so that 10 ms are over when the test says so
     for number in range(5):
         faults.send(HEARTBEAT, lambda number=number: arrived.append(number))
     faults.send(HEARTBEAT, done.set)
     assert arrived == []
+    go_on.set()
     assert done.wait(10)
     assert arrived == [0, 1, 2, 3, 4]
 

@@ -88,7 +88,7 @@ def leader_that_says(folder: Path, transfer: Callable[[str], str | None]) -> Ite
     try:
         yield ["transfer", "--dir", str(folder), "--timeout", "5"]
     finally:
-        node.listener.close()
+        node.close()
 
 
 @pytest.mark.parametrize(

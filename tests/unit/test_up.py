@@ -18,6 +18,7 @@ import pytest
 
 from raftline import config, up
 from raftline.config import ConfigError
+from tests.e2e.wire import free_ports
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 30.0
@@ -38,18 +39,10 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-
-
 @pytest.fixture
 def ports(tmp_path: Path) -> list[int]:
     """Return the ports of s1, s2 and s3, which the configuration in `tmp_path` names."""
-    ports = free_ports(3)
+    ports = [next(free_ports) for _ in range(6)][::2]  # not in a row: each is named
     lines = [f"s{n} 127.0.0.1 {port}\n" for n, port in enumerate(ports, start=1)]
     (tmp_path / config.FILE_NAME).write_text("".join(lines))
     return ports
