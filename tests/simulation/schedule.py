@@ -24,8 +24,8 @@ from tests.simulation.plan import Plan, pick_plan
 from tests.simulation.world import World
 
 STEPS = 6000
-# Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which catches up
-# entry by entry while a tenth of all messages is lost.
+# Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
+# catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
 
 
