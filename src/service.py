@@ -17,10 +17,7 @@ from raftline.raft.node import Node
 from raftline.reading import read_as_leader
 from raftline.writer import Writer
 
-# So long a leader's writes wait for those before them, to share the next write. Where even that
-# is less than those take, as over a slow network, it is a pause between many on their way: 1.4
-# times as many writes at 8 connections with 5 ms between the nodes, 1.25 at 64 (docs/speed.md).
-GATHER_S, GATHER_FAR_S = 0.005, 0.001
+GATHER_S = 0.005  # a leader's writes wait for those before them, to share the next write; no longer
 
 
 class Rim(Protocol):
@@ -54,10 +51,8 @@ class Service:
         self._carry_out = carry_out
         self._ring = ring  # wakes the owner
         self._writes, self._reads = Gathering(), Gathering()
-        # Of each proposal under way: its last index, its batches, when it was made.
-        self._flying: deque[tuple[int, int, float]] = deque()
-        self._proposed_s = 0.0  # when the last one was made
-        self._gather_s = GATHER_S
+        self._flying: deque[tuple[int, int]] = deque()  # last index and batches of each proposal
+        self._proposed_s = 0.0  # when the last of them was made
         self.leads = False  # as of the last step
 
     # --- without `core` ------------------------------------------------------------------------
@@ -86,7 +81,7 @@ class Service:
         if self.leads:
             if self._desk.writes and not self._writer.is_full:
                 is_busy = self._flying or self._writer.is_busy
-                until_s = self._proposed_s + self._gather_s if is_busy else self._writes.ripe_at_s
+                until_s = self._proposed_s + GATHER_S if is_busy else self._writes.ripe_at_s
             if self._desk.reads and not self._reads_fly():
                 until_s = min(until_s, self._reads.ripe_at_s)
         return until_s
@@ -95,7 +90,7 @@ class Service:
         if self._writer.is_full:
             return True
         if self._flying or self._writer.is_busy:
-            return time.monotonic() - self._proposed_s < self._gather_s
+            return time.monotonic() - self._proposed_s < GATHER_S
         return not self._writes.is_ripe(len(self._desk.writes))
 
     def _reads_gather(self) -> bool:
@@ -110,13 +105,10 @@ class Service:
     def landed(self, index: int) -> bool:
         """Take note that what was proposed up to `index` was answered; return whether anything
         was."""
-        answered, proposed_s = 0, 0.0
+        answered = 0
         while self._flying and self._flying[0][0] <= index:
-            _, batches, proposed_s = self._flying.popleft()
-            answered += batches
+            answered += self._flying.popleft()[1]
         if answered:
-            is_far = time.monotonic() - proposed_s > GATHER_S
-            self._gather_s = GATHER_FAR_S if is_far else GATHER_S
             self._writes.answered(answered + len(self._desk.writes))
         return answered > 0
 
@@ -181,6 +173,6 @@ class Service:
     def _propose(self, batches: list[Batch], now: int) -> None:
         state = self._node.state
         commands = self._desk.enter(batches, state.log.last_index + 1, state.term)
+        self._flying.append((state.log.last_index + len(commands), len(batches)))
         self._proposed_s = time.monotonic()
-        self._flying.append((state.log.last_index + len(commands), len(batches), self._proposed_s))
         self._carry_out(self._node.propose(commands, now))
