@@ -237,9 +237,9 @@ class Client:
             )
         elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
             reason = "broke the connection before it answered"
-        if _verb(command) in READS:
-            return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
         verb = _verb(command)
+        if verb in READS:
+            return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
         what, look = ("write", "get") if verb not in LOOK else ("change", LOOK[verb])
         return OutcomeUnknown(
             f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
