@@ -61,15 +61,18 @@ accept: .venv/dev-installed ## rewrite what the scenarios expect; review the dif
 	@$(PY) -m pytest -q tests/scenarios --accept
 
 labs: ## every lab, checked row by row; one: make lab-3, or make lab-objects
-	@for lab in $(LABS); do if [ -e labs/$$lab/check.py ]; then $(MAKE) lab-$$lab || exit 1; fi; done
+	@trap 'exit 130' INT; failed=; \
+	for lab in $(LABS); do $(MAKE) lab-$$lab || failed="$$failed lab-$$lab"; done; \
+	if [ -n "$$failed" ]; then echo "these labs failed:$$failed" >&2; exit 1; fi
 
 # A lab runs offline in a clean clone: with .venv where it is there, else with the Python that is.
 lab-%:
 	@case "$*" in [1-6]) set -- $(LABS); shift "$$(expr "$*" - 1)"; lab=$$1;; *) lab="$*";; esac; \
 	if [ -x $(PY) ]; then python=$(PY); else python=$(PYTHON); fi; \
 	[ -e "labs/$$lab/check.py" ] || { echo "there is no lab $*; labs/README.md lists them" >&2; exit 2; }; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "a lab needs Python 3.10 or newer, and '$$python' is not. Try: make labs PYTHON=python3.12" >&2; exit 1; }; \
 	echo "lab $$lab"; exec "$$python" "labs/$$lab/check.py"
-
 
 # WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
 compose-test: ## the controller lab's twelve steps in containers (needs Docker)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Rows:
@@ -49,9 +53,15 @@ class Rows:
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
-    """End the process with what `main` returns; with 130 after Ctrl-C, and with 1 where a file or
-    a port can't be had. One line says so, behind what `main` itself has cleaned up."""
+    """End the process with what `main` returns; with 130 after Ctrl-C, 143 after SIGTERM, 129 when
+    the terminal went away, and with 1 where a file or a port can't be had. One line says so, behind
+    what `main` itself has cleaned up."""
     program = Path(sys.argv[0]).name
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # so far it has ended us quietly
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # not so under nohup
+            signal.signal(number, _stop)
     try:
         status = main()
         sys.stdout.flush()
@@ -61,10 +71,26 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         status = 130
+    except StopAsked as asked:
+        status = 128 + asked.number
     except OSError as problem:
         print(f"{program}: {problem}", file=sys.stderr)
         status = 1
     sys.exit(status)
+
+
+class StopAsked(BaseException):
+    """Someone asked this process to end; like Ctrl-C nothing but `end_with` catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)  # once is enough: now everything is tidied up
+    raise StopAsked(number)
 
 
 def expect(text: str, *parts: str) -> str:

@@ -1,19 +1,10 @@
 """raftline: a key-value store replicated by Raft, whose every byte a person can read."""
 
-from typing import TYPE_CHECKING
+from raftline import exports
 
-from raftline.exports import exported as __getattr__
-from raftline.exports import names as __dir__
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first use
     from raftline.client import Client as Client
-    from raftline.link import ClientError as ClientError
-    from raftline.link import NoLeader as NoLeader
-    from raftline.link import OutcomeUnknown as OutcomeUnknown
-    from raftline.link import Refused as Refused
-    from raftline.link import Unreachable as Unreachable
-    from raftline.machines import Rejected as Rejected
-    from raftline.machines import StateMachine as StateMachine
     from raftline.replicated.clients import Clients as Clients
     from raftline.replicated.errors import LockLost as LockLost
     from raftline.replicated.errors import NodeError as NodeError
@@ -28,5 +19,14 @@ if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first 
     from raftline.replicated.values import Replicated as Replicated
     from raftline.replicated.values import ReplicatedCounter as ReplicatedCounter
     from raftline.replicated.values import ReplicatedMachine as ReplicatedMachine
-
-__all__ = ["__dir__", "__getattr__"]
+    from raftline.state.machines import Rejected as Rejected
+    from raftline.state.machines import StateMachine as StateMachine
+    from raftline.talk.link import ClientError as ClientError
+    from raftline.talk.link import NoLeader as NoLeader
+    from raftline.talk.link import OutcomeUnknown as OutcomeUnknown
+    from raftline.talk.link import Refused as Refused
+    from raftline.talk.link import Unreachable as Unreachable
+else:  # hidden from those, which would take it for a promise of any name
+    __getattr__ = exports.exported
+__dir__ = exports.names
+__all__ = exports.names()

@@ -2,7 +2,7 @@
 
 import sys
 
-from raftline.cli import main
+from raftline.scripts import raftline
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(raftline())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from raftline import config
+from raftline.arguments import Parser, as_port, program
 from raftline.config import PACES, ConfigError, Configuration
-from raftline.joining import joining_address, settle_configuration
-from raftline.peerbook import address_of
-from raftline.protocol import READ_MODES
-from raftline.snapshots import COMPACT_BYTES
-from raftline.udpdoor import PORT as DATAGRAM_PORT
-from raftline.udpdoor import UdpDoor
+from raftline.control.permits import CONTROLLER
+from raftline.engine.snapshots import COMPACT_BYTES
+from raftline.life.joining import joining_address, settle_configuration
+from raftline.net.peerbook import address_of
+from raftline.net.udpdoor import PORT as DATAGRAM_PORT
+from raftline.net.udpdoor import UdpDoor
+from raftline.wire.protocol import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 
@@ -23,7 +23,7 @@ CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; None: those of the process. Ends the process with 2 where they are
     wrong, and with 0 behind --help."""
-    return _parser().parse_args(argv)
+    return parser().parse_args(argv)
 
 
 def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
@@ -33,6 +33,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         ConfigError: one of them can't be used; the message says what to do.
     """
     port = config.port_number(arguments.port, "PORT")
+    _check_controller(arguments)
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     return port, _configuration(arguments, arguments.name, port)
 
@@ -42,12 +43,9 @@ def datagram_door(arguments: argparse.Namespace) -> UdpDoor | None:
 
     Raises:
         PortRefused: the port can't be had.
-        ConfigError: nobody would be obeyed who comes in there.
     """
     if arguments.controller_udp is None:
         return None
-    if not arguments.controller:
-        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
     return UdpDoor(arguments.host, arguments.controller_udp)
 
 
@@ -73,6 +71,16 @@ def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Confi
     return settle_configuration(arguments.dir, name, arguments.host, port, joins=arguments.join)
 
 
+def _check_controller(arguments: argparse.Namespace) -> None:
+    if arguments.controller:
+        if arguments.name == CONTROLLER:
+            raise ConfigError(f"a node that obeys {CONTROLLER} can't be called so; rename it")
+    elif arguments.controller_udp is not None:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    elif arguments.controller_from:
+        raise ConfigError("--controller-from allows orders; add --controller to obey them")
+
+
 def _check_host(host: str, *, open_to_network: bool) -> None:
     if not _is_loopback(host) and not open_to_network:
         raise ConfigError(
@@ -89,21 +97,18 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _program() -> str:
-    """Return what was typed to come here: `raftline server` is one of three ways."""
-    typed = Path(sys.argv[0]).name if sys.argv else ""
-    return typed if typed in ("server.py", "raftline-server") else "raftline server"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=_program(),
+def parser() -> Parser:
+    """Return what reads the arguments of a node."""
+    parser = Parser(
+        prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
     )
     parser.add_argument("name", metavar="NAME", help="which line of the configuration: s1")
     parser.add_argument("port", metavar="PORT", help="where to listen: 10000")
     parser.add_argument("--dir", help="folder of server-configuration.txt and of the node's files")
-    parser.add_argument("--host", default="localhost", help="where to listen (default: localhost)")
+    parser.add_argument(
+        "--host", type=_host, default="localhost", help="where to listen (default: localhost)"
+    )
     parser.add_argument(
         "--open-to-network", action="store_true", help="allow a --host that others can reach"
     )
@@ -139,11 +144,11 @@ def _parser() -> argparse.ArgumentParser:
         help="obey a controller: shut down, restart, cut off, … by a line of text; for teaching",
     )  # fmt: skip
     parser.add_argument(
-        "--controller-from", action="append", default=[], metavar="HOST",
+        "--controller-from", type=_place, action="append", default=[], metavar="HOST",
         help="a host or network (10.0.0.0/8) beside this machine that a controller may speak from",
     )  # fmt: skip
     parser.add_argument(
-        "--controller-udp", type=_datagram_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
+        "--controller-udp", type=as_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
         help="listen for a controller's datagrams as well, Message.json of the course (5555)",
     )  # fmt: skip
     parser.add_argument(
@@ -151,15 +156,32 @@ def _parser() -> argparse.ArgumentParser:
         help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
-    parser.add_argument("--max-connections", type=int, default=4096, help="default: 4096")
+    parser.add_argument(
+        "--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096"
+    )
+    parser.tell_version()
     return parser
 
 
-def _datagram_port(text: str) -> int:
+def _host(text: str) -> str:
+    if not config.HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
+    return text
+
+
+def _place(text: str) -> str:
+    if "/" not in text:
+        return _host(text)
     try:
-        return config.port_number(text, "--controller-udp")
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8") from None
+
+
+def _connections(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of connections, 1 to 999999")
+    return int(text)
 
 
 def _bytes(text: str) -> int:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
-from raftline import config, repaircommands
+from raftline import config
+from raftline.arguments import EXIT_USAGE, Parser, as_port, as_seconds
 from raftline.console import open_closed_streams
+from raftline.entry import EXIT_INTERRUPTED
+from raftline.life.interrupts import raised
+from raftline.tools import repaircommands
+from raftline.wire.forms import FORMS, MEMBER_VERBS
 
-VERSION = "0.1.0"
-EXIT_USAGE = 2
 NODES_MAX = 99
-MEMBER_COMMANDS = {
-    "members": ((), "who the members are, and who of them votes"),
-    "add": (("NAME", "HOST", "PORT"), "a new member: it catches up first, then votes"),
-    "remove": (("NAME",), "take a member out"),
-    "replace": (("OLD", "NEW", "HOST", "PORT"), "a new member instead of an old one, in one step"),
-    "promote": (("NAME",), "let a learner vote"),
-    "demote": (("NAME",), "let a voter learn only"),
-}
+PASSED_ON = ("server", "client", "simulate")
+SHELLS = ("bash", "zsh")
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Parser]
 
 UP_OPTIONS = {
     "--controller": "the nodes obey `raftline controller`, for teaching and tests",
@@ -34,15 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] in ("server", "client", "simulate"):
+        if arguments[:1] == ["help"]:
+            arguments = [*arguments[1:2], "--help"]
+        if arguments and arguments[0] in PASSED_ON:
             return _pass_on(arguments[0], arguments[1:])  # they know their own options
-        parser = _parser()
+        parser, commands = _parser()
         if not arguments:
             parser.print_help()
             return 0
+        if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
+            parser.error(_no_command(arguments[0], commands.choices))
         options = parser.parse_args(arguments)
+        if "carry_out" not in options:  # an option that there is not was complained of
+            parser.error("a command is missing")
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out
-        return carry_out(options)
+        importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
+        with raised():
+            return carry_out(options)
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -53,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"raftline: {config.complaint(error)}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
 
 
 def _pass_on(command: str, arguments: list[str]) -> int:
@@ -70,13 +85,21 @@ def _pass_on(command: str, arguments: list[str]) -> int:
     return client.main(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _no_command(typed: str, commands: Collection[str]) -> str:
+    import difflib  # only who mistypes needs it
+
+    near = difflib.get_close_matches(typed, commands, 1)
+    return f"there is no command {typed!r}" + "".join(f"; did you mean {word}?" for word in near)
+
+
+def _parser() -> tuple[Parser, Commands]:
+    parser = Parser(
         prog="raftline",
         description="A key-value store replicated by Raft, whose every byte a person can read.",
+        epilog="raftline help COMMAND, or raftline COMMAND --help, tells more of one.",
     )
-    parser.add_argument("--version", action="version", version=f"raftline {VERSION}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.tell_version()
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_up(commands)
     _add_status(commands)
     _add_transfer(commands)
@@ -88,10 +111,32 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
-    return parser
+    _add_completion(commands)
+    return parser, commands
 
 
-def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_completion(commands: Commands) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="let a shell complete commands and options",
+        description='Print what makes a shell complete them: eval "$(raftline completion bash)", '
+        "in ~/.bashrc for good.",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(module="tools.completion", carry_out=_completion)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from raftline import boot, client, simulator
+    from raftline.tools import completion
+
+    parsers = {**_parser()[1].choices}
+    parsers |= {"server": boot.parser(), "client": client.parser(), "simulate": simulator.parser()}
+    print(completion.script(options.shell, parsers), end="")
+    return 0
+
+
+def _add_up(commands: Commands) -> None:
     up = commands.add_parser(
         "up",
         help="a local cluster in this terminal",
@@ -101,16 +146,16 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     up.add_argument("-n", dest="count", type=_node_count, metavar="N", help="nodes s1…sN (3)")
     up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
-    up.add_argument("--base-port", type=_port, metavar="P", help="the port of s1 (10000)")
+    up.add_argument("--base-port", type=as_port, metavar="P", help="the port of s1 (10000)")
     up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
     up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
     for option, what in UP_OPTIONS.items():
         up.add_argument(option, action="store_true", help=what)
-    up.set_defaults(carry_out=_up)
+    up.set_defaults(module="tools.up", carry_out=_up)
 
 
-def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_status(commands: Commands) -> None:
     status = commands.add_parser(
         "status",
         help="a table of the cluster",
@@ -118,11 +163,11 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     status.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
     status.add_argument("--json", action="store_true", help="for programs")
-    status.add_argument("--timeout", type=_seconds, default=2.0, metavar="S", help="seconds (2)")
-    status.set_defaults(carry_out=_status)
+    status.add_argument("--timeout", type=as_seconds, default=2.0, metavar="S", help="seconds (2)")
+    status.set_defaults(module="tools.statusreport", carry_out=_status)
 
 
-def _add_transfer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_transfer(commands: Commands) -> None:
     transfer = commands.add_parser(
         "transfer",
         help="hand the leadership over",
@@ -131,40 +176,45 @@ def _add_transfer(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     transfer.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-    transfer.add_argument("--timeout", type=_seconds, default=15.0, metavar="S", help="(15)")
-    transfer.set_defaults(carry_out=_transfer)
+    transfer.add_argument("--timeout", type=as_seconds, default=15.0, metavar="S", help="(15)")
+    transfer.set_defaults(module="tools.transfer", carry_out=_transfer)
 
 
-def _add_members(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    for verb, (words, what) in MEMBER_COMMANDS.items():
-        command = commands.add_parser(verb, help=what, description=f"{what}.")
+def _add_members(commands: Commands) -> None:
+    for verb, (operands, does) in FORMS.items():
+        if verb not in MEMBER_VERBS:
+            continue
+        words = operands.split()
+        command = commands.add_parser(verb, help=does, description=f"{does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
         command.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-        command.add_argument("--timeout", type=_seconds, metavar="S", help="seconds")
-        command.set_defaults(carry_out=_members, words=[verb, *(word.lower() for word in words)])
+        command.add_argument("--timeout", type=as_seconds, metavar="S", help="seconds")
+        command.set_defaults(module="tools.members", carry_out=_members)
+        command.set_defaults(words=[verb, *(word.lower() for word in words)])
 
 
-def _add_controller(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_controller(commands: Commands) -> None:
     controller = commands.add_parser(
         "controller",
         help="an order to a node that was started with --controller",
         description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
         "CONVERT_FOLLOWER, TIMEOUT, SHUTDOWN, RESTART, PARTITION NAME…, HEAL [NAME…], DROP "
         "PERCENT% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
-        "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: another leads; 4: outcome "
-        "unknown; 5: refused or unreachable.",
+        "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: not the leader, who is named if "
+        "known; 4: outcome unknown; 5: refused or unreachable.",
     )
     controller.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
     controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
     controller.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-    controller.add_argument("--json", action="store_true", help="for programs")
-    controller.add_argument("--timeout", type=_seconds, default=30.0, metavar="S", help="(30)")
-    controller.set_defaults(carry_out=_controller)
+    controller.add_argument("--json", action="store_true", help="one object, for programs")
+    timeout = "seconds (30)"
+    controller.add_argument("--timeout", type=as_seconds, default=30.0, metavar="S", help=timeout)
+    controller.set_defaults(module="control.controller", carry_out=_controller)
 
 
 def _controller(options: argparse.Namespace) -> int:
-    from raftline import controller
+    from raftline.control import controller
 
     return controller.order(
         options.target, options.words, options.dir, options.timeout, options.json
@@ -172,7 +222,7 @@ def _controller(options: argparse.Namespace) -> int:
 
 
 def _members(options: argparse.Namespace) -> int:
-    from raftline import members
+    from raftline.tools import members
 
     verb, *names = options.words
     words = [verb, *(getattr(options, name) for name in names)]
@@ -180,7 +230,7 @@ def _members(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from raftline import up
+    from raftline.tools import up
 
     configuration = up.choose(options.dir, options.count, options.base_port)
     return up.up(
@@ -195,13 +245,13 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from raftline import status
+    from raftline.tools import statusreport
 
-    return status.report(config.load(options.dir), options.timeout, options.json)
+    return statusreport.report(config.load(options.dir), options.timeout, options.json)
 
 
 def _transfer(options: argparse.Namespace) -> int:
-    from raftline import transfer
+    from raftline.tools import transfer
 
     return transfer.transfer(config.load(options.dir), options.to, options.timeout)
 
@@ -210,23 +260,6 @@ def _node_count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= NODES_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from 1 to {NODES_MAX}")
     return int(text)
-
-
-def _port(text: str) -> int:
-    try:
-        return config.port_number(text, "--base-port")
-    except config.ConfigError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535") from error
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 3600:  # nan fails this, too
-        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds: above 0, up to 3600")
-    return seconds
 
 
 if __name__ == "__main__":

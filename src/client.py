@@ -5,17 +5,25 @@ from raftline.client import Client    # for programs
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 import argparse
 import io
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
 
+from raftline.arguments import Parser, as_port, as_seconds, program
+from raftline.config import HOST
 from raftline.console import open_closed_streams
-from raftline.conversation import Client
-from raftline.link import (
+from raftline.entry import EXIT_INTERRUPTED
+from raftline.life.interrupts import raised
+from raftline.talk.conversation import Client
+from raftline.talk.link import (
     Address,
     ClientError,
     NoLeader,
@@ -24,9 +32,10 @@ from raftline.link import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import error, escape
-from raftline.replies import Outcome, Reply, as_json, outcome_of, value_in
-from raftline.screen import run_screen, say, say_connecting
+from raftline.talk.patience import say_waiting
+from raftline.talk.screen import run_screen, say, say_connecting, say_late
+from raftline.wire.protocol import error, escape
+from raftline.wire.replies import Outcome, Reply, as_json, outcome_of, value_in
 
 __all__ = [
     "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
@@ -37,8 +46,8 @@ _USAGE = "%(prog)s [options] PORT ID [command ...]"
 _EPILOG = r"""
 Without a command: a screen on a terminal; from a pipe one reply for each line that is not blank,
 on standard output, errors too. In a command given as arguments each argument stands for itself:
-    client.py 10000 1 set "my key" two words     sends   set my\skey two words
-One argument alone is a line as typed: client.py 10000 1 'get my\skey'.
+    %(prog)s 10000 1 set "my key" two words     sends   set my\skey two words
+One argument alone is a line as typed: %(prog)s 10000 1 'get my\skey'.
 
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
 leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
@@ -46,19 +55,13 @@ leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unrea
 _OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong and how it goes; exit 2."""
-        self.exit(Outcome.USAGE, f"{self.prog}: {message}. {self.format_usage().strip()}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Converse as asked; return the exit code. Usage errors exit with 2."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
-    options = _parser().parse_args(head)
-    _open_streams()
+    options = parser().parse_args(head)
+    _take_any_bytes()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
@@ -70,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         follow=options.follow,
         also=options.also,
         on_connect=say_connecting if with_screen else None,
+        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
     )
     try:
-        with client:
+        with raised(), client:
             client.connect()
             if with_screen:
                 return run_screen(client, on_terminal)
@@ -85,29 +89,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Outcome.DONE
+    except OSError as failure:  # a full disk behind `> file`, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{parser().prog}: can't print: {failure.strerror}", file=sys.stderr)
+        return Outcome.USAGE
     except KeyboardInterrupt:
-        return 130  # as a shell reports Ctrl-C
+        return EXIT_INTERRUPTED
 
 
-def _open_streams() -> None:
-    """Take any bytes in and put any text out: bytes that are not UTF-8 raise nothing here.
+def _take_any_bytes() -> None:
+    """Take any bytes in: those that are not UTF-8 raise nothing here.
 
     A line ends at a newline only; a lone carriage return is the node's to refuse.
     """
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return (options with PORT and ID, command): options end where the command begins.
 
-    So a value such as `--follow` or `-1` needs no quoting.
+    So a value such as `--follow` or `-1` needs no quoting. A `--` may stand before the command.
     """
     position = plain = 0
     while position < len(arguments):
+        if arguments[position] == "--" and plain == 2:
+            return arguments[:position], arguments[position + 1 :]
         if arguments[position] in _OPTIONS_WITH_VALUE:
             position += 1
         elif not arguments[position].startswith("-"):
@@ -163,9 +170,10 @@ def _answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object
     return worst
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="client.py" if sys.argv[0].endswith(".py") else "raftline-client",
+def parser() -> Parser:
+    """Return what reads the arguments before the command."""
+    parser = Parser(
+        prog=program("client.py", "raftline-client", "raftline client"),
         usage=_USAGE,
         description="Talk to one node of a raftline cluster.",
         epilog=_EPILOG,
@@ -173,26 +181,27 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("port", metavar="PORT", type=_port, help="of the node, such as 10000")
+    add("port", metavar="PORT", type=as_port, help="of the node, such as 10000")
     add("name", metavar="ID", type=_name, help="1 speaks as client1; alice as alice")
-    add("--host", default="localhost", help="of the node (localhost)")
+    add("--host", type=_host, default="localhost", help="of the node (localhost)")
     add("--follow", action="store_true", help="go where the leader is, and send it there again")
     add("--also", metavar="HOST:PORT", type=_address, action="append", default=[],
         help="with --follow: one more node to try; may be repeated")  # fmt: skip
-    add("--timeout", metavar="SECONDS", type=_seconds, default=10.0,
+    add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
         help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
     form.add_argument("-q", "--quiet", action="store_true",
                       help="values only; what is no value goes to standard error")  # fmt: skip
     form.add_argument("--json", action="store_true", help="one JSON object for each reply")
+    parser.tell_version()
     return parser
 
 
-def _port(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535")
-    return int(text)
+def _host(text: str) -> str:
+    if not HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
+    return text
 
 
 def _name(text: str) -> str:
@@ -206,14 +215,10 @@ def _name(text: str) -> str:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host or "localhost", _port(port)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or float(text) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, such as 10 or 0.5")
-    return float(text)
+    host, colon, digits = text.rpartition(":")
+    if not colon and not digits.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:10001")
+    return _host(host or "localhost"), as_port(digits)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ DEFAULT_FOLDER = "logs"
 FILE_BYTES_MAX = 1 << 20
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
+# No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
+HOST = re.compile(r"(?!\.|.*\.\.|.*[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 
@@ -88,6 +89,8 @@ def load(folder: str | Path | None = None) -> Configuration:
 
 def locate(folder: str | Path | None = None) -> Path:
     """Return where the configuration lies, or would have to lie in a `folder` that was named."""
+    if folder == "":
+        raise ConfigError("--dir: names no folder; give one, or leave it out")
     if folder is not None:
         return Path(folder) / FILE_NAME
     try:
@@ -200,27 +203,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def write_local(path: Path, count: int, base_port: int) -> Configuration:
-    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up.
-
-    Raises:
-        ConfigError: a port would lie above 65535, or the file can't be written.
-    """
-    if base_port + count - 1 > PORT_MAX:
-        raise ConfigError(
-            f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
-            f"{PORT_MAX} is the last; begin lower"
-        )
-    lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    configuration = parse(path, HEADER + "".join(lines))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(HEADER + "".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-    return configuration
 
 
 def _member_line(path: Path, text: str, name: str) -> Address | None:

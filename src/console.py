@@ -190,14 +190,23 @@ def _discard(text: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Put nothing in place of standard streams that this process was started without (`>&-`).
+    """Put nothing in place of standard streams that this process was started without (`>&-`), and
+    let those that are there take any text: what they have no character for is spelled.
 
     Else they are None, and what is opened next gets their number: what a library says on standard
     error would go to a peer, and a lifeline be taken for a node's input.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def draws(stream: TextIO) -> bool:
+    """Whether colours, and lines that are drawn anew, can be seen where `stream` goes."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def writer_of(stream: TextIO) -> Callable[[str], None]:

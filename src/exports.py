@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # every command loads this first: nothing slow, such as typing itself
+    from typing import Any
 
 _HOMES = {
     "Client": "client",
-    "ClientError": "link",
+    "ClientError": "talk.link",
     "Clients": "replicated.clients",
     "Leader": "replicated.leadership",
     "LockLost": "replicated.errors",
-    "NoLeader": "link",
+    "NoLeader": "talk.link",
     "Node": "replicated.node",
     "NodeError": "replicated.errors",
-    "OutcomeUnknown": "link",
-    "Refused": "link",
-    "Rejected": "machines",
+    "OutcomeUnknown": "talk.link",
+    "Refused": "talk.link",
+    "Rejected": "state.machines",
     "Replicated": "replicated.values",
     "ReplicatedCounter": "replicated.values",
     "ReplicatedDict": "replicated.mapping",
@@ -25,8 +28,8 @@ _HOMES = {
     "ReplicatedMachine": "replicated.values",
     "ReplicatedQueue": "replicated.queues",
     "ReplicatedSet": "replicated.sets",
-    "StateMachine": "machines",
-    "Unreachable": "link",
+    "StateMachine": "state.machines",
+    "Unreachable": "talk.link",
     "WrongKind": "replicated.errors",
 }
 
@@ -34,7 +37,10 @@ _HOMES = {
 def exported(name: str) -> Any:
     """Return what `raftline.NAME` is. Raises AttributeError where there is no such name."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'raftline' has no attribute {name!r}")
+        said = f"module 'raftline' has no attribute {name!r}"
+        raise AttributeError(said, name=name, obj=sys.modules["raftline"])  # for "Did you mean"
+    from importlib import import_module
+
     return getattr(import_module(f"raftline.{_HOMES[name]}"), name)
 
 

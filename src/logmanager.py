@@ -10,13 +10,14 @@ import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 
 from raftline.bell import give_way
-from raftline.commands import execute
-from raftline.machines import Machines
-from raftline.pairs import Breathe, StillPairs, free, layered
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
-from raftline.sessions import Sessions
-from raftline.showing import read_selection, show_page
+from raftline.state.commands import execute
+from raftline.state.machines import Machines
+from raftline.state.pairs import Breathe, StillPairs, free, layered
+from raftline.state.sessions import Sessions
+from raftline.state.showing import read_selection, show_page
+from raftline.state.stamps import stamps_of
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
@@ -102,7 +103,8 @@ class LogManager:
         """
         execute_entry = self._execute
         with self.client_lock:
-            replies = [execute_entry(entry.index, entry.command) for entry in entries]
+            numbered = zip(stamps_of(entries), entries, strict=True)
+            replies = [execute_entry(number, entry.command) for number, entry in numbered]
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
             return replies
@@ -185,8 +187,8 @@ class LogManager:
     def freeze(self) -> MachineState:
         """Return the state machine as of now, to be read at leisure and then released.
 
-        Nothing is copied here, and nobody waits: the pairs stand still (pairs.py), and a session
-        is copied when it changes.
+        Nothing is copied here, and nobody waits: the pairs stand still (state/pairs.py), and a
+        session is copied when it changes.
         """
         with self.client_lock:
             still, sessions = self._hold(), self.sessions.dump()
@@ -268,11 +270,11 @@ class LogManager:
         forgot = any(work.forgot for work in works)
         recovered = any(work.recovered for work in works)
         if saves or forgot:
-            term, vote = saves[-1] if saves else storage.promise[:2]
+            promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = LogState.AMNESIAC if forgot else storage.promise.state
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
-            storage.save(storage.promise._replace(term=term, vote=vote, state=state))
+            storage.save(promise._replace(state=state))
         mark = None
         begin = 0
         for position, work in enumerate(works):
@@ -308,7 +310,7 @@ class LogManager:
                     return
             breathe()
 
-    def _execute(self, index: int, command: str) -> str:
+    def _execute(self, stamp: int, command: str) -> str:
         """Execute the command of one entry, once if it carries a request's number."""
         client, at, bare = command.partition("@")
         if not at or " " in client:  # no client named: the `@` belongs to a key or value
@@ -316,24 +318,24 @@ class LogManager:
                 # What was applied is committed, so this configuration is never rolled back; a
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
-            return self._do(index, command)
+            return self._do(stamp, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit()):
             if bare == "session":
-                return f"SESSION response: {self.sessions.begin(name, index)}"
-            return self._do(index, bare)
+                return f"SESSION response: {self.sessions.begin(name, stamp)}"
+            return self._do(stamp, bare)
         if bare.startswith("get "):  # changes nothing, so a retry may read what is new
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
-            reply = self._do(index, bare)
+            reply = self._do(stamp, bare)
             self.sessions.remember(name, int(number), bare, reply)
         return reply
 
-    def _do(self, index: int, bare: str) -> str:
+    def _do(self, stamp: int, bare: str) -> str:
         if bare.startswith("machine "):
             return self.machines.execute(self.pairs, bare[8:])
-        return execute(self.pairs, bare, index)
+        return execute(self.pairs, bare, stamp)
 
 
 def _without_client(command: str) -> str:

@@ -5,6 +5,11 @@ From the course's simulator it has the metrics dictionary and the report; see do
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 import argparse
 import contextlib
 import dataclasses
@@ -15,7 +20,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from raftline import config
+from raftline.arguments import Parser, program
 from raftline.console import open_closed_streams
+from raftline.entry import EXIT_INTERRUPTED
+from raftline.life.interrupts import raised
+from raftline.tools.up import StopAsked, asked_to_stop
 from raftline.trial import metrics, page, report
 from raftline.trial.begin import Begin
 from raftline.trial.metrics import Metrics, MetricsError
@@ -23,39 +33,44 @@ from raftline.trial.progress import Bar
 from raftline.trial.record import Record
 from raftline.trial.servers import NotStarted
 from raftline.trial.verdict import Exit, Verdict, judge
-from raftline.up import StopAsked, asked_to_stop
 
-EXIT_INTERRUPTED = 130
+INTERRUPTED = "interrupted"  # why a trial was broken off
 _EPILOG = """
 METRICS is a JSON or TOML file with the metrics dictionary; without one it is metrics_1 of the
 course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. docs/simulator.md has each key
 and each action.
 
 Exit status: 0 good; 1 a limit of the service was broken (too many unanswered, a crash, …);
-2 wrong arguments or metrics, or a server did not start; 3 an answer was wrong (safety);
-4 the check for wrong answers gave up; 130 interrupted.
+2 wrong arguments or metrics, a server did not start, or a file could not be written; 3 an answer
+was wrong (safety); 4 the check for wrong answers gave up; 130 interrupted: the report is of what
+was until then.
 """
 
 
 class NotWritten(Exception):
-    """A file could not be made. The message is one line for the user."""
+    """A file can't be made, or must not be. The message is one line for the user."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one trial, print its report, and return the exit status."""
     open_closed_streams()
-    options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
+        _check_names(options)
         wanted = _metrics(options)
         _check_writable(options)
-        record = _carry_out(wanted, options)
-        return _tell(record, judge(record), options)
+        with raised():
+            record = _carry_out(wanted, options)
+            return _tell(record, judge(record), options)
     except MetricsError as error:
         for line in error.lines:
             print(f"raftline simulate: {line}", file=sys.stderr)
         return Exit.USAGE
-    except (NotStarted, NotWritten, OSError) as error:
+    except (NotStarted, NotWritten) as error:
         print(f"raftline simulate: {error}", file=sys.stderr)
+        return Exit.USAGE
+    except OSError as error:
+        print(f"raftline simulate: {config.complaint(error)}", file=sys.stderr)
         return Exit.USAGE
     except (StopAsked, KeyboardInterrupt):
         print("raftline simulate: interrupted; every server has been stopped", file=sys.stderr)
@@ -63,26 +78,47 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
+    """Hand out the report and the files, each whatever became of the others."""
+    lines = [report.as_json(record, verdict)] if options.json else report.lines(record, verdict)
+    problems = [*_print(lines), *_keep(record, verdict, options)]
+    for problem in problems:
+        print(f"raftline simulate: {problem}", file=sys.stderr)
+    if verdict.exit_status is Exit.UNSAFE:
+        return Exit.UNSAFE
+    if problems:
+        return Exit.USAGE
+    return EXIT_INTERRUPTED if record.broken_off == INTERRUPTED else verdict.exit_status
+
+
+def _print(lines: Sequence[str]) -> Iterator[str]:
+    """Print the report; yield what went wrong."""
     try:
-        if options.history:
-            lines = [asked.as_json() + "\n" for asked in record.requests]
-            _write(options.history, "".join(lines))
-        if options.html:
-            _write(options.html, page.page(record, verdict))
-        for line in report.lines(record, verdict):
+        for line in lines:
             print(line)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: the reader has what it wanted
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # `| head`: the reader has what it wanted
+            yield f"the report can't be written: {config.complaint(error)}"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (NotWritten, OSError) as error:
-        print(f"raftline simulate: the report can't be written: {error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.USAGE
-    return verdict.exit_status
+
+
+def _keep(record: Record, verdict: Verdict, options: argparse.Namespace) -> Iterator[str]:
+    """Write the files that are wanted; yield what went wrong."""
+    wanted = []
+    if options.history is not None:
+        lines = (each.as_json() + "\n" for each in record.requests)
+        wanted.append((options.history, "".join(lines)))
+    if options.html is not None:
+        wanted.append((options.html, page.page(record, verdict)))
+    for name, text in wanted:
+        try:
+            _write(name, text)
+        except NotWritten as error:
+            yield str(error)
 
 
 def _metrics(options: argparse.Namespace) -> Metrics:
-    wanted = metrics.read(Path(options.metrics)) if options.metrics else Metrics()
+    wanted = Metrics() if options.metrics is None else metrics.read(Path(options.metrics))
     return wanted if options.seed is None else dataclasses.replace(wanted, seed=options.seed)
 
 
@@ -91,7 +127,15 @@ def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
     with asked_to_stop(), _folder(options.dir) as folder:
         try:
             with Begin(wanted, folder, options.base_port) as begin:
-                return begin.run(bar.show)
+                try:
+                    return begin.run(bar.show)
+                except (StopAsked, KeyboardInterrupt):
+                    if not begin.has_begun:
+                        raise
+                    bar.clear()
+                    said = "interrupted; the report is of what was until then"
+                    print(f"raftline simulate: {said}", file=sys.stderr)
+                    return begin.break_off(INTERRUPTED)
         finally:
             bar.clear()
 
@@ -118,24 +162,47 @@ def _folder(wanted: str | None) -> Iterator[Path]:
     yield folder
 
 
+def _check_names(options: argparse.Namespace) -> None:
+    """Make sure that each file has a name (`--html "$PAGE"`), and one of its own."""
+    named = {
+        "METRICS": options.metrics, "--html": options.html, "--history": options.history,
+        "--dir": options.dir,
+    }  # fmt: skip
+    seen: dict[str, str] = {}
+    for what, name in named.items():
+        if name == "":
+            raise NotWritten(f"{what}: the name is empty")
+        if name is None:
+            continue
+        place = os.path.realpath(name)
+        if place in seen and not Path(place).is_char_device():  # /dev/null takes any number
+            raise NotWritten(f"{what} {name}: is {seen[place]}, too; each needs a file of its own")
+        seen[place] = what
+
+
 def _check_writable(options: argparse.Namespace) -> None:
     """Find out before the trial, not after it, that its outcome could not be kept."""
     for name in (options.history, options.html):
-        if name:
-            _write(name, "")
+        if name is None or Path(name).is_fifo():  # one end of a pipe would be closed too early
+            continue
+        is_new = not os.path.lexists(name)
+        _write(name, "", "a")  # what is there stays, until there is something to replace it
+        if is_new:
+            Path(name).unlink()
 
 
-def _write(name: str, text: str) -> None:
+def _write(name: str, text: str, mode: str = "w") -> None:
     try:
-        Path(name).write_text(text, encoding="utf-8")
+        with open(name, mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise NotWritten(f"{name}: can't be written: {error.strerror}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    as_script = sys.argv[0].endswith("simulator.py")
-    parser = argparse.ArgumentParser(
-        prog="simulator.py" if as_script else "raftline simulate",
+def parser() -> Parser:
+    """Return what reads the arguments."""
+    parser = Parser(
+        prog=program("simulator.py", "raftline simulate"),
         description="Run a cluster of real servers under load and faults, and report on it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -144,9 +211,11 @@ def _parser() -> argparse.ArgumentParser:
     add("metrics", metavar="METRICS", nargs="?", help="a .json or .toml file (metrics_1)")
     add("--seed", type=_number, metavar="N", help="for all that is drawn (that of METRICS, or 1)")
     add("--html", metavar="FILE", help="also a page with timeline and latencies")
+    add("--json", action="store_true", help="the report as one line of JSON, for programs")
     add("--history", metavar="FILE", help="also each request as a line of JSON")
     add("--dir", metavar="D", help="keep the servers' files in this empty folder")
     add("--base-port", type=_port, metavar="P", help="the port of server 0000 (any free ones)")
+    parser.tell_version()
     return parser
 
 

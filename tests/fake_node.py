@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from raftline import lifeline
+from raftline.life import lifeline
 
 
 def main() -> int:
@@ -25,6 +25,8 @@ def main() -> int:
         return 2
     if (Path(folder) / f"{name}.deaf").exists():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # a clean stop
     lifeline.watch(lambda: os._exit(0))
     print(f"[*] {name} started with {' '.join(sys.argv[5:])}", flush=True)
     print(f"\x1b[2J{name} steers the terminal", flush=True)

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import BinaryIO
 
+from raftline.storage.appendfile import AppendFile, disk_failed
 from raftline.storage.errors import FilesRefused
-from raftline.storage.folder import AppendFile, Folder, cannot_read, disk_failed
+from raftline.storage.folder import Folder, cannot_read
 from tests.memory_file import Died, Fault, Kind, MemoryFile
 
 __all__ = ["Died", "Fault", "Kind", "MemoryFolder"]

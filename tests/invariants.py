@@ -103,14 +103,14 @@ class Invariants:
         if isinstance(message, RequestVote) and not message.pre_vote:
             saved = self.saved_states[message.sender]
             self._hold(
-                saved.term > message.term or saved == HardState(message.term, message.sender),
+                saved.term > message.term or saved[:2] == (message.term, message.sender),
                 f"{message.sender} asks for votes of term {message.term}, its disk has {saved}",
             )
         elif isinstance(message, Vote) and message.granted and not message.pre_vote:
             saved = self.saved_states[message.sender]
             self._one_vote(message.sender, message.term, message.to)
             self._hold(
-                saved.term > message.term or saved == HardState(message.term, message.to),
+                saved.term > message.term or saved[:2] == (message.term, message.to),
                 f"{message.sender} votes for {message.to} in term {message.term}, "
                 f"its disk has {saved}",
             )

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raftline.protocol import HELP, Limits, ProtocolError, error, read_request
+from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_request
 from tests.e2e.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"

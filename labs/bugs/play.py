@@ -1,28 +1,39 @@
 """Plays a bug's transcript: `play.py 3` with the bug, `play.py 3 --without` as it should be.
 
 `play.py 3 --copy DIR` writes the faulty program there, to be read and mended; `--from DIR` plays
-with that copy. `--simulate 50` lets raftline's own simulation look for the bug, with 50 seeds. Exit
+with that copy. `--hint`, `--hint 2` and `--answer` tell of this bug alone. `--simulate 50` lets
+raftline's own simulation look for the bug, with 50 seeds. raftline itself is never changed. Exit
 status: 0 everything happened as it should, 1 it did not, 2 usage.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 import argparse
 import difflib
 import os
+import re
 import shutil
 import subprocess
-import sys
-import tempfile
-from pathlib import Path
+
+from labs.checking import end_with
+from labs.leftovers import Scene
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT))
-
-from labs.checking import end_with
-
 SOURCES = ROOT / "src"
+PLAY_SECONDS_MAX = 60.0
 BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.patch"))
 
 
@@ -72,29 +83,43 @@ def script_of(number: int) -> str:
 
 
 def happens(script: str, sources: Path) -> str:
-    """Return the transcript as it goes with this program."""
-    played = subprocess.run(
-        [sys.executable, "-B", str(HERE / "stage.py")],
-        input=script,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        env=_environment(sources),
-        check=False,
-    )
-    return played.stdout if played.returncode == 0 else f"!! {played.stderr.strip()[-500:]}\n"
+    """Return the transcript as it goes with this program; how that ended, where it can't be
+    played: what Python said of a mistake in it, or that it did not end."""
+    try:
+        played = subprocess.run(
+            [sys.executable, "-B", str(HERE / "stage.py")],
+            input=script,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PLAY_SECONDS_MAX,
+            env=_environment(sources),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"!! It does not come to an end within {PLAY_SECONDS_MAX:g} seconds.\n"
+    if played.returncode:
+        return f"!! This program does not run:\n{played.stderr.strip()[-1500:]}\n"
+    return played.stdout
 
 
-def simulate(sources: Path, seeds: int) -> int:
+def simulate(sources: Path, seeds: int, scene: Scene) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then."""
     # The package is bound to these sources before the simulation puts its own on the path.
     code = "import raftline, sys; from tests.simulation.simulate import main; "
     code += f"sys.exit(main(['--seed', '0', '--count', '{seeds}']))"
-    ran = subprocess.run(
-        [sys.executable, "-B", "-c", code], env=_environment(sources), cwd=ROOT, check=False
+    ran = subprocess.Popen(
+        [sys.executable, "-B", "-c", code],
+        env=_environment(sources),
+        cwd=ROOT,
+        start_new_session=True,  # a Ctrl-C is told here, in one line
     )
-    return ran.returncode
+    scene.ends_with_us(ran.pid)
+    try:
+        return ran.wait()
+    finally:
+        ran.kill()
+        ran.wait()
 
 
 def _environment(sources: Path) -> dict[str, str]:
@@ -111,38 +136,99 @@ def difference(should: str, does: str) -> str:
     )
 
 
-def main() -> int:
+def hint(number: int, which: int) -> str:
+    """Return the first or the second hint for a bug."""
+    text = (HERE / "hints.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\*\*{number}\*\* (.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"hints.md has none for {number}"
+    return " ".join(found[1].split()).split(" — ")[which - 1]
+
+
+def answer(number: int) -> str:
+    """Return the page's section on a bug."""
+    text = (HERE / "answers.md").read_text(encoding="utf-8")
+    found = re.search(rf"^## {number} .*?(?=\n## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"answers.md has none for {number}"
+    return found[0].strip()
+
+
+def _bug(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) in BUGS):
+        raise argparse.ArgumentTypeError(f"there is no bug {text!r}, only {BUGS[0]} to {BUGS[-1]}")
+    return int(text)
+
+
+def _seeds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**6):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds, from 1 on")
+    return int(text)
+
+
+def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return what was typed; end with status 2, and why, where that can't be done."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("number", type=int, choices=BUGS, metavar=f"{BUGS[0]}-{BUGS[-1]}")
-    parser.add_argument("--without", action="store_true", help="play without the bug")
+    parser.add_argument("number", type=_bug, metavar=f"{BUGS[0]}-{BUGS[-1]}", help="which bug")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--without", action="store_true", help="play without the bug")
+    what.add_argument("--copy", type=Path, metavar="DIR", help="write the faulty program there")
+    what.add_argument("--from", type=Path, metavar="DIR", dest="mine", help="play with this copy")
+    what.add_argument("--hint", type=int, nargs="?", const=1, choices=(1, 2), help="a hint: 1 or 2")
+    what.add_argument("--answer", action="store_true", help="what it is, and where it was found")
     parser.add_argument("--whole", action="store_true", help="show all that happens")
-    parser.add_argument("--copy", type=Path, metavar="DIR", help="write the faulty program there")
-    parser.add_argument("--from", type=Path, metavar="DIR", dest="mine", help="play with this copy")
-    parser.add_argument("--simulate", type=int, metavar="SEEDS", help="schedules of faults instead")
-    arguments = parser.parse_args()
-    script = script_of(arguments.number)
-    if arguments.copy is not None:
-        if (arguments.copy / "src").exists():
-            parser.error(f"{arguments.copy / 'src'} exists already")
-        print(f"{copy_with_bug(arguments.number, arguments.copy)} holds the faulty program")
+    parser.add_argument("--simulate", type=_seeds, metavar="SEEDS", help="schedules of faults")
+    typed = parser.parse_args(arguments)
+    if typed.copy is not None:
+        copy = (typed.copy / "src").resolve()
+        if copy.exists():
+            parser.error(f"{typed.copy / 'src'} exists already; nothing was changed")
+        if copy.is_relative_to(SOURCES):
+            parser.error(f"{typed.copy} lies within raftline itself; nothing was changed")
+    if typed.mine is not None and not (typed.mine / "src").is_dir():
+        parser.error(f"{typed.mine / 'src'} is not there; make a copy with --copy DIR")
+    return typed
+
+
+def main() -> int:
+    """Do what was typed; return the exit status."""
+    typed = arguments_of()
+    number: int = typed.number
+    if typed.hint is not None:
+        print(hint(number, typed.hint))
         return 0
-    if arguments.mine is not None and not (arguments.mine / "src").is_dir():
-        parser.error(f"{arguments.mine / 'src'} is not there; make a copy with --copy DIR")
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.without:
+    if typed.answer:
+        print(answer(number))
+        return 0
+    if typed.copy is not None:
+        print(f"{copy_with_bug(number, typed.copy)} holds the faulty program")
+        return 0
+    with Scene() as scene:
+        if typed.without:
             sources = SOURCES
-        elif arguments.mine is not None:
-            sources = arguments.mine / "src"
+        elif typed.mine is not None:
+            sources = typed.mine / "src"
         else:
-            sources = copy_with_bug(arguments.number, Path(folder))
-        if arguments.simulate:
-            return simulate(sources, arguments.simulate)
-        does = happens(script, sources)
-    found = difference(script, does)
-    print(does if arguments.whole or not found else found)
-    if not found:
-        print("Everything happens as it should.")
-    return 1 if found else 0
+            sources = copy_with_bug(number, scene.folder)
+        if typed.simulate is not None:
+            return simulate(sources, typed.simulate, scene)
+        does = happens(script_of(number), sources)
+    return tell(number, does, whole=typed.whole, mended=typed.mine is not None)
+
+
+def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:
+    """Print what happened, or where that parts from what should; return 1 if it does."""
+    found = difference(script_of(number), does)
+    if does.startswith("!! "):
+        print(does, end="")
+        return 1
+    print(does.rstrip("\n") if whole or not found else found)
+    if found:
+        how = "All that happens, with the bug" if whole else "Lines with - should happen, with + do"
+        print(f"\n{how}. Stuck? --hint, and --hint 2.")
+        return 1
+    print("\nEverything happens as it should.")
+    if mended:
+        print("Explain it in your own words first; then compare: --answer.")
+    return 0
 
 
 if __name__ == "__main__":

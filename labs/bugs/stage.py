@@ -11,6 +11,7 @@ and what a student is to see is where that leads. `> files s1` plays one node's 
     > cat s1.log
     > restart                     the process is killed, and starts again from its files
     > power cut                   the same, and what was not synced is gone
+    > torn 9 3 1 set b 57         the power goes within an entry: 9 bytes of it are on the disk
 """
 
 from __future__ import annotations
@@ -75,21 +76,33 @@ class Files:
                 replies = self._manager.apply(entries)
                 return [f"{e.index}: {reply}" for e, reply in zip(entries, replies, strict=True)]
             case "cat":
-                return self._folder.content(rest).decode().splitlines()
+                # Named, or a line of the log that begins with # would be taken for a remark.
+                lines = self._folder.content(rest).decode().splitlines()
+                return [f"{rest}: {line}" for line in lines]
             case "restart":
                 self._folder = self._folder.kill()
                 return self._boot()
             case "power":
                 self._folder = self._folder.crash(Misfortune())
                 return self._boot()
+            case "torn":
+                bytes_written, _, line = rest.partition(" ")
+                return self._tear(int(bytes_written), line)
         raise ValueError(f"no such act: {act}")
+
+    def _tear(self, bytes_written: int, line: str) -> list[str]:
+        log = f"{self._name}.log"
+        self._folder = self._folder.kill()
+        torn = self._folder.content(log) + line.encode()[:bytes_written]
+        self._folder.put(log, torn)
+        return self._boot()
 
     def _boot(self) -> list[str]:
         self._manager = LogManager(self._name, self._folder, {self._name: "localhost:10000"})
         found = self._manager.recover()
         log = found.log
         self._unapplied = log.entries(1, log.last_index)
-        term, vote = found.hard_state
+        term, vote = found.hard_state[:2]
         return [
             *found.notes,
             f"{self._name}: term {term} vote {vote}, log ends at {log.last_index}",

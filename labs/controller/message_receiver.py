@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -15,7 +16,9 @@ def main() -> int:
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         channel.bind((host_of("Controller"), NODE_PORT))
     except OSError as error:
-        print(f"message_receiver.py can't listen on port {NODE_PORT}: {error.strerror or error}")
+        hint = "; does one run?" if error.errno == errno.EADDRINUSE else ""
+        why = f"{error.strerror or error}{hint}"
+        print(f"message_receiver.py can't listen on port {NODE_PORT}: {why}")
         return 1
     print(f"Listening on {channel.getsockname()}", flush=True)
     with channel:
@@ -30,7 +33,7 @@ def main() -> int:
 def _shown(data: bytes) -> object:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-NODE_PORT = int(os.environ.get("CONTROLLER_PORT", "5555"))  # a node and the receiver listen here
+_PORT = os.environ.get("CONTROLLER_PORT", "")
+# A node and the receiver listen here.
+NODE_PORT = int(_PORT) if _PORT.isascii() and _PORT.isdigit() else 5555
 SENDER_PORT = NODE_PORT + 1  # the sender speaks from here, and listens nowhere
 
 
@@ -13,5 +15,5 @@ def host_of(name: str) -> str:
     """Return the address that names.txt gives a name; the name itself where it gives none."""
     table = Path(os.environ.get("CONTROLLER_NAMES") or Path(__file__).with_name("names.txt"))
     lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    found = dict(line.split() for line in lines if line.strip() and not line.startswith("#"))
-    return found.get(name, name)
+    pairs = [line.partition("#")[0].split() for line in lines]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}.get(name, name)

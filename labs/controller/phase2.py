@@ -1,8 +1,8 @@
 """Phase 2 of the course: a fixed leader, and replication over plain TCP without any election.
 
-    python labs/controller/phase2.py Node1 26200                          leads, because it is first
-    python labs/controller/phase2.py Node2 26201 localhost:26200          follows
-    python labs/controller/phase2.py Node3 26202 localhost:26200
+    python3 labs/controller/phase2.py Node1 26200                    leads, because it is first
+    python3 labs/controller/phase2.py Node2 26201 localhost:26200    follows
+    python3 labs/controller/phase2.py Node3 26202 localhost:26200
 
 It is no part of raftline and shares nothing with it but the look of its lines. It is here to be
 compared: what goes wrong in it is what terms, elections, majorities and a log on disk are for.
@@ -92,13 +92,13 @@ def serve(node: FixedLeader, port: int) -> socketserver.ThreadingTCPServer:
 
 def main(arguments: list[str]) -> int:
     """Run one node; return 2 where the arguments or the port are of no use."""
-    if len(arguments) not in (2, 3) or not arguments[1].isdigit():
+    if len(arguments) not in (2, 3) or not _is_number(arguments[1]):
         print("usage: phase2.py NAME PORT [LEADERHOST:PORT]", file=sys.stderr)
         return 2
     leader: Address | None = None
     if len(arguments) == 3:
         host, _, leader_port = arguments[2].rpartition(":")
-        if not host or not leader_port.isdigit():
+        if not host or not _is_number(leader_port):
             print(f"phase2.py: {arguments[2]} is not HOST:PORT", file=sys.stderr)
             return 2
         leader = host, int(leader_port)
@@ -115,6 +115,10 @@ def main(arguments: list[str]) -> int:
     with server, contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 if __name__ == "__main__":

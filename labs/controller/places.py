@@ -17,10 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # from the clone, not installed
+
+from raftline.life.lifeline import Lifeline
+
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")
 DEADLINE_S = 60.0
@@ -60,14 +64,14 @@ class Place:
         """Return what a node has printed."""
         raise NotImplementedError
 
+    def popen(self, script: str, *arguments: str, stdout: int | IO[bytes]) -> subprocess.Popen[str]:
+        """Start one of the lab's scripts, which goes on until it is ended."""
+        command = self.run(script, *arguments)
+        return subprocess.Popen(command, stdout=stdout, text=True, env=self.environment())
+
     def listen(self) -> None:
         """Start message_receiver.py, as in the second terminal."""
-        self._receiver = subprocess.Popen(
-            self.run("message_receiver.py"),
-            stdout=subprocess.PIPE,
-            text=True,
-            env=self.environment(),
-        )
+        self._receiver = self.popen("message_receiver.py", stdout=subprocess.PIPE)
         assert self._receiver.stdout is not None
         first = self._receiver.stdout.readline()
         assert first.startswith("Listening on"), f"the receiver says {first!r}"
@@ -95,7 +99,9 @@ class Place:
         return done.stdout
 
     def order(self, target: str, *request: str) -> dict[str, Any]:
-        """Send one request and return the answer that the receiver shows."""
+        """Send one request and return the answer that the receiver shows. Who does not lead
+        answers STORE and RETRIEVE by LEADER_INFO; an answer to another request is a late one."""
+        verbs = {request[0]} | ({"LEADER_INFO"} if request[0] in ("STORE", "RETRIEVE") else set())
         before = len(self.answers)
         said = self.send(target, *request)
         assert said.startswith("Request Created : {"), said
@@ -103,7 +109,10 @@ class Place:
 
         def answer() -> dict[str, Any] | None:
             new = self.answers[before:]
-            return next((one for one in new if one["sender_name"] == target), None)
+            return next(
+                (one for one in new if one["sender_name"] == target and one["request"] in verbs),
+                None,
+            )
 
         with self._changed:
             self._changed.wait_for(answer, DEADLINE_S)
@@ -146,9 +155,12 @@ class Loopback(Place):
         super().__init__()
         self.names = list(names)
         self.folder = Path(tempfile.mkdtemp(prefix="controller-lab-"))
-        hosts = list(HOSTS.values())
-        self.port = _free_port(26_000, socket.SOCK_STREAM, hosts)
-        self.udp_port = _free_port(5_555, socket.SOCK_DGRAM, hosts)
+        self._lifeline = Lifeline()  # what we start ends when we do, however we end
+        self._sweeper = subprocess.Popen(
+            ["sh", "-c", 'cat; sleep 5; rm -rf "$1"', "sh", str(self.folder)],
+            stdin=self._lifeline.reading_end, start_new_session=True,
+        )  # fmt: skip
+        self._claim, self.port, self.udp_port = _free_ports()
         members = [f"{name} {HOSTS[name]} {self.port}\n" for name in self.names]
         (self.folder / "server-configuration.txt").write_text("".join(members))
         table = [f"{name} {host}\n" for name, host in HOSTS.items()]
@@ -174,7 +186,15 @@ class Loopback(Place):
                     "--controller-udp", str(self.udp_port),
                 ],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                pass_fds=[self._lifeline.reading_end], env=self._lifeline.environment(),
             )  # fmt: skip
+
+    def popen(self, script: str, *arguments: str, stdout: int | IO[bytes]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.run("tethered.py", str(HERE / script), *arguments), stdout=stdout, text=True,
+            pass_fds=[self._lifeline.reading_end],
+            env={**self._lifeline.environment(), **self.environment()},
+        )  # fmt: skip
 
     def _is_up(self, name: str) -> bool:
         assert self._nodes[name].poll() is None, f"{name} ended:\n" + "\n".join(self.lines(name))
@@ -191,11 +211,8 @@ class Loopback(Place):
         return [sys.executable, str(HERE / script), *arguments]
 
     def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "CONTROLLER_NAMES": str(self.folder / "names.txt"),
-            "CONTROLLER_PORT": str(self.udp_port),
-        }
+        names, port = str(self.folder / "names.txt"), str(self.udp_port)
+        return {**os.environ, "CONTROLLER_NAMES": names, "CONTROLLER_PORT": port}
 
     def lines(self, name: str) -> list[str]:
         return (self.folder / f"{name}.console").read_text(errors="replace").splitlines()
@@ -205,6 +222,10 @@ class Loopback(Place):
         for process in self._nodes.values():
             process.kill()
             process.wait()
+        self._sweeper.kill()
+        self._sweeper.wait()
+        self._lifeline.close()
+        self._claim.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -259,18 +280,26 @@ def _works(command: Sequence[str]) -> bool:
         return False
 
 
-def _free_port(first: int, kind: socket.SocketKind, hosts: Sequence[str]) -> int:
-    """Return a port, from `first` on, that is free on all of these addresses, and so is the one
-    behind it."""
-    for port in range(first, first + 400, 2):
-        sockets = [socket.socket(socket.AF_INET, kind) for _ in range(2 * len(hosts))]
+def _free_ports() -> tuple[socket.socket, int, int]:
+    """Return what keeps other checkers from choosing the same, until it is closed; and a port for
+    lines and one for datagrams, free on all our addresses, the latter with the one behind it."""
+    for number in range(0, 400, 2):
+        port, udp_port = 26_000 + number, 5_555 + number
+        claim = socket.socket()
         try:
-            for number, one in enumerate(sockets):
-                one.bind((hosts[number // 2], port + number % 2))
+            claim.bind((HOSTS["Controller"], port))  # where no node listens
+            for host in HOSTS.values():
+                if host != HOSTS["Controller"]:
+                    _try(socket.SOCK_STREAM, host, port)
+                _try(socket.SOCK_DGRAM, host, udp_port)
+                _try(socket.SOCK_DGRAM, host, udp_port + 1)
         except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return port
-    raise OSError(f"no free port from {first} on")
+            claim.close()
+        else:
+            return claim, port, udp_port
+    raise OSError("no free ports from 26000 and 5555 on")
+
+
+def _try(kind: socket.SocketKind, host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind((host, port))

@@ -1,18 +1,27 @@
 """The twelve steps of the sheet, against containers or against processes on this machine.
 
-python labs/controller/steps.py                 six processes
-python labs/controller/steps.py --containers    docker compose up --build -d
+python3 labs/controller/steps.py                 six processes
+python3 labs/controller/steps.py --containers    docker compose up --build -d
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+# A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 from collections.abc import Iterator
 from typing import Any
 
-from places import NAMES, ROOT, Containers, Loopback, Place, eventually
-
-sys.path.insert(0, str(ROOT))
+from places import NAMES, Containers, Loopback, Place, eventually
 
 from labs.checking import end_with
 

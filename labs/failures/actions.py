@@ -1,125 +1,34 @@
 """What the lab does to a running cluster, and says about it: the client's menu and the scenarios
-are made of these. Everything goes over the nodes' own ports."""
+are made of these."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
 
+from labs.failures.asking import DEADLINE_S, KEY, Asked, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
-from raftline.config import Address
-from raftline.replies import Outcome, outcome_of
+from raftline.wire.replies import Outcome, outcome_of
 
-Found = TypeVar("Found")
-KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
-DEADLINE_S = 40.0
-NORMAL_S = 0.1  # between heartbeats, in the lab's words
+NORMAL_S = 0.1  # between heartbeats, at the pace that nodes have by themselves
+SKIPS = "SKIP-REPLICATION on"
 
 
-class LabError(Exception):
-    """The lab can't go on; one line says what was expected."""
-
-
-class Lab:
-    """A cluster as the lab's client sees it: names, addresses, and a place to say things."""
-
-    def __init__(self, members: Mapping[str, Address], say: Callable[[str], None] = print) -> None:
-        self.members = dict(members)
-        self.say = say
-
-    # --- asking ---------------------------------------------------------------------------
-
-    def ask(self, name: str, command: str, sender: str = "lab", timeout_s: float = 20.0) -> str:
-        """Return one node's reply.
-
-        Raises:
-            ClientError: none came.
-        """
-        with Client(*self.members[name], sender, timeout_s) as client:
-            return client.ask(command).text
-
-    def ask_as_peer(self, name: str, peer: str, line: str) -> str:
-        """Return the reply to a line in a peer's name. A connection that spoke for it before may
-        be about to end: the name is free then."""
-        end_s = time.monotonic() + 2
-        while True:
-            reply = self.ask(name, line, peer)
-            if "speaks on another connection" not in reply or time.monotonic() > end_s:
-                return reply
-            threading.Event().wait(0.05)
-
-    def order(self, name: str, verb: str) -> str:
-        """Give a node an order as its controller, and return its reply.
-
-        Raises:
-            LabError: it was refused.
-        """
-        reply = self.ask(name, verb, "Controller")
-        if reply.startswith("Sorry, "):
-            raise LabError(f"{name} refused {verb}: {reply}")
-        return reply
-
-    def status(self, name: str) -> dict[str, Any]:
-        """Return what a node says of itself; {} where it doesn't answer."""
-        try:
-            facts: dict[str, Any] = json.loads(
-                self.ask(name, "status", timeout_s=2).partition(": ")[2]
-            )
-        except (ClientError, ValueError):
-            return {}
-        return facts
-
-    def leader(self, but: str = "") -> str:
-        """Wait until a node other than `but` leads, followed by a majority; return its name."""
-
-        def found() -> str:
-            views = [self.status(name) for name in self.members]
-            for view in views:
-                key = (view.get("term"), view.get("name"))
-                agree = sum((other.get("term"), other.get("leader")) == key for other in views)
-                if view.get("role") == "leader" and 2 * agree > len(views) and key[1] != but:
-                    return str(key[1])
-            return ""
-
-        return self.wait(found, "a leader" + (f" other than {but}" if but else ""))
-
-    def wait(self, found: Callable[[], Found], what: str) -> Found:
-        """Return the first true answer.
-
-        Raises:
-            LabError: there was none within DEADLINE_S.
-        """
-        pause = threading.Event()
-        end_s = time.monotonic() + DEADLINE_S
-        while not (answer := found()):
-            if time.monotonic() > end_s:
-                raise LabError(f"{what}: not within {DEADLINE_S:g} s")
-            pause.wait(0.1)
-        return answer
-
-    def followers(self) -> list[str]:
-        leader = self.leader()
-        return [name for name in self.members if name != leader]
-
-    def where(self, name: str) -> str:
-        return str(self.members[name])
-
-    # --- the menu -------------------------------------------------------------------------
+class Lab(Asked):
+    """A cluster, and what its controller and its clients do to it."""
 
     def submit(self, value: str, at: str) -> str:
         """Submit a value to any node, and return who took it; where that one doesn't lead, the
-        leader is asked. Returns only once a majority has the value on disk.
+        leader is asked, and where it does not run, the next. Returns only once a majority has the
+        value on disk.
 
         Raises:
             Refused, NoLeader, OutcomeUnknown: not done; nobody to do it; and nobody knows. In no
                 case is it sent again where it may have been done.
         """
-        name = at
+        name = self._first_that_runs(at)
         end_s = time.monotonic() + DEADLINE_S
-        while outcome_of(text := self.ask(name, f"set {KEY} {value}")) is not Outcome.DONE:
+        while outcome_of(text := self.ask(name, written(value))) is not Outcome.DONE:
             if outcome_of(text) is Outcome.UNKNOWN:
                 raise OutcomeUnknown(text.removeprefix("Sorry, "))
             if outcome_of(text) is not Outcome.NO_LEADER:
@@ -130,6 +39,23 @@ class Lab:
         self.say(f"Success: {value} was submitted to {at}; {name} leads, a majority has it on disk")
         return name
 
+    def _first_that_runs(self, at: str) -> str:
+        names = list(self.members)
+        place = names.index(at)
+        for name in names[place:] + names[:place]:
+            if self.status(name):
+                if name != at:
+                    self.say(f"{at} does not answer, so {name} is asked")
+                return name
+        return at
+
+    def replicate_again(self) -> None:
+        """End what a choice 3 left behind whose client was killed in the middle."""
+        for name in self.members:
+            if SKIPS in self.status(name).get("faults", []):
+                self.order(name, "SKIP-REPLICATION off")
+                self.say(f"Replication failure simulation disabled on {name}.")
+
     def last_value(self) -> str:
         """Return what a client reads now, whoever leads."""
         first, *others = self.members.values()
@@ -137,35 +63,57 @@ class Lab:
             return client.request(f"get {KEY}")
 
     def restart_election(self, seconds: float = 20.0) -> str:
-        """Slow the leader's heartbeats down until another leads; return the new leader."""
+        """Slow the leader's heartbeats down until another leads; return the new leader. Should
+        nobody be left to end that, it ends by itself."""
         old = self.leader()
-        self.order(old, f"HEARTBEAT {seconds:g}s")
+        longest = min(3600.0, seconds + DEADLINE_S)
+        self.order(old, f"HEARTBEAT {seconds:g}s for {longest:g}s")
         self.say(
             f"Heartbeat interval temporarily set to {seconds:.1f} seconds on {self.where(old)}"
         )
         try:
             new = self.leader(but=old)
         finally:
+            self._beat_again(old)
+        self.say(f"Leader changed: New leader found at {self.where(new)} ({new})")
+        return new
+
+    def _beat_again(self, old: str) -> None:
+        try:
             self.order(old, "HEARTBEAT normal")
+        except ClientError as problem:  # then its heartbeats are normal at its next start
+            self.say(str(problem))
+        else:
             self.say(
                 f"Heartbeat interval reset to original value of {NORMAL_S} seconds on "
                 f"{self.where(old)}"
             )
-        self.say(f"Leader changed: New leader found at {self.where(new)} ({new})")
-        return new
 
     def write_to_leader_only(self, value: str) -> Pending:
-        """Let the leader append a value and send it to nobody; it waits to be settled."""
+        """Let the leader append a value and send it to nobody; it waits to be settled, or ended.
+
+        Raises:
+            LabError, ClientError: it is not in the leader's log; the leader replicates as ever.
+        """
         leader = self.leader()
-        self.order(leader, "SKIP-REPLICATION on")
+        self.order(leader, SKIPS)
         self.say(f"Replication failure simulation enabled on {leader}.")
-        before = self.status(leader)["last_index"]
+        before = self.status(leader).get("last_index", 0)
         pending = Pending(self, leader, value)
-        self.wait(lambda: self.status(leader).get("last_index", 0) > before, "the leader's entry")
-        for name in self.members:
-            if name != leader:
-                self.say(f"Replication to {name} skipped due to simulation.")
-        self.show()
+        try:
+            self.wait(
+                lambda: pending.heard or self.status(leader).get("last_index", 0) > before,
+                "the leader's entry",
+            )
+            if pending.heard and pending.heard.startswith("Sorry, "):
+                raise LabError(pending.heard.removeprefix("Sorry, "))
+            for name in self.members:
+                if name != leader:
+                    self.say(f"Replication to {name} skipped due to simulation.")
+            self.show()
+        except BaseException:
+            pending.end()
+            raise
         return pending
 
     def delete_log(self, name: str) -> None:
@@ -209,39 +157,55 @@ class Pending:
         self.lab = lab
         self.leader = leader
         self.value = value
-        self._answer = ""
+        self.heard = ""  # by the client that submitted it; "" while it waits
+        self._skips = True
         self._thread = threading.Thread(target=self._submit, daemon=True)
         self._thread.start()
 
     def _submit(self) -> None:
         try:
-            self._answer = self.lab.ask(
-                self.leader, f"set {KEY} {self.value}", timeout_s=DEADLINE_S
-            )
-        except OutcomeUnknown as unknown:
-            self._answer = f"Sorry, {unknown}"
+            self.heard = self.lab.ask(self.leader, written(self.value), timeout_s=DEADLINE_S)
         except ClientError as failure:
-            self._answer = f"Sorry, {failure}"
+            self.heard = f"Sorry, {failure}"
 
     def answer(self) -> str:
         """Wait for what the client hears, and return it."""
         self._thread.join(DEADLINE_S)
-        return self._answer or "nothing yet"
+        return self.heard or "nothing yet"
 
     def commit(self) -> str:
         """Let the leader replicate again: it tries until all have the value."""
-        self._replicate_again()
+        self.end()
         return self._settled()
 
     def overwrite(self, seconds: float = 20.0) -> str:
-        """Let another node lead first: its entries take the place of the value."""
+        """Let another node lead first: its entries take the place of the value.
+
+        Raises:
+            LabError: nobody else can be elected.
+        """
+        others = [name for name in self.lab.answering() if name != self.leader]
+        if 2 * len(others) <= len(self.lab.members):
+            raise LabError(
+                f"nobody else can be elected: {' and '.join(others) or 'another'} needs the vote "
+                f"of {self.leader} for that, whose log goes further by {self.value}, and so gets "
+                "none. Start all three nodes"
+            )
         self.lab.restart_election(seconds)
-        self._replicate_again()
+        self.end()
         return self._settled()
 
-    def _replicate_again(self) -> None:
-        self.lab.order(self.leader, "SKIP-REPLICATION off")
-        self.lab.say(f"Replication failure simulation disabled on {self.leader}.")
+    def end(self) -> None:
+        """Let the leader replicate again, unless it does already or is gone."""
+        if not self._skips:
+            return
+        try:
+            self.lab.order(self.leader, "SKIP-REPLICATION off")
+        except ClientError as problem:
+            self.lab.say(str(problem))
+        else:
+            self.lab.say(f"Replication failure simulation disabled on {self.leader}.")
+        self._skips = False
 
     def _settled(self) -> str:
         answer = self.answer()

@@ -5,8 +5,6 @@ Commands may come from a pipe: `printf '2\n44\n77\n\n1\nexit\n' | python3 labs/f
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import sys
 from pathlib import Path
 
@@ -14,9 +12,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.failures.actions import Lab, LabError
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
+import argparse
+import io
+import itertools
+import os
+
+from labs.checking import end_with
+from labs.failures.actions import Lab
+from labs.failures.asking import LabError
 from raftline import config
 from raftline.client import ClientError
+from raftline.life import lifeline
 
 MENU = """
 To restart election enter "1"
@@ -25,15 +36,17 @@ To write values to only leader and simulate a failure enter "3"
 To delete the log file of a follower enter "4"
 To see how far each node is enter "5"
 (or "exit" to quit): """
+NEXT = '"o": another node is elected first; anything else: it replicates again: '
+EXIT = "exit"
 
 
 def ask(prompt: str) -> str:
     """Return what was typed; at the end of the input, `exit`."""
     print(prompt, end="", flush=True)
     line = sys.stdin.readline()
-    if not sys.stdin.isatty():
+    if not (line and sys.stdin.isatty()):  # else the terminal shows what is typed
         print(line.rstrip("\n"))
-    return line.strip() if line else "exit"
+    return line.strip() if line else EXIT
 
 
 class Session:
@@ -46,12 +59,13 @@ class Session:
 
     def choose(self, choice: str) -> bool:
         """Do what was chosen; return whether to go on."""
-        match choice:
+        match choice.lower():
             case "1":
                 self._lab.restart_election(self._seconds)
             case "2":
+                self._lab.replicate_again()
                 while value := self._value("A value for all, or nothing to go back: "):
-                    self._lab.submit(value, next(self._next))
+                    self._submit(value)
             case "3":
                 self._only_leader()
             case "4":
@@ -61,33 +75,46 @@ class Session:
                 self._lab.show()
             case "exit":
                 return False
+            case "":
+                pass
             case _:
                 print(f"{choice!r} is none of 1, 2, 3, 4, 5 and exit.")
         return True
 
     def _value(self, prompt: str) -> str:
         value = ask(prompt)
-        return "" if value == "exit" else value
+        return "" if value.lower() == EXIT else value
+
+    def _submit(self, value: str) -> None:
+        """Submit a value to the next node in turn; what goes wrong ends no others."""
+        try:
+            self._lab.submit(value, next(self._next))
+        except (LabError, ClientError) as problem:
+            print(f"Sorry, {problem}")
 
     def _only_leader(self) -> None:
-        value = self._value("A value for the leader only: ")
+        value = self._value("A value for the leader only, or nothing to go back: ")
         if not value:
             return
         pending = self._lab.write_to_leader_only(value)
-        print("Nobody else has it, and its client waits. What comes next?")
-        if ask('"o": another node is elected first; anything else: it replicates again: ') == "o":
-            pending.overwrite(self._seconds)
-        else:
-            pending.commit()
+        try:
+            print("Nobody else has it, and its client waits. What comes next?")
+            if ask(NEXT).lower() == "o":
+                pending.overwrite(self._seconds)
+            else:
+                pending.commit()
+        finally:
+            pending.end()  # whatever went wrong: else no write would ever be done again
 
     def _follower(self) -> str:
         followers = self._lab.followers()
         if not followers:
             print("No follower answers.")
             return ""
-        while (chosen := ask(f"Whose log, {' or '.join(followers)}? ")) not in (*followers, "exit"):
+        prompt = f"Whose log, {' or '.join(followers)}, or nothing to go back? "
+        while (chosen := self._value(prompt)) not in (*followers, ""):
             print(f"{chosen!r} is none of them.")
-        return "" if chosen == "exit" else chosen
+        return chosen
 
 
 def main() -> int:
@@ -106,6 +133,10 @@ def main() -> int:
     except config.ConfigError as problem:
         print(f"client.py: {problem}", file=sys.stderr)
         return 2
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text be shown
+            stream.reconfigure(errors=errors)
+    lifeline.watch(lambda: os._exit(1))  # where a checker has started it
     session = Session(lab, arguments.seconds)
     while True:
         try:
@@ -119,4 +150,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

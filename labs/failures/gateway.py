@@ -3,25 +3,53 @@
     python3 labs/failures/gateway.py node1 18000
 
 `xmlrpc.client.ServerProxy("http://localhost:18000").submit_value(44)` then does what it did there,
-except that it says `True` only once a majority has the value on disk. Indexes begin at 0 there and
-at 1 here; a value is a line `set value 44`. The gateway holds no state of the cluster's.
+except that it says `Success` only once a majority has the value on disk. Indexes begin at 0 there
+and at 1 here; a value is a line `set value 44`. The gateway holds no state of the cluster's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
-from xmlrpc.server import SimpleXMLRPCServer
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from labs.failures.actions import KEY, NORMAL_S, Lab, LabError
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
+import argparse
+import json
+import re
+from socketserver import ThreadingMixIn
+from xmlrpc.client import Fault
+from xmlrpc.server import SimpleXMLRPCServer
+
+from labs.checking import end_with
+from labs.failures.actions import NORMAL_S, Lab
+from labs.failures.asking import LabError, written
 from raftline import config
 from raftline.client import ClientError
+
+
+class Door(ThreadingMixIn, SimpleXMLRPCServer):
+    """Serves each call in a thread of its own: one may wait long for a majority."""
+
+    daemon_threads = True
+
+    def __init__(self, gateway: Gateway, port: int) -> None:
+        super().__init__(("localhost", port), allow_none=True, logRequests=False)
+        self.register_instance(gateway)
+
+    def _dispatch(self, method: str, params: tuple[object, ...]) -> object:
+        """Call a method; what it was wrongly given is told in one line, as Fault 1."""
+        try:
+            return super()._dispatch(method, params)
+        except (TypeError, ValueError, ClientError, LabError) as problem:
+            raise Fault(1, f"{method}: {problem}") from None
 
 
 class Gateway:
@@ -35,8 +63,8 @@ class Gateway:
 
     def vote(self, candidate: str, term: int, last_log_term: int, last_log_index: int) -> bool:
         """Ask for the node's vote."""
-        line = f"RequestVote {term}-{last_log_index + 1}-{last_log_term}"
-        return self._lab.ask_as_peer(self._name, candidate, line).startswith("Count on me")
+        line = f"RequestVote {term:d}-{last_log_index + 1}-{last_log_term:d}"
+        return self._ask_as_peer(candidate, line).startswith("Count on me")
 
     def receive_heartbeat(self, leader_term: int, leader: str = "") -> bool:
         """Say that `leader` leads; the course's program did not say who, then it is a peer."""
@@ -52,25 +80,33 @@ class Gateway:
         leader: str = "",
     ) -> bool:
         """Give the node entries, each `TERM,VALUE`, behind one that it must hold."""
-        numbered = [
-            {"index": index, "term": int(entry.split(",", 1)[0]),
-             "command": f"set {KEY} {entry.split(',', 1)[1]}"}
-            for index, entry in enumerate(entries, start=prev_log_index + 2)
-        ]  # fmt: skip
+        numbered = []
+        for index, entry in enumerate(entries, start=prev_log_index + 2):
+            found = re.fullmatch(r"(\d+),(.*)", entry, re.DOTALL)
+            if found is None:
+                raise ValueError(f"an entry is TERM,VALUE, as in 2,44, not {entry!r}")
+            command = written(found[2])
+            numbered.append({"index": index, "term": int(found[1]), "command": command})
         line = (
-            f"AppendEntries {term}-{prev_log_index + 1}-{prev_log_term}-{json.dumps(numbered)} "
+            f"AppendEntries {term:d}-{prev_log_index + 1}-{prev_log_term:d}-{json.dumps(numbered)} "
             f"commit {leader_commit + 1} round 0"
         )
-        answer = self._lab.ask_as_peer(self._name, leader or self._peers[0], line)
+        answer = self._ask_as_peer(leader or self._peers[0], line)
         return answer.startswith(f"I am up to date term {term} ")
 
-    def submit_value(self, value: str) -> bool:
-        """Write a value to all; True once a majority has it on disk, whichever node is asked."""
+    def _ask_as_peer(self, peer: str, line: str) -> str:
+        if peer not in self._peers:
+            raise ValueError(f"{peer!r} is none of {self._name}'s peers {', '.join(self._peers)}")
+        return self._lab.ask_as_peer(self._name, peer, line)
+
+    def submit_value(self, value: str) -> str:
+        """Write a value to all, whichever node is asked: `Success: …` once a majority has it on
+        disk, else `Error: …`, the two words that the course's client looks for."""
         try:
-            self._lab.submit(str(value), self._name)
-        except ClientError:
-            return False
-        return True
+            leader = self._lab.submit(str(value), self._name)
+        except (ClientError, LabError) as problem:
+            return f"Error: {problem}"
+        return f"Success: {leader} leads, a majority has {value} on disk"
 
     def is_leader(self) -> bool:
         return self._lab.status(self._name).get("role") == "leader"
@@ -83,6 +119,7 @@ class Gateway:
         return NORMAL_S
 
     def set_heartbeat_interval(self, seconds: float) -> bool:
+        """Have this node, when it leads, send its heartbeats so far apart; 0.1 is as ever."""
         time = "normal" if seconds == NORMAL_S else f"{round(1000 * seconds)}ms"
         return self._order(f"HEARTBEAT {time}")
 
@@ -113,12 +150,10 @@ def main() -> int:
         config.port_number(str(arguments.port), "port")
         members = config.read(arguments.config).members
         if arguments.name not in members:
-            raise config.ConfigError(f"{arguments.config} names no {arguments.name}")
+            known = f"it names {', '.join(members)}"
+            raise config.ConfigError(f"{arguments.config} names no {arguments.name}; {known}")
         lab = Lab(members)
-        gateway = Gateway(lab, arguments.name)
-        server = SimpleXMLRPCServer(
-            ("localhost", arguments.port), allow_none=True, logRequests=False
-        )
+        server = Door(Gateway(lab, arguments.name), arguments.port)
     except config.ConfigError as problem:
         print(f"gateway.py: {problem}", file=sys.stderr)
         return 2
@@ -126,8 +161,8 @@ def main() -> int:
         reason = f"can't listen on localhost port {arguments.port}: {problem.strerror}"
         print(f"gateway.py: {reason}", file=sys.stderr)
         return 2
-    server.register_instance(gateway)
-    print(f"{arguments.name} is reached by XML-RPC at http://localhost:{arguments.port}/")
+    where = f"http://localhost:{arguments.port}/"
+    print(f"{arguments.name} is reached by XML-RPC at {where}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -136,4 +171,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -1,10 +1,11 @@
-"""Real nodes for the lab's scenarios, in a folder that is lent."""
+"""Real nodes for the lab's scenarios."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from labs.failures.actions import KEY, Lab
+from labs.failures.actions import Lab
+from labs.failures.asking import KEY
 from labs.phase5.figures import entries_that_count
 from raftline.config import FILE_NAME, Address
 from tests.e2e.cluster import Cluster

@@ -6,20 +6,26 @@ of their own, on free ports. Exit status: 0 all came, 1 one did not.
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
+import argparse
+import re
+from collections.abc import Callable
+
 from labs.checking import end_with
-from labs.failures.actions import LabError
+from labs.failures.asking import LabError
 from labs.failures.nodes import Nodes
+from labs.leftovers import Scene
 from labs.phase5.figures import entries_that_count
 from raftline.client import ClientError
 from tests.e2e.node import Node
@@ -236,7 +242,7 @@ def play(name: str) -> None:
     Raises:
         LabError, AssertionError: it did not come out as expected.
     """
-    with tempfile.TemporaryDirectory() as folder, Nodes(Path(folder)) as cluster:
+    with Scene() as scene, Nodes(scene.folder) as cluster:
         SCENARIOS[name](cluster)
 
 

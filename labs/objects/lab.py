@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
 import argparse
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+from collections.abc import Callable, Iterator
 
 import raftline
 from labs.checking import end_with
+from raftline.life.lifeline import Lifeline
 
+ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
 MADE = (
     *SUBMITTED, "node*.lock", "node*.state_machine.*", "node*.tmp", "node*.damaged-*",
     ".node*.born", "server-configuration.txt",
 )  # fmt: skip
+LIFELINE = Lifeline()
 STOP_S = 10.0
+BEGIN_S = 60.0
 KEY = "COOLEST_HACKATHON"
 
 
 def running(folder: Path) -> dict[str, int]:
-    """Return the nodes that run on the files in `folder`, and their processes.
+    """Return the nodes that run on the files in `folder`, and their processes; 0 for one that has
+    the lock, but not yet said so in it.
 
     A node holds a lock on its NAME.lock, which the kernel takes away when it dies, however that
     happens; so a number that a dead one left there deceives nobody.
@@ -48,15 +62,18 @@ def running(folder: Path) -> dict[str, int]:
 
 def stop(folder: Path) -> None:
     """End every node that runs on the files in `folder`, and wait until it is gone."""
-    asked = running(folder)
+    names: set[str] = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in running(folder).values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
+        asked = {0}  # to kill that means everybody who belongs to this process
         end_s = time.monotonic() + STOP_S
-        while running(folder) and time.monotonic() < end_s:
+        while (found := running(folder)) and time.monotonic() < end_s:
+            names |= {*found}
+            for process in {*found.values()} - asked:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            asked |= {*found.values()}
             time.sleep(0.05)
-    print(f"stopped: {' '.join(asked) or 'nothing ran'}")
+    print(f"stopped: {' '.join(sorted(names)) or 'nothing ran'}")
 
 
 def clean(folder: Path) -> int:
@@ -90,10 +107,37 @@ def bundle(folder: Path, name: str) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def folder_of_its_own(socket: str = "") -> Iterator[Path]:
+    """A new folder, removed when this process ends, be it by kill -9: by another, which sees its
+    pipe from here end. It ends the nodes in there, too, and tmux on `socket`."""
+    folder = Path(tempfile.mkdtemp(prefix="raftline-lab-"))
+    guard = subprocess.Popen(
+        [sys.executable, __file__, "--dir", str(folder), "guard", socket],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield folder
+    finally:
+        guard.communicate()
+
+
+def guard(folder: Path, socket: str) -> None:
+    """Wait for the end of whoever has started this, then leave nothing of theirs behind."""
+    sys.stdin.read()
+    stop(folder)
+    if socket:
+        subprocess.run(
+            ["tmux", "-L", socket, "kill-server"], stderr=subprocess.DEVNULL, check=False
+        )
+    end_s = time.monotonic() + STOP_S
+    while folder.exists() and time.monotonic() < end_s:  # a node may have put a last file there
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def story(base_port: int) -> int:
     """Five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
-    with tempfile.TemporaryDirectory(prefix="raftline-story-") as name:
-        folder = Path(name)
+    with folder_of_its_own() as folder:
         nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
         try:
             return tell(nodes, base_port, folder)
@@ -110,10 +154,12 @@ def story(base_port: int) -> int:
 def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path) -> int:
     addresses = [f"127.0.0.1:{base_port + number}" for number in range(5)]
     coolest = raftline.Replicated(KEY, node=raftline.Clients(*addresses, timeout=30.0))
+    if not all_of(nodes, base_port, is_up):  # whoever else has one of these ports keeps its keys
+        return 1
     coolest.set("somerandomhackathon")
+    if not all_of(nodes, base_port, has_registered):
+        return 1
     print(f"1. all five have registered: {KEY} = {coolest.get()}")
-    while answer(base_port + 4, "read local") != '"somerandomhackathon"':
-        time.sleep(0.05)
     nodes[5].kill()
     nodes[5].wait()
     coolest.set("HashCode")
@@ -122,7 +168,7 @@ def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path
     answers: dict[str, int] = {}
     end_s = time.monotonic() + 30
     while '"HashCode"' not in answers and time.monotonic() < end_s:
-        found = answer(base_port + 4, "read index")
+        found = answer(base_port + 4, f"get {KEY} read index")
         answers[found] = answers.get(found, 0) + 1
     for found, times in answers.items():
         print(f"3. node5 is back, and answers: {found} ({times} times)")
@@ -132,20 +178,50 @@ def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path
 
 
 def start(number: int, base_port: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a node of five, and wait for nothing."""
+    """Start a node of five, which ends with this process; wait for nothing."""
     return subprocess.Popen(
         [sys.executable, str(NODE), "--node", str(number), "--nodes", "5",
          "--base-port", str(base_port), "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, env=LIFELINE.environment(), pass_fds=[LIFELINE.reading_end],
     )  # fmt: skip
 
 
-def answer(port: int, how: str) -> str:
+def all_of(
+    nodes: dict[int, subprocess.Popen[bytes]], base_port: int, holds: Callable[[int, int], bool]
+) -> bool:
+    """Wait until this holds of the port and the process of each node; False, with a line that
+    says why, where it never will."""
+    end_s = time.monotonic() + BEGIN_S
+    while not all(holds(base_port + number - 1, node.pid) for number, node in nodes.items()):
+        ended = [f"node{number}" for number, node in nodes.items() if node.poll() is not None]
+        if ended or time.monotonic() > end_s:
+            why = "could not start: see above" if ended else "not all have a vote yet"
+            said = f"lab.py: {' '.join([*ended, why])}; try another --base-port"
+            print(said, file=sys.stderr)
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_up(port: int, process: int) -> bool:
+    """Whether it is this process that answers on this port."""
+    return f'"pid": {process},' in answer(port, "status")
+
+
+def has_registered(port: int, _: int) -> bool:
+    """Whether this node has the value, and a vote: one that began behind the first election gets
+    its own only once it has caught up, and until then none of the others may fail."""
+    return (
+        answer(port, f"get {KEY} read local") == '"somerandomhackathon"'
+        and '"recovering": false' in answer(port, "status")
+    )
+
+
+def answer(port: int, command: str) -> str:
     """Return what the one node on this port says, or why it says nothing."""
     try:
         with raftline.Client("127.0.0.1", port, timeout_s=5.0) as client:
-            reply = client.request(f"get {KEY} {how}")
-            return reply.removeprefix("GET response: ")
+            return client.request(command).removeprefix("GET response: ")
     except raftline.ClientError as problem:
         return f"no answer: {type(problem).__name__}"
 
@@ -153,12 +229,13 @@ def answer(port: int, how: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path(), help="where the files are (here)")
-    parser.add_argument("--base-port", type=int, default=8000, help="of story: node 1's (8000)")
+    parser.add_argument("--base-port", type=int, default=8010, help="of story: node 1's (8010)")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("stop", help="end every node that runs here")
     verbs.add_parser("clean", help="remove what the nodes have written")
     verbs.add_parser("bundle", help="zip what is handed in").add_argument("name", metavar="NAME")
     verbs.add_parser("story", help=f"{KEY}: one node of five sleeps through a change")
+    verbs.add_parser("guard").add_argument("socket", nargs="?", default="")  # for the lab itself
     arguments = parser.parse_args()
     if not 1 <= arguments.base_port <= 65_531:
         parser.error("--base-port is a number from 1 to 65531")
@@ -169,6 +246,8 @@ def main() -> int:
             return clean(arguments.dir)
         case "bundle":
             return bundle(arguments.dir, arguments.name)
+        case "guard":
+            guard(arguments.dir, arguments.socket)
         case "story":
             return story(arguments.base_port)
     return 0

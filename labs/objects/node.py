@@ -6,15 +6,23 @@ next one to "second-by-node1". All nodes write down who leads, in nodeN_CUSTOMLO
 
 from __future__ import annotations
 
-import argparse
-import signal
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no installing
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
+import argparse
+import os
+import signal
+import time
+
 import raftline
+from raftline.life import interrupts, lifeline
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 LOOK_S = 5.0  # for how long a follower looks for the value that a new leader sets
@@ -43,7 +51,7 @@ class Lab:
         self.custom_log = folder / f"{node.name}_CUSTOMLOG.log"
         node.on_leader_change(self.tell)
         node.on_leader(self.set_value)
-        node.on_follower(self.look)
+        node.on_leader_change(self.look)
 
     def tell(self, leader: raftline.Leader) -> None:
         with self.custom_log.open("a", encoding="utf-8") as log:
@@ -58,18 +66,21 @@ class Lab:
         except raftline.ClientError as problem:  # deposed at once, say: the next leader sets it
             self.say(f"I led, and could not tell whether I set the value: {problem}")
 
-    def look(self) -> None:
-        """Say which value a leader has set, as soon as it has."""
+    def look(self, leader: raftline.Leader) -> None:
+        """Say which value another leader has set, as soon as it has, and as long as it leads."""
+        if self.node.is_leader:
+            return
         end_s = time.monotonic() + LOOK_S
         try:
-            while time.monotonic() < end_s:
-                leader, found = self.node.get_leader(), self.value.get()
-                if leader is not None and str(found).endswith(f"-by-{leader.name}"):
+            while self.node.get_leader() == leader and time.monotonic() < end_s:
+                found = self.value.get()
+                if str(found).endswith(f"-by-{leader.name}"):
                     self.say(f"I follow {leader.name}, and the value is: {found}")
                     return
                 time.sleep(0.1)
         except raftline.ClientError as problem:
-            self.say(f"I can't read the value: {problem}")
+            if self.node.is_running:
+                self.say(f"I can't read the value: {problem}")
 
     def say(self, text: str) -> None:
         print(f"==> {self.node.name}: {text}", flush=True)
@@ -78,8 +89,10 @@ class Lab:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--node", type=int, required=True, help="which one: 1, 2 or 3")
-    parser.add_argument("--nodes", type=int, default=3, help="how many there are (3)")
-    parser.add_argument("--base-port", type=int, default=8000, help="port of node 1 (8000)")
+    parser.add_argument("--nodes", type=int, default=3, help="how many there are (%(default)s)")
+    parser.add_argument(
+        "--base-port", type=int, default=8000, help="port of node 1 (%(default)s)"
+    )
     parser.add_argument("--dir", type=Path, default=Path(), help="where the files go (here)")
     parser.add_argument("--pace", choices=("fast", "human"), default="fast")
     arguments = parser.parse_args()
@@ -90,8 +103,9 @@ def main() -> int:
         for number in range(1, arguments.nodes + 1)
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    lifeline.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))  # where the checker has started it
     try:
-        with raftline.Node(
+        with interrupts.raised(), raftline.Node(
             f"node{arguments.node}", members=members, dir=arguments.dir, pace=arguments.pace,
             console=sys.stdout, state_file_every=0.1,
         ) as node:  # fmt: skip

@@ -3,26 +3,34 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.entry import end_quietly
+
+    end_quietly()
+
+import json
+import re
+import subprocess
+import threading
+import time
+
 from labs.checking import Rows, end_with, expect
 from labs.phase5.figures import Shown, entries_that_count, made, nodes
 from labs.phase5.terminal import CLIENT, Screen
 from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
-from tests.e2e.node import STARTED
-from tests.e2e.wire import eventually
+from tests.e2e.node import STARTED, Node
+from tests.e2e.wire import Conversation, eventually
 
 REPORT_LOG = ("0 1 set a 4", "1 2 set b 30", "2 3 get b", "3 3 set c 5", "4 3 delete b")
+TIMEOUT_S = 0.5  # the shortest countdown at the usual pace
 ROWS = Rows(*(f"004-{number:02}" for number in range(1, 38)))
 row = ROWS.row
 
@@ -67,7 +75,7 @@ def check_boot() -> None:
             first.start()
             assert int(first.wait_for_line("[*] Current term: ").rpartition(" ")[2]) >= term
             assert entries_that_count(first)[: len(last)] == last
-    with nodes(1, "--pace", "human") as cluster, row("004-14", what="timeouts of 10 to 18 s"):
+    with nodes(3, "--pace", "human") as cluster, row("004-14", what="timeouts of 10 to 18 s"):
         cluster["s1"].launch()
         seconds = float(cluster["s1"].wait_for_line(STARTED).split(" ")[-2])
         assert 10 <= seconds <= 18, seconds
@@ -147,11 +155,19 @@ def check_messages(cluster: Cluster) -> None:
     def said() -> list[str]:
         return [line for node in cluster.nodes for line in node.said]
 
+    def alone() -> re.Match[str] | None:
+        for line in said():
+            found = form.fullmatch(line)
+            if found is not None:
+                entry = {"index": int(found[2]) + 1, "term": int(found[1]), "command": "set b 30"}
+                if json.loads(found[4]) == [entry]:
+                    return found
+        return None
+
     with row("004-04", "004-18", what="s1@AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES]"):
-        found = eventually(lambda: next(filter(None, map(form.fullmatch, said())), None))
+        found = eventually(alone, "set b 30, alone")
+        assert found is not None
         term, index = int(found[1]), int(found[2]) + 1
-        entries = [{"index": index, "term": term, "command": "set b 30"}]
-        assert json.loads(found[4]) == entries, found[0]
     with row("004-22", what="a follower shows the last line of its log"):
         eventually(lambda: f"Last log: {index} {term} set b 30" in said())
     with row("004-20", what="a follower that agrees says: I am up to date"):
@@ -168,14 +184,11 @@ def check_messages(cluster: Cluster) -> None:
 
 
 def check_figures() -> None:
-    """Figures 1 to 7, and the one that its author left to the future."""
+    """Figures 1 to 7, each line in its place (report.py), and the one left to the future."""
     with row("004-16", what="figure 1: two clients at once, one sees what the other sets"):
         made("1")
-    with row(
-        "004-20", "004-21", what="figure 2: asked for what is after 1, the leader sends 2 to 9"
-    ):
-        seen = text(made("2"))
-        expect(seen, "GiveEntriesAfterIndex 1", "AppendEntries 6-1-2-[{", "Last log: 10 6 noop")
+    with row("004-20", "004-21", what="figure 2: it says what it lacks behind, and gets 2 to 9"):
+        made("2")
     with row("004-35", what="figure 3 as it should be: two votes of four elect nobody, three do"):
         seen = text(made("3"))
     with row("004-23", "004-24", "004-25", "004-29", what="figure 3: election, votes, vote table"):
@@ -189,7 +202,7 @@ def check_figures() -> None:
     with row("004-06", "004-07", what="figure 6: the leader serves"):
         made("6")
     with row("004-34", what="figure 7: 9 of 11 entries, caught up; the leader dies"):
-        expect(text(made("7")), "AppendEntries 7-9-5-[", "[*] Starting election...")
+        made("7")
     with row("004-37", what="multiple leaders: of two stale and one that works, one commits"):
         made("leaders")
 
@@ -209,10 +222,7 @@ def check_elections() -> None:
                 assert reply == "s1@I am up to date term 9 index 0 round 1", reply
                 node.wait_for_line("[*] I am Follower of s3 in term 9")
             with row("004-28", what="each AppendEntries winds the countdown up again"):
-                for number in range(2, 22):
-                    s3.ask(f"s3@AppendEntries 9-0-0-[] commit 0 round {number}")
-                    threading.Event().wait(0.1)
-                assert not any("PreVotes for term 10" in line for line in node.said)
+                check_countdown(node, s3)
         with row("004-30", what="nobody is elected: it asks again, and again"):
             mark = len(node.said)
             node.wait_for_line("asking for PreVotes for term 10", since=mark)
@@ -223,6 +233,20 @@ def check_elections() -> None:
             cluster["s3"].start()
             cluster.wait_until_equal()
             expect("\n".join(entries_that_count(cluster["s3"])), " set late 1")
+
+
+def check_countdown(node: Node, s3: Conversation) -> None:
+    """Beat for two seconds, which is beyond every countdown; again where this process itself was
+    held up for as long as a countdown takes, on a busy machine."""
+    longest_s = TIMEOUT_S
+    while longest_s >= TIMEOUT_S:
+        mark = len(node.said)
+        longest_s, last_s = 0.0, time.monotonic()
+        for number in range(2, 22):
+            s3.ask(f"s3@AppendEntries 9-0-0-[] commit 0 round {number}")
+            longest_s, last_s = max(longest_s, time.monotonic() - last_s), time.monotonic()
+            threading.Event().wait(0.1)
+    assert not any("PreVotes for term 10" in line for line in node.said[mark:])
 
 
 def main() -> int:

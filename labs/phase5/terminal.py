@@ -35,8 +35,12 @@ class Screen:
 
     def leave(self) -> list[str]:
         """End the input, as Ctrl-D does; return all that was on the screen."""
-        rest, _ = self._process.communicate(timeout=30)
-        self.lines += rest.splitlines()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        # Line by line, as before: what is read ahead belongs to this reader alone.
+        self.lines += [line.rstrip("\n") for line in self._process.stdout]
+        self._process.wait()
         return self.lines
 
     def _read_until_asked(self) -> None:

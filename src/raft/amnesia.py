@@ -43,7 +43,7 @@ it votes. Where it is new indeed, it is a learner then, and no fence is appended
 
 Such a one knows the members by entries or a snapshot alone. Who is whole must know them, as it may
 have to stand; until then it does not take up its vote. Where no entry says who they are, as the
-cluster was born with them, one does when it asks to be added (core: reconfiguration).
+cluster was born with them, one does when it asks to be added (raft/reconfiguration.py).
 """
 
 from __future__ import annotations

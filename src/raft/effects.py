@@ -36,6 +36,7 @@ class HardState(NamedTuple):
 
     term: int
     vote: str | None
+    lease_ms: int = 0  # for so long after a start votes may be promised (raft/lease.py)
 
 
 class ReadReady(NamedTuple):
@@ -90,8 +91,8 @@ class Effects:
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
     check: Snapshot | None = None  # 3. all of it has arrived: check its file, then tell the core
-    forgot: bool = False  # 2. this server finds out that it lost its memory (core: amnesia)
-    recovered: bool = False  # 2. the log counts as whole from here on (core: amnesia)
+    forgot: bool = False  # 2. this server finds out that it lost its memory (raft/amnesia.py)
+    recovered: bool = False  # 2. the log counts as whole from here on (raft/amnesia.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
     reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve

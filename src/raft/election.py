@@ -63,7 +63,7 @@ def short_delay_ms(state: State) -> int:
 
 def on_lost_leader(state: State) -> None:
     """The leader's connection broke: ask for PreVotes soon instead of waiting out the timeout,
-    yet not while one's vote is promised (core: lease)."""
+    yet not while one's vote is promised (raft/lease.py)."""
     state.note(f"[*] Lost the connection to leader {state.leader}")
     state.give_asked_back()
     state.leader = None

@@ -3,7 +3,9 @@
 Thesis §6.4.1, made explicit on the wire. A server that runs with `Options.lease` ends each
 answer to a leader in `lease MS`: for so long, counted from when the question came, it votes for
 nobody else. It keeps that promise whatever happens: when the leader's connection breaks, and
-after a restart, when it can't know what it had promised. The leader counts each promise from
+after a restart, however it is started then. So before the first promise of a length leaves, that
+length is on its disk, and goes with a later save of term and vote, once no promise runs and none
+is made any more; each start waits as long as it says. The leader counts each promise from
 the moment in which it opened the round that was answered, which was before the question came,
 and shortens it by `lease_drift_percent`. While a quorum's promises run, every later election
 needs a vote that is promised, so nobody else leads.
@@ -31,16 +33,20 @@ STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no leas
 
 def promise(state: State) -> int:
     """Vote for nobody else for an election timeout from now on; return that, for the answer."""
+    length_ms = state.options.election_timeout_ms
     if not state.options.lease or state.amnesiac:
         return 0
-    state.promised_until_ms = state.now_ms + state.options.election_timeout_ms
-    return state.options.election_timeout_ms
+    if state.lease_ms < length_ms:
+        state.lease_ms = length_ms
+        state.save(state.term, state.vote)
+    state.promised_until_ms = max(state.promised_until_ms, state.now_ms + length_ms)
+    return length_ms
 
 
 def promise_after_restart(state: State) -> None:
-    """Keep what this server may have promised before it stopped; in term 0 it never answered."""
-    if state.options.lease and state.term > 0:
-        state.promised_until_ms = state.now_ms + state.options.election_timeout_ms
+    """Keep what this server may have promised before it stopped, be it started otherwise now."""
+    if state.lease_ms:
+        state.promised_until_ms = state.now_ms + state.lease_ms
 
 
 def begin_round(state: State) -> None:
@@ -66,7 +72,7 @@ def lease_until_ms(state: State) -> int:
     """Return until when no quorum votes for anybody else; 0 where no lease can be used."""
     if not state.options.lease or state.role is not Role.LEADER or state.lease_is_over:
         return 0
-    promised = {name: p.lease_until_ms for name, p in state.progress.items() if p.counts}
+    promised = {name: progress.lease_until_ms for name, progress in state.progress.items()}
     promised[state.name] = NUMBER_MAX
     return state.membership.reached_by_quorum(promised)
 

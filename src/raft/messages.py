@@ -62,7 +62,7 @@ class Vote:
 class AppendEntries:
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
     echo of it confirms leadership (thesis §6.4). `vote_again` names the life whose amnesia it ends
-    (core: amnesia); 0: nobody's."""
+    (raft/amnesia.py); 0: nobody's."""
 
     sender: str
     to: str
@@ -79,7 +79,7 @@ class AppendEntries:
 class Appended:
     """The sender's log equals the leader's up to `index`, and that much is on its disk.
 
-    `lease_ms`: for so long after the question came it votes for nobody else (core: lease)."""
+    `lease_ms`: for so long after the question came it votes for nobody else (raft/lease.py)."""
 
     sender: str
     to: str

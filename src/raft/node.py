@@ -109,13 +109,14 @@ class Node:
             amnesiac=amnesiac,
             newborn=newborn,
             life=life,
+            lease_ms=hard_state.lease_ms,
             commit_index=log.base_index,
             last_applied=log.base_index,
             durable_index=log.last_index,
             snapshot=snapshot,
         )
-        self.state.arm_election()
         promise_after_restart(self.state)
+        self.state.arm_election()
         stand_soon_if_alone(self.state)
 
     def receive(self, message: Message, now_ms: int) -> Effects:

@@ -21,4 +21,4 @@ class Options:
     chunk_window: int = 2  # most unanswered chunks to one follower
     trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
     lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
-    lease_drift_percent: int = 10  # how much faster a follower's clock may run (core: lease)
+    lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)

@@ -1,5 +1,6 @@
-"""What a controller may ask of a server's consensus: nothing that chance, time and loss could not
-bring about by themselves, so that every order is safe.
+"""What a controller may ask of a server's consensus. Each order is safe.
+
+For each does what chance, time and loss could bring about by themselves.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Progress:
     def forgot(self) -> None:
         """The follower lost its memory: nothing it said before counts. What is left of it is found
         as ever, from `next_index` backwards."""
-        self.match_index = 0
+        self.match_index = self.lease_until_ms = 0
         self.mode = Mode.PROBE
         self.sending = None
         self.probe_sent = False

@@ -92,7 +92,7 @@ def _said_again(state: State, change: Change) -> Plan | None:
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
     """Return voters of `target` without a vote that it can't do without: no fence of theirs could
-    be committed then, nor anything else, for good (core: amnesia)."""
+    be committed then, nor anything else, for good (raft/amnesia.py)."""
     without = {name for name, progress in state.progress.items() if not progress.counts}
     lost = [name for name in target.voters if name in without - {candidate}]
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost

@@ -1,5 +1,7 @@
-"""Compaction and InstallSnapshot (paper §7, Figure 13; thesis §5): the log's beginning goes when a
-snapshot stands for it, and who lacks that beginning gets the snapshot in chunks.
+"""Compaction and InstallSnapshot (paper §7, Figure 13; thesis §5).
+
+The log's beginning goes when a snapshot stands for it, and who lacks that beginning gets the
+snapshot in chunks.
 
 The core moves no bytes. As a leader it names a piece of the snapshot's file (`InstallSnapshot`
 without data) and the rim reads and sends it. As a follower it hands each piece to the disk, and

@@ -10,14 +10,7 @@ from typing import Any
 
 from raftline.raft.awaited import Asking, PeerRead, ReadRound
 from raftline.raft.change import Change, Work
-from raftline.raft.effects import (
-    Effects,
-    Entry,
-    HardState,
-    SafetyError,
-    Settled,
-    Snapshot,
-)
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
@@ -67,7 +60,7 @@ class State:
     options: Options
     pick_timeout_ms: Callable[[], int]
     now_ms: int
-    amnesiac: bool = False  # it lost its log, or its term and vote, or all (core: amnesia)
+    amnesiac: bool = False  # it lost its log, or its term and vote, or all (raft/amnesia.py)
     newborn: bool = False  # it began with nothing and has not voted yet
     life: int = 1  # differs from that of every other start of this server
     role: Role = Role.FOLLOWER
@@ -80,7 +73,8 @@ class State:
     snapshot: Snapshot | None = None  # the one on this server's disk
     incoming: Incoming | None = None  # one on its way here, never mixed with another
     hasty: int = 0  # so many election timeouts yet are short ones: the leader's process ended
-    promised_until_ms: int = 0  # this server's vote is promised to a leader (core: lease)
+    promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
+    lease_ms: int = 0  # the longest promise that the disk knows of
     asking: Asking = field(default_factory=Asking)
     removed_by: int = 0  # the entry that took this server out, as was said
     # candidate
@@ -177,13 +171,17 @@ class State:
         if self.out.send:
             raise SafetyError(f"{self.name} saves a term behind a message that left early")
         self.term, self.vote = term, vote
-        self.out.save = HardState(term, vote)
+        if not self.options.lease and self.now_ms >= self.promised_until_ms:
+            self.lease_ms = 0
+        self.out.save = HardState(term, vote, self.lease_ms)
         if vote is not None and self.newborn:  # it takes part in the first election
             self.newborn, self.out.recovered = False, True
 
     def arm_election(self) -> None:
-        """Wait for a leader for a newly picked timeout, counted from now (§5.2)."""
-        self.election_at_ms = self.now_ms + self.pick_timeout_ms()
+        """Wait for a leader for a newly picked timeout, counted from now (§5.2); past a promise
+        that was longer than the shortest one (raft/lease.py)."""
+        promised_ms = self.promised_until_ms - self.options.election_timeout_ms
+        self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
 
     def give_asked_back(self) -> None:
         """The leader that was asked leads no longer, or another does: its reads are refused."""

@@ -1,4 +1,4 @@
-"""Lets `python src/server.py s1 10000` find `raftline.…` in a clone that nobody installed.
+"""Lets `python3 src/server.py s1 10000` find `raftline.…` in a clone that nobody installed.
 
 Python puts the script's folder, `src/`, on its path; this package then stands for that folder.
 An installed raftline never sees this file: setup.cfg maps the package `raftline` onto `src/`.
@@ -6,7 +6,8 @@ An installed raftline never sees this file: setup.cfg maps the package `raftline
 
 __path__ = [__file__.rsplit("raftline", 1)[0]]
 
-from raftline.exports import exported as __getattr__
-from raftline.exports import names as __dir__
+from raftline import exports
 
-__all__ = ["__dir__", "__getattr__"]
+__getattr__ = exports.exported
+__dir__ = exports.names
+__all__ = exports.names()

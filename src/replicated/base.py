@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Protocol, TypeVar
 
-from raftline.escapes import escape, unescape
-from raftline.link import Refused
-from raftline.objectkinds import EMPTY, fits
 from raftline.replicated.awaitable import Awaitable
-from raftline.replicated.errors import NotDone, WrongKind
-from raftline.strictjson import Json, checked, read_json, spell_json
+from raftline.replicated.errors import NoCopies, NotDone, WrongKind
+from raftline.replicated.waiting import time_limit
+from raftline.state.objectkinds import EMPTY
+from raftline.talk.conversation import Client
+from raftline.talk.link import Refused
+from raftline.wire.escapes import escape, unescape
+from raftline.wire.operands import fits
+from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
 
@@ -23,7 +25,7 @@ class Asker(Protocol):
     def request(self, command: str, timeout: float | None = None) -> str: ...
 
 
-class ReplicatedObject:
+class ReplicatedObject(NoCopies):
     """One value under one name, the same for all; every use of it is a request to the cluster.
 
     Reads are linearizable: they see every write that was acknowledged before they began, by
@@ -39,11 +41,13 @@ class ReplicatedObject:
 
     def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
         """Name the object; nothing is asked yet. `timeout` in seconds, by default the node's."""
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a str, not {type(name).__name__}")
         if not name:
             raise ValueError("a replicated object needs a name")
         self.name = name
-        self._node = node
-        self._timeout = timeout
+        self._node = _asker(node)
+        self._timeout = None if timeout is None else time_limit(timeout)
         self._key = escape(checked(name), key=True)
 
     def __repr__(self) -> str:
@@ -51,8 +55,8 @@ class ReplicatedObject:
 
     def within(self: _Object, timeout: float) -> _Object:
         """Return this object, to be asked with another time limit in seconds."""
-        other = copy.copy(self)
-        other._timeout = timeout
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _timeout=time_limit(timeout))
         return other
 
     @property
@@ -104,6 +108,19 @@ class ReplicatedObject:
         return read_json(unescape(rest))
 
 
+def _asker(node: Any) -> Asker:
+    if isinstance(node, Client) or not callable(getattr(node, "request", None)):
+        raise TypeError(
+            "node is to be a raftline.Node, or raftline.Clients(address, …) of a cluster "
+            f"that runs elsewhere, not a {type(node).__name__}"
+        )
+    asker: Asker = node
+    return asker
+
+
 def spelled_in_line(value: Any) -> str:
     """Return a program's value as it stands in a command. Raises TypeError, ValueError."""
-    return escape(spell_json(checked(value)), key=False)
+    try:
+        return escape(spell_json(checked(value)), key=False)
+    except NotJsonError as error:
+        raise ValueError(f"{error}, which is not replicated; nothing was sent") from None

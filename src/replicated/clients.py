@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from raftline import config
 from raftline.config import Address, ConfigError
-from raftline.conversation import Client
-from raftline.link import Unreachable
+from raftline.replicated.errors import NoCopies
+from raftline.replicated.waiting import time_limit
+from raftline.talk.conversation import Client
+from raftline.talk.link import Unreachable
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
 
 
-class Clients:
+class Clients(NoCopies):
     """Asks a cluster from any number of threads at once; follows its leader.
 
     A write carries a number of its connection's session, so that it takes effect once however
@@ -30,13 +33,17 @@ class Clients:
             ValueError: one of them is no such address.
         """
         self.name = name
-        self.timeout = timeout
+        self.timeout = time_limit(timeout)
         self._addresses = [address_in(each) for each in addresses]
         if not self._addresses:
             raise ValueError("no address: name the nodes as host:port")
+        self._is_closed = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._idle: list[Client] = []
-        self._is_closed = False
 
     def __enter__(self) -> Clients:
         return self
@@ -52,7 +59,7 @@ class Clients:
             OutcomeUnknown: it may yet take effect, or not.
         """
         client = self._take()
-        client.timeout_s = self.timeout if timeout is None else max(0.001, timeout)
+        client.timeout_s = self.timeout if timeout is None else timeout
         client.attempt_s = client.timeout_s / ATTEMPTS
         try:
             return client.request(command)
@@ -68,6 +75,8 @@ class Clients:
             client.close()
 
     def _take(self) -> Client:
+        if self._process != os.getpid():  # forked: two that ask on one connection mix up replies
+            self._begin_anew()
         with self._lock:
             if self._is_closed:
                 raise Unreachable("this node was closed, so nothing can be asked through it")
@@ -86,6 +95,8 @@ class Clients:
 
 def address_in(text: str) -> Address:
     """Return what `host:port` names. Raises ValueError where it is none."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is no address: host:port, such as '127.0.0.1:8000'")
     host, colon, port = text.rpartition(":")
     try:
         if colon and config.HOST.fullmatch(host):

@@ -1,8 +1,10 @@
-"""What can go wrong with a replicated object, beside what a client hears (raftline.link)."""
+"""What can go wrong with a replicated object, beside what a client hears (raftline.talk.link)."""
 
 from __future__ import annotations
 
-from raftline.link import ClientError, Refused
+from typing import NoReturn
+
+from raftline.talk.link import ClientError, Refused
 
 
 class WrongKind(Refused, TypeError):
@@ -18,4 +20,14 @@ class LockLost(RuntimeError):
 
 
 class NodeError(RuntimeError):
-    """A node can't start, or has stopped. The message says what happened and what to do."""
+    """A node can't start, or is none of this process. The message says why and what to do."""
+
+
+class NoCopies:
+    """Says so where it is to be copied or pickled: it asks the cluster, and holds nothing."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} can't be copied or pickled: it asks the cluster, and holds "
+            "nothing. Take what its methods return, or make another one there"
+        )

@@ -7,12 +7,12 @@ import logging
 import threading
 from typing import Any
 
+from raftline.assembly import Server
 from raftline.bell import Bell
-from raftline.doors import Doors
+from raftline.net.doors import Doors
+from raftline.net.udpdoor import UdpDoor
 from raftline.raft.effects import Effects
 from raftline.replicated.leadership import Leadership
-from raftline.server import Server
-from raftline.udpdoor import UdpDoor
 
 
 class LogStream(io.TextIOBase):
@@ -53,14 +53,17 @@ class InnerServer(Server):
         if effects.apply and self._state_file_every is not None:
             self._applied.ring()
 
-    def run(self, doors: Doors, datagrams: UdpDoor | None = None) -> int:
+    def begin(self, doors: Doors, datagrams: UdpDoor | None = None) -> None:
         if self._state_file_every is not None:
             threading.Thread(
                 target=self._write_states, args=(self._state_file_every,),
                 name=f"{self.name} state file", daemon=True,
             ).start()  # fmt: skip
+        super().begin(doors, datagrams)
+
+    def wait(self) -> int:
         try:
-            return super().run(doors, datagrams)
+            return super().wait()
         finally:
             self._is_over.set()
             self._applied.ring()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from raftline.bell import Bell
 from raftline.raft.state import State
+from raftline.replicated.waiting import Waiting
 
 LOG = logging.getLogger("raftline")
 
@@ -40,7 +41,7 @@ class Leadership:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._view = View("", 0)
+        self._view = View("", 0)  # as it was told
         self._seen = View("", 0)  # by the core, already or not yet told
         self._news: deque[View | Told] = deque()  # in order; a Told is who wants to hear them
         self._told: list[Told] = []
@@ -53,19 +54,23 @@ class Leadership:
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell those who wait that nothing more comes."""
+        """Say a last time that the node leads no more, and follows nobody; then nothing comes."""
         with self._changed:
             self._stopping = True
+            self._seen = View("", self._seen.term)
+            self._news.append(self._seen)
             self._changed.notify_all()
         self._bell.ring()
 
     def look(self, state: State) -> None:
-        """Take note of the core's state; called after each of its steps, so it never waits."""
+        """Take note of the core's state; called after each of its steps, so it hardly waits."""
         view = View(state.leader or "", state.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
-            self._seen = view
             self._news.append(view)
             self._bell.ring()
+            with self._changed:  # held for a look at the view only, and never while calling back
+                self._seen = view
+                self._changed.notify_all()
 
     @property
     def view(self) -> View:
@@ -77,21 +82,35 @@ class Leadership:
         self._news.append(told)
         self._bell.ring()
 
+    def on_role(self, call: Callable[[], object], *, leads: bool) -> None:
+        """Call `call` each time the node becomes the leader, or else a follower: one that hears of
+        a leader, or has lost the leadership. So the two take turns, whoever leads the others."""
+        was: list[bool | None] = [None]
+
+        def told(view: View) -> None:
+            before = was[0]
+            if view.leader or before:  # a node that never knew a leader is neither yet
+                was[0] = view.leader == self._name
+            if was[0] is leads and before is not leads:
+                call()
+
+        self.tell(told)
+
     def wait_for(self, holds: Callable[[View], bool], timeout_s: float | None) -> bool:
-        """Wait until `holds` is true of a view; return whether it was in time."""
+        """Wait until `holds` is true of the view; return whether it was in time. Also within a
+        callback, which holds up the later ones, and nobody who waits."""
+        waiting = Waiting(timeout=timeout_s)
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or holds(self._view), timeout_s)
-            return holds(self._view) and not self._stopping
+            waiting.until(self._changed, lambda: self._stopping or holds(self._seen))
+            return holds(self._seen) and not self._stopping
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping or self._news:
             self._bell.wait()
             while self._news:
                 news = self._news.popleft()
                 if isinstance(news, View):
-                    with self._changed:
-                        self._view = news
-                        self._changed.notify_all()
+                    self._view = news
                     for each in self._told:
                         self._call(each)
                 else:

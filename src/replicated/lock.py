@@ -5,7 +5,7 @@ who waits watches it with a clock of its own, and once it has stood still for th
 takes the lock by compare-and-set: `lock.seize` does nothing if the beat moved after all. The
 holder counts from *before* it asked for its last beat, the watcher from *after* it saw that, so
 with clocks of about equal speed the holder knows first. A process that was paused does not know;
-that is what the token is for: the index of the log entry that granted the lock, higher for each
+that is what the token is for: the number of the log entry that granted the lock, higher for each
 later holder. Whoever guards the resource refuses a token below one that it has seen.
 """
 
@@ -16,18 +16,20 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
-from raftline.link import ClientError
 from raftline.replicated.base import Asker, ReplicatedObject
 from raftline.replicated.errors import LockLost, NotDone
-from raftline.strictjson import Json
+from raftline.replicated.waiting import Waiting
+from raftline.talk.link import ClientError
+from raftline.wire.strictjson import Json
 
 LEASE_S = 10.0
 MARGIN = 1.25  # a watcher waits so many times as long: clocks need not run alike
 BEATS = 4  # in a lease
-PAUSES_S = (0.02, 0.25)  # first and longest between two looks at a lock that is held
 
 
 @dataclass
@@ -38,6 +40,23 @@ class _Holding:
     token: int
     until_s: float
     over: threading.Event
+
+
+class _Ours:
+    """How this process has the lock: the same for all that `within` returned of it."""
+
+    def __init__(self) -> None:
+        self.watch = _Watch()  # kept from one try to the next: short ones add up
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self._process = os.getpid()
+        self.turn = threading.Lock()  # the program's threads queue here, without the cluster
+        self.holding: _Holding | None = None
+
+    def is_inherited(self) -> bool:
+        """Whether another process made it, and forked: what that one holds is not its child's."""
+        return self._process != os.getpid()
 
 
 class ReplicatedLock(ReplicatedObject):
@@ -58,35 +77,43 @@ class ReplicatedLock(ReplicatedObject):
         if not 0.1 <= lease <= 86_400:
             raise ValueError("a lease lasts from 0.1 seconds to a day")
         self._lease_s = lease
-        self._of_this_program = threading.Lock()  # its threads queue here, without the cluster
-        self._holding: _Holding | None = None
+        self._shared = _Ours()
+
+    @property
+    def _ours(self) -> _Ours:
+        if self._shared.is_inherited():
+            self._shared.begin_anew()
+        return self._shared
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
 
+        That a holder is gone shows only to who has looked for a lease and a quarter, in one wait
+        or in several tries on this object.
+
         Raises:
             OutcomeUnknown: it may have been got or not; if so, it is free again after a lease.
         """
-        end_s = time.monotonic() + timeout if timeout >= 0 else float("inf")
-        if not self._of_this_program.acquire(blocking, timeout if blocking else -1):
+        if timeout != -1 and not blocking:
+            raise ValueError("without blocking there is nothing to wait for: no timeout")
+        waiting = Waiting(blocking, None if timeout == -1 else timeout)
+        ours = self._ours
+        if not waiting.gets(ours.turn):
             return False
         owner = f"{self._node.name} process {os.getpid()} {uuid.uuid4().hex[:8]}"
-        watch = _Watch()
         try:
             while True:
                 begun_s = time.monotonic()
-                token = self._try(owner, watch)
+                token = self._try(owner)
                 if token is not None:
                     self._begin_to_hold(owner, token, begun_s)
                     return True
-                left_s = end_s - time.monotonic()
-                if not blocking or left_s <= 0:
+                if not waiting.pauses():
                     break
-                time.sleep(min(watch.pause_s(), left_s))
         except BaseException:
-            self._of_this_program.release()
+            ours.turn.release()
             raise
-        self._of_this_program.release()
+        ours.turn.release()
         return False
 
     def release(self) -> None:
@@ -96,11 +123,12 @@ class ReplicatedLock(ReplicatedObject):
             LockLost: it was not ours any more.
             RuntimeError: it is not held here.
         """
-        holding, self._holding = self._holding, None
+        ours = self._ours
+        holding, ours.holding = ours.holding, None
         if holding is None:
             raise RuntimeError(f"{self.name} is not held by this program")
         holding.over.set()
-        self._of_this_program.release()
+        ours.turn.release()
         try:
             self._do("release", holding.owner, holding.token)
         except NotDone:
@@ -113,7 +141,7 @@ class ReplicatedLock(ReplicatedObject):
         Raises:
             RuntimeError: the lock is not held here.
         """
-        holding = self._holding
+        holding = self._ours.holding
         if holding is None:
             raise RuntimeError(f"{self.name} is not held by this program")
         return holding.token
@@ -121,7 +149,7 @@ class ReplicatedLock(ReplicatedObject):
     @property
     def is_held(self) -> bool:
         """Whether this program holds it, as far as its own clock can tell."""
-        holding = self._holding
+        holding = self._ours.holding
         return holding is not None and time.monotonic() < holding.until_s
 
     def check(self) -> int:
@@ -130,7 +158,7 @@ class ReplicatedLock(ReplicatedObject):
         Raises:
             LockLost: it is not.
         """
-        holding = self._holding
+        holding = self._ours.holding
         if holding is None or not self._renew(holding):
             raise LockLost(f"{self.name} is not held here any more")
         return holding.token
@@ -144,7 +172,8 @@ class ReplicatedLock(ReplicatedObject):
         return self._read() or None
 
     def __enter__(self) -> ReplicatedLock:
-        self.acquire()
+        if not self.acquire():  # nothing to release for whoever has entered
+            raise LockLost(f"{self.name} was not got: nobody waits for it any more")
         return self
 
     def __exit__(
@@ -153,7 +182,7 @@ class ReplicatedLock(ReplicatedObject):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._holding is None:  # released inside
+        if self._ours.holding is None:  # released inside
             return
         if error is None:
             self.release()
@@ -161,14 +190,24 @@ class ReplicatedLock(ReplicatedObject):
         with contextlib.suppress(LockLost, ClientError):  # the error inside says more
             self.release()
 
-    def _try(self, owner: str, watch: _Watch) -> int | None:
+    @property
+    def _taken_back(self) -> dict[str, Callable[[Any], object]]:
+        """What undoes a call that was cancelled (awaitable.py)."""
+        return {"acquire": self._unwanted, "__enter__": self._unwanted}
+
+    def _unwanted(self, got: object) -> None:
+        if got:
+            with contextlib.suppress(LockLost, ClientError):
+                self.release()
+
+    def _try(self, owner: str) -> int | None:
         """Return the token if the lock was free, or its holder has been still for a lease."""
         held = self._read()
         lease_ms = int(self._lease_s * 1000)
         try:
             if not held:
                 return int(self._do("acquire", owner, lease_ms))
-            if watch.stood_still(held):
+            if self._ours.watch.stood_still(held):
                 token, beat = held["token"], held["beat"]
                 return int(self._do("seize", owner, lease_ms, token, beat))
         except NotDone:
@@ -177,7 +216,7 @@ class ReplicatedLock(ReplicatedObject):
 
     def _begin_to_hold(self, owner: str, token: int, begun_s: float) -> None:
         holding = _Holding(owner, token, begun_s + self._lease_s, threading.Event())
-        self._holding = holding
+        self._ours.holding = holding
         threading.Thread(
             target=self._keep, args=(holding,), name=f"{self.name} beats", daemon=True
         ).start()
@@ -191,8 +230,11 @@ class ReplicatedLock(ReplicatedObject):
 
     def _renew(self, holding: _Holding) -> bool:
         begun_s = time.monotonic()
+        limit_s = self._lease_s / 2  # a node that hangs must not cost the lock: ask others in time
+        if self._timeout is not None:
+            limit_s = min(limit_s, self._timeout)
         try:
-            self._do("beat", holding.owner, holding.token)
+            self.within(limit_s)._do("beat", holding.owner, holding.token)
         except NotDone:
             holding.until_s = 0.0
             return False
@@ -206,7 +248,6 @@ class _Watch:
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
         self._since_s = 0.0
-        self._pause_s = PAUSES_S[0]
 
     def stood_still(self, held: dict[str, Json]) -> bool:
         """Whether this very beat was first seen a lease ago, and a margin."""
@@ -214,8 +255,3 @@ class _Watch:
         if seen != self._seen:
             self._seen, self._since_s = seen, now_s
         return now_s - self._since_s > MARGIN * int(held["lease_ms"]) / 1000
-
-    def pause_s(self) -> float:
-        pause_s = self._pause_s
-        self._pause_s = min(2 * pause_s, PAUSES_S[1])
-        return pause_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from typing import Any
 
 from raftline.replicated.base import ReplicatedObject
@@ -14,7 +14,8 @@ _MISSING = object()
 class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read one moment's state.
 
-    Iteration, `keys`, `values`, `items` go over a copy taken at once.
+    Iteration, `keys`, `values`, `items` go over a copy taken at once; `d | more` is a plain dict.
+    `dict(d)` and `**d` are the exception: Python asks for each key in turn. Say `d.copy()`.
     """
 
     kind = "dict"
@@ -34,6 +35,9 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.copy())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.copy())
 
     def __len__(self) -> int:
         return len(self.copy())
@@ -93,15 +97,26 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
 
     def update(self, *more: Any, **named: Any) -> None:
         """Put all pairs of a mapping, or of pairs, in one step."""
-        self._do("update", {_text(key): value for key, value in dict(*more, **named).items()})
+        plain = [_plain(each) for each in more]
+        self._do("update", {_text(key): value for key, value in dict(*plain, **named).items()})
 
-    def __ior__(self, more: Any) -> ReplicatedDict:
+    def __or__(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.copy(), **_plain(more)} if isinstance(more, Mapping) else NotImplemented
+
+    def __ror__(self, less: Mapping[str, Any]) -> dict[str, Any]:
+        return {**_plain(less), **self.copy()} if isinstance(less, Mapping) else NotImplemented
+
+    def __ior__(self, more: Any) -> ReplicatedDict:  # type: ignore[misc]  # not a dict
         self.update(more)
         return self
 
     def clear(self) -> None:
         """Remove all keys, in one step."""
         self._do("clear")
+
+
+def _plain(pairs: Any) -> Any:
+    return pairs.copy() if isinstance(pairs, ReplicatedDict) else pairs
 
 
 def _text(key: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,27 +17,29 @@ from typing import Any, TextIO, cast
 
 from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
-from raftline.doors import Doors, PortRefused
-from raftline.interrupts import threads_without_signals
-from raftline.joining import check_member
-from raftline.machines import Machines, StateMachine
-from raftline.reading import Readings
+from raftline.engine.reading import Readings
+from raftline.engine.snapshots import COMPACT_BYTES
+from raftline.life.interrupts import threads_without_signals
+from raftline.life.joining import check_member
+from raftline.life.waking import Waking
+from raftline.net.doors import Doors, PortRefused
 from raftline.replicated.awaitable import Awaitable
 from raftline.replicated.clients import TIMEOUT_S, Clients
-from raftline.replicated.errors import NodeError
+from raftline.replicated.errors import NoCopies, NodeError
+from raftline.replicated.forked import Held
 from raftline.replicated.inside import InnerServer, LogStream
 from raftline.replicated.leadership import Leader, Leadership, View
 from raftline.replicated.settling import check_open, settle
-from raftline.snapshots import COMPACT_BYTES
+from raftline.replicated.waiting import time_limit
+from raftline.state.machines import Machines, StateMachine
 from raftline.storage.errors import StorageError
-from raftline.waking import Waking
 
 CONNECTIONS_MAX = 1024
 CLOSE_S = 15.0
 SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 
 
-class Node:
+class Node(NoCopies):
     """One node, from its construction until `close` or the end of the program.
 
     Replicated objects ask through it: `ReplicatedDict("settings", node=node)`. Any thread may.
@@ -69,11 +72,16 @@ class Node:
 
         Raises:
             NodeError: it can't be; the message is one line that says why and what to do.
-            TypeError, ValueError: the initial state of one of `machines` is no JSON.
+            TypeError, ValueError: one of `machines` is no state machine, or its initial state is
+                no JSON; or a time limit is none.
         """
         self.name = name
         self.exit_status: int | None = None  # of the node, once it has stopped
         own_machines = Machines(machines)
+        if timeout is None:
+            timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
+        for limit_s in (timeout, state_file_every or TIMEOUT_S):
+            time_limit(limit_s)
         if pace not in PACES:
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         try:
@@ -90,13 +98,16 @@ class Node:
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
+        self._process = os.getpid()
+        peers = tuple(self._configuration.members.values())
+        self._held = Held(Path(dir), name, port or self.address.port, peers)
+        self._held.keep()
         self._ended = threading.Event()
-        if timeout is None:
-            timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
         others = [str(each) for other, each in self._members() if other != name]
         self._clients = Clients(str(self.address), *others, name=f"{name}.program", timeout=timeout)
         with threads_without_signals():
             self._leadership.start()
+            self._server.begin(self._doors)  # here: a program that ends begins no more threads
             threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
         atexit.register(self.close)
 
@@ -128,9 +139,10 @@ class Node:
             self._console.close()
 
     def _run(self) -> None:
-        self.exit_status = self._server.run(self._doors)
+        self.exit_status = self._server.wait()
         self._leadership.stop()
         self._console.close()
+        self._held.end()
         self._ended.set()
         if self.exit_status:
             logging.getLogger("raftline").error(
@@ -150,14 +162,15 @@ class Node:
     def close(self) -> None:
         """Stop: hand over the leadership if it is here, close files and port. Again: nothing."""
         atexit.unregister(self.close)
-        self._clients.close()
-        self._server.stop()
-        self._ended.wait(CLOSE_S)
+        if self._process == os.getpid():
+            self._server.stop()
+            self._ended.wait(CLOSE_S)
+        self._clients.close()  # last: who is called back while the leadership moves may ask
 
     @property
     def is_running(self) -> bool:
         """Whether the node takes part; it stops by itself only where it must (see the log)."""
-        return not self._ended.is_set()
+        return not self._ended.is_set() and self._process == os.getpid()
 
     # --- asking the cluster ----------------------------------------------------------------------
 
@@ -172,6 +185,7 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return what `status` tells of this node."""
+        self._led_here()
         return self._server.driver.status()
 
     # --- who leads -------------------------------------------------------------------------------
@@ -179,20 +193,23 @@ class Node:
     @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
-        return self.is_running and self._leadership.view.leader == self.name
+        return self._led_here().view.leader == self.name and self.is_running
 
     def get_leader(self) -> Leader | None:
         """Return who leads as far as this node knows; as text, its address."""
-        return self._leader_of(self._leadership.view) if self.is_running else None
+        leader = self._leader_of(self._led_here().view)
+        return leader if self.is_running else None
 
     def wait_until_leader(self, name: str | None = None, timeout: float | None = None) -> bool:
         """Wait until `name` leads, by default this node; return whether that came in time."""
+        if not isinstance(name, str | None):
+            raise TypeError(f"{name!r} is no node's name; for a time limit say timeout={name!r}")
         wanted = name or self.name
-        return self._leadership.wait_for(lambda view: view.leader == wanted, timeout)
+        return self._led_here().wait_for(lambda view: view.leader == wanted, timeout)
 
     def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
         """Wait until anybody leads, and return who; None where nobody did in time."""
-        self._leadership.wait_for(lambda view: bool(view.leader), timeout)
+        self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
 
     def on_leader(self, call: Callable[[], object]) -> Callable[[], object]:
@@ -200,32 +217,22 @@ class Node:
 
         All such calls are made by one thread, in the order of events; it may use objects.
         """
-        was = [False]
-
-        def told(view: View) -> None:
-            before, was[0] = was[0], view.leader == self.name
-            if was[0] and not before:
-                call()
-
-        self._leadership.tell(told)
+        self._led_here().on_role(call, leads=True)
         return call
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
-        """Call `call` each time this node begins to follow somebody; at once if it does."""
-        follows = [False]
+        """Call `call` each time this node becomes a follower: at the first leader that it hears of,
+        and each time it has led and leads no more; at once if it follows. A decorator.
 
-        def told(view: View) -> None:
-            before, follows[0] = follows[0], view.leader not in ("", self.name)
-            if follows[0] and not before:
-                call()
-
-        self._leadership.tell(told)
+        It takes turns with `on_leader`: what that one began, this one ends.
+        """
+        self._led_here().on_role(call, leads=False)
         return call
 
     def on_leader_change(
         self, call: Callable[[Leader], object]
     ) -> Callable[[Leader], object]:
-        """Call `call` with the leader each time that there is another one; at once if there is."""
+        """Call `call` with the leader each time there is another one; at once if there is one."""
         last = [""]
 
         def told(view: View) -> None:
@@ -234,8 +241,21 @@ class Node:
                 last[0] = leader.name
                 call(leader)
 
-        self._leadership.tell(told)
+        self._led_here().tell(told)
         return call
+
+    def _led_here(self) -> Leadership:
+        """Return what is known of the leadership.
+
+        Raises:
+            NodeError: this is the child of the process that the node runs in.
+        """
+        if self._process != os.getpid():
+            raise NodeError(
+                f"{self.name} runs in process {self._process}, from which this one was forked: its "
+                "objects can be used here; who leads is to be asked there"
+            )
+        return self._leadership
 
     def _leader_of(self, view: View) -> Leader | None:
         if not view.leader:

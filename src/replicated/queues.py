@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+from collections.abc import Callable
 from queue import Empty, Full
 from typing import Any
 
-from raftline.replicated.base import Asker, ReplicatedObject
+from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import NotDone
-
-PAUSES_S = (0.02, 0.25)  # first and longest between two looks at a queue that is empty or full
+from raftline.replicated.waiting import Waiting
+from raftline.talk.link import ClientError
 
 
 class ReplicatedQueue(ReplicatedObject):
@@ -28,23 +29,23 @@ class ReplicatedQueue(ReplicatedObject):
 
     def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
         """Add an item at the end; wait for room at most `timeout` seconds. Raises Full."""
-        patience = _Patience(block, timeout)
+        waiting = Waiting(block, timeout)
         while True:
             try:
                 self._do("put", item, *([self.maxsize] if self.maxsize > 0 else []))
                 return
             except NotDone:
-                if not patience.pauses():
+                if not waiting.pauses():
                     raise Full from None
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the first item; wait for one at most `timeout` seconds. Raises Empty."""
-        patience = _Patience(block, timeout)
+        waiting = Waiting(block, timeout)
         while True:
             try:
                 return self._do("take")
             except NotDone:
-                while patience.pauses():
+                while waiting.pauses():
                     if self.qsize():  # a look is no entry in the log, a try to take is
                         break
                 else:
@@ -72,26 +73,20 @@ class ReplicatedQueue(ReplicatedObject):
         """Whether no item waits."""
         return not self.copy()
 
+    def full(self) -> bool:
+        """Whether there is no room for another item, by this object's `maxsize`."""
+        return 0 < self.maxsize <= self.qsize()
+
     def clear(self) -> None:
         """Remove all items, in one step."""
         self._do("clear")
 
+    @property
+    def _taken_back(self) -> dict[str, Callable[[Any], object]]:
+        """What undoes a call that was cancelled (awaitable.py)."""
+        return {"get": self._put_back, "get_nowait": self._put_back}
 
-class _Patience:
-    """Pauses that grow, until the time is over."""
-
-    def __init__(self, block: bool, timeout: float | None) -> None:
-        if timeout is not None and timeout < 0:
-            raise ValueError("a timeout is not below 0")
-        self._end_s = None if timeout is None else time.monotonic() + timeout
-        self._block = block
-        self._pause_s = PAUSES_S[0]
-
-    def pauses(self) -> bool:
-        """Pause, and return True; or return False at once where the time is over."""
-        left_s = float("inf") if self._end_s is None else self._end_s - time.monotonic()
-        if not self._block or left_s <= 0:
-            return False
-        time.sleep(min(self._pause_s, left_s))
-        self._pause_s = min(2 * self._pause_s, PAUSES_S[1])
-        return True
+    def _put_back(self, item: object) -> None:
+        """Put an item first in the queue; it is lost where nobody can be asked, as at a crash."""
+        with contextlib.suppress(ClientError):
+            self._request(f"object {self._key} list.insert 0 {spelled_in_line(item)}")

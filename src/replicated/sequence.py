@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSequence
+from operator import index as whole
 from typing import Any, SupportsIndex, overload
 
 from raftline.replicated.base import ReplicatedObject
 from raftline.replicated.errors import NotDone
+from raftline.wire.strictjson import NUMBER_MAX
 
 
 class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
@@ -78,7 +80,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
 
     def insert(self, index: SupportsIndex, value: Any) -> None:
         """Add a value before the one at `index`."""
-        self._do("insert", index.__index__(), value)
+        self._do("insert", _within_bounds(index), value)
 
     def put(self, index: int, value: object) -> None:
         """Let this value be at `index`, as `jobs[index] = value` does."""
@@ -111,12 +113,22 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
 
     def _at(self, operation: str, index: SupportsIndex, *values: object) -> Any:
         try:
-            return self._do(operation, index.__index__(), *values)
+            return self._do(operation, _within_bounds(index), *values)
         except NotDone:
             raise IndexError(f"{self.name} has no index {index}") from None
 
 
 def _bounds(places: slice) -> list[int | None]:
-    if places.step == 0:
+    parts = (places.start, places.stop, places.step)
+    start, stop, step = (None if part is None else _within_bounds(part) for part in parts)
+    if step == 0:
         raise ValueError("a slice can't have the step 0")
-    return [places.start, places.stop, places.step]
+    return [start, stop, step]
+
+
+def _within_bounds(place: SupportsIndex) -> int:
+    """Return a place as JSON has it; beyond that, no list has places to tell apart."""
+    try:
+        return max(-NUMBER_MAX, min(NUMBER_MAX, whole(place)))
+    except TypeError:
+        raise TypeError(f"an index is a whole number, not {type(place).__name__}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSet
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from raftline.replicated.base import ReplicatedObject
@@ -17,13 +18,48 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
 
     kind = "set"
 
-    @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> Any:
-        return set(it)
-
     def copy(self) -> set[Any]:
         """Return all of it as a plain set."""
         return set(self._read())
+
+    def __and__(self, other: Iterable[Any]) -> set[Any]:
+        return set.__and__(self.copy(), _plain(other))
+
+    def __or__(self, other: Iterable[Any]) -> set[Any]:
+        return set.__or__(self.copy(), _plain(other))
+
+    def __sub__(self, other: Iterable[Any]) -> set[Any]:
+        return set.__sub__(self.copy(), _plain(other))
+
+    def __xor__(self, other: Iterable[Any]) -> set[Any]:
+        return set.__xor__(self.copy(), _plain(other))
+
+    def __rsub__(self, other: Iterable[Any]) -> set[Any]:
+        difference: set[Any] = _plain(other) - self.copy()
+        return difference
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __le__(self, other: AbstractSet[Any]) -> bool:
+        return set.__le__(self.copy(), _compared(other))
+
+    def __lt__(self, other: AbstractSet[Any]) -> bool:
+        return set.__lt__(self.copy(), _compared(other))
+
+    def __ge__(self, other: AbstractSet[Any]) -> bool:
+        return set.__ge__(self.copy(), _compared(other))
+
+    def __gt__(self, other: AbstractSet[Any]) -> bool:
+        return set.__gt__(self.copy(), _compared(other))
+
+    def __eq__(self, other: object) -> bool:
+        return set.__eq__(self.copy(), _compared(other))
+
+    __hash__ = None  # type: ignore[assignment]  # as a set has none
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """Whether none of these is in it."""
+        return self.copy().isdisjoint(other)
 
     def __contains__(self, item: object) -> bool:
         return item in self.copy()
@@ -62,7 +98,7 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
         """Add all items, in one step."""
         self._do("union", [_item(each) for each in items])
 
-    def __ior__(self, items: Iterable[Any]) -> ReplicatedSet:  # type: ignore[misc]  # see above
+    def __ior__(self, items: Iterable[Any]) -> ReplicatedSet:
         self.update(items)
         return self
 
@@ -74,9 +110,18 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
         self._do("difference", [_item(each) for each in items])
         return self
 
-    def __ixor__(self, items: Iterable[Any]) -> ReplicatedSet:  # type: ignore[misc]  # see above
+    def __ixor__(self, items: Iterable[Any]) -> ReplicatedSet:
         self._do("symmetric", [_item(each) for each in items])
         return self
+
+
+def _plain(other: Any) -> Any:
+    """Return what Python's own set takes, read once; what is no set at all stays as it is."""
+    return set(other) if isinstance(other, Iterable) else other
+
+
+def _compared(other: Any) -> Any:
+    return set(other) if isinstance(other, AbstractSet) else other
 
 
 def _item(value: Any) -> Any:

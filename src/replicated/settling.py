@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def settle(folder: Path, name: str, members: Mapping[str, str] | None) -> Config
         ConfigError: they can't be used, or the file says something else.
     """
     path = folder / config.FILE_NAME
+    if members is None and not path.exists():
+        raise ConfigError(
+            f"who the members are is neither said nor written in {path}: say "
+            f'members={{"{name}": "127.0.0.1:8000", …}}'
+        )
     configuration = config.read(path) if members is None else _written(path, members)
     if name not in configuration.members:
         known = " ".join(configuration.members)
@@ -27,12 +33,22 @@ def settle(folder: Path, name: str, members: Mapping[str, str] | None) -> Config
 
 
 def _written(path: Path, members: Mapping[str, str]) -> Configuration:
+    if not isinstance(members, Mapping):
+        raise ConfigError(
+            f"members is a dict of each name to its host:port, not of type {type(members).__name__}"
+        )
+    if not members:
+        raise ConfigError('members names nobody: say {"node1": "127.0.0.1:8000", …}')
     try:
         addresses = {name: address_in(each) for name, each in members.items()}
     except ValueError as error:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
-    wanted = config.parse(path, config.HEADER + "".join(lines))
+    try:
+        wanted = config.parse(path, config.HEADER + "".join(lines))
+    except ConfigError as error:  # it names a line of a file that is not there
+        place = rf"^{re.escape(str(path))}(:\d+)?"
+        raise ConfigError(re.sub(place, "members", str(error))) from None
     if path.exists():
         found = config.read(path)
         if dict(found.members) != dict(wanted.members):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
-from raftline.escapes import escape, unescape
-from raftline.link import Refused
 from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import WrongKind
-from raftline.strictjson import checked, read_json, spell_json
+from raftline.talk.link import Refused
+from raftline.wire.escapes import escape, unescape
+from raftline.wire.strictjson import checked, read_json, spell_json
 
 NUMBER_MAX = 2**63 - 1
 
@@ -35,7 +36,7 @@ class Replicated(ReplicatedObject):
 
     @value.setter
     def value(self, value: object) -> None:
-        self._request(f"set {self._key} {spelled_in_line(value)}")
+        self.set(value)
 
     def compare_and_set(self, old: object, new: object) -> bool:
         """Set it where it is `old`, in one step; return whether it was. None: nobody has set it."""
@@ -63,7 +64,10 @@ class Replicated(ReplicatedObject):
 
 
 class ReplicatedCounter(ReplicatedObject):
-    """A whole number within 2^63-1; 0 while nobody has counted. `incr NAME N` in the log."""
+    """A whole number within 2^63-1; 0 while nobody has counted. `incr NAME N` in the log.
+
+    It compares as that number, is false at 0, and serves where Python takes an index.
+    """
 
     kind = "counter"
 
@@ -75,20 +79,14 @@ class ReplicatedCounter(ReplicatedObject):
             raise WrongKind(f"{self.name} holds no counter but something else")
         return number
 
-    value = property(get, doc="The number.")
-
     def add(self, number: int = 1) -> int:
         """Add to it, in one step, and return the sum.
 
         Raises:
             OverflowError: it would lie beyond 2^63-1.
         """
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
-        if abs(number) > NUMBER_MAX:
-            raise OverflowError(f"{self.name} would go beyond 2^63-1; nothing was added")
         try:
-            reply = self._request(f"incr {self._key} {number}")
+            reply = self._request(f"incr {self._key} {self._whole(number)}")
         except Refused as refusal:
             if "beyond 2^63-1" in str(refusal):
                 raise OverflowError(str(refusal)) from None
@@ -98,13 +96,54 @@ class ReplicatedCounter(ReplicatedObject):
         return int(reply.partition(": ")[2])
 
     def reset(self, number: int = 0) -> None:
-        """Let it be this."""
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
-        self._request(f"set {self._key} {spelled_in_line(number)}")
+        """Let it be this. Raises OverflowError beyond 2^63-1."""
+        self._request(f"set {self._key} {self._whole(number)}")
+
+    @property
+    def value(self) -> int:
+        """The number; to assign to it resets it."""
+        return self.get()
+
+    @value.setter
+    def value(self, number: int) -> None:
+        self.reset(number)
 
     def __int__(self) -> int:
         return self.get()
+
+    __index__ = __int__
+
+    def __bool__(self) -> bool:
+        return self.get() != 0
+
+    def __eq__(self, other: object) -> bool:
+        return self._compares(eq, other)
+
+    def __lt__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(lt, other)
+
+    def __le__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(le, other)
+
+    def __gt__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(gt, other)
+
+    def __ge__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(ge, other)
+
+    __hash__ = None  # type: ignore[assignment]  # it compares as a number, and changes
+
+    def _compares(self, how: Callable[[Any, Any], bool], other: object) -> bool:
+        if isinstance(other, ReplicatedCounter):
+            return how(self.get(), other.get())
+        return how(self.get(), other) if isinstance(other, int | float) else NotImplemented
+
+    def _whole(self, number: object) -> int:
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
+        if abs(index(number)) > NUMBER_MAX:
+            raise OverflowError(f"{self.name} can't go beyond 2^63-1; nothing was done")
+        return index(number)
 
     def __iadd__(self, number: int) -> ReplicatedCounter:
         self.add(number)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+EXIT_FILES, EXIT_DISK = 3, 4
+
 
 class StorageError(Exception):
     """The files cannot be used; the message is one line for the person who runs the node."""
 
+    exit_status = EXIT_FILES  # of a program that ends over it
+
 
 class DiskFailed(StorageError):
     """A write or a sync failed. What reached the disk is unknown, so the node must stop."""
+
+    exit_status = EXIT_DISK
+
+
+def system_says(failure: StorageError) -> str:
+    """Return the system's own words for what went wrong, for those who are no node."""
+    return getattr(failure.__cause__, "strerror", None) or str(failure)
 
 
 class FilesRefused(StorageError):

@@ -142,7 +142,8 @@ class Examination:
         if not self._folder.exists(name):
             return
         try:
-            self._found.snapshot = self._snapshots.read()
+            found = self._found.snapshot = self._snapshots.read()
+            self._compare_terms(name, found.snapshot.term)
         except ValueError as error:
             self._add(
                 name, str(error), "The snapshot can't be trusted", Cure.DROP_SNAPSHOT
@@ -206,18 +207,26 @@ class Examination:
         if promise.state is LogState.AMNESIAC:
             self._note_amnesia()
             return
-        if promise.term < log.log.last_term:
-            self._add(
-                self._storage.name, f" says term {promise.term}, and the log has an entry of term "
-                f"{log.log.last_term}", f"One of the two is from another time: {_CATCHES_UP}",
-                Cure.DROP_STORAGE, costs_the_vote=True,
-            )  # fmt: skip
+        self._compare_terms("the log", log.log.last_term)
         if not log.holds_mark:
             self._add(
                 name, f" lacks entry {promise.mark.index} of term {promise.mark.term}, which was "
                 "synced", f"It was cut, or replaced by an older one: {_CATCHES_UP}{_ALONE}",
                 Cure.TAKE_VOTE, costs_the_vote=True,
             )  # fmt: skip
+
+    def _compare_terms(self, holder: str, term: int) -> None:
+        """Note a term that is earlier than that of an entry, which no node comes to by itself."""
+        promise = self._found.promise
+        if promise is None or promise.state is LogState.AMNESIAC or term <= promise.term:
+            return
+        if self._has(Cure.DROP_STORAGE):
+            return
+        self._add(
+            self._storage.name, f" says term {promise.term}, and {holder} has an entry of term "
+            f"{term}", f"One of the two is from another time: {_CATCHES_UP}", Cure.DROP_STORAGE,
+            costs_the_vote=True,
+        )  # fmt: skip
 
     def _note_amnesia(self) -> None:
         node = self._found.node

@@ -6,7 +6,8 @@
 Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the state of the log:
 `whole`; `newborn`, for a node that has not voted yet; `amnesiac`, when something that was promised
 is lost and the node has no vote until it has caught up; `adopting`, while a hand-written log is
-being rewritten. It is replaced atomically.
+being rewritten. A node that may have promised its votes for a while (raft/lease.py) says there how
+long: `state whole lease 500`, in milliseconds. The line is replaced atomically.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
@@ -29,6 +30,7 @@ from raftline.storage.lines import NUMBER_MAX
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|newborn|amnesiac|adopting)"
+    rb"(?: lease ([1-9][0-9]{0,18}))?"
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -56,6 +58,7 @@ class Promise(NamedTuple):
     vote: str | None
     state: LogState
     mark: Mark
+    lease_ms: int = 0
 
 
 class HardStateFile:
@@ -98,6 +101,7 @@ class HardStateFile:
             None if vote == "-" else vote,
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
+            self._number(promise[5] or b"0", 1),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
@@ -107,6 +111,7 @@ class HardStateFile:
         spelled = (
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
+            f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
         )
         first = _with_crc(spelled)
         self._folder.replace(self.name, [first + _mark_line(promise.mark)])

@@ -9,7 +9,7 @@ from zlib import crc32
 from raftline.raft.effects import Effects, Entry, SafetyError
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.storage.folder import AppendFile
+from raftline.storage.appendfile import AppendFile
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import base_line, cut_line, is_storable, note_line
 

@@ -65,6 +65,7 @@ class Recovery:
         self.notes = ["[*] Recovering logs..."]
         self._trace = trace(name)
         self._lost_promise = False  # NAME.storage is gone, or damaged
+        self._lost_log = False  # NAME.log is gone, which NAME.storage remembers
 
     def run(self) -> tuple[Recovered, LogFile]:
         """Return what was found, and the log file behind its last good line.
@@ -103,6 +104,7 @@ class Recovery:
             if promise is not None and promise.term > 0:
                 # The flag comes before the new log: the other way round, a death in between
                 # would leave a log that looks as if this node had never acknowledged anything.
+                self._lost_log = True
                 self.storage.save(promise._replace(state=LogState.AMNESIAC))
             members = self._members if self.loaded is None else self.loaded.members
             self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
@@ -147,7 +149,7 @@ class Recovery:
 
     def _lose_promise(self, has_log: bool) -> None:
         """Go on without term and vote, as an amnesiac. The term is at least that of the last entry;
-        which one it was, and for whom this node voted, nothing here can tell (core: amnesia)."""
+        which one it was, and for whom this node voted, nothing here can tell (raft/amnesia.py)."""
         self._lost_promise = True
         self.storage.save(Promise(0, None, LogState.AMNESIAC, Mark(0, 0)))
         gone = f"{self.storage.name} is gone"
@@ -166,12 +168,14 @@ class Recovery:
         log = found.log
         held_term = max(log.last_term, 0 if self.loaded is None else self.loaded.snapshot.term)
         if promise.state is LogState.AMNESIAC and promise.term < held_term:
-            promise = promise._replace(term=held_term)  # the least that it can have been
-        if promise.term < log.last_term:
+            promise = promise._replace(term=held_term, vote=None)  # the least it can have been
+        if promise.term < held_term:
+            holder = self._log_name if log.last_term == held_term else self.snapshots.name
             raise FilesRefused(
-                f"{self.storage.name} says term {promise.term}, but {self._log_name} has an entry "
-                f"of term {log.last_term}: one of the two is from another time or node; restore "
-                "both from one backup of this node"
+                f"{self.storage.name} says term {promise.term}, but {holder} has an entry "
+                f"of term {held_term}: one of the two is from another time or node; restore "
+                "both from one backup of this node; or let it catch up from the others, without a "
+                f"vote until it has: raftline fsck --repair {self._node}"
             )
         file = self._folder.open_append(self._log_name)
         if found.torn_bytes:
@@ -192,7 +196,7 @@ class Recovery:
         self.notes.append(f"[*] Current term: {promise.term}")
         return Recovered(
             log,
-            HardState(promise.term, promise.vote),
+            HardState(promise.term, promise.vote, promise.lease_ms),
             promise.state is LogState.AMNESIAC,
             promise.state is LogState.NEWBORN,
             found.members,
@@ -256,6 +260,8 @@ class Recovery:
             lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
         elif not found.holds_mark:
             lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
+        elif self._lost_log:  # and what is known to be synced is in a snapshot, if anything is
+            lost = "is gone, and what it held can't be known"
         elif promise.state is LogState.AMNESIAC:
             lost = "has not caught up yet with what this node had lost"
         if lost:

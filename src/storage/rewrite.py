@@ -14,8 +14,9 @@ from zlib import crc32
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
+from raftline.storage.appendfile import AppendFile
 from raftline.storage.errors import DiskFailed
-from raftline.storage.folder import AppendFile, Folder
+from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import base_line, note_line
 from raftline.storage.logfile import LogFile, TermRuns, whole_file

@@ -72,8 +72,8 @@ class Actions:
     def _fail(self, action: Action, server: str | None) -> bool:
         if server is None:
             return False
+        self._watch.gone(server, time.monotonic())  # first: another may lead at once
         self._servers.fail(server)
-        self._watch.gone(server, time.monotonic())
         self._record.failed += 1
         self._note(action.category, (server,), f"{server} was killed")
         self._changed(server, Health.FAILED)
@@ -102,30 +102,38 @@ class Actions:
 
     def _drop(self, action: Action) -> bool:
         self._network.drop(action.fraction)
+        self._supersede("drop end")
         self._later(action, "drop end")
         text = f"{action.fraction:.0%} of all lines between servers are lost"
         self._note("drop", (), text)
         return True
 
     def _part(self, action: Action) -> bool:
-        """Cut the servers in two: `part easy` leaves the leader with a quorum, `part hard` not."""
+        """Cut the servers in two: `part easy` leaves the leader with a quorum, `part hard` not.
+
+        Those that are down are put where they take nobody's quorum away.
+        """
         leader = self._leader()
         if leader is None:
             return False
-        everybody = self._record.servers
-        size = len(everybody) // 2 + 1
-        if action.category == "part hard":
-            size = len(everybody) - size
+        everybody, hard = self._record.servers, action.category == "part hard"
+        quorum = len(everybody) // 2 + 1
         others = [server for server in everybody if server != leader]
-        side = tuple(sorted([leader, *self._chance.sample(others, size - 1)]))
+        self._chance.shuffle(others)
+        others.sort(key=lambda server: (server in self._servers.active) == hard)
+        with_leader = others[: (len(everybody) - quorum if hard else quorum) - 1]
+        side = tuple(sorted([leader, *with_leader]))
         rest = tuple(server for server in everybody if server not in side)
         self._network.part(frozenset(side))
+        self._supersede("part end")
         self._later(action, "part end")
-        text = f"{' '.join(side)} were cut off from {' '.join(rest)}; {leader} led"
+        verb = "was" if len(side) == 1 else "were"
+        text = f"{' '.join(side)} {verb} cut off from {' '.join(rest)}; {leader} led"
         self._note(action.category, side, text)
         return True
 
     def _part_end(self, _: Action) -> bool:
+        self._supersede("part end")
         self._end("part end", "")
         return True
 
@@ -133,6 +141,11 @@ class Actions:
         if action.seconds is not None:
             ending = (self._now + action.seconds, len(self._record.events), what, server)
             heapq.heappush(self._endings, ending)
+
+    def _supersede(self, what: str) -> None:
+        """Forget such an ending that is still to come: what it was to end is over, or replaced."""
+        self._endings = [ending for ending in self._endings if ending[2] != what]
+        heapq.heapify(self._endings)
 
     def _end(self, what: str, server: str) -> None:
         if what == "resume":

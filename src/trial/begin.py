@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline.conversation import Client as Asker
-from raftline.doors import raise_file_limit
-from raftline.link import ClientError
+from raftline.net.doors import raise_file_limit
+from raftline.talk.conversation import Client as Asker
+from raftline.talk.link import ClientError
 from raftline.trial.actions import Actions
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
 from raftline.trial.messages import UNKNOWN_LEADER
 from raftline.trial.metrics import Metrics
 from raftline.trial.network import Network
 from raftline.trial.record import Event, Record
-from raftline.trial.servers import Health, Servers, free_ports
+from raftline.trial.servers import Health, Servers, free_ports, how_it_ended
 from raftline.trial.store import Store, Tally
 from raftline.trial.watch import LEADER_SILENT_S, Watch
 
@@ -49,6 +49,7 @@ class Begin:
         self._clients: list[Client] = []
         self._handing_over: threading.Thread | None = None
         self._look_from = 0.0
+        self._start_s: float | None = None  # on the monotonic clock, once all servers answer
 
     def __enter__(self) -> Begin:
         return self
@@ -63,7 +64,7 @@ class Begin:
     def run(self, progress: Progress = lambda record, leader, now: None) -> Record:
         """Carry the trial out, and return all that is known of it. Raises NotStarted."""
         self.servers.start()
-        start_s = time.monotonic()
+        start_s = self._start_s = time.monotonic()
         self.watch.start_at(start_s)
         self._clients = self._make_clients(start_s)
         for client in self._clients:
@@ -77,6 +78,19 @@ class Begin:
             if now - before > STALL_S:
                 self.record.stalls.append((before, now))
                 self._look_from = now + LEADER_SILENT_S  # what was said meanwhile comes first
+        return self._end(now)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to report."""
+        return self._start_s is not None
+
+    def break_off(self, why: str) -> Record:
+        """End a trial whose `run` was left by an exception, and return what is known of it."""
+        self.record.broken_off = why
+        return self._end(time.monotonic() - (self._start_s or 0.0))
+
+    def _end(self, now: float) -> Record:
         self.record.ended = now
         self.stop.set()
         for client in self._clients:
@@ -101,7 +115,9 @@ class Begin:
     def _tick(self, now: float, start_s: float) -> None:
         for server, code in self.servers.newly_crashed():
             self.watch.gone(server, start_s + now)
-            text = f"{server} ended by itself (exit status {code})"
+            text = f"{server} ended by itself ({how_it_ended(code)})"
+            if code >= 0:
+                text += f"; {self.servers.last_line(server)}"
             self.record.events.append(Event(now, "crash", (server,), text))
             self.record.health.append((now, server, Health.CRASHED))
         self._actions.strike(now)
@@ -141,16 +157,18 @@ class Begin:
     def _collect(self) -> None:
         self._count()
         record, watch = self.record, self.watch
-        for client in self._clients:
-            made = (each for each in client.requests if each.called or each.due < record.ended)
-            record.requests += made
-            record.prior_get_requests += client.prior_get_requests
-        record.requests.sort(key=lambda asked: asked.due)
+        made = (each for client in self._clients for each in client.requests)
+        record.requests = sorted(
+            (each for each in made if each.called is not None or each.due < record.ended),
+            key=lambda asked: asked.due,
+        )
+        record.prior_get_requests = sum(client.prior_get_requests for client in self._clients)
         mark_wrong_gets(record.requests)
         record.leaders = list(watch.leaders)
         record.heartbeat_gaps = list(watch.gaps_s)
         record.vote_requests = watch.vote_requests.total()
         record.two_leaders = watch.two_leaders
+        record.takeovers = list(watch.takeovers)
         record.crashed = list(self.servers.crashes)
         record.not_done = self._actions.not_done()
 

@@ -34,6 +34,12 @@ def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> 
     )  # fmt: skip
 
 
+def dot(x: float, y: float, radius: float, class_: str, tip: str = "") -> str:
+    """Return a dot; it tells `tip`, if there is one, under the mouse."""
+    told = tag("title", html.escape(tip)) if tip else ""
+    return tag("circle", told, cx=x, cy=y, r=radius, class_=class_)
+
+
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
@@ -56,7 +62,9 @@ class Seconds:
         return LEFT + (WIDTH - LEFT - RIGHT) * inside / self.end
 
     def axis(self, y: float, top: float) -> Iterator[str]:
-        """Yield marks with their seconds below `y`, and a faint line up to `top` at each."""
+        """Yield marks with their seconds below `y`, a faint line up to `top` at each, and what
+        the axis shows."""
+        yield text(WIDTH - RIGHT, y + 34, "time since the start", "label end")
         step = next((each for each in _STEPS if self.end / each <= 15), 600)
         for number in range(int(self.end / step) + 1):
             x = self.x(number * step)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 BYTES_MAX = 1 << 20
+_TOO_LONG = "holds a number of thousands of digits, or lists within lists a thousand deep"
 
 
 class MetricsError(Exception):
@@ -42,13 +43,15 @@ def _json(path: Path, text: str) -> object:
             raise MetricsError([f"{path}: {key!r} is there twice" for key in doubles])
         return dict(pairs)
 
+    if not text.strip():
+        raise MetricsError([f"{path}: is empty; {{}} would mean metrics_1"])
     try:
         return json.loads(text, object_pairs_hook=without_doubles)
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}"
         raise MetricsError([f"{where}: is no JSON: {error.msg} (column {error.colno})"]) from error
     except (ValueError, RecursionError) as error:
-        raise MetricsError([f"{path}: is no JSON that can be used: {error}"]) from error
+        raise MetricsError([f"{path}: {_TOO_LONG}"]) from error
 
 
 def _toml(path: Path, text: str) -> object:
@@ -62,7 +65,10 @@ def _toml(path: Path, text: str) -> object:
             found: object = reader.loads(text)
             return found
         except (ValueError, RecursionError) as error:
-            raise MetricsError([f"{path}: is no TOML: {error}"]) from error
+            limit = type(error) in (ValueError, RecursionError)  # Python's, not TOML's
+            said = _TOO_LONG if limit else f"is no TOML: {error}"
+            raise MetricsError([f"{path}: {said}"]) from error
     raise MetricsError(
-        [f"{path}: TOML needs Python 3.11, or: pip install tomli. The same as JSON works anywhere"]
-    )
+        [f"{path}: this Python can't read TOML. Take Python 3.11 or newer, pip install tomli, or"
+         " write the same as JSON"]
+    )  # fmt: skip

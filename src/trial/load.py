@@ -52,6 +52,8 @@ class Client:
 
     A put has a new key, and a get takes one whose put was confirmed to this client. With
     `common`, what was confirmed to any client, all of them put and get the same few keys.
+
+    Each request draws as often as any other, so what became of one changes no other's draws.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Client:
         self._chance = random.Random(f"{metrics.seed} {identity}")
         self._stored: dict[str, str] = {} if common is None else common  # what was confirmed
         self._pool = [f"key{number:05}" for number in range(metrics.shared_keys)]
+        self._own: list[str] = []  # the keys of this client's puts, in order
         self._start_s = start_s
         self._end_s = start_s + metrics.total_execution_time
         self._thread = threading.Thread(target=self._run, name=f"client {identity}", daemon=True)
@@ -97,10 +100,11 @@ class Client:
 
     def _make(self, due: Due) -> None:
         """Make one request, and keep what came of it."""
-        asked = self._form_client_request(due)
+        leaves = time.monotonic() < self._end_s and not self._store.stop.is_set()
+        asked = self._form_client_request(due, leaves)
         self.requests.append(asked)
-        if time.monotonic() >= self._end_s or self._store.stop.is_set():
-            return  # it never left
+        if not leaves:
+            return
         asked.called = time.monotonic() - self._start_s
         try:
             if asked.category == "get":
@@ -115,15 +119,23 @@ class Client:
         asked.returned = time.monotonic() - self._start_s
         self._learn(asked, answer)
 
-    def _form_client_request(self, due: Due) -> Asked:
-        category, keys = "get" if due.is_get else "put", list(self._stored)
-        if due.is_get and not keys:
-            self.prior_get_requests += 1  # nothing there to get: something is put instead
-            category = "put"
-        if category == "get":
-            return Asked(self.identity, "get", 0, self._chance.choice(keys), None, due.at)
-        key = self._chance.choice(self._pool) if self._pool else generate_string(self._chance)
-        return Asked(self.identity, "put", 0, key, generate_string(self._chance), due.at)
+    def _form_client_request(self, due: Due, leaves: bool) -> Asked:
+        share, new, value = self._chance.random(), *(generate_string(self._chance) for _ in "kv")
+        if due.is_get:
+            confirmed = self._confirmed_key(share)
+            if confirmed is not None:
+                return Asked(self.identity, "get", 0, confirmed, None, due.at)
+            self.prior_get_requests += leaves  # nothing there to get: something is put instead
+        key = self._pool[int(share * len(self._pool))] if self._pool else new
+        self._own.append(key)
+        return Asked(self.identity, "put", 0, key, value, due.at)
+
+    def _confirmed_key(self, share: float) -> str | None:
+        """Return the key that stands at this share of all, or the next whose put was confirmed."""
+        keys = self._pool or self._own
+        places = (int(share * len(keys)) + step for step in range(len(keys)))
+        found = (keys[place % len(keys)] for place in places)
+        return next((key for key in found if key in self._stored), None)
 
     def _learn(self, asked: Asked, answer: Message) -> None:
         succeeded = answer["req_category"] == "success"
@@ -154,4 +166,7 @@ def mark_wrong_gets(requests: Sequence[Asked]) -> None:
 
 def by_client(dues: Sequence[Due], clients: int) -> Mapping[int, list[Due]]:
     """Return the requests of each client, in order."""
-    return {number: [due for due in dues if due.client == number] for number in range(clients)}
+    found: dict[int, list[Due]] = {number: [] for number in range(clients)}
+    for due in dues:
+        found[due.client].append(due)
+    return found

@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from raftline.protocol import escape, leader_named_in, unescape
-from raftline.replies import Outcome, outcome_of
-from raftline.requests import NUMBER_MAX
+from raftline.wire.protocol import escape, leader_named_in, unescape
+from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.requests import NUMBER_MAX
 
 UNKNOWN_LEADER = "unkown"  # the seed's spelling
 MESSAGE_ID = "Message-ID"

@@ -6,7 +6,7 @@ A key may be written with spaces or with underscores. What is left out is as in 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,11 @@ class _Reading:
     def number(self, key: str, value: object, low: float, high: float, whole: bool) -> Any:
         """Return the number, or complain and return `low`."""
         kind = "a whole number" if whole else "a number"
+        most = f"{high:,}" if isinstance(high, int) else f"{high:g}"
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            self.complain(f"{key} is {_shown(value)}, not {kind} from {low:g} to {high:,g}")
+            self.complain(f"{key} is {_shown(value)}, not {kind} from {low:g} to {most}")
         elif not low <= value <= high:  # nan fails this, too
-            self.complain(f"{key} is {value}; it must be {kind} from {low:g} to {high:,g}")
+            self.complain(f"{key} is {_shown(value)}; it must be {kind} from {low:g} to {most}")
         else:
             return value
         return int(low) if whole else float(low)
@@ -153,9 +154,7 @@ def _plain_keys(
     for key, value in raw.items():
         name = key.replace("_", " ")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            reading.complain(f"{where}{key!r} is no key of the metrics{hint}")
+            reading.complain(f"{where}{key!r} is no key of the metrics; {_hint(name, known)}")
         elif name in plain:
             reading.complain(f"{where}{name!r} is there twice")
         else:
@@ -193,12 +192,17 @@ def _action(reading: _Reading, where: str, raw: object) -> Action | None:
     if not isinstance(raw, dict):
         reading.complain(f"{where}{_shown(raw)} is no dictionary with category and trigger point")
         return None
-    category = raw.get("category")
+    if "category" not in raw:
+        near = difflib.get_close_matches("category", raw, 1)
+        known = f", one of {', '.join(CATEGORIES)}"
+        reading.complain(
+            f"{where}it has no category{f'; is {near[0]!r} meant to be it?' if near else known}"
+        )
+        return None
+    category = raw["category"]
     name = category.replace("_", " ") if isinstance(category, str) else ""
     if name not in CATEGORIES:
-        reading.complain(
-            f"{where}its category is {_shown(category)}; known are {', '.join(CATEGORIES)}"
-        )
+        reading.complain(f"{where}its category is {_shown(category)}; {_hint(name, CATEGORIES)}")
         return None
     plain = _plain_keys(reading, raw, ("category", "trigger point", *CATEGORIES[name]), where)
     if "trigger point" not in plain:
@@ -258,6 +262,17 @@ def _problems(action: Action, metrics: Metrics, failed: int, partitions: int) ->
         yield "a partition needs 3 servers or more"
 
 
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    """Return a value as its file has it, cut short where it is long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits, or deeper, than Python shows
+        return "something too long to show"
     return text if len(text) <= 60 else text[:60] + "…"

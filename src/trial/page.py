@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from raftline.trial import pictures, report
-from raftline.trial.record import Record, percentile
+from raftline.trial.record import Record, counted, percentile
 from raftline.trial.verdict import Exit, Verdict
 
 _STYLE = """
@@ -30,7 +30,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2r
 .figures dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; } svg { display: block; width: 100%; min-width: 44rem; height: auto; }
 pre { background: var(--card); padding: 1rem; overflow-x: auto; font-size: .85rem; }
-ol { padding-left: 1.5rem; } .at { color: var(--soft); font-variant-numeric: tabular-nums; }
+ol { padding-left: 2.25rem; } .at { color: var(--soft); font-variant-numeric: tabular-nums; }
 text { font: 12px system-ui, sans-serif; fill: var(--ink); } .label { fill: var(--soft); }
 .inside, .strong { fill: var(--ink); } .strong { font-weight: 600; }
 .middle { text-anchor: middle; }
@@ -62,12 +62,14 @@ _PAGE = """<!DOCTYPE html>
 <div class="verdict {mood}">{verdict}</div>
 <dl class="figures">{figures}</dl>
 <h2>Leaders, faults and standstills</h2>
-<div class="wide">{timeline}</div>
+<div class="wide" tabindex="0">{timeline}</div>
+<p class="under">Red and dashed: no leader is known. No answers: requests wait and none is answered.
+Under the mouse each bar tells its times.{numbered}</p>
 <ol>{events}</ol>
 <h2>Latency of each request</h2>
-<div class="wide">{latencies}</div>
+<div class="wide" tabindex="0">{latencies}</div>
 <p class="under">Counted from when a request was due. The scale is logarithmic; dashed are the
-percentiles.</p>
+percentiles. Under the mouse a dot tells what it was{telling}.</p>
 <h2>The report</h2>
 <pre>{report}</pre>
 </body>
@@ -87,8 +89,11 @@ def page(record: Record, verdict: Verdict) -> str:
         title=title,
         mood=mood,
         style=_STYLE + _COLOURS,
-        under=f"{metrics.servers} servers, {metrics.number_of_clients} clients,"
-        f" {len(record.requests):,} requests in {record.ended:.0f} s, seed {metrics.seed}",
+        under=f"{metrics.servers} servers, {counted(metrics.number_of_clients, 'client')},"
+        f" {counted(len(record.requests), 'request')} in {record.ended:.0f} s,"
+        f" seed {metrics.seed}",
+        numbered=" The numbers are those of this list:" if record.events else "",
+        telling="" if len(record.requests) <= pictures.TELLING_MAX else ", if it was a slow one",
         verdict=html.escape("\n".join(verdict.lines())),
         figures=_figures(record, verdict),
         timeline=pictures.timeline(record),
@@ -106,7 +111,7 @@ def _headline(verdict: Verdict) -> tuple[str, str]:
             return "not decided", "warn"
         case Exit.SERVICE_BROKEN:
             return "safe, and too little service", "warn"
-    return ("within the limits", "good") if verdict.blemishes else ("no errors", "good")
+    return ("no errors" if verdict.is_perfect else "within the limits", "good")
 
 
 def _figures(record: Record, verdict: Verdict) -> str:

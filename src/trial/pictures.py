@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 
 from raftline.trial import drawing
-from raftline.trial.drawing import LEFT, WIDTH, Logarithmic, Seconds, bar, line, text
+from raftline.trial.drawing import LEFT, WIDTH, Logarithmic, Seconds, bar, dot, line, text
 from raftline.trial.messages import UNKNOWN_LEADER
-from raftline.trial.record import Asked, Record, percentile
+from raftline.trial.record import Asked, Record, counted, percentile
 from raftline.trial.servers import Health
 
 ROW, BAR = 26, 18
 TOP = 30
+TELLING_MAX = 2_000  # requests
 NAMED = 40.0  # a bar so wide has room for its name
 COLOURS = 6
 Span = tuple[float, float, str, str]  # from, to, class, what it is
@@ -22,8 +24,12 @@ def timeline(record: Record) -> str:
     scale = Seconds(max(record.ended, 0.1))
     rows = [("leader", _leader_spans(record))]
     rows += [(server, _health_spans(record, server)) for server in record.servers]
-    rows += [("network", _network_spans(record)), ("no answers", _standstill_spans(record))]
-    rows.append(("requests", _request_spans(record)))
+    rows += [
+        ("network", _network_spans(record, "part")),
+        ("losses", _network_spans(record, "drop")),
+        ("no answers", _standstill_spans(record)),
+        ("requests", _request_spans(record)),
+    ]
     if record.stalls:
         rows.append(("simulator", _stall_spans(record)))
     bottom = TOP + ROW * len(rows)
@@ -38,7 +44,7 @@ def timeline(record: Record) -> str:
             if end - x >= max(NAMED, 7.0 * len(what)):
                 shapes.append(text(x + 5, y + 13, what, "inside"))
     shapes += _marks(record, scale, bottom)
-    return drawing.drawing(shapes, bottom + 24, "Leaders, faults and standstills over time")
+    return drawing.drawing(shapes, bottom + 40, "Leaders, faults and standstills over time")
 
 
 def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
@@ -73,16 +79,15 @@ def _health_spans(record: Record, server: str) -> Iterator[Span]:
             since, health = at, new
 
 
-def _network_spans(record: Record) -> Iterator[Span]:
-    """Yield partitions and losses; what ends them is an event, or the end of the trial."""
-    endings = {"part easy": "part end", "part hard": "part end", "drop": "drop end"}
-    for number, event in enumerate(record.events):
-        if event.category in endings:
-            family = event.category.split()[0]
-            later = (each.at for each in record.events[number + 1 :]
-                     if each.category.split()[0] == family)  # fmt: skip
+def _network_spans(record: Record, family: str) -> Iterator[Span]:
+    """Yield the partitions (`part`), or the losses (`drop`). What ends one is the next event of its
+    family, or the end of the trial."""
+    events = [event for event in record.events if event.category.split()[0] == family]
+    ends = [*(event.at for event in events), record.ended][1:]
+    for event, to in zip(events, ends, strict=True):
+        if not event.category.endswith("end"):
             what = event.category if family == "part" else event.text.partition(" of")[0] + " lost"
-            yield event.at, next(later, record.ended), family, what
+            yield event.at, to, family, what
 
 
 def _standstill_spans(record: Record) -> Iterator[Span]:
@@ -98,7 +103,7 @@ def _stall_spans(record: Record) -> Iterator[Span]:
 def _request_spans(record: Record) -> Iterator[Span]:
     if record.requests:
         first, last = record.requests[0].due, record.requests[-1].due
-        yield first, last, "up", f"{len(record.requests):,} requests"
+        yield first, last, "up", counted(len(record.requests), "request")
 
 
 def latencies(record: Record) -> str:
@@ -112,17 +117,38 @@ def latencies(record: Record) -> str:
         y = up.y(10.0**power)
         shapes.append(line(LEFT, y, WIDTH - drawing.RIGHT, y, "grid"))
         shapes.append(text(LEFT - 10, y + 4, _duration(10.0**power), "label end"))
-    shapes += [_dot(asked, across, up) for asked in record.requests]
+    shapes += _dots(record, ordered, across, up)
     shapes += _percentile_lines(ordered, up)
-    shapes += _legend(bottom + 40)
-    return drawing.drawing(shapes, bottom + 52, "Latency of each request, by the time it was due")
+    shapes += _legend(bottom + 34)
+    if not ordered:
+        middle = (LEFT + WIDTH - drawing.RIGHT) / 2
+        shapes.append(text(middle, (top + bottom) / 2, "no request was answered", "label middle"))
+    return drawing.drawing(shapes, bottom + 46, "Latency of each request, by the time it was due")
 
 
-def _dot(asked: Asked, across: Seconds, up: Logarithmic) -> str:
-    x, latency = across.x(asked.due), asked.latency
-    if latency is None:
-        return text(x, up.top + 4, "×", "lost middle")
-    return drawing.tag("circle", cx=x, cy=up.y(latency), r=2.5, class_=asked.category)
+def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic) -> Iterator[str]:
+    """Yield a dot for each answer, a cross for each that there was not. What each is, is told under
+    the mouse; of very many only the slowest tell it, or the page would be slow itself."""
+    many = len(record.requests) > TELLING_MAX
+    slow = (percentile(ordered, 0.99) or 0.0) if many else 0.0
+    for asked in record.requests:
+        x, latency = across.x(asked.due), asked.latency
+        if latency is None:
+            tip = drawing.tag("title", html.escape(_told(asked)))
+            yield drawing.tag("text", f"×{tip}", x=x, y=up.top + 4, class_="lost middle")
+        else:
+            tip = "" if many and latency <= slow else _told(asked)
+            yield dot(x, up.y(latency), 1.5 if many else 2.5, asked.category, tip)
+
+
+def _told(asked: Asked) -> str:
+    """Return what a request was and what became of it: `put k3 by 0005, due at 8.02 s: 61.3 ms`."""
+    latency = asked.latency
+    took = "unanswered" if latency is None else f"{latency * 1000:,.1f} ms"
+    tried = f", {counted(len(asked.attempts), 'attempt')}" if len(asked.attempts) > 1 else ""
+    return (
+        f"{asked.category} {asked.key} by {asked.client}, due at {asked.due:.2f} s: {took}{tried}"
+    )
 
 
 def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
@@ -142,7 +168,7 @@ def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
 def _legend(y: float) -> Iterator[str]:
     for number, kind in enumerate(("get", "put")):
         x = LEFT + 70 * number
-        yield drawing.tag("circle", cx=x + 4, cy=y - 4, r=4, class_=kind)
+        yield dot(x + 4.0, y - 4, 4, kind)
         yield text(x + 14, y, f"{kind}()")
     yield text(LEFT + 144, y, "×", "lost middle")
     yield text(LEFT + 154, y, "unanswered")

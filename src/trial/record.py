@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline.linearizable import Operation
+from raftline.trial.linearizable import Operation
+from raftline.trial.messages import UNKNOWN_LEADER
 from raftline.trial.metrics import Metrics
 from raftline.trial.servers import Health
 from raftline.trial.store import Attempt, Tally
@@ -81,6 +82,7 @@ class Record:
     not_done: list[str] = field(default_factory=list)  # actions that found no occasion
     vote_requests: int = 0
     stalls: list[tuple[float, float]] = field(default_factory=list)  # of the simulator itself
+    takeovers: list[tuple[float, str, str, float]] = field(default_factory=list)  # see Watch
     two_leaders: str = ""
     broken_off: str = ""  # why it ended early
 
@@ -103,21 +105,35 @@ class Record:
         return sorted(asked.latency for asked in self.requests if asked.latency is not None)
 
     def standstills(self) -> list[tuple[float, float]]:
-        """Return the times in which requests waited and none was answered, of 0.2 s and more."""
-        return standstills(self.requests, self.ended)
+        """Return the times in which requests waited and none was answered, of `standstill_s` and
+        more."""
+        return standstills(self.requests, self.ended, self.standstill_s)
+
+    @property
+    def standstill_s(self) -> float:
+        """How long nobody must be answered to be worth telling: about as long as an election takes
+        here, and longer where a single answer takes long already."""
+        usual = percentile(self.latencies(), 0.5) or 0.0
+        return min(max(0.05, 10 * usual), 0.5)
+
+    def leaderless(self) -> list[tuple[float, float]]:
+        """Return (from, to) of each time in which no leader was known, after the first one led."""
+        ends = [*(at for at, _ in self.leaders), self.ended][1:]
+        spans = [(at, to) for (at, who), to in zip(self.leaders, ends, strict=True)
+                 if who == UNKNOWN_LEADER]  # fmt: skip
+        return spans[self.leaders[:1] == [(0.0, UNKNOWN_LEADER)] :]
 
 
-STANDSTILL_S = 0.2
-
-
-def standstills(requests: Sequence[Asked], end: float) -> list[tuple[float, float]]:
+def standstills(
+    requests: Sequence[Asked], end: float, least_s: float = 0.05
+) -> list[tuple[float, float]]:
     """Return (from, to) of each stretch in which somebody waited and nobody was answered."""
     marks = [(asked.due, 1) for asked in requests if asked.due < end]
     marks += [(asked.returned, -1) for asked in requests if asked.returned is not None]
     found, waiting, since = [], 0, 0.0
     for at, step in [*sorted(marks), (end, -1)]:
         if step < 0:
-            if waiting and at - since >= STANDSTILL_S:
+            if waiting and at - since >= least_s:
                 found.append((since, at))
             since = at
         elif not waiting:
@@ -134,6 +150,11 @@ def operations(requests: Sequence[Asked]) -> Iterator[Operation]:
         returned = None if asked.outcome == "unanswered" else asked.returned
         verb = "set" if asked.category == "put" else "get"
         yield Operation(asked.client, verb, asked.key, asked.value, asked.called, returned)  # type: ignore[arg-type]
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 request`, `2 requests`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:

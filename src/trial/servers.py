@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -11,10 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from raftline import config, status
+from raftline import config
 from raftline.config import Address
-from raftline.lifeline import Lifeline
+from raftline.life.lifeline import Lifeline
+from raftline.tools import status
 from raftline.trial.messages import node_name
 from raftline.trial.network import Network
 
@@ -23,6 +26,13 @@ ASK_SECONDS_MAX = 1.0
 BROKEN_INVARIANT = 70  # what a node ends with whose own invariant broke
 # Below the ports that the kernel gives to outgoing connections, and apart from our other tools'.
 PORTS = range(14_000, 19_000)
+_CONSOLE_BYTES = 20_000  # of its end, in which a server's last words are
+
+# Ctrl-C at the terminal is for us alone. Not a session of its own: within ours, when we are gone,
+# the kernel wakes a server that stands still (SIGSTOP), so that it, too, sees the lifeline's end.
+_A_GROUP_OF_ITS_OWN: dict[str, Any] = (
+    {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
+)
 
 
 class NotStarted(Exception):
@@ -53,14 +63,18 @@ class Servers:
         self._lifeline = Lifeline()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for server in ports:
-            (folder / server).mkdir(parents=True, exist_ok=True)
             lines = [
                 f"{node_name(other)} localhost "
                 f"{ports[other] if other == server else network.port(server, other)}\n"
                 for other in ports
             ]
             text = config.HEADER + "".join(lines)
-            (folder / server / config.FILE_NAME).write_text(text, encoding="utf-8")
+            try:
+                (folder / server).mkdir(parents=True, exist_ok=True)
+                (folder / server / config.FILE_NAME).write_text(text, encoding="utf-8")
+            except OSError as error:
+                what = f"{folder / server}: the server's files can't be written"
+                raise NotStarted(f"{what}: {error.strerror}") from error
 
     @property
     def active(self) -> list[str]:
@@ -76,7 +90,7 @@ class Servers:
         while waiting:
             waiting = [server for server in waiting if not self._answers(server)]
             if time.monotonic() > until_s:
-                said = self._last_line(waiting[0])
+                said = self.last_line(waiting[0])
                 raise NotStarted(f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s; {said}")
 
     def launch(self, server: str) -> None:
@@ -91,7 +105,7 @@ class Servers:
                     stderr=subprocess.STDOUT,
                     pass_fds=[self._lifeline.reading_end],
                     env=self._lifeline.environment(),
-                    start_new_session=True,
+                    **_A_GROUP_OF_ITS_OWN,
                 )  # fmt: skip
         except OSError as error:
             raise NotStarted(f"{server} can't be started: {error.strerror}") from error
@@ -103,15 +117,18 @@ class Servers:
         process = self._processes[server]
         if process.poll() is not None:
             raise NotStarted(
-                f"{server} ended with exit status {process.returncode} before it had answered once;"
-                f" {self._last_line(server)}"
+                f"{server} ended ({how_it_ended(process.returncode)}) before it had answered once;"
+                f" {self.last_line(server)}"
             )
         address = Address("127.0.0.1", self._ports[server])
         return status.ask(node_name(server), address, ASK_SECONDS_MAX).answer is not None
 
-    def _last_line(self, server: str) -> str:
-        raw = (self._folder / server / "console").read_bytes()[-2000:]
-        lines = raw.decode("utf-8", "replace").splitlines()
+    def last_line(self, server: str) -> str:
+        """Return what a server said last, in ASCII; before all else its last `[!]`, which says what
+        is wrong."""
+        raw = (self._folder / server / "console").read_bytes()[-_CONSOLE_BYTES:]
+        lines = raw.decode("ascii", "backslashreplace").splitlines()
+        lines = [line for line in lines if line.startswith("[!]")] or lines
         return f"its last line: {lines[-1]}" if lines else "it said nothing"
 
     def fail(self, server: str) -> None:
@@ -156,6 +173,14 @@ class Servers:
         for process in self._processes.values():
             process.wait()
         self._lifeline.close()
+
+
+def how_it_ended(code: int) -> str:
+    """Return what an exit status means: `exit status 4`, or `killed by SIGKILL`."""
+    if code >= 0:
+        return f"exit status {code}"
+    known = {each.value: each.name for each in signal.Signals}
+    return f"killed by {known.get(-code, f'signal {-code}')}"
 
 
 def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:

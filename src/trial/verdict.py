@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from raftline import linearizable
-from raftline.trial.record import Record, operations
-from raftline.trial.servers import BROKEN_INVARIANT
+from raftline.trial import linearizable
+from raftline.trial.record import Record, counted, operations
+from raftline.trial.servers import BROKEN_INVARIANT, how_it_ended
 
 PERFECT = "No errors, everything is working perfectly:)"
 STEPS_MAX = 2_000_000
@@ -37,6 +37,7 @@ class Verdict:
     undecided: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     blemishes: list[str] = field(default_factory=list)  # within the limits
+    not_done: list[str] = field(default_factory=list)  # actions that found no occasion
     answered: int = 0
     asked: int = 0
 
@@ -48,6 +49,10 @@ class Verdict:
             return Exit.UNDECIDED
         return Exit.SERVICE_BROKEN if self.broken else Exit.GOOD
 
+    @property
+    def is_perfect(self) -> bool:
+        return self.exit_status is Exit.GOOD and not (self.blemishes or self.not_done)
+
     def lines(self) -> list[str]:
         """Return the verdict for a person; its last line is the seed's only where it is true."""
         lines = [f"Safety: BROKEN: {each}" for each in self.unsafe]
@@ -57,11 +62,11 @@ class Verdict:
         lines += [f"Service: BROKEN: {each}" for each in self.broken]
         if not self.broken:
             lines.append(f"Service: kept: {self.answered:,} of {self.asked:,} requests answered")
-        if self.exit_status is not Exit.GOOD:
-            return lines
-        if self.blemishes:
-            return [*lines, f"Within the limits, but not perfect: {'; '.join(self.blemishes)}"]
-        return [*lines, PERFECT]
+        if self.not_done:
+            lines.append(f"Not done, since no occasion came: {', '.join(self.not_done)}")
+        if self.blemishes and self.exit_status is Exit.GOOD:
+            lines.append(f"Within the limits, but not perfect: {'; '.join(self.blemishes)}")
+        return [*lines, PERFECT] if self.is_perfect else lines
 
 
 def judge(record: Record) -> Verdict:
@@ -71,13 +76,14 @@ def judge(record: Record) -> Verdict:
     _judge_safety(record, verdict)
     verdict.broken += _broken_limits(record)
     verdict.blemishes += _blemishes(record)
+    verdict.not_done += record.not_done
     return verdict
 
 
 def _judge_safety(record: Record, verdict: Verdict) -> None:
     wrong = sum(asked.wrong for asked in record.requests)
     if wrong:
-        verdict.unsafe.append(f"{_count(wrong, 'get')} read what was not there to be read")
+        verdict.unsafe.append(f"{counted(wrong, 'get')} read what was not there to be read")
     if record.two_leaders:
         verdict.unsafe.append(record.two_leaders)
     for server, code in record.crashed:
@@ -98,8 +104,8 @@ def _broken_limits(record: Record) -> Iterator[str]:
     if len(record.leaders) == 1:
         yield "no state: nobody ever led, so nothing was stored"
     if record.crashed:
-        yield f"{_count(len(record.crashed), 'server')} crashed: " + ", ".join(
-            f"{server} (exit status {code})" for server, code in record.crashed
+        yield f"{counted(len(record.crashed), 'server')} crashed: " + ", ".join(
+            f"{server} ({how_it_ended(code)})" for server, code in record.crashed
         )
     yield from _unanswered_beyond(record, metrics.maximum_unanswered_fraction, None)
     yield from _unanswered_beyond(record, metrics.maximum_get_reqs_fraction, "get")
@@ -108,11 +114,12 @@ def _broken_limits(record: Record) -> Iterator[str]:
     if record.prior_get_requests > metrics.maximum_get_create_fail_fraction * gets:
         yield (
             f"too few gets: {record.prior_get_requests:,} of {gets:,} found no key to get (limit"
-            f" {metrics.maximum_get_create_fail_fraction:.2%}), since too few puts were confirmed"
+            f" {metrics.maximum_get_create_fail_fraction:.2%}): no put of their client was"
+            " confirmed by then"
         )
     refused = sum(each.outcome == "failure" for each in record.requests)
     if refused > metrics.maximum_unanswered_fraction * asked:
-        yield f"{_count(refused, 'request')} of {asked:,} refused"
+        yield f"{counted(refused, 'request')} of {asked:,} refused"
     confirmed = sum(each.outcome == "success" for each in record.of("put"))
     least = metrics.appends_batched_fraction * confirmed * (metrics.servers - 1)
     if record.server_messages < least:
@@ -134,17 +141,13 @@ def _unanswered_beyond(record: Record, limit: float, category: str | None) -> It
 
 
 def _blemishes(record: Record) -> Iterator[str]:
+    if not record.requests:
+        yield "nothing was asked"
     unanswered = record.unanswered()
     if unanswered:
-        yield f"{_count(unanswered, 'request')} unanswered"
+        yield f"{counted(unanswered, 'request')} unanswered"
     failures = sum(each.outcome in ("failure", "absent") for each in record.requests)
     if failures:
-        yield f"{_count(failures, 'request')} answered with a failure"
+        yield f"{counted(failures, 'request')} answered with a failure"
     if record.tally.rejected:
-        yield f"{_count(record.tally.rejected, 'invalid message')} rejected"
-    if record.not_done:
-        yield f"no occasion came for {', '.join(record.not_done)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+        yield f"{counted(record.tally.rejected, 'invalid message')} rejected"

@@ -24,6 +24,8 @@ class Watch:
         self.leaders: list[tuple[float, str]] = [(0.0, UNKNOWN_LEADER)]  # seconds, id
         self.gaps_s: list[float] = []  # between two AppendEntries of a leader to one follower
         self.two_leaders: str = ""  # what was seen where two led one term
+        # (seconds, new leader, old one, how long no quorum had heard of it): of no killed one
+        self.takeovers: list[tuple[float, str, str, float]] = []
         self.vote_requests: Counter[tuple[str, str]] = Counter()  # of whom, to whom
         self._servers = servers
         self._start_s = start_s
@@ -76,6 +78,10 @@ class Watch:
         if not arrives or term < self._term or term <= self._gone_term:
             return
         if term > self._term:
+            if self._term > self._gone_term:
+                silent_s = now_s - max(self._quorum_heard_s(), self._since_s)
+                old = self._leader_of[self._term]
+                self.takeovers.append((self._seconds(now_s), speaker, old, silent_s))
             self._term, self._since_s = term, now_s
             self._heard_s = {}
         self._heard_s[hearer] = now_s
@@ -98,9 +104,17 @@ class Watch:
                 self._note(UNKNOWN_LEADER, now_s)
 
     def _is_heard(self, now_s: float) -> bool:
-        """Whether a quorum, the leader among it, heard of it within an election timeout."""
-        heard = sum(now_s - at_s < LEADER_SILENT_S for at_s in self._heard_s.values())
-        return 2 * (heard + 1) > len(self._servers)
+        """Whether a quorum heard of the leader within an election timeout."""
+        return now_s - self._quorum_heard_s() < LEADER_SILENT_S
+
+    def _quorum_heard_s(self) -> float:
+        """Return when a quorum, the leader among it, had last heard of it."""
+        others = len(self._servers) // 2
+        heard = sorted(self._heard_s.values(), reverse=True)
+        return heard[others - 1] if len(heard) >= others else float("-inf")
 
     def _note(self, leader: str, now_s: float) -> None:
-        self.leaders.append((max(0.0, now_s - self._start_s), leader))
+        self.leaders.append((self._seconds(now_s), leader))
+
+    def _seconds(self, now_s: float) -> float:
+        return max(0.0, now_s - self._start_s)

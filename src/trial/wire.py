@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from raftline.protocol import ProtocolError, split_sender
+from raftline.wire.protocol import ProtocolError, split_sender
 
 CONNECT_SECONDS_MAX = 1.0
 

@@ -40,8 +40,8 @@ Node.propose = propose
 _IMPATIENT = """
 import sys
 sys.path.insert(0, {source!r})
-import raftline.connection, raftline.peers
-raftline.connection.PATIENCE_S = raftline.peers.PATIENCE_S = {seconds}
+import raftline.net.connection, raftline.net.peers
+raftline.net.connection.PATIENCE_S = raftline.net.peers.PATIENCE_S = {seconds}
 """
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline.linearizable import Operation
+from raftline.trial.linearizable import Operation
 from tests.e2e import faults
 from tests.e2e.cluster import Cluster
 from tests.e2e.mix import Increment

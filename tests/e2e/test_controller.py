@@ -74,6 +74,30 @@ def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
     assert logs(controlled) == {}
 
 
+# seed 000-10
+def test_retrieve_shows_what_is_committed_and_nothing_else(controlled: Cluster) -> None:
+    def hidden() -> str:
+        """Return the key that a leader alone has, and does not show; "" where it lost its place."""
+        leader = controlled.leader()
+        order(leader, "SKIP-REPLICATION on")
+        with leader.connect() as client:
+            key = f"after-{leader.status()['last_index']}"
+            client.send(f"set {key} 5")
+            eventually(lambda: key in leader.log.read_text(), "the entry")
+            held, told = leader.status(), order(leader, "RETRIEVE")
+            order(leader, "HEAL")
+            reply = client.read_line()
+        if held["role"] != "leader" or not reply.endswith(f"{key} set to 5"):
+            return ""
+        assert held["commit_index"] < held["last_index"]
+        assert told.startswith("RETRIEVE response: ")
+        assert key not in told
+        return key
+
+    key = eventually(hidden, "a leader with an entry of its own")
+    assert any(key in one for one in logs(controlled).values())
+
+
 # seed 000-11, seed 000-12
 def test_a_node_that_is_shut_down_comes_back_from_its_files(controlled: Cluster) -> None:
     assert of_leader(controlled, "STORE k before") == "STORE response: k set to before"
@@ -87,6 +111,7 @@ def test_a_node_that_is_shut_down_comes_back_from_its_files(controlled: Cluster)
         assert client.read_line() == ""  # its clients lost it
         down = json.loads(controller.ask("status").partition(": ")[2])
         assert (down["role"], down["leader"], down["down"]) == ("down", None, True)
+        assert down["log_bytes"] is None  # not 0, as if it were empty
         assert controlled.leader() is not old
         assert logs(controlled) == held
         assert of_leader(controlled, "STORE k after") == "STORE response: k set to after"
@@ -242,6 +267,16 @@ def test_delete_log_brings_a_node_back_without_a_vote(controlled: Cluster) -> No
         controlled.wait_until_equal()
     assert (node.folder / f"{node.name}.log.aside-1").read_bytes() == log
     assert node.ask("get k read local") == f"{node.name}@GET response: v"
+
+
+def test_a_restart_says_that_a_node_has_lost_its_log(controlled: Cluster) -> None:
+    node = controlled.followers()[0]
+    order(node, "SHUTDOWN")
+    node.log.unlink()
+    said = order(node, "RESTART")
+    assert said.startswith(f"RESTART response: {node.name} is up in term ")
+    assert said.endswith(" without a vote until it has caught up")
+    assert eventually(lambda: node.status().get("recovering") is False, "a vote again")
 
 
 def test_the_only_member_keeps_its_log(tmp_path: Path) -> None:

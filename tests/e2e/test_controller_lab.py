@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from labs.controller.places import Place
+from tests.e2e.wire import eventually
 
 LAB = Path(__file__).resolve().parents[2] / "labs" / "controller"
 
@@ -31,6 +39,104 @@ def test_every_row_of_the_lab_holds_on_this_machine() -> None:
     assert done.stderr == ""
 
 
+class PlayedPlace(Place):
+    """A place whose nodes answer as told, all at once."""
+
+    def send(self, *arguments: str) -> str:
+        said = {"sender_name": "Node1", "term": 2, "key": None, "value": None}
+        for verb in ("RETRIEVE", "LEADER_INFO", "RESTART"):
+            self.answers.append({**said, "request": verb})
+        return "Request Created : {}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [("RESTART", "RESTART"), ("RETRIEVE", "RETRIEVE"), ("STORE", "LEADER_INFO")],
+)
+def test_a_late_answer_is_not_taken_for_that_to_another_request(asked: str, answered: str) -> None:
+    assert PlayedPlace().order("Node1", asked)["request"] == answered
+
+
+def created(*arguments: str) -> dict[str, object]:
+    """Return the request that the sender creates for nobody."""
+    done = run("message_sender.py", "nobody.invalid", *arguments)
+    first, second, *rest = done.stdout.splitlines()
+    nobody = "ERROR WHILE SENDING REQUEST ACROSS : nobody.invalid: nobody of this name is found; "
+    assert (done.returncode, done.stderr, rest) == (1, "", [])
+    assert second == nobody + "is it spelled right, and is it up?"
+    message: dict[str, object] = ast.literal_eval(first.removeprefix("Request Created : "))
+    return message
+
+
+# seed 000-05, seed 000-03
+@pytest.mark.parametrize(
+    ("arguments", "key", "value"),
+    [
+        (["STORE"], "Controller_Operation", "Controller_Add"),
+        (["STORE", "colour", "blue", "as the sky"], "colour", "blue as the sky"),
+        (["STORE", "colour"], "colour", None),
+        (["HEAL"], None, None),  # what the file says to STORE is no word of this
+        (["PARTITION", "Node2", "Node3"], None, "Node2 Node3"),
+        (["DROP", "", "30% Node2"], None, "30% Node2"),
+    ],
+)
+def test_the_sender_says_what_was_typed_and_who_is_not_found(
+    arguments: list[str], key: str | None, value: str | None
+) -> None:
+    assert created(*arguments) == {
+        "sender_name": "Controller", "request": arguments[0], "term": None, "key": key,
+        "value": value,
+    }  # fmt: skip
+
+
+# seed 000-05
+@pytest.mark.parametrize("target", ["a..b", "", "N\u00f6de 9", "x" * 300])
+def test_no_target_makes_the_sender_crash(target: str) -> None:
+    done = run("message_sender.py", target, "RETRIEVE")
+    assert (done.returncode, done.stderr) == (1, "")
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith(f"ERROR WHILE SENDING REQUEST ACROSS : {target}: nobody of this name")
+
+
+def test_the_sender_explains_itself_and_its_file(tmp_path: Path) -> None:
+    done = run("message_sender.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "python3 message_sender.py Node3 SHUTDOWN" in done.stdout
+    for name in ("message_sender.py", "names.py", "names.txt"):
+        shutil.copy(LAB / name, tmp_path)
+    for text in ("{", "[]"):
+        (tmp_path / "Message.json").write_text(text)
+        done = run(str(tmp_path / "message_sender.py"), "Node1", "RETRIEVE")
+        assert (done.returncode, done.stderr) == (2, "")
+        assert done.stdout.startswith("Message.json is no JSON object")
+        assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_second_receiver_says_why_it_can_not_listen() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as first:
+        first.bind(("127.0.0.7", 0))
+        port = first.getsockname()[1]
+        environment = {**os.environ, "CONTROLLER_PORT": str(port)}
+        done = subprocess.run(
+            [sys.executable, str(LAB / "message_receiver.py")], env=environment,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    said = f"message_receiver.py can't listen on port {port}: Address already in use; does one run?"
+    assert (done.returncode, done.stdout, done.stderr) == (1, said + "\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phase2.py", "Node1", "²"], ["phase2.py", "Node1", "1", "localhost:²"], ["phase2.py"],
+        ["steps.py", "--container"], ["check.py", "000-07"],
+    ],
+)  # fmt: skip
+def test_wrong_arguments_of_the_lab_s_programs_are_named(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
 # seed 000-01
 @pytest.mark.timeout(600)
 def test_the_twelve_steps_in_containers() -> None:
@@ -39,3 +145,40 @@ def test_the_twelve_steps_in_containers() -> None:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(line.startswith("ok step ") for line in done.stdout.splitlines()) == 8
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGINT, 130, "check.py: interrupted\n"),
+        (signal.SIGTERM, 128 + signal.SIGTERM, ""),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_nothing_outlives_a_checker_however_it_ends(
+    number: signal.Signals, status: int, said: str, tmp_path: Path
+) -> None:
+    checker = subprocess.Popen(
+        [sys.executable, str(LAB / "check.py")], env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert checker.stdout is not None
+    try:
+        assert checker.stdout.readline().startswith("ok 000-01")
+        folder, parent = next(tmp_path.iterdir()), f"\nPPid:\t{checker.pid}\n"
+        family = [at.parent for at in Path("/proc").glob("[0-9]*/status") if parent in _text(at)]
+        assert len(family) >= 7, family  # five nodes, the receiver, and who sweeps the folder
+        checker.send_signal(number)
+        assert checker.communicate(timeout=60)[1] == said
+    finally:
+        checker.kill()
+    assert checker.returncode == status
+    eventually(lambda: not any((one / "exe").exists() for one in family), "the end of all")
+    eventually(lambda: not folder.exists(), "a folder that was swept")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # that process has ended meanwhile
+        return ""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.control.retrieval import numbered
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
-from raftline.retrieval import numbered
 from raftline.storage.folder import Folder
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node

@@ -2,12 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from labs.failures.check import as_in_the_sheet, check_door, check_menu
+from labs.failures.check import check_deleted, check_door, check_menu
 from labs.failures.scenario import play_settled
+from labs.failures.terminals import as_in_the_sheet
+from labs.phase5 import figures
 from labs.phase5.figures import made
+from labs.phase5.report import differs_from_report
+from tests.e2e.cluster import Cluster
 from tests.e2e.wire import eventually
+
+
+# seed 004-16, seed 004-20, seed 004-21, seed 004-22, seed 004-27, seed 004-32, seed 004-35
+@pytest.mark.parametrize("name", ["1", "2", "3", "4", "5", "6", "7"])
+def test_each_line_of_the_report_s_figure_stands_in_its_place(name: str) -> None:
+    assert differs_from_report(name, made(name)) == ""
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Return the processes with this folder among their arguments, and the state of each."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(folder) in (path / "cmdline").read_bytes():
+                found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_figure_that_is_ended_while_a_node_stands_still(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    lab = subprocess.Popen(
+        [sys.executable, figures.__file__, "leaders"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    eventually(lambda: "T" in processes_of(tmp_path).values(), "a stopped node")
+    if number is signal.SIGINT:
+        os.killpg(lab.pid, number)  # as a terminal does
+    else:
+        lab.send_signal(number)
+    _, said = lab.communicate(timeout=30)
+    assert (lab.returncode, "Traceback" in said) == (
+        -9 if number is signal.SIGKILL else 128 + number, False
+    ), said  # fmt: skip
+    eventually(lambda: not processes_of(tmp_path), "no process")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_no_failure_of_nodes_that_hear_it_while_they_start(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 1)
+    cluster["s1"].lines.append("Traceback (most recent call last):")
+    with pytest.raises(KeyboardInterrupt), cluster:
+        raise KeyboardInterrupt
 
 
 # seed 004-37
@@ -34,13 +95,14 @@ def test_three_nodes_start_by_name_and_speak_the_course_s_words() -> None:
         nodes[leader].wait_for(f"{leader} has shut down cleanly.")
 
 
-# seed 003-07, seed 003-08, seed 003-09, seed 003-10, seed 003-11, seed 003-14
+# seed 003-07, seed 003-08, seed 003-09, seed 003-10, seed 003-11, seed 003-14, seed 003-15
 def test_each_choice_of_the_menu_does_what_the_sheet_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with as_in_the_sheet() as (nodes, file, lab):
         lab.leader()
         check_menu(nodes, file, lab)
+        check_deleted(nodes, file, lab)
     assert "FAILED" not in capsys.readouterr().out
 
 

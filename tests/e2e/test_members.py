@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from raftline.conversation import Client, ClientError, OutcomeUnknown
-from raftline.protocol import REMOVED
+from raftline.talk.conversation import Client, ClientError, OutcomeUnknown
+from raftline.wire.protocol import REMOVED
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import eventually, free_ports

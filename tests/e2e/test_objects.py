@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pytest
 
 import raftline
-from raftline.linearizable import Operation, Verdict, check
+from raftline.trial.linearizable import Operation, Verdict, check
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 

@@ -251,12 +251,31 @@ def test_a_node_that_has_to_stop_says_so_and_its_objects_go_on(
     leader = led(nodes)
     settings = raftline.ReplicatedDict("settings", node=leader, timeout=DEADLINE_S)
     settings["lamp"] = "on"
+    leads_no_more = threading.Event()
+    leader.on_follower(leads_no_more.set)
     with caplog.at_level(logging.WARNING, "raftline"):
         leader._server.driver.fail(RuntimeError("an invariant, say"))
         eventually(lambda: not leader.is_running, "the end of the node")
     assert f"{leader.name} stops: RuntimeError: an invariant, say" in caplog.text
     assert settings["lamp"] == "on"
     assert leader.exit_status == 70
+    assert leads_no_more.wait(DEADLINE_S)
+
+
+def test_what_is_called_back_while_a_node_closes_may_still_ask(
+    nodes: list[raftline.Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = led(nodes)
+    settings = raftline.ReplicatedDict("settings", node=leader, timeout=DEADLINE_S)
+    settings["lamp"] = "on"
+    found: list[str] = []
+    server = leader._server
+    stop = server.stop
+    monkeypatch.setattr(server, "stop", lambda: (found.append(settings["lamp"]), stop()))
+    leader.close()
+    assert found == ["on"]
+    with pytest.raises(raftline.Unreachable, match="was closed"):
+        settings.copy()
 
 
 def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -> None:
@@ -290,8 +309,15 @@ def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -
     [
         ({"name": "node9"}, "node9 is none of the members (node1 node2 node3)"),
         ({"members": {"node1": "nowhere"}}, "'nowhere' is no address: host:port"),
+        ({"members": {"node1": 8000}}, "members: 8000 is no address: host:port"),
+        ({"members": ["127.0.0.1:8000"]}, "members is a dict of each name to its host:port, not"),
+        ({"members": {}}, "members names nobody"),
+        (
+            {"members": {"node1": "127.0.0.1:1", "node2": "127.0.0.1:1"}},
+            "members: node2 and node1 share 127.0.0.1:1",
+        ),
         ({"members": {"1": "127.0.0.1:1"}}, "'1' is no name: a letter, then letters"),
-        ({"members": None}, "server-configuration.txt: is missing"),
+        ({"members": None}, 'say members={"node1": "127.0.0.1:8000", …}'),
         ({"members": {"node1": "10.0.0.1:8000"}}, "say open_to_network=True"),
         ({"pace": "slow"}, "there is no pace 'slow'; there is class, fast, human"),
     ],
@@ -306,6 +332,26 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"timeout": 0}, ValueError, "0 s is no time"),
+        ({"state_file_every": "1"}, TypeError, "not str"),
+        ({"machines": Tally()}, TypeError, "machines is a dict of name to machine, not of type"),
+        ({"machines": {"bank": object()}}, TypeError, '"bank" is no state machine: object has no'),
+    ],
+)
+def test_arguments_that_cannot_be_meant_leave_port_and_files_free(
+    changed: dict[str, Any], error: type[Exception], said: str, members: dict[str, str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    with pytest.raises(error, match=said) as caught:
+        raftline.Node("node1", members=members, dir=tmp_path, **changed)
+    with raftline.Node("node1", members=members, dir=tmp_path) as node:
+        assert node.is_running
+    assert "\n" not in str(caught.value)
+
+
 def test_a_port_or_files_in_use_are_refused_and_left_alone(
     members: dict[str, str], tmp_path: Path
 ) -> None:
@@ -317,6 +363,19 @@ def test_a_port_or_files_in_use_are_refused_and_left_alone(
         with pytest.raises(raftline.NodeError, match="names other members than this program"):
             raftline.Node("node1", members={"node1": members["node1"]}, dir=tmp_path)
         assert node.is_running
+
+
+def test_a_node_serves_once_there_is_one(
+    members: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python 3.12 refuses new threads to a program that ends; what begins later would be too late.
+    go = threading.Event()
+    run = raftline.Node._run
+    monkeypatch.setattr(raftline.Node, "_run", lambda node: go.wait(DEADLINE_S) and run(node))
+    with raftline.Node("node1", members=members, dir=tmp_path) as node:
+        assert {"node1 accept", "node1 writer"} <= {each.name for each in threading.enumerate()}
+        go.set()
+    assert not node.is_running
 
 
 # seed 002-10

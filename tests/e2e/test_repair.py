@@ -244,7 +244,7 @@ def _restored(backup: Path, folder: Path, count: int) -> Cluster:
     members = [f"{node.name}=localhost:{node.port}" for node in ports]
     done = raftline("restore", backup, folder, "--members", *members)
     assert done.returncode == 0, done.stderr
-    assert f"start s1: raftline server s1 {ports[0].port} --dir {folder}" in done.stdout
+    assert f" server s1 {ports[0].port} --dir {folder}\n" in done.stdout
     cluster = Cluster(folder.parent, 0)
     cluster.folder = folder
     cluster.nodes = [Node(node.name, node.port, folder, []) for node in ports]

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from raftline import peers
 from raftline.config import Address
-from raftline.peers import Peer
+from raftline.net import peers
+from raftline.net.peers import Peer
 from tests.e2e.wire import free_ports
 
 

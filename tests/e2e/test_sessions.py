@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.sessions import SESSIONS_MAX
+from raftline.state.sessions import SESSIONS_MAX
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import Conversation, eventually
 

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from raftline import linearizable
-from raftline.linearizable import Operation, Verdict
 from raftline.storage.errors import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
+from raftline.trial import linearizable
+from raftline.trial.linearizable import Operation, Verdict
 from tests.e2e.cluster import NEVER_SAID
 from tests.e2e.mix import Increment
 from tests.e2e.node import Node

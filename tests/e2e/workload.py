@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from raftline.linearizable import Operation
+from raftline.trial.linearizable import Operation
 from tests.e2e.mix import Increment, Mix, Pulse
 from tests.e2e.node import Node
 from tests.e2e.wire import Conversation

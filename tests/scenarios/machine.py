@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
 from raftline.raft.membership import read
-from raftline.sessions import Sessions
+from raftline.state.sessions import Sessions
 from tests.faulty_folder import MemoryFolder
 
 _SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript

@@ -37,9 +37,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from unittest.mock import patch
 
-from raftline import sessions
 from raftline.raft.effects import Entry, HardState
 from raftline.raft.membership import Membership
+from raftline.state import sessions
 from tests.scenarios.world import NOBODY, Disk, Server, World
 
 SHORT = ("note", "apply", "answer")
@@ -163,7 +163,7 @@ class Player:
         sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
 
     def _leases(self, words: list[str]) -> None:
-        self.world.options = replace(self.world.options, lease=True)
+        self.world.options = replace(self.world.options, lease=words != ["off"])
 
     def _clock(self, words: list[str]) -> None:
         self.clocks[words[0]] = int(words[1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from raftline.linearizable import Operation
+from raftline.trial.linearizable import Operation
 
-Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "session"]
+Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
 Way = Literal["index", "lease", "ask"]
 COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
@@ -44,7 +44,7 @@ class Request:
 
     @property
     def command(self) -> str:
-        operand = f" {self.value}" if self.verb in ("set", "setnx") else ""
+        operand = f" {self.value}" if self.verb in ("set", "setnx", "append") else ""
         if self.verb == "cas" and self.old is not None:
             old = self.old.replace(" ", r"\s")  # one word
             operand = f" {old} {self.value}"
@@ -109,6 +109,28 @@ class Request:
             self.client.name, "cas", self.key, self.value, self.called_at, returned_at,
             found, self.old, matched,
         )  # fmt: skip
+
+    def length(self, reply: str) -> int:
+        """Return how long an append made the value, in bytes.
+
+        Raises:
+            AssertionError: the reply is not one to an append.
+        """
+        word, _, size = reply.removesuffix(" bytes").partition(f": {self.key} has ")
+        if word != "APPEND response" or not size.isdigit():
+            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+        return int(size)
+
+    def found(self, reply: str) -> str:
+        """Return what a get found, "" where there was no such key.
+
+        Raises:
+            AssertionError: the reply is not one to a get.
+        """
+        word, colon, value = reply.partition(": ")
+        if not colon or word not in ("GET response", "GET response, no such key"):
+            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+        return value if word == "GET response" else ""
 
     def count(self, reply: str) -> int:
         """Return what an incr made of the counter.

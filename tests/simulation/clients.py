@@ -1,4 +1,4 @@
-"""Clients that read, write and count, some under numbers, and ask again where they must."""
+"""Clients that read, write, count and append, some under numbers, and ask again where they must."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Protocol
 
 from tests.simulation.asked import COUNTER, EXPIRED, Request, Verb, Way
 from tests.simulation.history import History
+from tests.simulation.journal import END, JOURNAL
 from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
 WAYS: tuple[Way, ...] = ("index", "lease", "ask")
+ODD_ENDS = ("", "é", "\\n")  # whose bytes, characters and spelling differ in number
 
 
 class Server(Protocol):
@@ -71,10 +73,14 @@ class Client:
         chance = self._world.random
         key = chance.choice("abc"[: self._plan.keys])
         kind = chance.random()
+        if self._plan.appends and chance.random() < self._plan.appends:
+            key = JOURNAL
         if kind < self._reads:
             self.ask("get", key, None)
         elif self._numbers and self._session is None:
             self.ask("session", "", None)
+        elif key == JOURNAL:
+            self.ask("append", key, None)
         elif chance.random() < self._counts:
             self.ask("incr", COUNTER, None)
         elif kind < self._reads + 0.9 * (1 - self._reads):
@@ -92,6 +98,9 @@ class Client:
     def ask(self, verb: Verb, key: str, value: str | None, old: str | None = None) -> None:
         """Send a request to some node."""
         world = self._world
+        if verb == "append":  # also where an earlier one may have been done: another piece
+            self._written += 1
+            value = f" {self.name}.{self._written}{world.random.choice(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(0.05)
         how = self._way or world.random.choice(WAYS)
         request = Request(self, verb, key, value, world.tick(), in_log, how, old)
@@ -139,6 +148,8 @@ class Client:
         done = reply.startswith(f"{request.verb.upper()} response: ")
         if request.verb in ("cas", "setnx"):
             self._world.counts[f"conditions {'met' if done else 'not met'}"] += 1
+        if request.verb == "append":
+            self._world.counts["appends answered"] += 1
         if request.verb == "get" and done:
             self._seen[request.key] = reply.removeprefix("GET response: ")
         elif request.verb in ("set", "cas", "setnx") and done and request.value is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.linearizable import Operation, Verdict, check
+from raftline.trial.linearizable import Operation, Verdict, check
 from tests.simulation.asked import Request
+from tests.simulation.journal import JOURNAL, Append, Journal, Seen
 
 SEARCH_STEPS_MAX = 300_000
 
@@ -19,20 +20,29 @@ class Count(NamedTuple):
 
 
 class History:
-    """Operations on keys, for the search; increments of the counter, which are simply counted."""
+    """Operations on keys, for the search; increments of the counter, which are simply counted; and
+    what was appended to the journal, which shows by itself what became of it."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.counts: list[Count] = []
+        self.journal = Journal()
         self.unknown_counts = 0  # increments that took effect once or never
 
     def __len__(self) -> int:
-        return len(self.operations) + len(self.counts) + self.unknown_counts
+        return (
+            len(self.operations) + len(self.counts) + self.unknown_counts + len(self.journal)
+        )
 
     def answered(self, request: Request, reply: str, now: int) -> None:
         """Keep a request and its reply."""
         if request.verb == "incr":
             self.counts.append(Count(request.called_at, now, request.count(reply)))
+        elif request.verb == "append" and request.value is not None:
+            size = request.length(reply)
+            self.journal.appends.append(Append(request.called_at, now, request.value, size))
+        elif request.key == JOURNAL:
+            self.journal.seen.append(Seen(request.called_at, now, request.found(reply)))
         else:
             self.operations.append(request.operation(now, reply))
 
@@ -40,7 +50,9 @@ class History:
         """Keep a request that took effect, or did not, or will."""
         if request.verb == "incr":
             self.unknown_counts += 1
-        elif request.verb != "session":
+        elif request.verb == "append" and request.value is not None:
+            self.journal.unknown.add(request.value)
+        elif request.verb != "session" and request.key != JOURNAL:
             self.operations.append(request.operation(None))
 
     def judge(self) -> int:

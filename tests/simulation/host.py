@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from raftline.engine.writer import precedes_snapshots
 from raftline.logmanager import LogManager
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
@@ -157,7 +158,7 @@ class Host:
         self._chronicle.stepped(node, effects)
         self._desk.give_up_if_deposed(node)
         self._send_all(effects.send)
-        if effects.wants_disk or (effects.send_after_save and self.is_writing):
+        if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
             self._unsaved.append(effects)
             self._write()
         else:
@@ -192,9 +193,9 @@ class Host:
     # --- the disk -----------------------------------------------------------------------------
 
     @property
-    def is_writing(self) -> bool:
-        """Whether anything is being written or waits to be."""
-        return bool(self._unsaved or self._writing)
+    def goes_first(self) -> bool:
+        """As the Writer has it: what is under way here may as well wait yet."""
+        return any(map(precedes_snapshots, (*self._writing, *self._unsaved)))
 
     def _write(self) -> None:
         """Begin to write all that waits, unless the disk is busy: then it comes next."""
@@ -244,7 +245,8 @@ class Host:
         if self.disk.lost_promise:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
-        options, chance = self._plan.options, self._world.random
+        chance = self._world.random
+        options = self._plan.options_of_a_start(chance)
         self.node = Node(
             self.name,
             recovered.members,

@@ -64,6 +64,17 @@ class Plan:
     sessions_max: int = 4096  # sessions that a cluster remembers
     session_window: int = 128  # numbers that a session remembers
     conditions: float = 0  # the share of sets that are a cas or setnx instead
+    restarts_differ: float = 0  # the share of starts with other options than before
+    appends: float = 0  # the share of writes that append to the journal, and of reads that read it
+
+    def options_of_a_start(self, chance: random.Random) -> Options:
+        """Return what a node is started with: now and then with leases or without, and patient."""
+        if not self.restarts_differ or chance.random() > self.restarts_differ:
+            return self.options
+        timeout_ms = self.options.election_timeout_ms * chance.choice([1, 1, 2])
+        return replace(
+            self.options, lease=chance.random() < 0.5, election_timeout_ms=timeout_ms
+        )
 
 
 def pick_plan(
@@ -112,7 +123,7 @@ def pick_plan(
         trailing_bytes=chance.choice([0, 0, 500, 1 << 20]),
     )
     plan = replace(plan, options=options, snapshots=chance.choice([0, 0.02, 0.02, 0.1]))
-    return replace(
+    plan = replace(
         plan,
         spares=chance.choice([0, 0, 1, 2]),
         change_every_ms=timeout_ms * chance.choice([0, 1, 3, 8]),
@@ -120,4 +131,7 @@ def pick_plan(
         sessions_max=chance.choice([2, 4096]),
         session_window=chance.choice([2, 128]),
         conditions=chance.choice([0, 0, 0.4]),
+    )
+    return replace(
+        plan, appends=chance.choice([0, 0.2, 0.5]), restarts_differ=chance.choice([0, 0, 0.5])
     )

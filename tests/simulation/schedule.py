@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from raftline import sessions
 from raftline.raft import state
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
+from raftline.state import sessions
 from tests.simulation.asked import COUNTER
 from tests.simulation.churn import Operator
 from tests.simulation.clients import Client
@@ -19,6 +19,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.host import Host
 from tests.simulation.invariants import HonestInvariants
+from tests.simulation.journal import JOURNAL
 from tests.simulation.network import Network
 from tests.simulation.plan import Plan, pick_plan
 from tests.simulation.world import World
@@ -137,6 +138,7 @@ class _Schedule:
         reader.stopped = True
         for key in "abc"[: self.plan.keys]:
             self._read(reader, key)
+        self._until("agree", self._agree)  # once more: one may have died over its snapshot
 
     def _read(self, reader: Client, key: str) -> None:
         """Read until there is an answer, so that the history tells what is left in the end."""
@@ -202,4 +204,5 @@ class _Schedule:
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
         self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
+        self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()

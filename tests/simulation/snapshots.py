@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class Rim(Protocol):
     disk: Disk
 
     @property
-    def is_writing(self) -> bool: ...
+    def goes_first(self) -> bool: ...
     def now_ms(self) -> int: ...
     def carry_out(self, node: Node, effects: Effects) -> None: ...
     def later(self, delay_ms: int, act: Callable[[Node], None]) -> None: ...
@@ -68,24 +68,44 @@ class Snapshots:
         )
 
     def _publish(self, node: Node, snapshot: Snapshot) -> None:
-        """Put the snapshot in force, and the log behind it, once nothing waits for the disk."""
+        """Put the snapshot in force, and the log behind it, as soon as the disk has what must be
+        there before; other writes may wait."""
         rim = self._rim
-        if rim.is_writing:
+        if rim.goes_first:
             rim.later(1, lambda node: self._publish(node, snapshot))
             return
-        self._is_taking = False
-        if dies := self._world.chance(0.1):
-            rim.disk.die_soon()
-        self._compact(node, snapshot)
-        if dies:
-            rim.disk.folder.fault = None
-
-    def _compact(self, node: Node, snapshot: Snapshot) -> None:
-        rim, manager = self._rim, self._rim.manager
-        if not manager.snapshots.publish(snapshot):
-            return
+        with self._perhaps_the_last_steps():
+            if not rim.manager.snapshots.publish(snapshot):
+                self._is_taking = False
+                return
         self._world.tell(f"{rim.name} took a snapshot up to entry {snapshot.index}")
         rim.carry_out(node, node.snapshot_taken(snapshot, rim.now_ms()))
+        rim.later(self._world.random.randint(0, 5), lambda node: self._compact(node, snapshot))
+
+    @contextlib.contextmanager
+    def _perhaps_the_last_steps(self) -> Iterator[None]:
+        """Let the node die now and then in the midst of this."""
+        if dies := self._world.chance(0.1):
+            self._rim.disk.die_soon()
+        yield
+        if dies:
+            self._rim.disk.folder.fault = None
+
+    def _compact(self, node: Node, snapshot: Snapshot) -> None:
+        """Begin the log anew behind the snapshot, once the disk has it that far; not behind one
+        that another has displaced."""
+        rim, manager = self._rim, self._rim.manager
+        if node.state.snapshot != snapshot:
+            self._is_taking = False
+        elif rim.goes_first or manager.last_written < snapshot.index:
+            rim.later(1, lambda node: self._compact(node, snapshot))
+        else:
+            self._is_taking = False
+            with self._perhaps_the_last_steps():
+                self._begin_log_anew(node, snapshot)
+
+    def _begin_log_anew(self, node: Node, snapshot: Snapshot) -> None:
+        manager = self._rim.manager
         rewrite = manager.begin_rewrite(snapshot)
         last = min(node.state.commit_index, manager.last_written)
         rewrite.copy(node.state.log.entries(rewrite.next_index, last))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from raftline import commands
 from raftline.raft.change import Change
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
+from raftline.state import commands
 from tests.simulation.churn import can_lose
 from tests.simulation.plan import FAULTS
 from tests.simulation.schedule import SimulationFailed, run
@@ -63,6 +63,7 @@ COVERED = (
     "sessions expired",
     "conditions met",
     "conditions not met",
+    "appends answered",
 )
 
 
@@ -169,8 +170,8 @@ def first_failure(seeds: range) -> str:
 
 # mistake 22
 def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.sessions.Sessions.earlier_reply", lambda *_: None)
-    monkeypatch.setattr("raftline.sessions.Sessions.remember", lambda *_: None)
+    monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
+    monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
     assert "client" in first_failure(range(20))
 
 
@@ -184,7 +185,7 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
 
 # mistake 32
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.sessions.Sessions.dump", lambda _: [])
+    monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
     assert first_failure(range(60))
 
 

@@ -31,10 +31,11 @@ def node_of(
     newborn: bool = False,
     life: int = 1,
     options: Options = OPTIONS,
+    lease_ms: int = 0,
 ) -> Node:
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
-    hard_state = HardState(log.last_term if term is None else term, vote)
+    hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
     return Node(
         name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
         amnesiac=amnesiac, newborn=newborn, life=life,

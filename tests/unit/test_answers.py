@@ -8,7 +8,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
-from raftline.connection import Connection
+from raftline.net.connection import Connection
 from raftline.raft.messages import Vote
 
 

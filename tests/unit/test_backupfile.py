@@ -11,14 +11,15 @@ from zlib import crc32
 
 import pytest
 
-from raftline import backupfile, recover
-from raftline.backupfile import BackupFile
-from raftline.bar import Bar
-from raftline.protocol import Limits, ProtocolError, read_request
+from raftline.net import backupfile
+from raftline.net.backupfile import BackupFile
 from raftline.raft.membership import all_vote
 from raftline.storage.errors import DiskFailed
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
+from raftline.tools import recover
+from raftline.tools.bar import Bar
+from raftline.wire.protocol import Limits, ProtocolError, read_request
 from tests.node_files import MEMBERS
 
 

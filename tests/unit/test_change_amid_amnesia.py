@@ -1,4 +1,4 @@
-"""A change of members and lost files meet: paper §6, core: amnesia."""
+"""A change of members and lost files meet: paper §6, src/raft/amnesia.py."""
 
 from __future__ import annotations
 

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline import cli
+from raftline.arguments import typed
+from tests.scripted_node import scripted_nodes
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -79,3 +83,145 @@ def test_a_name_that_is_none_makes_no_files_elsewhere(tmp_path: Path, command: s
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         "logs", "server-configuration.txt", "x.log",
     ]  # fmt: skip
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
+    """Run a command in this process; return its exit status and what it complains of."""
+    try:
+        code: object = cli.main(words)
+    except SystemExit as end:
+        code = end.code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    return code, errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["statsu"], "raftline: error: there is no command 'statsu'; did you mean status? Try: "),
+        (["nonsense"], "raftline: error: there is no command 'nonsense'. Try: raftline --help"),
+        (["help", "nonsense"], "raftline: error: there is no command 'nonsense'. "),
+        (["--nonsense"], "raftline: error: unrecognized arguments: --nonsense. Try: raftline -"),
+        (["up", "-n", "0"], "raftline up: error: argument -n: '0' is no number of nodes from 1 "),
+        (["up", "--dir", ""], "raftline: --dir: names no folder; give one, or leave it out"),
+        (["status", "--dir", ""], "raftline: --dir: names no folder"),
+        (["server", "s1", "1", "--dir", ""], "[!] --dir: names no folder"),
+        (["server", "s1", "1", "--join", "h:1", "--dir", ""], "[!] --dir: names no folder"),
+        (["server"], "raftline server: error: the following arguments are required: NAME, PORT. "),
+        (["server", "s1", "1", "--max-connections", "0"], "'0' is no number of connections, 1 to"),
+        (["server", "s1", "1", "--max-connections", "9" * 12], "is no number of connections"),
+        (["server", "s1", "1", "--controller-from", "1.2.3.4/99"], "is no network such as 10.0.0"),
+        (["server", "s1", "1", "--controller-from", "a..b"], "is no host name or address"),
+        (["server", "s1", "1", "--controller-udp", "0"], "--controller-udp: '0' is no port: 1 to"),
+        (["client"], "raftline client: error: the following arguments are required: PORT, ID. "),
+        (["client", "--also", "x", "1", "1"], "'x' is not HOST:PORT, such as localhost:10001. "),
+        (["transfer", ""], "raftline: '' is no name of a node"),
+        (["transfer", "s 1"], "raftline: 's 1' is no name of a node"),
+        (["backup", ""], "raftline: FILE: names no file"),
+        (["restore", "x", "", "--members", "s1=h:1"], "raftline: DIR: names no folder"),
+        (["controller", "h:1", "a\nb"], "raftline: an order is one line; nothing was sent"),
+        (["simulate", ""], "raftline simulate: METRICS: the name is empty"),
+        (["simulate", "--html", ""], "raftline simulate: --html: the name is empty"),
+        (["completion", "fish"], "raftline completion: error: argument shell: invalid choice: "),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: list[str], said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
+    monkeypatch.chdir(tmp_path)
+    code, errors = complaint(capsys, *words)
+    assert said in errors
+    assert (code, errors.count("\n")) == (2, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["server-configuration.txt"]
+
+
+@pytest.mark.parametrize("command", ["up", "remove", "server", "client", "simulate"])
+def test_help_tells_of_a_command_what_it_tells_itself(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    told_of = []
+    for words in (["help", command], [command, "--help"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(words)
+        assert end.value.code == 0
+        told_of.append(capsys.readouterr().out)
+    assert told_of[0] == told_of[1]
+    assert told_of[0].startswith(f"usage: raftline {command} ")
+
+
+@pytest.mark.parametrize("words", ["up --help", "simulate --help", "status --dir é"])
+def test_a_terminal_that_lacks_a_character_gets_it_spelled(tmp_path: Path, words: str) -> None:
+    before = "PYTHONIOENCODING=ascii exec"
+    status, errors = told(tmp_path, *words.split(), before=before)
+    assert status == (0 if "help" in words else 2)
+    assert errors.count("\n") == (0 if "help" in words else 1)
+
+
+def test_a_configuration_that_could_not_be_written_whole_is_not_left_there(tmp_path: Path) -> None:
+    code, said = told(tmp_path, "up", "--dir", "new", before="ulimit -f 0; exec")
+    assert said == "raftline: new/server-configuration.txt: can't be written: File too large\n"
+    assert (code, list((tmp_path / "new").iterdir())) == (2, [])
+
+
+def test_a_backup_that_cannot_be_written_is_no_matter_of_a_node(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with scripted_nodes() as start:
+        node = start(lambda _: "BACKUP response: 1-1 of 0 bytes crc32 00000000")
+        (tmp_path / "server-configuration.txt").write_text(f"s1 localhost {node.port}\n")
+        words = ["backup", "b", "--dir", str(tmp_path)]
+        code, said = told(gone, *words, before='rmdir "$PWD"; exec')
+    assert said == "raftline: b: can't be written: No such file or directory\n"
+    assert code == 4
+
+
+def completed(shell: str, *words: str) -> list[str]:
+    """Return what a shell offers for the last of these words."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "raftline", "completion", shell], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True,
+    )  # fmt: skip
+    typed = " ".join(f"'{word}'" for word in ("raftline", *words))
+    ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _raftline; echo ${{COMPREPLY[*]}}"
+    found = subprocess.run(
+        [program, "-c", f"{done.stdout}\n{ask}"], capture_output=True, text=True, check=True
+    )
+    assert found.stderr == ""
+    return found.stdout.split()
+
+
+def test_bash_completes_commands_and_options_and_their_values() -> None:
+    assert completed("bash", "sta") == ["status"]
+    assert completed("bash", "status", "--j") == ["--json"]
+    assert completed("bash", "server", "--reads", "l") == ["lease", "log", "local"]
+    assert set(completed("bash", "client", "--")) >= {"--follow", "--json", "--quiet"}
+    assert completed("bash", "nonsense", "--j") == []
+
+
+@pytest.mark.parametrize(
+    ("started_as", "is_installed", "shown"),
+    [
+        ("src/cli.py", False, "{python} src/cli.py"),
+        ("/a b/cli.py", True, "{python} '/a b/cli.py'"),
+        ("/x/raftline/__main__.py", False, "{python} -m raftline"),
+        (".venv/bin/raftline", False, ".venv/bin/raftline"),
+        ("/usr/bin/raftline", True, "raftline"),
+        ("a/program.py", False, "raftline"),
+    ],
+)
+def test_what_to_type_is_shown_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch, started_as: str, is_installed: bool, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started_as])
+    monkeypatch.setattr(sys, "executable", "/opt/bin/python")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if is_installed else None)
+    assert typed() == shown.format(python="/opt/bin/python")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/opt/bin/{name}")
+    monkeypatch.setattr(sys, "argv", ["src/cli.py"])
+    assert typed() == "python src/cli.py"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,8 @@ from raftline.client import (
     command_of,
     split_command,
 )
-from raftline.protocol import NO_LEADER, error, not_leader, outcome_unknown
-from raftline.replies import Reply, as_json
+from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.wire.replies import Reply, as_json
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
 
 
@@ -77,6 +78,8 @@ def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
         (["set", "a", "--follow", "-1"], "set a --follow -1"),
         ([r"get my\skey"], r"get my\skey"),
         (["show", "my p", "after", "k"], r"show my\sp after k"),
+        (["--", "get", "-x"], "get -x"),
+        (["set", "--", "-x"], r"set -- -x"),
     ],
 )
 def test_arguments_stand_for_themselves(arguments: list[str], line: str) -> None:
@@ -149,6 +152,11 @@ def test_json_tells_each_outcome_apart(start: Start) -> None:
     ]
 
 
+def test_json_gives_the_members_as_json() -> None:
+    told = json.loads(as_json("members", Reply("s1", 'MEMBERS response: {"voters": ["s1"]}')))
+    assert told == {"ok": True, "verb": "members", "members": {"voters": ["s1"]}, "server": "s1"}
+
+
 def test_json_names_the_leader_that_the_sorry_line_names() -> None:
     told = json.loads(as_json("get a", Reply("s2", not_leader("s1", "localhost", 10000))))
     assert told["leader"] == {"name": "s1", "host": "localhost", "port": 10000}
@@ -197,8 +205,29 @@ def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> 
     assert done.returncode == 5
     assert done.stderr == (
         f"Sorry, nothing listens on localhost port {port}: no node runs there."
-        f" Start one with raftline up, or python src/server.py NAME {port}.\n"
+        f" Start one with raftline up, or python3 src/server.py NAME {port}.\n"
     )
+
+
+@pytest.mark.parametrize("host", ["a..b", "", "a" * 64, "\udcff", "no such host"])
+def test_a_host_that_is_none_is_unreachable_like_any_other(host: str) -> None:
+    with Client(host, 1) as client, pytest.raises(Unreachable, match="no host is called"):
+        client.request("get a")
+
+
+@pytest.mark.parametrize("words", [["get", "ana"], [], ["--screen"]])
+def test_an_answer_that_cannot_be_printed_is_told_in_one_line(
+    start: Start, words: list[str]
+) -> None:
+    options = [word for word in words if word.startswith("-")]
+    command = [str(SOURCE / "client.py"), *options, str(start(store()).port), "1"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, *command, *(word for word in words if word not in options)],
+            input=b"get ana\n", stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.stderr == b"client.py: can't print: No space left on device\n"
+    assert done.returncode == 2
 
 
 # mistake 23

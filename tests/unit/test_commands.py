@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.commands import execute
-from raftline.protocol import Limits, ProtocolError, read_request
+from raftline.state.commands import execute
+from raftline.wire.protocol import Limits, ProtocolError, read_request
 
 BEYOND = str(2**63)
 

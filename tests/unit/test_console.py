@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ from raftline.console import (
     Console,
     safe_line,
 )
+from raftline.life.announcer import Announcer
+from raftline.raft.effects import Effects
+from raftline.raft.log import Log
+from raftline.raft.messages import Missing, RequestVote
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -333,3 +338,38 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
+
+
+# seed 004-20, seed 004-22
+@pytest.mark.parametrize(
+    ("commands", "ends"),
+    [(["set b 30", "get b"], "Last log: 2 3 get b"), ([], "Last log: 0 0")],
+)
+def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
+    commands: list[str], ends: str
+) -> None:
+    log = Log()
+    log.extend(3, commands)
+    missing = Missing("s2", "s1", 6, len(commands), 4)
+    stream = io.StringIO()
+    console = Console(stream, verbose=False)
+    announcer = Announcer(console)
+    announcer.carried_out(Effects(send_after_save=[missing]), log)
+    # An old leader is answered the same, yet nothing is asked of it (round 0).
+    announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), log)
+    console.close()
+    asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
+    assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
+
+
+@pytest.mark.parametrize(("verbose", "times"), [(False, 2), (True, 4)])
+def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times: int) -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=verbose)
+    announcer = Announcer(console)
+    asked = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
+    heard = "[*] Heard from no leader: asking for PreVotes for term 2"
+    announcer.carried_out(Effects(send=asked, notes=[heard]), Log())
+    announcer.carried_out(Effects(send=asked), Log())
+    console.close()
+    assert stream.getvalue().splitlines() == [heard, *["Sending message"] * times]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from raftline.batch import Batch
-from raftline.control import Control
-from raftline.driver import Driver, now_ms
-from raftline.faults import Faults
+from raftline.control.control import Control
+from raftline.control.faults import Faults
+from raftline.engine.batch import Batch
+from raftline.engine.driver import Driver, now_ms
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
@@ -83,7 +83,7 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
     )  # fmt: skip
     control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
-    monkeypatch.setattr("raftline.control.check_member", lambda state, configuration: [])
+    monkeypatch.setattr("raftline.control.control.check_member", lambda state, configuration: [])
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 
@@ -92,7 +92,8 @@ def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> N
     faults = Faults("s1")
     faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]
     server: Any = SimpleNamespace(
-        name="s1", is_down=True, faults=faults, is_peer=lambda name: False,
+        name="s1", is_down=True, faults=faults, book=[],
+        node=SimpleNamespace(state=SimpleNamespace(leader=None)),
         pace=SimpleNamespace(heartbeat_ms=100),
     )  # fmt: skip
     control = Control(server, SimpleNamespace(), lambda _: None, None)  # type: ignore[arg-type]

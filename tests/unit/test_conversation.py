@@ -16,7 +16,7 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
-from raftline.protocol import (
+from raftline.wire.protocol import (
     FULL,
     NO_LEADER,
     REMOVED,
@@ -26,7 +26,7 @@ from raftline.protocol import (
     not_leader,
     outcome_unknown,
 )
-from raftline.replies import Outcome, Reply, outcome_of, read_reply
+from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 from tests.e2e.wire import eventually
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from raftline import cores
-from raftline.cores import Cores, Look, choose, look, move_threads
+from raftline.engine import cores
+from raftline.engine.cores import Cores, Look, choose, look, move_threads
 
 BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-import raftline.driver
-from raftline.batch import Batch
-from raftline.desk import Desk
-from raftline.driver import Driver, now_ms
+import raftline.engine.driver
+from raftline.engine.batch import Batch
+from raftline.engine.desk import Desk
+from raftline.engine.driver import Driver, now_ms
+from raftline.engine.reading import Reading
+from raftline.engine.service import Service
 from raftline.logmanager import LogManager
-from raftline.protocol import NO_LEADER
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.lease import lease_until_ms
@@ -23,7 +27,7 @@ from raftline.raft.messages import Appended, AppendEntries, Message, Vote
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
-from raftline.reading import Reading
+from raftline.wire.protocol import NO_LEADER
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, established
@@ -112,12 +116,30 @@ def elect(driver: Driver) -> None:
 def test_a_new_leader_beats_though_its_owner_slept_for_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.driver, "LATE_LOOK_MS", 60_000)  # else it would look by itself
+    # Else it would look by itself.
+    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
     assert rim.heartbeat.wait(DEADLINE_S)
     driver.stop(DEADLINE_S)
+
+
+def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_waiting() -> None:
+    node, desk = established("s1"), Desk(hold_ms=1000)
+    writer: Any = SimpleNamespace(is_full=True, is_busy=True)
+    steps: list[Effects] = []
+    service = Service(node, desk, writer, FakeRim(), steps.append, lambda: None)
+    service.leads = True
+    service.came(Batch(["set a 1"], is_read=False))
+    assert not service.is_wanted()
+    assert service.until_s() == math.inf  # the writer asks again when it has written
+    service.serve(now_ms)
+    assert (steps, len(desk.writes)) == ([], 1)
+    writer.is_full = False
+    assert service.is_wanted()
+    service.serve(now_ms)
+    assert [entry.command for entry in steps[0].append] == ["set a 1"]
 
 
 # mistake 23
@@ -161,6 +183,31 @@ def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
     desk.answer_applied(["6: b", "7: another's"], 6, 7)
     assert batch.wait(0)
     assert batch.replies == ["5: a", "6: b"]
+
+
+# mistake 21
+def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    elect(driver)
+    state, pause = driver.node.state, threading.Event()
+
+    def answer() -> None:
+        """Have s2 answer all that it was sent."""
+        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        assert driver.receive([given], None) == []
+
+    while state.durable_index < 1:
+        assert not pause.wait(0.001)
+    answer()
+    batch = Batch(["get a"], is_read=True)
+    driver.submit(batch)
+    while not state.read_rounds:
+        assert not pause.wait(0.001)
+    assert (batch.is_answered, batch.reader) == (False, None)
+    answer()
+    assert batch.is_answered
+    assert batch.reader is not None
+    driver.stop(DEADLINE_S)
 
 
 def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
@@ -332,7 +379,7 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
 def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.driver, "LATE_LOOK_MS", 20_000)  # long after the deadline
+    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 20_000)  # long after the deadline
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -373,7 +420,7 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
     answer = Appended("s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms)
     node.receive(answer, TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
-    monkeypatch.setattr(raftline.driver, "now_ms", lambda: time_ms[0])
+    monkeypatch.setattr(raftline.engine.driver, "now_ms", lambda: time_ms[0])
     batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
 
     class SlowRim(FakeRim):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -45,14 +44,13 @@ def test_a_node_boots_as_a_follower_and_waits_out_its_timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("voters", "lease", "wakes_at_ms"),
-    [(("s1",), False, 0), (("s1",), True, OPTIONS.election_timeout_ms),
-     (("s2",), False, TIMEOUT_MS), ((), False, TIMEOUT_MS)],
+    ("voters", "lease_ms", "wakes_at_ms"),
+    [(("s1",), 0, 0), (("s1",), 150, 150), (("s2",), 0, TIMEOUT_MS), ((), 0, TIMEOUT_MS)],
 )  # fmt: skip
 def test_a_lone_voter_stands_as_soon_as_its_promises_allow(
-    voters: tuple[str, ...], lease: bool, wakes_at_ms: int
+    voters: tuple[str, ...], lease_ms: int, wakes_at_ms: int
 ) -> None:
-    node = node_of("s1", 1, voters=voters, options=replace(OPTIONS, lease=lease))
+    node = node_of("s1", 1, voters=voters, lease_ms=lease_ms)
     assert node.wake_at_ms == wakes_at_ms
     node.pass_time(wakes_at_ms)
     assert node.is_leader == (voters == ("s1",))

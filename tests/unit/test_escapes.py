@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.protocol import (
+from raftline.wire.protocol import (
     Limits,
     ProtocolError,
     decode_line,

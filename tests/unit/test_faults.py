@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from raftline.escapes import ProtocolError
-from raftline.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
-from raftline.faultverbs import FORMS, read_fault
+from raftline.control.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
+from raftline.control.faultverbs import FAULT_FORMS, read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import Appended, AppendEntries, Message
+from raftline.wire.escapes import ProtocolError
 from tests.e2e.wire import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
@@ -23,7 +24,7 @@ PIECE = InstallSnapshot("s1", "s2", 1, Snapshot(1, 1, 10, 0), 0, b"", 1)
 def put(table: Table, *lines: str) -> Table:
     for line in lines:
         verb, *words = line.split()
-        table = read_fault(verb, words, {"s2", "s3"}.__contains__).change(table)
+        table = read_fault(verb, words, {"s2", "s3"}).change(table)
     return table
 
 
@@ -76,9 +77,10 @@ def test_a_fault_is_described_as_the_verb_that_brings_it(
 def test_what_is_no_fault_changes_nothing_and_says_the_form(line: str) -> None:
     verb, *words = line.split()
     with pytest.raises(ProtocolError) as refusal:
-        read_fault(verb, words, {"s2", "s3"}.__contains__)
+        read_fault(verb, words, {"s2", "s3"})
     assert str(refusal.value).endswith(". Nothing was changed.")
-    about = (f"the form is: {FORMS[verb]}", "is no peer", "longer than an hour")
+    no_peer = "s9 is no peer of this server; it has s2 s3"
+    about = (f"the form is: {FAULT_FORMS[verb]}", no_peer, "longer than an hour")
     assert any(part in str(refusal.value) for part in about)
 
 
@@ -122,6 +124,15 @@ def test_what_is_delayed_arrives_later_in_its_order() -> None:
     go_on.set()
     assert done.wait(10)
     assert arrived == [0, 1, 2, 3, 4]
+
+
+def test_a_delay_of_one_peer_holds_for_that_one_alone() -> None:
+    faults = after("DELAY 60s s3")
+    assert sent(faults, HEARTBEAT)
+    assert not sent(faults, replace(HEARTBEAT, to="s3"))
+    faults.change(lambda table: put(table, "DELAY 60s", "DELAY 0ms s2"))
+    assert sent(faults, HEARTBEAT)
+    assert not sent(faults, replace(HEARTBEAT, to="s3"))
 
 
 def test_what_is_delayed_is_bounded_and_the_newest_is_lost_and_said_once() -> None:

@@ -36,6 +36,17 @@ def examine(files: dict[str, bytes]) -> Findings:
     return found
 
 
+# mistake 4
+def test_a_term_below_that_of_the_snapshot_is_refused_in_one_line_and_can_be_mended() -> None:
+    folder = MemoryFolder({**COMPACTED, "s1.state_machine": snapshot(9, 6)})
+    with pytest.raises(FilesRefused, match=r"says term 5, but s1\.state_machine has an entry of"):
+        boot(folder)
+    folder = folder.kill()
+    repair(folder, Examination(folder, "s1").run())
+    _, recovered = boot(folder)
+    assert (recovered.hard_state.term, recovered.amnesiac) == (6, True)
+
+
 def test_sound_files_are_called_so() -> None:
     for files in (WHOLE, COMPACTED):
         found = examine(files)
@@ -50,6 +61,12 @@ DAMAGES = {
         "s1.log ends in 12 torn bytes, behind entry 5. A batch that was never acknowledged",
         Cure.CUT_TAIL,
         False,
+    ),
+    "a snapshot of a later term": (
+        {**COMPACTED, "s1.state_machine": snapshot(9, 6)},
+        "s1.storage says term 5, and s1.state_machine has an entry of term 6. One of the two is",
+        Cure.DROP_STORAGE,
+        True,
     ),
     "a flipped byte": (
         {"s1.log": GOOD.replace(b"b 30", b"b 31")},

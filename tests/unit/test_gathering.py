@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline import gathering
-from raftline.gathering import LONGEST_S, QUIET_S, Gathering
+from raftline.engine import gathering
+from raftline.engine.gathering import LONGEST_S, QUIET_S, Gathering
 
 
 class Clock:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.batch import Batch
 from raftline.config import FILE_NAME
-from raftline.handover import Handover
-from raftline.protocol import NO_LEADER, not_leader
+from raftline.engine.batch import Batch
+from raftline.engine.handover import Handover
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import Node
+from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.scripted_node import ScriptedNode
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 
@@ -116,9 +116,10 @@ def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Pa
     assert asked == ["transfer"]
 
 
-def test_without_a_leader_the_command_says_so(
+def test_without_a_leader_the_command_says_so_and_who_is_unreachable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / FILE_NAME).write_text("s1 localhost 9\n")
     assert cli.main(["transfer", "--dir", str(tmp_path), "--timeout", "1"]) == 3
-    assert capsys.readouterr().err == NO_LEADER + "\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [NO_LEADER, "s1 (localhost:9): connection refused"]

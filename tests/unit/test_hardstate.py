@@ -38,7 +38,7 @@ def test_the_longest_file_fits_a_sector() -> None:
     name = "s" * 64
     most = 2**63 - 1
     HardStateFile(folder, name).save(
-        Promise(most, "t" * 64, LogState.AMNESIAC, Mark(most, most))
+        Promise(most, "t" * 64, LogState.AMNESIAC, Mark(most, most), most)
     )
     assert len(folder.content(f"{name}.storage")) <= 512
 
@@ -51,6 +51,21 @@ def test_term_and_vote_survive_a_restart() -> None:
     vote(manager, 7, "s3")
     manager.close()
     assert boot(folder)[1].hard_state == HardState(7, "s3")
+
+
+def test_a_promised_lease_stands_behind_the_state_and_survives_a_restart() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    manager.persist([Effects(save=HardState(5, "s2", 500), recovered=True)])
+    first = folder.content("s1.storage").decode().splitlines()[0]
+    assert first.startswith("name s1 term 5 vote s2 state whole lease 500 crc32 ")
+    manager.close()
+    manager, recovered = boot(folder)
+    assert recovered.hard_state == HardState(5, "s2", 500)
+    manager.persist([Effects(forgot=True)])  # without a save of its own
+    assert " state amnesiac lease 500 crc32 " in folder.content("s1.storage").decode()
+    manager.persist([Effects(save=HardState(6, None))])
+    assert " lease " not in folder.content("s1.storage").decode()
 
 
 # mistake 4

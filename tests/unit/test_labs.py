@@ -1,28 +1,25 @@
-"""What the labs hand out: bugs that can still be put in, words that are still said, a menu and a
-door that do what they say. The labs' own checkers prove them with real nodes."""
+"""What the labs hand out: bugs that can still be put in, and programs that say what was mistyped.
+The labs' own checkers prove them with real nodes."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from labs import checking
 from labs.bugs import play
-from labs.bugs.check import BAD
-from labs.checking import Rows, end_with, expect
-from labs.failures import client
-from labs.failures.actions import Lab, LabError
-from labs.failures.gateway import Gateway
-from labs.failures.words import Words
-from raftline.client import OutcomeUnknown
-from raftline.config import Address
-
-MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
+from labs.bugs.check import HARM
+from labs.checking import Rows, StopAsked, end_with, expect
+from labs.objects import lab
+from labs.simulator.runs import Report
 
 
 def fill(folder: Path) -> Path:
@@ -43,6 +40,104 @@ def test_every_bug_can_be_put_in(number: int, tmp_path: Path) -> None:
     assert len(changed) == 1
 
 
+@pytest.mark.parametrize("number", play.BUGS)
+def test_every_patch_fits_as_git_applies_it(number: int, tmp_path: Path) -> None:
+    fill(tmp_path)
+    applied = subprocess.run(
+        ["git", "apply", "--check", str(play.HERE / f"bug-{number:02}.patch")],
+        cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert applied.returncode == 0, applied.stderr
+
+
+@pytest.mark.parametrize("number", play.BUGS)
+def test_an_answer_names_the_file_the_rule_and_where_it_was_found(number: int) -> None:
+    answer = " ".join(play.answer(number).split())
+    patch = (play.HERE / f"bug-{number:02}.patch").read_text()
+    file = re.search(r"^--- a/(\S+)", patch, re.MULTILINE)
+    assert file is not None
+    rules, _, found = answer.partition("*There*: ")
+    assert f"`{file[1]}`" in rules
+    assert re.search(r"§\d|Figure \d", rules)
+    assert re.search(r"00[0-4]|all five|004's family", found)
+
+
+@pytest.mark.parametrize("number", play.BUGS)
+def test_no_hint_names_the_line_or_the_file(number: int) -> None:
+    changed = [
+        line[1:].strip()
+        for line in (play.HERE / f"bug-{number:02}.patch").read_text().splitlines()
+        if line[:1] in "+-" and line[:3] not in ("+++", "---")
+    ]
+    for which in (1, 2):
+        text = play.hint(number, which)
+        assert ".py" not in text
+        assert not [line for line in changed if len(line) > 8 and line in text]
+    assert play.hint(number, 1) != play.hint(number, 2)
+
+
+def play_bug(*typed: str) -> tuple[int, str, str]:
+    """Return the exit status of play.py, and what it said on both streams."""
+    ran = subprocess.run(
+        [sys.executable, play.HERE / "play.py", *typed],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in ran.stderr
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
+    status, said, _ = play_bug("1")
+    assert status == 1
+    assert "+client1 <- s1@SET response: a set to 1" in said.splitlines()
+    assert "--hint" in said
+    assert play_bug("1", "--hint") == (0, play.hint(1, 1) + "\n", "")
+    assert play_bug("1", "--hint", "2") == (0, play.hint(1, 2) + "\n", "")
+    status, said, _ = play_bug("1", "--copy", str(tmp_path))
+    assert (status, said) == (0, f"{tmp_path / 'src'} holds the faulty program\n")
+    assert play_bug("1", "--from", str(tmp_path))[0] == 1
+    file = tmp_path / "src" / "raft" / "membership.py"
+    file.write_text(file.read_text().replace("(len(voters) + 1) // 2", "len(voters) // 2 + 1"))
+    status, said, _ = play_bug("1", "--from", str(tmp_path))
+    assert (status, said.splitlines()[-2]) == (0, "Everything happens as it should.")
+    assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
+
+
+def test_a_copy_that_does_not_run_or_does_not_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = play.copy_with_bug(1, tmp_path)
+    file = copy / "raft" / "membership.py"
+    sound = file.read_text()
+    file.write_text(sound + "\ndef (\n")
+    assert play.happens(play.script_of(1), copy).startswith("!! This program does not run:\n")
+    file.write_text(sound + "\nwhile True:\n    pass\n")
+    monkeypatch.setattr(play, "PLAY_SECONDS_MAX", 0.5)
+    said = play.happens(play.script_of(1), copy)
+    assert said == "!! It does not come to an end within 0.5 seconds.\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["0"], "there is no bug '0', only 1 to 24"),
+        (["four"], "there is no bug 'four', only 1 to 24"),
+        (["1", "--simulate", "-3"], "'-3' is no number of seeds, from 1 on"),
+        (["1", "--hint", "3"], "invalid choice: 3"),
+        (["1", "--without", "--copy", "x"], "not allowed with argument"),
+        (["1", "--copy", str(play.ROOT)], "exists already; nothing was changed"),
+        (["1", "--copy", str(play.SOURCES)], "lies within raftline itself; nothing was changed"),
+        (["1", "--copy", str(play.SOURCES / "raft")], "lies within raftline itself"),
+    ],
+)
+def test_what_can_t_be_done_with_a_bug_is_refused(typed: list[str], said: str) -> None:
+    before = sorted(play.SOURCES.rglob("*.py"))
+    status, _, why = play_bug(*typed)
+    assert (status, said in why) == (2, True), why
+    assert sorted(play.SOURCES.rglob("*.py")) == before
+
+
 def test_a_patch_that_was_outgrown_is_named_with_what_it_misses(tmp_path: Path) -> None:
     sources = fill(tmp_path)
     (sources / "raft" / "log.py").write_text("")
@@ -50,189 +145,81 @@ def test_a_patch_that_was_outgrown_is_named_with_what_it_misses(tmp_path: Path) 
         play.apply_patch(play.HERE / "bug-07.patch", sources)
 
 
-# One of cores, one of files, and the one that takes the longest way to its harm.
-@pytest.mark.parametrize("number", [1, 6, 14])
+@pytest.mark.parametrize("number", play.BUGS)
 def test_a_bug_does_its_harm_and_without_it_there_is_none(number: int, tmp_path: Path) -> None:
     script = play.script_of(number)
     assert play.difference(script, play.happens(script, play.SOURCES)) == ""
     faulty = play.happens(script, play.copy_with_bug(number, tmp_path))
-    for harm in BAD[number][1:]:
+    for harm in HARM[number]:
         assert harm in faulty
         assert harm not in script
 
 
-# seed 003-03, seed 003-04, seed 003-05, seed 003-06, seed 003-09, seed 003-10, seed 003-16
+RUN_2 = """Leaders:
+['unkown', '0003', 'unkown', '0001', 'unkown', '0002']
+Servers that were failed by simulator: 2
+   0.00 s  no leader is known
+   0.54 s  0003 leads
+   8.02 s  0003 was killed
+   8.03 s  no leader is known
+   8.08 s  0001 leads
+  16.02 s  0001 was killed
+  16.02 s  no leader is known
+  16.06 s  0002 leads
+"""
+TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 0003"
+
+
+# seed 001-20
+def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_for() -> None:
+    asked_for = Report(RUN_2)
+    assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
+    assert [round(each, 2) for each in asked_for.lateness_s] == [0.02, 0.02]
+    assert asked_for.only_silence_elected
+    assert asked_for.count("Servers that were failed") == 2
+    # The machine held 0003 up, and 0004 was killed in its place.
+    instead = f"   7.50 s  0004 leads\n   7.50 s  0004 {TAKEOVER}\n   8.02 s  0004 was killed"
+    busy = RUN_2.replace("   8.02 s  0003 was killed", instead)
+    assert Report(busy.format(71)).successions == [("0004", "0001"), ("0001", "0002")]
+    assert Report(busy.format(71)).only_silence_elected
+    assert not Report(busy.format(40)).only_silence_elected
+
+
+# seed 001-20
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("told", "instead"),
     [
-        ("[*] Current term: 0", "node1 log file not found. Starting with an empty log."),
-        (
-            "[*] Server started on ('localhost', 17000) with timeout 0.8 seconds",
-            "node1 is listening on localhost:17000\ntime out set for node1 to 0.8",
-        ),
-        (
-            "[*] Heard from no leader: asking for PreVotes for term 3\n[*] Starting election...",
-            "node1 timeout, starting election.\nnode1 is requesting votes for term 3",
-        ),
-        ("[*] node1 gives its vote to node2 for term 1", "node1 voted for node2 for term 1"),
-        (
-            "[*] node1 denies its vote to node2 for term 3: term 3 is over, I am in term 4",
-            "Vote denied for node2: candidate's term 3 is less than current term 4",
-        ),
-        (
-            "[*] node1 denies its vote to node2 for term 5: log not up to date: it ends at 2 of "
-            "term 1, mine at 3 of term 2",
-            "Vote denied for node2: candidate's log is not up-to-date (it ends at 2 of term 1, "
-            "mine at 3 of term 2)",
-        ),
-        (
-            "[*] node1 denies its vote to node2 for term 5: already voted for node3 in term 5",
-            "Vote denied for node2: already voted for node3 in term 5",
-        ),
-        ("[*] I am Leader", "node1 is now the leader."),
-        (
-            "[*] I am Follower of node3 in term 3",
-            "node1 switching to follower due to received heartbeat.",
-        ),
-        (
-            "[*] node1 ignored AppendEntries from node2: term 1 < 2",
-            "node1 ignored heartbeat with lower term 1.",
-        ),
-        ("Last log: 6 2 lab-5#1@set value 77", "node1: Appended entry at index 6: 2,77"),
-        (
-            "[*] Received from node2 : I am up to date term 2 index 6 round 9",
-            "Successfully updated node2 up to index 6.",
-        ),
-        (
-            "[*] node1: its controller says SKIP-REPLICATION on",
-            "Replication failure simulation enabled on node1.",
-        ),
-        (
-            "[*] node1: its controller says HEARTBEAT 20s",
-            "node1 heartbeat interval set to 20.0 seconds.",
-        ),
-        ("[*] node1: server is shutting down.", "node1 server is shutting down."),
-        ("[*] node1: has shut down cleanly.", "node1 has shut down cleanly."),
-        ("{'node1': True, 'node2': True}", "{'node1': True, 'node2': True}"),
+        ("   8.03 s  no leader is known\n", ""),  # nobody saw that it was gone
+        ("   8.02 s  0003 was killed", "   8.02 s  0004 was killed"),  # not the leader
+        ("   8.08 s  0001 leads", "   8.08 s  0003 leads"),  # the dead one leads on
     ],
 )
-def test_a_node_s_line_in_the_words_of_the_course_s_program(ours: str, theirs: str) -> None:
-    words = Words("node1", has_log=False)
-    assert "\n".join(said for line in ours.splitlines() for said in words.of(line)) == theirs
+def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: str) -> None:
+    assert len(Report(RUN_2.replace(told, instead)).successions) < 2
 
 
-class PlayedLab(Lab):
-    """A lab whose nodes are this test: it notes what they are asked, and answers as told."""
-
-    def __init__(self, *answers: str) -> None:
-        self.said: list[str] = []
-        super().__init__(MEMBERS, self.said.append)
-        self.asked: list[str] = []
-        self.answers = list(answers)
-        self.led_by = "node1"
-
-    def ask(self, name: str, command: str, sender: str = "lab", timeout_s: float = 20.0) -> str:
-        self.asked.append(f"{name} <- {sender}@{command}")
-        return self.answers.pop(0) if self.answers else "done"
-
-    def status(self, name: str) -> dict[str, Any]:
-        role = "leader" if name == self.led_by else "follower"
-        ends = dict.fromkeys(("last_index", "commit_index", "last_applied"), 7)
-        return {"name": name, "role": role, "leader": self.led_by, "term": 2, **ends}
-
-    def order(self, name: str, verb: str) -> str:
-        if verb == "HEARTBEAT 20s":
-            self.led_by = "node3"
-        return super().order(name, verb)
-
-    def submit(self, value: str, at: str) -> str:
-        self.said.append(f"{value} to {at}")
-        if value == "doubtful":
-            raise OutcomeUnknown("outcome unknown")
-        return self.led_by
-
-
-# seed 003-02
-def test_the_door_says_each_call_as_a_line() -> None:
-    lab = PlayedLab(
-        "Count on me term 3", "Not this time term 3: …", "I am up to date term 3 index 2"
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            ["labs", "LABS=one other"],
+            ["there is no lab one; ", "there is no lab other; ",
+             "these labs failed: lab-one lab-other"],
+        ),
+        (["lab-7"], ["there is no lab 7; labs/README.md lists them"]),
+        (["lab-5", "PY=nowhere", "PYTHON=false"], ["a lab needs Python 3.10 or newer, and 'f"]),
+    ],
+)  # fmt: skip
+def test_make_says_which_labs_failed_and_which_there_are_not(
+    typed: list[str], said: list[str]
+) -> None:
+    ran = subprocess.run(
+        ["make", *typed], cwd=play.ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    door = Gateway(lab, "node1")
-    assert door.vote("node2", 3, 2, 4) is True
-    assert door.vote("node3", 3, 2, 4) is False
-    assert door.receive_append_entries(3, -1, 0, ["2,44", "3,7,7"], 0, "node2") is True
-    assert door.receive_heartbeat(4) is False
-    entries = (
-        '[{"index": 1, "term": 2, "command": "set value 44"}, '
-        '{"index": 2, "term": 3, "command": "set value 7,7"}]'
-    )
-    assert lab.asked == [
-        "node1 <- node2@RequestVote 3-5-2",
-        "node1 <- node3@RequestVote 3-5-2",
-        f"node1 <- node2@AppendEntries 3-0-0-{entries} commit 1 round 0",
-        "node1 <- node2@AppendEntries 4-0-0-[] commit 0 round 0",
-    ]
-
-
-# seed 003-02, seed 003-11
-def test_the_door_tells_success_only_of_what_is_certain() -> None:
-    door = Gateway(PlayedLab(), "node2")
-    assert door.submit_value(44) is True
-    assert door.submit_value("doubtful") is False
-    assert (door.is_leader(), door.get_heartbeat_interval()) == (False, 0.1)
-
-
-# seed 003-02
-def test_the_door_gives_orders_and_says_which_were_refused() -> None:
-    lab = PlayedLab("done", "done", "done", "Sorry, only Controller gives orders")
-    door = Gateway(lab, "node1")
-    assert door.set_heartbeat_interval(20.0) is True
-    assert door.set_heartbeat_interval(0.1) is True
-    assert door.set_replication_simulation(True) is True
-    assert door.delete_log_file() is False
-    assert [line.removeprefix("node1 <- Controller@") for line in lab.asked] == [
-        "HEARTBEAT 20000ms", "HEARTBEAT normal", "SKIP-REPLICATION on", "DELETE-LOG",
-    ]  # fmt: skip
-
-
-# seed 003-08
-def test_choice_1_says_the_interval_the_reset_and_the_new_leader() -> None:
-    lab = PlayedLab()
-    assert client.Session(lab, 20.0).choose("1")
-    assert lab.said == [
-        "Heartbeat interval temporarily set to 20.0 seconds on localhost:17000",
-        "Heartbeat interval reset to original value of 0.1 seconds on localhost:17000",
-        "Leader changed: New leader found at localhost:17002 (node3)",
-    ]
-    assert lab.asked == [
-        "node1 <- Controller@HEARTBEAT 20s", "node1 <- Controller@HEARTBEAT normal",
-    ]  # fmt: skip
-
-
-# seed 003-07, seed 003-11
-def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = iter(["44", "77", "66", "88", ""])
-    monkeypatch.setattr(client, "ask", lambda prompt: next(typed))
-    lab = PlayedLab()
-    client.Session(lab, 20.0).choose("2")
-    assert lab.said == ["44 to node1", "77 to node2", "66 to node3", "88 to node1"]
-
-
-# seed 003-07
-def test_the_menu_names_its_choices_and_ends_at_exit(capsys: pytest.CaptureFixture[str]) -> None:
-    for number, words in enumerate(
-        ("restart election", "all nodes through leader", "only leader", "delete the log"), start=1
-    ):
-        assert re.search(rf'{words}.* enter "{number}"', client.MENU)
-    session = client.Session(PlayedLab(), 20.0)
-    assert session.choose("exit") is False
-    assert session.choose("7") is True
-    assert "'7' is none of" in capsys.readouterr().out
-
-
-def test_an_order_that_is_refused_is_told_in_one_line() -> None:
-    with pytest.raises(LabError, match="node1 refused DELETE-LOG: Sorry, no"):
-        PlayedLab("Sorry, no").order("node1", "DELETE-LOG")
+    assert ran.returncode == 2
+    lines = [line for line in ran.stderr.splitlines() if not line.startswith("make")]
+    assert [line[: len(wanted)] for line, wanted in zip(lines, said, strict=True)] == said
 
 
 def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
@@ -276,6 +263,7 @@ def test_a_lab_s_program_says_what_was_mistyped(
     ("problem", "status", "said"),
     [
         (KeyboardInterrupt(), 130, "lab.py: interrupted\n"),
+        (StopAsked(15), 143, ""),
         (FileNotFoundError(2, "No such file", "x"), 1, "lab.py: [Errno 2] No such file: 'x'\n"),
     ],
 )
@@ -289,7 +277,34 @@ def test_a_lab_s_program_says_in_a_line_why_it_ended(
     def main() -> int:
         raise problem
 
+    monkeypatch.setattr(checking, "STOP_SIGNALS", ())  # pytest's are left as they are
     monkeypatch.setattr(sys, "argv", ["labs/lab.py"])
     with pytest.raises(SystemExit) as end:
         end_with(main)
     assert (end.value.code, capsys.readouterr().err) == (status, said)
+
+
+# seed 002-10
+def test_stop_ends_a_node_that_has_only_begun_and_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed: list[tuple[int, int]] = []
+    with (tmp_path / "node1.lock").open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # and the process behind it is not yet written there
+        assert lab.running(tmp_path) == {"node1": 0}
+
+        def says_who_it_is(_: float) -> None:
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+
+        def kill(process: int, number: int) -> None:
+            killed.append((process, number))
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(lab.time, "sleep", says_who_it_is)
+        monkeypatch.setattr(lab.os, "kill", kill)
+        lab.stop(tmp_path)
+    assert killed == [(os.getpid(), signal.SIGTERM)]
+    assert capsys.readouterr().out == "stopped: node1\n"
+    lab.stop(tmp_path)
+    assert capsys.readouterr().out == "stopped: nothing ran\n"

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.effects import Effects, ReadReady
+from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.lease import STARTS_MAX, lease_until_ms
 from raftline.raft.messages import Appended, Message, Missing, RequestVote, Vote
 from raftline.raft.node import Node
+from raftline.raft.options import Options
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.state import Role
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
@@ -178,12 +179,63 @@ def test_one_that_promised_does_not_stand_itself_when_the_connection_breaks() ->
     assert node.state.role is Role.FOLLOWER
 
 
-def test_a_promise_is_kept_after_a_restart() -> None:
-    node = node_of("s2", 1, options=LEASES)
-    vote = node.receive(RequestVote("s3", "s2", 2, 1, 1), 149).send_after_save[0]
+# mistake 21
+@pytest.mark.parametrize("options", [LEASES, OPTIONS])
+def test_a_promise_is_kept_after_a_restart_whatever_the_node_is_started_with(
+    options: Options,
+) -> None:
+    node = node_of("s2", 1, options=options, lease_ms=150)
+    question = RequestVote("s3", "s2", 2, 1, 1)
+    vote = node.receive(question, 149).send_after_save[0]
     assert isinstance(vote, Vote)
     assert not vote.granted
-    assert node_of("s2", options=LEASES).state.promised_until_ms == 0  # newly born: to nobody
+    assert node.receive(question, 150).send_after_save == [Vote("s2", "s3", 2, True)]
+
+
+@pytest.mark.parametrize("options", [LEASES, OPTIONS])
+def test_one_that_promised_nobody_waits_for_nothing_after_a_restart(options: Options) -> None:
+    node = node_of("s2", 1, options=options)
+    votes = node.receive(RequestVote("s3", "s2", 2, 1, 1), 0).send_after_save
+    assert votes == [Vote("s2", "s3", 2, True)]
+
+
+def test_the_first_promise_is_on_the_disk_before_it_is_told() -> None:
+    node = node_of("s2", 1, options=LEASES)
+    first = node.receive(append(1, (1, 1)), 0)
+    assert first.save == HardState(1, None, 150)
+    assert [type(message) for message in first.send_after_save] == [Appended]
+    assert node.receive(append(1, (1, 1), number=2), 10).save is None  # it knows by now
+
+
+def test_a_longer_promise_of_before_a_restart_holds_for_a_shorter_one_too() -> None:
+    node = node_of("s2", 1, options=LEASES, lease_ms=1000)
+    assert node.wake_at_ms == 1000 + TIMEOUT_MS - OPTIONS.election_timeout_ms  # to stand itself
+    node.receive(append(1, (1, 1)), 10)
+    node.lost("s1", 20)
+    assert node.wake_at_ms > 1000
+    vote = node.receive(RequestVote("s3", "s2", 2, 1, 1), 999).send_after_save[0]
+    assert isinstance(vote, Vote)
+    assert not vote.granted
+
+
+def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
+    node = node_of("s2", 1, lease_ms=150)
+    node.receive(append(2, (1, 1)), 149)
+    assert node.state.out.save == HardState(2, None, 150)
+    node.receive(append(3, (1, 1)), 150)
+    assert node.state.out.save == HardState(3, None, 0)
+    node = node_of("s2", 1, options=LEASES, lease_ms=150)
+    node.receive(append(2, (1, 1)), 150)
+    assert node.state.out.save == HardState(2, None, 150)
+
+
+# mistake 20
+def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
+    node = leased()
+    lost = Missing("s2", "s1", 1, 0, node.state.round, without_vote=7)
+    node.receive(lost, TIMEOUT_MS + 20)
+    node.state.progress["s2"].counts = True  # it was made whole, by a quick fence
+    assert lease_until_ms(node.state) == 0
 
 
 def test_the_leader_itself_can_let_go_of_a_promise() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.linearizable import Operation, Verdict, check
+from raftline.trial.linearizable import Operation, Verdict, check
 
 KEYS = "ab"
 

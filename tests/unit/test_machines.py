@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.machines import Machines, Rejected, UnknownMachine
 from raftline.raft.effects import Entry, SafetyError
+from raftline.state.machines import Machines, Rejected, UnknownMachine
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from raftline.config import FILE_NAME, Address, ConfigError, Configuration
-from raftline.escapes import ProtocolError
-from raftline.joining import advertised, check_member, joining_address, settle_configuration
-from raftline.membercommands import change_reply, read_change
-from raftline.peerbook import PeerBook
-from raftline.peers import Peer
-from raftline.protocol import Limits, read_request
+from raftline.life.joining import advertised, check_member, joining_address, settle_configuration
+from raftline.net.peerbook import PeerBook
+from raftline.net.peers import Peer
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
@@ -21,6 +18,9 @@ from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import Node
 from raftline.storage.errors import FilesRefused
 from raftline.storage.lines import base_line, read_base
+from raftline.wire.escapes import ProtocolError
+from raftline.wire.membercommands import change_reply, read_change
+from raftline.wire.protocol import Limits, read_request
 from tests.unit.cores import OPTIONS, node_of
 
 # --- words ------------------------------------------------------------------------------------

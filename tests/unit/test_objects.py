@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftline.escapes import escape, unescape
 from raftline.logmanager import LogManager
-from raftline.objectkinds import OPERATIONS
-from raftline.protocol import Limits, ProtocolError, read_request
 from raftline.raft.effects import Entry
-from raftline.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
+from raftline.state.objectkinds import OPERATIONS
+from raftline.wire.escapes import escape, unescape
+from raftline.wire.operands import OPERANDS
+from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
@@ -117,6 +118,10 @@ def test_each_operation_does_what_its_name_says(
     machine.do(f"set x {json.dumps(before)}")
     assert machine.operate(operation, *operands) == result
     assert machine.value == after
+
+
+def test_every_operation_that_is_done_is_understood_and_the_other_way_round() -> None:
+    assert sorted(OPERATIONS) == sorted(OPERANDS)
 
 
 def test_every_operation_is_among_these_cases_or_the_locks() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from raftline.raft.effects import HardState
 from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote, Vote
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import Role
@@ -36,7 +37,7 @@ def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     node = node_of("s1", 1, 1)
     effects = node.obey(time_out, 10)
     assert (node.state.role, node.state.term, node.state.vote) == (Role.CANDIDATE, 2, "s1")
-    assert effects.save == (2, "s1")
+    assert effects.save == HardState(2, "s1")
     assert effects.send == []
     asked = [one for one in effects.send_after_save if isinstance(one, RequestVote)]
     assert [(one.to, one.term, one.pre_vote, one.transfer) for one in asked] == [
@@ -84,7 +85,7 @@ def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
 def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
     node = node_of("s3", newborn=True)
     effects = node.obey(time_out, 10)
-    assert (effects.save, effects.recovered) == ((1, "s3"), False)
+    assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)
     effects = node.receive(RequestVote("s2", "s3", 5, 3, 4), 20)  # it lacks what s3 acknowledged
     assert effects.forgot
     assert node.state.amnesiac

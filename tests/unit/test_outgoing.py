@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.batch import Batch
-from raftline.outgoing import BATCHES_MAX, Outgoing
+from raftline.engine.batch import Batch
+from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.e2e.wire import eventually
 
 DEADLINE_S = 10.0

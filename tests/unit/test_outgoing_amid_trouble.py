@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from raftline.batch import Batch
-from raftline.outgoing import Outgoing
+from raftline.engine.batch import Batch
+from raftline.net.outgoing import Outgoing
 
 DEADLINE_S = 10.0
 

@@ -13,10 +13,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from raftline.commands import execute
 from raftline.logmanager import LogManager
-from raftline.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
-from raftline.sessions import Sessions
+from raftline.state.commands import execute
+from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
+from raftline.state.sessions import Sessions
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
 

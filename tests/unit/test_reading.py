@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.protocol import READ_MODES, Limits, ProtocolError, read_request
-from raftline.reading import Reading, Readings
+from raftline.engine.reading import Reading, Readings
+from raftline.wire.protocol import READ_MODES, Limits, ProtocolError, read_request
 
 
 @pytest.mark.parametrize("mode", READ_MODES)

@@ -103,12 +103,22 @@ def test_a_missing_or_empty_log_leaves_the_node_without_a_vote(log: bytes | None
 def test_a_missing_log_counts_as_lost_even_if_the_mark_says_nothing() -> None:
     # The mark is not synced, so a power cut may have taken it back; the term is.
     folder = MemoryFolder({"s1.storage": storage_file(3)})
-    assert boot(folder)[1].amnesiac
+    _, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.notes[1].startswith("[!] s1.log is gone, and what it held can't be known: ")
 
 
 def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
     _, recovered = boot(MemoryFolder({"s1.storage": storage_file(0)}))
     assert not recovered.amnesiac
+
+
+# mistake 2, mistake 4
+def test_the_vote_of_an_earlier_term_is_none_in_the_term_of_the_last_entry() -> None:
+    storage = storage_file(1, "s2", mark=(3, 1), state="amnesiac")  # of before the last entries
+    _, recovered = boot(found(GOOD, storage))
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(2, None)
 
 
 def test_another_entry_at_the_marks_index_is_a_loss_too() -> None:

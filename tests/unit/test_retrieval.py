@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from raftline.courselines import CourseLines
-from raftline.permits import OFF, Permits
+from raftline.console import safe_line
+from raftline.control.courselines import CourseLines
+from raftline.control.permits import OFF, Permits
+from raftline.control.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import Appended
-from raftline.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
+from raftline.raft.orders import step_down
 from tests.unit.cores import leader_of, node_of, sync
 
 
@@ -25,6 +27,7 @@ def test_what_clients_wrote_is_numbered_and_what_servers_wrote_is_not() -> None:
         Entry(6, 3, "delete k"),
         Entry(7, 3, "set term 5"),
         Entry(8, 3, "client7@session"),
+        Entry(9, 3, r"set a\sb x\ny"),
     ]
     assert numbered(entries) == {
         1: {"term": 2, "Controller_Operation": "Controller_Add"},
@@ -32,6 +35,7 @@ def test_what_clients_wrote_is_numbered_and_what_servers_wrote_is_not() -> None:
         3: {"term": 3, "command": "delete k"},
         4: {"term": 3, "command": "set term 5"},
         5: {"term": 3, "command": "session"},
+        6: {"term": 3, "a b": "x\ny"},
     }
 
 
@@ -63,6 +67,23 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     assert said == ["Forwarding the log to followers: [1: {'term': 1, 'k': 'v'}]"]
     lines.stepped(node.state, node.receive(Appended("s2", "s1", 1, 2, 1), 310))
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
+
+
+# seed 000-07
+def test_the_newest_entry_is_shown_however_many_there_are() -> None:
+    said: list[str] = []
+    lines = CourseLines(lambda line: said.append(safe_line(line)))
+    node = leader_of("s1")
+    for index in range(2, 32):
+        lines.stepped(node.state, node.propose(["set Controller_Operation Controller_Add"], 300))
+        sync(node)
+        lines.stepped(node.state, node.receive(Appended("s2", "s1", 1, index, 1), 310))
+    entry = "{'term': 1, 'Controller_Operation': 'Controller_Add'}"
+    assert said[-1].startswith("Log entries are: (25 more before) ['26': {'term': ")
+    assert said[-1].endswith(f", '29': {entry}, '30': {entry}]")
+    lines.stepped(node.state, node.obey(step_down, 320))
+    assert said[-2].startswith("Current Entries are: (24 more before) {25: {'term': ")
+    assert said[-2].endswith(f", 29: {entry}, 30: {entry}}}")
 
 
 def test_who_only_asks_for_prevotes_is_a_follower_still() -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from raftline.protocol import not_leader
-from raftline.replies import Reply, as_json, screen_lines
+from raftline.talk.screen import history_path
+from raftline.wire.forms import form_of
+from raftline.wire.protocol import not_leader
+from raftline.wire.replies import Reply, as_json, screen_lines
+from raftline.wire.requests import VERBS
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, run, scripted_nodes, store
 
 
@@ -76,6 +79,32 @@ def test_an_unknown_command_is_not_recognized_and_the_commands_are_named(
     screen.expect(pexpect.EOF)
     screen.close()
     assert screen.exitstatus == 0
+
+
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(start: Start) -> None:
+    done = run(start(store()).port, 1, "--screen", typed="GET ana\nicr visits\njump\ndel ana\n")
+    meant = [line for line in done.stdout.splitlines() if line.startswith("Did you mean")]
+    assert [line.partition(": ")[2] for line in meant] == ["get KEY", "incr KEY [BY]", "delete KEY"]
+
+
+def test_the_help_of_the_screen_names_every_command_and_asks_nobody(start: Start) -> None:
+    node = start(store())
+    done = run(node.port, 1, "--screen", typed="help\n")
+    lines = done.stdout.splitlines()
+    for verb in VERBS:
+        assert any(line.startswith(form_of(verb) + " ") for line in lines), verb
+    assert node.received == []
+
+
+def test_help_on_one_command_is_one_line(start: Start) -> None:
+    node = start(store())
+    done = run(node.port, 1, "--screen", typed="help incr\nhelp nonsense\n")
+    one, rest = done.stdout.split("help nonsense")
+    assert [line for line in one.splitlines() if "KEY" in line] == [
+        "incr KEY [BY]                   add BY, or 1, to the number in KEY",
+    ]
+    assert "\nget KEY  " in rest
+    assert node.received == []
 
 
 # seed 004-33
@@ -148,6 +177,17 @@ def test_typed_lines_and_keys_come_back_by_arrow_and_tab(start: Start, tmp_path:
     again.sendeof()
     again.expect(pexpect.EOF)
     assert node.received[-1] == "client2@set longkey 5"
+
+
+@pytest.mark.parametrize("state", ["", "relative/place", "~/state"])
+def test_only_a_whole_path_says_where_the_history_is(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    assert history_path() == Path("/home/ann/.local/state/raftline/history")
+    monkeypatch.setenv("XDG_STATE_HOME", "/place")
+    assert history_path() == Path("/place/raftline/history")
 
 
 def test_a_history_that_cannot_be_written_disturbs_nobody(start: Start, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
-from raftline.sessions import SESSIONS_MAX, WINDOW, Sessions
+from raftline.state.sessions import SESSIONS_MAX, WINDOW, Sessions
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
@@ -102,6 +102,23 @@ def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
         assert machine.do("old#1@incr n").startswith("Sorry, session expired: nothing is known")
     assert machine.do("fresh#1@incr n").startswith("Sorry, session expired: nothing is known")
     assert machine.do("get n") == "GET response: 3"
+
+
+# mistake 22
+@pytest.mark.parametrize("length", [1, 450, 600, 1024])
+def test_a_retry_about_a_long_key_gets_the_first_reply_whatever_that_was(length: int) -> None:
+    machine, key = Machine(), "k" * length
+    asked = [
+        f"set {key} {key}", f"setnx {key} 2", f"cas {key} 7 {key}", f"append {key} {key}",
+        f"incr {key}", f"cas {key} {key}{key} k", f"delete {key}", f"delete {key}",
+        f"cas {key} 7 8", f"setnx {key} {'v' * 600}",
+    ]  # fmt: skip
+    first = [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)]
+    assert f"SETNX response, key exists: {key}" in first
+    table = Sessions.load(machine.manager.sessions.dump())
+    assert max(len(line) for line in table.dump()) < 4000  # no key is kept with each
+    machine.manager.sessions = table
+    assert [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)] == first
 
 
 @pytest.mark.parametrize("verb", ["set a", "setnx a", "cas a old"])

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline import peers
 from raftline.config import Address
-from raftline.peers import Peer
+from raftline.net import peers
+from raftline.net.peers import Peer
 
 DEADLINE_S = 30.0
 LINE = b"s1@" + b"x" * 9_996 + b"\n"
@@ -85,3 +85,20 @@ def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
         second, _ = listener.accept()
         with second:
             assert second.getpeername() != first.getpeername()
+
+
+def test_a_peer_whose_host_is_no_name_is_tried_again_like_one_that_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = threading.Semaphore(0)
+    connect = socket.create_connection
+
+    def counted(*arguments: object, **options: object) -> socket.socket:
+        tried.release()
+        return connect(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", counted)
+    peer = Peer("s1", "s2", Address("a..b", 1), lambda _: None, lambda _: None, lambda _: None)
+    peer.start()
+    assert all(tried.acquire(timeout=DEADLINE_S) for _ in range(2))
+    peer.stop()

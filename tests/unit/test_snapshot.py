@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.facts import node_facts
+from raftline.engine.facts import node_facts
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import all_vote
@@ -346,6 +348,25 @@ def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None
     assert node.install(SENT, MEMBERS, 0).install is None
     state = node.state
     assert (state.log.base_index, state.last_applied, state.commit_index) == (9, 9, 9)
+
+
+# mistake 32
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (piece(0, "a 4\nb 5\n", snapshot=Snapshot(2, 2, 8, 5)), "entry 2 is committed with term 1"),
+        (replace(piece(0, "a 4\n"), sender="s3"), "s1 leads term 2, so s3 does not"),
+    ],
+)
+def test_a_snapshot_that_no_sound_cluster_sends_is_refused_and_changes_nothing(
+    message: InstallSnapshot, why: str
+) -> None:
+    node = node_of("s2", term=2, options=SMALL)
+    node.receive(append(2, (0, 0), 1, 1, 2, commit=3), 0)
+    with pytest.raises(PeerError, match=why):
+        node.receive(message, 0)
+    assert node.state.incoming is None
+    assert node.state.leader == "s1"
 
 
 # fault F75

@@ -252,7 +252,7 @@ def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
     def is_full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("raftline.storage.folder._write_all", is_full)
+    monkeypatch.setattr("raftline.storage.appendfile.write_all", is_full)
     manager = LogManager("s1", Folder(str(tmp_path)), MEMBERS)
     was_open = os.listdir("/dev/fd")
     with pytest.raises(StorageError, match="free some space"):

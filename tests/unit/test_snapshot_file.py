@@ -250,6 +250,17 @@ def test_what_the_snapshot_stands_for_is_skipped_in_the_log() -> None:
     assert again.log.last_index == 20
 
 
+# fault F11
+def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone() -> None:
+    folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
+    manager, recovered = boot(folder)
+    manager.close()
+    assert recovered.amnesiac
+    assert any(note.startswith("[!] s1.log is gone, and what") for note in recovered.notes)
+    _, again = boot(folder)
+    assert any("s1.log has not caught up yet with what" in note for note in again.notes)
+
+
 # fault F20
 def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from raftline.driver import Driver, now_ms
+from raftline.engine.driver import Driver, now_ms
+from raftline.engine.snapshots import Snapshots
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
@@ -16,7 +17,6 @@ from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.snapshots import Snapshots
 from raftline.storage.errors import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
@@ -331,6 +331,35 @@ def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
 
 
 # fault F76
+def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 1, "set a 1", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    disks: list[MemoryFolder] = []
+    publish = SnapshotFile.publish
+
+    def killed_right_after(files: SnapshotFile, snapshot: Snapshot) -> bool:
+        published = publish(files, snapshot)
+        disks.append(rig.folder.kill())
+        return published
+
+    monkeypatch.setattr(SnapshotFile, "publish", killed_right_after)
+    with rig.manager.hold:  # a write is under way; what a quorum has committed waits behind it
+        rig.append(2, 1, 1, "set a 2", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(3, 2, 3, "set a 3", prev_term=1)
+        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        assert own[:2] == (3, 2)
+        publishing = threading.Thread(target=rig.driver.compaction.publish, args=(own,))
+        publishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    publishing.join(DEADLINE_S)
+    _, recovered = boot(disks[0], "s2")
+    assert recovered.log.last_term <= recovered.hard_state.term  # else it could not start
+
+
 def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     make_rig: Callable[..., Rig],
 ) -> None:

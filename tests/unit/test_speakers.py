@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from raftline.connection import Connection
-from raftline.speakers import Speakers
+from raftline.net.connection import Connection
+from raftline.net.speakers import Speakers
 
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline import cli, config, status
+from raftline import cli, config
+from raftline.tools import status, statusreport
 
 LEADER = {
     "name": "s1",
@@ -123,7 +124,7 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
      (2 * 10**12, "2.0TB"), (None, "-"), (True, "-"), ("x", "-")],
 )  # fmt: skip
 def test_the_length_of_the_log_is_one_word(size: object, shown: str) -> None:
-    assert status._files({"log_bytes": size}) == ("-", shown)
+    assert statusreport._files({"log_bytes": size}) == ("-", shown)
 
 
 def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,9 +179,10 @@ def test_the_coloured_table_cuts_nothing_off(
     monkeypatch.setenv("COLUMNS", "40")
     address = config.Address("a-host-with-a-long-name.example.org", 10000)
     facts = {**LEADER, "term": 123_456_789, "recovering": True}
-    assert status._show_in_colour(status.rows([status.NodeStatus("s1", address, facts)]))
+    table = statusreport.rows([status.NodeStatus("s1", address, facts)])
+    assert statusreport._show_in_colour(table)
     heading, row = capsys.readouterr().out.splitlines()
-    assert heading.split() == list(status.COLUMNS)
+    assert heading.split() == list(statusreport.COLUMNS)
     assert row.split()[:5] == ["s1", str(address), "leader", "(recovering)", "123456789"]
 
 
@@ -238,7 +240,9 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert "usage: raftline" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (said.startswith("raftline"), said.count("\n")) == (True, 1)
+    assert said.endswith(" --help\n")
 
 
 @pytest.mark.parametrize(
@@ -246,6 +250,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     [
         (["controller", "localhost:abc", "TIMEOUT"], "TARGET: 'abc' is no port"),
         (["controller", "a b:10000", "TIMEOUT"], "'a b:10000' is neither a node's name nor HOST"),
+        (["controller", "a..b:10000", "TIMEOUT"], "'a..b:10000' is neither a node's name nor HOST"),
         (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
         (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
         (["restore", ".", "new", "--members", "s1=a:1"], ".: is no file"),

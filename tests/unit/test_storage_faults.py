@@ -209,7 +209,7 @@ class Life:
 
     def random_works(self) -> list[Effects]:
         random, works = self.random, []
-        term, vote = self.hard_state
+        term, vote = self.hard_state[:2]
         last = len(self.log)
         for _ in range(random.randint(1, 3)):
             work = Effects()

@@ -101,17 +101,29 @@ FAIL = {"category": "fail leader", "trigger point": 8}
         ({"zzz": 5}, "'zzz' is no key of the metrics; known are server code, actions"),
         ({"gp ratio": 0.1, "gp_ratio": 0.2}, "'gp ratio' is there twice"),
         ({"servers": "5"}, "servers is '5', not a whole number from 2 to 15"),
-        ({"servers": True}, "servers is True, not a whole number"),
+        ({"servers": True}, "servers is true, not a whole number"),
         ({"servers": 2.5}, "servers is 2.5, not a whole number"),
         ({"servers": 0}, "servers is 0; it must be a whole number from 2 to 15"),
         ({"gp ratio": 1.2}, "gp ratio is 1.2; it must be a number from 0 to 1"),
         ({"gp ratio": float("nan")}, "gp ratio is nan"),
-        ({"gp ratio": None}, "gp ratio is None, not a number"),
+        ({"gp ratio": None}, "gp ratio is null, not a number"),
+        ({"client requests": -1}, "it must be a whole number from 0 to 1,000,000"),
+        ({"seed": 1 << 20_000}, "seed is something too long to show; it must be"),
         ({"server code": "gone.py"}, "server code is 'gone.py'; it must be 'raft.py'"),
         ({"only hb": 29}, "leave nothing of total execution time (30 s) for requests"),
         ({"actions": {}}, "actions is {}, not a list"),
         ({"actions": [8]}, "action 1: 8 is no dictionary with category and trigger point"),
         ({"actions": [{"category": "burn"}]}, "action 1: its category is 'burn'; known are fail"),
+        (
+            {"actions": [{"category": "fial_leader"}]},
+            "action 1: its category is 'fial_leader'; did you mean 'fail leader'?",
+        ),
+        ({"actions": [{"category": 8}]}, "action 1: its category is 8; known are fail leader"),
+        (
+            {"actions": [{"catgory": "restart", "trigger point": 1}]},
+            "action 1: it has no category; is 'catgory' meant to be it?",
+        ),
+        ({"actions": [{}]}, "action 1: it has no category, one of fail leader, fail follower"),
         ({"actions": [{"category": "fail leader"}]}, "fail leader has no trigger point"),
         ({"actions": [{**FAIL, "trigger point": 30}]}, "not before the end of the trial (30 s)"),
         ({"actions": [{**FAIL, "trigger point": "8"}]}, "trigger point is '8', not a number"),
@@ -143,6 +155,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     ("name", "text", "said"),
     [
         ("m.json", "{", "m.json:1: is no JSON: Expecting property name"),
+        ("m.json", " \n", "m.json: is empty; {} would mean metrics_1"),
+        ("m.json", '{"seed": ' + "9" * 5000 + "}", "m.json: holds a number of thousands of digits"),
         ("m.json", "{}\n{}", "m.json:2: is no JSON: Extra data"),
         ("m.json", '{"servers": 3, "servers": 5}', "m.json: 'servers' is there twice"),
         ("m.json", '{"servers": 3, "a": ' + "[" * 100_000, "m.json"),
@@ -175,13 +189,18 @@ def test_toml_is_read_where_python_can_and_else_the_way_out_is_said(
     )
     if any(importlib.util.find_spec(name) for name in ("tomllib", "tomli")):
         assert metrics.read(path) == Metrics(gp_ratio=0.2, actions=TWO_KILLS[:1])
-        path.write_text("gp ratio")
-        with pytest.raises(MetricsError, match=r"m\.toml: is no TOML: "):
-            metrics.read(path)
+        for text, said in (
+            ("gp ratio", r"m\.toml: is no TOML: "),
+            ("seed = " + "9" * 5000, r"m\.toml: holds a number of thousands of digits"),
+            ("seed = 0x" + "f" * 5000, r"m\.toml: seed is something too long to show"),
+        ):
+            path.write_text(text)
+            with pytest.raises(MetricsError, match=said):
+                metrics.read(path)
 
     def missing(name: str) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr("raftline.trial.files.importlib.import_module", missing)
-    with pytest.raises(MetricsError, match=r"TOML needs Python 3\.11, or: pip install tomli"):
+    with pytest.raises(MetricsError, match=r"can't read TOML\. Take Python 3\.11"):
         metrics.read(path)

@@ -72,6 +72,19 @@ def test_lines_are_carried_both_ways_whole_and_in_order(rig: Rig) -> None:
     assert (rig.network.sent, rig.network.lost) == (3, 0)
 
 
+def test_from_who_writes_to_a_server_that_reads_nothing_no_more_is_taken(rig: Rig) -> None:
+    asking, answering = rig.pair()
+
+    def write_64_mebibytes() -> None:
+        for _ in range(64):
+            asking.sendall((b"x" * 1023 + b"\n") * 1024)
+
+    with asking, answering:
+        asking.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            write_64_mebibytes()
+
+
 def test_much_at_once_is_carried_also_to_who_reads_late(rig: Rig) -> None:
     asking, answering = rig.pair()
     with asking, answering:

@@ -12,6 +12,7 @@ from raftline.trial import page, pictures
 from raftline.trial.drawing import Logarithmic, Seconds, tag
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health
+from raftline.trial.store import Attempt
 from raftline.trial.verdict import judge
 from tests.unit.trials import asked, pair, record
 
@@ -55,6 +56,7 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
     balance.feed(text)
     assert balance.open == []
     assert not re.search(r"<script|<link|<img|src=|href=|@import|url\(|https?:", text)
+    assert "color-scheme: light dark" in text
     assert "prefers-color-scheme: dark" in text
     assert "0001 was &lt;killed&gt;" in text
     assert "<killed>" not in text
@@ -103,13 +105,41 @@ def test_each_request_is_a_dot_or_where_unanswered_a_cross() -> None:
     words = [each.text for each in root.iter("text")]
     assert dots == ["put", "get", "put", "get", "get", "put"]  # the last two are the legend
     assert words.count("×") == 2
-    assert {"p50", "p95", "p99"} <= set(words)
+    lost, legend = [float(each.get("y", "")) for each in root.iter("text") if each.text == "×"]
+    assert lost < min(float(each.get("cy", "")) for each in root.iter("circle"))
+    assert legend > 260  # below the plot
+    assert {"p50", "p95", "p99", "1 s", "10 ms", "time since the start"} <= set(words)
+
+
+def tips(made: Record) -> list[str]:
+    """Return what the dots and crosses of the requests tell under the mouse."""
+    root = xml.etree.ElementTree.fromstring(pictures.latencies(made))
+    shapes = [*root.iter("circle"), *root.iter("text")]
+    return [told for each in shapes if (told := each.findtext("title"))]
+
+
+def test_each_request_tells_what_it_was_and_of_very_many_the_slow_and_the_lost_ones() -> None:
+    attempts = [Attempt("0000", "no answer", 1.0), Attempt("0001", "success", 0.002)]
+    few = [asked(1, took=0.0613), asked(2, "get", attempts=attempts), asked(3, took=None)]
+    assert tips(record(few)) == [
+        "put key1 by 0003, due at 1.00 s: 61.3 ms",
+        "get key2 by 0003, due at 2.00 s: 10.0 ms, 2 attempts",
+        "put key3 by 0003, due at 3.00 s: unanswered",
+    ]
+    many = [asked(7, took=2.0), asked(8, took=None), *(asked(9, took=0.001) for _ in range(2000))]
+    assert tips(record(many)) == [
+        "put key7 by 0003, due at 7.00 s: 2,000.0 ms",
+        "put key8 by 0003, due at 8.00 s: unanswered",
+    ]
 
 
 @pytest.mark.parametrize("ended", [0.0, 0.3, 30.0, 3600.0])
 def test_a_trial_without_answers_has_its_pictures_too(ended: float) -> None:
     made = record([asked(0, took=None)], ended=ended)
-    assert page.page(made, judge(made)).count("<svg") == 2
+    text = page.page(made, judge(made))
+    assert text.count("<svg") == 2
+    assert "no request was answered" in text
+    assert "3 servers, 8 clients, 1 request in" in text
 
 
 def test_scales_keep_within_their_room() -> None:

@@ -50,7 +50,8 @@ def test_one_unanswered_is_within_the_limit_and_yet_not_perfect() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"crashed": [("0002", -9)]}, "1 server crashed: 0002 (exit status -9)"),
+        ({"crashed": [("0002", -9)]}, "1 server crashed: 0002 (killed by SIGKILL)"),
+        ({"crashed": [("0002", 4)]}, "1 server crashed: 0002 (exit status 4)"),
         ({"leaders": [(0.0, "unkown")]}, "no state: nobody ever led"),
         ({"prior_get_requests": 5}, "too few gets: 5 of 7 found no key to get (limit 10.00%)"),
         ({"server_messages": 1}, "too few messages: 1 between servers, where 2 confirmed puts"),
@@ -116,6 +117,14 @@ def test_what_no_sound_cluster_does_is_unsafe(more: dict[str, Any], said: str) -
     assert (verdict.exit_status, verdict.unsafe) == (Exit.UNSAFE, [said])
 
 
+def test_where_the_check_gives_up_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.trial.verdict.STEPS_MAX", 1)
+    verdict = judge(record([*pair(1), *pair(3)]))
+    assert verdict.exit_status is Exit.UNDECIDED
+    assert verdict.lines()[0].startswith("Safety: not decided: the check gave up after")
+    assert PERFECT not in verdict.lines()
+
+
 # seed 001-16
 def test_a_wrong_get_is_unsafe() -> None:
     requests = pair(1)
@@ -127,8 +136,12 @@ def test_a_wrong_get_is_unsafe() -> None:
 
 
 def test_an_action_without_occasion_is_not_perfect() -> None:
-    verdict = judge(record(pair(1), not_done=["fail leader at 8"]))
-    assert verdict.blemishes == ["no occasion came for fail leader at 8"]
+    verdict = judge(record(pair(1), not_done=["fail leader at 8", "restart at 9"]))
+    assert verdict.exit_status is Exit.GOOD
+    said = "Not done, since no occasion came: fail leader at 8, restart at 9"
+    assert verdict.lines()[-1] == said
+    broken = judge(record(pair(1, took=None), not_done=["fail leader at 26"]))
+    assert broken.lines()[-1] == "Not done, since no occasion came: fail leader at 26"
 
 
 # seed 001-18
@@ -138,7 +151,7 @@ def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter
         asked(2, took=None),
         asked(3, outcome="failure", took=0.3),
         asked(4, "get", key="key1", value="value1", took=0.2),
-        asked(5, "get", key="key1", value=None, outcome="absent", took=0.4),
+        asked(5, "get", key="key1", value=None, outcome="absent", took=0.8),
         asked(6, "get", key="key1", took=None),
         asked(7, "get", key="key1", took=None),
     ]
@@ -163,7 +176,7 @@ def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter
         "Total get() failure: 1",
         "Total put() failures: 1",
         "Total get() with wrong get response: 0",
-        "Mean request/response latency: 0.250000",
+        "Mean request/response latency: 0.350000",
         "Median request/response latency: 0.250000",
     ]
 
@@ -172,18 +185,52 @@ def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter
 def test_the_report_goes_on_with_percentiles_what_happened_and_the_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
     event = Event(8.0, "fail leader", ("0001",), "0001 was killed")
-    made = record(requests, events=[event], heartbeat_gaps=[0.1], ended=101.0)
+    made = record(requests, events=[event], heartbeat_gaps=[0.1], ended=101.0,
+                  takeovers=[(7.0, "0002", "0001", 0.6)])  # fmt: skip
     text = report.lines(made, judge(made))
     assert "Latency percentiles: p50 0.050000, p95 0.095000, p99 0.099000, longest 0.100000" in text
     assert "   8.00 s  0001 was killed" in text
+    said = "0002 took over from 0001, after 0.60 s in which no quorum had heard of 0001"
+    assert f"   7.00 s  {said}" in text
     assert "   1.00 s  0001 leads" in text
     assert text[-1] == PERFECT
 
 
-def test_a_report_of_nothing_at_all_is_a_report() -> None:
+# seed 001-18
+def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() -> None:
+    made = record([*pair(1), asked(9, took=None)], failed=1, crashed=[("0002", 70)],
+                  events=[Event(8.0, "fail leader", ("0001",), "0001 was killed")])  # fmt: skip
+    found = json.loads(report.as_json(made, judge(made)))
+    for line in report.seed_lines(made)[2:-2]:
+        name, _, number = line.rpartition(": ")
+        assert found[name] == int(number)
+    assert found["leaders"] == [{"at": 0.0, "leader": "unkown"}, {"at": 1.0, "leader": "0001"}]
+    assert found["latency"]["p99"] == pytest.approx(0.01)
+    assert found["without_answers"] == [[9.0, 30.0]]
+    assert {"at": 8.0, "text": "0001 was killed"} in found["events"]
+    assert (found["safety"], found["service"]) == ("broken", "broken")
+    kept = record(pair(1))
+    assert json.loads(report.as_json(kept, judge(kept)))["verdict"][-1] == PERFECT
+
+
+# seed 001-19
+def test_a_trial_in_which_nothing_was_asked_shows_no_figures_and_is_not_perfect() -> None:
     made = record([])
     text = report.lines(made, judge(made))
-    assert "Median request/response latency: 0.000000" in text
+    assert "Mean request/response latency: -" in text
+    assert "Median request/response latency: -" in text
+    assert "Latency percentiles: p50 -, p95 -, p99 -, longest -" in text
+    assert text[-1] == "Within the limits, but not perfect: nothing was asked"
+
+
+# seed 001-18
+def test_the_time_without_a_leader_is_told_and_the_wait_for_the_first_is_none() -> None:
+    leaders = [(0.0, "unkown"), (1.0, "0001"), (3.0, "unkown"), (3.5, "0002"), (29.0, "unkown")]
+    made = record(pair(1), leaders=leaders)
+    said = "Time without a known leader, once there was one: 1.50 s, longest 1.00 s"
+    assert said in report.more_lines(made)
+    never = record(pair(1), leaders=leaders[:1])
+    assert never.leaderless() == []
 
 
 def test_a_percentile_is_a_value_that_so_many_do_not_exceed() -> None:
@@ -192,11 +239,20 @@ def test_a_percentile_is_a_value_that_so_many_do_not_exceed() -> None:
 
 
 def test_a_standstill_is_a_time_in_which_somebody_waits_and_nobody_is_answered() -> None:
-    requests = [asked(1), asked(2, took=1.5), asked(3, took=0.5), asked(9, took=0.1)]
+    requests = [asked(1), asked(2, took=1.5), asked(3, took=0.5), asked(9, took=0.04)]
     assert standstills(requests, 10.0) == [(2.0, 3.5)]
     assert standstills([*requests, asked(8, took=None)], 10.0) == [
-        (2.0, 3.5), (8.0, 9.1), (9.1, 10.0),
+        (2.0, 3.5), (8.0, 9.04), (9.04, 10.0),
     ]  # fmt: skip
+
+
+def test_where_each_answer_takes_long_a_standstill_is_longer() -> None:
+    slow = [asked(1, took=0.03), asked(2, took=0.04), asked(3, took=0.35), asked(9, took=0.04)]
+    assert record(slow).standstills() == []
+    never = [asked(1, took=0.2), asked(2, took=0.2), asked(3, took=0.6)]
+    assert record(never).standstills() == [(3.0, 3.6)]
+    said = "Time in which requests waited and none was answered (0.50 s and more each): 0.60 s,"
+    assert [line for line in report.more_lines(record(never)) if line.startswith(said)]
 
 
 # seed 001-16

@@ -75,6 +75,24 @@ def test_a_leader_of_a_lower_term_is_none(wire: Wire) -> None:
     assert wire.watch.two_leaders == ""
 
 
+def test_a_takeover_tells_how_long_no_quorum_had_heard_of_the_old_leader(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5)
+    wire.beat("0001", 1, 2.0, "0000", "0002")
+    wire.beat("0001", 1, 2.5, "0000")  # one of four others is no quorum with it
+    wire.beat("0002", 2, 2.7)
+    wire.beat("0002", 3, 3.2)  # elected anew
+    wire.watch.gone("0002", 5.0)  # killed: whoever is next takes over from nobody
+    wire.beat("0004", 4, 6.0)
+    found = [(at, new, old, round(silent, 3)) for at, new, old, silent in wire.watch.takeovers]
+    assert found == [(2.7, "0002", "0001", 0.7), (3.2, "0002", "0002", 0.5)]
+
+
+def test_a_leader_that_never_reached_a_quorum_is_silent_since_its_first_word(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5, "0000")
+    wire.beat("0002", 2, 1.5)
+    assert wire.watch.takeovers == [(1.5, "0002", "0001", 1.0)]
+
+
 def test_two_leaders_of_one_term_are_noticed(wire: Wire) -> None:
     wire.beat("0001", 3, 0.5, arrives=False)
     wire.beat("0002", 3, 0.6)

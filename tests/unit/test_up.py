@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -11,13 +12,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline import config, up
+from raftline import config
 from raftline.config import ConfigError
+from raftline.tools import up
+from raftline.tools.relay import Relay
 from tests.e2e.wire import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +31,8 @@ SECONDS_MAX = 30.0
 PROGRAM = """
 import sys, types
 from pathlib import Path
-from raftline import cli, cluster
+from raftline import cli
+from raftline.tools import cluster
 cluster.SERVER = Path({fake!r})
 def main(arguments):
     print("client " + " ".join(arguments), flush=True)
@@ -156,11 +161,22 @@ def test_a_node_cannot_steer_the_terminal(tmp_path: Path, ports: list[int]) -> N
     assert "\x1b" not in text  # not even colours: this is no terminal
 
 
-def test_on_a_terminal_each_node_has_a_colour(tmp_path: Path, ports: list[int]) -> None:
+def test_on_a_terminal_each_node_has_a_colour(
+    tmp_path: Path, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     with running(tmp_path, terminal=True) as cluster:
         text = cluster.read_until("Ctrl-C stops all")
     assert "\x1b[36ms1 | [*] s1 started" in text
     assert "\x1b[33ms2 | [*] s2 started" in text
+
+
+def test_a_terminal_that_can_show_no_colour_gets_none(
+    tmp_path: Path, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with running(tmp_path, terminal=True) as cluster:
+        assert "\x1b" not in cluster.read_until("Ctrl-C stops all")
 
 
 # seed 002-10
@@ -216,15 +232,27 @@ def test_a_node_that_does_not_listen_is_stopped_by_force(tmp_path: Path, ports: 
 
 
 def test_a_death_is_reported_and_the_others_go_on(tmp_path: Path, ports: list[int]) -> None:
+    server = f"raftline server s2 {ports[1]} --dir {tmp_path} --pace fast"
+    again = f"To start it again, in another terminal: {server}"
     with running(tmp_path) as cluster:
         cluster.read_until("Ctrl-C stops all")
         with held(ports) as (_, numbers):
             os.kill(numbers[1], signal.SIGKILL)
-            cluster.read_until("[!] s2 died (killed by SIGKILL); the others go on\n")
+            cluster.read_until(f"[!] s2 died (killed by SIGKILL); the others go on. {again}\n")
             os.kill(numbers[0], signal.SIGKILL)
+            cluster.read_until("[!] s1 died (killed by SIGKILL); 1 of 3 left, too few to serve. ")
             os.kill(numbers[2], signal.SIGKILL)
             assert cluster.end() == 1
-    assert "[!] every node has died\n" in cluster.text
+    assert cluster.text.endswith("\n[!] no node that was started here is left\n")
+
+
+def test_a_node_that_is_told_to_stop_is_not_called_dead(tmp_path: Path, ports: list[int]) -> None:
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        with held(ports) as (_, numbers):
+            os.kill(numbers[1], signal.SIGTERM)
+            cluster.read_until("[*] s2 stopped, as it was told to; the others go on. To start it ")
+    assert "died" not in cluster.text
 
 
 # fault F38
@@ -271,6 +299,20 @@ def test_the_client_talks_to_the_leader_and_its_end_ends_all(
     assert "[*] s1 started" in (tmp_path / "s1.console").read_text()
 
 
+def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(["s1"], tmp_path)
+
+    def interrupted(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        relay.follow("s1", io.BytesIO(b""))
+    relay.finish("s1")  # it raised: cannot join thread before it is started
+
+
 # --- which cluster is meant -----------------------------------------------------------------
 
 
@@ -296,6 +338,31 @@ def test_the_configuration_that_is_found_is_used_as_it_is(
     (tmp_path / "logs" / config.FILE_NAME).write_text("anna 9000\nberta 9005\n")
     monkeypatch.chdir(tmp_path)
     assert up.described(up.choose(None, None, None)) == "anna berta on ports 9000 9005"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--controller-udp"], "--controller-udp is a door for orders; add --controller"),
+        (["--controller", "--controller-udp"], "several nodes of .* are on localhost; give each"),
+    ],
+)
+def test_datagrams_that_not_every_node_can_have_are_refused_before_any_starts(
+    options: list[str], said: str, tmp_path: Path
+) -> None:
+    chosen = up.choose(str(tmp_path), 3, None)
+    with pytest.raises(ConfigError, match=said):
+        up.up(chosen, config.FAST, verbose=False, client_wanted=False, options=options)
+
+
+def test_nodes_on_addresses_of_their_own_are_told_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / config.FILE_NAME).write_text("a 127.0.0.2 9000\nb 127.0.0.3 9000\n")
+    monkeypatch.chdir(tmp_path)
+    said = "a b on 127.0.0.2:9000 127.0.0.3:9000"
+    assert up.described(up.choose(None, None, None)) == said
 
 
 @pytest.mark.parametrize(("count", "port"), [(5, None), (None, 11000), (3, 11000)])

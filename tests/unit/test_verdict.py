@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.linearizable import Operation
+from raftline.trial.linearizable import Operation
 from tests.e2e import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.e2e.cluster import Cluster
 from tests.e2e.mix import Increment

@@ -1,0 +1,23 @@
+"""Runs a program of this lab that ends with whoever started it, even by kill -9.
+
+    python3 tethered.py SCRIPT [ARGUMENT …]
+
+The starter passes it a lifeline, as `raftline up` does to its nodes (src/life/lifeline.py).
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # from the clone
+
+from raftline.life import lifeline
+
+if __name__ == "__main__":
+    lifeline.watch(lambda: os._exit(0))
+    del sys.argv[0]
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    runpy.run_path(sys.argv[0], run_name="__main__")

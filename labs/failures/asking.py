@@ -1,0 +1,162 @@
+"""What the lab can know of a running cluster: everything is asked over the nodes' own ports."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from raftline.client import Client, ClientError, Unreachable
+from raftline.config import Address
+from raftline.wire.protocol import escape
+
+Found = TypeVar("Found")
+KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
+DEADLINE_S = 40.0
+ALONE_S = 5.0  # so long most nodes must be down until nobody waits for a leader any more
+
+
+class LabError(Exception):
+    """The lab can't go on; one line says what was expected."""
+
+
+def written(value: str) -> str:
+    """Return the line that submits a value, whatever characters it is made of."""
+    return f"set {KEY} {escape(value, key=False)}"
+
+
+class Asked:
+    """A cluster as the lab's client sees it: names, addresses, and a place to say things."""
+
+    def __init__(self, members: Mapping[str, Address], say: Callable[[str], None] = print) -> None:
+        self.members = dict(members)
+        self.say = say
+        self._lock = threading.Lock()
+        self._asked = {name: Client(*where, "lab", 2.0) for name, where in members.items()}
+
+    def ask(self, name: str, command: str, sender: str = "lab", timeout_s: float = 20.0) -> str:
+        """Return one node's reply.
+
+        Raises:
+            ClientError: none came.
+        """
+        with Client(*self.members[name], sender, timeout_s) as client:
+            try:
+                return client.ask(command).text
+            except Unreachable as problem:
+                raise Unreachable(self._absent(name, str(problem))) from None
+
+    def _absent(self, name: str, problem: str) -> str:
+        if "nothing listens" not in problem:
+            return f"{name} can't be reached: {problem}"
+        return f"{name} does not run. To start it: python3 labs/failures/node.py {name}"
+
+    def ask_as_peer(self, name: str, peer: str, line: str) -> str:
+        """Return the reply to a line in a peer's name. A connection that spoke for it before may
+        be about to end: the name is free then."""
+        end_s = time.monotonic() + 2
+        while True:
+            reply = self.ask(name, line, peer)
+            if "speaks on another connection" not in reply or time.monotonic() > end_s:
+                return reply
+            threading.Event().wait(0.05)
+
+    def order(self, name: str, verb: str) -> str:
+        """Give a node an order as its controller, and return its reply.
+
+        Raises:
+            LabError: it was refused.
+        """
+        reply = self.ask(name, verb, "Controller")
+        if reply.startswith("Sorry, "):
+            raise LabError(f"{name} refused {verb}: {reply.removeprefix('Sorry, ')}")
+        return reply
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Return what a node says of itself; {} where it doesn't answer."""
+        with self._lock:  # on one connection: each new one is a line on the node's console
+            for _ in range(2):  # the node of the connection may be gone, and another be there
+                try:
+                    reply = self._asked[name].ask("status").text
+                    facts: dict[str, Any] = json.loads(reply.partition(": ")[2])
+                except (ClientError, ValueError):
+                    self._asked[name].close()
+                else:
+                    return facts
+        return {}
+
+    def answering(self) -> list[str]:
+        """Return the names of the nodes that answer."""
+        return [name for name in self.members if self.status(name)]
+
+    def leader(self, but: str = "") -> str:
+        """Wait until a node other than `but` leads, followed by a majority; return its name.
+
+        Raises:
+            LabError: there was none in time, or most nodes are down.
+        """
+        alone_s = time.monotonic() + ALONE_S
+
+        def found() -> str:
+            nonlocal alone_s
+            views = [view for name in self.members if (view := self.status(name))]
+            for view in views:
+                key = (view.get("term"), view.get("name"))
+                agree = sum((other.get("term"), other.get("leader")) == key for other in views)
+                if view.get("role") == "leader" and self._is_majority(agree) and key[1] != but:
+                    return str(key[1])
+            if self._is_majority(len(views)):
+                alone_s = time.monotonic() + ALONE_S
+            elif time.monotonic() > alone_s:
+                raise LabError(f"no node can lead without a majority{self._described()}")
+            return ""
+
+        return self.wait(found, "a leader" + (f" other than {but}" if but else ""))
+
+    def _is_majority(self, count: int) -> bool:
+        return 2 * count > len(self.members)
+
+    def _described(self) -> str:
+        """Return what each node is, behind a colon, and what to do about it."""
+        views = {name: self.status(name) for name in self.members}
+        parts = [f"{name} {_condition(view)}" for name, view in views.items()]
+        down = [name for name, view in views.items() if not view]
+        advice = ""
+        if down:
+            advice = f". To start one: python3 labs/failures/node.py {down[0]}"
+        elif all(view.get("recovering") for view in views.values()):
+            advice = (
+                ". The files of all of them were deleted, so nobody knows what was promised. To "
+                "begin anew: stop all nodes, then git clean -fqX labs/failures/run"
+            )
+        return ": " + ", ".join(parts) + advice
+
+    def wait(self, found: Callable[[], Found], what: str) -> Found:
+        """Return the first true answer.
+
+        Raises:
+            LabError: there was none within DEADLINE_S.
+        """
+        pause = threading.Event()
+        end_s = time.monotonic() + DEADLINE_S
+        while not (answer := found()):
+            if time.monotonic() > end_s:
+                raise LabError(f"{what}: not within {DEADLINE_S:g} s{self._described()}")
+            pause.wait(0.1)
+        return answer
+
+    def followers(self) -> list[str]:
+        """Return the names of the followers that answer."""
+        leader = self.leader()
+        return [name for name in self.answering() if name != leader]
+
+    def where(self, name: str) -> str:
+        return str(self.members[name])
+
+
+def _condition(view: Mapping[str, Any]) -> str:
+    if not view:
+        return "does not answer"
+    return f"is {view.get('role')}" + (", without a vote" if view.get("recovering") else "")

@@ -1,0 +1,51 @@
+"""A node that notices when its log is deleted under it.
+
+The course's program reads its log anew then, forgets what it acknowledged, and goes on voting. A
+node of ours never reads its log while it runs, so it would notice at its next start only. In the
+lab it is that start: it stands down, and comes back as a node that lost its log, without a vote.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from raftline.assembly import Server
+from raftline.wire.requests import Request
+
+LOOK_S = 0.2
+
+
+class WatchfulServer(Server):
+    """A server that looks after its log file. `folder` and the name say where that is."""
+
+    folder = Path()
+
+    def start(self) -> None:
+        found = self.node.state.durable_index
+        super().start()
+        threading.Thread(
+            target=self._watch, args=(found,), name=f"{self.name} log", daemon=True
+        ).start()
+
+    def _watch(self, found: int) -> None:
+        """Wait until the log of this life is gone, then end this life and begin another; its own
+        start watches again. `found` is the last entry that this life found in its files: what is
+        durable beyond it, the log has held, however shortly."""
+        node, log = self.node, self.folder / f"{self.name}.log"
+        was_there = log.exists()
+        missing = 0
+        while missing < 2:  # once may be a controller's DELETE-LOG, which is about to stand down
+            time.sleep(LOOK_S)
+            if self.node is not node:
+                return
+            is_there = log.exists()
+            was_there = was_there or is_there or node.state.durable_index > found
+            missing = 0 if is_there or self.is_down or not was_there else missing + 1
+        self._console.say(
+            f"[!] {self.name}: {log.name} was deleted while it ran. It starts anew, without a vote "
+            "until it has caught up"
+        )
+        for verb in ("SHUTDOWN", "RESTART"):
+            self.control.obey(Request("Controller", "", verb, verb), "127.0.0.1")

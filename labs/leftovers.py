@@ -1,0 +1,81 @@
+"""Nothing stays behind of a lab, however it ends.
+
+A lab that is killed by kill -9 tidies nothing up, and a node that was stopped by SIGSTOP does not
+notice that its lab is gone. So a small process waits beside the lab, on a pipe that the kernel
+closes when the lab is gone: then it kills the processes that it was told of and removes the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DONE = "done"
+TRIES = 100  # nodes take up to two seconds to end, and write meanwhile
+PAUSE_S = 0.1
+
+
+class Scene:
+    """A folder for one lab, gone afterwards, with every process named here."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="raftline-scene-"))
+        try:
+            self._sweeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(self.folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,  # a Ctrl-C is for the lab alone
+            )
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._tell(DONE)  # those processes are over: their numbers may belong to others by now
+            assert self._sweeper.stdin is not None
+            self._sweeper.stdin.close()
+        self._sweeper.wait()
+
+    def ends_with_us(self, process_id: int) -> None:
+        """Have this process killed, should the lab end before it."""
+        with contextlib.suppress(OSError):
+            self._tell(str(process_id))
+
+    def _tell(self, line: str) -> None:
+        assert self._sweeper.stdin is not None
+        self._sweeper.stdin.write(f"{line}\n")
+        self._sweeper.stdin.flush()
+
+
+def sweep(folder: str) -> None:
+    """Wait for the end of the lab at the other end of standard input; then tidy up behind it."""
+    process_ids: list[int] = []
+    for line in sys.stdin:
+        process_ids = [] if line.strip() == DONE else [*process_ids, int(line)]
+    for process_id in process_ids:
+        with contextlib.suppress(OSError):
+            os.kill(process_id, signal.SIGKILL)
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(PAUSE_S)
+
+
+if __name__ == "__main__":
+    sweep(sys.argv[1])

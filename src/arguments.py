@@ -1,0 +1,71 @@
+"""What the arguments of all commands have in common: mistakes in one line, name and version."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import sys
+from typing import NoReturn
+
+VERSION = "0.1.0"
+EXIT_USAGE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments and where to read on, and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        more = self.format_usage().strip() if self.usage else f"Try: {self.prog} --help"
+        stop = "" if message.endswith("?") else "."
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{stop} {more}\n")
+
+    def tell_version(self) -> None:
+        """Have `--version`."""
+        self.add_argument(
+            "--version", action="version", version=f"raftline {VERSION}", help="and nothing else"
+        )
+
+
+def as_port(text: str) -> int:
+    """Return a port as an argument names it, 1 to 65535. For argparse, as what follows."""
+    if not re.fullmatch("[1-9][0-9]{0,4}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
+
+
+def as_seconds(text: str) -> float:
+    """Return a time limit in seconds, above 0 and a day at most."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 86400:  # nan fails this, too
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds: such as 10 or 0.5")
+    return number
+
+
+def program(*names: str) -> str:
+    """Return which of these names was typed to come here; the last, where none of the others."""
+    typed = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return typed if typed in names else names[-1]
+
+
+def typed() -> str:
+    """Return what to type for `raftline` to come here again: it need not be installed."""
+    path = sys.argv[0] if sys.argv else ""
+    match os.path.basename(path):
+        case "cli.py":
+            return f"{_python()} {shlex.quote(path)}"
+        case "__main__.py":
+            return f"{_python()} -m raftline"
+        case "raftline" if os.sep in path and shutil.which("raftline") is None:
+            return shlex.quote(path)
+    return "raftline"
+
+
+def _python() -> str:
+    name = os.path.basename(sys.executable)
+    return name if shutil.which(name) == sys.executable else shlex.quote(sys.executable)

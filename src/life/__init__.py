@@ -1,0 +1,1 @@
+"""The life of a node: how it begins, joins, prints and ends."""

@@ -1,0 +1,135 @@
+"""The listening socket, and a thread for each connection that comes in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from raftline.net.connection import PATIENCE_S, Connection
+from raftline.net.lines import prepare
+
+if TYPE_CHECKING:
+    from raftline.assembly import Server
+
+COMPLAINT_PAUSE_S = 60.0
+PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
+
+
+class PortRefused(Exception):
+    """The port can't be listened on; the message is one line for the user."""
+
+
+class Doors:
+    """Listens from the start, so that a port in use is told before any file is touched; takes
+    connections once there is a server to serve them."""
+
+    def __init__(self, host: str, port: int, connections_max: int) -> None:
+        self._connections_max = connections_max
+        self._connections: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._complained_s = -COMPLAINT_PAUSE_S
+        raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
+        try:
+            info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._socket = socket.socket(info[0], socket.SOCK_STREAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(info[4])
+            self._socket.listen(1024)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortRefused(
+                    f"port {port} on {host} is in use: another node or program listens there; "
+                    f"stop it (`ss -ltnp sport = :{port}` names it) or choose another port"
+                ) from None
+            raise PortRefused(f"can't listen on {host} port {port}: {error.strerror}") from None
+
+    def open(self, server: Server) -> None:
+        """Take connections from now on, in a thread of its own."""
+        self._server = server
+        threading.Thread(target=self._accept, name=f"{server.name} accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections; the port is free at once."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def end_connections(self, *, but_controllers: bool = False) -> None:
+        """End every connection that is open."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            if not (but_controllers and connection.is_controllers):
+                connection.break_off()
+
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.outgoing.give_up_late(before_ms)
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                accepted, address = self._socket.accept()
+            except OSError as error:
+                if self._closing.is_set():
+                    return
+                self._complain(error)
+                self._closing.wait(0.2)  # out of descriptors, say: no busy loop
+                continue
+            self._welcome(accepted, address)
+
+    def _welcome(self, accepted: socket.socket, address: object) -> None:
+        """Give the connection a thread; the last places are for peers alone."""
+        with self._lock:
+            count = len(self._connections)
+        if count >= self._connections_max + PLACES_FOR_PEERS:
+            accepted.close()
+            return
+        connection = Connection(
+            self._server, accepted, for_peers_only=count >= self._connections_max
+        )
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            prepare(accepted, PATIENCE_S)
+            self._server.announcer.connected(address)
+            threading.Thread(
+                target=self._serve, args=(connection,), name=f"{self._server.name} from {address}",
+                daemon=True,
+            ).start()  # fmt: skip
+        except (OSError, RuntimeError, MemoryError) as error:  # no thread to be had
+            with self._lock:
+                self._connections.discard(connection)
+            self._complain(error)
+            accepted.close()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+    def _complain(self, error: BaseException) -> None:
+        now_s = time.monotonic()
+        if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
+            self._complained_s = now_s
+            self._server.warn(f"can't take a connection: {error}; those that are open go on")
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process have so many files and sockets open, or as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))

@@ -1,0 +1,175 @@
+"""What leaves on one connection: replies in the order of their lines, whoever completes them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from raftline.bell import Bell
+from raftline.engine.batch import Batch
+from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
+
+if TYPE_CHECKING:
+    from raftline.assembly import Server
+
+PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
+READS_AT_ONCE = 16
+BATCHES_MAX = 64  # unanswered ones of a client that sends on; then its next lines wait
+
+
+class Outgoing:
+    """The replies of one connection.
+
+    Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
+    connection's own thread for that would cost more than all the rest of a request (1.3 times as
+    many sets at 64 connections without it: docs/speed.md). What a reader does not take at once
+    goes out by a thread that lives until it has, so nobody else is held up.
+    """
+
+    def __init__(self, server: Server, connection: socket.socket) -> None:
+        self._server = server
+        self._socket = connection
+        self._lock = threading.Lock()  # for what never waits
+        self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
+        self._is_stuck = False  # a thread waits for the reader, and sends what follows
+        self._is_awaited = False  # the connection's thread sleeps on …
+        self._moved = Bell()
+
+    # --- the connection's thread ---------------------------------------------------------------
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch whose replies leave behind all that were added before."""
+        self._batches.append(batch)
+
+    def wait_until_empty(self) -> None:
+        """Return once every reply has left, or the reader has."""
+        self._is_awaited = True
+        while not self._is_empty():
+            self._moved.wait()
+        self._is_awaited = False
+
+    def _is_empty(self) -> bool:
+        with self._lock:  # else what is no longer in `_batches` may not be in the socket yet
+            return not (self._batches or self._is_stuck)
+
+    def wait_for_room(self) -> None:
+        """Return once a client that sends without reading may send more."""
+        if self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            self._is_awaited = True
+            while self._is_stuck or len(self._batches) >= BATCHES_MAX:
+                self._moved.wait()
+            self._is_awaited = False
+
+    def send(self, replies: list[str]) -> None:
+        """Send lines, all of which have been made, and wait until they have been taken.
+
+        Raises:
+            OSError: the reader is gone, or took nothing for too long.
+        """
+        self.wait_until_empty()
+        data = ("\n".join(replies) + "\n").encode("utf-8", "replace")
+        with self._lock:
+            self._is_stuck = True
+        try:
+            self._socket.sendall(data)
+        finally:
+            with self._lock:
+                self._is_stuck = False
+
+    # --- any thread ----------------------------------------------------------------------------
+
+    def is_due(self) -> None:
+        """Note that replies can leave; see `Home`."""
+        self._server.driver.due.append(self)
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting; return whether all was taken. Behind a part of it nothing leaves
+        any more: what follows would be read as the rest of its line."""
+        with self._lock:
+            sent = 0 if self._is_stuck else self._send(data)
+            if 0 < sent < len(data):
+                self._cut_off()
+            return sent == len(data)
+
+    def flush(self) -> None:
+        """Send the replies that are complete, up to the first request that has none yet."""
+        with self._lock:
+            if self._is_stuck:
+                return
+            while data := self._next():
+                sent = self._send(data)
+                if sent < len(data):
+                    self._is_stuck = True
+                    drain = threading.Thread(
+                        target=self._drain, args=(data[sent:],), name="slow reader", daemon=True
+                    )
+                    try:
+                        drain.start()
+                    except RuntimeError:  # no thread to be had
+                        self._cut_off()
+                    else:
+                        return
+        if self._is_awaited:
+            self._moved.ring()
+
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        for batch in list(self._batches):
+            if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
+                return
+            if not batch.is_answered:
+                late = "no quorum answered in time"
+                batch.answer_rest(NO_LEADER if batch.is_read else outcome_unknown(late))
+
+    def _next(self) -> bytes:
+        """Return the next replies that are complete, spelled: about a megabyte at the most."""
+        lines: list[str] = []
+        size = 0
+        while self._batches and self._batches[0].is_answered and size < PIECE_CHARACTERS:
+            batch = self._batches[0]
+            begin = batch.sent
+            replies = batch.replies[begin:]
+            if not replies:
+                if batch.reader is None:  # confirmed by nobody
+                    break
+                end = min(begin + READS_AT_ONCE, len(batch.commands))
+                replies = batch.reader.read(batch.commands[begin:end])
+            for number, reply in zip(batch.ids[begin:], replies, strict=False):
+                lines.append(reply_line(self._server.name, number, reply))
+                size += len(reply)
+            batch.sent += len(replies)
+            if batch.sent == len(batch.commands):
+                self._batches.popleft()
+        return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
+
+    def _send(self, data: bytes) -> int:
+        try:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._batches.clear()
+            return len(data)
+
+    def _drain(self, data: bytes) -> None:
+        """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
+        try:
+            while data:
+                self._socket.sendall(data)
+                with self._lock:
+                    data = self._next()
+                    self._is_stuck = bool(data)
+        except (OSError, MemoryError):
+            with self._lock:
+                self._cut_off()
+        self._moved.ring()
+
+    def _cut_off(self) -> None:
+        """Take nothing more from a reader who can't be sent to; with the lock held."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._batches.clear()
+        self._is_stuck = False

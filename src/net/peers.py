@@ -1,0 +1,208 @@
+"""The connection to one peer that this node keeps: questions out, answers back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from raftline.bell import Bell
+from raftline.config import Address
+from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
+from raftline.raft import messages
+from raftline.raft.messages import Answer, Message, PeerError
+from raftline.wire.protocol import ProtocolError, decode_line, split_sender
+
+LINE_BYTES_MAX = 64 << 20
+OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
+BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
+LEAST_PAUSE_S = 0.02  # even where there is something to send
+PATIENCE_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
+FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
+
+
+class Peer:
+    """Dials one peer for ever; two threads: one connects and reads, one sends what piled up.
+
+    `send` never blocks: it writes to the socket itself while that takes all, which saves a
+    hand-over; what it does not take goes through the sender. Raft allows loss, so a message to
+    a peer that is away, or has too much on its way already, is dropped.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        name: str,
+        address: Address,
+        on_answers: Callable[[Sequence[Message]], None],
+        on_lost: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._me = me
+        self._on_answers = on_answers
+        self._on_lost = on_lost
+        self._say = say
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._outbox: list[bytes] = []
+        self._outbox_bytes = 0
+        self._more = Bell()  # rung when the outbox has something
+        self._stopping = threading.Event()
+        self._wanted = threading.Event()  # there was something to send, and no connection
+        self._complained_s = -FOREIGN_PAUSE_S
+
+    def start(self) -> None:
+        for run, what in ((self._dial, "reader"), (self._send_outbox, "sender")):
+            threading.Thread(
+                target=run, name=f"{self._me} {what} of {self.name}", daemon=True
+            ).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wanted.set()
+        self._more.ring()
+        self._close()
+
+    def send(self, line: bytes) -> None:
+        """Send one line, or drop it where the peer is away or far behind."""
+        with self._lock:
+            if self._socket is None:
+                if not self._wanted.is_set():
+                    self._wanted.set()
+                return
+            if self._outbox_bytes:
+                if self._outbox_bytes + len(line) <= OUTBOX_BYTES_MAX:
+                    self._put(line)
+                return
+            try:
+                sent = self._socket.send(line, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the reader finds out, and connects anew
+            if sent < len(line):
+                self._put(line[sent:])
+                self._more.ring()
+
+    def _put(self, data: bytes) -> None:
+        self._outbox.append(data)
+        self._outbox_bytes += len(data)
+
+    def _send_outbox(self) -> None:
+        while not self._stopping.is_set():
+            self._more.wait(1.0)
+            while True:
+                with self._lock:
+                    connection, data = self._socket, b"".join(self._outbox)
+                    self._outbox = []
+                if not data or connection is None:
+                    break
+                with contextlib.suppress(OSError):
+                    connection.sendall(data)  # SO_SNDTIMEO bounds it
+                    with self._lock:
+                        if connection is self._socket:
+                            self._outbox_bytes = sum(map(len, self._outbox))
+                    continue
+                self._break(connection)
+                break
+
+    def _break(self, connection: socket.socket) -> None:
+        """Half a line may have left: only a new connection makes sense of what follows."""
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def _dial(self) -> None:
+        pause_s = BACK_OFF_S[0]
+        while not self._stopping.is_set():
+            try:
+                connection = self._connect()
+            except (OSError, UnicodeError):  # the second: no name that could be looked up
+                self._rest(pause_s * (0.5 + random.random()))
+                pause_s = min(pause_s * 2, BACK_OFF_S[1])
+                continue
+            with contextlib.closing(connection):
+                heard = self._talk(connection)
+            self._close()
+            if self._stopping.is_set():
+                return
+            self._on_lost(self.name)
+            if heard:
+                pause_s = BACK_OFF_S[0]
+            self._rest(pause_s * (0.5 + random.random()))
+            pause_s = min(pause_s * 2, BACK_OFF_S[1])
+
+    def _rest(self, pause_s: float) -> None:
+        """Wait before the next try to connect; shortly where there is something to send.
+
+        So a new leader reaches a node that has just come back at once, and not after the pause
+        that its absence had grown to.
+        """
+        self._wanted.clear()
+        if not self._stopping.wait(min(pause_s, LEAST_PAUSE_S)):
+            self._wanted.wait(max(0.0, pause_s - LEAST_PAUSE_S))
+
+    def _connect(self) -> socket.socket:
+        """Connect to the peer, and to nobody else.
+
+        Where the peer is down and its port is one that the kernel hands out to outgoing
+        connections, a dial may meet itself; it would also keep the peer from its own port.
+        """
+        connection = socket.create_connection(self.address, timeout=PATIENCE_S)
+        if connection.getsockname() == connection.getpeername():
+            connection.close()
+            raise ConnectionRefusedError(f"{self.address} is nobody but this very connection")
+        return connection
+
+    def _talk(self, connection: socket.socket) -> bool:
+        """Take answers until the connection breaks; return whether there were any."""
+        heard = False
+        try:
+            connection.settimeout(None)
+            prepare(connection, PATIENCE_S)
+            reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            with self._lock:
+                self._socket = connection
+                self._outbox, self._outbox_bytes = [], 0
+            if self._stopping.is_set():  # while it was being connected
+                return False
+            while lines := reader.read(lambda _: LINE_BYTES_MAX):
+                answers = [answer for line in lines if (answer := self._understand(line))]
+                if answers:
+                    heard = True
+                    self._on_answers(answers)
+        except (OSError, HalfLine, LineTooLong):
+            pass  # the peer is gone or speaks nonsense: connect anew
+        return heard
+
+    def _understand(self, line: bytes) -> Message | None:
+        try:
+            name, _, text = split_sender(decode_line(line))
+            if name != self.name:
+                raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
+            if text.startswith("Sorry, "):
+                raise PeerError(text)
+            message = messages.read(name, self._me, text)
+            if not isinstance(message, Answer):
+                raise PeerError(f"a question where only answers come: {text}")
+            return message
+        except (ProtocolError, PeerError) as error:
+            self._complain(str(error))
+            return None
+
+    def _complain(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._complained_s >= FOREIGN_PAUSE_S:
+            self._complained_s = now
+            self._say(f"[!] {self.name} at {self.address} answers what I don't take: {what}")
+
+    def _close(self) -> None:
+        with self._lock:
+            connection, self._socket = self._socket, None
+            self._outbox, self._outbox_bytes = [], 0
+        if connection is not None:
+            self._break(connection)

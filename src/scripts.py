@@ -1,0 +1,29 @@
+"""The installed programs: each is quiet about Ctrl-C before it loads the rest."""
+
+from __future__ import annotations
+
+from raftline.entry import end_quietly
+
+
+def raftline() -> int:
+    """Be `raftline`; return its exit code."""
+    end_quietly()
+    from raftline import cli
+
+    return cli.main()
+
+
+def server() -> int:
+    """Be `raftline-server`; return its exit status."""
+    end_quietly()
+    from raftline import server
+
+    return server.main()
+
+
+def client() -> int:
+    """Be `raftline-client`; return its exit code."""
+    end_quietly()
+    from raftline import client
+
+    return client.main()

@@ -1,0 +1,127 @@
+"""State machines of the program's own: `machine NAME JSON` (docs/objects.md).
+
+Between two commands a machine's state is the JSON text under the key NAME, like any object's: it
+is in every snapshot, and `get NAME` shows it. The program's instance is a place to compute in; it
+is restored whenever the text is not the one that it left there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Protocol
+
+from raftline.raft.effects import SafetyError
+from raftline.wire.escapes import escape, shown, unescape
+from raftline.wire.protocol import Limits, error
+from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
+
+REASON_MAX = 400  # characters of what `apply` says when it refuses
+_METHODS = ("apply", "snapshot", "restore")
+_OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
+
+
+class StateMachine(Protocol):
+    """What a program gives; every node of the cluster needs it, under the same name.
+
+    `apply` must be deterministic: no clock, no chance, no file, nothing that differs between
+    nodes. Commands, results and states are JSON; a state has at most 1 MiB as text.
+    """
+
+    def apply(self, command: Json) -> Json:
+        """Carry out one command and return its result; raise Rejected to refuse it."""
+
+    def snapshot(self) -> Json:
+        """Return the whole state."""
+
+    def restore(self, state: Json) -> None:
+        """Become what `snapshot` returned."""
+
+
+class Rejected(Exception):
+    """Raised by `apply`: the command is refused, and the state is as it was before."""
+
+
+class UnknownMachine(SafetyError):
+    """An entry is for a state machine that this node does not have: it would diverge."""
+
+
+class Machines:
+    """The state machines that this node has, by name."""
+
+    def __init__(self, machines: Mapping[str, StateMachine] | None = None) -> None:
+        if not isinstance(machines, Mapping | None):
+            raise TypeError(f"machines is a dict of name to machine, not of type {_type(machines)}")
+        self._machines = {escape(name, key=True): each for name, each in (machines or {}).items()}
+        for name, machine in self._machines.items():
+            lacking = [each for each in _METHODS if not callable(getattr(machine, each, None))]
+            if lacking:
+                raise TypeError(
+                    f'"{name}" is no state machine: {_type(machine)} has no {lacking[0]}()'
+                )
+        self._initial = {
+            name: spell_json(checked(machine.snapshot()))
+            for name, machine in self._machines.items()
+        }
+        # By name: the text that the instance stands for; None where it is to be restored.
+        self._left: dict[str, str | None] = {**self._initial}
+
+    def why_not(self, name: str) -> str:
+        """Return why a command for the machine `name` can't be taken here, or ""."""
+        if name in self._machines:
+            return ""
+        return (
+            f'this node has no state machine "{shown(name)}". Nothing was done. Start each node '
+            "from the program that registers it"
+        )
+
+    def execute(self, pairs: MutableMapping[str, str], operands: str) -> str:
+        """Carry out `NAME JSON` and return the reply.
+
+        Raises:
+            UnknownMachine: there is no such machine here; the node must stop.
+            SafetyError: what need not have struck the other nodes struck it here; the same.
+        """
+        name, _, text = operands.partition(" ")
+        machine = self._machines.get(name)
+        if machine is None:
+            raise UnknownMachine(
+                f'an entry is for the state machine "{shown(name)}", which this node does not '
+                "have; it would hold another state than the others. Start it from the program "
+                "that registers it"
+            )
+        try:
+            before = unescape(pairs[name]) if name in pairs else self._initial[name]
+            if self._left[name] != before:
+                machine.restore(read_json(before))
+                self._left[name] = before
+            result = spell_json(checked(machine.apply(read_json(unescape(text), DEPTH_MAX))))
+            after = spell_json(checked(machine.snapshot()))
+        except BaseException as problem:
+            if not isinstance(problem, Exception) or isinstance(problem, _OF_THIS_NODE_ALONE):
+                raise SafetyError(
+                    f'the state machine "{shown(name)}" ended in {type(problem).__name__} '
+                    f"({problem}), which need not have happened to it on the other nodes"
+                ) from problem
+            self._left[name] = None  # whatever it did meanwhile: restored before its next command
+            # The text of Python's own errors differs between versions; Rejected's is the program's.
+            why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
+            return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
+        return self._keep(pairs, name, after, result)
+
+    def _keep(
+        self, pairs: MutableMapping[str, str], name: str, after: str, result: str
+    ) -> str:
+        size, limit = len(after.encode("utf-8")), Limits().value_bytes
+        if size > limit:
+            self._left[name] = None
+            return error(
+                f"the state of {shown(name)} would have {size} bytes as JSON; the limit is {limit}."
+                " Nothing was done."
+            )
+        self._left[name] = after
+        pairs[name] = escape(after, key=False)
+        return f"MACHINE response: {escape(result, key=False)}"
+
+
+def _type(value: object) -> str:
+    return type(value).__name__

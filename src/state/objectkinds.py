@@ -1,0 +1,261 @@
+"""What each operation on a replicated object does to it. Pure, deterministic and total.
+
+An object is a JSON value under a key. An operation gets the value, freshly read, and changes it
+in place; its result is the reply. What it raises leaves the object as it was. No operation knows
+a clock, chance, a node or a type of the program's own, so every node does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from raftline.wire.strictjson import Json
+
+
+class NotDone(Exception):
+    """A condition did not hold: nothing was changed. The message says which."""
+
+
+class Operation(NamedTuple):
+    """A stamped operation gets the number of its entry as well, which only grows, and which no
+    other entry has (stamps.py)."""
+
+    kind: str
+    act: Callable[..., Json]
+    stamped: bool
+
+
+EMPTY: dict[str, str] = {"dict": "{}", "list": "[]", "set": "[]", "queue": "[]", "lock": "{}"}
+OPERATIONS: dict[str, Operation] = {}
+
+_Function = Callable[..., Json]
+
+
+def _operation(name: str, *, stamped: bool = False) -> Callable[[_Function], _Function]:
+    def register(act: _Function) -> _Function:
+        OPERATIONS[name] = Operation(name.partition(".")[0], act, stamped)
+        return act
+
+    return register
+
+
+# --- dict ---------------------------------------------------------------------------------------
+
+
+@_operation("dict.put")
+def _put(pairs: dict[str, Json], key: str, value: Json) -> None:
+    pairs[key] = value
+
+
+@_operation("dict.update")
+def _update(pairs: dict[str, Json], more: dict[str, Json]) -> None:
+    pairs.update(more)
+
+
+@_operation("dict.drop")
+def _drop(pairs: dict[str, Json], key: str) -> None:
+    _take(pairs, key)
+
+
+@_operation("dict.take")
+def _take(pairs: dict[str, Json], key: str, *default: Json) -> Json:
+    if key not in pairs and not default:
+        raise NotDone("no such item")
+    return pairs.pop(key, *default)
+
+
+@_operation("dict.default")
+def _default(pairs: dict[str, Json], key: str, value: Json) -> Json:
+    return pairs.setdefault(key, value)
+
+
+@_operation("dict.swap")
+def _swap(pairs: dict[str, Json], key: str, old: Json, new: Json) -> None:
+    if key not in pairs:
+        raise NotDone("no such item")
+    if pairs[key] != old:
+        raise NotDone("no match")
+    pairs[key] = new
+
+
+@_operation("dict.takelast")
+def _take_last(pairs: dict[str, Json]) -> Json:
+    if not pairs:
+        raise NotDone("empty")
+    return list(pairs.popitem())
+
+
+# --- list ---------------------------------------------------------------------------------------
+
+
+@_operation("list.append")
+def _append(values: list[Json], value: Json) -> None:
+    values.append(value)
+
+
+@_operation("list.extend")
+def _extend(values: list[Json], more: list[Json]) -> None:
+    values.extend(more)
+
+
+@_operation("list.insert")
+def _insert(values: list[Json], index: int, value: Json) -> None:
+    values.insert(index, value)
+
+
+@_operation("list.put")
+def _put_at(values: list[Json], index: int, value: Json) -> None:
+    values[_place(values, index)] = value
+
+
+@_operation("list.drop")
+def _drop_at(values: list[Json], index: int) -> None:
+    del values[_place(values, index)]
+
+
+@_operation("list.take")
+def _take_at(values: list[Json], index: int = -1) -> Json:
+    return values.pop(_place(values, index))
+
+
+@_operation("list.remove")
+def _remove(values: list[Json], value: Json) -> None:
+    if value not in values:
+        raise NotDone("no such item")
+    values.remove(value)
+
+
+@_operation("list.splice")
+def _splice(values: list[Json], where: list[int | None], more: list[Json]) -> None:
+    try:
+        values[slice(*where)] = more
+    except ValueError:
+        raise NotDone("a slice with a step takes as many values as it has places") from None
+
+
+@_operation("list.cut")
+def _cut(values: list[Json], where: list[int | None]) -> None:
+    del values[slice(*where)]
+
+
+@_operation("list.reverse")
+def _reverse(values: list[Json]) -> None:
+    values.reverse()
+
+
+def _place(values: list[Json], index: int) -> int:
+    if not -len(values) <= index < len(values):
+        raise NotDone("no such index")
+    return index
+
+
+# --- set: a list without doubles, in the order in which they came ---------------------------------
+
+
+@_operation("set.add")
+def _add(items: list[Json], item: Json) -> bool:
+    if item in items:
+        return False
+    items.append(item)
+    return True
+
+
+@_operation("set.discard")
+def _discard(items: list[Json], item: Json) -> bool:
+    kept = [each for each in items if each != item]
+    was_there = len(kept) < len(items)
+    items[:] = kept
+    return was_there
+
+
+@_operation("set.union")
+def _union(items: list[Json], more: list[Json]) -> None:
+    items[:] = dict.fromkeys([*items, *more])
+
+
+@_operation("set.intersection")
+def _intersection(items: list[Json], others: list[Json]) -> None:
+    kept = set(others)
+    items[:] = [item for item in items if item in kept]
+
+
+@_operation("set.difference")
+def _difference(items: list[Json], others: list[Json]) -> None:
+    gone = set(others)
+    items[:] = [item for item in items if item not in gone]
+
+
+@_operation("set.symmetric")
+def _symmetric(items: list[Json], others: list[Json]) -> None:
+    mine, theirs = dict.fromkeys(items), dict.fromkeys(others)
+    items[:] = [i for i in mine if i not in theirs] + [i for i in theirs if i not in mine]
+
+
+@_operation("set.take")
+def _take_any(items: list[Json]) -> Json:
+    return _take_first(items)
+
+
+# --- queue --------------------------------------------------------------------------------------
+
+
+@_operation("queue.put")
+def _push(values: list[Json], value: Json, most: int = 0) -> None:
+    if 0 < most <= len(values):
+        raise NotDone("full")
+    values.append(value)
+
+
+@_operation("queue.take")
+def _take_first(values: list[Json]) -> Json:
+    if not values:
+        raise NotDone("empty")
+    return values.pop(0)
+
+
+# --- lock: {} while free, else who holds it -------------------------------------------------------
+
+
+@_operation("lock.acquire", stamped=True)
+def _acquire(number: int, lock: dict[str, Json], owner: str, lease_ms: int) -> Json:
+    """Take a free lock. The token is the number of this very entry: later holders have higher."""
+    if lock and lock["owner"] != owner:
+        raise NotDone("held")
+    if not lock:
+        lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)
+    return lock["token"]
+
+
+@_operation("lock.beat")
+def _beat(lock: dict[str, Json], owner: str, token: int) -> Json:
+    """Show that the holder lives; whoever watches the beat stand still may seize the lock."""
+    _must_hold(lock, owner, token)
+    lock["beat"] += 1
+    return lock["beat"]
+
+
+@_operation("lock.release")
+def _release(lock: dict[str, Json], owner: str, token: int) -> None:
+    _must_hold(lock, owner, token)
+    lock.clear()
+
+
+@_operation("lock.seize", stamped=True)
+def _seize(
+    number: int, lock: dict[str, Json], owner: str, lease_ms: int, token: int, beat: int
+) -> Json:
+    """Take the lock from a holder whose beat stood still, if it stands there yet."""
+    if lock and (lock["token"], lock["beat"]) != (token, beat):
+        raise NotDone("held")
+    lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)
+    return number
+
+
+def _must_hold(lock: dict[str, Json], owner: str, token: int) -> None:
+    if not lock or (lock["owner"], lock["token"]) != (owner, token):
+        raise NotDone("not held by you")
+
+
+for _kind in ("dict", "list", "set", "queue"):
+    _operation(f"{_kind}.clear")(lambda value: value.clear())

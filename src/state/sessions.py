@@ -1,0 +1,216 @@
+"""Sessions: a retried request takes effect once (thesis §6.3). Part of the state machine.
+
+A request `client4#17@set b 5` belongs to the session `client4`; its number is 17. The table
+remembers, for the last requests of each session, what they were and what they answered. It is
+changed by the log alone, so every node holds the same, forgets the same, and answers the same.
+
+Two bounds, both stated in docs/protocol.md:
+
+* per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
+  order, but one that lies further back is refused;
+* SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
+  by a mere request, since that might be a retry: it is refused instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+from raftline.wire.protocol import error, outcome_unknown
+
+SESSIONS_MAX = 4096
+WINDOW = 128
+NAME_CHARACTERS_MAX = 44  # of the client's own part: with a number it stays below 64
+STEP_SESSIONS = 16  # read in one go
+REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request is not kept
+KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
+LONG_REPLIES = ("object ", "machine ")  # their replies hold what is gone by then: see `Session`
+
+
+class Answered(NamedTuple):
+    """A request that took effect: the CRC-32 of its command, and the reply, "" where it is long."""
+
+    crc: int
+    reply: str
+
+
+class Session:
+    """The last requests of one client; `dumps` counts the snapshots begun before it was made.
+
+    Of the long replies that can't be made again only the last is kept: a client that waits for
+    each reply asks again for none but that.
+    """
+
+    __slots__ = ("answered", "dumps", "highest")
+
+    def __init__(self, dumps: int) -> None:
+        self.dumps = dumps
+        self.highest = -1
+        self.answered: dict[int, Answered] = {}
+
+    def copy(self, dumps: int) -> Session:
+        """Return one that can be changed apart from this one."""
+        twin = Session(dumps)
+        twin.highest, twin.answered = self.highest, self.answered.copy()
+        return twin
+
+    def remember(self, number: int, answered: Answered) -> None:
+        """Keep one more; what lies behind the window goes, it is refused in any case."""
+        if len(answered.reply) > REPLY_CHARACTERS_MAX:
+            for other, (crc, reply) in self.answered.items():
+                if len(reply) > REPLY_CHARACTERS_MAX:
+                    self.answered[other] = Answered(crc, "")
+        self.answered[number] = answered
+        if number > self.highest:
+            self.highest = number
+            if len(self.answered) > 2 * WINDOW:  # now and then: it walks over all of them
+                floor = self.highest - WINDOW
+                self.answered = {n: each for n, each in self.answered.items() if n > floor}
+
+
+class SessionLines(Collection[str]):
+    """The session table as of one moment, line by line; a session is let go once it was spelled,
+    so that there is never much to free at once, and the lines can be had once only."""
+
+    def __init__(self, has_forgotten: bool, sessions: list[tuple[str, Session]]) -> None:
+        self._first = json.dumps({"forgotten": has_forgotten})
+        self._sessions = sessions
+        self._count = 1 + len(sessions)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, line: object) -> bool:
+        raise TypeError("the lines can be had once only, in order")
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._first
+        self._sessions.reverse()
+        while self._sessions:
+            name, session = self._sessions.pop()
+            answered = [[number, *each] for number, each in session.answered.items()]
+            yield json.dumps([name, session.highest, answered], ensure_ascii=True)
+
+
+class Sessions:
+    """All sessions, least recently used first."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._has_forgotten = False
+        self._dumps = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def begin(self, client: str, entry_number: int) -> str:
+        """Begin a session under a name that nobody had before, and return the name.
+
+        It holds the number of the entry that begins it (stamps), so it can't come again.
+        """
+        name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name, too, has a longest
+        self._sessions[name] = Session(self._dumps)
+        self._make_room()
+        return name
+
+    def earlier_reply(self, name: str, number: int, command: str) -> str | None:
+        """Return the reply to a request that must not be executed (again); None for a new one."""
+        session = self._sessions.get(name)
+        if session is None:
+            if self._has_forgotten or _is_begun_name(name):
+                return error(
+                    f"session expired: nothing is known of {name} any more, so this request may "
+                    "be a retry; it was not executed. Begin a session with NAME@session"
+                )
+            session = self._sessions[name] = Session(self._dumps)
+            self._make_room()
+        self._sessions.move_to_end(name)
+        if number <= session.highest - WINDOW:
+            return error(
+                f"session expired: request {number} of {name} lies {WINDOW} or more behind its "
+                f"request {session.highest}; it was not executed"
+            )
+        answered = session.answered.get(number)
+        if answered is None:
+            return None
+        if answered.crc != crc32(command.encode("utf-8", "surrogateescape")):
+            return error(f"request {number} of {name} was another command; nothing was executed")
+        return answered.reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
+
+    def remember(self, name: str, number: int, command: str, reply: str) -> None:
+        """Keep what a request answered, so that its retry gets the same."""
+        crc = crc32(command.encode("utf-8", "surrogateescape"))
+        session = self._sessions[name]
+        if session.dumps != self._dumps:  # a snapshot may still need it as it is
+            session = self._sessions[name] = session.copy(self._dumps)
+        session.remember(number, Answered(crc, _kept(command, reply)))
+
+    def dump(self) -> SessionLines:
+        """Return the table as of now, as lines of JSON, for a snapshot. Quick: each is spelled
+        when it is asked for, and a session that changes before that is copied first."""
+        self._dumps += 1
+        return SessionLines(self._has_forgotten, list(self._sessions.items()))
+
+    @classmethod
+    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
+        """Return the table that `dump` said.
+
+        Raises:
+            ValueError: a line is none of its lines.
+        """
+        table = cls()
+        try:
+            for place, line in enumerate(lines):
+                if place % STEP_SESSIONS == 0:
+                    breathe()
+                read = json.loads(line)
+                if isinstance(read, dict):
+                    table._has_forgotten = bool(read["forgotten"])
+                    continue
+                name, highest, answered = read
+                session = table._sessions[str(name)] = Session(0)
+                session.highest = int(highest)
+                session.answered = {
+                    int(number): Answered(int(crc), str(reply)) for number, crc, reply in answered
+                }
+        except (KeyError, TypeError) as problem:
+            raise ValueError(f"not a line of the session table: {problem}") from None
+        return table
+
+    def _make_room(self) -> None:
+        while len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+            self._has_forgotten = True
+
+
+def _is_begun_name(name: str) -> bool:
+    """Whether the name has the form that `begin` gives: such a one is only ever begun there."""
+    client, dash, index = name.rpartition("-")
+    return bool(client and dash and index.isascii() and index.isdigit())
+
+
+def _kept(command: str, reply: str) -> str:
+    """Return what is kept of a reply: "" where one that repeats its value can be made again; of
+    another one that is long, since its key is, the rest: what it says was not always done."""
+    if len(reply) <= REPLY_CHARACTERS_MAX or command.startswith(LONG_REPLIES):
+        return reply
+    return "" if reply == _repeat(command) else reply.replace(_key_of(command), KEY_MARK)
+
+
+def _key_of(command: str) -> str:
+    return command.partition(" ")[2].partition(" ")[0]
+
+
+def _repeat(command: str) -> str:
+    """Return a reply that was too long to keep: those that repeat the value are made again."""
+    if command.startswith(LONG_REPLIES):
+        return outcome_unknown("it took effect once, but its reply was long and is not kept now")
+    verb, _, operands = command.partition(" ")
+    key, _, value = operands.partition(" ")
+    if verb == "cas":
+        value = value.partition(" ")[2]
+    return f"{verb.upper()} response: {key} set to {value}"

@@ -1,0 +1,1 @@
+"""A program's or a person's conversation with the cluster."""

@@ -1,0 +1,194 @@
+"""The processes of a cluster on this machine: started, watched over and stopped as one.
+
+Each node is a process of its own, `server.py NAME PORT`. It is out of reach of the terminal's
+Ctrl-C (a session of its own), so that the client or `raftline up` decides when it ends; and it
+ends with `raftline up` in any case (life/lifeline.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from raftline.arguments import typed
+from raftline.config import Address, Configuration, Pace
+from raftline.life.lifeline import Lifeline
+from raftline.tools import status
+from raftline.tools.relay import Relay
+
+SERVER = Path(__file__).parents[1] / "server.py"
+STOP_SECONDS_MAX = 5.0
+ASK_SECONDS_MAX = 1.0
+ASK_AGAIN_SECONDS = 0.1
+# What server.py ends with when it will not start: wrong arguments, port in use; unusable files.
+REFUSALS = (2, 3)
+
+
+class NotStarted(Exception):
+    """A node ended before it had answered once. The message is one line for the user."""
+
+
+class NobodyReads(Exception):
+    """Whoever read what the nodes print is gone: `raftline up | head`."""
+
+
+class Cluster:
+    """The processes of one cluster. `start`, `wait_until_up` and `stop` are for one thread."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        pace: Pace,
+        verbose: bool,
+        relay: Relay,
+        options: Sequence[str] = (),
+    ) -> None:
+        """Prepare; `options` are further ones that each node is started with."""
+        self.configuration = configuration
+        self.pace = pace
+        self.relay = relay
+        self.stopping = False  # set when nodes end because they were told to
+        self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
+        self._options = ["--dir", str(configuration.folder), "--pace", pace.name]
+        self._options += [*["--verbose"] * verbose, *options]
+        self._lifeline = Lifeline()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._answered: set[str] = set()  # nodes that have started well
+
+    def start(self) -> None:
+        """Start a process for every member; whether they come up, `wait_until_up` tells.
+
+        Raises:
+            NotStarted: a port is in use, or this machine lets no more processes start.
+        """
+        self._check_ports()
+        for name, address in self.configuration.members.items():
+            try:
+                process = self._start_one(name, address)
+            except OSError as error:
+                raise NotStarted(f"{name} can't be started: {error.strerror}") from error
+            self._processes[name] = process
+            self.relay.follow(name, process.stdout)
+            threading.Thread(
+                target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
+            ).start()
+
+    def _check_ports(self) -> None:
+        """Make sure that nobody listens where our nodes will: we would take its answers for theirs.
+
+        Raises:
+            NotStarted: somebody does.
+        """
+        for name, (host, port) in self.configuration.members.items():
+            with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
+                raise NotStarted(
+                    f"{name} can't be started: port {port} on {host} is in use; if this cluster "
+                    f"runs already, `raftline status --dir {self.configuration.folder}` shows it"
+                )
+
+    def _start_one(self, name: str, address: Address) -> subprocess.Popen[bytes]:
+        with self.relay.output_for(name) as output:
+            return subprocess.Popen(
+                [sys.executable, str(SERVER), *self._arguments(name, address)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[self._lifeline.reading_end],
+                env=self._lifeline.environment(),
+                start_new_session=True,
+            )
+
+    def _arguments(self, name: str, address: Address) -> list[str]:
+        usual = address.host.lower() in ("localhost", "127.0.0.1")  # where a node listens anyway
+        host = [] if usual else ["--host", address.host]
+        return [name, str(address.port), *self._options, *host]
+
+    def _wait_for_death(self, name: str) -> None:
+        self._processes[name].wait()
+        self.deaths.put(name)
+
+    def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
+        """Return what all nodes say once all have answered, and one leads if that is wanted.
+
+        `deadline` is on the monotonic clock, in seconds; what they say then is returned as it is.
+
+        Raises:
+            NotStarted: a node ended before it had answered once.
+            NobodyReads: who read what they print is gone.
+        """
+        while True:
+            nodes = status.ask_all(self.configuration, ASK_SECONDS_MAX)
+            self._answered |= {node.name for node in nodes if self._is_ours(node)}
+            with contextlib.suppress(queue.Empty):
+                self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))
+            complete = all(node.name in self._answered for node in nodes)
+            leads = status.leader_of(nodes) is not None
+            if (complete and (leads or not leader_wanted)) or time.monotonic() > deadline:
+                return nodes
+
+    def _is_ours(self, node: status.NodeStatus) -> bool:
+        """Whether the answer came from the process that we started, not from one before it."""
+        if node.answer is None:
+            return False
+        process = self._processes[node.name]
+        return process.poll() is None and node.answer.get("pid", process.pid) == process.pid
+
+    def report_death(self, name: str) -> None:
+        """Say how a node ended.
+
+        Raises:
+            NotStarted: it never worked.
+            NobodyReads: no node but our reader went away.
+        """
+        if not name:
+            raise NobodyReads
+        code = self._processes[name].returncode
+        how = f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        self.relay.finish(name)
+        if name not in self._answered or code in REFUSALS:
+            self.relay.show_last_lines(name)
+            raise NotStarted(f"{name} did not start ({how})")
+        ended = f"[!] {name} died ({how})" if code else f"[*] {name} stopped, as it was told to"
+        self.relay.say(f"{ended}; {self._others()}. {self._again(name)}")
+
+    def _others(self) -> str:
+        left, all_of_them = self.alive, len(self._processes)
+        if 2 * left > all_of_them:
+            return "the others go on"
+        return f"{left} of {all_of_them} left, too few to serve" if left else "none is left"
+
+    def _again(self, name: str) -> str:
+        """Return what to type to have a node again."""
+        arguments = self._arguments(name, self.configuration.members[name])
+        return f"To start it again, in another terminal: {typed()} server {shlex.join(arguments)}"
+
+    @property
+    def alive(self) -> int:
+        return sum(process.poll() is None for process in self._processes.values())
+
+    def stop(self) -> int:
+        """Stop every node, by force after five seconds, and return how many still ran."""
+        self.stopping = True
+        running = [process for process in self._processes.values() if process.poll() is None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._lifeline.close()
+        for name in self._processes:
+            self.relay.finish(name)
+        return len(running)

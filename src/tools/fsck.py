@@ -1,0 +1,191 @@
+"""`raftline fsck [DIR|NAME …]`: checks the files of nodes, explains what is wrong, and repairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from raftline import config
+from raftline.config import ConfigError
+from raftline.storage.errors import FilesRefused, StorageError
+from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
+from raftline.storage.folder import Folder
+from raftline.storage.repair import repair
+from raftline.tools.bar import Bar
+
+EXIT_CLEAN = 0
+EXIT_PROBLEMS = 1
+
+
+class WatchedFolder(Folder):
+    """A folder that knows how far the file that was opened last has been read."""
+
+    opened: BinaryIO | None = None
+
+    def read(self, name: str) -> BinaryIO:
+        self.opened = super().read(name)
+        return self.opened
+
+    def position(self) -> int:
+        """Return how many bytes were read; 0 where nothing is open."""
+        try:
+            return self.opened.tell() if self.opened is not None else 0
+        except ValueError:  # closed
+            return 0
+
+
+def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: bool) -> int:
+    """Check, and print what was found. Returns 0: all is sound, or was repaired; 1: not all;
+    3: a file can't be read; 4: the disk failed at repairing.
+
+    Raises:
+        ConfigError: there are no such files.
+    """
+    reports: list[dict[str, Any]] = []
+    status = EXIT_CLEAN
+    try:
+        for place, nodes in _places(wanted, folder):
+            reports += _configuration_of(place)
+            for node in nodes:
+                reports.append(_look_at(WatchedFolder(place), node, repairs=repairs))
+    except StorageError as error:
+        print(f"raftline: {error}", file=sys.stderr)
+        status = error.exit_status
+    if as_json:
+        print(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            _tell(report)
+    left = sum(not problem["repaired"] for report in reports for problem in report["problems"])
+    return status or (EXIT_PROBLEMS if left else EXIT_CLEAN)
+
+
+def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:
+    """Return the folders to look at, each with the nodes."""
+    places: list[tuple[Path, list[str]]] = []
+    names = [word for word in wanted if not Path(word).is_dir()]
+    for word in names:
+        if not config.NAME.fullmatch(word):
+            raise ConfigError(f"{word}: no such folder, and no name of a node")
+    for place in (Path(word) for word in wanted if Path(word).is_dir()):
+        nodes = _nodes_in(place)
+        if not nodes:
+            raise ConfigError(f"{place}: holds no files of a node")
+        places.append((place, nodes))
+    if names or not wanted:
+        place = Path(folder) if folder is not None else config.locate().parent
+        there = _nodes_in(place) if place.is_dir() else []
+        for name in names:
+            if name not in there:
+                raise ConfigError(f"{name}: neither a folder, nor a node with files in {place}")
+        if not there:
+            raise ConfigError(f"{place}: holds no files of a node")
+        places.append((place, names or there))
+    return places
+
+
+def _nodes_in(place: Path) -> list[str]:
+    try:
+        return nodes_in(os.listdir(place))
+    except OSError as error:
+        raise FilesRefused(f"{place}: can't be read: {error.strerror}") from error
+
+
+def _configuration_of(place: Path) -> list[dict[str, Any]]:
+    """Return a report on server-configuration.txt if it is there and can't be used."""
+    path = place / config.FILE_NAME
+    try:
+        if path.exists():
+            config.read(path)
+    except ConfigError as error:
+        means = f"{error}. The nodes' logs say who the members are; this says where to start them"
+        problem = Problem(config.FILE_NAME, "", "", Cure.NONE)
+        return [{"node": config.FILE_NAME, "running": False, "notes": [], "done": [],
+                 "problems": [_spelled(problem, means, repaired=False)]}]  # fmt: skip
+    return []
+
+
+def _look_at(folder: WatchedFolder, node: str, *, repairs: bool) -> dict[str, Any]:
+    running = _is_running(folder, node)
+    try:
+        size = sum(
+            folder.size(name)
+            for name in (f"{node}.log", f"{node}.state_machine")
+            if folder.exists(name)
+        )
+        with Bar(f"{node}: checking", size, folder.position):
+            found = Examination(folder, node).run()
+        done: list[str] = []
+        if repairs and not running and found.problems:
+            folder.lock(node)
+            done = repair(folder, found)
+        return _report(found, done, running, repaired=repairs and not running)
+    finally:
+        folder.close()
+
+
+def _is_running(folder: Folder, node: str) -> bool:
+    """Whether a process holds the lock of this node. Without a lock file none does."""
+    if not folder.exists(f"{node}.lock"):
+        return False
+    try:
+        folder.lock(node)
+    except FilesRefused:
+        return True
+    folder.close()
+    return False
+
+
+def _report(found: Findings, done: list[str], running: bool, *, repaired: bool) -> dict[str, Any]:
+    promise, log, loaded = found.promise, found.log, found.snapshot
+    return {
+        "node": found.node,
+        "running": running,
+        "term": promise.term if promise is not None else None,
+        "vote": promise.vote if promise is not None else None,
+        "state": promise.state.value if promise is not None else None,
+        "first_index": log.log.base_index + 1 if log is not None else None,
+        "last_index": log.log.last_index if log is not None else None,
+        "last_term": log.log.last_term if log is not None else None,
+        "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
+        "problems": [
+            _spelled(problem, str(problem), repaired=repaired) for problem in found.problems
+        ],
+        "notes": found.notes,
+        "done": done,
+    }
+
+
+def _spelled(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "problem": text,
+        "cure": problem.cure.value,
+        "costs_the_vote": problem.costs_the_vote,
+        "repaired": repaired and problem.cure is not Cure.NONE,
+    }
+
+
+def _tell(report: dict[str, Any]) -> None:
+    node = report["node"]
+    for note in report["notes"]:
+        print(f"{node}: {note}")
+    for problem in report["problems"]:
+        print(f"{node}: {problem['problem']}")
+        if not problem["repaired"]:
+            print(f"{node}:   --repair does: {problem['cure']}")
+    for line in report["done"]:
+        print(f"{node}: repaired: {line}")
+    if report["running"]:
+        print(f"{node}: is running: nothing is repaired, and its newest lines may look torn")
+    if not report["problems"]:
+        last, snapshot = report["last_index"], report["snapshot_index"]
+        log = "no log yet" if last is None else f"entries {report['first_index']}-{last}"
+        if last is not None and last < report["first_index"]:
+            log = "no entries"
+        behind = f" behind a snapshot of entry {snapshot}" if snapshot else ""
+        print(f"{node}: sound: term {report['term']}, {log}{behind}")

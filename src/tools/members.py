@@ -1,0 +1,75 @@
+"""`raftline members|add|remove|replace|promote|demote`: the members of a running cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raftline.config import Configuration
+from raftline.console import safe_line
+from raftline.raft.change import advice
+from raftline.talk.conversation import Client
+from raftline.talk.link import ClientError
+from raftline.talk.patience import say_waiting
+from raftline.tools import status
+from raftline.wire.escapes import ProtocolError
+from raftline.wire.membercommands import CHANGE_S, read_change
+from raftline.wire.protocol import error
+from raftline.wire.replies import Outcome
+
+SEARCH_S = 20.0  # for a leader; what it then does may take CHANGE_S
+MARK = "MEMBERS response: "
+EXIT_NO_VOTE = 5
+
+
+def carry_out(configuration: Configuration, words: Sequence[str], timeout_s: float | None) -> int:
+    """Ask the leader for a change, or who the members are; print what it says.
+
+    Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
+    member did not catch up and has no vote.
+    """
+    request = " ".join(words)
+    try:
+        change = read_change(request)
+    except ProtocolError as mistake:
+        print(f"raftline: {mistake}", file=sys.stderr)
+        return Outcome.USAGE
+    first, *others = status.whom_to_ask(configuration)
+    patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
+    try:
+        with Client(
+            *first, "admin", patience_s,
+            follow=True, also=others, search_s=timeout_s or SEARCH_S, on_wait=say_waiting,
+        ) as client:  # fmt: skip
+            reply = client.request(request)
+    except ClientError as failure:
+        print(error(str(failure)), file=sys.stderr)
+        return failure.outcome
+    if change is None:
+        return _show(reply)
+    print(safe_line(reply))
+    return EXIT_NO_VOTE if "without a vote" in reply else Outcome.DONE
+
+
+def _show(reply: str) -> int:
+    """Print a line for each member, and what speaks against their number."""
+    facts = json.loads(reply.removeprefix(MARK))
+    for name, where in facts["members"].items():
+        print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
+    if not facts["members_committed"]:
+        print(f"entry {facts['members_since']} says so and is not committed yet")
+    warning = advice(len(facts["voters"]))
+    if warning:
+        print(f"[!] {warning}")
+    return Outcome.DONE
+
+
+def _role(name: str, facts: Mapping[str, Any]) -> str:
+    if name in facts["voters"]:
+        joins = facts["outgoing"] and name not in facts["outgoing"]
+        return "voter (joins)" if joins else "voter"
+    if name in facts["outgoing"]:
+        return "voter (leaves)"
+    return "learner"

@@ -1,0 +1,150 @@
+"""`raftline recover NAME`: a cluster of one, from what one node is left with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from raftline import config
+from raftline.arguments import typed
+from raftline.config import ConfigError, Configuration
+from raftline.logmanager import LogManager, Recovered
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.membership import Configurations, Membership
+from raftline.state.stamps import next_era
+from raftline.storage.errors import FilesRefused, StorageError
+from raftline.storage.folder import Folder
+
+
+def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
+    """Make a stopped node the only member of its cluster, as its log stands.
+
+    Returns 0 done, or done already; 1 not confirmed, 3 the node runs or its files are refused,
+    4 its disk failed.
+
+    Raises:
+        ConfigError: there is no such node.
+    """
+    place = _folder_of(folder, node)
+    manager = LogManager(node, Folder(place), {})
+    try:
+        recovered = manager.recover()
+        try:
+            members = _members(recovered)
+            address = _address(place, node, members)
+            start = f"{typed()} server {node} {address.rpartition(':')[2]} --dir {place}"
+            if _is_done(recovered, node, members):
+                print(
+                    f"{node} is the only member already, with what it holds up to entry "
+                    f"{recovered.log.last_index}. Nothing was changed. Start it: {start}"
+                )
+                return 0
+            _explain(node, recovered, members)
+            if not (confirmed or _is_confirmed(node)):
+                print("Nothing was changed.")
+                return 1
+            index, term = _take_over(manager, recovered, node, address)
+        finally:
+            manager.close()
+    except StorageError as failure:
+        print(f"raftline: {failure}", file=sys.stderr)
+        return failure.exit_status
+    print(
+        f"{node} is the only member from entry {index} on, in term {term}.\n"
+        f"1. Start it: {start}\n"
+        "2. Delete the files of every other old member, or keep them elsewhere. None may start "
+        "from them again.\n"
+        f"3. Start each new member with --join {address}, best under a new name."
+    )
+    return 0
+
+
+def _is_done(recovered: Recovered, node: str, members: Membership) -> bool:
+    """Whether the node needs nobody else as it is: a second recovery would but leap once more."""
+    is_alone = members.names == (node,) and recovered.log.last_index > 0
+    return is_alone and not recovered.amnesiac
+
+
+def _folder_of(folder: str | None, node: str) -> Path:
+    config.check_name(node)
+    place = Path(folder) if folder is not None else config.locate().parent
+    if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
+        raise ConfigError(
+            f"{place}: has neither {node}.log nor {node}.state_machine, so there is nothing to go "
+            "on with; name the node's folder with --dir, or choose another survivor"
+        )
+    return place
+
+
+def _members(recovered: Recovered) -> Membership:
+    log = recovered.log
+    return Configurations(log.base_index, recovered.members, log.commands).latest
+
+
+def _address(place: Path, node: str, members: Membership) -> str:
+    """Return where the node is reached.
+
+    Raises:
+        FilesRefused: nothing says so.
+    """
+    configuration = Configuration(place / config.FILE_NAME, {})
+    if configuration.path.exists():
+        configuration = config.read(configuration.path)
+    here = configuration.members.get(node)
+    if here is None and node not in members.addresses:
+        raise FilesRefused(
+            f"neither {node}.log nor {configuration.path} says where {node} is reached; add a line "
+            f"there: {node} HOST PORT"
+        )
+    return members.addresses.get(node) or str(here)
+
+
+def _explain(node: str, recovered: Recovered, members: Membership) -> None:
+    """Say loudly what may be lost, and what may come to pass."""
+    log = recovered.log
+    others = [name for name in members.names if name != node]
+    known = recovered.snapshot.index if recovered.snapshot is not None else 0
+    print(f"{node} would go on alone, without {' '.join(others) or 'anybody'}, with what it has:")
+    print(f"  its log ends at entry {log.last_index} of term {log.last_term}.")
+    if others:
+        print(f"  LOST: every acknowledged write behind entry {log.last_index}, if there was one.")
+    if known:
+        print(f"  Entries up to {known} were committed for certain: its snapshot holds them.")
+    if log.last_index > known:
+        print(
+            f"  Entries {known + 1}-{log.last_index} become committed, also those that never were: "
+            "a write that its client was not told of, or told to be unknown, may take effect."
+        )
+    if recovered.amnesiac:
+        print(f"  {node} HAS LOST FILES: it may lack entries that it had acknowledged itself.")
+    if others:
+        print(
+            f"  If {' and '.join(others)} still have a majority, or get one again, there will be "
+            "TWO clusters, each with writes that the other lacks. Stop them for good first."
+        )
+
+
+def _is_confirmed(node: str) -> bool:
+    """Whether the person at the terminal says so. Without one nobody does: --yes is for that."""
+    if not sys.stdin.isatty():
+        print("Not asked, as this is no terminal. To confirm, add --yes.")
+        return False
+    try:
+        return input(f"Type {node} to go on: ").strip() == node
+    except EOFError:  # Ctrl-D
+        print()
+        return False
+
+
+def _take_over(
+    manager: LogManager, recovered: Recovered, node: str, address: str
+) -> tuple[int, int]:
+    """Append the configuration of one, in a term far beyond all that the old members know."""
+    log = recovered.log
+    if not log.last_index and not recovered.hard_state.term:
+        raise FilesRefused(f"{node} holds nothing to recover: it has never been part of a cluster")
+    term = next_era(max(recovered.hard_state.term, log.last_term))  # the old ones are of the past
+    alone = Membership((node,), addresses={node: address})
+    entry = Entry(log.last_index + 1, term, alone.spell())
+    manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])
+    return entry.index, term

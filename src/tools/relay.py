@@ -1,0 +1,135 @@
+"""Where the lines of a cluster's nodes go: side by side on one terminal, or a file for each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from raftline.config import ConfigError
+from raftline.console import draws, safe_line, writer_of
+
+COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red
+LINE_BYTES_MAX = 4096
+FINISH_SECONDS_MAX = 1.0
+LAST_LINES = 5
+LAST_BYTES = 4096
+
+
+class Relay:
+    """Shows nodes' lines, each marked `s1 | `, or keeps them in `folder`/NAME.console.
+
+    A file is begun anew each time: it holds what the node said since its last start.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path | None) -> None:
+        self._folder = folder
+        self._write = writer_of(sys.stdout)
+        self._lock = threading.Lock()  # one line at a time
+        self._gone = False  # nobody reads any more
+        self._readers: dict[str, threading.Thread] = {}
+        width = max(len(name) for name in names)
+        colourful = draws(sys.stdout) and not os.environ.get("NO_COLOR")
+        self._forms = {
+            name: _form(name.ljust(width), COLOURS[n % len(COLOURS)] if colourful else None)
+            for n, name in enumerate(names)
+        }
+
+    def watch_reader(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, from a thread, when nobody reads the pipe any more that we print to.
+
+        By the next line it would be noticed as well, but nodes that have nothing to do print none.
+        """
+        try:
+            kind = os.fstat(sys.stdout.fileno()).st_mode
+        except (OSError, ValueError):
+            return
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            threading.Thread(
+                target=_wait_for_reader, args=(tell,), name="watches the reader", daemon=True
+            ).start()
+
+    def say(self, text: str) -> None:
+        """Print a line of our own."""
+        self._print(safe_line(text) + "\n")
+
+    @contextlib.contextmanager
+    def output_for(self, name: str) -> Iterator[int | IO[bytes]]:
+        """Yield what the process of `name` is to have as its standard output.
+
+        Raises:
+            ConfigError: the file for it can't be written.
+        """
+        if self._folder is None:
+            yield subprocess.PIPE
+            return
+        path = self._folder / f"{name}.console"
+        try:
+            file = path.open("wb")
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+        with file:
+            yield file
+
+    def follow(self, name: str, lines: IO[bytes] | None) -> None:
+        """Show what comes out of a process, from now to its end."""
+        if lines is None:
+            return
+        reader = threading.Thread(
+            target=self._show, args=(name, lines), name=f"shows {name}", daemon=True
+        )
+        reader.start()
+        self._readers[name] = reader  # now, as Ctrl-C may come between: only one that runs ends
+
+    def _show(self, name: str, lines: IO[bytes]) -> None:
+        before, after = self._forms[name]
+        with lines:
+            while line := lines.readline(LINE_BYTES_MAX):
+                text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+                self._print(before + safe_line(text) + after)
+
+    def finish(self, name: str) -> None:
+        """Show what is left of a process that has ended, for a second at most."""
+        if name in self._readers:
+            self._readers[name].join(FINISH_SECONDS_MAX)
+
+    def show_last_lines(self, name: str) -> None:
+        """Show the end of a node's file. On a terminal its lines have been seen already."""
+        if self._folder is None:
+            return
+        with (self._folder / f"{name}.console").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            text = file.read().decode("utf-8", "surrogateescape")
+        before, after = self._forms[name]
+        for line in text.splitlines()[-LAST_LINES:]:
+            self._print(before + safe_line(line) + after)
+
+    def _print(self, text: str) -> None:
+        with self._lock:
+            if self._gone:
+                return
+            try:
+                self._write(text)
+            except (OSError, ValueError):  # read on all the same, or the nodes stand still
+                self._gone = True
+
+
+def _wait_for_reader(tell: Callable[[], None]) -> None:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # an error is told in any case
+    poll.poll()
+    tell()
+
+
+def _form(mark: str, colour: int | None) -> tuple[str, str]:
+    """Return what stands before and after a node's line."""
+    if colour is None:
+        return f"{mark} | ", "\n"
+    return f"\x1b[{colour}m{mark} | ", "\x1b[0m\n"

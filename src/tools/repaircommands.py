@@ -1,0 +1,110 @@
+"""The arguments of `raftline fsck`, `recover`, `backup` and `restore`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from raftline import config
+from raftline.arguments import as_seconds
+
+if TYPE_CHECKING:
+    from raftline.arguments import Parser
+
+    Commands = argparse._SubParsersAction[Parser]
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the four to the command line."""
+    _add_fsck(commands)
+    _add_recover(commands)
+    _add_backup(commands)
+    _add_restore(commands)
+
+
+def _add_fsck(commands: Commands) -> None:
+    fsck = commands.add_parser(
+        "fsck",
+        help="check the files of nodes, and repair them",
+        description="Check all files of the nodes in a folder and explain what is wrong. --repair "
+        "deletes nothing: what it takes away is kept beside, as FILE.damaged-N. Exit code 0: all "
+        "is sound, or was repaired; 1: not all; 2: usage; 3: a file can't be read; 4: the disk "
+        "failed.",
+    )
+    fsck.add_argument("wanted", metavar="DIR|NAME", nargs="*", help="folders, or nodes (all)")
+    fsck.add_argument("--dir", metavar="D", help="the folder in which to look for each NAME")
+    fsck.add_argument("--repair", action="store_true", help="do what is safe")
+    fsck.add_argument("--json", action="store_true", help="for programs")
+    fsck.set_defaults(module="tools.fsck", carry_out=_fsck)
+
+
+def _add_recover(commands: Commands) -> None:
+    recover = commands.add_parser(
+        "recover",
+        help="a new cluster from one node that is left",
+        description="Make a stopped node the only member of its cluster, when a majority is gone "
+        "for good. It says what may be lost and asks first. Exit code 0: done, or it is that "
+        "already; 1: not confirmed; "
+        "2: usage; 3: the node runs, or its files are refused; 4: the disk failed.",
+    )
+    recover.add_argument("node", metavar="NAME", help="the node that is left")
+    recover.add_argument("--dir", metavar="D", help="the folder of its files")
+    recover.add_argument("--yes", action="store_true", help="do not ask")
+    recover.set_defaults(module="tools.recover", carry_out=_recover)
+
+
+def _add_backup(commands: Commands) -> None:
+    backup = commands.add_parser(
+        "backup",
+        help="write the state of the cluster into a file",
+        description="Write keys and sessions, as of one entry, into a text file with a checksum. "
+        "Of a running cluster it holds every write acknowledged before. Exit code 0: done; 2: "
+        "usage; 3: no leader, or the node runs or is damaged; 4: the file can't be written, or no "
+        "node answered to the end; 5: refused or unreachable.",
+    )
+    backup.add_argument("file", metavar="FILE", help="which must not be there yet")
+    backup.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
+    backup.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    backup.add_argument("--timeout", type=as_seconds, default=60.0, metavar="S", help="(60)")
+    backup.set_defaults(module="tools.backup", carry_out=_backup)
+
+
+def _add_restore(commands: Commands) -> None:
+    restore = commands.add_parser(
+        "restore",
+        help="begin a new cluster with a backup",
+        description="Write the files of every member of a new cluster. Exit code 0: done; 2: "
+        "usage, or the folder is not empty; 3: the backup is damaged; 4: the disk failed.",
+    )
+    restore.add_argument("file", metavar="FILE", help="a backup, or a NAME.state_machine")
+    restore.add_argument("folder", metavar="DIR", help="which must be empty, or not there")
+    restore.add_argument(
+        "--members", nargs="+", required=True, metavar="NAME=HOST:PORT", help="who they are"
+    )
+    restore.set_defaults(module="tools.restore", carry_out=_restore)
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    from raftline.tools import fsck
+
+    return fsck.fsck(options.wanted, options.dir, repairs=options.repair, as_json=options.json)
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from raftline.tools import recover
+
+    return recover.recover(options.dir, options.node, confirmed=options.yes)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from raftline.tools import backup
+
+    if options.node is None:
+        return backup.of_cluster(config.load(options.dir), options.file, options.timeout)
+    return backup.of_node(config.locate(options.dir).parent, options.node, options.file)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from raftline.tools import restore
+
+    return restore.restore(options.file, options.folder, options.members)

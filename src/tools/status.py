@@ -1,0 +1,207 @@
+"""What every node of a cluster says of itself.
+
+Each node is asked over TCP, as a person would: `status`. It answers with one line,
+`s1@STATUS response: {"name": "s1", "role": "leader", …}`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raftline.config import Address, Configuration
+from raftline.console import safe_line
+from raftline.talk.patience import Patience
+
+ANSWER_BYTES_MAX = 1 << 16
+MARK = "@STATUS response: "
+# What is needed from an answer, and what it has to be.
+FIELDS: Mapping[str, type] = {
+    "name": str,
+    "role": str,
+    "term": int,
+    "last_index": int,
+    "commit_index": int,
+    "last_applied": int,
+}
+GRACE_S = 0.2  # for an answer that comes in the last moment
+LOOK_S = 1.0  # for who leads, before a request is brought there
+EXIT_OK = 0
+EXIT_NO_LEADER = 3
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One node's answer, or why there is none."""
+
+    name: str
+    address: Address
+    answer: Mapping[str, Any] | None
+    problem: str = ""
+
+    @property
+    def leads(self) -> bool:
+        return self.answer is not None and self.answer["role"] == "leader"
+
+
+class NoAnswer(Exception):
+    """A node gave no usable answer. The message says why, in a few words."""
+
+
+def ask_all(
+    configuration: Configuration, timeout_s: float, say: Callable[[str], None] | None = None
+) -> list[NodeStatus]:
+    """Return what each member says, in the configuration's order, after at most `timeout_s`.
+
+    `say` is told after a second who has not answered yet.
+    """
+    nodes = _ask_each(configuration.members, timeout_s, say)
+    return nodes + _ask_each(_others(nodes), timeout_s)
+
+
+def _ask_each(
+    members: Mapping[str, Address], timeout_s: float, say: Callable[[str], None] | None = None
+) -> list[NodeStatus]:
+    """Ask them all at once. Nobody waits for who is too late, not even the end of the process:
+    a name server may hold a thread up for longer than any timeout says."""
+    answers: dict[str, NodeStatus] = {}
+
+    def ask_one(name: str) -> None:
+        answers[name] = ask(name, members[name], timeout_s)
+
+    patience = Patience(timeout_s + GRACE_S, say)
+    threads = [
+        threading.Thread(target=ask_one, args=(name,), name=f"asks {name}", daemon=True)
+        for name in members
+    ]
+    for thread in threads:
+        thread.start()
+    if patience.notice_s < patience.until_s:
+        _join(threads, patience.notice_s)
+        silent = [name for name in members if name not in answers]
+        if silent:
+            patience.notice(f"{', '.join(silent)} may take {timeout_s:g} s in all")
+    _join(threads, patience.until_s)
+    late = f"no answer within {timeout_s:g} s"
+    return [answers.get(name) or NodeStatus(name, members[name], None, late) for name in members]
+
+
+def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
+
+
+def whom_to_ask(configuration: Configuration) -> list[Address]:
+    """Return where the nodes are that a request may be brought to: the leader first, then those
+    that answer, members or not by the file; then those that may be down, or stand still."""
+    nodes = ask_all(configuration, LOOK_S)
+    leader = leader_of(nodes)
+    nodes.sort(key=lambda node: (node is not leader, node.answer is None))
+    return [node.address for node in nodes]
+
+
+def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
+    """Return the members that the file does not name: they were added while the cluster ran."""
+    newest: Mapping[str, Any] = {}
+    for node in nodes:
+        answer = node.answer or {}
+        if isinstance(answer.get("members"), dict) and (
+            int(answer.get("members_since", 0)) >= int(newest.get("members_since", 0))
+        ):
+            newest = answer
+    known = {node.name for node in nodes}
+    found = {}
+    for name, where in newest.get("members", {}).items():
+        host, _, port = str(where).rpartition(":")
+        if name not in known and port.isascii() and port.isdigit():
+            found[str(name)] = Address(host, int(port))
+    return found
+
+
+def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
+    """Return what the node at `address` says of itself, or why it is taken as unreachable."""
+    try:
+        answer = _read_answer(_exchange(address, timeout_s))
+        if answer["name"] != name:
+            raise NoAnswer(f"{safe_line(answer['name'])} answers there")
+    except NoAnswer as error:
+        return NodeStatus(name, address, None, str(error))
+    except UnicodeError:  # told by another node
+        return NodeStatus(name, address, None, "is no host name")
+    except TimeoutError:
+        return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
+    except OSError as error:
+        return NodeStatus(name, address, None, (error.strerror or str(error)).lower())
+    return NodeStatus(name, address, answer)
+
+
+def _exchange(address: Address, timeout_s: float) -> bytes:
+    """Return the line that answers `status`. One deadline holds for all of it."""
+    deadline = time.monotonic() + timeout_s
+    with socket.create_connection(address, timeout_s) as connection:
+        connection.sendall(b"status\n")
+        received = bytearray()
+        while b"\n" not in received:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            chunk = connection.recv(4096)
+            if not chunk:
+                raise NoAnswer("closed the connection without an answer")
+            received += chunk
+            if len(received) > ANSWER_BYTES_MAX:
+                raise NoAnswer("its answer is no status line")
+        return bytes(received).split(b"\n", 1)[0]
+
+
+def _read_answer(line: bytes) -> dict[str, Any]:
+    """Return the facts in a status line. Raises NoAnswer if it is anything else."""
+    text = line.decode("utf-8", "replace")
+    speaker, mark, facts = text.partition(MARK)
+    if not mark or " " in speaker:
+        raise NoAnswer(f"answers: {safe_line(text[:80].rstrip())}")
+    try:
+        answer = json.loads(facts)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("its status is no JSON") from error
+    if not isinstance(answer, dict):
+        raise NoAnswer("its status is no JSON object")
+    for field, kind in FIELDS.items():
+        value = answer.get(field)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise NoAnswer(f"its status lacks {field}")
+    return answer
+
+
+def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
+    """Return the leader of the highest term: an older one that still believes in itself is not."""
+    leaders = [node for node in nodes if node.leads]
+    return max(leaders, key=lambda node: int((node.answer or {})["term"]), default=None)
+
+
+def exit_code(nodes: Sequence[NodeStatus]) -> int:
+    """Return 0 if a leader answered and a quorum is reachable, else 3."""
+    leader = leader_of(nodes)
+    answering = {node.name for node in nodes if node.answer and node.answer["role"] != "down"}
+    if leader is None or leader.answer is None:
+        return EXIT_NO_LEADER
+    everybody = [node.name for node in nodes]
+    voters = leader.answer.get("voters") or everybody
+    for half in (voters, leader.answer.get("outgoing") or voters):
+        if 2 * len(answering.intersection(half)) <= len(half):
+            return EXIT_NO_LEADER
+    return EXIT_OK
+
+
+def complain_of(nodes: Sequence[NodeStatus]) -> None:
+    """Say on standard error of each node that gave no answer why it is taken as unreachable."""
+    for node in nodes:
+        if node.problem:
+            print(f"{node.name} ({node.address}): {node.problem}", file=sys.stderr)

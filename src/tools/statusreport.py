@@ -1,0 +1,142 @@
+"""`raftline status`: the nodes of a cluster side by side, for a person or a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from raftline.config import Configuration
+from raftline.console import safe_line
+from raftline.talk.patience import SAID_AFTER_S, say_waiting
+from raftline.tools.status import NodeStatus, ask_all, complain_of, exit_code
+
+COLUMNS = (
+    "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
+    "snapshot", "log",
+)  # fmt: skip
+
+
+def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
+    """Return the table, a row per node. Lag counts entries committed, but not applied there."""
+    committed = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
+    return [_row(node, committed) for node in nodes]
+
+
+def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
+    answer = node.answer
+    if answer is None:
+        return (node.name, str(node.address), "unreachable", *["-"] * (len(COLUMNS) - 3))
+    role = _role(node.name, answer)
+    leader = answer.get("leader")
+    applied = answer["last_applied"]
+    numbers = (answer["last_index"], answer["commit_index"], applied, max(0, committed - applied))
+    return (
+        node.name,
+        str(node.address),
+        role,
+        str(answer["term"]),
+        safe_line(leader) if isinstance(leader, str) and leader else "-",
+        *(str(number) for number in numbers),
+        *_files(answer),
+    )
+
+
+def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return up to which entry the last snapshot goes, and how long the log is; `-` where there is
+    none, or the node is of a version that doesn't say."""
+    index, size = answer.get("snapshot_index"), answer.get("log_bytes")
+    return (
+        str(index) if isinstance(index, int) and index > 0 else "-",
+        _bytes(size) if isinstance(size, int) and not isinstance(size, bool) else "-",
+    )
+
+
+def _bytes(size: int) -> str:
+    """Return a number of bytes as a person reads it, in one word: 512B, 20.5kB, 131MB."""
+    if size < 1000:
+        return f"{size}B"
+    amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        del units[0]
+    return f"{amount:.{int(amount < 100)}f}{units[0]}"
+
+
+def _role(name: str, answer: Mapping[str, Any]) -> str:
+    """Return what a node is, and in brackets what it lacks to be a voter like any other."""
+    role = safe_line(answer["role"])
+    if name in answer.get("learners", ()):
+        role = "learner"
+    elif name not in (*answer.get("voters", [name]), *answer.get("outgoing", ())):
+        role = "removed" if answer.get("voters") else "waits to be added"
+    if answer.get("outgoing"):
+        role += " (joint)"
+    if answer.get("arriving_bytes"):
+        role += " (receives a snapshot)"
+    if isinstance(answer.get("handing_over_to"), str):
+        role += f" (handing over to {safe_line(answer['handing_over_to'])})"
+    if answer.get("down"):  # its controller told it to, and alone is heard
+        role = "down"
+    if isinstance(answer.get("faults"), list) and answer["faults"]:
+        role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"
+    return role + (" (recovering)" if answer.get("recovering") else "")
+
+
+def as_json(nodes: Sequence[NodeStatus]) -> str:
+    """Return one JSON list with an object per node; a node without an answer says why."""
+    highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
+    objects: list[dict[str, Any]] = []
+    for node in nodes:
+        facts: dict[str, Any] = {"name": node.name, "address": str(node.address)}
+        if node.answer is None:
+            facts |= {"reachable": False, "problem": node.problem}
+        else:
+            lag = max(0, highest - node.answer["last_applied"])
+            facts = {**node.answer, **facts, "reachable": True, "lag": lag}
+        objects.append(facts)
+    return json.dumps(objects, indent=2)
+
+
+def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
+    """Print the table: in colour on a terminal, in plain columns to anything else."""
+    table = rows(nodes)
+    if not (output.isatty() and _show_in_colour(table)):
+        everything = [COLUMNS, *table]
+        widths = [max(len(row[column]) for row in everything) for column in range(len(COLUMNS))]
+        for row in everything:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip(), file=output)
+
+
+def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
+    """Print a coloured table, unless the library for it is not there (a bare clone)."""
+    try:
+        from rich import console, text
+        from rich import table as tables
+    except ImportError:
+        return False
+    drawn = tables.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in COLUMNS:
+        numeric = name in COLUMNS[5:] or name == "term"
+        drawn.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in table:
+        style = {"unreachable": "red", "leader": "bold green"}.get(row[2], "")
+        drawn.add_row(*(text.Text(cell) for cell in row), style=style)
+    # Wider than any terminal: a long line wraps there, which is better than a term cut to "1…".
+    console.Console(width=500).print(drawn)
+    return True
+
+
+def report(configuration: Configuration, timeout_s: float, json_wanted: bool) -> int:
+    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't."""
+    told = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
+    nodes = ask_all(configuration, timeout_s, told)
+    if json_wanted:
+        print(as_json(nodes))
+    else:
+        show(nodes, sys.stdout)
+        sys.stdout.flush()
+        complain_of(nodes)
+    return exit_code(nodes)

@@ -1,0 +1,274 @@
+"""`raftline up`: which cluster is meant, and what this terminal shows while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from raftline import config
+from raftline.config import ConfigError, Configuration, Pace
+from raftline.entry import EXIT_INTERRUPTED
+from raftline.tools import status
+from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
+from raftline.tools.relay import Relay
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
+DEFAULT_NODES = 3
+DEFAULT_BASE_PORT = 10000
+
+EXIT_ALL_DEAD = 1
+EXIT_NOT_STARTED = 2
+
+
+class StopAsked(BaseException):
+    """Someone asked this process to end (SIGTERM, SIGHUP)."""
+
+
+def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
+    """Return the configuration that is there, or write one with s1…sN where there is none.
+
+    Raises:
+        ConfigError: what is there is not what was asked for, or can't be used.
+    """
+    try:
+        path = config.locate(folder)
+    except ConfigError:
+        if folder is not None:
+            raise
+        path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
+    if not path.exists():
+        return _write_local(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
+    found = config.read(path)
+    names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
+    first = base_port or next(iter(found.members.values())).port
+    ports = [address.port for address in found.members.values()]
+    other_names = count is not None and names != list(found.members)
+    other_ports = base_port is not None and ports != _ports_from(first, names)
+    if other_names or other_ports:
+        raise ConfigError(
+            f"{path} names {described(found)}, but {' '.join(names)} on "
+            f"{_port_range(_ports_from(first, names))} were asked for; name another folder with "
+            "--dir, or leave out -n and --base-port"
+        )
+    return found
+
+
+def _write_local(path: Path, count: int, base_port: int) -> Configuration:
+    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up.
+
+    Raises:
+        ConfigError: a port would lie above 65535, or the file can't be written.
+    """
+    if base_port + count - 1 > config.PORT_MAX:
+        raise ConfigError(
+            f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
+            f"{config.PORT_MAX} is the last; begin lower"
+        )
+    lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
+    configuration = config.parse(path, config.HEADER + "".join(lines))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file, _gone_where_it_fails(path):
+            file.write(config.HEADER + "".join(lines))
+            file.flush()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+    return configuration
+
+
+@contextlib.contextmanager
+def _gone_where_it_fails(path: Path) -> Iterator[None]:
+    """Leave no half of a file, or an empty one, that the next start would take for the whole."""
+    try:
+        yield
+    except OSError:
+        path.unlink()
+        raise
+
+
+def described(configuration: Configuration) -> str:
+    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`, or where each of them
+    is if that is not all on one address."""
+    addresses = configuration.members.values()
+    where = _port_range([address.port for address in addresses])
+    if len({address.host for address in addresses}) > 1:
+        where = " ".join(map(str, addresses))
+    return f"{' '.join(configuration.members)} on {where}"
+
+
+def _ports_from(first: int, names: Sequence[str]) -> list[int]:
+    return [first + n for n in range(len(names))]
+
+
+def _port_range(ports: Sequence[int]) -> str:
+    if len(ports) == 1:
+        return f"port {ports[0]}"
+    if list(ports) == list(range(ports[0], ports[0] + len(ports))):
+        return f"ports {ports[0]}-{ports[-1]}"
+    return "ports " + " ".join(str(port) for port in ports)
+
+
+def up(
+    configuration: Configuration,
+    pace: Pace,
+    verbose: bool,
+    client_wanted: bool,
+    options: Sequence[str] = (),
+) -> int:
+    """Run the cluster until it is told to stop, and return the exit code.
+
+    0 after Ctrl-C, or when nobody reads any more what it prints into a pipe; 1 when all nodes
+    died, 2 when one did not start. With a client in front: the client's code, or 3 when no node
+    came to lead. In every case no node is left running.
+
+    Raises:
+        ConfigError: a member is not on this machine, or the options don't fit the members.
+    """
+    _check_local(configuration)
+    _check_datagrams(configuration, options)
+    relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
+    cluster = Cluster(configuration, pace, verbose, relay, options)
+    with asked_to_stop():
+        try:
+            cluster.start()
+            code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
+        except NotStarted as error:
+            relay.say(f"[!] {error}")
+            code = EXIT_NOT_STARTED
+        except NobodyReads:
+            code = 0
+        except (StopAsked, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED if client_wanted else 0
+        finally:
+            _ignore_signals()  # nothing may come between here and the last node's end
+            stopped = cluster.stop()
+    if stopped:  # signals work again by now: a terminal that stands still may hold this up
+        relay.say(f"[*] {_nodes(stopped)} stopped")
+    return code
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'s' * (count != 1)}"
+
+
+def _check_local(configuration: Configuration) -> None:
+    for name, address in configuration.members.items():
+        try:
+            local = ipaddress.ip_address(address.host).is_loopback
+        except ValueError:
+            local = address.host.lower() == "localhost"
+        if not local:
+            raise ConfigError(
+                f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
+                "nodes on localhost only; start that one where it belongs, with raftline-server"
+            )
+
+
+def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
+    """Make sure that every node can have the one port for a controller's datagrams."""
+    if "--controller-udp" not in options:
+        return
+    if "--controller" not in options:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    hosts = [address.host for address in configuration.members.values()]
+    shared = next((host for host in hosts if hosts.count(host) > 1), None)
+    if shared is not None:
+        raise ConfigError(
+            f"--controller-udp takes one port of each node's own address, and several nodes of "
+            f"{configuration.path} are on {shared}; give each its own there (127.0.0.2, 127.0.0.3, "
+            "…), or leave the option out"
+        )
+
+
+def _until_stopped(cluster: Cluster) -> int:
+    """Watch over the nodes until none is left. A signal, or the end of the reader, ends this
+    earlier, as an exception."""
+    cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
+    cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
+    nodes = len(cluster.configuration.members)
+    cluster.relay.say(
+        f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
+    )
+    while cluster.alive:
+        cluster.report_death(cluster.deaths.get())
+    cluster.relay.say("[!] no node that was started here is left")
+    return EXIT_ALL_DEAD
+
+
+def _with_client(cluster: Cluster) -> int:
+    """Run a client on this terminal, or on what is piped in, and return its exit code."""
+    seconds = LEADER_SECONDS_MAX[cluster.pace.name]
+    nodes = cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
+    leader = status.leader_of(nodes)
+    if leader is None or leader.answer is None:
+        folder = cluster.configuration.folder
+        cluster.relay.say(
+            f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
+        )
+        return status.EXIT_NO_LEADER
+    reachable = sum(node.answer is not None for node in nodes)
+    cluster.relay.say(
+        f"[*] {'' if reachable == len(nodes) else f'{reachable} of '}{_nodes(len(nodes))} up: "
+        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
+    )
+    threading.Thread(target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True).start()
+    return _run_client(leader.address, cluster)
+
+
+def _tell_deaths(cluster: Cluster) -> None:
+    while True:
+        name = cluster.deaths.get()
+        if cluster.stopping:
+            return
+        try:
+            cluster.report_death(name)
+        except NotStarted as error:  # too late to matter: the client is at work
+            cluster.relay.say(f"[!] {error}")
+
+
+def _run_client(address: config.Address, cluster: Cluster) -> int:
+    from raftline import client
+
+    arguments = [str(address.port), "1", "--follow", "--host", address.host]
+    for other in cluster.configuration.members.values():
+        if other != address:
+            arguments += ["--also", str(other)]  # where to look when the leader dies
+    if sys.stdin is None or not sys.stdin.isatty():
+        arguments.append("--screen")
+    if cluster.pace is config.HUMAN:
+        arguments += ["--timeout", "60"]  # an election may take 18 s, and be repeated
+    try:
+        return client.main(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_NOT_STARTED
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise StopAsked in here; afterwards all signals are as before."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        raise StopAsked
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
+    for number in STOP_SIGNALS:
+        if before[number] != signal.SIG_IGN:  # `nohup raftline up` outlives its terminal
+            signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, *STOP_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)

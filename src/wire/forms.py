@@ -1,0 +1,44 @@
+"""Each command that a client may type: its operands, and what it does. All help is made of this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Form(NamedTuple):
+    """How one command is typed."""
+
+    operands: str  # "" where it stands alone
+    does: str
+
+
+FORMS: Mapping[str, Form] = {
+    "get": Form("KEY", "the value of KEY"),
+    "set": Form("KEY VALUE", "VALUE is the rest of the line"),
+    "delete": Form("KEY", "remove KEY"),
+    "setnx": Form("KEY VALUE", "set KEY where it is not there yet"),
+    "cas": Form("KEY OLD NEW", "set KEY to NEW where it is OLD"),
+    "incr": Form("KEY [BY]", "add BY, or 1, to the number in KEY"),
+    "append": Form("KEY VALUE", "put VALUE behind what KEY has"),
+    "object": Form("KEY OPERATION [JSON ...]", "an operation on an object of programs"),
+    "machine": Form("NAME JSON", "a command for a program's own state machine"),
+    "show": Form("[PREFIX] [after KEY]", "all pairs"),
+    "session": Form("", "begin one, so that a write sent twice takes effect once"),
+    "status": Form("", "what this node knows of the cluster"),
+    "transfer": Form("[NAME]", "hand the leadership over, to NAME or whoever can take it"),
+    "backup": Form("[from BYTE]", "copy the state, then fetch the copy in pieces"),
+    "help": Form("", "this list"),
+    "members": Form("", "who the members are, and who of them votes"),
+    "add": Form("NAME HOST PORT", "a new member: it catches up first, then votes"),
+    "remove": Form("NAME", "take a member out"),
+    "replace": Form("OLD NEW HOST PORT", "a new member instead of an old one, in one step"),
+    "promote": Form("NAME", "let a learner vote"),
+    "demote": Form("NAME", "let a voter learn only"),
+}
+MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "demote"})
+
+
+def form_of(verb: str) -> str:
+    """Return how `verb` is typed: `set KEY VALUE`."""
+    return f"{verb} {FORMS[verb].operands}".rstrip(" ")

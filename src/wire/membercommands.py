@@ -1,0 +1,74 @@
+"""`members`, `add`, `remove`, `replace`, `promote`, `demote`: lines to changes and back. Pure."""
+
+from __future__ import annotations
+
+from raftline.config import HOST, NAME, ConfigError, port_number
+from raftline.raft.change import Change
+from raftline.raft.membership import Configurations
+from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.forms import form_of
+from raftline.wire.protocol import error, outcome_unknown
+
+CHANGE_S = 600.0  # a new member may have much to catch up with; the leader ends it long before
+
+
+def read_change(message: str) -> Change | None:
+    """Return the change that a request asks for; None for `members`, which asks for none.
+
+    Raises:
+        ProtocolError: a word too few or too many, no name, no host or no port.
+    """
+    verb, *words = message.split()
+    if verb == "members":
+        _expect(not words, "members stands alone")
+        return None
+    form = form_of(verb)
+    _expect(len(words) == len(form.split()) - 1, f"the form is: {form}")
+    if verb in ("add", "replace"):
+        *names, host, port = words
+        _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is no host name or address')
+        address = f"{host}:{_port(port)}"
+    else:
+        names, address = words, ""
+    for name in names:
+        _expect(NAME.fullmatch(name) is not None, f'"{shown(name)}" is no name of a node')
+    return Change(verb, names[-1], address, names[0] if verb == "replace" else "")
+
+
+def change_reply(command: str, outcome: str, text: str) -> str:
+    """Return the reply to a change: done, refused, or nobody knows."""
+    if outcome == "refused":
+        return error(f"{text}.")
+    if outcome == "unknown":
+        return outcome_unknown(text)
+    return f"{command.split()[0].upper()} response: {text}"
+
+
+def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:
+    """Return who counts, as `members` and `status` tell it. `outgoing` are the voters of the
+    configuration that ends, while the two are joint."""
+    members = configurations.latest
+    return {
+        "voters": list(members.voters),
+        "learners": list(members.learners),
+        "outgoing": list(members.outgoing),
+        "members": dict(members.addresses),
+        "members_since": configurations.index,
+        "members_committed": configurations.index <= commit_index,
+    }
+
+
+def _port(text: str) -> int:
+    try:
+        return port_number(text, "")
+    except ConfigError:
+        raise _mistake(f'"{shown(text)}" is no port: a number from 1 to 65535') from None
+
+
+def _expect(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise _mistake(otherwise)
+
+
+def _mistake(what: str) -> ProtocolError:
+    return ProtocolError(f"{what}. Nothing was changed.")

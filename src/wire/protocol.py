@@ -1,0 +1,165 @@
+"""Lines between people, clients and nodes: names, framing, replies. Pure.
+
+A message is one line, `NAME@MESSAGE` or `NAME#ID@MESSAGE`; docs/protocol.md is the user's view.
+"""
+
+from __future__ import annotations
+
+import re
+
+from raftline.wire.escapes import ProtocolError, escape, shown, unescape
+from raftline.wire.forms import FORMS, MEMBER_VERBS, form_of
+from raftline.wire.requests import (
+    COMMANDS,
+    NAME,
+    NOT_UNDERSTOOD,
+    NUMBER_MAX,
+    READ_MODES,
+    Limits,
+    Request,
+    read_request,
+    show_operands,
+)
+
+__all__ = [
+    "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
+    "OUTCOME_UNKNOWN", "READ_MODES", "REMOVED", "STOPPING", "Limits", "ProtocolError", "Request",
+    "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "not_leader",
+    "outcome_unknown", "read_request", "reply_line", "show_operands", "shown", "split_sender",
+    "unescape",
+]  # fmt: skip
+
+HELP = (
+    f"HELP response: {' | '.join(form_of(verb) for verb in FORMS if verb not in MEMBER_VERBS)}."
+    f" get and show may end in: read {'|'.join(READ_MODES)}. A value is"
+    r" the rest of the line; a space inside a key is written \s, a newline \n,"
+    r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
+    f" Members: {' | '.join(form_of(verb) for verb in FORMS if verb in MEMBER_VERBS)}."
+)
+NOT_LEADER = "Sorry, I am not the leader."
+NO_LEADER = "Sorry, I know of no leader. Try again."
+STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; try another."
+SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
+FULL = "Sorry, too many connections; the last places are for peers. Try later."
+# Nothing was done; others may do it.
+ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, FULL)
+OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
+
+_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+# RFC 854: IAC, then an option's negotiation, a sub-negotiation, or a command of one byte. FF
+# before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
+# Taken off only before a line, or behind its \r: in between it would take bytes out of a value.
+_TELNET = re.compile(
+    rb"(?:\A|(?<=\r))(?:\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9]))+", re.DOTALL
+)
+_CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
+_HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
+
+
+def decode_line(raw: bytes) -> str:
+    """Return the text of one line (its newline already off), without what telnet adds to it.
+
+    One `\\r` at the end goes; so do telnet's negotiations; its Ctrl-C takes back what was typed
+    before. A raw tab stays.
+
+    Raises:
+        ProtocolError: a byte is not UTF-8, or a control character; the message spells it.
+    """
+    if raw[-1:] == b"\r":
+        raw = raw[:-1]
+    try:
+        text = raw.decode()
+        if text.isprintable():
+            return text
+    except UnicodeDecodeError:
+        text = _decode_slowly(raw)
+    control = _CONTROL.search(text)
+    if control:
+        place = len(text[: control.start()].encode()) + 1
+        raise ProtocolError(
+            f"byte {place} of this line is a raw control character;"
+            f" write it as {escape(control[0], key=False)}"
+        )
+    return text
+
+
+def _decode_slowly(raw: bytes) -> str:
+    raw = raw.rpartition(_CTRL_C)[2]
+    raw = _TELNET.sub(b"", raw).removesuffix(b"\r")  # telnet may negotiate behind the \r
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(
+            f"byte {error.start + 1} of this line is not UTF-8;"
+            f" write it as \\x{raw[error.start]:02x}"
+        ) from None
+
+
+def looks_foreign(raw: bytes) -> str | None:
+    """Return what to answer, behind `Sorry, `, to a line of another protocol; else None."""
+    if raw[:2] == b"\x16\x03":
+        protocol = "TLS"
+    elif raw[:4] == b"SSH-":
+        protocol = "SSH"
+    elif _HTTP.match(raw):
+        protocol = "HTTP"
+    else:
+        return None
+    return f"this port speaks lines of text, not {protocol}. Try: nc HOST PORT, then get KEY"
+
+
+def split_sender(line: str) -> tuple[str, str, str]:
+    """Return (name, id, message); name and id are "" where the line does not give them.
+
+    The first `@` divides, if it stands in the first word: keys and values may hold others.
+    Spaces before the line are dropped.
+
+    Raises:
+        ProtocolError: what stands before the `@` is no name, or no name and id.
+    """
+    line = line.lstrip(" ")
+    before, at, message = line.partition("@")
+    if not at or " " in before:
+        return "", "", line
+    name, hash_sign, request_id = before.partition("#")
+    if not NAME.fullmatch(name):
+        raise ProtocolError(
+            f'"{shown(name)}" is no name. A name is a letter, then letters, digits, _ . or -,'
+            " at most 64 in all: client4@get KEY"
+        )
+    if hash_sign and (not _ID.fullmatch(request_id) or int(request_id) > NUMBER_MAX):
+        raise ProtocolError(
+            f'"{shown(request_id)}" is no request id. An id is a number from 0 to {NUMBER_MAX}'
+            " without leading zeros: client4#17@get KEY"
+        )
+    return name, request_id, message
+
+
+def error(text: str) -> str:
+    """Return the reply that says an error; every error begins so, and nothing else does."""
+    return "Sorry, " + text
+
+
+def not_leader(name: str, host: str, port: int) -> str:
+    """Return the reply that sends a client to the leader; nothing was done."""
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"{NOT_LEADER} Last leader I heard from is: {name} ({shown_host}:{port})"
+
+
+def leader_named_in(text: str) -> tuple[str, str, int] | None:
+    """Return (name, host, port) where the reply is a `not_leader`; else None."""
+    found = _LEADER.search(text) if text.startswith(NOT_LEADER) else None
+    return (found[1], found[2], int(found[3])) if found else None
+
+
+def outcome_unknown(reason: str) -> str:
+    """Return the reply to a write that may yet take effect, or may not."""
+    return OUTCOME_UNKNOWN + reason
+
+
+def reply_line(name: str, request_id: str, text: str) -> str:
+    """Return the reply as one line without its newline, with the request's id if it had one."""
+    return f"{name}#{request_id}@{text}" if request_id else f"{name}@{text}"

@@ -1,0 +1,169 @@
+"""What a reply means to a client: its outcome, and its forms for a person and for a program."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from raftline.wire.escapes import ProtocolError, escape, unescape, without_controls
+from raftline.wire.protocol import (
+    ELSEWHERE,
+    NOT_UNDERSTOOD,
+    OUTCOME_UNKNOWN,
+    error,
+    leader_named_in,
+    split_sender,
+)
+
+NOT_RECOGNIZED = ">> Command not recognized"
+NO_SUCH_KEY = ", no such key"
+NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
+
+
+class Outcome(IntEnum):
+    """What became of a request; the number is the client's exit code, the highest the worst."""
+
+    DONE = 0
+    ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
+    USAGE = 2
+    NO_LEADER = 3  # no leader known, not the leader, stopping, full: certainly nothing was done
+    UNKNOWN = 4  # a write that may yet take effect
+    REFUSED = 5  # refused, or nobody answered: certainly nothing was done
+
+
+class Reply(NamedTuple):
+    """One answer: who gave it, and its text without the name (`GET response: 5`)."""
+
+    server: str
+    text: str
+
+
+def read_reply(raw: bytes) -> Reply | None:
+    """Return the reply in a line without its newline; None where a node never wrote it."""
+    try:
+        name, _, text = split_sender(without_controls(raw.decode("utf-8", "surrogateescape")))
+    except ProtocolError:
+        return None
+    return Reply(name, text) if name else None
+
+
+def outcome_of(text: str) -> Outcome:
+    """Return what became of the request that was answered so."""
+    if text.startswith(ELSEWHERE):
+        return Outcome.NO_LEADER
+    if text.startswith(OUTCOME_UNKNOWN):
+        return Outcome.UNKNOWN
+    if text.startswith("Sorry, "):
+        return Outcome.REFUSED
+    return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return `GET`, what stands between `response` and `: `, and what follows."""
+    head, colon, rest = text.partition(": ")
+    verb, response, absence = head.partition(" response")
+    return (verb, absence, rest) if colon and response else ("", "", text)
+
+
+def _pairs(rest: str) -> tuple[dict[str, str], str]:
+    """Return the pairs of a `show`, and the command for the next page or ""; see docs/protocol.md.
+
+    Raises:
+        ValueError: it is not the JSON that a node writes.
+    """
+    pairs, end = json.JSONDecoder().raw_decode(rest)
+    if not isinstance(pairs, dict):
+        raise ValueError("no pairs")
+    return pairs, rest[end:].removeprefix(" more: ")
+
+
+def value_in(text: str) -> str:
+    """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
+    verb, _, rest = _parts(text)
+    return "" if verb in ("SET", "SETNX", "CAS", "DELETE") else rest
+
+
+def screen_lines(text: str) -> list[str]:
+    """Return the reply as the screen shows it, in the words of the seed's figures."""
+    if text.startswith(error(NOT_UNDERSTOOD)):
+        return [NOT_RECOGNIZED, text]
+    verb, absence, rest = _parts(text)
+    if text.startswith("Sorry, ") or not verb:
+        return [text]
+    if absence:
+        body = ["Entry not found" if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
+    elif verb == "DELETE":
+        body = [rest.removesuffix(" deleted") + " has been deleted"]
+    elif verb == "SHOW":
+        body = _shown_pairs(rest)
+    else:
+        body = [rest]
+    return [f">> {verb} response:", *body]
+
+
+def _shown_pairs(rest: str) -> list[str]:
+    try:
+        pairs, more = _pairs(rest)
+    except ValueError:
+        return [rest]
+    lines = [
+        f"'{escape(key, True)}': '{escape(str(value), False)}'" for key, value in pairs.items()
+    ]
+    return [*lines, f"more: {more}"] if more else lines
+
+
+def as_json(command: str, reply: Reply) -> str:
+    """Return the reply as one JSON object in one line, keys and values unescaped.
+
+    A byte that is not UTF-8 is a lone surrogate, `\\udcNN`, as Python's surrogateescape has it.
+    """
+    outcome = outcome_of(reply.text)
+    verb, _, operands = command.lstrip(" ").partition(" ")
+    told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
+    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):
+        told["key"] = _raw(operands.partition(" ")[0])
+    if outcome is Outcome.DONE:
+        told |= _facts(command, reply.text)
+    else:
+        not_met = _parts(reply.text)[1]
+        told["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
+        told["code"] = int(outcome)
+        leader = leader_named_in(reply.text)
+        if leader:
+            told["leader"] = dict(zip(("name", "host", "port"), leader, strict=True))
+    if reply.server:
+        told["server"] = reply.server
+    return json.dumps(told)
+
+
+def _facts(command: str, text: str) -> dict[str, Any]:
+    verb, _, rest = _parts(text)
+    if verb == "GET":
+        return {"value": _raw(rest)}
+    if verb in ("SET", "SETNX"):
+        return {"value": _raw(command.lstrip(" ").split(" ", 2)[-1])}
+    if verb == "CAS":
+        return {"value": _raw(command.lstrip(" ").split(" ", 3)[-1])}
+    if verb == "INCR":
+        return {"value": int(rest)}
+    try:
+        if verb == "SHOW":
+            pairs, more = _pairs(rest)
+            return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
+        if verb == "STATUS":
+            return {"status": json.loads(rest)}
+        if verb == "MEMBERS":
+            return {"members": json.loads(rest)}
+        if verb in ("OBJECT", "MACHINE"):
+            return {"value": json.loads(_raw(rest))}
+    except ValueError:
+        pass  # not as a node writes it: handed on as it is
+    return {} if verb == "DELETE" else {"text": rest}
+
+
+def _raw(text: str) -> str:
+    try:
+        return unescape(text)
+    except ProtocolError:
+        return text

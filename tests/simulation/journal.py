@@ -1,0 +1,94 @@
+"""The one value that every append of a schedule adds to, and what its clients were told of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from raftline.wire.escapes import unescape
+
+JOURNAL = "j"
+END = ";"  # of each piece; every piece is another one
+
+
+class Append(NamedTuple):
+    """One append: when it was asked first, when answered, and how long the value was then."""
+
+    called_at: int
+    returned_at: int
+    piece: str
+    size: int  # in bytes
+
+
+class Seen(NamedTuple):
+    """One read: when it was asked, when answered, and what it found."""
+
+    called_at: int
+    returned_at: int
+    text: str
+
+
+class Journal:
+    """Holds what clients saw against what the value is in the end.
+
+    An append that took effect twice, was lost, or was read before another that had been answered,
+    shows in the text itself: so nothing is searched for.
+    """
+
+    def __init__(self) -> None:
+        self.appends: list[Append] = []
+        self.seen: list[Seen] = []
+        self.unknown: set[str] = set()  # pieces that are there once or not at all
+
+    def __len__(self) -> int:
+        return len(self.appends) + len(self.unknown)
+
+    def judge(self, final: str) -> None:
+        """Each append is there once and where its answer says; each read saw a beginning of it.
+
+        Raises:
+            AssertionError: one copy of the value could not have given these answers.
+        """
+        ends = self._ends(final)
+        for append in self.appends:
+            if ends.get(append.piece) != append.size:
+                raise AssertionError(
+                    f"{append.piece!r} was answered to end at byte {append.size}, and ends at "
+                    f"{ends.get(append.piece)} of {final!r}"
+                )
+        for seen in self.seen:
+            if not final.startswith(seen.text) or (seen.text and not seen.text.endswith(END)):
+                raise AssertionError(f"{seen.text!r} was read, which does not begin {final!r}")
+        self._judge_order()
+
+    def _ends(self, final: str) -> dict[str, int]:
+        """Return where each piece ends, in bytes."""
+        asked_for = {append.piece for append in self.appends} | self.unknown
+        ends: dict[str, int] = {}
+        size = 0
+        for piece in final.split(END)[:-1]:
+            size += size_of(piece + END)
+            if piece + END in ends:
+                raise AssertionError(f"{piece + END!r} took effect twice: {final!r}")
+            if piece + END not in asked_for:
+                raise AssertionError(f"{piece + END!r} was asked for by nobody: {final!r}")
+            ends[piece + END] = size
+        return ends
+
+    def _judge_order(self) -> None:
+        """What was asked after an answer came stands behind it, or saw it."""
+        told = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
+        told += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]
+        by_end = sorted(told, key=lambda one: one[1])
+        position, highest = 0, 0
+        for called_at, _, size, added in sorted(told):
+            while position < len(by_end) and by_end[position][1] < called_at:
+                highest = max(highest, by_end[position][2])
+                position += 1
+            if size < highest + added:
+                what = "an append was answered with" if added else "a read found"
+                raise AssertionError(f"{what} {size} bytes, though {highest} were told before")
+
+
+def size_of(text: str) -> int:
+    """Return how many bytes a spelled value has."""
+    return len(unescape(text).encode("utf-8", "surrogateescape"))

@@ -1,0 +1,279 @@
+"""Replicated objects as Python's own: what each collection promises, and how it says no."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+import threading
+from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
+from queue import Empty
+from typing import Any
+
+import pytest
+
+import raftline
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Entry
+from raftline.replicated.leadership import Leadership
+from raftline.replicated.waiting import Waiting, give_up_with
+from raftline.wire.protocol import Limits, ProtocolError, read_request
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+
+
+class Cluster:
+    """Answers at once, as a cluster of one that never fails; counts what it was asked."""
+
+    name = "program"
+
+    def __init__(self) -> None:
+        self._manager = LogManager("s1", MemoryFolder(), MEMBERS)
+        self._index = itertools.count(1)
+        self._one_at_a_time = threading.Lock()
+        self.asked: list[str] = []
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        self.asked.append(command)
+        try:
+            request = read_request("c", "", command, Limits())
+        except ProtocolError as error:
+            raise raftline.Refused(str(error)) from None
+        with self._one_at_a_time:
+            if command.startswith("get "):
+                return self._manager.handle_operation(request.command)
+            reply = self._manager.apply([Entry(next(self._index), 1, request.command)])[0]
+        if reply.startswith("Sorry, "):
+            raise raftline.Refused(reply.removeprefix("Sorry, "))
+        return reply
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def shared_set(cluster: Cluster, *items: Any) -> raftline.ReplicatedSet:
+    found = raftline.ReplicatedSet("tags", node=cluster)
+    found |= items
+    cluster.asked.clear()
+    return found
+
+
+# seed 002-13
+def test_each_collection_is_one_of_python_s_own(cluster: Cluster) -> None:
+    assert isinstance(raftline.ReplicatedDict("d", node=cluster), MutableMapping)
+    assert isinstance(raftline.ReplicatedList("l", node=cluster), MutableSequence)
+    assert isinstance(raftline.ReplicatedSet("s", node=cluster), MutableSet)
+    assert not cluster.asked  # to name an object asks nobody
+
+
+SET_USES: list[Callable[[Any], Any]] = [
+    lambda tags: tags & {1, 2, 3, 4, "x"},
+    lambda tags: {1, 2, 3, 4, "x"} & tags,
+    lambda tags: tags | {7},
+    lambda tags: {7} | tags,
+    lambda tags: tags - {1},
+    lambda tags: {1, 7} - tags,
+    lambda tags: tags ^ {1, 7},
+    lambda tags: {1, 7} ^ tags,
+    lambda tags: tags <= {1, 2, "x", 9},
+    lambda tags: tags < {1, 2, "x"},
+    lambda tags: tags >= {1},
+    lambda tags: tags > {1, 2},
+    lambda tags: tags == {1, 2, "x"},
+    lambda tags: {1, 2, "x"} == tags,
+    lambda tags: tags != {1},
+    lambda tags: tags == [1, 2, "x"],
+    lambda tags: tags.isdisjoint([7, 8, 9]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SET_USES)))
+def test_a_set_is_compared_and_combined_as_it_is_at_one_moment(
+    number: int, cluster: Cluster
+) -> None:
+    use, tags = SET_USES[number], shared_set(cluster, 1, 2, "x")
+    found, expected = use(tags), use({1, 2, "x"})
+    assert (found, type(found)) == (expected, type(expected))
+    assert cluster.asked == ["get tags"]
+
+
+def test_two_shared_sets_are_each_looked_at_once(cluster: Cluster) -> None:
+    tags = shared_set(cluster, 1, 2)
+    others = raftline.ReplicatedSet("others", node=cluster)
+    others |= {2, 3}
+    cluster.asked.clear()
+    assert (tags & others, tags <= others) == ({2}, False)
+    assert cluster.asked == ["get tags", "get others"] * 2
+    with pytest.raises(TypeError, match="unsupported operand"):
+        tags | 5  # type: ignore[operator]
+    with pytest.raises(TypeError, match="not supported between"):
+        assert tags < [1]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(tags)
+
+
+def test_a_dict_is_joined_with_others_as_a_plain_one(cluster: Cluster) -> None:
+    settings = raftline.ReplicatedDict("settings", node=cluster)
+    settings |= {"lamp": "on", "door": "shut"}
+    others = raftline.ReplicatedDict("others", node=cluster)
+    cluster.asked.clear()
+    assert settings | {"lamp": "off"} == {"lamp": "off", "door": "shut"}
+    assert {"lamp": "off", "key": 1} | settings == {"lamp": "on", "key": 1, "door": "shut"}
+    assert list(reversed(settings)) == ["door", "lamp"]
+    assert cluster.asked == ["get settings"] * 3
+    others.update(settings)  # one look, one entry, however many keys
+    assert cluster.asked[3:4] == ["get settings"]
+    assert len(cluster.asked) == 5
+    assert others == settings
+    with pytest.raises(TypeError, match="unsupported operand"):
+        settings | 5  # type: ignore[operator]
+    with pytest.raises(TypeError, match="a key is a str, not int"):
+        settings[5] = 1  # type: ignore[index]
+
+
+def test_a_list_takes_the_indexes_that_a_list_takes(cluster: Cluster) -> None:
+    jobs, plain = raftline.ReplicatedList("jobs", node=cluster), [1, 2, 3]
+    jobs.extend(plain)
+    for each in (jobs, plain):
+        each[True] = 9
+        each[1 : 2**70] = [5, 6]
+        each.insert(False, 0)
+        del each[-(2**70) : 1]
+        each[-1] = 7
+    assert jobs == plain == [1, 5, 7]
+    uses: list[Callable[[Any], Any]] = [
+        lambda it: it.__setitem__("a", 1),
+        lambda it: it.__setitem__(slice("a", 2), [1]),
+        lambda it: it.__delitem__(1.5),
+        lambda it: it.insert("a", 1),
+        lambda it: it.pop(None),
+    ]
+    for use in uses:
+        with pytest.raises(TypeError):
+            use(plain)
+        with pytest.raises(TypeError, match="an index is a whole number, not"):
+            use(jobs)
+    with pytest.raises(IndexError, match="jobs has no index 1180591620717411303424"):
+        jobs[2**70] = 1
+    assert jobs == [1, 5, 7]
+
+
+def test_a_counter_compares_as_the_number_that_it_is(cluster: Cluster) -> None:
+    visits = raftline.ReplicatedCounter("visits", node=cluster)
+    others = raftline.ReplicatedCounter("others", node=cluster)
+    assert not visits
+    assert visits == others == 0
+    visits.value = 3
+    cluster.asked.clear()
+    assert (visits == 3, visits < 4, visits <= 3, visits > 2, visits >= 3.5) == (
+        True, True, True, True, False
+    )  # fmt: skip
+    assert visits
+    assert list(range(visits)) == [0, 1, 2]
+    assert cluster.asked == ["get visits"] * 7  # each of these is one look
+    assert visits > others
+    assert visits != "3"
+    with pytest.raises(OverflowError, match="visits can't go beyond"):
+        visits.value = 2**63
+    with pytest.raises(TypeError, match="not supported between"):
+        assert visits < "4"
+
+
+def test_a_queue_says_when_it_is_full(cluster: Cluster) -> None:
+    narrow = raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1)
+    wide = raftline.ReplicatedQueue("jobs", node=cluster)
+    assert not narrow.full()
+    wide.put("a")
+    assert narrow.full()
+    assert not wide.full()
+
+
+@pytest.mark.parametrize("pretended", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_asks_the_cluster_says_that_it_is_no_value(
+    pretended: Callable[[Any], Any], cluster: Cluster
+) -> None:
+    with raftline.Clients("127.0.0.1:1") as clients:
+        for target in (raftline.ReplicatedDict("d", node=cluster), clients):
+            with pytest.raises(TypeError, match="can't be copied or pickled: it asks the cluster"):
+                pretended(target)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda node: raftline.ReplicatedDict(5, node=node), TypeError, "a name is a str, not int"),
+        (lambda node: raftline.ReplicatedDict("", node=node), ValueError, "needs a name"),
+        (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),
+        (
+            lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),
+            TypeError, "node is to be a raftline.Node, or raftline.Clients",
+        ),
+        (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is no time"),
+        (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),
+        (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "no time"),
+        (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "no time"),
+        (lambda _: raftline.Clients(8000), ValueError, "8000 is no address: host:port"),
+        (
+            lambda node: raftline.ReplicatedLock("k", node=node).acquire(False, 5),
+            ValueError, "without blocking there is nothing to wait for",
+        ),
+        (
+            lambda node: raftline.Replicated("v", node=node).set(float("nan")),
+            ValueError, "a number that is not finite, which is not replicated; nothing was sent",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_said_at_once(
+    make: Callable[[Any], Any], error: type[Exception], said: str, cluster: Cluster
+) -> None:
+    with pytest.raises(error, match=said):
+        make(cluster)
+    assert not cluster.asked
+
+
+def test_short_tries_at_a_lock_whose_holder_is_gone_add_up_to_a_lease(cluster: Cluster) -> None:
+    gone = raftline.ReplicatedLock("door", node=cluster)
+    assert cluster.request('object door lock.acquire "gone" 100').endswith(": 1")
+    waiting = raftline.ReplicatedLock("door", node=cluster, lease=5.0)
+    tries = Waiting(timeout=20.0)
+    while not waiting.acquire(blocking=False):
+        assert tries.pauses(), "the lock of one that is gone was never got"
+    assert waiting.token > 1
+    assert not gone.is_held
+    waiting.release()
+
+
+def test_a_lock_asked_with_another_time_limit_is_the_same_lock(cluster: Cluster) -> None:
+    lock = raftline.ReplicatedLock("door", node=cluster)
+    with lock.within(2.0) as hasty:
+        assert (hasty.token, hasty.is_held) == (lock.token, True)
+        assert not lock.acquire(blocking=False)
+    assert not lock.is_held
+    assert lock.acquire(blocking=False)
+    lock.within(2.0).release()
+    assert not lock.locked()
+
+
+def test_what_nobody_waits_for_any_more_ends(cluster: Cluster) -> None:
+    over = threading.Event()
+    ended = []
+
+    def wait() -> None:
+        give_up_with(over)
+        lock = raftline.ReplicatedLock("door", node=cluster)
+        ended.append(lock.acquire())
+        ended.append(Waiting().gets(taken))
+        with pytest.raises(Empty):
+            raftline.ReplicatedQueue("jobs", node=cluster).get()
+        ended.append(Leadership("s1").wait_for(lambda view: bool(view.leader), None))
+
+    taken = threading.Lock()
+    taken.acquire()
+    cluster.request('object door lock.acquire "another" 80000000')
+    thread = threading.Thread(target=wait)
+    thread.start()
+    over.set()
+    thread.join(20)
+    assert ended == [False, False, False]

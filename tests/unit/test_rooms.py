@@ -1,0 +1,64 @@
+"""The rooms of docs/architecture.md: each module is in one, and imports point up its table."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+SERVE_ALL = ("config", "console", "bell", "entry", "arguments")  # named below the table
+
+
+def rows() -> dict[str, int]:
+    """Return each room's place in the table; rooms of one row share it."""
+    table = re.findall(r"^\| (`src/[^|]*) \|", PAGE, re.M)
+    found = {
+        name: place
+        for place, row in enumerate(table, 1)
+        for name in re.findall(r"`src/(\w+)(?:/|\.py)`", row)
+    }
+    return {**dict.fromkeys(SERVE_ALL, 0), **found}
+
+
+def modules() -> dict[Path, str]:
+    """Return the room of each module."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if room not in {"__init__", "__main__", "raftline"}:
+            found[path] = room
+    return found
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the rooms that a module imports from, but for the sake of types alone."""
+    for part in ast.iter_child_nodes(tree):
+        if isinstance(part, ast.If) and "TYPE_CHECKING" in ast.unparse(part.test):
+            continue
+        if isinstance(part, ast.ImportFrom) and part.module == "raftline":
+            yield from (alias.name for alias in part.names)
+        elif isinstance(part, ast.ImportFrom) and str(part.module).startswith("raftline."):
+            yield str(part.module).split(".")[1]
+        yield from imported(part)
+
+
+def test_each_module_is_in_a_room_of_the_page() -> None:
+    assert sorted(set(modules().values()) - set(rows())) == []
+    assert sorted(set(rows()) - set(modules().values())) == []
+
+
+def test_imports_between_rooms_point_up_the_table() -> None:
+    place = rows()
+    against = [
+        f"{path.relative_to(SOURCE)} imports from {other}"
+        for path, room in sorted(modules().items())
+        for other in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if place[other] > place[room] > 0
+    ]
+    assert against == []
+    alone = [path.read_text("utf-8") for path, room in modules().items() if place[room] == 0]
+    assert [room for text in alone for room in imported(ast.parse(text))] == []
