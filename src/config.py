@@ -167,6 +167,32 @@ def register(path: Path, name: str, port: int) -> Configuration:
         ) from error
 
 
+def begun(path: Path, text: str) -> Configuration:
+    """Return what the file at `path` says; where it says nothing yet, `text` is written there.
+
+    Several nodes may do so at once: one that finds a file of no bytes finds it as another is about
+    to write it, or as one left it that died before it did.
+
+    Raises:
+        ConfigError: the file, or `text`, can't be used, or the file can't be written.
+    """
+    wanted = parse(path, text)
+    if path.exists() and (there := _text_of(path)):
+        return parse(path, there)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path) as file:
+            there = _decode(path, file.read(FILE_BYTES_MAX + 1))
+            if there:
+                return parse(path, there)
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+            return wanted
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+
+
 def withdraw(configuration: Configuration) -> None:
     """Make the file what it was before this start registered a node that did not come up.
 

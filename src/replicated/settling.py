@@ -44,28 +44,19 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
     except ValueError as error:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
+    text = config.HEADER + "".join(lines)
     try:
-        wanted = config.parse(path, config.HEADER + "".join(lines))
+        wanted = config.parse(path, text)
     except ConfigError as error:  # it names a line of a file that is not there
         place = rf"^{re.escape(str(path))}(:\d+)?"
         raise ConfigError(re.sub(place, "members", str(error))) from None
-    if path.exists():
-        found = config.read(path)
-        if dict(found.members) != dict(wanted.members):
-            raise ConfigError(
-                f"{path} names other members than this program does; the nodes' files beside it "
-                "belong to those. Correct one of the two, or choose another dir"
-            )
-        return found
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(config.HEADER + "".join(lines))
-    except FileExistsError:
-        return wanted  # another node of this program was quicker
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
-    return wanted
+    there = config.begun(path, text)
+    if dict(there.members) != dict(wanted.members):
+        raise ConfigError(
+            f"{path} names other members than this program does; the nodes' files beside it belong "
+            "to those. Correct one of the two, or choose another dir"
+        )
+    return there
 
 
 def check_open(host: str, open_to_network: bool) -> None:

@@ -285,6 +285,39 @@ def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
     assert list(config.read(path).members) == ["s2"]
 
 
+def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / config.FILE_NAME
+    lock, waits = fcntl.flock, threading.Event()
+
+    def tell_and_lock(file: IO[bytes], how: int) -> None:
+        waits.set()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", tell_and_lock)
+    begun: list[config.Configuration] = []
+    second = threading.Thread(
+        target=lambda: begun.append(config.begun(path, "# mine\ns1 10000\ns2 10001\n"))
+    )
+    with path.open("xb") as first:  # of no bytes as yet
+        lock(first, fcntl.LOCK_EX)
+        second.start()
+        assert waits.wait(30)
+        first.write(b"s1 10000\ns2 10001\n")
+    second.join(30)
+    assert [list(configuration.members) for configuration in begun] == [["s1", "s2"]]
+    assert path.read_text() == "s1 10000\ns2 10001\n"
+
+
+def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / config.FILE_NAME
+    assert list(config.begun(path, "s1 10000\n").members) == ["s1"]
+    path.write_text("")
+    assert list(config.begun(path, "s2 10000\n").members) == ["s2"]
+    assert path.read_text() == "s2 10000\n"
+
+
 def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, no folder")
     with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):
