@@ -85,6 +85,12 @@ class Server:
             heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
             leased=self.readings.mode == "lease", compact_bytes=self._compact_bytes,
         )  # fmt: skip
+        lease_ms = recovered.hard_state.lease_ms
+        if lease_ms > pace.election_timeout_ms:
+            self._console.say(
+                f"[*] {self.name} may have promised its vote to a leader for {lease_ms / 1000:g} s "
+                "at another pace (--reads lease): until they are over it stands for no election"
+            )
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
         say = self._console.say

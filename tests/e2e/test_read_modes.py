@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.storage.folder import Folder
+from raftline.storage.hardstate import HardStateFile
 from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.wire import eventually
 
@@ -155,3 +157,20 @@ def test_a_node_alone_answers_local_reads_only(tmp_path: Path) -> None:
         assert alone.ask("client4@get b read local") == f"{alone.name}@GET response: 5"
         reply = alone.ask("client4@get b read index")
         assert reply == f"{alone.name}@Sorry, I know of no leader. Try again."
+
+
+def test_a_node_that_keeps_a_promise_longer_than_its_pace_says_why_it_waits(
+    tmp_path: Path,
+) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster.start()["s1"]
+        node.terminate()
+        storage = HardStateFile(Folder(cluster.folder), "s1")
+        promise = storage.load()
+        assert promise is not None
+        storage.save(promise._replace(lease_ms=10_000))  # as `--pace human --reads lease` writes it
+        node.launch().wait_for_line("s1 may have promised its vote to a leader for 10 s at another")
+        node.kill()
+        storage.save(promise._replace(lease_ms=500))
+        node.start().wait_for_line("I am Leader")
+        assert not [line for line in node.said if "promised" in line]
