@@ -120,7 +120,7 @@ def _add_completion(commands: Commands) -> None:
         "completion",
         help="let a shell complete commands and options",
         description='Print what makes a shell complete them: eval "$(raftline completion bash)", '
-        "in ~/.bashrc for good.",
+        "in ~/.bashrc for good; with zsh in both places for zsh.",
     )
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(module="tools.completion", carry_out=_completion)

@@ -3,49 +3,76 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-ZSH_FIRST = "autoload -U +X bashcompinit && bashcompinit\n"
-CHOICE = """\
-        %s:%s) COMPREPLY=($(compgen -W "%s" -- "$current")); return;;"""
+# What the two shells share; BEGIN sets what the person has typed, the others are their own words.
 SCRIPT = """\
 # raftline completion: eval "$(raftline completion SHELL)"
 _raftline() {
-    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words
-    COMPREPLY=()
-    case "${COMP_WORDS[1]}:$before" in
-        *:--dir)
-            compopt -o filenames 2>/dev/null
-            COMPREPLY=($(compgen -d -- "$current")); return;;
-CHOICES
-    esac
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="COMMANDS"
-    elif [ "${current:0:1}" != - ]; then
-        compopt -o filenames 2>/dev/null
-        COMPREPLY=($(compgen -f -- "$current")); return
-    else
-        case "${COMP_WORDS[1]}" in
+BEGIN
+    case "$command:$before" in
+        *:--dir) FOLDERS; return;;
+VALUES
+        *)
+            if [ "$place" -eq 1 ]; then
+                offered="COMMANDS help"
+            elif [ "${current#-}" = "$current" ]; then
+                FILES; return
+            else
+                case "$command" in
 OPTIONS
-        esac
-    fi
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
+                esac
+            fi;;
+    esac
+    OFFER
 }
-complete -F _raftline raftline
+END
 """
+BASH = {
+    "BEGIN": """\
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} offered=
+    local command=${COMP_WORDS[1]} place=$COMP_CWORD
+    COMPREPLY=()""",
+    "FOLDERS": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current"))',
+    "FILES": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current"))',
+    "OFFER": 'COMPREPLY=($(compgen -W "$offered" -- "$current"))',
+    "END": "complete -F _raftline raftline",
+}
+ZSH = {
+    "BEGIN": """\
+    local current=${words[CURRENT]} before=${words[CURRENT-1]} offered=
+    local command=${words[2]} place=$((CURRENT - 1))""",
+    "FOLDERS": "_directories",
+    "FILES": "_files",
+    "OFFER": "compadd -- ${=offered}",
+    "END": """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _raftline raftline""",
+}
+WORDS: Mapping[str, Mapping[str, str]] = {"bash": BASH, "zsh": ZSH}
 
 
 def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     """Return the script for `shell`; `parsers` are those of the commands."""
-    choices, options = [], []
+    commands = " ".join(parsers)
+    values = [f'        help:help) offered="{commands}";;']
+    options = []
     for command, parser in parsers.items():
-        words: list[str] = []
-        for action in parser._actions:
-            words += action.option_strings
-            for option in action.option_strings if action.choices else ():
-                values = " ".join(map(str, action.choices or ()))
-                choices.append(CHOICE % (command, option, values))
-        options.append(f'            {command}) words="{" ".join(words)}";;')
-    text = SCRIPT.replace("SHELL", shell).replace("COMMANDS", " ".join(parsers))
-    text = text.replace("CHOICES", "\n".join(choices)).replace("OPTIONS", "\n".join(options))
-    return (ZSH_FIRST if shell == "zsh" else "") + text
+        values += _values(command, parser)
+        words = " ".join(word for action in parser._actions for word in action.option_strings)
+        options.append(f'                    {command}) offered="{words}";;')
+    parts = {"VALUES": "\n".join(values), "OPTIONS": "\n".join(options), "COMMANDS": commands}
+    text = SCRIPT.replace("SHELL", shell)
+    for word, part in {**WORDS[shell], **parts}.items():
+        text = text.replace(word, part)
+    return text
+
+
+def _values(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield a line for each word behind which one of a few must stand."""
+    for action in parser._actions:
+        if not action.choices:
+            continue
+        offered = " ".join(map(str, action.choices))
+        for word in action.option_strings or [command]:
+            yield f'        {command}:{word}) offered="{offered}";;'

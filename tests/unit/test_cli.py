@@ -178,6 +178,16 @@ def test_a_backup_that_cannot_be_written_is_no_matter_of_a_node(tmp_path: Path) 
     assert code == 4
 
 
+OFFERED = {
+    "bash": 'COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}',
+    # What it is given zsh looks through itself, once more than is asked of it here.
+    "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
+    "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
+}
+# Who asks for a completion in a zsh without a terminal stands in for what only lives in one.
+ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}\n"
+
+
 def completed(shell: str, *words: str) -> list[str]:
     """Return what a shell offers for the last of these words."""
     program = shutil.which(shell)
@@ -188,20 +198,25 @@ def completed(shell: str, *words: str) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True,
     )  # fmt: skip
     typed = " ".join(f"'{word}'" for word in ("raftline", *words))
-    ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _raftline; echo ${{COMPREPLY[*]}}"
+    ask = OFFERED[shell].format(typed=typed, place=len(words))
+    alone = ZSH_ALONE if shell == "zsh" else ""
     found = subprocess.run(
-        [program, "-c", f"{done.stdout}\n{ask}"], capture_output=True, text=True, check=True
-    )
+        [program, "-c", f"{alone}{done.stdout}\n{ask}; true"], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
     assert found.stderr == ""
     return found.stdout.split()
 
 
-def test_bash_completes_commands_and_options_and_their_values() -> None:
-    assert completed("bash", "sta") == ["status"]
-    assert completed("bash", "status", "--j") == ["--json"]
-    assert completed("bash", "server", "--reads", "l") == ["lease", "log", "local"]
-    assert set(completed("bash", "client", "--")) >= {"--follow", "--json", "--quiet"}
-    assert completed("bash", "nonsense", "--j") == []
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_options_and_their_values(shell: str) -> None:
+    assert completed(shell, "sta") == ["status"]
+    assert completed(shell, "help", "fs") == ["fsck"]
+    assert completed(shell, "status", "--j") == ["--json"]
+    assert completed(shell, "server", "--reads", "l") == ["lease", "log", "local"]
+    assert completed(shell, "completion", "") == ["bash", "zsh"]
+    assert set(completed(shell, "client", "--")) >= {"--follow", "--json", "--quiet"}
+    assert completed(shell, "nonsense", "--j") == []
 
 
 @pytest.mark.parametrize(
