@@ -28,7 +28,8 @@ from raftline.net.speakers import Speakers
 from raftline.net.udpdoor import UdpDoor
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.messages import AppendEntries, Message, spell, spell_append, spell_entries
+from raftline.raft.entrylines import spell_entries
+from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.storage.errors import EXIT_DISK, DiskFailed, StorageError
 from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
 

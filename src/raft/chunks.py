@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 
 from raftline.raft.effects import Snapshot
+from raftline.raft.entrylines import NUMBER_MAX
 
 CHUNK_BYTES = 256 << 10
-NUMBER_MAX = 2**63 - 1
 INSTALL_FORM = (
     'InstallSnapshot TERM-LASTINDEX-LASTTERM offset O of SIZE crc32 X round R data "…"'
 )

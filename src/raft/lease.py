@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from raftline.raft.messages import NUMBER_MAX, Appended, Missing
+from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.messages import Appended, Missing
 from raftline.raft.progress import Progress
 from raftline.raft.state import Role, State
 

@@ -7,11 +7,9 @@ one. docs/protocol.md lists every form; `read(spell(m))` gives `m` back.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 
 from raftline.raft.chunks import (
     InstallSnapshot,
@@ -21,10 +19,9 @@ from raftline.raft.chunks import (
     spell_held,
     spell_install,
 )
-from raftline.raft.effects import Entry, entries_of
+from raftline.raft.effects import Entry
+from raftline.raft.entrylines import NUMBER_MAX, read_entries, spell_entries
 from raftline.raft.questions import FORMS, PATTERNS, Question, ReadAt, spell_question
-
-NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
 
 
 class PeerError(Exception):
@@ -164,22 +161,6 @@ def _marks(message: Appended | Missing) -> str:
     return lease + (f" without vote {message.without_vote:d}" if message.without_vote else "")
 
 
-def spell_entries(entries: Sequence[Entry]) -> str:
-    """Return the entries as the JSON list that AppendEntries carries."""
-    text = "".join([entry[2] for entry in entries])
-    if '"' in text or "\\" in text or not text.isprintable():
-        spelled = [
-            f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
-            for index, term, command in entries
-        ]
-    else:  # nothing that JSON spells otherwise
-        spelled = [
-            f'{{"index": {index}, "term": {term}, "command": "{command}"}}'
-            for index, term, command in entries
-        ]
-    return "[" + ", ".join(spelled) + "]"
-
-
 def spell_append(message: AppendEntries, entries: str) -> str:
     """Return an AppendEntries whose entries were spelled before (once for all followers)."""
     return (
@@ -245,93 +226,19 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
     listed = text[head.end() : end]
-    entries = [] if listed == "[]" else _read_entries(listed, prev_index, prev_term, term)
+    try:
+        entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
+    except ValueError as error:
+        raise PeerError(str(error)) from None
     life = _given(tail, 3)
     return AppendEntries(
         sender, to, term, prev_index, prev_term, entries, commit_index, number, life
     )
 
 
-def _read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
-    """Return the entries of a JSON list that go on, index by index, from the one before.
-
-    A number may also be given as the text of its digits, as the seed's programs did.
-    """
-    try:
-        items = json.loads(listed)
-    except (ValueError, RecursionError) as error:
-        raise PeerError(f"the entries of AppendEntries are not a JSON list: {error}") from None
-    entries = _sound_entries(items, prev_index, prev_term, term)
-    if entries is not None:
-        return entries
-    entries = []
-    for index, item in enumerate(items, start=prev_index + 1):
-        try:
-            entry = Entry(item["index"], item["term"], item["command"])
-        except (TypeError, KeyError):
-            raise PeerError('an entry is {"index": I, "term": T, "command": "…"}') from None
-        if type(entry.index) is not int or type(entry.term) is not int:
-            entry = Entry(_number(entry.index), _number(entry.term), entry.command)
-        if entry.index != index:
-            raise PeerError(f"entry {entry.index} where {index} must follow")
-        if not prev_term <= entry.term <= term or entry.term == 0:
-            raise PeerError(f"entry {index} has term {entry.term}, not from {prev_term} to {term}")
-        if type(entry.command) is not str or not is_one_line(entry.command):
-            raise PeerError(f"the command of entry {index} is not one line of plain text")
-        prev_term = entry.term
-        entries.append(entry)
-    if entries and entries[-1].index > NUMBER_MAX:
-        raise PeerError(f"index {entries[-1].index} is beyond 2^63-1")
-    return entries
-
-
-def _sound_entries(
-    items: object, prev_index: int, prev_term: int, term: int
-) -> list[Entry] | None:
-    """Return the entries where all is as a sound leader sends it, in plain characters; None
-    where each needs a closer look. Looked at all at once, that is a third of the work."""
-    try:
-        indexes, terms, commands = zip(  # noqa: B905
-            *[(item["index"], item["term"], item["command"]) for item in items]  # type: ignore
-        )
-        text = "".join(commands)
-    except (TypeError, KeyError, ValueError):
-        return None
-    first, last = prev_index + 1, prev_index + len(indexes)
-    if not (
-        indexes == tuple(range(first, last + 1))
-        and terms.count(terms[0]) == len(terms)
-        and {*map(type, indexes), *map(type, terms)} == {int}
-        and max(prev_term, 1) <= terms[0] <= term
-        and last <= NUMBER_MAX
-        and text.isascii()
-        and text.isprintable()
-        and all(commands)
-    ):
-        return None
-    return entries_of(first, terms[0], commands)
-
-
-def is_one_line(command: str) -> bool:
-    """Return whether a command can stand in a line of the log: no control characters, UTF-8."""
-    if command.isascii() and command.isprintable():
-        return bool(command)
-    try:
-        command.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return command != "" and not any(c < " " or "\x7f" <= c <= "\x9f" for c in command)
-
-
 def _given(found: re.Match[str], group: int) -> int:
     """Return a number that may be left out."""
     return _numbers(found, group)[0] if found[group] else 0
-
-
-def _number(text: object) -> int:
-    if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 19):
-        raise PeerError(f"not a number: {str(text)[:40]!r}")
-    return int(text)
 
 
 def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:

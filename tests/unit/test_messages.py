@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.raft.effects import Entry
+from raftline.raft.entrylines import NUMBER_MAX, is_one_line, spell_entries
 from raftline.raft.messages import (
     FIRST_WORDS,
-    NUMBER_MAX,
     Appended,
     AppendEntries,
     Message,
@@ -17,11 +17,9 @@ from raftline.raft.messages import (
     PeerError,
     RequestVote,
     Vote,
-    is_one_line,
     read,
     spell,
     spell_append,
-    spell_entries,
 )
 from raftline.raft.questions import ReadAt, ReadIndex, TimeoutNow
 
