@@ -210,11 +210,11 @@ def _add_controller(commands: Commands) -> None:
     controller.add_argument("--json", action="store_true", help="one object, for programs")
     timeout = "seconds (30)"
     controller.add_argument("--timeout", type=as_seconds, default=30.0, metavar="S", help=timeout)
-    controller.set_defaults(module="control.controller", carry_out=_controller)
+    controller.set_defaults(module="tools.controller", carry_out=_controller)
 
 
 def _controller(options: argparse.Namespace) -> int:
-    from raftline.control import controller
+    from raftline.tools import controller
 
     return controller.order(
         options.target, options.words, options.dir, options.timeout, options.json
