@@ -339,6 +339,7 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
         ({"state_file_every": "1"}, TypeError, "not str"),
         ({"machines": Tally()}, TypeError, "machines is a dict of name to machine, not of type"),
         ({"machines": {"bank": object()}}, TypeError, '"bank" is no state machine: object has no'),
+        ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: give an instance'),
     ],
 )
 def test_arguments_that_cannot_be_meant_leave_port_and_files_free(
