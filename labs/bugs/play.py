@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCES = ROOT / "src"
 PLAY_SECONDS_MAX = 60.0
+GROUP_MAX = 4  # lines that come again and again together
 BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.patch"))
 
 
@@ -136,6 +137,34 @@ def difference(should: str, does: str) -> str:
     )
 
 
+def folded(text: str) -> str:
+    """Return the text with what comes again and again shown once, and how often it comes."""
+    lines, shown = text.splitlines(), list[str]()
+    while lines:
+        size, times = max(
+            ((size, _times(lines, size)) for size in range(1, GROUP_MAX + 1)),
+            key=lambda found: found[0] * (found[1] - 1),
+        )
+        group, lines = lines[:size], lines[size * times :]
+        shown += group
+        if times > 2:
+            marks = {line[:1] for line in group}
+            mark = marks.pop() if marks in ({"+"}, {"-"}) else " "
+            which = "this line" if size == 1 else f"these {size} lines"
+            shown.append(f"{mark}… {which} {times - 1} times more")
+        else:
+            shown += group * (times - 1)
+    return "\n".join(shown)
+
+
+def _times(lines: list[str], size: int) -> int:
+    """Return how often the first so many lines come, one time after the other."""
+    times = 1
+    while lines[times * size : (times + 1) * size] == lines[:size]:
+        times += 1
+    return times
+
+
 def hint(number: int, which: int) -> str:
     """Return the first or the second hint for a bug."""
     text = (HERE / "hints.md").read_text(encoding="utf-8")
@@ -220,7 +249,7 @@ def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:
     if does.startswith("!! "):
         print(does, end="")
         return 1
-    print(does.rstrip("\n") if whole or not found else found)
+    print(folded(does if whole or not found else found))
     if found:
         how = "All that happens, with the bug" if whole else "Lines with - should happen, with + do"
         print(f"\n{how}. Stuck? --hint, and --hint 2.")

@@ -77,6 +77,20 @@ def test_no_hint_names_the_line_or_the_file(number: int) -> None:
     assert play.hint(number, 1) != play.hint(number, 2)
 
 
+def test_what_comes_again_and_again_is_shown_once() -> None:
+    refusals = "+s1 <- s3@Sorry\n+s1 <- s4@Sorry\n"
+    text = f" > heal\n{refusals * 20} s1 waits\n s1 waits\n\n\n\n-s2 votes\n+s2 votes"
+    assert play.folded(text) == (
+        f" > heal\n{refusals}+… these 2 lines 19 times more\n s1 waits\n s1 waits\n\n"
+        " … this line 2 times more\n-s2 votes\n+s2 votes"
+    )
+
+
+def test_in_the_transcript_of_3_the_answer_that_its_hint_asks_for_is_seen() -> None:
+    assert "\n> deliver s2\n" in play.script_of(3)
+    assert "\ns1 <- s2@GiveEntriesAfterIndex 9 term 7" in play.script_of(3)
+
+
 def play_bug(*typed: str) -> tuple[int, str, str]:
     """Return the exit status of play.py, and what it said on both streams."""
     ran = subprocess.run(
