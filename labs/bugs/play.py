@@ -2,8 +2,9 @@
 
 `play.py 3 --copy DIR` writes the faulty program there, to be read and mended; `--from DIR` plays
 with that copy. `--hint`, `--hint 2` and `--answer` tell of this bug alone. `--simulate 50` lets
-raftline's own simulation look for the bug, with 50 seeds. raftline itself is never changed. Exit
-status: 0 everything happened as it should, 1 it did not, 2 usage.
+raftline's own simulation look for the bug, with 50 seeds, `--fault KIND` and `--nodes N` in fewer
+ways. raftline itself is never changed. Exit status: 0 everything happened as it should, 1 it did
+not, 2 usage.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import subprocess
 
 from labs.checking import end_with
 from labs.leftovers import Scene
+from tests.simulation.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -104,11 +106,11 @@ def happens(script: str, sources: Path) -> str:
     return played.stdout
 
 
-def simulate(sources: Path, seeds: int, scene: Scene) -> int:
+def simulate(sources: Path, options: list[str], scene: Scene) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then."""
     # The package is bound to these sources before the simulation puts its own on the path.
     code = "import raftline, sys; from tests.simulation.simulate import main; "
-    code += f"sys.exit(main(['--seed', '0', '--count', '{seeds}']))"
+    code += f"sys.exit(main(['--seed', '0', *{options!r}]))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],
         env=_environment(sources),
@@ -205,6 +207,13 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--answer", action="store_true", help="what it is, and where it was found")
     parser.add_argument("--whole", action="store_true", help="show all that happens")
     parser.add_argument("--simulate", type=_seeds, metavar="SEEDS", help="schedules of faults")
+    parser.add_argument(
+        "--fault", action="append", choices=FAULTS, default=[], metavar="KIND",
+        help=f"simulate only these, one --fault for each: {', '.join(FAULTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nodes", type=int, choices=range(1, 8), metavar="N", help="simulate so many servers"
+    )
     typed = parser.parse_args(arguments)
     if typed.copy is not None:
         copy = (typed.copy / "src").resolve()
@@ -212,6 +221,8 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{typed.copy / 'src'} exists already; nothing was changed")
         if copy.is_relative_to(SOURCES):
             parser.error(f"{typed.copy} lies within raftline itself; nothing was changed")
+    if (typed.fault or typed.nodes) and typed.simulate is None:
+        parser.error("--fault and --nodes are for --simulate")
     if typed.mine is not None and not (typed.mine / "src").is_dir():
         parser.error(f"{typed.mine / 'src'} is not there; make a copy with --copy DIR")
     return typed
@@ -238,7 +249,10 @@ def main() -> int:
         else:
             sources = copy_with_bug(number, scene.folder)
         if typed.simulate is not None:
-            return simulate(sources, typed.simulate, scene)
+            options = ["--count", str(typed.simulate)]
+            options += ["--nodes", str(typed.nodes)] if typed.nodes else []
+            options += [word for kind in typed.fault for word in ("--fault", kind)]
+            return simulate(sources, options, scene)
         does = happens(script_of(number), sources)
     return tell(number, does, whole=typed.whole, mended=typed.mine is not None)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -118,6 +119,24 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
     assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "7 --simulate 100 --nodes 5 --fault isolate --fault depose",
+        "12 --simulate 100",
+        "22 --simulate 100 --nodes 3 --fault 'lose log'",
+    ],
+)
+def test_the_simulation_finds_what_is_rare_where_it_is_told_what_to_strike_with(
+    typed: str,
+) -> None:
+    status, said, _ = play_bug(*shlex.split(typed))
+    assert status == 1
+    assert re.search("^seed [0-9]+: InvariantError: ", said, re.MULTILINE)
+    _, _, options = typed.partition("--simulate 100")
+    assert options.strip() in play.HERE.joinpath("answers.md").read_text()
+
+
 def test_a_copy_that_does_not_run_or_does_not_end_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +157,9 @@ def test_a_copy_that_does_not_run_or_does_not_end_is_told(
         (["0"], "there is no bug '0', only 1 to 24"),
         (["four"], "there is no bug 'four', only 1 to 24"),
         (["1", "--simulate", "-3"], "'-3' is no number of seeds, from 1 on"),
+        (["1", "--simulate", "9", "--fault", "rain"], "--fault: invalid choice: 'rain'"),
+        (["1", "--simulate", "9", "--nodes", "9"], "--nodes: invalid choice: 9"),
+        (["1", "--fault", "kill"], "--fault and --nodes are for --simulate"),
         (["1", "--hint", "3"], "invalid choice: 3"),
         (["1", "--without", "--copy", "x"], "not allowed with argument"),
         (["1", "--copy", str(play.ROOT)], "exists already; nothing was changed"),
