@@ -2,8 +2,9 @@
 
 `play.py 3 --copy DIR` writes the faulty program there, to be read and mended; `--from DIR` plays
 with that copy. `--hint`, `--hint 2` and `--answer` tell of this bug alone. `--simulate 50` lets
-raftline's own simulation look for the bug, with 50 seeds. raftline itself is never changed. Exit
-status: 0 everything happened as it should, 1 it did not, 2 usage.
+raftline's own simulation look for the bug, with 50 seeds, `--fault KIND` and `--nodes N` in fewer
+ways. raftline itself is never changed. Exit status: 0 everything happened as it should, 1 it did
+not, 2 usage.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ import subprocess
 
 from labs.checking import end_with
 from labs.leftovers import Scene
+from tests.simulation.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCES = ROOT / "src"
 PLAY_SECONDS_MAX = 60.0
+GROUP_MAX = 4  # lines that come again and again together
 BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.patch"))
 
 
@@ -103,11 +106,11 @@ def happens(script: str, sources: Path) -> str:
     return played.stdout
 
 
-def simulate(sources: Path, seeds: int, scene: Scene) -> int:
+def simulate(sources: Path, options: list[str], scene: Scene) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then."""
     # The package is bound to these sources before the simulation puts its own on the path.
     code = "import raftline, sys; from tests.simulation.simulate import main; "
-    code += f"sys.exit(main(['--seed', '0', '--count', '{seeds}']))"
+    code += f"sys.exit(main(['--seed', '0', *{options!r}]))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],
         env=_environment(sources),
@@ -134,6 +137,34 @@ def difference(should: str, does: str) -> str:
             should.splitlines(), does.splitlines(), "should happen", "happens", "", "", 12, ""
         )
     )
+
+
+def folded(text: str) -> str:
+    """Return the text with what comes again and again shown once, and how often it comes."""
+    lines, shown = text.splitlines(), list[str]()
+    while lines:
+        size, times = max(
+            ((size, _times(lines, size)) for size in range(1, GROUP_MAX + 1)),
+            key=lambda found: found[0] * (found[1] - 1),
+        )
+        group, lines = lines[:size], lines[size * times :]
+        shown += group
+        if times > 2:
+            marks = {line[:1] for line in group}
+            mark = marks.pop() if marks in ({"+"}, {"-"}) else " "
+            which = "this line" if size == 1 else f"these {size} lines"
+            shown.append(f"{mark}… {which} {times - 1} times more")
+        else:
+            shown += group * (times - 1)
+    return "\n".join(shown)
+
+
+def _times(lines: list[str], size: int) -> int:
+    """Return how often the first so many lines come, one time after the other."""
+    times = 1
+    while lines[times * size : (times + 1) * size] == lines[:size]:
+        times += 1
+    return times
 
 
 def hint(number: int, which: int) -> str:
@@ -176,6 +207,13 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--answer", action="store_true", help="what it is, and where it was found")
     parser.add_argument("--whole", action="store_true", help="show all that happens")
     parser.add_argument("--simulate", type=_seeds, metavar="SEEDS", help="schedules of faults")
+    parser.add_argument(
+        "--fault", action="append", choices=FAULTS, default=[], metavar="KIND",
+        help=f"simulate only these, one --fault for each: {', '.join(FAULTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nodes", type=int, choices=range(1, 8), metavar="N", help="simulate so many servers"
+    )
     typed = parser.parse_args(arguments)
     if typed.copy is not None:
         copy = (typed.copy / "src").resolve()
@@ -183,6 +221,8 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{typed.copy / 'src'} exists already; nothing was changed")
         if copy.is_relative_to(SOURCES):
             parser.error(f"{typed.copy} lies within raftline itself; nothing was changed")
+    if (typed.fault or typed.nodes) and typed.simulate is None:
+        parser.error("--fault and --nodes are for --simulate")
     if typed.mine is not None and not (typed.mine / "src").is_dir():
         parser.error(f"{typed.mine / 'src'} is not there; make a copy with --copy DIR")
     return typed
@@ -209,7 +249,10 @@ def main() -> int:
         else:
             sources = copy_with_bug(number, scene.folder)
         if typed.simulate is not None:
-            return simulate(sources, typed.simulate, scene)
+            options = ["--count", str(typed.simulate)]
+            options += ["--nodes", str(typed.nodes)] if typed.nodes else []
+            options += [word for kind in typed.fault for word in ("--fault", kind)]
+            return simulate(sources, options, scene)
         does = happens(script_of(number), sources)
     return tell(number, does, whole=typed.whole, mended=typed.mine is not None)
 
@@ -220,7 +263,7 @@ def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:
     if does.startswith("!! "):
         print(does, end="")
         return 1
-    print(does.rstrip("\n") if whole or not found else found)
+    print(folded(does if whole or not found else found))
     if found:
         how = "All that happens, with the bug" if whole else "Lines with - should happen, with + do"
         print(f"\n{how}. Stuck? --hint, and --hint 2.")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Opens six panes: three nodes on the left, `tail -f` of their custom logs on the right.
-# With --empty the panes are left to you: steps 6 and 7 of the sheet by hand.
+# With --empty the panes are left to you: type the six commands of the sheet's step 1.
 # Ctrl-b and then an arrow key moves between them. stop_terminals.sh takes it all down.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -7,10 +7,9 @@ import threading
 
 from raftline import config
 from raftline.config import Address, ConfigError
-from raftline.replicated.errors import NoCopies
+from raftline.replicated.errors import Closed, NoCopies
 from raftline.replicated.waiting import time_limit
 from raftline.talk.conversation import Client
-from raftline.talk.link import Unreachable
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
@@ -79,7 +78,7 @@ class Clients(NoCopies):
             self._begin_anew()
         with self._lock:
             if self._is_closed:
-                raise Unreachable("this node was closed, so nothing can be asked through it")
+                raise Closed("this node was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
         first, *others = self._addresses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from raftline.talk.link import ClientError, Refused
+from raftline.talk.link import ClientError, Refused, Unreachable
 
 
 class WrongKind(Refused, TypeError):
@@ -13,6 +13,10 @@ class WrongKind(Refused, TypeError):
 
 class NotDone(ClientError):
     """A condition did not hold, so nothing was done; each object makes its own error of it."""
+
+
+class Closed(Unreachable):
+    """Nobody is asked any more: the node, or the clients, were closed; nothing was done."""
 
 
 class LockLost(RuntimeError):

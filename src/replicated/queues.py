@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable
 from queue import Empty, Full
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import NotDone
 from raftline.replicated.waiting import Waiting
-from raftline.talk.link import ClientError
+from raftline.talk.link import ClientError, NoLeader, OutcomeUnknown, Unreachable
+
+LOG = logging.getLogger("raftline")
 
 
 class ReplicatedQueue(ReplicatedObject):
@@ -39,7 +41,11 @@ class ReplicatedQueue(ReplicatedObject):
                     raise Full from None
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the first item; wait for one at most `timeout` seconds. Raises Empty."""
+        """Take the first item; wait for one at most `timeout` seconds. Raises Empty.
+
+        Raises:
+            OutcomeUnknown: the first item may have been taken; then nobody gets it.
+        """
         waiting = Waiting(block, timeout)
         while True:
             try:
@@ -87,6 +93,17 @@ class ReplicatedQueue(ReplicatedObject):
         return {"get": self._put_back, "get_nowait": self._put_back}
 
     def _put_back(self, item: object) -> None:
-        """Put an item first in the queue; it is lost where nobody can be asked, as at a crash."""
-        with contextlib.suppress(ClientError):
-            self._request(f"object {self._key} list.insert 0 {spelled_in_line(item)}")
+        """Put an item first in the queue, however long nobody can be asked; log what is lost."""
+        waiting, text = Waiting(), spelled_in_line(item)
+        while True:
+            try:
+                self._request(f"object {self._key} list.insert 0 {text}")
+                return
+            except ClientError as problem:
+                if type(problem) in (NoLeader, Unreachable):  # nothing was done: again
+                    waiting.pauses()
+                    continue
+                lost = "may be lost, or not" if isinstance(problem, OutcomeUnknown) else "is lost"
+                what = f"{self.name}: an item that a cancelled get took {lost}"
+                LOG.error("%s: %s (%s)", what, text, problem)
+                return

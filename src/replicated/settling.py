@@ -40,8 +40,10 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
     if not members:
         raise ConfigError('members names nobody: say {"node1": "127.0.0.1:8000", …}')
     try:
+        for name in members:
+            config.check_name(str(name))
         addresses = {name: address_in(each) for name, each in members.items()}
-    except ValueError as error:
+    except (ConfigError, ValueError) as error:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
     text = config.HEADER + "".join(lines)

@@ -53,6 +53,8 @@ class Machines:
             raise TypeError(f"machines is a dict of name to machine, not of type {_type(machines)}")
         self._machines = {escape(name, key=True): each for name, each in (machines or {}).items()}
         for name, machine in self._machines.items():
+            if isinstance(machine, type):
+                raise TypeError(f'"{name}" is the class {machine.__name__}: give an instance of it')
             lacking = [each for each in _METHODS if not callable(getattr(machine, each, None))]
             if lacking:
                 raise TypeError(

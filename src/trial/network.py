@@ -34,6 +34,7 @@ class _End:
         self.partial = b""
         self.outgoing = bytearray()
         self.other = self  # until both are there
+        self.is_connected = True
         self.interest = 0
 
 
@@ -84,6 +85,8 @@ class Network:
         for key in list(self._selector.get_map().values()):
             with contextlib.suppress(OSError, AttributeError):
                 key.fileobj.close()  # type: ignore[union-attr]
+            if isinstance(key.data, _End):
+                key.data.other.socket.close()  # it may wait for nothing just now
         self._selector.close()
 
     def _run(self) -> None:
@@ -106,7 +109,7 @@ class Network:
         try:
             far.socket.connect(("127.0.0.1", self._ports[asked]))
         except BlockingIOError:
-            pass  # on its way; what comes of it is an event like any other
+            far.is_connected = False  # on its way; what comes of it is an event like any other
         except OSError:  # nobody listens: the server is down
             near.socket.close()
             far.socket.close()
@@ -115,9 +118,13 @@ class Network:
         self._watch(far)
 
     def _watch(self, end: _End) -> None:
-        """Wait for what can be done at this end: read, unless the other is far behind; write."""
-        wanted = selectors.EVENT_READ if len(end.other.outgoing) < HELD_BYTES_MAX else 0
-        wanted |= selectors.EVENT_WRITE if end.outgoing else 0
+        """Wait for what can be done at this end: read, unless the other is far behind; write.
+
+        What is said to a server that is down is not read: it was never sent.
+        """
+        takes = end.other.is_connected and len(end.other.outgoing) < HELD_BYTES_MAX
+        wanted = selectors.EVENT_READ if takes else 0
+        wanted |= selectors.EVENT_WRITE if end.outgoing or not end.is_connected else 0
         if wanted == end.interest:
             return
         if not end.interest:
@@ -132,6 +139,10 @@ class Network:
         if not end.interest:
             return  # ended by an event before this one
         try:
+            if not end.is_connected:
+                if end.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise ConnectionRefusedError  # nobody listens
+                end.is_connected = True
             if events & selectors.EVENT_READ:
                 data = end.socket.recv(1 << 16)
                 if not data:

@@ -92,6 +92,7 @@ class Watch:
     def gone(self, server: str, now_s: float) -> None:
         """Take note that the process of a server has ended."""
         with self._lock:
+            self._sent_s = {key: when for key, when in self._sent_s.items() if key[1] != server}
             if self.leader == server:
                 self._note(UNKNOWN_LEADER, now_s)
                 self._gone_term = self._term

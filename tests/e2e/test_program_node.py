@@ -316,7 +316,10 @@ def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -
             {"members": {"node1": "127.0.0.1:1", "node2": "127.0.0.1:1"}},
             "members: node2 and node1 share 127.0.0.1:1",
         ),
-        ({"members": {"1": "127.0.0.1:1"}}, "'1' is no name: a letter, then letters"),
+        ({"members": {"1": "127.0.0.1:1"}}, "members: '1' is no name of a node: a letter, then"),
+        ({"members": {"a b": "127.0.0.1:1"}}, "members: 'a b' is no name of a node: a letter,"),
+        ({"members": {"": "127.0.0.1:1"}}, "members: '' is no name of a node: a letter, then"),
+        ({"members": {"#1": "127.0.0.1:1"}}, "members: '#1' is no name of a node: a letter, then"),
         ({"members": None}, 'say members={"node1": "127.0.0.1:8000", …}'),
         ({"members": {"node1": "10.0.0.1:8000"}}, "say open_to_network=True"),
         ({"pace": "slow"}, "there is no pace 'slow'; there is class, fast, human"),
@@ -339,6 +342,7 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
         ({"state_file_every": "1"}, TypeError, "not str"),
         ({"machines": Tally()}, TypeError, "machines is a dict of name to machine, not of type"),
         ({"machines": {"bank": object()}}, TypeError, '"bank" is no state machine: object has no'),
+        ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: give an instance'),
     ],
 )
 def test_arguments_that_cannot_be_meant_leave_port_and_files_free(

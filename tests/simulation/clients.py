@@ -28,7 +28,7 @@ class Client:
     """One client: a request at a time, to the node it takes for the leader, or to any.
 
     One with a session gives each write a number, and sends it again under that number, to
-    whichever node, until it is answered; at times once more after that.
+    whichever node, until it is answered; at times once more after that, or after the next one.
     """
 
     _written = 0
@@ -53,6 +53,7 @@ class Client:
         self._session: str | None = name if world.chance(0.5) else None
         self._number = 0
         self._again: Request | None = None  # to be sent once more in a moment
+        self._last: tuple[Request, str] | None = None  # of those with a number, and its reply
         self._counts = world.random.choice([0, 0.3, 0.8])  # a share of its writes
         self._seen: dict[str, str] = {}  # key to what it held, as far as this client knows
         self.think()
@@ -137,11 +138,29 @@ class Client:
         else:
             self._history.answered(request, reply, self._world.tick())
             self._learn(request, reply)
-            if request.number is not None and not self.stopped and self._world.chance(0.1):
-                self._leader = None
-                self._send(replace(request.once_more(), first_reply=reply))
+            if request.number is not None and not self.stopped and self._repeats(request, reply):
                 return
         self.think()
+
+    def _repeats(self, request: Request, reply: str) -> bool:
+        """Send the request once more now and then, or the one before it, as a late retry is;
+        return whether so."""
+        before, self._last = self._last, (request, reply)
+        if self._world.chance(0.1):
+            again, first_reply = request, reply
+        elif (
+            self._plan.retries_behind
+            and before is not None
+            and before[0].session == request.session
+            and self._world.chance(self._plan.retries_behind)
+        ):
+            again, first_reply = before
+            self._world.counts["retries behind a later request"] += 1
+        else:
+            return False
+        self._leader = None
+        self._send(replace(again.once_more(), first_reply=first_reply))
+        return True
 
     def _learn(self, request: Request, reply: str) -> None:
         """Remember what the key holds by this answer, so that a cas has a chance."""

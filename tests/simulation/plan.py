@@ -66,6 +66,7 @@ class Plan:
     conditions: float = 0  # the share of sets that are a cas or setnx instead
     restarts_differ: float = 0  # the share of starts with other options than before
     appends: float = 0  # the share of writes that append to the journal, and of reads that read it
+    retries_behind: float = 0  # the share of answered writes behind which an older comes again
 
     def options_of_a_start(self, chance: random.Random) -> Options:
         """Return what a node is started with: now and then with leases or without, and patient."""
@@ -132,6 +133,7 @@ def pick_plan(
         session_window=chance.choice([2, 128]),
         conditions=chance.choice([0, 0, 0.4]),
     )
-    return replace(
+    plan = replace(
         plan, appends=chance.choice([0, 0.2, 0.5]), restarts_differ=chance.choice([0, 0, 0.5])
     )
+    return replace(plan, retries_behind=chance.choice([0, 0.1]))

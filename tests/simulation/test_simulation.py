@@ -60,6 +60,7 @@ COVERED = (
     "newborns that found a history",
     "amnesiacs made whole",
     "retries answered from the table",
+    "retries behind a later request",
     "sessions expired",
     "conditions met",
     "conditions not met",

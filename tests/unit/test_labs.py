@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,20 @@ def test_no_hint_names_the_line_or_the_file(number: int) -> None:
     assert play.hint(number, 1) != play.hint(number, 2)
 
 
+def test_what_comes_again_and_again_is_shown_once() -> None:
+    refusals = "+s1 <- s3@Sorry\n+s1 <- s4@Sorry\n"
+    text = f" > heal\n{refusals * 20} s1 waits\n s1 waits\n\n\n\n-s2 votes\n+s2 votes"
+    assert play.folded(text) == (
+        f" > heal\n{refusals}+… these 2 lines 19 times more\n s1 waits\n s1 waits\n\n"
+        " … this line 2 times more\n-s2 votes\n+s2 votes"
+    )
+
+
+def test_in_the_transcript_of_3_the_answer_that_its_hint_asks_for_is_seen() -> None:
+    assert "\n> deliver s2\n" in play.script_of(3)
+    assert "\ns1 <- s2@GiveEntriesAfterIndex 9 term 7" in play.script_of(3)
+
+
 def play_bug(*typed: str) -> tuple[int, str, str]:
     """Return the exit status of play.py, and what it said on both streams."""
     ran = subprocess.run(
@@ -104,6 +119,24 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
     assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "7 --simulate 100 --nodes 5 --fault isolate --fault depose",
+        "12 --simulate 100",
+        "22 --simulate 100 --nodes 3 --fault 'lose log'",
+    ],
+)
+def test_the_simulation_finds_what_is_rare_where_it_is_told_what_to_strike_with(
+    typed: str,
+) -> None:
+    status, said, _ = play_bug(*shlex.split(typed))
+    assert status == 1
+    assert re.search("^seed [0-9]+: InvariantError: ", said, re.MULTILINE)
+    _, _, options = typed.partition("--simulate 100")
+    assert options.strip() in play.HERE.joinpath("answers.md").read_text()
+
+
 def test_a_copy_that_does_not_run_or_does_not_end_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +157,9 @@ def test_a_copy_that_does_not_run_or_does_not_end_is_told(
         (["0"], "there is no bug '0', only 1 to 24"),
         (["four"], "there is no bug 'four', only 1 to 24"),
         (["1", "--simulate", "-3"], "'-3' is no number of seeds, from 1 on"),
+        (["1", "--simulate", "9", "--fault", "rain"], "--fault: invalid choice: 'rain'"),
+        (["1", "--simulate", "9", "--nodes", "9"], "--nodes: invalid choice: 9"),
+        (["1", "--fault", "kill"], "--fault and --nodes are for --simulate"),
         (["1", "--hint", "3"], "invalid choice: 3"),
         (["1", "--without", "--copy", "x"], "not allowed with argument"),
         (["1", "--copy", str(play.ROOT)], "exists already; nothing was changed"),

@@ -39,7 +39,7 @@ def test_the_two_runs_of_the_seed_are_shipped_with_all_of_its_keys() -> None:
         }  # fmt: skip
 
 
-# seed 001-12
+# seed 001-09, seed 001-12
 def test_what_is_left_out_is_as_in_the_seed_s_first_run() -> None:
     found = asks()
     assert (found.servers, found.number_of_clients, found.client_requests) == (5, 8, 500)

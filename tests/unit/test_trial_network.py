@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 from collections.abc import Iterator
@@ -134,3 +135,12 @@ def test_when_one_end_goes_the_other_hears_of_it(rig: Rig, who: int) -> None:
 def test_a_server_that_is_down_takes_no_connection(rig: Rig) -> None:
     with rig.dial("0002") as asking:
         assert asking.recv(1) == b""
+
+
+def test_what_is_said_to_a_server_that_is_down_was_never_sent(rig: Rig) -> None:
+    for _ in range(20):
+        with rig.dial("0002") as asking:
+            asking.sendall(b"s0000@AppendEntries 1-0-0-[]\n")
+            with contextlib.suppress(ConnectionResetError):  # it was refused unread
+                assert asking.recv(1) == b""
+    assert (rig.seen, rig.network.sent) == ([], 0)

@@ -107,6 +107,15 @@ def test_the_gaps_between_a_leader_s_messages_are_kept_for_each_follower(wire: W
     assert wire.watch.gaps_s == [0.25]
 
 
+def test_the_time_in_which_a_follower_was_down_is_no_gap(wire: Wire) -> None:
+    wire.beat("0001", 1, 0.5, "0000", "0002")
+    wire.watch.gone("0000", 0.6)
+    wire.beat("0001", 1, 0.75, "0002")
+    wire.beat("0001", 1, 2.5, "0000")
+    wire.beat("0001", 1, 3.0, "0000")
+    assert wire.watch.gaps_s == [0.25, 0.5]
+
+
 # seed 001-08
 def test_requests_for_votes_are_counted_and_other_lines_are_let_pass(wire: Wire) -> None:
     for line in (b"s0001@PreVote 1-0-0", b"s0001@RequestVote 1-0-0", b"s0001@AppendEntries x-0",
