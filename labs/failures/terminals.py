@@ -65,7 +65,7 @@ class Console:
         return self._process.wait(DEADLINE_S)
 
     def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        if self._process.poll() is None:  # once it was waited for, its number may be another's
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(DEADLINE_S)
         self._lifeline.close()
