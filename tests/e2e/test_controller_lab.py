@@ -43,6 +43,34 @@ def test_every_row_of_the_lab_holds_on_this_machine() -> None:
     assert done.stderr == ""
 
 
+BROKEN = """
+import sys
+sys.argv = sys.argv[1:2]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+import check
+class Nowhere:
+    start = close = lambda self: None
+def at_rest(place):
+    yield "000-01", "all are up"
+    raise AssertionError("Node3 says nothing")
+check.Loopback, check.at_rest = Nowhere, at_rest
+sys.exit(check.main())
+"""
+
+
+def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_behind_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, str(LAB / "check.py")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    first, second, *rest = done.stdout.splitlines()
+    assert (done.returncode, first) == (1, "ok 000-01 all are up"), done.stderr
+    assert second == "FAILED 000-08 Node3 says nothing"
+    assert len(rest) == 17 + 1
+    assert {line.split(" ", 2)[2] for line in rest[:-1]} == {"it was not tried"}
+    assert rest[-1].startswith("18 rows failed, ")
+
+
 class PlayedPlace(Place):
     """A place whose nodes answer as told, all at once."""
 
