@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
 DEADLINE_S = 40.0
 NORMAL_S = 0.1  # between heartbeats, at the pace that nodes have by themselves
-ALONE_S = 5.0  # so long most nodes must be down until nobody waits for a leader any more
+ALONE_S = 5.0  # so long most must be down, or without a vote, until nobody waits for a leader
 
 
 class LabError(Exception):
@@ -152,7 +152,7 @@ class Asked:
         """Wait until a node other than `but` leads, followed by a majority; return its name.
 
         Raises:
-            LabError: there was none in time, or most nodes are down.
+            LabError: there was none in time, or most nodes are down or without a vote.
         """
         alone_s = time.monotonic() + ALONE_S
 
@@ -164,7 +164,7 @@ class Asked:
                 agree = sum((other.get("term"), other.get("leader")) == key for other in views)
                 if view.get("role") == "leader" and self._is_majority(agree) and key[1] != but:
                     return str(key[1])
-            if self._is_majority(len(views)):
+            if self._is_majority(sum(not view.get("recovering") for view in views)):
                 alone_s = time.monotonic() + ALONE_S
             elif time.monotonic() > alone_s:
                 raise LabError(f"no node can lead without a majority{self._described()}")

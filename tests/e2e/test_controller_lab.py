@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,8 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as receiver:  # fmt: skip
             assert receiver.stdout is not None
+            silent = threading.Timer(20, receiver.kill)  # then it will not say anything any more
+            silent.start()
             where = ast.literal_eval(receiver.stdout.readline().removeprefix("Listening on "))
             node.bind(("127.0.0.2", 0))
             for data, shown in (
@@ -166,6 +169,7 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
                 assert line == f"Message Received : {shown} From : {node.getsockname()}\n"
             receiver.send_signal(signal.SIGINT)
             assert receiver.communicate(timeout=60) == ("", "")
+            silent.cancel()
         assert receiver.returncode == 0
 
 

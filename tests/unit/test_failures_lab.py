@@ -416,6 +416,22 @@ def test_a_leader_is_one_that_a_majority_follows(monkeypatch: pytest.MonkeyPatch
         lab.leader()
 
 
+def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Leaderless(BrokenLab):
+        def status(self, name: str) -> dict[str, Any]:
+            view = super().status(name)
+            return {**view, "role": "follower", "recovering": name == "node1"} if view else {}
+
+    monkeypatch.setattr(asking, "ALONE_S", 0.0)
+    lab = Leaderless()
+    lab.down = ("node3",)
+    said = "without a majority: node1 is follower, without a vote, node2 is follower, node3 does"
+    with pytest.raises(LabError, match=said):
+        lab.leader()
+
+
 # seed 003-10
 def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "")
