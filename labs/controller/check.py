@@ -19,7 +19,6 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 import ast
 import json
-import os
 import random
 import re
 import socket
@@ -41,6 +40,9 @@ from raftline.raft.options import Options
 from raftline.raft.state import Role
 
 Row = tuple[str, str]
+# In the order in which they are tried: each needs what came of those before.
+ORDER = 1, 8, 9, 3, 2, 5, 6, 7, 11, 12, 10, 4, 13, 14, 18, 15, 16, 17, 19
+ROWS = [f"000-{number:02}" for number in ORDER]
 FIVE_FIELDS = ["sender_name", "request", "term", "key", "value"]
 
 
@@ -442,23 +444,23 @@ def main() -> int:
         lambda: at_rest(place), lambda: at_work(place), lambda: in_trouble(place),
         lambda: properties(place), played, single, lambda: phase_two(place),
     ]  # fmt: skip
-    rows = []
+    left = list(ROWS)
     try:
         place.start()
         for part in parts:
             for row, what in part():
-                rows.append(row)
                 print(f"ok {row} {what}", flush=True)
+                left.remove(row)
     except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as wrong:
-        print(f"WRONG after {', '.join(rows) or 'nothing'}: {type(wrong).__name__}: {wrong}")
-        if os.environ.get("RAFTLINE_DEBUG"):
-            raise
-        return 1
+        reason = " ".join(str(wrong).split()) or type(wrong).__name__
+        print(f"FAILED {left[0]} {reason}")
+        for row in left[1:]:
+            print(f"FAILED {row} it was not tried")
     finally:
         place.close()
-    assert sorted(rows) == [f"000-{number:02}" for number in range(1, 20)], sorted(rows)
-    print(f"All 19 rows hold, in {time.monotonic() - begun_s:.0f} s.")
-    return 0
+    seconds = time.monotonic() - begun_s
+    print(f"{f'{len(left)} rows failed' if left else 'all 19 rows hold'}, {seconds:.0f} s")
+    return 1 if left else 0
 
 
 if __name__ == "__main__":

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from raftline.client import Client, ClientError, Unreachable
 from raftline.config import Address
+from raftline.raft.effects import Entry
+from raftline.raft.messages import AppendEntries, RequestVote, spell
 from raftline.wire.protocol import escape
 
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
 DEADLINE_S = 40.0
-ALONE_S = 5.0  # so long most nodes must be down until nobody waits for a leader any more
+NORMAL_S = 0.1  # between heartbeats, at the pace that nodes have by themselves
+ALONE_S = 5.0  # so long most must be down, or without a vote, until nobody waits for a leader
 
 
 class LabError(Exception):
@@ -25,6 +29,20 @@ class LabError(Exception):
 def written(value: str) -> str:
     """Return the line that submits a value, whatever characters it is made of."""
     return f"set {KEY} {escape(value, key=False)}"
+
+
+def entry_of(text: str, index: int) -> Entry:
+    """Return the entry that the course's program wrote as `TERM,VALUE`."""
+    found = re.fullmatch(r"(\d+),(.*)", text, re.DOTALL)
+    if found is None:
+        raise LabError(f"an entry is TERM,VALUE, as in 2,44, not {text!r}")
+    return Entry(index, int(found[1]), written(found[2]))
+
+
+def _unless_refused(reply: str, refused: str) -> str:
+    if reply.startswith("Sorry, "):
+        raise LabError(f"{refused}: {reply.removeprefix('Sorry, ')}")
+    return reply
 
 
 class Asked:
@@ -53,14 +71,44 @@ class Asked:
             return f"{name} can't be reached: {problem}"
         return f"{name} does not run. To start it: python3 labs/failures/node.py {name}"
 
-    def ask_as_peer(self, name: str, peer: str, line: str) -> str:
-        """Return the reply to a line in a peer's name. A connection that spoke for it before may
-        be about to end: the name is free then."""
+    def vote(
+        self, name: str, candidate: str, term: int, last_index: int, last_term: int
+    ) -> bool:
+        """Ask for a node's vote in a peer's name, and return whether it is given."""
+        question = RequestVote(candidate, name, term, last_index, last_term)
+        return self._ask_as_peer(question).startswith("Count on me")
+
+    def give_entries(
+        self,
+        name: str,
+        leader: str,
+        term: int,
+        prev_index: int = 0,
+        prev_term: int = 0,
+        entries: Sequence[str] = (),
+        commit_index: int = 0,
+    ) -> bool:
+        """Give a node entries, each `TERM,VALUE`, in a leader's name, and return whether it takes
+        them. The course's program did not say who leads: "" is one of the node's peers."""
+        leader = leader or next(peer for peer in self.members if peer != name)
+        new = [entry_of(text, index) for index, text in enumerate(entries, prev_index + 1)]
+        sent = AppendEntries(leader, name, term, prev_index, prev_term, new, commit_index)
+        return self._ask_as_peer(sent).startswith(f"I am up to date term {term} ")
+
+    def _ask_as_peer(self, question: RequestVote | AppendEntries) -> str:
+        """Return the answer to a message in its sender's name. A connection that spoke for it
+        before may be about to end: the name is free then.
+
+        Raises:
+            LabError: it was refused; that peer speaks for itself, for instance.
+        """
+        if question.sender not in self.members:
+            raise LabError(f"{question.sender!r} is none of {', '.join(self.members)}")
         end_s = time.monotonic() + 2
         while True:
-            reply = self.ask(name, line, peer)
+            reply = self.ask(question.to, spell(question), question.sender)
             if "speaks on another connection" not in reply or time.monotonic() > end_s:
-                return reply
+                return _unless_refused(reply, f"{question.to} refused that")
             threading.Event().wait(0.05)
 
     def order(self, name: str, verb: str) -> str:
@@ -69,10 +117,7 @@ class Asked:
         Raises:
             LabError: it was refused.
         """
-        reply = self.ask(name, verb, "Controller")
-        if reply.startswith("Sorry, "):
-            raise LabError(f"{name} refused {verb}: {reply.removeprefix('Sorry, ')}")
-        return reply
+        return _unless_refused(self.ask(name, verb, "Controller"), f"{name} refused {verb}")
 
     def status(self, name: str) -> dict[str, Any]:
         """Return what a node says of itself; {} where it doesn't answer."""
@@ -87,6 +132,18 @@ class Asked:
                     return facts
         return {}
 
+    def heartbeat_s(self, name: str) -> float:
+        """Return the seconds between two heartbeats of a node, were it to lead."""
+        for fault in self.status(name).get("faults", []):
+            if fault.startswith("HEARTBEAT "):
+                return int(fault.removeprefix("HEARTBEAT ").removesuffix("ms")) / 1000
+        return NORMAL_S
+
+    def set_heartbeat_s(self, name: str, seconds: float) -> str:
+        """Have a node, when it leads, send its heartbeats so far apart; 0.1 is as ever."""
+        interval = "normal" if seconds == NORMAL_S else f"{seconds:.3f}s"
+        return self.order(name, f"HEARTBEAT {interval}")
+
     def answering(self) -> list[str]:
         """Return the names of the nodes that answer."""
         return [name for name in self.members if self.status(name)]
@@ -95,7 +152,7 @@ class Asked:
         """Wait until a node other than `but` leads, followed by a majority; return its name.
 
         Raises:
-            LabError: there was none in time, or most nodes are down.
+            LabError: there was none in time, or most nodes are down or without a vote.
         """
         alone_s = time.monotonic() + ALONE_S
 
@@ -107,7 +164,7 @@ class Asked:
                 agree = sum((other.get("term"), other.get("leader")) == key for other in views)
                 if view.get("role") == "leader" and self._is_majority(agree) and key[1] != but:
                     return str(key[1])
-            if self._is_majority(len(views)):
+            if self._is_majority(sum(not view.get("recovering") for view in views)):
                 alone_s = time.monotonic() + ALONE_S
             elif time.monotonic() > alone_s:
                 raise LabError(f"no node can lead without a majority{self._described()}")

@@ -21,7 +21,7 @@ from xmlrpc.client import ServerProxy
 
 from labs.checking import Rows, end_with, expect
 from labs.failures.actions import Lab
-from labs.failures.gateway import Door, Gateway
+from labs.failures.gateway import Gateway, calls_of
 from labs.failures.nodes import Nodes
 from labs.failures.scenario import SCENARIOS, play_settled
 from labs.failures.terminals import Console, as_in_the_sheet, client
@@ -159,10 +159,10 @@ def check_door() -> None:
         cluster.lab.say = lambda _: None
         for name in ("node2", "node3"):  # who has voted is no newcomer, who must catch up first
             cluster[name].start()
-            assert Gateway(cluster.lab, name).vote("node1", 1, 0, -1) is True
+            assert cluster.lab.vote(name, "node1", 1, 0, 0) is True
             cluster[name].kill()
         cluster["node1"].start()
-        server = Door(Gateway(cluster.lab, "node1"), 0)
+        server = Gateway(calls_of(cluster.lab, "node1"), 0)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         door = ServerProxy(f"http://localhost:{server.server_address[1]}/", allow_none=True)
         with row("003-02", what="XML-RPC: vote, heartbeat, append entries, played to one node"):
@@ -184,12 +184,14 @@ def check_door() -> None:
             eventually(lambda: "66" in str(cluster.values()["node1"]), "66 in the log of node1")
             eventually(lambda: door.is_leader() is (cluster.lab.leader() == "node1"), "who leads")
             assert door.get_heartbeat_interval() == 0.1
-            assert door.set_heartbeat_interval(20.0) is True
+            door.set_heartbeat_interval(20.0)
             assert door.get_heartbeat_interval() == 20.0
-            assert door.set_heartbeat_interval(0.1) is True
-            assert door.set_replication_simulation(True) is True
-            assert door.set_replication_simulation(False) is True
-            assert door.delete_log_file() is True
+            door.set_heartbeat_interval(0.1)
+            door.set_replication_simulation(True)
+            assert "SKIP-REPLICATION on" in cluster.lab.status("node1")["faults"]
+            door.set_replication_simulation(False)
+            assert cluster.lab.status("node1")["faults"] == []
+            assert "node1.log is put aside" in str(door.delete_log_file())
             cluster.lab.wait_until_equal()
         server.shutdown()
         server.server_close()

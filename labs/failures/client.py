@@ -17,15 +17,14 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
     end_quietly()
 
-import argparse
 import io
 import itertools
 import os
 
 from labs.checking import end_with
 from labs.failures.actions import Lab
+from labs.failures.arguments import members_of, parser_of
 from labs.failures.asking import LabError
-from raftline import config
 from raftline.client import ClientError
 from raftline.life import lifeline
 
@@ -119,20 +118,14 @@ class Session:
 
 def main() -> int:
     """Serve the menu until `exit`; return the exit status."""
-    parser = argparse.ArgumentParser(description="The failure lab's client.")
-    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
-    parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
+    parser = parser_of("The failure lab's client.")
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="the slow heartbeat of choice 1 (default: 20)"
     )
     arguments = parser.parse_args()
     if not 0 < arguments.seconds <= 3600:  # nan fails this, too
         parser.error("--seconds is a number above 0, up to 3600")
-    try:
-        lab = Lab(config.read(arguments.config).members)
-    except config.ConfigError as problem:
-        print(f"client.py: {problem}", file=sys.stderr)
-        return 2
+    lab = Lab(members_of(parser, arguments.config))
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text be shown
             stream.reconfigure(errors=errors)

@@ -17,33 +17,22 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
     end_quietly()
 
-import argparse
 from functools import partial
 
-from raftline import config
+from labs.failures.arguments import members_of, parser_of
 
 
 def main() -> int:
     """Become the node; return the exit status."""
-    parser = argparse.ArgumentParser(
-        description="One node of the failure lab.",
-        epilog="All other options are the server's: --pace class, --controller-from HOST, …",
+    parser = parser_of(
+        "One node of the failure lab.",
+        "All other options are the server's: --pace class, --controller-from HOST, …",
     )
-    here = Path(__file__).resolve().parent / "run" / config.FILE_NAME
     parser.add_argument("name", help="which line of the configuration: node1")
-    parser.add_argument("--config", type=Path, default=here, help="who the nodes are")
     parser.add_argument("--cloud", action="store_true", help="listen on 0.0.0.0, for all to reach")
     parser.add_argument("--seed-words", action="store_true", help="speak as the course's program")
     arguments, options = parser.parse_known_args()
-    try:
-        members = config.read(arguments.config).members
-    except config.ConfigError as problem:
-        print(f"node.py: {problem}", file=sys.stderr)
-        return 2
-    if arguments.name not in members:
-        known = f"it names {', '.join(members)}"
-        print(f"node.py: {arguments.config} names no {arguments.name}; {known}", file=sys.stderr)
-        return 2
+    members = members_of(parser, arguments.config, arguments.name)
     words = [
         *(arguments.name, str(members[arguments.name].port)),
         *("--dir", str(arguments.config.resolve().parent), "--controller"),

@@ -179,8 +179,9 @@ class Connection:
         sender, number, text = "", "", ""
         try:
             sender, number, text = split_sender(decode_line(line))
-            if text.partition(" ")[0] in CONTROL_VERBS:
-                return Spoken("control", Request(sender, number, "", text))
+            order = text.lstrip(" ")
+            if order.partition(" ")[0] in CONTROL_VERBS:
+                return Spoken("control", Request(sender, number, "", order))
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
                 heard = None if server.is_down else self._read_message(sender, text)
                 return Spoken("peer", _NOBODY, heard)

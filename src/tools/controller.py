@@ -30,8 +30,11 @@ def order(
         ConfigError: no such node is known, or the order can't be spelled.
     """
     address = _address_of(target, folder)
-    verb, *operands = words
+    # A whole order may be quoted as one word: of that, too, the verb alone is put in capitals.
+    verb, *operands = [*words[0].strip(" ").split(" ", 2), *words[1:]]
     verb = verb.upper()
+    if not verb:
+        raise ConfigError("REQUEST is empty; see raftline controller --help for those there are")
     reply = _exchange(target, address, _line(verb, operands), timeout_s)
     outcome = _outcome(verb, reply.text)
     if json_wanted:

@@ -180,6 +180,7 @@ def test_a_misspelt_order_is_answered_with_the_nearest_and_the_list(tmp_path: Pa
         assert order(node, "shutdown").startswith("Sorry, shutdown is no order; did you mean SHUT")
         assert order(node, "xyz").startswith("Sorry, xyz is no order. There are CONVERT_FOLLOWER, ")
         assert order(node, "set a").startswith("Sorry, the value is missing: set KEY VALUE")
+        assert order(node, "  HEAL") == "HEAL response: no fault in force"  # as before a command
         assert node.ask("client4@STOER k v").startswith("s1@Sorry, I don't understand: STOER k v")
         assert order(node, "SHUTDOWN").startswith("SHUTDOWN response: ")
         assert order(node, "RESTRAT").startswith("Sorry, RESTRAT is no order; did you mean RESTART")

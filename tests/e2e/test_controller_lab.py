@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from labs.controller import names
 from labs.controller.places import Place
+from raftline import boot, client, config
 from tests.e2e.wire import eventually
 
-LAB = Path(__file__).resolve().parents[2] / "labs" / "controller"
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "labs" / "controller"
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +42,34 @@ def test_every_row_of_the_lab_holds_on_this_machine() -> None:
     rows = sorted(line.split()[1] for line in done.stdout.splitlines() if line.startswith("ok "))
     assert rows == [f"000-{number:02}" for number in range(1, 20)]
     assert done.stderr == ""
+
+
+BROKEN = """
+import sys
+sys.argv = sys.argv[1:2]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+import check
+class Nowhere:
+    start = close = lambda self: None
+def at_rest(place):
+    yield "000-01", "all are up"
+    raise AssertionError("Node3 says nothing")
+check.Loopback, check.at_rest = Nowhere, at_rest
+sys.exit(check.main())
+"""
+
+
+def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_behind_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, str(LAB / "check.py")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    first, second, *rest = done.stdout.splitlines()
+    assert (done.returncode, first) == (1, "ok 000-01 all are up"), done.stderr
+    assert second == "FAILED 000-08 Node3 says nothing"
+    assert len(rest) == 17 + 1
+    assert {line.split(" ", 2)[2] for line in rest[:-1]} == {"it was not tried"}
+    assert rest[-1].startswith("18 rows failed, ")
 
 
 class PlayedPlace(Place):
@@ -110,6 +143,65 @@ def test_the_sender_explains_itself_and_its_file(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (2, "")
         assert done.stdout.startswith("Message.json is no JSON object")
         assert len(done.stdout.splitlines()) == 1
+
+
+# seed 000-06, seed 000-02
+def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as node:
+        node.bind(("127.0.0.7", 0))
+        environment = {**os.environ, "CONTROLLER_PORT": str(node.getsockname()[1])}
+        node.close()
+        with socket.socket(type=socket.SOCK_DGRAM) as node, subprocess.Popen(
+            [sys.executable, str(LAB / "message_receiver.py")], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as receiver:  # fmt: skip
+            assert receiver.stdout is not None
+            silent = threading.Timer(20, receiver.kill)  # then it will not say anything any more
+            silent.start()
+            where = ast.literal_eval(receiver.stdout.readline().removeprefix("Listening on "))
+            node.bind(("127.0.0.2", 0))
+            for data, shown in (
+                (b'{"key": null, "value": "\xc3\xa9"}', {"key": None, "value": "é"}),
+                (b"\xff", b"\xff"),
+            ):
+                node.sendto(data, where)
+                line = receiver.stdout.readline()
+                assert line == f"Message Received : {shown} From : {node.getsockname()}\n"
+            receiver.send_signal(signal.SIGINT)
+            assert receiver.communicate(timeout=60) == ("", "")
+            silent.cancel()
+        assert receiver.returncode == 0
+
+
+# seed 000-02
+def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
+    assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
+    told = boot.parse(["Node1", "10000", "--controller", "--controller-udp"])
+    assert told.controller_udp == 5555
+
+
+# seed 000-01
+def test_what_the_containers_run_is_understood() -> None:
+    compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
+    found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
+    assert found is not None
+    told = boot.parse(found[1].split())
+    assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
+    assert told.open_to_network
+    assert (told.controller, told.controller_from) == (True, ["Controller"])
+    assert (told.controller_udp, told.controller_lines) == (5555, True)
+    checked = re.search(r"test: \[CMD, python, (src/\S+), (.*)\]", compose)
+    assert checked is not None
+    assert (ROOT / checked[1]).exists()
+    *arguments, command = re.sub(r'[",]', "", checked[2]).split()
+    assert (client.parser().parse_args(arguments).port, command) == (10000, "status")
+    members = config.read(ROOT / "deploy" / "compose" / config.FILE_NAME).members
+    assert [*members] == [f"Node{n}" for n in range(1, 6)]
+    for name, address in members.items():
+        assert address == (name, 10000)
+        for part in ("container_name", "hostname"):
+            assert f"{part}: {name}\n" in compose
+        assert f'volumes: ["{name.lower()}:/data"]\n' in compose
 
 
 def test_a_second_receiver_says_why_it_can_not_listen() -> None:

@@ -27,6 +27,7 @@ class Run:
     suggested: dict[str, str] = field(default_factory=dict)
     answered: list[str] = field(default_factory=list)
     retrieved: dict[str, dict[str, object]] = field(default_factory=dict)
+    twice: str = ""  # the value of a key whose first STORE came again behind its second
     logs: dict[str, list[Entry]] = field(default_factory=dict)
 
 
@@ -56,12 +57,12 @@ def tell(node: Node, text: str) -> str:
     return node.ask(f"Controller@{text}").partition("@")[2].partition("@")[2]
 
 
-def store(cluster: Cluster, number: int) -> str:
+def store(cluster: Cluster, number: int, key: str, value: str) -> str:
     """Store a pair, once, however often it has to be asked for; return the answer."""
 
     def answer() -> str:
         for node in cluster.nodes:
-            reply = node.ask(f"Controller#{number}@STORE k{number} v{number}").partition("@")[2]
+            reply = node.ask(f"Controller#{number}@STORE {key} {value}").partition("@")[2]
             if reply.startswith("STORE response: "):
                 return reply
         return ""
@@ -78,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         for number in range(1, ROUNDS + 1):
             trouble(cluster, number)
             found.suggested[f"k{number}"] = f"v{number}"
-            found.answered.append(store(cluster, number))
+            found.answered.append(store(cluster, number, f"k{number}", f"v{number}"))
         cluster.wait_until_equal()
 
         def retrieved() -> str:
@@ -87,6 +88,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
         facts = json.loads(eventually(retrieved).partition(": ")[2])
         found.retrieved = facts["COMMITED_LOGS"]
+        for number, value in ((101, "first"), (102, "second"), (101, "first")):
+            store(cluster, number, "twice", value)
+        found.twice = cluster.ask("get twice")
         cluster.wait_until_equal()
         cluster.kill()
     for name in ("s1", "s2", "s3"):
@@ -125,5 +129,6 @@ def test_termination_every_request_is_answered(run: Run) -> None:
 def test_integrity_what_was_answered_stands_in_the_log_and_takes_effect_once(run: Run) -> None:
     for key, value in run.suggested.items():
         assert any(one.get(key) == value for one in run.retrieved.values()), key
+    assert run.twice == "GET response: second"
     terms = [one["term"] for one in run.retrieved.values()]
     assert terms == sorted(terms, key=lambda term: int(str(term)))

@@ -319,6 +319,15 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
         assert cli(tmp_path, "s1", "store", "my key", "two", "words") == (
             0, "s1@STORE response: my\\skey set to two words\n", "",
         )  # fmt: skip
+        # One that is quoted as a whole is a line, of which the verb alone is written in capitals.
+        assert cli(tmp_path, "s1", " store colour light blue") == (
+            0, "s1@STORE response: colour set to light blue\n", "",
+        )  # fmt: skip
+        code, out, _ = cli(tmp_path, "s1", "retrieve after 1", "--json")
+        entries = json.loads(out)["value"]["COMMITED_LOGS"]
+        assert [entries[n]["colour"] for n in entries] == ["light blue"]
+        empty = "raftline: REQUEST is empty; see raftline controller --help for those there are\n"
+        assert cli(tmp_path, "s1", "") == (2, "", empty)
         code, out, _ = cli(tmp_path, "s1", "RETRIEVE", "--json")
         told = json.loads(out)
         assert (code, told["ok"], told["answer"]) == (0, True, "RETRIEVE")

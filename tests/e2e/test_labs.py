@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labs.failures.check import check_deleted, check_door, check_menu
+from labs.failures.check import check_cloud, check_deleted, check_door, check_menu
 from labs.failures.scenario import play_settled
 from labs.failures.terminals import as_in_the_sheet
 from labs.phase5 import figures
@@ -110,6 +110,12 @@ def test_each_choice_of_the_menu_does_what_the_sheet_says(
 def test_the_nine_calls_of_the_course_s_program_work(capsys: pytest.CaptureFixture[str]) -> None:
     check_door()
     assert "FAILED" not in capsys.readouterr().out
+
+
+# seed 003-01
+def test_in_the_cloud_a_node_listens_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    check_cloud()
+    assert capsys.readouterr().out == "ok 003-01 --cloud listens on 0.0.0.0\n"
 
 
 # seed 003-05, seed 003-12, seed 003-13, seed 003-15

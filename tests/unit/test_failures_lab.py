@@ -14,7 +14,7 @@ import pytest
 from labs.failures import asking, client
 from labs.failures.actions import Lab, Pending
 from labs.failures.asking import LabError, written
-from labs.failures.gateway import Door, Gateway
+from labs.failures.gateway import Gateway, calls_of
 from labs.failures.spoken import SeedLines
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
@@ -253,11 +253,11 @@ def test_the_door_says_each_call_as_a_line() -> None:
     lab = PlayedLab(
         "Count on me term 3", "Not this time term 3: …", "I am up to date term 3 index 2"
     )
-    door = Gateway(lab, "node1")
-    assert door.vote("node2", 3, 2, 4) is True
-    assert door.vote("node3", 3, 2, 4) is False
-    assert door.receive_append_entries(3, -1, 0, ["2,44", "3,7,7"], 0, "node2") is True
-    assert door.receive_heartbeat(4) is False
+    calls = calls_of(lab, "node1")
+    assert calls["vote"]("node2", 3, 2, 4) is True
+    assert calls["vote"]("node3", 3, 2, 4) is False
+    assert calls["receive_append_entries"](3, -1, 0, ["2,44", "3,7,7"], 0, "node2") is True
+    assert calls["receive_heartbeat"](4) is False
     entries = (
         '[{"index": 1, "term": 2, "command": "set value 44"}, '
         '{"index": 2, "term": 3, "command": "set value 7,7"}]'
@@ -272,23 +272,29 @@ def test_the_door_says_each_call_as_a_line() -> None:
 
 # seed 003-02, seed 003-11
 def test_the_door_tells_success_only_of_what_is_certain() -> None:
-    door = Gateway(PlayedLab(), "node2")
-    assert door.submit_value(44) == "Success: node1 leads, a majority has 44 on disk"
-    assert door.submit_value("doubtful") == "Error: outcome unknown"
-    assert (door.is_leader(), door.get_heartbeat_interval()) == (False, 0.1)
+    calls = calls_of(PlayedLab(), "node2")
+    assert calls["submit_value"](44) == "Success: node1 leads, a majority has 44 on disk"
+    assert calls["submit_value"]("doubtful") == "Error: outcome unknown"
+    assert calls["is_leader"]() is False
 
 
 # seed 003-02
-def test_the_door_gives_orders_and_says_which_were_refused() -> None:
-    lab = PlayedLab("done", "done", "done", "Sorry, only Controller gives orders")
-    door = Gateway(lab, "node1")
-    assert door.set_heartbeat_interval(20.0) is True
-    assert door.set_heartbeat_interval(0.1) is True
-    assert door.set_replication_simulation(True) is True
-    assert door.delete_log_file() is False
+def test_the_door_gives_orders_and_tells_the_heartbeat_that_is_in_force() -> None:
+    lab = PlayedLab()
+    calls = calls_of(lab, "node1")
+    for seconds in (20.0, 5, 0.25, 0.1):
+        calls["set_heartbeat_interval"](seconds)
+    calls["set_replication_simulation"](True)
+    calls["set_replication_simulation"](False)
+    calls["delete_log_file"]()
     assert [line.removeprefix("node1 <- Controller@") for line in lab.asked] == [
-        "HEARTBEAT 20000ms", "HEARTBEAT normal", "SKIP-REPLICATION on", "DELETE-LOG",
+        "HEARTBEAT 20.000s", "HEARTBEAT 5.000s", "HEARTBEAT 0.250s", "HEARTBEAT normal",
+        "SKIP-REPLICATION on", "SKIP-REPLICATION off", "DELETE-LOG",
     ]  # fmt: skip
+    lab = BrokenLab()
+    assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 0.1
+    lab.faults = ("SKIP-REPLICATION on", "HEARTBEAT 20000ms")
+    assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 20.0
 
 
 # seed 003-08
@@ -410,6 +416,22 @@ def test_a_leader_is_one_that_a_majority_follows(monkeypatch: pytest.MonkeyPatch
         lab.leader()
 
 
+def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Leaderless(BrokenLab):
+        def status(self, name: str) -> dict[str, Any]:
+            view = super().status(name)
+            return {**view, "role": "follower", "recovering": name == "node1"} if view else {}
+
+    monkeypatch.setattr(asking, "ALONE_S", 0.0)
+    lab = Leaderless()
+    lab.down = ("node3",)
+    said = "without a majority: node1 is follower, without a vote, node2 is follower, node3 does"
+    with pytest.raises(LabError, match=said):
+        lab.leader()
+
+
 # seed 003-10
 def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "")
@@ -477,21 +499,39 @@ def test_without_a_leader_the_lab_says_what_each_node_is_and_what_to_do(
 @pytest.mark.parametrize(
     ("method", "arguments", "told"),
     [
-        ("vote", ("node7", 1, 0, -1), "vote: 'node7' is none of node1's peers node2, node3"),
+        ("vote", ("node7", 1, 0, -1), "vote: 'node7' is none of node1, node2, node3"),
         ("receive_append_entries", (1, -1, 0, ["77"], 0), "an entry is TERM,VALUE, as in 2,44"),
-        ("vote", ("node2", "nine", 0, -1), "vote: "),
+        ("receive_append_entries", (1, -1, 0, None, 0), "receive_append_entries: "),
+        ("receive_append_entries", (1, "-1", 0, [], 0), "receive_append_entries: "),
+        ("vote", ("node2", "no", 0, -1), "vote: node1 refused that: malformed RequestVote"),
         ("vote", (), "vote: "),
+        ("set_heartbeat_interval", (float("inf"),), "node1 refused HEARTBEAT infs: "),
+        ("set_heartbeat_interval", ("x",), "set_heartbeat_interval: "),
+        ("delete_log_file", (), "node1 refused DELETE-LOG: "),
+        ("shut_down", (), "shut_down: "),
+        ("__init__", (), "__init__: "),
     ],
 )
 def test_what_the_door_was_wrongly_given_is_told_in_one_line(
     method: str, arguments: tuple[object, ...], told: str
 ) -> None:
-    door = Door(Gateway(PlayedLab(), "node1"), 0)
-    try:
-        with pytest.raises(Fault, match=re.escape(told)):
+    lab = PlayedLab("Sorry, malformed RequestVote. Its form is: …")
+    with Gateway(calls_of(lab, "node1"), 0) as door:
+        with pytest.raises(Fault, match=re.escape(told)) as fault:
             door._dispatch(method, arguments)
-    finally:
-        door.server_close()
+        assert "\n" not in fault.value.faultString
+
+
+# seed 003-02
+def test_who_does_not_wait_for_the_door_s_answer_makes_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Gateway({}, 0) as door:
+        try:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        except OSError:
+            door.handle_error(None, ("127.0.0.1", 1))
+    assert capsys.readouterr() == ("", "")
 
 
 # seed 003-15

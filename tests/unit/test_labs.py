@@ -279,7 +279,10 @@ def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
     [
         ("bugs/play.py", ["1", "--from", "nowhere"], "is not there; make a copy with --copy DIR"),
         ("failures/gateway.py", ["node9", "18000"], "names no node9"),
-        ("failures/gateway.py", ["node1", "99999"], "port: '99999' is no port"),
+        ("failures/gateway.py", ["node1", "99999"], "can't listen on localhost port 99999"),
+        ("failures/gateway.py", ["node1"], "the following arguments are required: port"),
+        ("failures/node.py", ["node9"], "names no node9; it names node1, node2, node3"),
+        ("failures/client.py", ["--config", "nowhere"], "client.py: nowhere: is missing"),
     ],
 )
 def test_a_lab_s_program_says_what_was_mistyped(

@@ -11,7 +11,7 @@ from raftline.control.courselines import CourseLines
 from raftline.control.permits import OFF, Permits
 from raftline.control.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.messages import Appended
+from raftline.raft.messages import Appended, AppendEntries
 from raftline.raft.orders import step_down
 from tests.unit.cores import leader_of, node_of, sync
 
@@ -67,6 +67,36 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     assert said == ["Forwarding the log to followers: [1: {'term': 1, 'k': 'v'}]"]
     lines.stepped(node.state, node.receive(Appended("s2", "s1", 1, 2, 1), 310))
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
+
+
+# seed 000-07, seed 000-08, seed 000-12
+def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
+    said: list[str] = []
+    lines = CourseLines(said.append)
+    node = node_of("s1", 1)
+    lines.stepped(node.state, Effects())
+    said.clear()
+    entries = [Entry(2, 2, "noop"), Entry(3, 2, "set k v")]
+    lines.stepped(node.state, node.receive(AppendEntries("s2", "s1", 2, 1, 1, entries), 10))
+    assert said == [
+        "Current Term is: 2",
+        "Current Entries are: {1: {'term': 1, 'x': '1.1'}, 2: {'term': 2, 'k': 'v'}}",
+        "Current State is: follower",
+    ]
+    lines.stepped(node.state, node.receive(AppendEntries("s2", "s1", 2, 3, 2, [], 3), 20))
+    committed = "['1': {'term': 1, 'x': '1.1'}, '2': {'term': 2, 'k': 'v'}]"
+    assert said[3:] == [f"Log entries are: {committed}"]
+
+
+# seed 000-07
+def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
+    said: list[str] = []
+    lines = CourseLines(said.append)
+    node = leader_of("s1")
+    lines.stepped(node.state, Effects())
+    for number in (1, 2, 3):
+        lines.stepped(node.state, node.propose(["set k v"], 300))
+        assert said[-1].startswith(f"Forwarding the log to followers: [{number}: {{'term': 1")
 
 
 # seed 000-07

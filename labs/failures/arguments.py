@@ -1,0 +1,31 @@
+"""What the lab's programs are told on their command lines: who the nodes are, which is meant."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from raftline import config
+
+FILE = Path(__file__).resolve().parent / "run" / config.FILE_NAME
+
+
+def parser_of(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a parser that knows `--config FILE`."""
+    parser = argparse.ArgumentParser(description=description, epilog=epilog)
+    parser.add_argument("--config", type=Path, default=FILE, help="who the nodes are")
+    return parser
+
+
+def members_of(
+    parser: argparse.ArgumentParser, file: Path, name: str | None = None
+) -> dict[str, config.Address]:
+    """Return whom the file names. Where it is of no use, or does not name the node that is meant,
+    end the program with one line."""
+    try:
+        members = dict(config.read(file).members)
+    except config.ConfigError as problem:
+        parser.exit(2, f"{parser.prog}: {problem}\n")
+    if name is not None and name not in members:
+        parser.exit(2, f"{parser.prog}: {file} names no {name}; it names {', '.join(members)}\n")
+    return members
