@@ -9,7 +9,7 @@ from raftline import config
 from raftline.config import Address, ConfigError
 from raftline.replicated.errors import Closed, NoCopies
 from raftline.replicated.waiting import time_limit
-from raftline.talk.conversation import Client
+from raftline.talk.conversation import Client, name_of_client
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
@@ -29,9 +29,9 @@ class Clients(NoCopies):
         """Know the nodes at `addresses`, `host:port` each; the first is asked first.
 
         Raises:
-            ValueError: one of them is no such address.
+            ValueError: one of them is no such address, or `name` none that can begin a line.
         """
-        self.name = name
+        self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
         self._addresses = [address_in(each) for each in addresses]
         if not self._addresses:

@@ -35,6 +35,7 @@ from raftline.state.machines import Machines, StateMachine
 from raftline.storage.errors import StorageError
 
 CONNECTIONS_MAX = 1024
+NAME_MAX = 56  # of the node's name in that of its clients, which has 64 characters at most
 CLOSE_S = 15.0
 SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 
@@ -104,7 +105,8 @@ class Node(NoCopies):
         self._held.keep()
         self._ended = threading.Event()
         others = [str(each) for other, each in self._members() if other != name]
-        self._clients = Clients(str(self.address), *others, name=f"{name}.program", timeout=timeout)
+        own = f"{name[:NAME_MAX]}.program"
+        self._clients = Clients(str(self.address), *others, name=own, timeout=timeout)
         with threads_without_signals():
             self._leadership.start()
             self._server.begin(self._doors)  # here: a program that ends begins no more threads

@@ -20,6 +20,7 @@ from raftline.talk.link import (
 from raftline.talk.patience import Patience
 from raftline.wire.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from raftline.wire.requests import NAME
 
 READS = frozenset({"get", "show", "help", "status", "members", "backup"})
 CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
@@ -31,6 +32,14 @@ LONGEST_PAUSE_S = 1.0
 SESSION_EXPIRED = "Sorry, session expired"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
+
+
+def name_of_client(name: str) -> str:
+    """Return `name`. Raises ValueError where it can't stand before the `@` of a line."""
+    if not NAME.fullmatch(name):
+        what = "a letter, then letters, digits, _ . or -, at most 64 in all"
+        raise ValueError(f"{name!r} is no name of a client: {what}")
+    return name
 
 
 class Client:
@@ -60,8 +69,9 @@ class Client:
         search_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
+        """Connect to nobody yet. Raises ValueError where `name` can't begin a line."""
         self.address = Address(host, port)
-        self.name = name
+        self.name = name_of_client(name)
         self.timeout_s = timeout_s
         self.attempt_s = attempt_s
         self.search_s = search_s

@@ -84,6 +84,15 @@ def test_a_closed_node_leaves_no_thread_behind_and_an_open_one_binds_none_to_a_c
     eventually(lambda: set(threading.enumerate()) <= before, "its threads end")
 
 
+def test_a_node_of_the_longest_name_there_is_serves_its_program(tmp_path: Path) -> None:
+    name = "n" * 64
+    alone = {name: f"127.0.0.1:{next(free_ports)}"}
+    with raftline.Node(name, members=alone, dir=tmp_path) as node:
+        value = raftline.Replicated("value", node=node)
+        value.set("on")
+        assert value.get() == "on"
+
+
 def lead(name: str, nodes: list[raftline.Node]) -> None:
     """Have this node lead, whoever else wants to."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import raftline
 from raftline.client import (
     Client,
     NoLeader,
@@ -243,6 +244,16 @@ def test_a_command_of_two_lines_is_never_sent(start: Start) -> None:
     with Client(port=node.port) as client, pytest.raises(Refused, match="one line"):
         client.request("get a\ndelete ana")
     assert node.received == []
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a b", "a@b", "a#1", "1", "a" * 65])
+def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
+    for ask in (
+        lambda: Client("localhost", 1, name),
+        lambda: raftline.Clients("localhost:1", name=name),
+    ):
+        with pytest.raises(ValueError, match="is no name of a client: a letter, then letters"):
+            ask()
 
 
 def test_a_node_that_closed_an_idle_connection_is_asked_on_a_new_one(start: Start) -> None:
