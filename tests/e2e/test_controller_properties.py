@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
         facts = json.loads(eventually(retrieved).partition(": ")[2])
         found.retrieved = facts["COMMITED_LOGS"]
-        cluster.wait_until_equal()
+        cluster.wait_until_on_all_disks()
         cluster.kill()
     for name in ("s1", "s2", "s3"):
         manager = LogManager(name, Folder(folder), {})
