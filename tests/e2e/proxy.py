@@ -77,6 +77,8 @@ class Link:
                 continue
             with self._lock:
                 self._sockets += [asking, answering]
+            if self._is_cut:  # meanwhile
+                self._end_all()
             for source, sink, gate in (
                 (asking, answering, self.questions),
                 (answering, asking, self.answers),
