@@ -63,7 +63,7 @@ def scripted_node(reply: bytes | None) -> Iterator[int]:
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join()
-    assert set(asked) == {b"status\n"}
+    assert set(asked) <= {b"status\n"}  # by nobody who stood still until the time was over
 
 
 @contextlib.contextmanager
