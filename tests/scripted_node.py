@@ -15,7 +15,7 @@ from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_requ
 from tests.e2e.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 Handler = Callable[[str], "str | None"]
 Start = Callable[..., "ScriptedNode"]

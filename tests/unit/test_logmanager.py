@@ -198,7 +198,7 @@ def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
         assert done == []
         assert manager.pairs == {"a": "1"}
     for call in calls:
-        call.join(10)
+        call.join(60)
     assert len(done) == 4
 
 
@@ -214,7 +214,7 @@ def test_many_clients_at_once_lose_no_operation() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert manager.pairs == {f"k{number}": "199" for number in range(8)}
 
 
