@@ -44,9 +44,10 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
         if folder is not None:
             raise
         path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
-    if not path.exists():
-        return _write_local(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
-    found = config.read(path)
+    if path.exists():
+        found = config.read(path)
+    else:
+        found = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
     names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
     first = base_port or next(iter(found.members.values())).port
     ports = [address.port for address in found.members.values()]
@@ -61,8 +62,9 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
     return found
 
 
-def _write_local(path: Path, count: int, base_port: int) -> Configuration:
-    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up.
+def _begun(path: Path, count: int, base_port: int) -> Configuration:
+    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up; where another
+    was quicker, return what that one says.
 
     Raises:
         ConfigError: a port would lie above 65535, or the file can't be written.
@@ -73,25 +75,7 @@ def _write_local(path: Path, count: int, base_port: int) -> Configuration:
             f"{config.PORT_MAX} is the last; begin lower"
         )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    configuration = config.parse(path, config.HEADER + "".join(lines))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file, _gone_where_it_fails(path):
-            file.write(config.HEADER + "".join(lines))
-            file.flush()
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-    return configuration
-
-
-@contextlib.contextmanager
-def _gone_where_it_fails(path: Path) -> Iterator[None]:
-    """Leave no half of a file, or an empty one, that the next start would take for the whole."""
-    try:
-        yield
-    except OSError:
-        path.unlink()
-        raise
+    return config.begun(path, config.HEADER + "".join(lines))
 
 
 def described(configuration: Configuration) -> str:
