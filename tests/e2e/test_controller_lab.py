@@ -177,6 +177,19 @@ def test_nothing_outlives_a_checker_however_it_ends(
     eventually(lambda: not folder.exists(), "a folder that was swept")
 
 
+def test_a_program_of_the_lab_whose_reader_is_gone_ends_without_a_word(tmp_path: Path) -> None:
+    """When its checker is killed: it may have something to say before it knows."""
+    (tmp_path / "talks.py").write_text("print('Message Received', flush=True)\n")
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    done = subprocess.run(
+        [sys.executable, str(LAB / "tethered.py"), str(tmp_path / "talks.py")],
+        stdout=writing_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing_end)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text()
