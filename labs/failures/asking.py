@@ -56,7 +56,7 @@ class Asked:
     def ask_as_peer(self, name: str, peer: str, line: str) -> str:
         """Return the reply to a line in a peer's name. A connection that spoke for it before may
         be about to end: the name is free then."""
-        end_s = time.monotonic() + 2
+        end_s = time.monotonic() + DEADLINE_S
         while True:
             reply = self.ask(name, line, peer)
             if "speaks on another connection" not in reply or time.monotonic() > end_s:
