@@ -101,7 +101,7 @@ def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
 
 
 # mistake 27
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(
     st.text(max_size=30),
     st.builds("{} {} {}".format, st.sampled_from(["set", "get", "delete", "show", "c#1@set"]),
