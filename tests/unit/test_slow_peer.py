@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,26 @@ def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
         second, _ = listener.accept()
         with second:
             assert second.getpeername() != first.getpeername()
+
+
+def test_a_connection_is_given_up_before_its_descriptor_may_be_anothers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
+    connection: Any = SimpleNamespace(
+        close=lambda: known.append(peer._socket), shutdown=lambda _: None
+    )
+    known: list[socket.socket | None] = []
+
+    def talk(connection: socket.socket) -> bool:
+        peer._socket = connection
+        peer._stopping.set()
+        return False
+
+    monkeypatch.setattr(peer, "_connect", lambda: connection)
+    monkeypatch.setattr(peer, "_talk", talk)
+    peer._dial()
+    assert known == [None]
 
 
 def test_a_peer_whose_host_is_no_name_is_tried_again_like_one_that_is_down(
