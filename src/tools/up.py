@@ -15,6 +15,7 @@ from types import FrameType
 from raftline import config
 from raftline.config import ConfigError, Configuration, Pace
 from raftline.entry import EXIT_INTERRUPTED
+from raftline.life.interrupts import threads_without_signals
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
@@ -175,7 +176,8 @@ def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> No
 def _until_stopped(cluster: Cluster) -> int:
     """Watch over the nodes until none is left. A signal, or the end of the reader, ends this
     earlier, as an exception."""
-    cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
+    with threads_without_signals():
+        cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
     nodes = len(cluster.configuration.members)
     cluster.relay.say(
@@ -203,7 +205,11 @@ def _with_client(cluster: Cluster) -> int:
         f"[*] {'' if reachable == len(nodes) else f'{reachable} of '}{_nodes(len(nodes))} up: "
         f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
     )
-    threading.Thread(target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True).start()
+    teller = threading.Thread(
+        target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True
+    )
+    with threads_without_signals():
+        teller.start()
     return _run_client(leader.address, cluster)
 
 

@@ -191,6 +191,26 @@ def test_a_signal_stops_every_node(
     assert cluster.text.endswith("[*] 3 nodes stopped\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
+def test_no_thread_but_the_main_one_takes_a_signal(tmp_path: Path, ports: list[int]) -> None:
+    """Else Ctrl-C may not wake that one, which alone can act on it."""
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        tasks = Path(f"/proc/{cluster.process.pid}/task").iterdir()
+        blocked = {int(path.name): _blocked(path) for path in tasks}
+        assert blocked.pop(cluster.process.pid) == set()
+    assert len(blocked) >= 6  # who shows each node's lines, and who waits for its end
+    asked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert all(asked <= each for each in blocked.values()), blocked
+
+
+def _blocked(task: Path) -> set[int]:
+    """Return the signals that a thread does not take."""
+    (line,) = (line for line in (task / "status").read_text().splitlines() if "SigBlk" in line)
+    mask = int(line.split()[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
 # seed 002-10
 def test_no_node_outlives_a_killed_up(tmp_path: Path, ports: list[int]) -> None:
     with running(tmp_path) as cluster:
