@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,8 +144,11 @@ def register(path: Path, name: str, port: int) -> Configuration:
             used or written.
     """
     line = f"{name} localhost {port}"
+    alone = f"{HEADER}{line}\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if _made(path, alone):
+            return replace(parse(path, alone), added=alone)
         with _locked(path) as file:
             before = _decode(path, file.read(FILE_BYTES_MAX + 1))
             present = _member_line(path, before, name)
@@ -170,8 +174,8 @@ def register(path: Path, name: str, port: int) -> Configuration:
 def begun(path: Path, text: str) -> Configuration:
     """Return what the file at `path` says; where it says nothing yet, `text` is written there.
 
-    Several nodes may do so at once: one that finds a file of no bytes finds it as another is about
-    to write it, or as one left it that died before it did.
+    Several nodes may do so at once. Who finds a file of no bytes finds it as another is about to
+    write it, where there are no links, or as one left it that died before it did.
 
     Raises:
         ConfigError: the file, or `text`, can't be used, or the file can't be written.
@@ -181,6 +185,8 @@ def begun(path: Path, text: str) -> Configuration:
         return parse(path, there)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if _made(path, text):
+            return wanted
         with _locked(path) as file:
             there = _decode(path, file.read(FILE_BYTES_MAX + 1))
             if there:
@@ -208,6 +214,25 @@ def withdraw(configuration: Configuration) -> None:
         elif added in text:
             file.truncate(text.index(added))
             file.write(text[text.index(added) + len(added) :])
+
+
+def _made(path: Path, text: str) -> bool:
+    """Make a file that is not there yet, so that nobody ever finds a part of it; return whether
+    that was done. Another may be quicker, and a file system have no links."""
+    if path.exists():
+        return False
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(OSError):
+            os.link(beside, path)
+            return True
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

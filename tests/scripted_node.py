@@ -15,7 +15,7 @@ from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_requ
 from tests.e2e.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 Handler = Callable[[str], "str | None"]
 Start = Callable[..., "ScriptedNode"]
@@ -35,7 +35,8 @@ class ScriptedNode:
         self.listener = socket.create_server(("localhost", port))
         self.port = self.listener.getsockname()[1]
         self.connections: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._taker = threading.Thread(target=self._accept, daemon=True)
+        self._taker.start()
 
     def _accept(self) -> None:
         while True:
@@ -65,6 +66,7 @@ class ScriptedNode:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # so that the thread in `accept` lets go of the port
             self.listener.shutdown(socket.SHUT_RDWR)
+        self._taker.join(DEADLINE_S)  # or it takes from whoever gets this descriptor next
         self.listener.close()
         for connection in self.connections:
             with contextlib.suppress(OSError):

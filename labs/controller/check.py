@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from places import HOSTS, NAMES, ROOT, Containers, Loopback, eventually
+from places import DEADLINE_S, HOSTS, NAMES, ROOT, Containers, Loopback, eventually
 from steps import twelve_steps
 
 from labs.checking import end_with
@@ -113,7 +113,7 @@ def datagrams(place: Loopback, node: str) -> str:
     message = {**dict.fromkeys(FIVE_FIELDS), "sender_name": "Controller", "request": "LEADER_INFO"}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
         channel.bind((HOSTS["Controller"], place.udp_port + 1))
-        channel.settimeout(10)
+        channel.settimeout(DEADLINE_S)
         channel.sendto(json.dumps(message).encode("utf-8"), (HOSTS[node], place.udp_port))
         answer = json.loads(channel.recv(65_535).decode("utf-8"))
     assert (answer["sender_name"], answer["key"]) == (node, "LEADER"), answer
@@ -243,7 +243,7 @@ def commit_by_majority(place: Loopback) -> str:
     old, key, others, asking, answer = eventually(lambda: leader_alone(place), "a leader cut off")
     new = place.leader(others)
     place.of_leader("STORE", "kept", "yes", among=others)
-    asking.join(60)
+    asking.join(DEADLINE_S)
     assert answer, "no answer"
     assert "STORE response" not in answer[0], answer
     for name in NAMES:
@@ -281,7 +281,7 @@ def leader_alone(
     except AssertionError:
         for name in NAMES:
             control(place, name, "HEAL")
-        asking.join(60)
+        asking.join(DEADLINE_S)
         return None
     return old, key, others, asking, answer
 
@@ -373,7 +373,8 @@ def properties(place: Loopback) -> Iterator[Row]:
 
 def phase_two(place: Loopback) -> Iterator[Row]:
     """The fixed leader, and what becomes of it."""
-    ports = [_port() for _ in range(3)]
+    claims = [_claim() for _ in range(3)]
+    ports = [int(claim.getsockname()[1]) for claim in claims]
     consoles = [place.folder / f"phase2-{number}.console" for number in range(3)]
     processes = []
     try:
@@ -397,17 +398,22 @@ def phase_two(place: Loopback) -> Iterator[Row]:
         for process in processes:
             process.kill()
             process.wait()
+        for claim in claims:
+            claim.close()
     yield "000-19", "a fixed leader replicates by TCP; when it is killed nobody takes its place"
 
 
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
+def _claim() -> socket.socket:
+    """Return what keeps others from choosing its port, until it is closed; who listens there takes
+    it all the same, as servers do (SO_REUSEADDR)."""
+    claim = socket.socket()
+    claim.bind(("localhost", 0))
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return claim
 
 
 def _ask(port: int, line: str) -> str:
-    with socket.create_connection(("localhost", port), 10) as connection:
+    with socket.create_connection(("localhost", port), DEADLINE_S) as connection:
         connection.sendall(f"Controller@{line}\n".encode())
         with connection.makefile("r", encoding="utf-8") as lines:
             return lines.readline().rstrip("\n")

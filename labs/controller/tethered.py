@@ -20,4 +20,7 @@ if __name__ == "__main__":
     lifeline.watch(lambda: os._exit(0))
     del sys.argv[0]
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except BrokenPipeError:  # the starter is gone, and has read until then
+        os._exit(0)

@@ -104,7 +104,7 @@ class Asked:
         """
         if question.sender not in self.members:
             raise LabError(f"{question.sender!r} is none of {', '.join(self.members)}")
-        end_s = time.monotonic() + 2
+        end_s = time.monotonic() + DEADLINE_S
         while True:
             reply = self.ask(question.to, spell(question), question.sender)
             if "speaks on another connection" not in reply or time.monotonic() > end_s:

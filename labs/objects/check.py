@@ -41,12 +41,13 @@ NAMES = ("node1", "node2", "node3")
 PYTHON = [sys.executable, "-S", "-E"]
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
+CLAIMS = contextlib.ExitStack()  # to ports, until the end
 HELD = re.compile(r'\nvalue "(\w+-by-node\d)"\n')
 SCRIPT = """
 import sys; sys.path.insert(0, {source!r})
 import raftline
 with raftline.Node("node1", members={{"node1": {address!r}}}, dir={folder!r}) as node:
-    node.wait_until_leader(timeout=20)
+    node.wait_until_leader(timeout=60)
     value = raftline.Replicated("value", node=node)
     value.set("from a script")
     print(node.get_leader(), value.get())
@@ -73,16 +74,22 @@ def must(holds: object, what: str) -> None:
 
 
 def free_ports(count: int) -> int:
-    """Return the first of so many ports in a row that nobody listens on."""
-    for first in range(12_000 + os.getpid() % 500 * 8, 19_000, 8):
+    """Return the first of so many ports in a row that nobody has; until this process ends, nobody
+    else who looks for some will find them free."""
+    blocks = range(12_000, 14_000, 8)
+    for step in range(len(blocks)):
+        first = blocks[(os.getpid() + step) % len(blocks)]
         with contextlib.ExitStack() as sockets:
             try:
                 for port in range(first, first + count):
-                    sockets.enter_context(socket.create_server(("127.0.0.1", port)))
+                    claim = sockets.enter_context(socket.socket())
+                    claim.bind(("127.0.0.1", port))
+                    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for the nodes
             except OSError:
                 continue
+            CLAIMS.enter_context(sockets.pop_all())
             return first
-    raise RowError("no free ports between 12000 and 19000")
+    raise RowError("no free ports between 12000 and 14000")
 
 
 class Lab:
@@ -297,7 +304,7 @@ def row_10(lab: Lab) -> None:
     must("still run" in refused, refused)
     run_lab(lab, "stop")
     for process in lab.processes.values():
-        process.wait(1.0)
+        process.wait(DEADLINE_S)
     run_lab(lab, "clean")
     time.sleep(1.5)  # three election timeouts: whoever still ran would have written by then
     left = sorted(path.name for path in lab.folder.glob("node*") if path.suffix != ".console")

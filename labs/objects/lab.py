@@ -82,7 +82,7 @@ def clean(folder: Path) -> int:
     if still:
         print(f"{' '.join(still)} still run(s): python lab.py stop, then clean", file=sys.stderr)
         return 1
-    paths = [path for pattern in MADE for path in folder.glob(pattern)]
+    paths = {path for pattern in MADE for path in folder.glob(pattern)}
     for path in paths:
         path.unlink()
     print(f"removed {len(paths)} files")

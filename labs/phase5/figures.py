@@ -227,8 +227,13 @@ def _fact(node: Node) -> str:
 
 def entries_that_count(node: Node) -> list[str]:
     """Return the entries of a node's log, without those that a cut has voided."""
+    return entries_in(node.log)
+
+
+def entries_in(log: Path) -> list[str]:
+    """Return the entries that count in a log's file."""
     entries: dict[int, str] = {}
-    for line in node.log.read_text().splitlines():
+    for line in log.read_text().splitlines():
         if line.startswith(CUT_PREFIX.decode()):
             last = int(line[len(CUT_PREFIX) :])
             entries = {index: text for index, text in entries.items() if index <= last}

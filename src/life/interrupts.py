@@ -27,7 +27,8 @@ def raised() -> Iterator[None]:
 def threads_without_signals() -> Iterator[None]:
     """Let threads that are started here never take a signal: a signal that another thread takes
     does not wake the main one, which alone can act on it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
     try:
         yield
     finally:

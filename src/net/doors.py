@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raftline.assembly import Server
 
 COMPLAINT_PAUSE_S = 60.0
+CLOSE_S = 5.0  # for the thread that takes connections to have ended
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 
 
@@ -33,6 +34,7 @@ class Doors:
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._taker: threading.Thread | None = None
         self._complained_s = -COMPLAINT_PAUSE_S
         raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
         try:
@@ -52,13 +54,18 @@ class Doors:
     def open(self, server: Server) -> None:
         """Take connections from now on, in a thread of its own."""
         self._server = server
-        threading.Thread(target=self._accept, name=f"{server.name} accept", daemon=True).start()
+        self._taker = threading.Thread(
+            target=self._accept, name=f"{server.name} accept", daemon=True
+        )
+        self._taker.start()
 
     def close(self) -> None:
         """Take no more connections; the port is free at once."""
         self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        if self._taker is not None:  # or it takes from whoever gets this descriptor next
+            self._taker.join(CLOSE_S)
         self._socket.close()
 
     def end_connections(self, *, but_controllers: bool = False) -> None:

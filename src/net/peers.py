@@ -125,9 +125,11 @@ class Peer:
                 self._rest(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACK_OFF_S[1])
                 continue
-            with contextlib.closing(connection):
+            try:
                 heard = self._talk(connection)
-            self._close()
+            finally:  # in this order: nobody sends to whoever gets its descriptor next
+                self._close()
+                connection.close()
             if self._stopping.is_set():
                 return
             self._on_lost(self.name)

@@ -19,7 +19,7 @@ from raftline.control.control import VERBS, Control, no_order
 from raftline.control.faultverbs import FAULT_FORMS
 from raftline.control.permits import CONTROLLER
 from raftline.control.storing import Answer, sorry
-from raftline.net.doors import PortRefused
+from raftline.net.doors import CLOSE_S, PortRefused
 from raftline.wire.escapes import ProtocolError, escape, shown
 from raftline.wire.requests import Request
 
@@ -40,6 +40,8 @@ class UdpDoor:
             PortRefused: it can't be had; one line says why.
         """
         self._port = port
+        self._closing = threading.Event()
+        self._listener: threading.Thread | None = None
         self._places = {waits: threading.Semaphore(AT_ONCE_MAX) for waits in (False, True)}
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
@@ -58,9 +60,18 @@ class UdpDoor:
         """Answer from now on, in threads of their own, as `name`; `term` gives its term. Whose
         datagram is not answered, and why, is told to `ignored`."""
         self._name, self._control, self._term, self._ignored = name, control, term, ignored
-        threading.Thread(target=self._listen, name=f"{name} datagrams", daemon=True).start()
+        self._listener = threading.Thread(
+            target=self._listen, name=f"{name} datagrams", daemon=True
+        )
+        self._listener.start()
 
     def close(self) -> None:
+        """Hear nothing more; the port is free at once."""
+        self._closing.set()
+        with contextlib.suppress(OSError):  # it is not connected, but who waits at it is woken
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._listener is not None:
+            self._listener.join(CLOSE_S)
         self._socket.close()
 
     def _listen(self) -> None:
@@ -70,7 +81,9 @@ class UdpDoor:
             except ConnectionError:
                 continue  # an earlier answer found nobody
             except OSError:
-                return  # closed
+                return
+            if self._closing.is_set():
+                return
             message = _read(data)
             why = _why_not(message)
             places = self._places[message.get("request") in WAIT_FOR_A_QUORUM]

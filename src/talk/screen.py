@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -74,8 +74,9 @@ def run_screen(client: Client, on_terminal: bool) -> int:
             elif command.strip():
                 outcome = Outcome.UNKNOWN  # until the answer is here
                 _remember_key(keys, command)
-                _converse(client, command)
+                lines = _answer(client, command)
                 outcome = Outcome.DONE
+                _show(command, lines)
     except EOFError:
         say()
     except KeyboardInterrupt:
@@ -93,12 +94,15 @@ def _help_on(verbs: list[str]) -> list[str]:
     return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
 
 
-def _converse(client: Client, command: str) -> None:
+def _answer(client: Client, command: str) -> list[str]:
     say(f"[*] Sending: {without_controls(command)}")
     try:
-        lines = screen_lines(client.ask(command).text)
+        return screen_lines(client.ask(command).text)
     except ClientError as error:
-        lines = [f"Sorry, {error}"]
+        return [f"Sorry, {error}"]
+
+
+def _show(command: str, lines: Sequence[str]) -> None:
     say("[*] Received:\n\n" + "\n".join(lines))
     meant = _meant(command) if lines[0] == NOT_RECOGNIZED else ""
     if meant:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from raftline.arguments import typed
 from raftline.config import Address, Configuration, Pace
+from raftline.life.interrupts import threads_without_signals
 from raftline.life.lifeline import Lifeline
 from raftline.tools import status
 from raftline.tools.relay import Relay
@@ -77,10 +78,11 @@ class Cluster:
             except OSError as error:
                 raise NotStarted(f"{name} can't be started: {error.strerror}") from error
             self._processes[name] = process
-            self.relay.follow(name, process.stdout)
-            threading.Thread(
-                target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
-            ).start()
+            with threads_without_signals():
+                self.relay.follow(name, process.stdout)
+                threading.Thread(
+                    target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
+                ).start()
 
     def _check_ports(self) -> None:
         """Make sure that nobody listens where our nodes will: we would take its answers for theirs.

@@ -17,6 +17,7 @@ from typing import Any
 
 from raftline.config import Address, Configuration
 from raftline.console import safe_line
+from raftline.life.interrupts import threads_without_signals
 from raftline.talk.patience import Patience
 
 ANSWER_BYTES_MAX = 1 << 16
@@ -80,8 +81,9 @@ def _ask_each(
         threading.Thread(target=ask_one, args=(name,), name=f"asks {name}", daemon=True)
         for name in members
     ]
-    for thread in threads:
-        thread.start()
+    with threads_without_signals():
+        for thread in threads:
+            thread.start()
     if patience.notice_s < patience.until_s:
         _join(threads, patience.notice_s)
         silent = [name for name in members if name not in answers]

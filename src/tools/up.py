@@ -15,6 +15,7 @@ from types import FrameType
 from raftline import config
 from raftline.config import ConfigError, Configuration, Pace
 from raftline.entry import EXIT_INTERRUPTED
+from raftline.life.interrupts import threads_without_signals
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
@@ -44,9 +45,10 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
         if folder is not None:
             raise
         path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
-    if not path.exists():
-        return _write_local(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
-    found = config.read(path)
+    if path.exists():
+        found = config.read(path)
+    else:
+        found = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
     names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
     first = base_port or next(iter(found.members.values())).port
     ports = [address.port for address in found.members.values()]
@@ -61,8 +63,9 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
     return found
 
 
-def _write_local(path: Path, count: int, base_port: int) -> Configuration:
-    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up.
+def _begun(path: Path, count: int, base_port: int) -> Configuration:
+    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up; where another
+    was quicker, return what that one says.
 
     Raises:
         ConfigError: a port would lie above 65535, or the file can't be written.
@@ -73,25 +76,7 @@ def _write_local(path: Path, count: int, base_port: int) -> Configuration:
             f"{config.PORT_MAX} is the last; begin lower"
         )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    configuration = config.parse(path, config.HEADER + "".join(lines))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file, _gone_where_it_fails(path):
-            file.write(config.HEADER + "".join(lines))
-            file.flush()
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-    return configuration
-
-
-@contextlib.contextmanager
-def _gone_where_it_fails(path: Path) -> Iterator[None]:
-    """Leave no half of a file, or an empty one, that the next start would take for the whole."""
-    try:
-        yield
-    except OSError:
-        path.unlink()
-        raise
+    return config.begun(path, config.HEADER + "".join(lines))
 
 
 def described(configuration: Configuration) -> str:
@@ -191,7 +176,8 @@ def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> No
 def _until_stopped(cluster: Cluster) -> int:
     """Watch over the nodes until none is left. A signal, or the end of the reader, ends this
     earlier, as an exception."""
-    cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
+    with threads_without_signals():
+        cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
     nodes = len(cluster.configuration.members)
     cluster.relay.say(
@@ -219,7 +205,11 @@ def _with_client(cluster: Cluster) -> int:
         f"[*] {'' if reachable == len(nodes) else f'{reachable} of '}{_nodes(len(nodes))} up: "
         f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
     )
-    threading.Thread(target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True).start()
+    teller = threading.Thread(
+        target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True
+    )
+    with threads_without_signals():
+        teller.start()
     return _run_client(leader.address, cluster)
 
 

@@ -21,12 +21,14 @@ from raftline.tools import status
 from raftline.trial.messages import node_name
 from raftline.trial.network import Network
 
-UP_SECONDS_MAX = 20.0
+UP_SECONDS_MAX = 60.0
 ASK_SECONDS_MAX = 1.0
+ASK_AGAIN_S = 0.02
 BROKEN_INVARIANT = 70  # what a node ends with whose own invariant broke
 # Below the ports that the kernel gives to outgoing connections, and apart from our other tools'.
 PORTS = range(14_000, 19_000)
 _CONSOLE_BYTES = 20_000  # of its end, in which a server's last words are
+_CLAIMS: list[socket.socket] = []  # to ports, until this process ends
 
 # Ctrl-C at the terminal is for us alone. Not a session of its own: within ours, when we are gone,
 # the kernel wakes a server that stands still (SIGSTOP), so that it, too, sees the lifeline's end.
@@ -87,11 +89,11 @@ class Servers:
             self.launch(server)
         until_s = time.monotonic() + UP_SECONDS_MAX
         waiting = list(self._ports)
-        while waiting:
-            waiting = [server for server in waiting if not self._answers(server)]
+        while waiting := [server for server in waiting if not self._answers(server)]:
             if time.monotonic() > until_s:
                 said = self.last_line(waiting[0])
                 raise NotStarted(f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s; {said}")
+            time.sleep(ASK_AGAIN_S)  # those that have just begun want the processor
 
     def launch(self, server: str) -> None:
         """Start the process of one server, from the files that it has. Raises NotStarted."""
@@ -184,7 +186,8 @@ def how_it_ended(code: int) -> str:
 
 
 def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
-    """Return a port for each name on which nobody listens: from `first` on, or any.
+    """Return a port for each name on which nobody listens: from `first` on, or any, which no other
+    trial takes for free until this process ends.
 
     Raises:
         NotStarted: one of them is in use, or none is free.
@@ -197,7 +200,7 @@ def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
         return dict(zip(names, ports, strict=True))
     start = random.choice(PORTS)
     circle = [*range(start, PORTS.stop), *range(PORTS.start, start)]
-    free = (port for port in circle if _is_free(port))
+    free = (port for port in circle if _is_claimed(port))
     found = dict(zip(names, free))  # noqa: B905 (as many as there are names)
     if len(found) < len(names):
         raise NotStarted(f"no port from {PORTS.start} to {PORTS.stop} is free")
@@ -212,4 +215,18 @@ def _is_free(port: int) -> bool:
             trial.listen()
         except (OSError, OverflowError):
             return False
+    return True
+
+
+def _is_claimed(port: int) -> bool:
+    """Whether nobody had this port, and it is ours now: others who look for one find it taken, and
+    only a server, which may take what is not listened on, gets it all the same."""
+    claim = socket.socket()
+    try:
+        claim.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _CLAIMS.append(claim)
     return True

@@ -133,3 +133,14 @@ class Cluster:
             return len(ends) == 1 and all(a == b and a is not None for a, b in ends)
 
         eventually(equal, "equal nodes")
+
+    def wait_until_on_all_disks(self) -> None:
+        """Wait until every running node has applied all that the leader has, and has it on its
+        disk, so that a look at its log finds it."""
+        facts = ("last_index", "synced_index", "last_applied")
+
+        def on_disk() -> bool:
+            views = [node.status() for node in self.nodes if node.is_running]
+            return all(views) and len({view[fact] for view in views for fact in facts}) == 1
+
+        eventually(on_disk, "equal logs on all disks")

@@ -65,11 +65,17 @@ class PlayedPeer:
     def answer(self, text: str) -> None:
         self.connection.sendall(f"{self.name}@{text}\n".encode())
 
+    def let_stand(self) -> str:
+        """Grant a node its PreVotes, as often as it asks for them, until it asks for the vote of
+        that term; return that question."""
+        while not (line := self.hear()).partition("@")[2].startswith("RequestVote "):
+            if asked := re.match(r"\w+@PreVote (\d+)-", line):
+                self.answer(f"Count on me term {asked[1]} prevote")
+        return line
+
     def vote(self) -> None:
         """Help the node that asks to become the leader: grant its PreVote, then its vote."""
-        term = int(self.hear("PreVote ").split(" ")[1].split("-")[0])
-        self.answer(f"Count on me term {term} prevote")
-        self.hear("RequestVote ")
+        term = self.let_stand().split(" ")[1].split("-")[0]
         self.answer(f"Count on me term {term}")
 
     def acknowledge(self, line: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
-from tests.e2e.wire import free_ports
+from tests.e2e.wire import DEADLINE_S, free_ports
 
 
 class Link:
@@ -31,7 +31,8 @@ class Link:
         self.questions = threading.Event()  # set: they flow
         self.answers = threading.Event()
         self.heal()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._taker = threading.Thread(target=self._accept, daemon=True)
+        self._taker.start()
 
     def heal(self) -> None:
         self._is_cut = False
@@ -53,6 +54,7 @@ class Link:
         self._end_all()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._taker.join(DEADLINE_S)  # or it takes from whoever gets this descriptor next
         self._listener.close()
 
     def _end_all(self) -> None:
@@ -77,6 +79,8 @@ class Link:
                 continue
             with self._lock:
                 self._sockets += [asking, answering]
+            if self._is_cut:  # meanwhile
+                self._end_all()
             for source, sink, gate in (
                 (asking, answering, self.questions),
                 (answering, asking, self.answers),

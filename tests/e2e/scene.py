@@ -23,7 +23,7 @@ from tests.e2e.node import STARTED, Node
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]
 START_S = 30.0  # then a node that neither serves nor refuses to start is a finding
-STOP_S = 15.0  # the same for one that was told to stop
+STOP_S = 30.0  # the same for one that was told to stop
 ASKING_S = 15.0
 POLL_S = 0.1
 EXIT_FILES, EXIT_DISK = 3, 4

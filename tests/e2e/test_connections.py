@@ -101,7 +101,8 @@ def send_until_answered(client: Conversation, piece: bytes) -> int:
     for sent in range(100):
         if select.select([client.socket], [], [], 0)[0]:
             return sent
-        client.socket.sendall(piece)
+        with contextlib.suppress(OSError):  # the answer came meanwhile, and the end behind it
+            client.socket.sendall(piece)
     return 100
 
 

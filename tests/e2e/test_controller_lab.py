@@ -29,13 +29,13 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, str(LAB / script), *arguments],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=590,
         check=False,
     )
 
 
 # seed 000-01, seed 000-13, seed 000-15, seed 000-19
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_row_of_the_lab_holds_on_this_machine() -> None:
     done = run("check.py")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -267,6 +267,19 @@ def test_nothing_outlives_a_checker_however_it_ends(
     assert checker.returncode == status
     eventually(lambda: not any((one / "exe").exists() for one in family), "the end of all")
     eventually(lambda: not folder.exists(), "a folder that was swept")
+
+
+def test_a_program_of_the_lab_whose_reader_is_gone_ends_without_a_word(tmp_path: Path) -> None:
+    """When its checker is killed: it may have something to say before it knows."""
+    (tmp_path / "talks.py").write_text("print('Message Received', flush=True)\n")
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    done = subprocess.run(
+        [sys.executable, str(LAB / "tethered.py"), str(tmp_path / "talks.py")],
+        stdout=writing_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing_end)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _text(path: Path) -> str:

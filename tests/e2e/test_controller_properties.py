@@ -91,7 +91,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         for number, value in ((101, "first"), (102, "second"), (101, "first")):
             store(cluster, number, "twice", value)
         found.twice = cluster.ask("get twice")
-        cluster.wait_until_equal()
+        cluster.wait_until_on_all_disks()
         cluster.kill()
     for name in ("s1", "s2", "s3"):
         manager = LogManager(name, Folder(folder), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import socket
@@ -20,7 +21,7 @@ from raftline.net.udpdoor import AT_ONCE_MAX, UdpDoor
 from raftline.wire.requests import Request
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
-from tests.e2e.wire import eventually
+from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
     from raftline.control.control import Control
@@ -31,19 +32,19 @@ SILENCE_S = 0.5  # for an answer that must not come
 
 
 def free_datagram_port() -> int:
-    """Return a port that is free together with the one behind it."""
-    while True:
+    """Return a port that is free together with the one behind it, and that nobody else chooses:
+    none of those that the kernel hands out."""
+    for port in free_ports:
         with (
             socket.socket(type=socket.SOCK_DGRAM) as one,
             socket.socket(type=socket.SOCK_DGRAM) as next_one,
+            contextlib.suppress(OSError),
         ):
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                next_one.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
+            one.bind(("127.0.0.1", port))
+            next_one.bind(("127.0.0.1", next(free_ports)))
+            if next_one.getsockname()[1] == port + 1:
+                return port
+    raise AssertionError("no two datagram ports in a row")
 
 
 class Mailbox:
@@ -53,7 +54,7 @@ class Mailbox:
         self.node = node
         self.port = port
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
-        self.socket.settimeout(20)
+        self.socket.settimeout(DEADLINE_S)
         self.socket.bind(("127.0.0.1", 0))
 
     def post(self, message: object) -> None:
@@ -189,7 +190,7 @@ class Slow:
     def obey(self, request: Request, host: str) -> Answer:
         self.asked.release()
         if request.command.startswith("STORE"):
-            self.may_answer.wait(20)
+            self.may_answer.wait(DEADLINE_S)
         return Answer(request.command.partition(" ")[0], f"asked from {host}")
 
 
@@ -201,10 +202,10 @@ def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     store = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
     for _ in range(AT_ONCE_MAX):
         mailbox.post(store)
-        assert slow.asked.acquire(timeout=20)
+        assert slow.asked.acquire(timeout=DEADLINE_S)
     mailbox.post(store)
     said = f"{AT_ONCE_MAX} such requests wait for their answers already"
-    assert ignored.get(timeout=20) == said
+    assert ignored.get(timeout=DEADLINE_S) == said
     assert mailbox.order("HEAL")["value"] == "asked from 127.0.0.1"
     slow.may_answer.set()
     for _ in range(AT_ONCE_MAX):
@@ -226,7 +227,7 @@ def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> 
             sender.bind(("127.0.0.2", port + 1))
             receiver.bind(("127.0.0.2", port))
             for one in (sender, receiver):
-                one.settimeout(20)
+                one.settimeout(DEADLINE_S)
             sender.sendto(json.dumps(message).encode(), ("127.0.0.1", port))
             assert json.loads(sender.recv(65_535)) == json.loads(receiver.recv(65_535))
 

@@ -159,11 +159,13 @@ def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path:
             other.options += ["--pace", "human"]  # so that s1 leads
         cluster.start()
         assert cluster.ask("client4@set b old") == "SET response: b set to old"
+        cluster["s3"].pause()  # the two others would be a majority without the leader's own disk
         flag.write_text("")
         with node.connect() as client:
             client.send("client4@set b new")
             assert "SET response" not in client.read_line()
         assert node.ended() == 4
+        cluster["s3"].resume()
         assert flag.read_text() == "called\n"
         flag.unlink()
         node.start()

@@ -56,7 +56,7 @@ def test_nothing_is_left_of_a_figure_that_is_ended_while_a_node_stands_still(
         os.killpg(lab.pid, number)  # as a terminal does
     else:
         lab.send_signal(number)
-    _, said = lab.communicate(timeout=30)
+    _, said = lab.communicate(timeout=60)
     assert (lab.returncode, "Traceback" in said) == (
         -9 if number is signal.SIGKILL else 128 + number, False
     ), said  # fmt: skip

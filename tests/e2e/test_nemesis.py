@@ -63,7 +63,7 @@ def test_under_faults_of_many_kinds_nothing_is_found(
     words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
     words += ["--network", network, "--each-kind", "--haste", "0.4"]
     with started(tmp_path, *words) as campaign:
-        printed, _ = campaign.communicate(timeout=110)
+        printed, _ = campaign.communicate(timeout=280)
     assert campaign.returncode == 0, printed
     report = (tmp_path / "report.md").read_text()
     assert "| **findings** | **none** |" in report
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) 
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
         campaign.send_signal(signal.SIGINT)
-        printed, _ = campaign.communicate(timeout=100)
+        printed, _ = campaign.communicate(timeout=280)
     assert campaign.returncode == 130, printed
     assert "(stopped by Ctrl-C)" in (tmp_path / "report.md").read_text()
     assert processes_in(tmp_path) == []

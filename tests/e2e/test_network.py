@@ -72,6 +72,7 @@ def test_dead_peers_cost_no_busy_loop_and_no_threads(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5) as cluster:
         node = cluster["s1"].start()
         node.wait_for_line("asking for PreVotes")
+        assert node.status()  # who answers has begun all its threads
         assert node.process is not None
         folder = Path(f"/proc/{node.process.pid}")
         threads = len(list((folder / "task").iterdir()))

@@ -425,8 +425,9 @@ def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
 def test_without_a_quorum_a_write_ends_in_time_and_is_never_called_done_or_not(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
-    settings = raftline.ReplicatedDict("settings", node=two[0]).within(1.0)
+    settings = raftline.ReplicatedDict("settings", node=two[0])
     settings["lamp"] = "on"
+    settings = settings.within(1.0)
     for node in cluster.followers():
         node.pause()
     with pytest.raises(raftline.OutcomeUnknown):
@@ -445,7 +446,7 @@ def test_a_lock_of_a_program_that_died_is_free_after_its_lease_with_a_higher_tok
     program = (
         "import raftline, sys\n"
         f"clients = raftline.Clients(*{addresses!r}, name='dies')\n"
-        "lock = raftline.ReplicatedLock('door', node=clients, lease=1.0)\n"
+        "lock = raftline.ReplicatedLock('door', node=clients, lease=4.0)\n"
         "lock.acquire()\n"
         "print(lock.token, flush=True)\n"
         "sys.stdin.read()\n"
@@ -456,11 +457,11 @@ def test_a_lock_of_a_program_that_died_is_free_after_its_lease_with_a_higher_tok
     )  # fmt: skip
     assert holder.stdout
     token = int(holder.stdout.readline())
-    lock = raftline.ReplicatedLock("door", node=two[0], lease=1.0)
+    lock = raftline.ReplicatedLock("door", node=two[0], lease=4.0)
     found = lock.holder()
     assert found is not None
     assert found["owner"].startswith("dies process ")
-    assert not lock.acquire(timeout=2.0)  # it beats, so waiting two leases is of no use
+    assert not lock.acquire(timeout=6.0)  # it beats, so to wait longer than a lease is of no use
     holder.kill()
     holder.communicate()
     assert lock.acquire(timeout=DEADLINE_S)

@@ -50,8 +50,10 @@ def members() -> dict[str, str]:
 
 @pytest.fixture
 def nodes(members: dict[str, str], tmp_path: Path) -> Iterator[list[raftline.Node]]:
-    """Three nodes in this very process."""
-    started = [raftline.Node(name, members=members, dir=tmp_path) for name in members]
+    """Three nodes in this very process; at their pace it may stand still for a second."""
+    started = [
+        raftline.Node(name, members=members, dir=tmp_path, pace="class") for name in members
+    ]
     yield started
     for node in started:
         node.close()
@@ -164,9 +166,9 @@ def test_nc_and_status_see_a_node_like_any_other(
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert leader.name in ended.stdout
-    log = (tmp_path / f"{leader.name}.log").read_text()
-    assert '#1@object settings dict.put "lamp" "on"\n' in log
-    assert ' object settings dict.put "door" 1\n' in log
+    log = tmp_path / f"{leader.name}.log"
+    for entry in ('#1@object settings dict.put "lamp" "on"', ' object settings dict.put "door" 1'):
+        eventually(lambda entry=entry: f"{entry}\n" in log.read_text(), f"{entry} on its disk")
 
 
 # seed 002-08
@@ -227,11 +229,11 @@ def test_plain_servers_carry_objects_and_hold_the_same(cluster: Cluster, tmp_pat
 def test_a_node_without_a_state_machine_of_the_others_stops_instead_of_diverging(
     members: dict[str, str], tmp_path: Path
 ) -> None:
+    options: dict[str, Any] = {"members": members, "dir": tmp_path, "pace": "class"}
     with_it = [
-        raftline.Node(name, members=members, dir=tmp_path, machines={"tally": Tally()})
-        for name in ("node1", "node2")
+        raftline.Node(name, machines={"tally": Tally()}, **options) for name in ("node1", "node2")
     ]
-    lacking = raftline.Node("node3", members=members, dir=tmp_path)
+    lacking = raftline.Node("node3", **options)
     tally = raftline.ReplicatedMachine("tally", node=with_it[0], timeout=DEADLINE_S)
     lead("node3", [*with_it, lacking])
     with pytest.raises(raftline.Refused, match='has no state machine "tally"'):
@@ -246,7 +248,7 @@ def test_a_node_without_a_state_machine_of_the_others_stops_instead_of_diverging
     assert lacking.exit_status == 70
     lacking.close()
     third = Tally()
-    with raftline.Node("node3", members=members, dir=tmp_path, machines={"tally": third}):
+    with raftline.Node("node3", machines={"tally": third}, **options):
         eventually(lambda: third.sum == 7, "the third catches up")
         assert tally.apply(-7) == 0
         eventually(lambda: third.sum == 0, "the third goes on")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import Node
-from tests.e2e.test_members import CLI, newcomer
+from tests.e2e.test_members import CLI, joined, newcomer
 from tests.e2e.wire import eventually
 
 
@@ -181,7 +181,7 @@ def test_new_members_join_the_survivor_and_it_is_a_cluster_again(tmp_path: Path)
         assert raftline("recover", "s1", "--dir", tmp_path, "--yes").returncode == 0
         survivor = cluster["s1"].start()
         for _ in range(2):
-            newcomer(cluster, survivor).start().wait_for_line("ADD response")
+            joined(newcomer(cluster, survivor))
         alive = [cluster["s1"], cluster["s4"], cluster["s5"]]
         assert sorted(survivor.status()["voters"]) == ["s1", "s4", "s5"]
         survivor.ask("client4@set b 5")

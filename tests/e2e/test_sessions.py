@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from raftline.state.sessions import SESSIONS_MAX
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import Conversation, eventually
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, 3) as cluster:
-        yield cluster.start().wait_until_whole()
 
 
 # mistake 22, fault F77

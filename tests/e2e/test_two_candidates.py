@@ -16,10 +16,8 @@ def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path:
         PlayedPeer(cluster["s3"]) as s3,
     ):
         node = cluster["s1"].start()
-        s2.hear("PreVote")
-        s2.answer("Count on me term 1 prevote")
-        for peer in (s2, s3):  # s1 waits for both, and neither answers
-            assert peer.hear("RequestVote") == "s1@RequestVote 1-0-0"
+        assert s2.let_stand() == "s1@RequestVote 1-0-0"
+        assert s3.hear("RequestVote") == "s1@RequestVote 1-0-0"  # s1 waits, and neither answers
         for name in ("s2", "s3"):
             assert node.ask(f"{name}@RequestVote 1-0-0") == (
                 "s1@Not this time term 1: already voted for s1 in term 1"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from raftline import config
 from raftline.config import Address, ConfigError
+from raftline.tools import up
 
 PATH = Path("logs/server-configuration.txt")
 
@@ -308,6 +312,41 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
     second.join(30)
     assert [list(configuration.members) for configuration in begun] == [["s1", "s2"]]
     assert path.read_text() == "s1 10000\ns2 10001\n"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda path: config.register(path, "s1", 10000),
+        lambda path: config.begun(path, "s1 localhost 10000\n"),
+        lambda path: up.choose(str(path.parent), 1, 10000),
+    ],
+)
+def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
+    begin: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / config.FILE_NAME
+    found: list[str] = []
+
+    def look() -> None:
+        with contextlib.suppress(FileNotFoundError), open(path) as file:
+            found.append(file.read())
+
+    def and_look(step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*arguments: Any, **named: Any) -> Any:
+            done = step(*arguments, **named)
+            look()
+            return done
+
+        return stepped
+
+    monkeypatch.setattr(Path, "open", and_look(Path.open))
+    for module, name in ((fcntl, "flock"), (os, "fsync"), (os, "link")):
+        monkeypatch.setattr(module, name, and_look(getattr(module, name)))
+    begin(path)
+    monkeypatch.undo()
+    assert set(found) <= {path.read_text()}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path: Path) -> None:

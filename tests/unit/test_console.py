@@ -332,7 +332,7 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
     (tmp_path / "s1.log").write_text("1 1 set a 4\n")
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
-        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=30,
+        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
     assert done.returncode == status
@@ -357,7 +357,7 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     announcer.carried_out(Effects(send_after_save=[missing]), log)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
     announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), log)
-    console.close()
+    close(console)
     asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
@@ -371,5 +371,5 @@ def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times
     heard = "[*] Heard from no leader: asking for PreVotes for term 2"
     announcer.carried_out(Effects(send=asked, notes=[heard]), Log())
     announcer.carried_out(Effects(send=asked), Log())
-    console.close()
+    close(console)
     assert stream.getvalue().splitlines() == [heard, *["Sending message"] * times]

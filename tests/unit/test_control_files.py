@@ -24,7 +24,7 @@ from raftline.storage.folder import Folder
 from tests.node_files import MEMBERS
 from tests.unit.test_driver import FakeRim, elect
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class SlowManager(LogManager):

@@ -19,7 +19,7 @@ from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.scripted_node import ScriptedNode
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 
 
 def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:

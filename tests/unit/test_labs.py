@@ -324,6 +324,18 @@ def test_a_lab_s_program_says_in_a_line_why_it_ended(
 
 
 # seed 002-10
+def test_clean_removes_all_that_a_node_may_have_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = ["node1.log", "node1.lock", "node3.state_machine.tmp", ".node1.born"]
+    for name in (*left, "mine.txt"):
+        (tmp_path / name).touch()
+    assert lab.clean(tmp_path) == 0
+    assert capsys.readouterr().out == f"removed {len(left)} files\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# seed 002-10
 def test_stop_ends_a_node_that_has_only_begun_and_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,7 +154,7 @@ def test_a_term_never_falls_along_the_log() -> None:
 
 
 # fault F23
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(STORABLE, min_size=1, max_size=8))
 def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str]) -> None:
     folder = MemoryFolder()

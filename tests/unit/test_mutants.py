@@ -62,7 +62,7 @@ def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
 def test_some_of_them_are_caught_here_and_now() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],
-        capture_output=True, text=True, timeout=110, check=False,
+        capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert hunt.returncode == 0, hunt.stdout + hunt.stderr
     assert f"{len(QUICK)} of {len(QUICK)} mutants caught" in hunt.stdout

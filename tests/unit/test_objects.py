@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
@@ -261,7 +261,6 @@ def test_a_slice_with_a_step_takes_as_many_values_as_it_has_places() -> None:
 
 
 # mistake 27
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(OPERATIONS)).flatmap(
     lambda name: st.lists(VALUES.map(spell_json) | st.text(), max_size=4).map(
         lambda operands: " ".join(["object x", name, *operands])
@@ -276,7 +275,6 @@ def test_apply_takes_any_line_and_two_nodes_agree(commands: list[str]) -> None:
     assert all(escape(unescape(text), key=False) == text for text in nodes[0].pairs.values())
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_what_a_program_gives_comes_back_the_same(value: Any) -> None:
     machine = Machine()

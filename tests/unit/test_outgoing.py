@@ -15,7 +15,7 @@ from raftline.engine.batch import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.e2e.wire import eventually
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Manager:

@@ -15,7 +15,7 @@ import pytest
 from raftline.engine.batch import Batch
 from raftline.net.outgoing import Outgoing
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Sockets:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pexpect
 import pytest
 
-from raftline.talk.screen import history_path
+from raftline.talk.conversation import Client
+from raftline.talk.screen import history_path, run_screen
 from raftline.wire.forms import form_of
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply, as_json, screen_lines
@@ -59,6 +63,7 @@ def test_the_screen_is_the_one_of_the_figures(start: Start, tmp_path: Path) -> N
     converse(screen, "show", ">> SHOW response:", "'ana': '4'", "'d': '8'")
     converse(screen, "delete d", ">> DELETE response:", "d has been deleted")
     converse(screen, "delete d", ">> DELETE response:", "Entry not found")
+    screen.expect_exact("    >> ")  # so that it reads by then
     screen.sendintr()
     screen.expect_exact("[*] Closing socket")
     screen.expect(pexpect.EOF)
@@ -74,6 +79,7 @@ def test_an_unknown_command_is_not_recognized_and_the_commands_are_named(
     screen = terminal(tmp_path, start(store()).port, 1)
     said = "Sorry, I don't understand: jump. Try: get KEY, set KEY VALUE, delete KEY, show, help"
     converse(screen, "jump", ">> Command not recognized", said)
+    screen.expect_exact("    >> ")  # so that it reads by then
     screen.sendeof()
     screen.expect_exact("[*] Closing socket")
     screen.expect(pexpect.EOF)
@@ -126,6 +132,7 @@ def test_the_sorry_line_of_a_follower_is_shown_whole(start: Start, tmp_path: Pat
     sorry = not_leader("s1", "localhost", 10000)
     screen = terminal(tmp_path, start(lambda _: sorry, "s2").port, 1)
     converse(screen, "get ana", sorry)
+    screen.expect_exact("    >> ")  # so that it reads by then
     screen.sendeof()
     screen.expect(pexpect.EOF)
     screen.close()
@@ -154,6 +161,23 @@ def test_ctrl_c_while_a_write_waits_says_that_its_outcome_is_unknown(
     assert screen.exitstatus == 4
 
 
+def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def say(text: str = "") -> None:
+        said.append(text)
+        if text.startswith("[*] Received:"):
+            raise KeyboardInterrupt
+
+    client = SimpleNamespace(ask=lambda _: Reply("s1", "SET response: a set to 5"))
+    monkeypatch.setattr("raftline.talk.screen.say", say)
+    monkeypatch.setattr("sys.stdin", io.StringIO("set a 5\n"))
+    assert run_screen(cast(Client, client), on_terminal=False) == 0
+    assert said[-2:] == ["", "[*] Closing socket"]
+
+
 def test_typed_lines_and_keys_come_back_by_arrow_and_tab(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("readline")
     node = start(store())
@@ -174,6 +198,7 @@ def test_typed_lines_and_keys_come_back_by_arrow_and_tab(start: Start, tmp_path:
     again.expect_exact("    >> ")
     again.send("\x1b[A\x1b[A\x1b[A\r")  # three lines back
     again.expect_exact(">> SET response:\r\nlongkey set to 5")
+    again.expect_exact("    >> ")  # so that it reads by then
     again.sendeof()
     again.expect(pexpect.EOF)
     assert node.received[-1] == "client2@set longkey 5"
@@ -195,6 +220,7 @@ def test_a_history_that_cannot_be_written_disturbs_nobody(start: Start, tmp_path
     blocked.write_text("")
     screen = terminal(blocked, start(store()).port, 1)
     converse(screen, "get ana", ">> GET response:", "4")
+    screen.expect_exact("    >> ")  # so that it reads by then
     screen.sendeof()
     screen.expect_exact("[*] Closing socket\r\n")
     screen.expect(pexpect.EOF)

@@ -24,7 +24,7 @@ from tests.e2e.wire import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
 
 

@@ -61,9 +61,9 @@ def scripted_node(reply: bytes | None) -> Iterator[int]:
         over.set()
         with contextlib.suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
         thread.join()
-    assert set(asked) == {b"status\n"}
+        listening.close()
+    assert set(asked) <= {b"status\n"}  # by nobody who stood still until the time was over
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ def asked_by(store: Confirms, dues: list[Due], **more: int) -> list[tuple[str, s
     common: dict[str, str] | None = {} if more else None
     made = Client("0005", dues, cast(Store, store), Metrics(**more), time.monotonic(), common)
     made.start()
-    made.join(10)
+    made.join(60)
     assert made.problem is None
     return [(each.category, each.key, each.value) for each in made.requests]
 
@@ -125,7 +125,7 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
 
     made = Client("0005", [Due(0, 0.0, False)], cast(Store, Slow()), Metrics(), time.monotonic())
     made.start()
-    made.join(10)
+    made.join(60)
     [put] = made.requests
     assert put.called is not None
     assert put.returned is not None
@@ -137,7 +137,7 @@ def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
     store.stop.set()
     made = Client("0005", [Due(0, 0.0, True)], cast(Store, store), Metrics(), time.monotonic())
     made.start()
-    made.join(10)
+    made.join(60)
     assert ([each.called for each in made.requests], made.prior_get_requests) == ([None], 0)
 
 

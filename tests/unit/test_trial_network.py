@@ -12,7 +12,7 @@ import pytest
 from raftline.trial.network import Network
 from tests.scripted_node import free_port
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 PORTS = ("0000", "0001", "0002")
 
 

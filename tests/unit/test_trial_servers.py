@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from raftline.net.doors import Doors
 from raftline.trial.network import Network
 from raftline.trial.servers import Health, NotStarted, Servers, free_ports, how_it_ended
 from tests.e2e.wire import eventually
@@ -86,3 +88,25 @@ def test_free_ports_are_so_many_different_ones() -> None:
     found = free_ports(list(PORTS), None)
     assert list(found) == list(PORTS)
     assert len(set(found.values())) == len(PORTS)
+
+
+def test_ports_that_were_found_free_are_no_other_trial_s_and_a_server_gets_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = free_ports(list(PORTS), None)
+    monkeypatch.setattr(random, "choice", lambda _: min(chosen.values()))  # where to begin to look
+    assert not {*chosen.values()} & {*free_ports(list(PORTS), None).values()}
+    for port in chosen.values():
+        Doors("127.0.0.1", port, 10).close()
+
+
+def test_servers_that_answer_in_the_last_moment_have_been_started(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftline.trial.servers.UP_SECONDS_MAX", -1.0)
+    monkeypatch.setattr(servers, "launch", lambda server: None)  # they run
+    monkeypatch.setattr(servers, "_answers", lambda server: True)
+    servers.start()
+    monkeypatch.setattr(servers, "_answers", lambda server: server != "0000")
+    with pytest.raises(NotStarted, match="0000 gave no answer in -1 s; it said nothing"):
+        servers.start()

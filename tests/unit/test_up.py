@@ -149,15 +149,14 @@ def test_every_line_is_marked_with_its_node(tmp_path: Path, ports: list[int]) ->
     with running(tmp_path, "--verbose", "--pace", "human") as cluster:
         text = cluster.read_until("Ctrl-C stops all")
         for name in ("s1", "s2", "s3"):
-            assert f"{name} | [*] {name} started with --pace human --verbose\n" in text
+            cluster.read_until(f"{name} | [*] {name} started with --pace human --verbose\n")
     assert f"[*] 3 nodes up: s1 s2 s3 on ports {' '.join(map(str, ports))}; " in text
 
 
 # fault F99
 def test_a_node_cannot_steer_the_terminal(tmp_path: Path, ports: list[int]) -> None:
     with running(tmp_path) as cluster:
-        text = cluster.read_until("Ctrl-C stops all")
-    assert "s1 | \\x1b[2Js1 steers the terminal\n" in text
+        text = cluster.read_until("s1 | \\x1b[2Js1 steers the terminal\n")
     assert "\x1b" not in text  # not even colours: this is no terminal
 
 
@@ -166,9 +165,8 @@ def test_on_a_terminal_each_node_has_a_colour(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with running(tmp_path, terminal=True) as cluster:
-        text = cluster.read_until("Ctrl-C stops all")
-    assert "\x1b[36ms1 | [*] s1 started" in text
-    assert "\x1b[33ms2 | [*] s2 started" in text
+        cluster.read_until("\x1b[36ms1 | [*] s1 started")
+        cluster.read_until("\x1b[33ms2 | [*] s2 started")
 
 
 def test_a_terminal_that_can_show_no_colour_gets_none(
@@ -191,6 +189,26 @@ def test_a_signal_stops_every_node(
             assert cluster.end() == 0
             assert all(has_ended(connection) for connection in connections)
     assert cluster.text.endswith("[*] 3 nodes stopped\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
+def test_no_thread_but_the_main_one_takes_a_signal(tmp_path: Path, ports: list[int]) -> None:
+    """Else Ctrl-C may not wake that one, which alone can act on it."""
+    with running(tmp_path) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        tasks = Path(f"/proc/{cluster.process.pid}/task").iterdir()
+        blocked = {int(path.name): _blocked(path) for path in tasks}
+        assert blocked.pop(cluster.process.pid) == set()
+    assert len(blocked) >= 6  # who shows each node's lines, and who waits for its end
+    asked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert all(asked <= each for each in blocked.values()), blocked
+
+
+def _blocked(task: Path) -> set[int]:
+    """Return the signals that a thread does not take."""
+    (line,) = (line for line in (task / "status").read_text().splitlines() if "SigBlk" in line)
+    mask = int(line.split()[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 # seed 002-10

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import pytest
 
@@ -16,7 +18,8 @@ from raftline import cli, config
 from raftline.client import Client
 from raftline.talk import patience
 from raftline.tools import members, status
-from tests.scripted_node import DEADLINE_S, Start, free_port, run, scripted_nodes, store
+from tests.e2e.wire import eventually
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
 
 FACTS = {"name": "s2", "role": "leader", "term": 3, "leader": "s2", "last_index": 1}
 FACTS |= {"commit_index": 1, "last_applied": 1}
@@ -53,14 +56,19 @@ def test_where_all_nodes_are_down_it_is_soon_said_who_is_asked_and_how_long(
 ) -> None:
     ports = sorted(free_port() for _ in range(3))
     options = [*cluster(tmp_path, *ports), "--timeout", "0.6"]
-    code = cli.main([*command.format(folder=tmp_path).split(), *options])
-    output, errors = capsys.readouterr()
-    waiting, end = errors.splitlines()
+
+    def said() -> list[str]:
+        """Return what is said; nothing where all stood still until the time was over."""
+        code = cli.main([*command.format(folder=tmp_path).split(), *options])
+        output, errors = capsys.readouterr()
+        assert (code, output) == (5, "")
+        return errors.splitlines() if errors.count("\n") > 1 else []
+
+    waiting, end = eventually(said, "to be told while there is time")
     where = f"localhost port {', '.join(map(str, ports))}"
     assert waiting.startswith(f"[*] No answer yet: asking {where} for ")
     assert " s more. The last one: nothing listens on localhost port " in waiting
     assert end.startswith(f"Sorry, nobody answers at {where}. The last one: nothing listens on ")
-    assert (code, output) == (5, "")
     assert not (tmp_path / "new").exists()
 
 
@@ -83,21 +91,44 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: 
 def test_the_client_says_on_standard_error_that_it_waits_unless_it_is_to_be_quiet(
     start: Start,
 ) -> None:
-    asked, over = threading.Event(), threading.Event()
+    over, late_s = threading.Semaphore(0), [DEADLINE_S]
 
     def late(_: str) -> str:
-        asked.set()
-        over.wait(1.5)
+        over.acquire(timeout=late_s[0])
         return "GET response: 5"
 
     port = start(late).port
-    done = run(port, 1, "get", "a")
-    assert done.stdout == "GET response: 5\n"
-    assert done.stderr.startswith(f"[*] No answer yet: localhost port {port} was asked, and has 10")
+    with running("--timeout", DEADLINE_S, port, 1, "get", "a") as (client, said, complaints):
+        assert complaints.readline() == (
+            f"[*] No answer yet: localhost port {port} was asked, and has {DEADLINE_S} s for it in "
+            "all\n"
+        )
+        over.release()
+        assert said.read() == "GET response: 5\n"
+    with running("--timeout", DEADLINE_S, port, 1, "--screen") as (client, said, complaints):
+        assert client.stdin
+        client.stdin.write("get a\n")
+        client.stdin.close()
+        assert "[*] Sending: get a\n" in said
+        assert said.readline().startswith("[*] No answer yet: ")
+        over.release()
+        assert complaints.read() == ""
+    late_s[0] = 1.5
     assert run(port, 1, "-q", "get", "a").stderr == ""
-    screen = run(port, 1, "--screen", typed="get a\n")
-    assert "[*] Sending: get a\n[*] No answer yet: " in screen.stdout
-    assert screen.stderr == ""
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: object,
+) -> Iterator[tuple[subprocess.Popen[str], TextIO, TextIO]]:
+    """Run the client; yield its process, its standard output and its standard error."""
+    with subprocess.Popen(
+        [sys.executable, str(SOURCE / "client.py"), *map(str, arguments)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as client:  # fmt: skip
+        assert client.stdout
+        assert client.stderr
+        yield client, cast(TextIO, client.stdout), cast(TextIO, client.stderr)
 
 
 def test_who_is_asked_is_the_leader_whoever_stands_still(
@@ -108,7 +139,7 @@ def test_who_is_asked_is_the_leader_whoever_stands_still(
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     replies: dict[str, Any] = {"status": FACTS, "members": MEMBERS}
     leader = start(lambda said: _reply(said or "status", replies), "s2")  # `status` has no name
-    monkeypatch.setattr(status, "LOOK_S", 0.3)
+    monkeypatch.setattr(status, "LOOK_S", 3.0)
     code = cli.main(["members", *cluster(tmp_path, still.port, leader.port)])
     over.set()
     assert capsys.readouterr().out.splitlines()[:2] == ["s1  h:1  voter", "s2  h:2  voter"]
@@ -121,15 +152,15 @@ def _reply(command: str, replies: dict[str, Any]) -> str:
 
 
 def test_it_is_said_who_has_not_told_its_status_yet(
-    tmp_path: Path, start: Start, soon: None
+    tmp_path: Path, start: Start
 ) -> None:
     over, said = threading.Event(), list[str]()
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     cluster(tmp_path, still.port, free_port())
-    nodes = status.ask_all(config.load(tmp_path), 0.4, said.append)
+    nodes = status.ask_all(config.load(tmp_path), 3.0, said.append)
     over.set()
-    assert [node.problem for node in nodes] == ["no answer within 0.4 s", "connection refused"]
-    assert said == ["No answer yet: s1 may take 0.4 s in all"]
+    assert [node.problem for node in nodes] == ["no answer within 3 s", "connection refused"]
+    assert said == ["No answer yet: s1 may take 3 s in all"]
 
 
 def test_a_node_whose_host_is_no_name_is_unreachable() -> None:
@@ -152,7 +183,10 @@ def test_a_name_server_that_stands_still_holds_nobody_up(
     over.set()
 
 
-def test_an_answer_in_time_is_not_called_late(start: Start) -> None:
+def test_an_answer_in_time_is_not_called_late(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SAID_AFTER_S", DEADLINE_S)
     said: list[str] = []
     with contextlib.closing(Client(port=start(store()).port, on_wait=said.append)) as client:
         client.request("get ana")
