@@ -18,6 +18,7 @@ from raftline.wire.protocol import escape
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
 DEADLINE_S = 40.0
+SPEAKER_ENDS_S = 5.0  # a connection that ends keeps its name no longer
 NORMAL_S = 0.1  # between heartbeats, at the pace that nodes have by themselves
 ALONE_S = 5.0  # so long most must be down, or without a vote, until nobody waits for a leader
 
@@ -104,7 +105,7 @@ class Asked:
         """
         if question.sender not in self.members:
             raise LabError(f"{question.sender!r} is none of {', '.join(self.members)}")
-        end_s = time.monotonic() + DEADLINE_S
+        end_s = time.monotonic() + SPEAKER_ENDS_S
         while True:
             reply = self.ask(question.to, spell(question), question.sender)
             if "speaks on another connection" not in reply or time.monotonic() > end_s:
