@@ -11,6 +11,7 @@ from raftline.arguments import Parser, as_port, program
 from raftline.config import PACES, ConfigError, Configuration
 from raftline.control.permits import CONTROLLER
 from raftline.engine.snapshots import COMPACT_BYTES
+from raftline.life import registering
 from raftline.life.joining import joining_address, settle_configuration
 from raftline.net.peerbook import address_of
 from raftline.net.udpdoor import PORT as DATAGRAM_PORT
@@ -67,7 +68,7 @@ def port_notes(
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:
     if arguments.register:
-        return config.register(config.locate(arguments.dir), name, port)
+        return registering.register(config.locate(arguments.dir), name, port)
     return settle_configuration(arguments.dir, name, arguments.host, port, joins=arguments.join)
 
 

@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"
@@ -110,7 +107,7 @@ def locate(folder: str | Path | None = None) -> Path:
 
 def read(path: Path) -> Configuration:
     """Return what `path` says. Raises ConfigError with the file and line that is wrong."""
-    return parse(path, _text_of(path))
+    return parse(path, text_of(path))
 
 
 def parse(path: Path, text: str) -> Configuration:
@@ -132,134 +129,6 @@ def parse(path: Path, text: str) -> Configuration:
     if not members:
         raise ConfigError(f"{path}: names no node; write one line per node: {EXAMPLE}")
     return Configuration(path, members)
-
-
-def register(path: Path, name: str, port: int) -> Configuration:
-    """Make `name` a member on localhost, creating the file if it is absent.
-
-    Nothing changes if `name` is there with this port. Several nodes may register at once.
-
-    Raises:
-        ConfigError: `name` is there with another port, the port is taken, or the file can't be
-            used or written.
-    """
-    line = f"{name} localhost {port}"
-    alone = f"{HEADER}{line}\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _made(path, alone):
-            return replace(parse(path, alone), added=alone)
-        with _locked(path) as file:
-            before = _decode(path, file.read(FILE_BYTES_MAX + 1))
-            present = _member_line(path, before, name)
-            if present is not None:
-                if present.port != port:
-                    raise ConfigError(
-                        f"{path}: {name} is there with port {present.port}, not {port}"
-                    )
-                return parse(path, before)
-            added = HEADER if not before else "" if before.endswith("\n") else "\n"
-            added += line + "\n"
-            after = parse(path, before + added)
-            file.write(added.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-            return replace(after, added=added)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: can't be written: {error.strerror}; add by hand: {line}"
-        ) from error
-
-
-def begun(path: Path, text: str) -> Configuration:
-    """Return what the file at `path` says; where it says nothing yet, `text` is written there.
-
-    Several nodes may do so at once. Who finds a file of no bytes finds it as another is about to
-    write it, where there are no links, or as one left it that died before it did.
-
-    Raises:
-        ConfigError: the file, or `text`, can't be used, or the file can't be written.
-    """
-    wanted = parse(path, text)
-    if path.exists() and (there := _text_of(path)):
-        return parse(path, there)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _made(path, text):
-            return wanted
-        with _locked(path) as file:
-            there = _decode(path, file.read(FILE_BYTES_MAX + 1))
-            if there:
-                return parse(path, there)
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-            return wanted
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-
-
-def withdraw(configuration: Configuration) -> None:
-    """Make the file what it was before this start registered a node that did not come up.
-
-    What others have registered since stays. Where it can't be done the line stays, too.
-    """
-    path, added = configuration.path, configuration.added.encode("utf-8")
-    with contextlib.suppress(OSError), _locked(path) as file:
-        text = file.read()
-        if text == added:
-            path.unlink()
-        elif text.endswith(added):
-            file.truncate(len(text) - len(added))
-        elif added in text:
-            file.truncate(text.index(added))
-            file.write(text[text.index(added) + len(added) :])
-
-
-def _made(path: Path, text: str) -> bool:
-    """Make a file that is not there yet, so that nobody ever finds a part of it; return whether
-    that was done. Another may be quicker, and a file system have no links."""
-    if path.exists():
-        return False
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(OSError):
-            os.link(beside, path)
-            return True
-        return False
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield the file, which is made where it is absent: read from its beginning, written at its
-    end, and by nobody else meanwhile, or two nodes read and then both write."""
-    while True:
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(path, file):
-                file.seek(0)
-                yield file
-                return
-
-
-def _is_at(path: Path, file: BinaryIO) -> bool:
-    """Whether the file that is open still is the one at `path`: it may have been withdrawn."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _member_line(path: Path, text: str, name: str) -> Address | None:
-    """Return where `text` says `name` is, if it holds any member at all."""
-    has_members = any(line.partition("#")[0].split() for line in text.split("\n"))
-    return parse(path, text).members.get(name) if has_members else None
 
 
 def _member(fields: list[str], where: str) -> tuple[str, Address]:
@@ -305,10 +174,11 @@ def _endpoint(address: Address) -> tuple[str, int]:
     return ("127.0.0.1" if host == "localhost" else host), address.port
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return what the file holds. Raises ConfigError where it can't be read, or is no text."""
     try:
         with path.open("rb") as file:
-            return _decode(path, file.read(FILE_BYTES_MAX + 1))
+            return decode(path, file.read(FILE_BYTES_MAX + 1))
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: is missing; write one line per node into it: {EXAMPLE}"
@@ -317,7 +187,8 @@ def _text_of(path: Path) -> str:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
 
 
-def _decode(path: Path, raw: bytes) -> str:
+def decode(path: Path, raw: bytes) -> str:
+    """Return the text that these bytes of `path` are. Raises ConfigError."""
     if len(raw) > FILE_BYTES_MAX:
         raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; is it the right file?")
     try:

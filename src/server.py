@@ -22,7 +22,7 @@ from raftline.console import Console, open_closed_streams
 from raftline.engine.cores import Cores
 from raftline.engine.reading import Readings
 from raftline.entry import EXIT_INTERRUPTED
-from raftline.life import lifeline
+from raftline.life import lifeline, registering
 from raftline.life.interrupts import Interrupts, raised, threads_without_signals
 from raftline.life.joining import Joiner, advertised, check_member
 from raftline.life.waking import Waking
@@ -82,7 +82,7 @@ def _boot(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
-            start.callback(config.withdraw, configuration)
+            start.callback(registering.withdraw, configuration)
         doors = Doors(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(doors))
         datagrams = boot.datagram_door(arguments)

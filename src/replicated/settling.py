@@ -8,6 +8,7 @@ from pathlib import Path
 
 from raftline import config
 from raftline.config import ConfigError, Configuration
+from raftline.life import registering
 from raftline.replicated.clients import address_in
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
@@ -52,7 +53,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
     except ConfigError as error:  # it names a line of a file that is not there
         place = rf"^{re.escape(str(path))}(:\d+)?"
         raise ConfigError(re.sub(place, "members", str(error))) from None
-    there = config.begun(path, text)
+    there = registering.begun(path, text)
     if dict(there.members) != dict(wanted.members):
         raise ConfigError(
             f"{path} names other members than this program does; the nodes' files beside it belong "

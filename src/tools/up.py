@@ -15,6 +15,7 @@ from types import FrameType
 from raftline import config
 from raftline.config import ConfigError, Configuration, Pace
 from raftline.entry import EXIT_INTERRUPTED
+from raftline.life import registering
 from raftline.life.interrupts import threads_without_signals
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
@@ -76,7 +77,7 @@ def _begun(path: Path, count: int, base_port: int) -> Configuration:
             f"{config.PORT_MAX} is the last; begin lower"
         )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    return config.begun(path, config.HEADER + "".join(lines))
+    return registering.begun(path, config.HEADER + "".join(lines))
 
 
 def described(configuration: Configuration) -> str:
