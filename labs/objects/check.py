@@ -39,6 +39,8 @@ SOURCE = HERE.parents[1] / "src"
 NAMES = ("node1", "node2", "node3")
 # Without what is installed beside Python, and without its environment: the lab has no pins.
 PYTHON = [sys.executable, "-S", "-E"]
+# What a person's own shell does first may take long, and leave a lock behind where it is killed.
+NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
 CLAIMS = contextlib.ExitStack()  # to ports, until the end
@@ -317,7 +319,7 @@ def row_02(lab: Lab) -> None:
         print("-- 002-02 no tmux here: the six panes were not opened")
         return
     shell = {
-        **os.environ, "LAB_SOCKET": SOCKET, "LAB_DIR": str(lab.folder),
+        **os.environ, **NOBODYS_SHELL, "LAB_SOCKET": SOCKET, "LAB_DIR": str(lab.folder),
         "LAB_PORT": str(lab.port), "PYTHON": sys.executable,
     }  # fmt: skip
     terminal = ["tmux", "-L", shell["LAB_SOCKET"]]

@@ -74,7 +74,9 @@ def type_in(program: subprocess.Popen[str], line: str) -> str:
 # seed 002-02
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is missing")
 def test_empty_panes_are_left_to_whoever_types_and_opened_once(tmp_path: Path) -> None:
-    shell = {**os.environ, "LAB_SOCKET": f"raftline-test-{os.getpid()}", "LAB_DIR": str(tmp_path)}
+    # A person's own shell may hold a lock just as its pane ends, and wait for it ever after.
+    nobodys = {**os.environ, "SHELL": "/bin/sh", "HOME": "/nonexistent"}
+    shell = {**nobodys, "LAB_SOCKET": f"raftline-test-{os.getpid()}", "LAB_DIR": str(tmp_path)}
     terminals = CHECK.with_name("setup_terminals.sh")
     try:
         done = script(terminals, "--empty", environment=shell)
