@@ -107,8 +107,8 @@ class Node(NoCopies):
         others = [str(each) for other, each in self._members() if other != name]
         own = f"{name[:NAME_MAX]}.program"
         self._clients = Clients(str(self.address), *others, name=own, timeout=timeout)
+        self._leadership.start()  # as the program's own threads: what it calls may start processes
         with threads_without_signals():
-            self._leadership.start()
             self._server.begin(self._doors)  # here: a program that ends begins no more threads
             threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
         atexit.register(self.close)

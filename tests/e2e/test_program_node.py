@@ -135,6 +135,21 @@ def test_a_program_waits_for_a_leader_and_is_told_of_each_change(
     assert not first.is_leader
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs a /proc to look into")
+def test_what_a_program_starts_when_it_is_told_can_be_stopped(nodes: list[raftline.Node]) -> None:
+    asked = ["grep", "SigBlk", "/proc/self/status"]
+    found: list[bytes] = []
+    told = threading.Event()
+
+    @led(nodes).on_leader
+    def start() -> None:
+        found.append(subprocess.check_output(asked))
+        told.set()
+
+    assert told.wait(DEADLINE_S)
+    assert found == [subprocess.check_output(asked)]  # no signal is held back
+
+
 def test_what_a_program_raises_when_it_is_told_stops_nobody(
     nodes: list[raftline.Node], caplog: pytest.LogCaptureFixture
 ) -> None:
