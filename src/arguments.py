@@ -28,6 +28,14 @@ class Parser(argparse.ArgumentParser):
             "--version", action="version", version=f"raftline {VERSION}", help="and nothing else"
         )
 
+    def know_cluster(self, timeout_s: float | None = None) -> None:
+        """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""
+        seconds = "seconds" if timeout_s is None else f"seconds ({timeout_s:g})"
+        self.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+        self.add_argument(
+            "--timeout", type=as_seconds, default=timeout_s, metavar="S", help=seconds
+        )
+
 
 def as_port(text: str) -> int:
     """Return a port as an argument names it, 1 to 65535. For argparse, as what follows."""

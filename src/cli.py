@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from raftline import config
-from raftline.arguments import EXIT_USAGE, Parser, as_port, as_seconds
+from raftline.arguments import EXIT_USAGE, Parser, as_port
 from raftline.console import open_closed_streams
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life.interrupts import raised
@@ -161,9 +161,8 @@ def _add_status(commands: Commands) -> None:
         help="a table of the cluster",
         description="Ask every node how it is. Exit code 0: a leader serves; 3: none does.",
     )
-    status.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    status.know_cluster(2.0)
     status.add_argument("--json", action="store_true", help="for programs")
-    status.add_argument("--timeout", type=as_seconds, default=2.0, metavar="S", help="seconds (2)")
     status.set_defaults(module="tools.statusreport", carry_out=_status)
 
 
@@ -175,8 +174,7 @@ def _add_transfer(commands: Commands) -> None:
         "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
-    transfer.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-    transfer.add_argument("--timeout", type=as_seconds, default=15.0, metavar="S", help="(15)")
+    transfer.know_cluster(15.0)
     transfer.set_defaults(module="tools.transfer", carry_out=_transfer)
 
 
@@ -188,8 +186,7 @@ def _add_members(commands: Commands) -> None:
         command = commands.add_parser(verb, help=does, description=f"{does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
-        command.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-        command.add_argument("--timeout", type=as_seconds, metavar="S", help="seconds")
+        command.know_cluster()
         command.set_defaults(module="tools.members", carry_out=_members)
         command.set_defaults(words=[verb, *(word.lower() for word in words)])
 
@@ -206,10 +203,8 @@ def _add_controller(commands: Commands) -> None:
     )
     controller.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
     controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
-    controller.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
+    controller.know_cluster(30.0)
     controller.add_argument("--json", action="store_true", help="one object, for programs")
-    timeout = "seconds (30)"
-    controller.add_argument("--timeout", type=as_seconds, default=30.0, metavar="S", help=timeout)
     controller.set_defaults(module="tools.controller", carry_out=_controller)
 
 

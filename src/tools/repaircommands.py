@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from raftline import config
-from raftline.arguments import as_seconds
 
 if TYPE_CHECKING:
     from raftline.arguments import Parser
@@ -64,8 +63,7 @@ def _add_backup(commands: Commands) -> None:
     )
     backup.add_argument("file", metavar="FILE", help="which must not be there yet")
     backup.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
-    backup.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
-    backup.add_argument("--timeout", type=as_seconds, default=60.0, metavar="S", help="(60)")
+    backup.know_cluster(60.0)
     backup.set_defaults(module="tools.backup", carry_out=_backup)
 
 
