@@ -54,12 +54,14 @@ class Clients(NoCopies):
         """Return the text of the cluster's reply, within `timeout` seconds or little more.
 
         Raises:
+            TypeError, ValueError: `timeout` is no time limit.
             NoLeader, Unreachable, Refused: nothing was done.
             OutcomeUnknown: it may yet take effect, or not.
         """
+        limit_s = self.timeout if timeout is None else time_limit(timeout)
         client = self._take()
-        client.timeout_s = self.timeout if timeout is None else timeout
-        client.attempt_s = client.timeout_s / ATTEMPTS
+        client.timeout_s = limit_s
+        client.attempt_s = limit_s / ATTEMPTS
         try:
             return client.request(command)
         finally:
@@ -67,15 +69,21 @@ class Clients(NoCopies):
 
     def close(self) -> None:
         """Leave all connections; a request under way ends by itself."""
+        self._look_for_fork()
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
         for client in idle:
             client.close()
 
-    def _take(self) -> Client:
-        if self._process != os.getpid():  # forked: two that ask on one connection mix up replies
+    def _look_for_fork(self) -> None:
+        """Have connections and a lock of this process's own: two that ask on one connection mix up
+        replies, and a thread that was not forked may have held the lock."""
+        if self._process != os.getpid():
             self._begin_anew()
+
+    def _take(self) -> Client:
+        self._look_for_fork()
         with self._lock:
             if self._is_closed:
                 raise Closed("this node was closed, so nothing can be asked through it")

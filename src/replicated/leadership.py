@@ -56,9 +56,9 @@ class Leadership:
     def stop(self) -> None:
         """Say a last time that the node leads no more, and follows nobody; then nothing comes."""
         with self._changed:
-            self._stopping = True
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)
+            self._stopping = True  # behind the last news: who sees this tells it before it ends
             self._changed.notify_all()
         self._bell.ring()
 

@@ -81,12 +81,14 @@ class Node(NoCopies):
         own_machines = Machines(machines)
         if timeout is None:
             timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
-        for limit_s in (timeout, state_file_every or TIMEOUT_S):
-            time_limit(limit_s)
+        time_limit(timeout)
+        if state_file_every is not None:
+            time_limit(state_file_every)
         if pace not in PACES:
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         try:
-            self._configuration = settle(Path(dir), name, members)
+            folder = Path(dir).absolute()  # wherever the program may go from here
+            self._configuration = settle(folder, name, members)
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
             self._leadership = Leadership(name)
@@ -101,7 +103,7 @@ class Node(NoCopies):
             raise NodeError(str(error)) from None
         self._process = os.getpid()
         peers = tuple(self._configuration.members.values())
-        self._held = Held(Path(dir), name, port or self.address.port, peers)
+        self._held = Held(folder, name, port or self.address.port, peers)
         self._held.keep()
         self._ended = threading.Event()
         others = [str(each) for other, each in self._members() if other != name]

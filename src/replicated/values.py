@@ -6,13 +6,11 @@ from collections.abc import Callable
 from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
-from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
+from raftline.replicated.base import ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import WrongKind
 from raftline.talk.link import Refused
 from raftline.wire.escapes import escape, unescape
-from raftline.wire.strictjson import checked, read_json, spell_json
-
-NUMBER_MAX = 2**63 - 1
+from raftline.wire.strictjson import NUMBER_MAX, checked, read_json
 
 
 class Replicated(ReplicatedObject):
@@ -141,9 +139,10 @@ class ReplicatedCounter(ReplicatedObject):
     def _whole(self, number: object) -> int:
         if isinstance(number, bool) or not hasattr(number, "__index__"):
             raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
-        if abs(index(number)) > NUMBER_MAX:
+        whole = index(number)  # once: another counter asks the cluster for it
+        if abs(whole) > NUMBER_MAX:
             raise OverflowError(f"{self.name} can't go beyond 2^63-1; nothing was done")
-        return index(number)
+        return whole
 
     def __iadd__(self, number: int) -> ReplicatedCounter:
         self.add(number)
@@ -159,17 +158,13 @@ class ReplicatedMachine(ReplicatedObject):
 
     kind = "machine"
 
-    def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
-        super().__init__(name, node, timeout=timeout)
-
     def apply(self, command: object) -> Any:
         """Carry out one command, once, on every node; return its result.
 
         Raises:
             Refused: `apply` refused it; the message is its own.
         """
-        spelled = escape(spell_json(checked(command)), key=False)
-        reply = self._request(f"machine {self._key} {spelled}")
+        reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
         return read_json(unescape(reply.partition(": ")[2]))
 
     def state(self) -> Any:

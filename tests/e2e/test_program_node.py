@@ -95,6 +95,19 @@ def test_a_node_of_the_longest_name_there_is_serves_its_program(tmp_path: Path) 
         assert value.get() == "on"
 
 
+def test_a_node_stays_in_its_folder_wherever_the_program_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"alone": f"127.0.0.1:{next(free_ports)}"}
+    monkeypatch.chdir(tmp_path)
+    with raftline.Node("alone", members=alone, dir="logs", state_file_every=0.01) as node:
+        monkeypatch.chdir("/")
+        raftline.Replicated("value", node=node).set("on")
+        states = tmp_path / "logs/alone.state_machine"
+        eventually(lambda: states.exists() and '"on"' in states.read_text(), "the state file")
+        assert node.is_running
+
+
 def lead(name: str, nodes: list[raftline.Node]) -> None:
     """Have this node lead, whoever else wants to."""
 
@@ -366,6 +379,7 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
     [
         ({"timeout": 0}, ValueError, "0 s is no time"),
         ({"state_file_every": "1"}, TypeError, "not str"),
+        ({"state_file_every": 0}, ValueError, "0 s is no time"),
         ({"machines": Tally()}, TypeError, "machines is a dict of name to machine, not of type"),
         ({"machines": {"bank": object()}}, TypeError, '"bank" is no state machine: object has no'),
         ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: give an instance'),

@@ -22,7 +22,8 @@ from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = """
 import os, signal, sys, raftline
-node = raftline.Node("node1", members={members!r}, dir={folder!r})
+node = raftline.Node("node1", members={members!r}, dir="logs")
+os.chdir("/")
 node.wait_until_leader(timeout=20)
 count = raftline.ReplicatedCounter("count", node=node)
 own = raftline.ReplicatedDict("own", node=node)
@@ -62,10 +63,10 @@ def clients(cluster: Cluster) -> Iterator[raftline.Clients]:
 # seed 002-13
 def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_path: Path) -> None:
     members = {"node1": f"127.0.0.1:{next(free_ports)}"}
-    program = FORKS.format(members=members, folder=str(tmp_path))
+    program = FORKS.format(members=members)
     parent = subprocess.Popen(
         [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, cwd=tmp_path,
     )  # fmt: skip
     assert parent.stdout
     assert parent.stderr
@@ -77,13 +78,35 @@ def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_p
     parent.kill()
     parent.wait()
     try:
-        with raftline.Node("node1", members=members, dir=tmp_path) as node:  # the child lives yet
+        # the child lives yet
+        with raftline.Node("node1", members=members, dir=tmp_path / "logs") as node:
             assert raftline.ReplicatedCounter("count", node=node) == 200
         os.kill(int(child), 0)
     finally:
         os.kill(int(child), signal.SIGKILL)
         parent.communicate()
     assert held == "True"
+
+
+CLOSES = """
+import os, signal, raftline
+clients = raftline.Clients("127.0.0.1:1")
+with clients._lock:  # as a thread has it that asks just now
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        clients.close()
+        os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_closes_what_another_thread_was_using() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSES], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.stdout == "0\n"
 
 
 def heard_by(leadership: Leadership) -> list[str]:

@@ -181,6 +181,15 @@ def test_a_counter_compares_as_the_number_that_it_is(cluster: Cluster) -> None:
         assert visits < "4"
 
 
+def test_a_counter_adds_another_as_it_is_at_one_moment(cluster: Cluster) -> None:
+    visits = raftline.ReplicatedCounter("visits", node=cluster)
+    others = raftline.ReplicatedCounter("others", node=cluster)
+    others.value = 5
+    cluster.asked.clear()
+    visits.add(others)
+    assert cluster.asked == ["get others", "incr visits 5"]
+
+
 def test_a_queue_says_when_it_is_full(cluster: Cluster) -> None:
     narrow = raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1)
     wide = raftline.ReplicatedQueue("jobs", node=cluster)
@@ -214,6 +223,8 @@ def test_what_asks_the_cluster_says_that_it_is_no_value(
         (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),
         (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "no time"),
         (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "no time"),
+        (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "0 s is no"),
+        (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),
         (lambda _: raftline.Clients(8000), ValueError, "8000 is no address: host:port"),
         (
             lambda node: raftline.ReplicatedLock("k", node=node).acquire(False, 5),
@@ -221,6 +232,10 @@ def test_what_asks_the_cluster_says_that_it_is_no_value(
         ),
         (
             lambda node: raftline.Replicated("v", node=node).set(float("nan")),
+            ValueError, "a number that is not finite, which is not replicated; nothing was sent",
+        ),
+        (
+            lambda node: raftline.ReplicatedMachine("m", node=node).apply(float("inf")),
             ValueError, "a number that is not finite, which is not replicated; nothing was sent",
         ),
     ],
