@@ -19,7 +19,8 @@ FILE_BYTES_MAX = 1 << 20
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
-HOST = re.compile(r"(?!\.|.*\.\.|.*[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
+# None of the looks ahead goes further than a host may, or megabytes would take their time.
+HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 

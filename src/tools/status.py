@@ -58,7 +58,8 @@ class NoAnswer(Exception):
 def ask_all(
     configuration: Configuration, timeout_s: float, say: Callable[[str], None] | None = None
 ) -> list[NodeStatus]:
-    """Return what each member says, in the configuration's order, after at most `timeout_s`.
+    """Return what each member says, in the configuration's order, after at most `timeout_s` and a
+    moment; once more as long where one of them names members that the configuration does not.
 
     `say` is told after a second who has not answered yet.
     """
