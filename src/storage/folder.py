@@ -85,10 +85,12 @@ class Folder:
                 os.close(descriptor)
             os.replace(beside, path)
             _sync_folder(os.path.dirname(path))
-        except OSError as error:
+        except BaseException as error:  # `chunks`, too, may end this, or a Ctrl-C
             with contextlib.suppress(OSError):
                 os.unlink(beside)
-            raise disk_failed(path, "replace", error) from error
+            if isinstance(error, OSError):
+                raise disk_failed(path, "replace", error) from error
+            raise
         self._forget(name)
 
     def create(self, name: str) -> AppendFile:

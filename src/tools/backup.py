@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -83,17 +83,8 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
             raise Refused("what arrived is not what was announced")
 
     with Bar("backup", size, lambda: got[0]):
-        _write(path, pieces())
+        Folder(path.parent).replace(path.name, pieces())
     return int(begun[1]), int(begun[2]), size
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> None:
-    """Give the file that content; where that fails or is broken off, nothing of it is left."""
-    try:
-        Folder(path.parent).replace(path.name, chunks)
-    finally:
-        with contextlib.suppress(OSError):
-            Path(f"{path}.tmp").unlink(missing_ok=True)
 
 
 def of_node(folder: Path, node: str, file: str) -> int:
@@ -109,7 +100,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
         with contextlib.closing(WatchedFolder(folder)) as place:
             place.lock(node)
             state = _sound_state(place, node)
-            _write(path, spell_snapshot(state))
+            Folder(path.parent).replace(path.name, spell_snapshot(state))
     except DiskFailed as failure:
         print(f"raftline: {file}: can't be written: {system_says(failure)}", file=sys.stderr)
         return failure.exit_status

@@ -154,7 +154,7 @@ class Cluster:
         if not name:
             raise NobodyReads
         code = self._processes[name].returncode
-        how = f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        how = how_it_ended(code)
         self.relay.finish(name)
         if name not in self._answered or code in REFUSALS:
             self.relay.show_last_lines(name)
@@ -194,3 +194,11 @@ class Cluster:
         for name in self._processes:
             self.relay.finish(name)
         return len(running)
+
+
+def how_it_ended(code: int) -> str:
+    """Return what an exit status means: `exit status 4`, or `killed by SIGKILL`."""
+    if code >= 0:
+        return f"exit status {code}"
+    known = {each.value: each.name for each in signal.Signals}
+    return f"killed by {known.get(-code, f'signal {-code}')}"

@@ -18,6 +18,7 @@ from raftline import config
 from raftline.config import Address
 from raftline.life.lifeline import Lifeline
 from raftline.tools import status
+from raftline.tools.cluster import how_it_ended
 from raftline.trial.messages import node_name
 from raftline.trial.network import Network
 
@@ -177,14 +178,6 @@ class Servers:
         self._lifeline.close()
 
 
-def how_it_ended(code: int) -> str:
-    """Return what an exit status means: `exit status 4`, or `killed by SIGKILL`."""
-    if code >= 0:
-        return f"exit status {code}"
-    known = {each.value: each.name for each in signal.Signals}
-    return f"killed by {known.get(-code, f'signal {-code}')}"
-
-
 def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
     """Return a port for each name on which nobody listens: from `first` on, or any, which no other
     trial takes for free until this process ends.
@@ -200,7 +193,7 @@ def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
         return dict(zip(names, ports, strict=True))
     start = random.choice(PORTS)
     circle = [*range(start, PORTS.stop), *range(PORTS.start, start)]
-    free = (port for port in circle if _is_claimed(port))
+    free = (port for port in circle if _claim(port))
     found = dict(zip(names, free))  # noqa: B905 (as many as there are names)
     if len(found) < len(names):
         raise NotStarted(f"no port from {PORTS.start} to {PORTS.stop} is free")
@@ -218,8 +211,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _is_claimed(port: int) -> bool:
-    """Whether nobody had this port, and it is ours now: others who look for one find it taken, and
+def _claim(port: int) -> bool:
+    """Return whether this port, which nobody had, is ours now: others who look find it taken, and
     only a server, which may take what is not listened on, gets it all the same."""
     claim = socket.socket()
     try:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from raftline.tools.cluster import how_it_ended
 from raftline.trial import linearizable
 from raftline.trial.record import Record, counted, operations
-from raftline.trial.servers import BROKEN_INVARIANT, how_it_ended
+from raftline.trial.servers import BROKEN_INVARIANT
 
 PERFECT = "No errors, everything is working perfectly:)"
 STEPS_MAX = 2_000_000

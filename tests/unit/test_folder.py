@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,22 @@ def test_a_failed_replace_leaves_the_old_file_and_says_what_to_do(
         with pytest.raises(DiskFailed, match=advice) as failed:
             folder.replace("s1.storage", [b"new"])
     assert str(tmp_path / "s1.storage") in str(failed.value)
+    assert (tmp_path / "s1.storage").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["s1.storage"]
+
+
+@pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
+def test_a_replace_whose_bytes_do_not_come_to_an_end_leaves_the_old_file(
+    tmp_path: Path, problem: type[BaseException]
+) -> None:
+    def half() -> Iterator[bytes]:
+        yield b"new"
+        raise problem
+
+    folder = Folder(tmp_path)
+    folder.replace("s1.storage", [b"old"])
+    with pytest.raises(problem):
+        folder.replace("s1.storage", half())
     assert (tmp_path / "s1.storage").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["s1.storage"]
 

@@ -12,8 +12,9 @@ from typing import cast
 import pytest
 
 from raftline.net.doors import Doors
+from raftline.tools.cluster import how_it_ended
 from raftline.trial.network import Network
-from raftline.trial.servers import Health, NotStarted, Servers, free_ports, how_it_ended
+from raftline.trial.servers import Health, NotStarted, Servers, free_ports
 from tests.e2e.wire import eventually
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
