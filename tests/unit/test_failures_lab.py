@@ -539,7 +539,6 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "start", lambda _: None)
-    monkeypatch.setattr(WatchfulServer, "folder", tmp_path)
     ordered: list[str] = []
 
     def obey(request: Any, _: str) -> None:
@@ -548,6 +547,7 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
 
     server: Any = WatchfulServer.__new__(WatchfulServer)
     server.name, server.is_down = "node1", False
+    server._waking = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
     server.node = SimpleNamespace(state=SimpleNamespace(durable_index=0))  # its log was deleted
     server._console = SimpleNamespace(say=ordered.append)
     server.control = SimpleNamespace(obey=obey)
