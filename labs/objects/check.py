@@ -25,14 +25,14 @@ import socket
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from lab import LIFELINE, folder_of_its_own
 from node import ordinal_of
 
 import raftline
-from labs.checking import end_with
+from labs.checking import Rows, end_with
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
@@ -400,32 +400,22 @@ ROWS: tuple[Callable[[Lab], None], ...] = (
 )  # fmt: skip
 
 
-@contextlib.contextmanager
-def checked(name: str, what: str, failed: list[str]) -> Iterator[None]:
-    """Say how a row ends; what goes wrong within it goes no further."""
-    try:
-        yield
-        print(f"ok {name} {what}", flush=True)
-    except (RowError, raftline.ClientError, OSError, subprocess.SubprocessError) as problem:
-        failed.append(name)
-        print(f"NOT OK {name} {what}: {type(problem).__name__}: {problem}", flush=True)
-
-
 def main() -> int:
-    failed: list[str] = []
+    names = {row: "002-" + row.__name__.removeprefix("row_") for row in ROWS}
+    rows = Rows(*names.values())
     with folder_of_its_own(SOCKET) as folder, Lab(folder) as lab:
-        for row in ROWS:
-            name = "002-" + row.__name__.removeprefix("row_")
-            with checked(name, (row.__doc__ or "").strip(), failed):
+        for row, name in names.items():
+            held = False
+            with rows.row(name, what=(row.__doc__ or "").strip()):
                 row(lab)
-            if failed and row in ROWS[:6]:
+                held = True
+            if not held and row in ROWS[:6]:  # the others need what these leave
                 for console in sorted(folder.glob("*.console")):
                     said = console.read_text().splitlines()
                     told = [line for line in said if "Connection from" not in line]
                     print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
                 break
-    print(f"{len(failed)} rows do not hold" if failed else f"all {len(ROWS)} rows hold")
-    return 1 if failed else 0
+    return rows.finish()
 
 
 if __name__ == "__main__":
