@@ -30,7 +30,6 @@ import raftline
 from labs.checking import end_with
 from raftline.life.lifeline import Lifeline
 
-ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
 MADE = (
