@@ -20,25 +20,13 @@ from labs.phase5.figures import made
 from labs.phase5.report import differs_from_report
 from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire import eventually, free_ports
+from tests.e2e.wire import eventually, free_ports, processes_of
 
 
 # seed 004-16, seed 004-20, seed 004-21, seed 004-22, seed 004-27, seed 004-32, seed 004-35
 @pytest.mark.parametrize("name", ["1", "2", "3", "4", "5", "6", "7"])
 def test_each_line_of_the_report_s_figure_stands_in_its_place(name: str) -> None:
     assert differs_from_report(name, made(name)) == ""
-
-
-def processes_of(folder: Path) -> dict[int, str]:
-    """Return the processes with this folder among their arguments, and the state of each."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.fsencode(folder) in (path / "cmdline").read_bytes():
-                found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue  # it has ended
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
