@@ -28,11 +28,12 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from lab import LIFELINE, folder_of_its_own
+from lab import LIFELINE
 from node import ordinal_of
 
 import raftline
 from labs.checking import Rows, end_with
+from labs.leftovers import Scene
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
@@ -403,14 +404,15 @@ ROWS: tuple[Callable[[Lab], None], ...] = (
 def main() -> int:
     names = {row: "002-" + row.__name__.removeprefix("row_") for row in ROWS}
     rows = Rows(*names.values())
-    with folder_of_its_own(SOCKET) as folder, Lab(folder) as lab:
+    ends = ("tmux", "-L", SOCKET, "kill-server") if shutil.which("tmux") else ()
+    with Scene(*ends) as scene, Lab(scene.folder) as lab:
         for row, name in names.items():
             held = False
             with rows.row(name, what=(row.__doc__ or "").strip()):
                 row(lab)
                 held = True
             if not held and row in ROWS[:6]:  # the others need what these leave
-                for console in sorted(folder.glob("*.console")):
+                for console in sorted(lab.folder.glob("*.console")):
                     said = console.read_text().splitlines()
                     told = [line for line in said if "Connection from" not in line]
                     print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
