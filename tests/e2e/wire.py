@@ -72,6 +72,15 @@ def _own_slice() -> int:
 free_ports = _ports()
 
 
+def ports_in_a_row(count: int) -> int:
+    """Return the first of so many such ports, one behind the other."""
+    row: list[int] = []
+    while len(row) < count:
+        port = next(free_ports)
+        row = [*row, port] if row and port == row[-1] + 1 else [port]
+    return row[0]
+
+
 class Conversation:
     """A raw connection on which lines go out and come back; everything has a deadline."""
 
