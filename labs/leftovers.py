@@ -23,13 +23,15 @@ PAUSE_S = 0.1
 
 
 class Scene:
-    """A folder for one lab, gone afterwards, with every process named here."""
+    """A folder for one lab, gone afterwards, with every process named here; `ends` is a command
+    that is run then."""
 
-    def __init__(self) -> None:
+    def __init__(self, *ends: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="raftline-scene-"))
+        sweeper = Path(__file__).resolve()
         try:
             self._sweeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(self.folder)],
+                [sys.executable, "-I", "-S", str(sweeper), str(self.folder), *ends],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -62,7 +64,7 @@ class Scene:
         self._sweeper.stdin.flush()
 
 
-def sweep(folder: str) -> None:
+def sweep(folder: str, ends: list[str]) -> None:
     """Wait for the end of the lab at the other end of standard input; then tidy up behind it."""
     process_ids: list[int] = []
     for line in sys.stdin:
@@ -70,6 +72,8 @@ def sweep(folder: str) -> None:
     for process_id in process_ids:
         with contextlib.suppress(OSError):
             os.kill(process_id, signal.SIGKILL)
+    if ends:
+        subprocess.run(ends, stderr=subprocess.DEVNULL, check=False)
     for _ in range(TRIES):
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.exists(folder):
@@ -78,4 +82,4 @@ def sweep(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    sweep(sys.argv[1])
+    sweep(sys.argv[1], sys.argv[2:])

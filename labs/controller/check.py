@@ -38,6 +38,7 @@ from raftline.raft.messages import AppendEntries, Missing, Vote
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
+from tests.e2e.wire import free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.
@@ -373,8 +374,7 @@ def properties(place: Loopback) -> Iterator[Row]:
 
 def phase_two(place: Loopback) -> Iterator[Row]:
     """The fixed leader, and what becomes of it."""
-    claims = [_claim() for _ in range(3)]
-    ports = [int(claim.getsockname()[1]) for claim in claims]
+    ports = [next(free_ports) for _ in range(3)]
     consoles = [place.folder / f"phase2-{number}.console" for number in range(3)]
     processes = []
     try:
@@ -398,18 +398,7 @@ def phase_two(place: Loopback) -> Iterator[Row]:
         for process in processes:
             process.kill()
             process.wait()
-        for claim in claims:
-            claim.close()
     yield "000-19", "a fixed leader replicates by TCP; when it is killed nobody takes its place"
-
-
-def _claim() -> socket.socket:
-    """Return what keeps others from choosing its port, until it is closed; who listens there takes
-    it all the same, as servers do (SO_REUSEADDR)."""
-    claim = socket.socket()
-    claim.bind(("localhost", 0))
-    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return claim
 
 
 def _ask(port: int, line: str) -> str:

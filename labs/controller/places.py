@@ -6,13 +6,12 @@ A place sends with message_sender.py, listens with message_receiver.py, and show
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,9 @@ from typing import IO, Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "src"))  # from the clone, not installed
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 
+from labs.leftovers import Scene
 from raftline.life.lifeline import Lifeline
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
@@ -154,12 +154,9 @@ class Loopback(Place):
     def __init__(self, names: Sequence[str] = NAMES) -> None:
         super().__init__()
         self.names = list(names)
-        self.folder = Path(tempfile.mkdtemp(prefix="controller-lab-"))
+        self._scene = contextlib.ExitStack()
+        self.folder = self._scene.enter_context(Scene()).folder
         self._lifeline = Lifeline()  # what we start ends when we do, however we end
-        self._sweeper = subprocess.Popen(
-            ["sh", "-c", 'cat; sleep 5; rm -rf "$1"', "sh", str(self.folder)],
-            stdin=self._lifeline.reading_end, start_new_session=True,
-        )  # fmt: skip
         self._claim, self.port, self.udp_port = _free_ports()
         members = [f"{name} {HOSTS[name]} {self.port}\n" for name in self.names]
         (self.folder / "server-configuration.txt").write_text("".join(members))
@@ -222,11 +219,9 @@ class Loopback(Place):
         for process in self._nodes.values():
             process.kill()
             process.wait()
-        self._sweeper.kill()
-        self._sweeper.wait()
         self._lifeline.close()
         self._claim.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scene.close()
 
 
 class Containers(Place):

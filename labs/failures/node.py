@@ -44,7 +44,6 @@ def main() -> int:
     from raftline import server
     from raftline.console import Console
 
-    WatchfulServer.folder = arguments.config.resolve().parent
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with
     if not arguments.seed_words:
         return server.main(words, console_of=Console, server_of=WatchfulServer)

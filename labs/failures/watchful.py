@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 from raftline.assembly import Server
 from raftline.wire.requests import Request
@@ -18,9 +17,7 @@ LOOK_S = 0.2
 
 
 class WatchfulServer(Server):
-    """A server that looks after its log file. `folder` and the name say where that is."""
-
-    folder = Path()
+    """A server that looks after its log file."""
 
     def start(self) -> None:
         found = self.node.state.durable_index
@@ -33,7 +30,7 @@ class WatchfulServer(Server):
         """Wait until the log of this life is gone, then end this life and begin another; its own
         start watches again. `found` is the last entry that this life found in its files: what is
         durable beyond it, the log has held, however shortly."""
-        node, log = self.node, self.folder / f"{self.name}.log"
+        node, log = self.node, self._waking.configuration.folder / f"{self.name}.log"
         was_there = log.exists()
         missing = 0
         while missing < 2:  # once may be a controller's DELETE-LOG, which is about to stand down

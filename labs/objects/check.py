@@ -14,25 +14,25 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
     end_quietly()
 
-import contextlib
 import itertools
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from lab import LIFELINE, folder_of_its_own
+from lab import LIFELINE
 from node import ordinal_of
 
 import raftline
-from labs.checking import end_with
+from labs.checking import Rows, end_with
+from labs.leftovers import Scene
+from tests.e2e.wire import ports_in_a_row
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
@@ -43,7 +43,6 @@ PYTHON = [sys.executable, "-S", "-E"]
 NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
-CLAIMS = contextlib.ExitStack()  # to ports, until the end
 HELD = re.compile(r'\nvalue "(\w+-by-node\d)"\n')
 SCRIPT = """
 import sys; sys.path.insert(0, {source!r})
@@ -75,31 +74,12 @@ def must(holds: object, what: str) -> None:
         raise RowError(what)
 
 
-def free_ports(count: int) -> int:
-    """Return the first of so many ports in a row that nobody has; until this process ends, nobody
-    else who looks for some will find them free."""
-    blocks = range(12_000, 14_000, 8)
-    for step in range(len(blocks)):
-        first = blocks[(os.getpid() + step) % len(blocks)]
-        with contextlib.ExitStack() as sockets:
-            try:
-                for port in range(first, first + count):
-                    claim = sockets.enter_context(socket.socket())
-                    claim.bind(("127.0.0.1", port))
-                    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for the nodes
-            except OSError:
-                continue
-            CLAIMS.enter_context(sockets.pop_all())
-            return first
-    raise RowError("no free ports between 12000 and 14000")
-
-
 class Lab:
     """Three nodes of node.py in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_ports(3)
+        self.port = ports_in_a_row(3)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Lab:
@@ -283,7 +263,7 @@ def row_08(lab: Lab) -> None:
 def row_09(lab: Lab) -> None:
     """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
     told = subprocess.run(
-        [*PYTHON, str(HERE / "lab.py"), "--base-port", str(free_ports(5)), "story"],
+        [*PYTHON, str(HERE / "lab.py"), "--base-port", str(ports_in_a_row(5)), "story"],
         capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     must(told.returncode == 0, told.stdout + told.stderr)
@@ -371,7 +351,7 @@ def row_12(lab: Lab) -> None:
 
 def row_13(lab: Lab) -> None:
     """a node, who leads, and a replicated value, from a script"""
-    address = f"127.0.0.1:{free_ports(1)}"
+    address = f"127.0.0.1:{ports_in_a_row(1)}"
     folder = str(lab.folder / "script")
     script = SCRIPT.format(source=str(SOURCE), address=address, folder=folder)
     ended = run([*PYTHON, "-c", script], dict(os.environ))
@@ -400,32 +380,23 @@ ROWS: tuple[Callable[[Lab], None], ...] = (
 )  # fmt: skip
 
 
-@contextlib.contextmanager
-def checked(name: str, what: str, failed: list[str]) -> Iterator[None]:
-    """Say how a row ends; what goes wrong within it goes no further."""
-    try:
-        yield
-        print(f"ok {name} {what}", flush=True)
-    except (RowError, raftline.ClientError, OSError, subprocess.SubprocessError) as problem:
-        failed.append(name)
-        print(f"NOT OK {name} {what}: {type(problem).__name__}: {problem}", flush=True)
-
-
 def main() -> int:
-    failed: list[str] = []
-    with folder_of_its_own(SOCKET) as folder, Lab(folder) as lab:
-        for row in ROWS:
-            name = "002-" + row.__name__.removeprefix("row_")
-            with checked(name, (row.__doc__ or "").strip(), failed):
+    names = {row: "002-" + row.__name__.removeprefix("row_") for row in ROWS}
+    rows = Rows(*names.values())
+    ends = ("tmux", "-L", SOCKET, "kill-server") if shutil.which("tmux") else ()
+    with Scene(*ends) as scene, Lab(scene.folder) as lab:
+        for row, name in names.items():
+            held = False
+            with rows.row(name, what=(row.__doc__ or "").strip()):
                 row(lab)
-            if failed and row in ROWS[:6]:
-                for console in sorted(folder.glob("*.console")):
+                held = True
+            if not held and row in ROWS[:6]:  # the others need what these leave
+                for console in sorted(lab.folder.glob("*.console")):
                     said = console.read_text().splitlines()
                     told = [line for line in said if "Connection from" not in line]
                     print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
                 break
-    print(f"{len(failed)} rows do not hold" if failed else f"all {len(ROWS)} rows hold")
-    return 1 if failed else 0
+    return rows.finish()
 
 
 if __name__ == "__main__":

@@ -18,19 +18,17 @@ import argparse
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import raftline
 from labs.checking import end_with
+from labs.leftovers import Scene
 from raftline.life.lifeline import Lifeline
 
-ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
 MADE = (
@@ -107,37 +105,10 @@ def bundle(folder: Path, name: str) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def folder_of_its_own(socket: str = "") -> Iterator[Path]:
-    """A new folder, removed when this process ends, be it by kill -9: by another, which sees its
-    pipe from here end. It ends the nodes in there, too, and tmux on `socket`."""
-    folder = Path(tempfile.mkdtemp(prefix="raftline-lab-"))
-    guard = subprocess.Popen(
-        [sys.executable, __file__, "--dir", str(folder), "guard", socket],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield folder
-    finally:
-        guard.communicate()
-
-
-def guard(folder: Path, socket: str) -> None:
-    """Wait for the end of whoever has started this, then leave nothing of theirs behind."""
-    sys.stdin.read()
-    stop(folder)
-    if socket:
-        subprocess.run(
-            ["tmux", "-L", socket, "kill-server"], stderr=subprocess.DEVNULL, check=False
-        )
-    end_s = time.monotonic() + STOP_S
-    while folder.exists() and time.monotonic() < end_s:  # a node may have put a last file there
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def story(base_port: int) -> int:
     """Five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
-    with folder_of_its_own() as folder:
+    with Scene() as scene:
+        folder = scene.folder
         nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
         try:
             return tell(nodes, base_port, folder)
@@ -235,7 +206,6 @@ def main() -> int:
     verbs.add_parser("clean", help="remove what the nodes have written")
     verbs.add_parser("bundle", help="zip what is handed in").add_argument("name", metavar="NAME")
     verbs.add_parser("story", help=f"{KEY}: one node of five sleeps through a change")
-    verbs.add_parser("guard").add_argument("socket", nargs="?", default="")  # for the lab itself
     arguments = parser.parse_args()
     if not 1 <= arguments.base_port <= 65_531:
         parser.error("--base-port is a number from 1 to 65531")
@@ -246,8 +216,6 @@ def main() -> int:
             return clean(arguments.dir)
         case "bundle":
             return bundle(arguments.dir, arguments.name)
-        case "guard":
-            guard(arguments.dir, arguments.socket)
         case "story":
             return story(arguments.base_port)
     return 0

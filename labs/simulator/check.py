@@ -40,7 +40,6 @@ from raftline.trial.store import Store, Unanswered
 from raftline.trial.verdict import PERFECT, Exit, judge
 from raftline.trial.wire import Wire
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 SEED_LINES = (
     "Leaders:", "Servers that crashed", "Servers that were failed by simulator",

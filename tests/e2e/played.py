@@ -6,9 +6,11 @@ import contextlib
 import re
 import socket
 import threading
+import time
 
+from raftline.config import Pace
 from tests.e2e.node import Node
-from tests.e2e.wire import DEADLINE_S
+from tests.e2e.wire import DEADLINE_S, Conversation
 
 
 class PlayedPeer:
@@ -99,3 +101,22 @@ class PlayedPeer:
         with contextlib.suppress(OSError, AssertionError):
             while not self._hush.is_set():
                 self.acknowledge(self.hear("AppendEntries"))
+
+
+def has_counted_down(node: Node, peer: Conversation, name: str, term: int, pace: Pace) -> bool:
+    """Beat as the leader of this name and term for longer than any countdown takes; return whether
+    one ran out, as it may where all stood still for as long as the shortest takes."""
+    shortest_s = pace.election_timeout_ms / 1000
+    longest_s = 1.25 * (shortest_s + pace.election_spread_ms / 1000)
+    pause, mark, still_s = threading.Event(), len(node.said), 0.0
+    begun_s = asked_s = time.monotonic()
+    while asked_s < begun_s + longest_s:
+        before_s, asked_s = asked_s, time.monotonic()
+        reply = peer.ask(f"{name}@AppendEntries {term}-0-0-[] commit 0 round 1")
+        assert reply == f"{node.name}@I am up to date term {term} index 0 round 1", reply
+        still_s = max(still_s, time.monotonic() - before_s)
+        pause.wait(shortest_s / 5)
+    stood = [line for line in node.said[mark:] if "Starting election" in line or "PreVotes" in line]
+    still_s = max(still_s, time.monotonic() - asked_s)
+    assert not stood or still_s >= shortest_s, stood
+    return bool(stood)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +13,8 @@ import pytest
 from raftline.config import CLASS
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
-from tests.e2e.played import PlayedPeer
-from tests.e2e.wire import Conversation, eventually
+from tests.e2e.played import PlayedPeer, has_counted_down
+from tests.e2e.wire import eventually
 
 
 @pytest.fixture
@@ -30,7 +28,6 @@ def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
 
 
 Stage = tuple[Node, PlayedPeer, PlayedPeer]
-SHORTEST_S = CLASS.election_timeout_ms / 1000  # countdown of the stage's s1
 
 
 # seed 004-04, seed 004-23, seed 004-29
@@ -118,24 +115,10 @@ def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
     node, _, _ = stage
     with node.connect() as s2:
         assert s2.ask("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
-        eventually(lambda: not has_counted_down(node, s2), "beats without a longer pause", 60)
+        eventually(
+            lambda: not has_counted_down(node, s2, "s2", 1, CLASS), "beats without a long pause", 60
+        )
     node.wait_for_line("[*] Heard from no leader: asking for PreVotes for term 2")
-
-
-def has_counted_down(node: Node, s2: Conversation) -> bool:
-    """Beat for 5 s, beyond the longest countdown of 4 s; return whether a countdown ran out, as it
-    may where all stood still for as long as the shortest takes."""
-    pause, longest_s, asked_s, mark = threading.Event(), 0.0, time.monotonic(), len(node.said)
-    for number in range(1, 12):
-        before_s, asked_s = asked_s, time.monotonic()
-        reply = s2.ask(f"s2@AppendEntries 1-0-0-[] commit 0 round {number}")
-        assert reply == f"s1@I am up to date term 1 index 0 round {number}"
-        longest_s = max(longest_s, time.monotonic() - before_s)
-        pause.wait(0.45)
-    stood = [line for line in node.said[mark:] if "Starting election" in line or "PreVotes" in line]
-    longest_s = max(longest_s, time.monotonic() - asked_s)
-    assert not stood or longest_s >= SHORTEST_S
-    return bool(stood)
 
 
 # seed 004-30

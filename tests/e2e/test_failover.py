@@ -12,8 +12,6 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import Conversation, eventually
 
-ROUNDS_S = 4.0  # several election timeouts of the fast pace
-
 
 def writes(cluster: Cluster, name: str, count: int) -> dict[str, str]:
     """Write `count` keys one after the other; return those that were acknowledged."""

@@ -14,7 +14,7 @@ import pytest
 
 import raftline
 from labs.objects.lab import running
-from tests.e2e.wire import DEADLINE_S, eventually, free_ports
+from tests.e2e.wire import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CHECK = Path(__file__).resolve().parents[2] / "labs" / "objects" / "check.py"
 SHEET = CHECK.with_name("README.md")
@@ -111,7 +111,7 @@ def script(
 
 # seed 002-09
 def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> None:
-    first = five_ports_in_a_row()
+    first = ports_in_a_row(5)
     with socket.create_server(("127.0.0.1", first + 2)):
         ended = subprocess.run(
             [sys.executable, str(CHECK.with_name("lab.py")), "--base-port", str(first), "story"],
@@ -127,7 +127,7 @@ def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> No
 
 # seed 002-09
 def test_the_story_leaves_the_keys_of_a_cluster_alone_that_has_its_ports(tmp_path: Path) -> None:
-    first = five_ports_in_a_row()
+    first = ports_in_a_row(5)
     theirs = {"node1": f"127.0.0.1:{first}"}
     with raftline.Node("node1", members=theirs, dir=tmp_path / "theirs") as node:
         node.wait_until_leader(timeout=DEADLINE_S)
@@ -140,12 +140,6 @@ def test_the_story_leaves_the_keys_of_a_cluster_alone_that_has_its_ports(tmp_pat
     assert ended.returncode == 1
     assert "node1 could not start: see above" in ended.stderr
     assert "HACKATHON" not in kept
-
-
-def five_ports_in_a_row() -> int:
-    return next(
-        port for port in free_ports if [next(free_ports) - port for _ in range(4)] == [1, 2, 3, 4]
-    )
 
 
 # seed 002-10

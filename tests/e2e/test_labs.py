@@ -6,36 +6,27 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from labs.failures.check import check_cloud, check_deleted, check_door, check_menu
 from labs.failures.scenario import play_settled
-from labs.failures.terminals import as_in_the_sheet
+from labs.failures.terminals import HERE, Console, as_in_the_sheet
+from labs.failures.watchful import LOOK_S
 from labs.phase5 import figures
 from labs.phase5.figures import made
 from labs.phase5.report import differs_from_report
+from raftline.config import FILE_NAME
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire import eventually
+from tests.e2e.wire import eventually, free_ports, processes_of
 
 
 # seed 004-16, seed 004-20, seed 004-21, seed 004-22, seed 004-27, seed 004-32, seed 004-35
 @pytest.mark.parametrize("name", ["1", "2", "3", "4", "5", "6", "7"])
 def test_each_line_of_the_report_s_figure_stands_in_its_place(name: str) -> None:
     assert differs_from_report(name, made(name)) == ""
-
-
-def processes_of(folder: Path) -> dict[int, str]:
-    """Return the processes with this folder among their arguments, and the state of each."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.fsencode(folder) in (path / "cmdline").read_bytes():
-                found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue  # it has ended
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
@@ -104,6 +95,24 @@ def test_each_choice_of_the_menu_does_what_the_sheet_says(
         check_menu(nodes, file, lab)
         check_deleted(nodes, file, lab)
     assert "FAILED" not in capsys.readouterr().out
+
+
+# seed 003-15
+def test_a_node_looks_after_its_log_where_dir_says_that_it_is(tmp_path: Path) -> None:
+    sheet, files = tmp_path / "sheet", tmp_path / "files"
+    for folder in (sheet, files):
+        folder.mkdir()
+        (folder / FILE_NAME).write_text(f"node1 localhost {next(free_ports)}\n")
+    options = ("--config", str(sheet / FILE_NAME), "--dir", str(files))
+    node = Console(str(HERE / "node.py"), "node1", *options)
+    try:
+        node.wait_for("I am Leader")
+        threading.Event().wait(10 * LOOK_S)
+        assert not [line for line in node.lines if "was deleted" in line], node.lines
+        (files / "node1.log").unlink()
+        node.wait_for("node1.log was deleted while it ran")
+    finally:
+        node.close()
 
 
 # seed 003-02, seed 003-06

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.wire import eventually
+from tests.e2e.wire import eventually, processes_of
 
 PROGRAM = Path(__file__).parent / "run_nemesis.py"
 
@@ -40,19 +40,6 @@ def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
     eventually(lambda: "window 1, " in output.readline(), "the first window")
 
 
-def processes_in(folder: Path) -> list[bytes]:
-    """Return the command lines of processes that name something in `folder`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if os.fsencode(folder) in line:
-            found.append(line)
-    return found
-
-
 # fault F14, fault F31, fault F33, fault F36, fault F51, fault F77, mistake 22
 @pytest.mark.parametrize(
     ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
@@ -70,7 +57,7 @@ def test_under_faults_of_many_kinds_nothing_is_found(
     assert "| windows judged | 1 of 1 |" in report
     assert report in printed
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
-    assert processes_in(tmp_path) == []
+    assert processes_of(tmp_path) == {}
 
 
 def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -80,10 +67,10 @@ def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) 
         printed, _ = campaign.communicate(timeout=280)
     assert campaign.returncode == 130, printed
     assert "(stopped by Ctrl-C)" in (tmp_path / "report.md").read_text()
-    assert processes_in(tmp_path) == []
+    assert processes_of(tmp_path) == {}
 
 
 def test_a_campaign_that_is_killed_takes_its_nodes_along(tmp_path: Path) -> None:
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
-    eventually(lambda: processes_in(tmp_path) == [], "all nodes ended")
+    eventually(lambda: processes_of(tmp_path) == {}, "all nodes ended")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ from raftline.trial.network import Network
 from raftline.trial.servers import NotStarted, Servers
 from raftline.trial.verdict import PERFECT
 from tests.e2e.proxy import LinkedCluster
-from tests.e2e.wire import eventually
+from tests.e2e.wire import eventually, processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHORT = {
@@ -256,7 +255,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_reports_and_leaves_n
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
-    eventually(lambda: not _processes_of(kept), "no server left")
+    eventually(lambda: not processes_of(kept), "no server left")
 
 
 def test_nobody_is_left_when_the_simulator_is_killed_not_even_who_stood_still(
@@ -270,22 +269,10 @@ def test_nobody_is_left_when_the_simulator_is_killed_not_even_who_stood_still(
         [sys.executable, str(SOURCE / "simulator.py"), str(path), "--dir", str(kept)]
     ) as simulator:
         paused = str(kept / "0001")
-        eventually(lambda: "T" in _processes_of(paused).values(), "a server that stands still")
+        eventually(lambda: "T" in processes_of(paused).values(), "a server that stands still")
         simulator.kill()
     try:
-        eventually(lambda: not _processes_of(kept), "no server left")
+        eventually(lambda: not processes_of(kept), "no server left")
     finally:
-        for process_id in _processes_of(kept):
+        for process_id in processes_of(kept):
             os.kill(process_id, signal.SIGKILL)
-
-
-def _processes_of(folder: Path | str) -> dict[int, str]:
-    """Return the processes that name this folder, and the state of each: S, R, T (stopped), …"""
-    found = {}
-    for each in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (each / "cmdline").read_bytes().decode(errors="replace")
-            if str(folder) in command and int(each.name) != os.getpid():
-                state = (each / "stat").read_text().rpartition(")")[2].split()[0]
-                found[int(each.name)] = state
-    return found

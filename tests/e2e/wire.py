@@ -1,13 +1,16 @@
-"""What every end-to-end test needs: waiting with a deadline, free ports, raw conversations."""
+"""What every end-to-end test needs: waiting with a deadline, free ports, raw conversations, and
+who else runs."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 DEADLINE_S = 30.0
@@ -69,6 +72,15 @@ def _own_slice() -> int:
 free_ports = _ports()
 
 
+def ports_in_a_row(count: int) -> int:
+    """Return the first of so many such ports, one behind the other."""
+    row: list[int] = []
+    while len(row) < count:
+        port = next(free_ports)
+        row = [*row, port] if row and port == row[-1] + 1 else [port]
+    return row[0]
+
+
 class Conversation:
     """A raw connection on which lines go out and come back; everything has a deadline."""
 
@@ -111,3 +123,16 @@ class Conversation:
     def close(self) -> None:
         self._reader.close()
         self.socket.close()
+
+
+def processes_of(folder: Path | str) -> dict[int, str]:
+    """Return the processes with this folder among their arguments, and the state of each: S, R,
+    T (stopped), …"""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(folder) in (path / "cmdline").read_bytes():
+                found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue  # it has ended
+    return found

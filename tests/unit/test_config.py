@@ -77,17 +77,16 @@ def test_a_byte_order_mark_and_crlf_are_tolerated(tmp_path: Path) -> None:
         ("s1 localhost 010000", "'010000' is no port"),
         ("s1 localhost \uff11\uff10", "is no port"),  # full-width digits
         ("s1 localhost", "'localhost' is no port"),
+        # Python's resolver raises no OSError for these four.
         ("s1 a..b 10000", "'a..b' is no host name or address"),
         ("s1 .a 10000", "'.a' is no host name or address"),
         (f"s1 {'a' * 64}.b 10000", "is no host name or address"),
+        (f"s1 a.{'b' * 64} 10000", "is no host name or address"),
         ("1s localhost 10000", "'1s' is no name"),
         ("s@1 localhost 10000", "'s@1' is no name"),
         ("s/1 localhost 10000", "'s/1' is no name"),
         ("s" * 65 + " localhost 10000", "is no name"),
         ("s1 local\x1bhost 10000", r"'local\x1bhost' is no host"),
-        ("s1 a..b 10000", "'a..b' is no host"),  # Python's resolver raises no OSError for these
-        ("s1 .b 10000", "'.b' is no host"),
-        ("s1 a." + "b" * 64 + " 10000", "is no host"),
         ("s1", "1 words, not NAME HOST PORT"),
         ("s1 localhost 10000 voter", "4 words, not NAME HOST PORT"),
     ],
@@ -346,7 +345,7 @@ def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
         monkeypatch.setattr(module, name, and_look(getattr(module, name)))
     begin(path)
     monkeypatch.undo()
-    assert set(found) <= {path.read_text()}
+    assert set(found) == {path.read_text()}
     assert list(tmp_path.iterdir()) == [path]
 
 

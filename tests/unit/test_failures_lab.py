@@ -313,8 +313,7 @@ def test_choice_1_says_the_interval_the_reset_and_the_new_leader() -> None:
 
 # seed 003-07, seed 003-11
 def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = iter(["44", "77", "66", "88", ""])
-    monkeypatch.setattr(client, "ask", lambda prompt: next(typed))
+    typed(monkeypatch, "44", "77", "66", "88", "")
     lab = PlayedLab()
     client.Session(lab, 20.0).choose("2")
     assert lab.said == ["44 to node1", "77 to node2", "66 to node3", "88 to node1"]
@@ -346,6 +345,18 @@ class BrokenLab(PlayedLab):
     def status(self, name: str) -> dict[str, Any]:
         faults = list(self.faults) if name == self.led_by else []
         return {} if name in self.down else {**super().status(name), "faults": faults}
+
+
+class Leaderless(BrokenLab):
+    """Followers alone; those that are recovering have no vote."""
+
+    recovering: tuple[str, ...] = ()
+
+    def status(self, name: str) -> dict[str, Any]:
+        view = super().status(name)
+        if not view:
+            return {}
+        return {**view, "role": "follower", "recovering": name in self.recovering}
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -419,14 +430,9 @@ def test_a_leader_is_one_that_a_majority_follows(monkeypatch: pytest.MonkeyPatch
 def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Leaderless(BrokenLab):
-        def status(self, name: str) -> dict[str, Any]:
-            view = super().status(name)
-            return {**view, "role": "follower", "recovering": name == "node1"} if view else {}
-
     monkeypatch.setattr(asking, "ALONE_S", 0.0)
     lab = Leaderless()
-    lab.down = ("node3",)
+    lab.down, lab.recovering = ("node3",), ("node1",)
     said = "without a majority: node1 is follower, without a vote, node2 is follower, node3 does"
     with pytest.raises(LabError, match=said):
         lab.leader()
@@ -475,22 +481,20 @@ def test_two_of_three_can_t_overwrite_and_are_told_why() -> None:
 @pytest.mark.parametrize(
     ("down", "recovering", "advice"),
     [
-        (("node2", "node3"), False, "To start one: python3 labs/failures/node.py node2"),
-        ((), True, "To begin anew: stop all nodes, then git clean -fqX labs/failures/run"),
+        (("node2", "node3"), (), "To start one: python3 labs/failures/node.py node2"),
+        ((), (*MEMBERS,), "To begin anew: stop all nodes, then git clean -fqX labs/failures/run"),
     ],
 )
 def test_without_a_leader_the_lab_says_what_each_node_is_and_what_to_do(
-    down: tuple[str, ...], recovering: bool, advice: str, monkeypatch: pytest.MonkeyPatch
+    down: tuple[str, ...],
+    recovering: tuple[str, ...],
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Leaderless(BrokenLab):
-        def status(self, name: str) -> dict[str, Any]:
-            view = super().status(name)
-            return {**view, "role": "follower", "recovering": recovering} if view else {}
-
     for name in ("ALONE_S", "DEADLINE_S"):
         monkeypatch.setattr(asking, name, 0.0)
     lab = Leaderless()
-    lab.down = down
+    lab.down, lab.recovering = down, recovering
     with pytest.raises(LabError, match=re.escape(advice)):
         lab.leader()
 
@@ -539,7 +543,6 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "start", lambda _: None)
-    monkeypatch.setattr(WatchfulServer, "folder", tmp_path)
     ordered: list[str] = []
 
     def obey(request: Any, _: str) -> None:
@@ -548,6 +551,7 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
 
     server: Any = WatchfulServer.__new__(WatchfulServer)
     server.name, server.is_down = "node1", False
+    server._waking = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
     server.node = SimpleNamespace(state=SimpleNamespace(durable_index=0))  # its log was deleted
     server._console = SimpleNamespace(say=ordered.append)
     server.control = SimpleNamespace(obey=obey)
