@@ -172,6 +172,11 @@ class Server:
         removed_by = self.node.state.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"
+        if self.node.state.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
+            return (
+                f"{name} is no peer of {self.name}, which never ran before; if the members have "
+                f"changed since, start {self.name} with --join HOST:PORT"
+            )
         return f"{name} is no peer of {self.name}"
 
     def report(self, effects: Effects) -> None:

@@ -35,6 +35,8 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     """
     port = config.port_number(arguments.port, "PORT")
     _check_controller(arguments)
+    if arguments.new and arguments.join:
+        raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     return port, _configuration(arguments, arguments.name, port)
 
@@ -139,6 +141,11 @@ def parser() -> Parser:
     parser.add_argument(
         "--join", metavar="HOST:PORT", type=joining_address,
         help="be added to the cluster of the node there; NAME need not be in the configuration",
+    )  # fmt: skip
+    parser.add_argument(
+        "--new", action="store_true",
+        help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
+        " script that says it of a node that lost its disk loses acknowledged writes",
     )  # fmt: skip
     parser.add_argument(
         "--controller", action="store_true",

@@ -63,13 +63,16 @@ class LogManager:
         self._unmarked: Mark | None = None  # on disk, and not yet said in NAME.storage
         self._failed = False
 
-    def recover(self) -> Recovered:
+    def recover(self, *, never_ran: bool = False) -> Recovered:
         """Lock the folder and read back what this node knew; nothing is executed yet.
 
+        `never_ran`: an operator's word that nothing ran under this name before these files.
+
         Raises:
-            FilesRefused: in use, damaged, unreadable or not writable; one line says what to do.
+            FilesRefused: in use, damaged, unreadable or not writable, or the files deny the
+                operator's word; one line says what to do.
         """
-        recovery = Recovery(self._folder, self.name, self.members)
+        recovery = Recovery(self._folder, self.name, self.members, never_ran=never_ran)
         try:
             recovered, self._logfile = recovery.run()
         except StorageError:
@@ -271,7 +274,9 @@ class LogManager:
         recovered = any(work.recovered for work in works)
         if saves or forgot:
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
-            state = LogState.AMNESIAC if forgot else storage.promise.state
+            state = storage.promise.state
+            if forgot:
+                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.AMNESIAC
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
             storage.save(promise._replace(state=state))

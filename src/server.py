@@ -127,6 +127,7 @@ def _server_of(
     waking = Waking(
         arguments.name, configuration, console.say, joins=bool(arguments.join),
         first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
+        never_ran=arguments.new,
     )  # fmt: skip
     return server_of(
         waking, PACES[arguments.pace], console,

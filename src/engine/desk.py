@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from raftline.engine.batch import Batch
-from raftline.wire.protocol import NO_LEADER, STOPPING, outcome_unknown
+from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
 
 __all__ = ["STOPPING", "Desk"]
 
@@ -48,13 +48,13 @@ class Desk:
             batches += [new.popleft() for _ in range(len(new))]
         return batches
 
-    def hold(self, batches: Sequence[Batch], now: int) -> None:
+    def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
         """Keep batches until somebody leads and takes them; tell those that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
             if now >= batch.hold_until_ms or len(self._held) >= WAITING_MAX:
-                batch.answer_all(NO_LEADER)
+                batch.answer_all(no_leader(no_leader_because))
             else:
                 self._held.append(batch)
 

@@ -151,7 +151,7 @@ class Service:
             for batch in batches:
                 batch.answer_all(REMOVED)
         else:
-            self._desk.hold(batches, now)
+            self._desk.hold(batches, now, node.state.no_leader_because)
 
     def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
         if not self._node.takes_proposals:

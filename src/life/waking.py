@@ -35,14 +35,17 @@ class Waking:
         joins: bool = False,
         first_term: int = 0,
         machines: Machines | None = None,
+        never_ran: bool = False,
     ) -> None:
-        """Prepare; a node that was just born begins in `first_term`."""
+        """Prepare; a node that was just born begins in `first_term`. `never_ran` is an operator's
+        word for the first start alone (storage/recovery.py)."""
         self.name = name
         self.configuration = configuration
         self._say = say
         self._joins = joins
         self._first_term = first_term
         self._machines = machines
+        self._never_ran = never_ran
 
     def folder(self) -> Folder:
         """Return the folder of the node's files, not locked yet."""
@@ -57,7 +60,8 @@ class Waking:
         members = self.configuration.members
         known = {} if self._joins else {name: str(where) for name, where in members.items()}
         logmanager = LogManager(self.name, self.folder(), known, self._machines)
-        recovered = _recover(logmanager, self.configuration, self._say)
+        never_ran, self._never_ran = self._never_ran, False
+        recovered = _recover(logmanager, self.configuration, self._say, never_ran)
         if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self._first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
@@ -67,7 +71,10 @@ class Waking:
 
 
 def _recover(
-    logmanager: LogManager, configuration: Configuration, say: Callable[[str], None]
+    logmanager: LogManager,
+    configuration: Configuration,
+    say: Callable[[str], None],
+    never_ran: bool,
 ) -> Recovered:
     """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
     without a vote until that is done (raft/amnesia.py).
@@ -76,9 +83,9 @@ def _recover(
         FilesRefused: the node must not start from them.
     """
     try:
-        return logmanager.recover()
+        return logmanager.recover(never_ran=never_ran)
     except DamagedFiles:
-        if not set(configuration.members) - {logmanager.name}:
+        if never_ran or not set(configuration.members) - {logmanager.name}:
             raise
     for line in mend(Folder(configuration.folder), logmanager.name):
         say(f"[!] {line}")
@@ -111,6 +118,7 @@ def node_of(
         now_ms(),
         amnesiac=recovered.amnesiac,
         newborn=recovered.newborn,
+        may_be_new=recovered.may_be_new,
         life=random.SystemRandom().randrange(1, LIFE_MAX),
         snapshot=recovered.snapshot,
     )

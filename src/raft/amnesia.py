@@ -33,25 +33,23 @@ Q, and the fence was appended after A's memory was gone.
 
 A learner has no vote: where it lost its memory as one, what is committed in T is fence enough.
 
-A server that begins with nothing at all can't tell whether it is new. It is `newborn` until it
-votes or stands, as in a cluster's first election. If it first hears a leader, or is asked for
-its vote by somebody whose log holds entries, the cluster has a history that it may have been
-part of, and it takes itself for an amnesiac. (What that can't find: docs/repair.md.) So does one
+A server that begins with nothing at all can't tell whether it is new (raft/newborn.py). Once it
+finds that the cluster has a history, it takes itself for an amnesiac that `may_be_new`. So does one
 that was started to join, as its name may be that of a voter whose files are gone. It knows no
 members, never stands, and listens to no candidate with an empty log, so it is an amnesiac before
 it votes. Where it is new indeed, it is a learner then, and no fence is appended for it.
 
-Such a one knows the members by entries or a snapshot alone. Who is whole must know them, as it may
-have to stand; until then it does not take up its vote. Where no entry says who they are, as the
-cluster was born with them, one does when it asks to be added (raft/reconfiguration.py).
+A joiner knows the members by entries or a snapshot alone. A server with a vote must know them, as
+it may have to stand; until then the joiner does not take up its vote. If no entry says who they
+are, one does when the joiner asks to be added (raft/reconfiguration.py).
 """
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing, RequestVote
+from raftline.raft.chunks import SnapshotHeld
+from raftline.raft.messages import Appended, Missing
 from raftline.raft.progress import Progress
-from raftline.raft.state import Role, State
+from raftline.raft.state import State
 
 # --- the leader ----------------------------------------------------------------------------
 
@@ -74,16 +72,15 @@ def leader_heard_amnesiac(
         return not progress.counts  # once it was made whole, this life says so no more
     if message.round < progress.readmit_round:
         return False  # of a life before the one that is known; or it will say so once more
+    is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
+    progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.counts = False
     progress.life = message.without_vote
     progress.readmit_round = state.round + 1
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
-    what = "lost its memory"
-    if message.sender not in state.membership.electors:
-        what = f"is new, or {what}"
-    state.note(f"[*] {message.sender} {what}: it catches up without a vote")
+    state.note(f"[*] {message.sender} {progress.befell}: it catches up without a vote")
     return True
 
 
@@ -136,32 +133,12 @@ def _is_current(state: State) -> bool:
 # --- the server that lost its memory ---------------------------------------------------------
 
 
-def look_for_history(state: State, message: Message) -> None:
-    """A newborn that hears of a cluster with a history may have been part of it: it goes on as
-    an amnesiac, which is on its disk before any answer says so."""
-    if not state.newborn:
-        return
-    if isinstance(message, RequestVote):
-        has_history = message.last_index > 0
-    else:
-        has_history = isinstance(message, AppendEntries | InstallSnapshot)
-    if has_history:
-        state.newborn, state.amnesiac = False, True
-        state.out.forgot = True
-        if state.role is not Role.FOLLOWER:
-            state.follow(state.term, None)  # votes that are on their way elect nobody any more
-        state.note(
-            f"[*] {state.name} has no files and {message.sender} has entries: as "
-            f"{state.name} can't tell whether it is new, it catches up without a vote"
-        )
-
-
 def whole_again(state: State) -> None:
     """Take part in elections again; the mark goes from the disk before any answer says so. Not
     before it knows the members for certain; it will be told again."""
     if not state.configurations.at(state.commit_index).names:
         return
-    state.amnesiac = False
+    state.amnesiac = state.may_be_new = False
     state.out.recovered = True
     _note_whole(state, state.name)
 

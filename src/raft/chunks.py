@@ -24,13 +24,15 @@ INSTALL_FORM = (
 )
 HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 _N = r"([0-9]{1,19})"
+# Behind a follower's answer: its incarnation, and whether it may be new (raft/amnesia.py).
+WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"
     r" data (?=\")"
 )
 _HELD = re.compile(
     rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}"
-    r"(?: without vote ([0-9]{1,19}))?"
+    rf"{WITHOUT_VOTE}"
 )
 
 
@@ -69,6 +71,7 @@ class SnapshotHeld:
     offset: int
     round: int
     without_vote: int = 0
+    may_be_new: bool = False
 
 
 def spell_install(message: InstallSnapshot) -> str:
@@ -86,8 +89,13 @@ def spell_held(message: SnapshotHeld) -> str:
     return (
         f"GiveSnapshotAfterByte {message.offset} of {message.index}-{message.index_term}"
         f" term {message.term} round {message.round}"
-        + (f" without vote {message.without_vote:d}" if message.without_vote else "")
+        + spell_without_vote(message.without_vote, message.may_be_new)
     )
+
+
+def spell_without_vote(life: int, may_be_new: bool) -> str:
+    """Return what ends the answer of a server without a vote; nothing where `life` is 0."""
+    return f" without vote {life:d}" + " maybe new" * may_be_new if life else ""
 
 
 def read_install(sender: str, to: str, text: str) -> InstallSnapshot:
@@ -124,7 +132,10 @@ def read_held(sender: str, to: str, text: str) -> SnapshotHeld:
         raise ValueError(f"malformed GiveSnapshotAfterByte. Its form is: {HELD_FORM}")
     offset, index, index_term, term, number = _numbers(found, 1, 2, 3, 4, 5)
     without_vote = _numbers(found, 6)[0] if found[6] else 0
-    return SnapshotHeld(sender, to, term, index, index_term, offset, number, without_vote)
+    may_be_new = found[7] is not None
+    return SnapshotHeld(
+        sender, to, term, index, index_term, offset, number, without_vote, may_be_new
+    )
 
 
 def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:

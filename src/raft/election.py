@@ -5,6 +5,18 @@ from __future__ import annotations
 from raftline.raft.effects import Entry, SafetyError
 from raftline.raft.lease import begin_round
 from raftline.raft.messages import RequestVote, Vote
+from raftline.raft.newborn import (
+    BY_HAND,
+    HEARS_LEADER,
+    NOT_UP_TO_DATE,
+    awaits_answers,
+    explain_silence,
+    gives_way,
+    has_adopted_log,
+    note_denial,
+    why_newborn_gets_no_vote,
+    why_without_vote,
+)
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all
 from raftline.raft.state import Role, State
@@ -21,10 +33,17 @@ def on_silence(state: State) -> None:
     """
     arm_again(state)
     state.give_asked_back()
+    explain_silence(state)
     if state.amnesiac or not state.may_stand:
         return  # learners, those who were removed, those who wait to be added
     if state.name not in state.membership.electors:
         state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
+    if has_adopted_log(state):
+        soon_ms = state.now_ms + state.options.election_timeout_ms // 4
+        state.election_at_ms = min(state.election_at_ms, soon_ms)
+    if state.newborn and state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state):
+        start_election(state)  # who has not answered by now is taken for away
+        return
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.role = Role.PRE_CANDIDATE
@@ -36,9 +55,14 @@ def on_silence(state: State) -> None:
         _ask(state, state.term + 1, pre_vote=True)
 
 
-def stand_soon_if_alone(state: State) -> None:
-    """Let a lone voter stand as soon as its promises allow: there is no leader it could hear."""
-    if state.membership.is_quorum([state.name]):
+def stand_soon(state: State) -> None:
+    """Let a lone voter stand as soon as its promises allow: there is no leader it could hear.
+
+    So does a newborn whose log was written by hand: of all newborns it alone has entries. It asks
+    for PreVotes four times in the shortest election timeout, so that its question comes before
+    servers with empty logs elect one of themselves, and its entries go.
+    """
+    if state.membership.is_quorum([state.name]) or has_adopted_log(state):
         state.election_at_ms = max(state.now_ms, state.promised_until_ms)
 
 
@@ -93,7 +117,12 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
     for peer in state.membership.electors:
         if peer == state.name:
             continue
-        state.send(RequestVote(state.name, peer, term, last_index, last_term, pre_vote, transfer))
+        state.send(
+            RequestVote(
+                state.name, peer, term, last_index, last_term, pre_vote, transfer,
+                newborn=has_adopted_log(state),
+            )
+        )  # fmt: skip
 
 
 def on_request_vote(state: State, message: RequestVote) -> None:
@@ -122,16 +151,19 @@ def why_not(state: State, message: RequestVote) -> str | None:
     if message.term < state.term:
         return f"term {message.term} is over, I am in term {state.term}"
     if state.amnesiac:
-        return "I lost my memory and catch up without a vote"
+        return why_without_vote(state)
     if state.hears_from_leader and not _is_handed_over(state, message):
         # thesis §4.2.3: so that nobody deposes a leader that works
         if state.leader is None:
             return "I promised a leader to vote for nobody else yet"
-        return f"I hear from leader {state.leader} of term {state.term}"
+        return f"{HEARS_LEADER} {state.leader} of term {state.term}"
+    if reason := why_newborn_gets_no_vote(state, message):
+        return reason
     if not state.log.accepts(message.last_index, message.last_term):
         return (
-            f"log not up to date: it ends at {message.last_index} of term {message.last_term}, "
+            f"{NOT_UP_TO_DATE}: it ends at {message.last_index} of term {message.last_term}, "
             f"mine at {state.log.last_index} of term {state.log.last_term}"
+            + BY_HAND * has_adopted_log(state)
         )
     if message.term == state.term and state.vote not in (None, message.sender):
         return f"already voted for {state.vote} in term {state.term}"
@@ -160,14 +192,21 @@ def on_vote(state: State, message: Vote) -> None:
         )
     if not counts:
         return
+    note_denial(state, message)
+    if gives_way(state, message):
+        return
     if message.granted or message.sender not in state.votes:  # a denial may be of an earlier term
         state.votes[message.sender] = message.granted
-    granted = [name for name, yes in state.votes.items() if yes]
-    if state.membership.is_quorum(granted):
-        if message.pre_vote:
-            start_election(state)
-        else:
-            become_leader(state)
+    if not _has_quorum_of_votes(state):
+        return
+    if not message.pre_vote:
+        become_leader(state)
+    elif not awaits_answers(state):
+        start_election(state)
+
+
+def _has_quorum_of_votes(state: State) -> bool:
+    return state.membership.is_quorum([name for name, yes in state.votes.items() if yes])
 
 
 def become_leader(state: State) -> None:
@@ -185,9 +224,11 @@ def become_leader(state: State) -> None:
     state.note(str(table))
     state.role = Role.LEADER
     state.leader = state.name
+    state.leader_is_known()
     state.leader_heard_at_ms = None
-    if state.newborn:  # it was told to stand, and those who elect it have nothing either
+    if state.newborn:  # on the disk before anybody hears this leader: it has a history now
         state.newborn, state.out.recovered = False, True
+        state.save(state.term, state.vote)
     state.progress = {
         peer: Progress(next_index=state.log.last_index + 1, heard_at_ms=state.now_ms)
         for peer in state.peers

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raftline.raft.chunks import (
+    WITHOUT_VOTE,
     InstallSnapshot,
     SnapshotHeld,
     read_held,
     read_install,
     spell_held,
     spell_install,
+    spell_without_vote,
 )
 from raftline.raft.effects import Entry
 from raftline.raft.entrylines import NUMBER_MAX, read_entries, spell_entries
@@ -32,7 +34,8 @@ class PeerError(Exception):
 class RequestVote:
     """Paper, Figure 2, RequestVote; with `pre_vote` the question of thesis §9.6, where `term`
     is the term that the sender would stand in; with `transfer` the leader itself asked the
-    sender to stand (thesis §3.10)."""
+    sender to stand (thesis §3.10). `newborn`: the sender's log was written by hand, and no leader
+    was ever heard there, so its entries tell of no history (raft/newborn.py)."""
 
     sender: str
     to: str
@@ -41,6 +44,7 @@ class RequestVote:
     last_term: int
     pre_vote: bool = False
     transfer: bool = False
+    newborn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Appended:
     round: int
     without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
+    may_be_new: bool = False  # beside `without_vote`: it can't tell whether it lost anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Missing:
     round: int
     without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
+    may_be_new: bool = False  # as above
 
 
 OfSnapshot = InstallSnapshot | SnapshotHeld
@@ -111,8 +117,8 @@ FIRST_WORDS = (
 )
 
 _FORMS = {
-    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer]",
-    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM",
+    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
+    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM [newborn]",
     "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
     "Count": "Count on me term T",
     "Not": "Not this time term T: REASON",
@@ -121,12 +127,12 @@ _FORMS = {
     **FORMS,
 }
 _N = r"([0-9]{1,19})"
-_VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer)?")
+_VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
 _TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N})?)?")
-_MARKS = rf"(?: lease {_N})?(?: without vote {_N})?"
+_MARKS = rf"(?: lease {_N})?{WITHOUT_VOTE}"
 _APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
 _MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 
@@ -142,7 +148,9 @@ def spell(message: Message) -> str:
             return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
-            return f"{word} {term}-{index}-{last_term}" + " transfer" * message.transfer
+            return f"{word} {term}-{index}-{last_term}" + (
+                " transfer" * message.transfer + " newborn" * message.newborn
+            )
         case InstallSnapshot():
             return spell_install(message)
         case SnapshotHeld():
@@ -158,7 +166,7 @@ def spell(message: Message) -> str:
 
 def _marks(message: Appended | Missing) -> str:
     lease = f" lease {message.lease_ms}" if message.lease_ms else ""
-    return lease + (f" without vote {message.without_vote:d}" if message.without_vote else "")
+    return lease + spell_without_vote(message.without_vote, message.may_be_new)
 
 
 def spell_append(message: AppendEntries, entries: str) -> str:
@@ -183,16 +191,18 @@ def read(sender: str, to: str, text: str) -> Message:
         return _read_of_snapshot(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
-        return Appended(sender, to, term, index, number, _given(found, 5), _given(found, 4))
+        return Appended(sender, to, term, index, number, *_read_marks(found))
     if found := _MISSING.fullmatch(text):
         index, term, number = _numbers(found, 1, 2, 3)
-        return Missing(sender, to, term, index, number, _given(found, 5), _given(found, 4))
+        return Missing(sender, to, term, index, number, *_read_marks(found))
     if found := _VOTE.fullmatch(text):
         term, index, last_term = _numbers(found, 2, 3, 4)
         if last_term >= term or (index == 0) != (last_term == 0):
             raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
-        pre_vote, transfer = found[1] == "PreVote", found[5] is not None
-        return RequestVote(sender, to, term, index, last_term, pre_vote, transfer)
+        return RequestVote(
+            sender, to, term, index, last_term,
+            found[1] == "PreVote", found[5] == " transfer", found[5] == " newborn",
+        )  # fmt: skip
     if found := _GRANTED.fullmatch(text):
         return Vote(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
     if found := _DENIED.fullmatch(text):
@@ -234,6 +244,11 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     return AppendEntries(
         sender, to, term, prev_index, prev_term, entries, commit_index, number, life
     )
+
+
+def _read_marks(found: re.Match[str]) -> tuple[int, int, bool]:
+    """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
+    return _given(found, 5), _given(found, 4), found[6] is not None
 
 
 def _given(found: re.Match[str], group: int) -> int:

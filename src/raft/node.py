@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raftline.raft.amnesia import look_for_history
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects, HardState, SafetyError, Snapshot
@@ -15,7 +14,7 @@ from raftline.raft.election import (
     on_request_vote,
     on_silence,
     on_vote,
-    stand_soon_if_alone,
+    stand_soon,
 )
 from raftline.raft.follower_reads import ask, ask_leader, on_read_at, serve_ready
 from raftline.raft.lease import promise_after_restart
@@ -30,6 +29,7 @@ from raftline.raft.messages import (
     RequestVote,
     Vote,
 )
+from raftline.raft.newborn import look_for_history
 from raftline.raft.options import Options
 from raftline.raft.questions import Question, ReadAt, ReadIndex, TimeoutNow
 from raftline.raft.reads import confirm, on_read_index, read, read_leased
@@ -88,6 +88,7 @@ class Node:
         *,
         amnesiac: bool = False,
         newborn: bool = False,
+        may_be_new: bool = False,
         life: int = 1,
         snapshot: Snapshot | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class Node:
             now_ms=now_ms,
             amnesiac=amnesiac,
             newborn=newborn,
+            may_be_new=amnesiac and may_be_new,
             life=life,
             lease_ms=hard_state.lease_ms,
             commit_index=log.base_index,
@@ -117,7 +119,7 @@ class Node:
         )
         promise_after_restart(self.state)
         self.state.arm_election()
-        stand_soon_if_alone(self.state)
+        stand_soon(self.state)
 
     def receive(self, message: Message, now_ms: int) -> Effects:
         """Take a message from a peer.

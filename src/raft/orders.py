@@ -39,7 +39,8 @@ def time_out(state: State) -> None:
         OrderRefused: it has no vote, or has promised it.
     """
     if state.amnesiac:
-        raise OrderRefused(f"{state.name} lost its memory and catches up without a vote")
+        why = "may be new or may have lost everything" if state.may_be_new else "lost its memory"
+        raise OrderRefused(f"{state.name} {why}, and catches up without a vote")
     if state.name not in state.membership.electors:
         raise OrderRefused(f"{state.name} has no vote, so it does not stand")
     left_ms = state.promised_until_ms - state.now_ms

@@ -49,6 +49,7 @@ class Progress:
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
     counts: bool = True
     life: int = 0  # the one that said so
+    may_be_new: bool = False  # it can't tell whether it lost anything
     readmit_round: int = 0  # what it says of sends before this round is of an earlier life
     readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
     vote_again_round: int = 0  # the first send that told it to vote again
@@ -56,6 +57,11 @@ class Progress:
     leave_index: int = 0  # the entry that took it out
     leave_round: int = 0  # the first send that told it that it is out
     leave_by_ms: int = 0  # or when it is given up
+
+    @property
+    def befell(self) -> str:
+        """What is known of a follower that doesn't count."""
+        return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
     def matched(self, index: int) -> None:
         """The follower holds the leader's log up to `index`; send ahead from now on."""

@@ -12,6 +12,7 @@ from raftline.raft.change import Change, Plan, Refused, Work, advice, plan
 from raftline.raft.effects import Entry, SafetyError, Settled
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import AppendEntries, Message, RequestVote
+from raftline.raft.newborn import is_stranger_to_newborn
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all, send_heartbeats
 from raftline.raft.state import Role, State
@@ -64,7 +65,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
             raise Refused("a member's address holds what no entry can")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
             raise Refused(
-                f"{' and '.join(lost)} lost its memory and has no vote until it has caught up; "
+                f"{' and '.join(_befell(state, lost))} and has no vote until it has caught up; "
                 "with too few others beside it, that would never be: ask again then"
             )
     except Refused as refused:
@@ -96,6 +97,10 @@ def _needed_and_lost(state: State, target: Membership, candidate: str | None) ->
     without = {name for name, progress in state.progress.items() if not progress.counts}
     lost = [name for name in target.voters if name in without - {candidate}]
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
+
+
+def _befell(state: State, names: list[str]) -> list[str]:
+    return [f"{name} {state.progress[name].befell}" for name in names]
 
 
 def _give_up_for(state: State, change: Change) -> None:
@@ -258,13 +263,16 @@ def listens_to(state: State, message: Message) -> bool:
     Servers don't ask their configuration who may lead (thesis §4.1): one that was away while
     members changed must hear a leader, and vote for a candidate, that it has never heard of.
     But then it hears from no leader that it knows, and who asks for its vote has a log that
-    holds more; any other stranger is refused.
+    holds more; any other stranger is refused. A newborn that knows the members has been away from
+    none of their changes that it could remember: it takes the word of members alone.
     """
     sender = message.sender
     if sender == state.name:
         return False
     if sender in state.membership.names or sender in state.progress or sender == state.leader:
         return True
+    if is_stranger_to_newborn(state, sender):
+        return False
     if state.hears_from_leader or message.term < state.term:
         return False  # a stranger's past; also the old members' of a cluster that was recovered
     if isinstance(message, RequestVote):

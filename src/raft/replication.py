@@ -240,6 +240,7 @@ def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) ->
             state.log.last_index,
             0,
             state.without_vote,
+            may_be_new=state.may_be_new,
         )
     )
 
@@ -282,6 +283,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
             message.round,
             state.without_vote,
             promise(state),
+            state.may_be_new,
         )
     )
 
@@ -315,5 +317,6 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             message.round,
             state.without_vote,
             promise(state),
+            state.may_be_new,
         )
     )

@@ -210,7 +210,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
         state.send(
             Appended(
                 state.name, message.sender, state.term, snapshot.index, message.round,
-                state.without_vote,
+                state.without_vote, may_be_new=state.may_be_new,
             )
         )  # fmt: skip
         return
@@ -241,7 +241,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     state.send(
         SnapshotHeld(
             state.name, message.sender, state.term, index, term, offset, message.round,
-            state.without_vote,
+            state.without_vote, state.may_be_new,
         )
     )  # fmt: skip
 

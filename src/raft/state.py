@@ -61,7 +61,8 @@ class State:
     pick_timeout_ms: Callable[[], int]
     now_ms: int
     amnesiac: bool = False  # it lost its log, or its term and vote, or all (raft/amnesia.py)
-    newborn: bool = False  # it began with nothing and has not voted yet
+    newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
+    may_be_new: bool = False  # beside `amnesiac`: it can't tell whether it lost anything
     life: int = 1  # differs from that of every other start of this server
     role: Role = Role.FOLLOWER
     leader: str | None = None
@@ -77,6 +78,8 @@ class State:
     lease_ms: int = 0  # the longest promise that the disk knows of
     asking: Asking = field(default_factory=Asking)
     removed_by: int = 0  # the entry that took this server out, as was said
+    without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
+    no_leader_because: str = ""  # what was said about voters without a vote (raft/newborn.py)
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
@@ -174,8 +177,8 @@ class State:
         if not self.options.lease and self.now_ms >= self.promised_until_ms:
             self.lease_ms = 0
         self.out.save = HardState(term, vote, self.lease_ms)
-        if vote is not None and self.newborn:  # it takes part in the first election
-            self.newborn, self.out.recovered = False, True
+        if vote is not None and self.newborn and not self.log.last_index:
+            self.newborn, self.out.recovered = False, True  # it takes part in the first election
 
     def arm_election(self) -> None:
         """Wait for a leader for a newly picked timeout, counted from now (§5.2); past a promise
@@ -203,9 +206,16 @@ class State:
             self.note(_describe(self.role, term, leader))
         self.role = Role.FOLLOWER
         self.leader = leader
+        if leader is not None:
+            self.leader_is_known()
         self.votes = {}
         self.progress = {}
         self.drop_work()
+
+    def leader_is_known(self) -> None:
+        """Nobody needs to be told any more why there is no leader."""
+        self.without_vote_now = {}
+        self.no_leader_because = ""
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours

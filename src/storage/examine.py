@@ -152,7 +152,7 @@ class Examination:
     def _without_log(self) -> None:
         promise = self._found.promise
         if promise is not None and promise.state is LogState.AMNESIAC:
-            self._note_amnesia()
+            self._note_amnesia("has lost files, and")
         elif promise is not None and promise.term > 0:
             self._add(
                 self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
@@ -205,8 +205,10 @@ class Examination:
         if promise is None:
             return
         if promise.state is LogState.AMNESIAC:
-            self._note_amnesia()
+            self._note_amnesia("has lost files, and")
             return
+        if promise.state is LogState.UNKNOWN:
+            self._note_amnesia("may be new or may have lost everything, and has")
         self._compare_terms("the log", log.log.last_term)
         if not log.holds_mark:
             self._add(
@@ -228,9 +230,8 @@ class Examination:
             costs_the_vote=True,
         )  # fmt: skip
 
-    def _note_amnesia(self) -> None:
-        node = self._found.node
-        self._found.notes.append(f"{node} has lost files, and no vote until it has caught up")
+    def _note_amnesia(self, why: str) -> None:
+        self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:
         """Say what a damaged snapshot means, which depends on what the log holds."""

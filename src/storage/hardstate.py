@@ -4,9 +4,10 @@
     synced entry 0000000000000000017 term 0000000000000000005 crc32 8e73d15b
 
 Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the state of the log:
-`whole`; `newborn`, for a node that has not voted yet; `amnesiac`, when something that was promised
-is lost and the node has no vote until it has caught up; `adopting`, while a hand-written log is
-being rewritten. A node that may have promised its votes for a while (raft/lease.py) says there how
+`whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by hand;
+`amnesiac`, when something that was promised is lost and the node has no vote until it has caught
+up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
+up, since nothing tells whether it lost anything; `adopting`, while a hand-written log is rewritten. A node that may have promised its votes for a while (raft/lease.py) says there how
 long: `state whole lease 500`, in milliseconds. The line is replaced atomically.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
@@ -29,7 +30,7 @@ from raftline.storage.lines import NUMBER_MAX
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
-    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|newborn|amnesiac|adopting)"
+    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|newborn|amnesiac|unknown|adopting)"
     rb"(?: lease ([1-9][0-9]{0,18}))?"
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
@@ -48,6 +49,7 @@ class LogState(Enum):
     WHOLE = "whole"
     NEWBORN = "newborn"
     AMNESIAC = "amnesiac"
+    UNKNOWN = "unknown"
     ADOPTING = "adopting"
 
 

@@ -31,10 +31,11 @@ class Recovered:
     log: Log
     hard_state: HardState
     amnesiac: bool  # something that was promised is lost: no vote until it has caught up
-    newborn: bool  # it has never voted, nor had entries
+    newborn: bool  # it has never voted, nor had entries of a leader
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
+    may_be_new: bool = False  # beside `amnesiac`: nothing tells whether anything is lost
 
 
 def trace(node: str) -> str:
@@ -54,7 +55,11 @@ def spell_trace(node: str) -> bytes:
 class Recovery:
     """Recovers one node's files; `run` is called once, and leaves them open for writing."""
 
-    def __init__(self, folder: Folder, name: str, members: Membership) -> None:
+    def __init__(
+        self, folder: Folder, name: str, members: Membership, *, never_ran: bool = False
+    ) -> None:
+        """Prepare; `never_ran` is an operator's word, which the files may deny."""
+        self._never_ran = never_ran
         self._folder = folder
         self._node = name
         self._log_name = f"{name}.log"
@@ -92,6 +97,8 @@ class Recovery:
         promise = self._load_promise()
         self.loaded = self.snapshots.load()
         has_log = self._has_log()
+        if self._never_ran:
+            self._check_that_it_never_ran(promise, has_log)
         if promise is None and self._was_here(has_log):
             self._lose_promise(has_log)
             promise = self.storage.promise
@@ -109,8 +116,33 @@ class Recovery:
             members = self._members if self.loaded is None else self.loaded.members
             self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
-            born = LogState.WHOLE if self._is_alone() else LogState.NEWBORN
+            knows = self._never_ran or self._is_alone()
+            born = LogState.WHOLE if knows else LogState.NEWBORN
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
+
+    def _check_that_it_never_ran(self, promise: Promise | None, has_log: bool) -> None:
+        """Hold the operator's word against the files. Those of a node that was born here and has
+        promised nothing yet do not deny it: they remember everything since.
+
+        Raises:
+            FilesRefused: they do; nothing was changed.
+        """
+        if promise is None:
+            denies = self._was_here(has_log)
+            ran = "left traces here"
+        elif promise.state is LogState.WHOLE:
+            denies, ran = True, "has begun here before"
+        else:
+            denies = promise.state is LogState.AMNESIAC or (promise.term > 0 and not has_log)
+            ran = "has lost files"
+        if denies:
+            raise self._denied(f"it {ran}")
+
+    def _denied(self, why: str) -> FilesRefused:
+        return FilesRefused(
+            f"--new says that {self._node} never ran before, but {why}. Nothing was changed; "
+            "start it without --new"
+        )
 
     def _has_log(self) -> bool:
         # A log of ours is never empty: its base line comes into being together with its name.
@@ -197,11 +229,12 @@ class Recovery:
         return Recovered(
             log,
             HardState(promise.term, promise.vote, promise.lease_ms),
-            promise.state is LogState.AMNESIAC,
+            promise.state in (LogState.AMNESIAC, LogState.UNKNOWN),
             promise.state is LogState.NEWBORN,
             found.members,
             self.notes,
             self.snapshots.current,
+            promise.state is LogState.UNKNOWN,
         ), LogFile(file, TermRuns(log), found.open_crc, size)
 
     def _log_behind_snapshot(self) -> Log:
@@ -254,7 +287,7 @@ class Recovery:
         a folder that cannot be written is found now, not at the first election (F17).
         """
         log, mark = found.log, promise.mark
-        state = LogState.NEWBORN if promise.state is LogState.NEWBORN else LogState.WHOLE
+        state = self._sound_state(promise, log)
         lost = ""
         if not found.holds_mark and log.last_index < mark.index:
             lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
@@ -265,6 +298,8 @@ class Recovery:
         elif promise.state is LogState.AMNESIAC:
             lost = "has not caught up yet with what this node had lost"
         if lost:
+            if self._never_ran:
+                raise self._denied(f"{self._log_name} {lost}")
             state = LogState.AMNESIAC
         if lost and not self._lost_promise:  # which has been said
             self.notes.append(
@@ -272,3 +307,20 @@ class Recovery:
                 "caught up"
             )
         self.storage.save(promise._replace(state=state, mark=Mark(log.last_index, log.last_term)))
+
+    def _sound_state(self, promise: Promise, log: Log) -> LogState:
+        """Return the state of a log that holds all that it did."""
+        state = promise.state
+        if state is LogState.ADOPTING:
+            return LogState.WHOLE if self._is_alone() else LogState.NEWBORN
+        if state is LogState.NEWBORN and (log.last_index or not self._never_ran):
+            return LogState.NEWBORN
+        if state is LogState.UNKNOWN and not self._never_ran:
+            self.notes.append(
+                f"[!] {self._node} may be new or may have lost everything: it has no vote until "
+                "it has caught up"
+            )
+            return LogState.UNKNOWN
+        if self._never_ran:
+            self.notes.append(f"[*] {self._node} votes at once: it never ran before (--new)")
+        return LogState.WHOLE

@@ -24,7 +24,7 @@ from raftline.wire.requests import (
 __all__ = [
     "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
     "OUTCOME_UNKNOWN", "READ_MODES", "REMOVED", "STOPPING", "Limits", "ProtocolError", "Request",
-    "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "not_leader",
+    "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "no_leader", "not_leader",
     "outcome_unknown", "read_request", "reply_line", "show_operands", "shown", "split_sender",
     "unescape",
 ]  # fmt: skip
@@ -147,6 +147,11 @@ def not_leader(name: str, host: str, port: int) -> str:
     """Return the reply that sends a client to the leader; nothing was done."""
     shown_host = f"[{host}]" if ":" in host else host
     return f"{NOT_LEADER} Last leader I heard from is: {name} ({shown_host}:{port})"
+
+
+def no_leader(because: str) -> str:
+    """Return the reply of a node that knows of no leader; "" where it can't say why."""
+    return f"{NO_LEADER} {because}" if because else NO_LEADER
 
 
 def leader_named_in(text: str) -> tuple[str, str, int] | None:

@@ -22,6 +22,8 @@ Acts, with times in virtual milliseconds:
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > hold disk s1, > release disk s1
     > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
+    > newborn s1 s2 s3                before the start: they never ran, entries are by hand
+    > new s3                          it is started again by an operator's word that it never ran
     > s2 loses its connection to s1
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
@@ -97,6 +99,8 @@ class Player:
             "chunk": self._chunk,
             "trail": self._trail,
             "sessions": self._sessions,
+            "newborn": self._newborn,
+            "new": self._new,
             "snapshot": lambda words: self.world.take_snapshot(self.world.servers[words[0]]),
             "leases": self._leases,
             "clock": self._clock,
@@ -161,6 +165,10 @@ class Player:
 
     def _sessions(self, words: list[str]) -> None:
         sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
+
+    def _newborn(self, words: list[str]) -> None:
+        for name in words:
+            self._disk(name).newborn = True
 
     def _leases(self, words: list[str]) -> None:
         self.world.options = replace(self.world.options, lease=words != ["off"])
@@ -281,6 +289,12 @@ class Player:
         self.world.crash(server)
         server.disk = Disk(newborn=True, lives=server.disk.lives)
         self.world.checks.forgot(server.name)
+        self._restart(words)
+
+    def _new(self, words: list[str]) -> None:
+        disk = self.world.servers[words[0]].disk
+        assert disk.newborn or disk.may_be_new, f"{words[0]} ran before"
+        disk.newborn = disk.amnesiac = disk.may_be_new = False
         self._restart(words)
 
     def _hold_disk(self, words: list[str]) -> None:

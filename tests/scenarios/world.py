@@ -42,6 +42,7 @@ class Disk:
     entries: list[Entry] = field(default_factory=list)
     amnesiac: bool = False
     newborn: bool = False
+    may_be_new: bool = False
     lives: int = 0  # how often it was started from
     base: tuple[int, int] = (0, 0)  # index and term that `entries` follow on
     snapshot: Snapshot | None = None
@@ -115,6 +116,7 @@ class World:
             self.time_at(server),
             amnesiac=server.disk.amnesiac,
             newborn=server.disk.newborn,
+            may_be_new=server.disk.may_be_new,
             life=server.disk.lives,
             snapshot=server.disk.snapshot,
         )
@@ -342,11 +344,12 @@ class World:
             self.say("disk", f"{name} appends {entry.index} {entry.term} {entry.command}")
             last = entry
         if effects.forgot:
+            disk.may_be_new = disk.newborn
             disk.newborn, disk.amnesiac = False, True
             self.checks.lost_a_log()
             self.say("disk", f"{name} writes down that it has no vote")
         if effects.recovered:
-            disk.newborn = disk.amnesiac = False
+            disk.newborn = disk.amnesiac = disk.may_be_new = False
             self.say("disk", f"{name} writes down that it votes")
         return last
 

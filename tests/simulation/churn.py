@@ -49,10 +49,26 @@ class Operator:
 
     def _let_join(self) -> None:
         """Whoever was started to join asks to be added until it knows that it is a member."""
+        self._let_newborns_join()
         for host in self._hosts:
             if host.is_joiner and host.node is not None and not host.node.state.is_member:
                 self._ask_for(host.name)
         self._world.after(2 * self._plan.options.election_timeout_ms, self._let_join)
+
+    def _let_newborns_join(self) -> None:
+        """A newborn that knows nobody of those who lead has said so on its console: whoever reads
+        that starts it to join."""
+        leaders = [host for host in self._hosts if host.node is not None and host.node.is_leader]
+        for host in self._hosts:
+            state = host.state
+            if host.node is None or state is None or not state.newborn or host.is_joiner:
+                continue
+            known = state.membership.names
+            if leaders and all(leader.name not in known for leader in leaders):
+                self._world.counts["newborns started to join"] += 1
+                host.stop(power_cut=False)
+                host.is_joiner = True
+                host.start()
 
     def _ask_for(self, name: str) -> None:
         change = Change("add", name, self._addresses[name])

@@ -47,22 +47,36 @@ class Disk:
             self.newborn = self.newborn and not (work.forgot or work.recovered)
         return durable
 
-    def recover(self, members: Mapping[str, str]) -> tuple[LogManager, Recovered]:
+    def bring(self, by_hand: int) -> None:
+        """Let the node begin with a log that a person wrote: so many entries, of terms that no
+        election comes to."""
+        lines = [f"{index} 1001 set hand {index}\n" for index in range(1, by_hand + 1)]
+        self.folder = MemoryFolder({f"{self._name}.log": "".join(lines).encode()})
+
+    def recover(
+        self, members: Mapping[str, str], *, never_ran: bool = False
+    ) -> tuple[LogManager, Recovered]:
         """Read everything back, after a death or two in the midst of it, and hold the code to
-        what was promised."""
+        what was promised. An operator's word that is denied is not said again."""
         while True:
             manager = LogManager(self._name, self.folder, members)
             if self._world.chance(0.05):
                 self._strike(DEATHS + FAILURES, within=2 * STEPS_MAX)
             try:
-                recovered = manager.recover()
-            except (Died, FilesRefused):
-                if self.folder.fault is None:
+                recovered = manager.recover(never_ran=never_ran)
+            except (Died, FilesRefused) as error:
+                if self.folder.fault is None and not str(error).startswith("--new says "):
                     raise
+                never_ran = False
+                if self.folder.fault is None:
+                    continue
                 self._world.counts["deaths while recovering"] += 1
                 self._leave(power_cut=not self._was_robbed and self._world.chance(0.5))
                 continue
             self.folder.fault = None
+            if never_ran:
+                self._world.counts["said to be new"] += 1
+                self.whole = True
             self._check(recovered)
             return manager, recovered
 
@@ -121,6 +135,8 @@ class Disk:
         """Whether anything is left by which others could tell that the cluster has a history."""
         left = self.folder.contents()
         has_snapshot = f"{self._name}.state_machine" in left
+        if self.newborn:
+            return False  # what a person wrote tells nothing
         return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
 
     def lose_storage(self) -> None:

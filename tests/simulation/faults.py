@@ -206,6 +206,7 @@ class Faults:
         if host.node is None:
             self._tell(f"lose {what} {host.name}")
             self._world.counts[f"{what} lost"] += 1
+            host.may_be_said_new = False
             if what == "log":
                 host.disk.lose_log()
             elif what == "storage":

@@ -57,6 +57,7 @@ class Host:
         self._invariants = invariants
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
+        self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
         self._life = 0  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._unsaved: list[Effects] = []
@@ -238,7 +239,9 @@ class Host:
         if self.node is not None:
             return
         members = {} if self.is_joiner else self._members
-        self.manager, recovered = self.disk.recover(members)
+        says_new = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
+        says_new = says_new and self._world.chance(self._plan.said_new)
+        self.manager, recovered = self.disk.recover(members, never_ran=says_new)
         self._world.tell(f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell(f"{self.name}: {note}")
@@ -257,6 +260,7 @@ class Host:
             self.now_ms(),
             amnesiac=recovered.amnesiac,
             newborn=recovered.newborn,
+            may_be_new=recovered.may_be_new,
             life=self._life + 1,
             snapshot=recovered.snapshot,
         )

@@ -137,6 +137,8 @@ class HonestInvariants(Invariants):
         """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
         have cut meanwhile what it held."""
         for name, progress in leader.progress.items():
+            if name not in self.nodes:
+                continue  # it never ran yet
             follower = self.nodes[name].state
             index = progress.match_index
             in_snapshot = index < max(follower.log.base_index, leader.log.base_index)

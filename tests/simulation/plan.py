@@ -66,6 +66,10 @@ class Plan:
     conditions: float = 0  # the share of sets that are a cas or setnx instead
     restarts_differ: float = 0  # the share of starts with other options than before
     appends: float = 0  # the share of writes that append to the journal, and of reads that read it
+    late_starts: float = 0  # the share of nodes whose first start comes behind the others'
+    by_hand: int = 0  # entries of a log that one member brings, written by hand
+    strangers_every_ms: int = 0  # a name that is no member speaks to a newborn; 0: never
+    said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
     retries_behind: float = 0  # the share of answered writes behind which an older comes again
 
     def options_of_a_start(self, chance: random.Random) -> Options:
@@ -136,4 +140,11 @@ def pick_plan(
     plan = replace(
         plan, appends=chance.choice([0, 0.2, 0.5]), restarts_differ=chance.choice([0, 0, 0.5])
     )
-    return replace(plan, retries_behind=chance.choice([0, 0.1]))
+    plan = replace(plan, retries_behind=chance.choice([0, 0.1]))
+    return replace(
+        plan,
+        late_starts=chance.choice([0, 0, 0.3, 0.6]),
+        by_hand=chance.choice([0, 0, 0, 3]),
+        strangers_every_ms=chance.choice([0, timeout_ms // 4]),
+        said_new=chance.choice([0, 0, 0.5]),
+    )

@@ -22,6 +22,7 @@ from tests.simulation.invariants import HonestInvariants
 from tests.simulation.journal import JOURNAL
 from tests.simulation.network import Network
 from tests.simulation.plan import Plan, pick_plan
+from tests.simulation.stranger import Stranger
 from tests.simulation.world import World
 
 STEPS = 6000
@@ -108,6 +109,10 @@ class _Schedule:
         self.clients = [self._client(f"client{number}") for number in range(1, plan.clients + 1)]
         hosts = list(self.hosts.values())
         self.faults = Faults(self.world, plan, self.network, hosts)
+        if plan.by_hand:
+            self.world.counts["logs written by hand"] += 1
+            self.world.random.choice(hosts[: plan.nodes]).disk.bring(plan.by_hand)
+        Stranger(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
 
     def _client(self, name: str) -> Client:
@@ -118,10 +123,19 @@ class _Schedule:
 
     def trouble(self, steps: int) -> None:
         """Let faults happen for so many events."""
-        for host in self.hosts.values():
-            host.start()
+        self._first_starts()
         for _ in range(steps):
             self.world.step()
+
+    def _first_starts(self) -> None:
+        chance, latest_ms = self.world.random, 20 * self.plan.options.election_timeout_ms
+        for host in self.hosts.values():
+            host.disk.newborn = True
+            if self.world.chance(self.plan.late_starts):
+                self.world.counts["late starts"] += 1
+                self.world.after(chance.randint(1, latest_ms), host.start)
+            else:
+                host.start()
 
     def heal(self) -> None:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
@@ -203,6 +217,7 @@ class _Schedule:
         machines = [(dict(one.pairs), list(one.sessions.dump())) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
+        self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs
         self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
         self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()

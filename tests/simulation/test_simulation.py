@@ -65,6 +65,11 @@ COVERED = (
     "conditions met",
     "conditions not met",
     "appends answered",
+    "late starts",
+    "logs written by hand",
+    "hand-written logs that won",
+    "words of strangers refused",
+    "said to be new",
 )
 
 

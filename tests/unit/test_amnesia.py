@@ -376,6 +376,7 @@ def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
 def test_a_newborn_that_stands_is_whole() -> None:
     node = node_of("s3", newborn=True)
     node.pass_time(node.wake_at_ms)
+    node.receive(Vote("s2", "s3", 1, granted=True, pre_vote=True), node.state.now_ms)
     granted = Vote("s1", "s3", 1, granted=True, pre_vote=True)
     assert node.receive(granted, node.state.now_ms).recovered
     assert not node.state.newborn

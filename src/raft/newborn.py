@@ -1,0 +1,161 @@
+"""A server that begins with nothing: whose word it takes, and what ends its wait.
+
+A first start can't be told from the start of a server whose disk was replaced. Such a server is
+`newborn`. Two wiped servers of three must never elect the third, which may lack what they had
+acknowledged. So a newborn asks at each message whether the cluster has a history:
+
+* A leader is heard, a member with entries asks for a vote, or a member denies a vote since it has
+  entries or hears a leader: there is a history, and this server may have been part of it. From then
+  on it has no vote, as a server that lost its memory (raft/amnesia.py, FAST 2018). It `may_be_new`,
+  which is all it says.
+* It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
+  as far as anybody can tell. From then on it is a server like any other. Before it stands it asks
+  every member: a quorum of PreVotes is not enough while a member may yet answer that it has entries.
+* A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
+  newborn too, and says so: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
+  stays newborn until it leads, or follows the leader that it voted for. A server that holds entries
+  of a cluster gives it no vote. If it finds that there is a history, its entries go: a copy stays
+  as NAME.log.seed.
+* A name that is no member moves nothing. A server that was started to join knows no members, so it
+  listens to every leader.
+
+Where too few voters are left, nobody is elected, which is safe. Each server then tells why:
+`no_leader_because`. The wait ends when the servers that are away return, by an operator's word that
+a server never ran before (`--new`, storage/recovery.py), or by `raftline recover`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.messages import AppendEntries, Message, RequestVote, Vote
+from raftline.raft.state import Role, State
+
+LOST_MEMORY = "I lost my memory and catch up without a vote"
+MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
+HEARS_LEADER = "I hear from leader"  # how a denial begins that tells of a leader
+NOT_UP_TO_DATE = "log not up to date"  # how one begins that tells of entries,
+BY_HAND = ", written by hand"  # and ends where no leader wrote these
+OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
+
+
+def is_stranger_to_newborn(state: State, sender: str) -> bool:
+    """Whether a newborn that knows the members is spoken to by a name that is none of them."""
+    members = state.membership.names
+    return state.newborn and bool(members) and sender not in members
+
+
+def look_for_history(state: State, message: Message) -> None:
+    """Give the vote up where a message tells that the cluster has a history; that is on the disk
+    before any answer says so."""
+    if not state.newborn or not _tells_of_history(message):
+        return
+    state.newborn = False
+    if (message.term, message.sender) == (state.term, state.vote):
+        state.out.recovered = True  # it helped to elect this leader
+        return
+    state.amnesiac = state.may_be_new = True
+    state.out.forgot = True
+    if state.role is not Role.FOLLOWER:
+        state.follow(state.term, None)  # votes that are on their way elect nobody any more
+    holds = "no files"
+    if state.log.last_index:
+        # Its terms are a person's: an entry of the cluster may have the index and term of another
+        # one here, and no comparison of the two would tell (Log Matching, §5.3).
+        state.cut_after(0)
+        holds = "a log written by hand, which is set aside,"
+    state.note(
+        f"[*] {state.name} has {holds} and {message.sender} has entries: as "
+        f"{state.name} can't tell whether it is new, it catches up without a vote"
+    )
+
+
+def _tells_of_history(message: Message) -> bool:
+    if isinstance(message, RequestVote):
+        return message.last_index > 0 and not message.newborn
+    if isinstance(message, Vote):
+        reason = message.reason
+        has_entries = reason.startswith(NOT_UP_TO_DATE) and not reason.endswith(BY_HAND)
+        hears = reason.startswith(HEARS_LEADER)
+        return not message.granted and (hears or has_entries or reason.endswith(OF_A_CLUSTER))
+    return isinstance(message, AppendEntries | InstallSnapshot)
+
+
+def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
+    """Return why a candidate whose log was written by hand gets no vote here; None if it may."""
+    if message.newborn and not state.newborn and state.log.last_index:
+        return f"the log of {message.sender} was written by hand{OF_A_CLUSTER}"
+    return None
+
+
+def has_adopted_log(state: State) -> bool:
+    """Whether this server's entries were all written by hand."""
+    return state.newborn and state.log.last_index > 0
+
+
+def awaits_answers(state: State) -> bool:
+    """Whether a newborn with a quorum of PreVotes had better hear the other members first: half
+    the shortest election timeout, since one that is away never answers."""
+    voters = state.membership.electors
+    if not state.newborn or all(name in state.votes for name in voters):
+        return False
+    until_ms = state.now_ms + state.options.election_timeout_ms // 2
+    state.election_at_ms = min(state.election_at_ms, until_ms)
+    return True
+
+
+def gives_way(state: State, message: Vote) -> bool:
+    """Let a newborn stand back behind one whose hand-written log is better (§5.4.1). Two others
+    could elect each other, and its entries would go."""
+    if not state.newborn or message.granted or not message.reason.endswith(BY_HAND):
+        return False
+    state.follow(state.term, None)
+    state.arm_election()
+    return True
+
+
+def why_without_vote(state: State) -> str:
+    """Return what a server without a vote says when it is asked for one."""
+    return MAY_BE_NEW if state.may_be_new else LOST_MEMORY
+
+
+def note_denial(state: State, message: Vote) -> None:
+    """Note a voter that has no vote, as its denial says; a vote that it grants takes that back."""
+    state.without_vote_now.pop(message.sender, None)
+    if not message.granted and message.reason in (LOST_MEMORY, MAY_BE_NEW):
+        state.without_vote_now[message.sender] = message.reason == MAY_BE_NEW
+
+
+def explain_silence(state: State) -> None:
+    """An election timeout passed without a leader: say once why there is none, if voters that may
+    be new are the reason. `status` and clients are told the same."""
+    why = _why_no_leader(state)
+    if why and why != state.no_leader_because:
+        state.note(f"[!] No leader is elected: {why}")
+    state.no_leader_because = why
+
+
+def _why_no_leader(state: State) -> str:
+    if state.amnesiac:
+        without, away = {state.name: state.may_be_new}, "when those that are away return, or "
+    else:
+        without, away = state.without_vote_now, ""
+        silent = [name for name in state.membership.electors if name not in state.votes]
+        if silent:
+            away = f"when {_listed(silent, 'or')} answers, or "
+    unsure = [name for name, may_be_new in without.items() if may_be_new]
+    if not unsure:
+        return ""
+    have, they = ("has", "it") if len(unsure) == 1 else ("have", "they")
+    lost = [f"{name} lost its memory. " for name in without if name not in unsure]
+    return (
+        f"{_listed(unsure)} {have} no vote, since {they} may be new or may have lost everything. "
+        f"{''.join(lost)}This ends {away}when one that never ran before is started once with "
+        "--new, or by `raftline recover` (docs/repair.md)"
+    )
+
+
+def _listed(names: Sequence[str], joined_by: str = "and") -> str:
+    *first, last = names
+    return f"{', '.join(first)} {joined_by} {last}" if first else last

@@ -1,0 +1,168 @@
+"""What the files of a node remember of its first start, and of an operator's word that it is one."""
+
+from __future__ import annotations
+
+import contextlib
+from random import Random
+
+import pytest
+
+from raftline.logmanager import LogManager, Recovered
+from raftline.raft.effects import Effects, HardState
+from raftline.storage.errors import FilesRefused
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import FIRST, MEMBERS, boot, log_file, storage_file
+
+BY_HAND = b"0 1 set a 4\n1 2 set c 5\n"
+UNKNOWN_NOTE = (
+    "[!] s1 may be new or may have lost everything: it has no vote until it has caught up"
+)
+NEW_NOTE = "[*] s1 votes at once: it never ran before (--new)"
+
+
+def boot_new(folder: MemoryFolder) -> tuple[LogManager, Recovered]:
+    """Start s1 with --new."""
+    manager = LogManager("s1", folder, MEMBERS)
+    return manager, manager.recover(never_ran=True)
+
+
+def met_a_history() -> MemoryFolder:
+    """Return the files of a newborn that heard of a cluster with a history, and two entries."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    manager.persist([Effects(forgot=True, save=HardState(1, "s2"))])
+    manager.close()
+    return folder
+
+
+def test_a_hand_written_log_makes_a_newborn_until_it_takes_part() -> None:
+    folder = MemoryFolder({"s1.log": BY_HAND})
+    for _ in range(2):
+        manager, recovered = boot(folder)
+        manager.close()
+        assert (recovered.newborn, recovered.amnesiac) == (True, False)
+        assert recovered.log.last_index == 2
+    manager, _ = boot(folder)
+    manager.persist([Effects(save=HardState(3, "s1"), recovered=True)])
+    manager.close()
+    assert not boot(folder)[1].newborn
+
+
+def test_a_hand_written_log_that_is_set_aside_is_no_loss() -> None:
+    folder = MemoryFolder({"s1.log": BY_HAND})
+    manager, _ = boot(folder)
+    manager.persist([Effects(forgot=True, save=HardState(4, "s2"), cut_after=0)])
+    manager.close()
+    recovered = boot(folder)[1]
+    assert (recovered.may_be_new, recovered.log.last_index) == (True, 0)
+    assert folder.content("s1.log.seed") == BY_HAND
+
+
+def test_a_lone_node_with_a_hand_written_log_is_whole() -> None:
+    alone = LogManager("s1", MemoryFolder({"s1.log": BY_HAND}), {"s1": "localhost:10000"})
+    recovered = alone.recover()
+    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+
+
+def test_a_newborn_that_met_a_history_may_be_new_after_every_start() -> None:
+    folder = met_a_history()
+    assert b" state unknown crc32 " in folder.content("s1.storage")
+    for _ in range(2):
+        manager, recovered = boot(folder)
+        manager.close()
+        assert (recovered.amnesiac, recovered.may_be_new, recovered.newborn) == (True, True, False)
+        assert UNKNOWN_NOTE in recovered.notes
+
+
+def test_a_death_at_any_step_leaves_a_newborn_or_one_that_may_be_new() -> None:
+    for step in range(1, 20):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        manager.close()
+        folder = MemoryFolder(folder.contents())
+        folder.fault = Fault(step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            manager, _ = boot(folder)
+            manager.persist([Effects(forgot=True, save=HardState(1, "s2"))])
+        recovered = boot(folder.crash(Random(step)))[1]
+        assert recovered.newborn or (recovered.amnesiac and recovered.may_be_new), step
+
+
+def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
+    folder = met_a_history()
+    left = folder.contents()
+    del left["s1.log"]
+    recovered = boot(MemoryFolder(left))[1]
+    assert (recovered.amnesiac, recovered.may_be_new) == (True, False)
+
+
+def test_new_makes_a_first_start_one_with_a_vote() -> None:
+    folder = MemoryFolder()
+    manager, recovered = boot_new(folder)
+    manager.close()
+    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+    assert NEW_NOTE in recovered.notes
+    assert folder.content("s1.storage") == storage_file(0)
+    recovered = boot(folder)[1]
+    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+
+
+@pytest.mark.parametrize("files", [MemoryFolder, met_a_history], ids=["nothing", "a history"])
+def test_new_is_taken_from_one_that_promised_nothing_since_it_was_born(files: object) -> None:
+    folder = files()  # type: ignore[operator]
+    boot(folder)[0].close()
+    manager, recovered = boot_new(folder)
+    manager.close()
+    assert (recovered.newborn, recovered.amnesiac, recovered.may_be_new) == (False, False, False)
+    assert NEW_NOTE in recovered.notes
+    assert not boot(folder)[1].amnesiac
+
+
+def test_new_beside_a_hand_written_log_leaves_the_log_a_newborns() -> None:
+    recovered = boot_new(MemoryFolder({"s1.log": BY_HAND}))[1]
+    assert (recovered.newborn, recovered.log.last_index) == (True, 2)
+    assert NEW_NOTE not in recovered.notes
+
+
+WHOLE = {"s1.log": log_file(FIRST), "s1.storage": storage_file(1, mark=(2, 1)), ".s1.born": b"x"}
+UNSURE = {**WHOLE, "s1.storage": storage_file(1, mark=(2, 1), state="unknown")}
+DENIED = {
+    "a node that began before": (WHOLE, "it has begun here before"),
+    "a trace alone": ({".s1.born": b"x"}, "it left traces here"),
+    "a log alone": ({"s1.log": WHOLE["s1.log"]}, "it left traces here"),
+    "one that lost files": (
+        {**WHOLE, "s1.storage": storage_file(1, mark=(2, 1), state="amnesiac")},
+        "it has lost files",
+    ),
+    "one that may be new and lost its log": (
+        {name: data for name, data in UNSURE.items() if name != "s1.log"},
+        "it has lost files",
+    ),
+    "one that may be new and lost an entry": (
+        {**UNSURE, "s1.storage": storage_file(1, mark=(3, 1), state="unknown")},
+        "s1.log ends at entry 2, but entry 3 was synced before",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "why"), DENIED.values(), ids=DENIED)
+def test_new_is_refused_where_the_files_deny_it(files: dict[str, bytes], why: str) -> None:
+    folder = MemoryFolder(files)
+    with pytest.raises(FilesRefused) as refused:
+        boot_new(folder)
+    assert str(refused.value) == (
+        f"--new says that s1 never ran before, but {why}. Nothing was changed; start it "
+        "without --new"
+    )
+    left = {name: data for name, data in folder.contents().items() if not name.endswith(".lock")}
+    assert left == files
+
+
+def test_a_death_at_any_step_of_a_start_with_new_leaves_a_newborn_or_a_voter() -> None:
+    for step in range(1, 30):
+        folder = MemoryFolder()
+        folder.fault = Fault(step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            boot_new(folder)[0].close()
+        recovered = boot(folder.crash(Random(step)))[1]
+        assert not recovered.amnesiac, step
