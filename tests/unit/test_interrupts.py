@@ -142,8 +142,9 @@ def test_a_lab_that_inherits_an_ignored_sigint_is_ended_by_one() -> None:
 def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
     """So does what a test starts, whatever the runner of the tests inherited."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    inside = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    told = subprocess.run([sys.executable, "-c", inside], capture_output=True, text=True, check=True)
+    inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    ran = [sys.executable, "-c", inside]
+    told = subprocess.run(ran, capture_output=True, text=True, check=True)
     assert told.stdout == "True\n"
 
 
