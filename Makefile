@@ -82,13 +82,13 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/run-installed: setup.cfg pyproject.toml
+.venv/run-installed: setup.py setup.cfg pyproject.toml
 	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv ..." >&2
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable . 1>&2
 	@touch $@
 
-.venv/dev-installed: setup.cfg pyproject.toml
+.venv/dev-installed: setup.py setup.cfg pyproject.toml
 	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv with the tools for tests and checks ..." >&2
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 1>&2
@@ -125,7 +125,7 @@ build/loadgen build/delay:
 	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
 	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
 
-.venv/bench-installed: setup.cfg pyproject.toml
+.venv/bench-installed: setup.py setup.cfg pyproject.toml
 	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv with the tools for measuring ..." >&2
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]' 1>&2

@@ -7,6 +7,7 @@ is done. Nothing here is a test; nothing asserts a time.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
     try:
         sys.exit(main())
     except KeyboardInterrupt:

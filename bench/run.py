@@ -7,6 +7,7 @@ and ends it, so that nothing of one system runs beside another. Nothing here is 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
     try:
         sys.exit(main())
     except KeyboardInterrupt:

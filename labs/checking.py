@@ -57,8 +57,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     the terminal went away, and with 1 where a file or a port can't be had. One line says so, behind
     what `main` itself has cleaned up."""
     program = Path(sys.argv[0]).name
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # so far it has ended us quietly
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # so far it has ended us quietly
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is signal.SIG_DFL:  # not so under nohup
             signal.signal(number, _stop)

@@ -19,7 +19,8 @@ def end_quietly() -> None:
     a library: it is the first that a command does, since loading the rest takes a while, and
     Python shows where an exception cut that short.
 
-    Where Ctrl-C is ignored (`nohup`, `&` in a script) it stays so.
+    A shell without job control has what it starts by `&` ignore SIGINT. That ends here, so that
+    `kill -INT` works, and for the processes that this one starts.
     """
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    if _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _signal.SIG_IGN):
         _signal.signal(_signal.SIGINT, end_at_once)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import socket
 import sys
 
@@ -38,4 +39,5 @@ def _shown(data: bytes) -> object:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
     sys.exit(main())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import socketserver
 import sys
@@ -122,4 +123,5 @@ def _is_number(text: str) -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what they do, and which thread takes them."""
+"""Ctrl-C, SIGTERM and SIGHUP: what they do, and which thread takes them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ def threads_without_signals() -> Iterator[None]:
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM from the first moment: before there is a server, they end the process."""
+    """Ctrl-C, SIGTERM and SIGHUP from the first moment: before there is a server, they end the
+    process. A SIGHUP that is ignored stays so: `nohup` asks for that."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] = lambda: os._exit(0)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         self._before = {
-            number: signal.signal(number, lambda *_: self._stop())
-            for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, lambda *_: self._stop()) for number in numbers
         }
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ ends with `raftline up` in any case (life/lifeline.py).
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import shlex
 import signal
@@ -69,9 +70,8 @@ class Cluster:
         """Start a process for every member; whether they come up, `wait_until_up` tells.
 
         Raises:
-            NotStarted: a port is in use, or this machine lets no more processes start.
+            NotStarted: this machine lets no more processes start.
         """
-        self._check_ports()
         for name, address in self.configuration.members.items():
             try:
                 process = self._start_one(name, address)
@@ -84,17 +84,21 @@ class Cluster:
                     target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
                 ).start()
 
-    def _check_ports(self) -> None:
-        """Make sure that nobody listens where our nodes will: we would take its answers for theirs.
+    def check_ports(self) -> None:
+        """Make sure that our nodes can listen where they will, and that nobody else does: we would
+        take its answers for theirs.
 
         Raises:
-            NotStarted: somebody does.
+            NotStarted: a port can't be had.
         """
+        advice = "; choose others with --base-port"
+        if not self.configuration.added:
+            folder = self.configuration.folder
+            advice = f"; if this cluster runs already, `raftline status --dir {folder}` shows it"
         for name, (host, port) in self.configuration.members.items():
-            with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
+            if problem := port_problem(host, port):
                 raise NotStarted(
-                    f"{name} can't be started: port {port} on {host} is in use; if this cluster "
-                    f"runs already, `raftline status --dir {self.configuration.folder}` shows it"
+                    f"{name} can't be started: port {port} on {host} {problem}{advice}"
                 )
 
     def _start_one(self, name: str, address: Address) -> subprocess.Popen[bytes]:
@@ -119,7 +123,7 @@ class Cluster:
         self.deaths.put(name)
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
-        """Return what all nodes say once all have answered, and one leads if that is wanted.
+        """Return what all nodes say once ours have answered, and one leads if that is wanted.
 
         `deadline` is on the monotonic clock, in seconds; what they say then is returned as it is.
 
@@ -132,16 +136,16 @@ class Cluster:
             self._answered |= {node.name for node in nodes if self._is_ours(node)}
             with contextlib.suppress(queue.Empty):
                 self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))
-            complete = all(node.name in self._answered for node in nodes)
+            complete = self._answered.issuperset(self.configuration.members)
             leads = status.leader_of(nodes) is not None
             if (complete and (leads or not leader_wanted)) or time.monotonic() > deadline:
                 return nodes
 
     def _is_ours(self, node: status.NodeStatus) -> bool:
         """Whether the answer came from the process that we started, not from one before it."""
-        if node.answer is None:
+        process = self._processes.get(node.name)  # None: a member that was not started here
+        if node.answer is None or process is None:
             return False
-        process = self._processes[node.name]
         return process.poll() is None and node.answer.get("pid", process.pid) == process.pid
 
     def report_death(self, name: str) -> None:
@@ -194,6 +198,22 @@ class Cluster:
         for name in self._processes:
             self.relay.finish(name)
         return len(running)
+
+
+def port_problem(host: str, port: int) -> str:
+    """Return why a node can't listen there; "" where it can."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
+        return "is in use"
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "is in use"
+        return f"can't be had: {(error.strerror or str(error)).lower()}"
+    return ""
 
 
 def how_it_ended(code: int) -> str:

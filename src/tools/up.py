@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ from raftline.life.interrupts import threads_without_signals
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
+from raftline.tools.residents import residents
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -35,7 +37,8 @@ class StopAsked(BaseException):
 
 
 def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
-    """Return the configuration that is there, or write one with s1…sN where there is none.
+    """Return the configuration that is there, or one with s1…sN, not yet written, where there is
+    none.
 
     Raises:
         ConfigError: what is there is not what was asked for, or can't be used.
@@ -65,11 +68,10 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
 
 
 def _begun(path: Path, count: int, base_port: int) -> Configuration:
-    """Make a file that names s1, s2, … on localhost, on ports from `base_port` up; where another
-    was quicker, return what that one says.
+    """Return what names s1, s2, … on localhost, on ports from `base_port` up, and is to be added.
 
     Raises:
-        ConfigError: a port would lie above 65535, or the file can't be written.
+        ConfigError: a port would lie above 65535.
     """
     if base_port + count - 1 > config.PORT_MAX:
         raise ConfigError(
@@ -77,7 +79,24 @@ def _begun(path: Path, count: int, base_port: int) -> Configuration:
             f"{config.PORT_MAX} is the last; begin lower"
         )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    return registering.begun(path, config.HEADER + "".join(lines))
+    text = config.HEADER + "".join(lines)
+    return replace(config.parse(path, text), added=text)
+
+
+def write_down(configuration: Configuration) -> None:
+    """Write a configuration that is new, now that its ports can be had.
+
+    Raises:
+        ConfigError: the file can't be written, or another was quicker with other members.
+    """
+    if not configuration.added:
+        return
+    written = registering.begun(configuration.path, configuration.added)
+    if written.members != configuration.members:
+        raise ConfigError(
+            f"{written.path} was begun by another meanwhile and names {described(written)}; "
+            "name another folder with --dir, or try again without -n and --base-port"
+        )
 
 
 def described(configuration: Configuration) -> str:
@@ -118,13 +137,14 @@ def up(
     Raises:
         ConfigError: a member is not on this machine, or the options don't fit the members.
     """
+    configuration, others = residents(configuration)
     _check_local(configuration)
     _check_datagrams(configuration, options)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
     cluster = Cluster(configuration, pace, verbose, relay, options)
     with asked_to_stop():
         try:
-            cluster.start()
+            _begin(cluster, others)
             code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
         except NotStarted as error:
             relay.say(f"[!] {error}")
@@ -139,6 +159,15 @@ def up(
     if stopped:  # signals work again by now: a terminal that stands still may hold this up
         relay.say(f"[*] {_nodes(stopped)} stopped")
     return code
+
+
+def _begin(cluster: Cluster, others: Sequence[str]) -> None:
+    """Start the nodes; a configuration that is new is written once their ports can be had."""
+    cluster.check_ports()
+    write_down(cluster.configuration)
+    if others:
+        cluster.relay.say(f"[*] not started: {', '.join(others)}")
+    cluster.start()
 
 
 def _nodes(count: int) -> str:
@@ -195,15 +224,16 @@ def _with_client(cluster: Cluster) -> int:
     seconds = LEADER_SECONDS_MAX[cluster.pace.name]
     nodes = cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
     leader = status.leader_of(nodes)
+    members = cluster.configuration.members
     if leader is None or leader.answer is None:
         folder = cluster.configuration.folder
         cluster.relay.say(
             f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
         )
         return status.EXIT_NO_LEADER
-    reachable = sum(node.answer is not None for node in nodes)
+    reachable = sum(node.answer is not None for node in nodes if node.name in members)
     cluster.relay.say(
-        f"[*] {'' if reachable == len(nodes) else f'{reachable} of '}{_nodes(len(nodes))} up: "
+        f"[*] {'' if reachable == len(members) else f'{reachable} of '}{_nodes(len(members))} up: "
         f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
     )
     teller = threading.Thread(

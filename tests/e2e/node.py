@@ -157,9 +157,9 @@ class Node:
         self._signal(number)
         return self.ended()
 
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM and wait for nothing."""
-        self._signal(signal.SIGTERM)
+    def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
+        """Send the signal and wait for nothing."""
+        self._signal(number)
 
     def ended(self, timeout_s: float = DEADLINE_S) -> int:
         """Wait for the end of the process and of its output; return its exit status."""

@@ -26,11 +26,13 @@ from tests.e2e.namespaces import NoNamespaces
 def main() -> int:
     """Run a campaign, write its report, and return 1 if anything was found."""
     options = _parser().parse_args()
-    before = signal.signal(signal.SIGTERM, _stop)
+    handlers = {signal.SIGTERM: _stop, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         return _campaign(options)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _campaign(options: argparse.Namespace) -> int:

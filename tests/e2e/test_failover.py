@@ -205,7 +205,7 @@ def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
 
 
 # fault F33
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_node_told_to_stop_ends_cleanly_and_its_port_is_free_at_once(
     cluster: Cluster, number: int
 ) -> None:
@@ -220,6 +220,20 @@ def test_a_node_told_to_stop_ends_cleanly_and_its_port_is_free_at_once(
     ]
     leader.start()
     assert cluster.ask("client4@get b") == "GET response: 5"
+
+
+# fault F33
+def test_where_sighup_is_inherited_ignored_it_stays_so_and_sigint_does_not(tmp_path: Path) -> None:
+    """`nohup` asks for the one; a script's `&` does the other without being asked."""
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster["s1"]
+        node.program = ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *node.program]
+        cluster.start()
+        node.ask_to_stop(signal.SIGHUP)
+        assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
+        assert node.terminate(signal.SIGINT) == 0
+        ends = [line for line in node.said if "shutting down" in line or "shut down" in line]
+        assert ends == ["[*] s1: server is shutting down.", "[*] s1: has shut down cleanly."]
 
 
 # fault F37

@@ -154,7 +154,7 @@ def test_transfers_under_load_lose_nothing_and_leave_nobody_in_doubt(cluster: Cl
 
 
 # fault F33
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_leader_that_is_told_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]

@@ -253,4 +253,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
     sys.exit(main(sys.argv[1:]))

@@ -319,7 +319,7 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
     [
         lambda path: registering.register(path, "s1", 10000),
         lambda path: registering.begun(path, "s1 localhost 10000\n"),
-        lambda path: up.choose(str(path.parent), 1, 10000),
+        lambda path: up.write_down(up.choose(str(path.parent), 1, 10000)),
     ],
 )
 def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(

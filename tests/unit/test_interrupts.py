@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raftline.entry import end_quietly
+from raftline.entry import end_at_once, end_quietly
 from raftline.life.interrupts import raised
 
 ROOT = Path(__file__).parents[2]
@@ -102,10 +102,50 @@ def test_ctrl_c_while_what_a_command_needs_is_loaded_ends_it_without_a_word(
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path) -> None:
-    done = run_interrupted(tmp_path, "argparse", SCRIPTS[1], before="trap '' INT;")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "usage:" in done.stdout
+@pytest.mark.parametrize(
+    "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/objects/node.py"), "--help"]],
+    ids=lambda each: each[-2][-40:],
+)  # fmt: skip
+def test_where_sigint_is_inherited_ignored_a_program_takes_it_all_the_same(
+    tmp_path: Path, program: list[str]
+) -> None:
+    """A script's `&` has it ignored."""
+    done = run_interrupted(tmp_path, "argparse", program, before="trap '' INT;")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+# Each waits for ever once it has said its line: a program that handles SIGINT with an exception.
+WAITING = """
+import signal, sys, time
+sys.path[:0] = [{root!r}, {source!r}]
+from labs.checking import end_with
+def main():
+    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, flush=True)
+    time.sleep(600)
+end_with(main)
+"""
+
+
+def test_a_lab_that_inherits_an_ignored_sigint_is_ended_by_one() -> None:
+    program = WAITING.format(root=str(ROOT), source=str(SOURCE))
+    with subprocess.Popen(
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as lab:  # fmt: skip
+        assert lab.stdout
+        assert lab.stdout.readline() == "True\n"
+        lab.send_signal(signal.SIGINT)
+        _, said = lab.communicate(timeout=60)
+    assert (lab.returncode, said) == (130, "-c: interrupted\n")
+
+
+def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
+    """So does what a test starts, whatever the runner of the tests inherited."""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    ran = [sys.executable, "-c", inside]
+    told = subprocess.run(ran, capture_output=True, text=True, check=True)
+    assert told.stdout == "True\n"
 
 
 def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) -> None:
@@ -129,5 +169,5 @@ def test_only_where_there_is_something_to_tidy_up_is_ctrl_c_an_exception(outer: 
         assert signal.getsignal(signal.SIGINT) is begun
     finally:
         signal.signal(signal.SIGINT, before)
-    assert inside is outer
-    assert (begun is outer) == (outer is signal.SIG_IGN)
+    assert inside is signal.default_int_handler
+    assert begun is end_at_once

@@ -115,15 +115,39 @@ def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used
     assert star == "True False"
 
 
+@pytest.mark.parametrize("kind", ["clone", "folder"])
+def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: Path) -> None:
+    """Above a clone `raftline` is a folder without an `__init__.py`: a namespace package."""
+    if kind == "clone":
+        (tmp_path / "raftline").symlink_to(ROOT)
+    else:
+        (tmp_path / "raftline" / "logs").mkdir(parents=True)
+    program = (
+        "import raftline, raftline.cli; from raftline import *\n"
+        "print(raftline.Clients.__name__, Node.__module__, raftline.cli.__file__)\n"
+    )
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=clean, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    advice = "is this Python's install of raftline an old one? make .venv/dev-installed"
+    assert told.returncode == 0, f"{told.stderr}\n{advice}"
+    name, module, file = told.stdout.split()
+    assert (name, module) == ("Clients", "raftline.replicated.node")
+    assert Path(file) == SOURCE / "cli.py"
+
+
 def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
+    editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
     typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
     assert sorted(typed) == names()
     exported = [
         [line.strip() for line in path.read_text("utf-8").splitlines() if "exports" in line]
-        for path in (installed, clone)
+        for path in (installed, clone, editable)
     ]
-    assert exported[0] == exported[1] != []
+    assert exported[0] == exported[1] == exported[2] != []
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -19,10 +19,15 @@ from pathlib import Path
 import pytest
 
 from raftline import config
-from raftline.config import ConfigError
-from raftline.tools import up
+from raftline.config import Address, ConfigError, Configuration
+from raftline.life.lifeline import Lifeline
+from raftline.raft.log import Log
+from raftline.raft.membership import all_vote, read
+from raftline.storage.logfile import whole_file
+from raftline.tools import status, up
 from raftline.tools.relay import Relay
-from tests.e2e.wire import free_ports
+from raftline.tools.residents import residents
+from tests.e2e.wire import eventually, free_ports, ports_in_a_row
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 30.0
@@ -332,20 +337,157 @@ def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
     relay.finish("s1")  # it raised: cannot join thread before it is started
 
 
+# --- which nodes are of the folder ---------------------------------------------------------
+
+
+def log_of(folder: Path, name: str, *entries: tuple[int, str], base: str = "") -> None:
+    """Write a log as a node leaves it: its base line, and one batch of entries, term and command.
+
+    Where it has no base of its own it begins with s1, s2 and s3.
+    """
+    members = (read(f"members {base}") if base else None) or all_vote(
+        {f"s{n}": f"127.0.0.1:{n}" for n in (1, 2, 3)}
+    )
+    log = Log()
+    for term, command in entries:
+        log.extend(term, [command])
+    (folder / f"{name}.log").write_bytes(b"".join(whole_file(members, log)))
+
+
+def members_entry(*names: str, port: int = 1) -> str:
+    return "members " + " ".join(f"{name}=127.0.0.1:{port},voter" for name in names)
+
+
+def test_an_added_member_is_started_and_a_removed_one_is_named(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    port = next(free_ports)
+    now = f"members s1=127.0.0.1:1,voter s4=127.0.0.1:{port},voter s5=127.0.0.1:9,learner"
+    log_of(tmp_path, "s1", (1, "noop"))
+    log_of(tmp_path, "s2", (1, "noop"), (2, members_entry("s2")), (2, "noop"))  # never committed
+    log_of(tmp_path, "s4", (1, "noop"), (3, now))
+    (tmp_path / "s6.log").write_text("0 0 base\n")  # it joins, and was never added
+    with running(tmp_path) as cluster:
+        text = cluster.read_until(f"2 nodes up: s1 s4 on ports {ports[0]} {port}; Ctrl-C stops all")
+        why = "(no member, says the newest log)"
+        away = f"(there is no {tmp_path}/s5.log)"
+        assert text.startswith(f"[*] not started: s2 {why}, s3 {why}, s6 {why}, s5 {away}\n")
+        with held([ports[0], port]) as (_, numbers):
+            os.kill(numbers[1], signal.SIGKILL)
+            cluster.read_until(
+                "[!] s4 died (killed by SIGKILL); 1 of 2 left, too few to serve. To start it "
+                f"again, in another terminal: raftline server s4 {port} --dir {tmp_path}"
+            )
+
+
+def test_a_member_that_runs_already_is_named_and_left_alone(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    """It joined in a terminal of its own, say, which is still open."""
+    port = next(free_ports)
+    log_of(tmp_path, "s1", (1, f"{members_entry('s1')} s4=127.0.0.1:{port},voter"))
+    log_of(tmp_path, "s4")
+    fake = [sys.executable, str(ROOT / "tests" / "fake_node.py")]
+    lifeline = Lifeline()
+    with subprocess.Popen(
+        [*fake, "s4", str(port), "--dir", str(tmp_path)], stdout=subprocess.PIPE,
+        env=lifeline.environment(), pass_fds=[lifeline.reading_end],
+    ) as other:  # fmt: skip
+        try:
+            assert other.stdout
+            assert other.stdout.readline()
+            eventually(lambda: status.ask("s4", Address("127.0.0.1", port), 5.0).answer, "s4")
+            with running(tmp_path) as cluster:
+                text = cluster.read_until(f"1 node up: s1 on port {ports[0]}; Ctrl-C stops all")
+        finally:
+            other.kill()
+            lifeline.close()
+    assert f", s4 (runs already on 127.0.0.1:{port})\n" in text
+
+
+def test_where_no_member_is_of_the_folder_nothing_is_started(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    log_of(tmp_path, "s1", (1, members_entry("s9")))
+    with running(tmp_path) as cluster:
+        assert cluster.end() == 2
+    no_member = "(no member, says the newest log)"
+    assert cluster.text == (
+        f"raftline: {tmp_path}: nothing to start here; not started: s1 {no_member}, s2 {no_member},"
+        f" s3 {no_member}, s9 (there is no {tmp_path}/s9.log)\n"
+    )
+
+
+def test_logs_that_are_none_of_this_cluster_s_say_nothing(tmp_path: Path, ports: list[int]) -> None:
+    log_of(tmp_path, "x1", (9, "noop"), base="x1=127.0.0.1:9,voter")  # another cluster's
+    log_of(tmp_path, "s4", base="s4=127.0.0.1:9,voter")
+    (tmp_path / "s1.log").write_text("0 1 set a 4\n")  # by hand
+    (tmp_path / "nohup.log").write_bytes(b"\xff\n")
+    (tmp_path / "no name.log").mkdir()
+    chosen = config.load(tmp_path)
+    assert residents(chosen) == (chosen, [])
+
+
+def test_the_members_of_a_log_that_is_damaged_further_on_are_asked_of_the_others(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    log_of(tmp_path, "s1", (1, members_entry("s1")))
+    log_of(tmp_path, "s2", (1, "noop"), (5, members_entry("s2")))
+    with (tmp_path / "s2.log").open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"x")
+    chosen, others = residents(config.load(tmp_path))
+    assert [*chosen.members] == ["s1"]
+    assert [other.partition(" ")[0] for other in others] == ["s2", "s3"]
+
+
 # --- which cluster is meant -----------------------------------------------------------------
 
 
+def begun(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
+    """Return what is chosen, once it is written where it is new."""
+    chosen = up.choose(folder, count, base_port)
+    up.write_down(chosen)
+    return chosen
+
+
 def test_a_new_folder_gets_a_configuration(tmp_path: Path) -> None:
-    chosen = up.choose(str(tmp_path / "lab"), 5, 12000)
+    chosen = begun(str(tmp_path / "lab"), 5, 12000)
     assert up.described(chosen) == "s1 s2 s3 s4 s5 on ports 12000-12004"
     assert config.load(tmp_path / "lab").members == chosen.members
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_ports_that_cannot_be_had_are_written_nowhere(tmp_path: Path, listens: bool) -> None:
+    folder, first = tmp_path / "lab", ports_in_a_row(3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + 1))
+        if listens:
+            taken.listen()
+        with running(folder, "--base-port", str(first)) as cluster:
+            assert cluster.end() == 2
+    assert cluster.text == (
+        f"[!] s2 can't be started: port {first + 1} on localhost is in use; choose others with "
+        "--base-port\n"
+    )
+    assert not folder.exists()
+    other = ports_in_a_row(3)
+    with running(folder, "--base-port", str(other)) as cluster:
+        cluster.read_until(f"[*] 3 nodes up: s1 s2 s3 on ports {other}-{other + 2}; Ctrl-C")
+
+
+def test_what_another_began_meanwhile_is_not_taken_for_what_was_asked(tmp_path: Path) -> None:
+    chosen = up.choose(str(tmp_path), 3, 10000)
+    (tmp_path / config.FILE_NAME).write_text("anna 9000\n")
+    with pytest.raises(ConfigError, match="begun by another meanwhile and names anna on port 9000"):
+        up.write_down(chosen)
 
 
 def test_where_nothing_is_found_three_nodes_live_in_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    chosen = up.choose(None, None, None)
+    chosen = begun(None, None, None)
     assert up.described(chosen) == "s1 s2 s3 on ports 10000-10002"
     assert (tmp_path / "logs" / config.FILE_NAME).is_file()
 
@@ -388,14 +530,14 @@ def test_nodes_on_addresses_of_their_own_are_told_with_them(
 def test_a_configuration_is_never_overwritten(
     tmp_path: Path, count: int | None, port: int | None
 ) -> None:
-    before = up.choose(str(tmp_path), 3, 10000).path.read_bytes()
+    before = begun(str(tmp_path), 3, 10000).path.read_bytes()
     with pytest.raises(ConfigError, match=r"names s1 s2 s3 on ports 10000-10002, but s1 .* asked"):
         up.choose(str(tmp_path), count, port)
     assert (tmp_path / config.FILE_NAME).read_bytes() == before
 
 
 def test_asking_for_what_is_there_is_fine(tmp_path: Path) -> None:
-    up.choose(str(tmp_path), 3, 10000)
+    begun(str(tmp_path), 3, 10000)
     assert len(up.choose(str(tmp_path), 3, 10000).members) == 3
 
 

@@ -1,0 +1,13 @@
+"""What an editable install finds: the package whose modules are those of this clone, in `src/`.
+
+setup.py puts the folder above this one on Python's path. A package with an `__init__.py` comes
+before any plain folder called `raftline`, wherever that lies: the clone itself, say.
+"""
+
+__path__ = [__file__.rsplit("/", 4)[0] + "/src"]
+
+from raftline import exports
+
+__getattr__ = exports.exported
+__dir__ = exports.names
+__all__ = exports.names()
