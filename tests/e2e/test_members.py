@@ -302,6 +302,8 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert [line.split()[::2] for line in shown.stdout.splitlines()] == [
         ["s1", "voter"], ["s2", "voter"], ["s3", "voter"]
     ]  # fmt: skip
+    told = raftline(cluster, "members", "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (0, members(cluster))
     follower = cluster.followers()[0].name
     done = raftline(cluster, "demote", follower)
     assert done.stdout.startswith(f"DEMOTE response: {follower} is a learner from entry ")
@@ -328,6 +330,7 @@ def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> 
     status = raftline(cluster, "status")
     assert status.returncode == 0
     assert f"s4    localhost:{node.port}" in status.stdout
+    assert status.stdout.splitlines()[-1].endswith(": 4 of 4 voters answer")
 
 
 # mistake 20
