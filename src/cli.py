@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from raftline import config
-from raftline.arguments import EXIT_USAGE, Parser, as_port
+from raftline.arguments import EXIT_USAGE, Parser, as_port, as_seconds
 from raftline.console import open_closed_streams
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life.interrupts import raised
@@ -159,10 +159,14 @@ def _add_status(commands: Commands) -> None:
     status = commands.add_parser(
         "status",
         help="a table of the cluster",
-        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does.",
+        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does; with "
+        "--watch, as of the last look before Ctrl-C.",
     )
     status.know_cluster(2.0)
     status.add_argument("--json", action="store_true", help="for programs")
+    seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
+    status.add_argument("--watch", type=as_seconds, nargs="?", const=2.0, help=seconds,
+                        metavar="SECONDS")  # fmt: skip
     status.set_defaults(module="tools.statusreport", carry_out=_status)
 
 
@@ -187,7 +191,9 @@ def _add_members(commands: Commands) -> None:
         for word in words:
             command.add_argument(word.lower(), metavar=word)
         command.know_cluster()
-        command.set_defaults(module="tools.members", carry_out=_members)
+        command.set_defaults(module="tools.members", carry_out=_members, json=False)
+        if verb == "members":
+            command.add_argument("--json", action="store_true", help="for programs")
         command.set_defaults(words=[verb, *(word.lower() for word in words)])
 
 
@@ -221,7 +227,7 @@ def _members(options: argparse.Namespace) -> int:
 
     verb, *names = options.words
     words = [verb, *(getattr(options, name) for name in names)]
-    return members.carry_out(config.load(options.dir), words, options.timeout)
+    return members.carry_out(config.load(options.dir), words, options.timeout, options.json)
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -242,7 +248,8 @@ def _up(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from raftline.tools import statusreport
 
-    return statusreport.report(config.load(options.dir), options.timeout, options.json)
+    configuration = config.load(options.dir)
+    return statusreport.report(configuration, options.timeout, options.json, options.watch)
 
 
 def _transfer(options: argparse.Namespace) -> int:

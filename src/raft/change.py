@@ -27,6 +27,12 @@ class Change(NamedTuple):
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)
 
+    @property
+    def place(self) -> str:
+        """The new member as a request names it: NAME HOST PORT."""
+        host, _, port = self.address.rpartition(":")
+        return f"{self.name} {host} {port}"
+
 
 class Plan(NamedTuple):
     """Where a change leads. `learner_first` is appended at once; `candidate` must then catch up."""
@@ -80,11 +86,14 @@ def plan(change: Change, members: Membership) -> Plan:
 
 
 def _with_voter(change: Change, members: Membership) -> Plan:
+    """Return the way to a vote for NAME at this address. Where it has one, nothing is left to do
+    but to commit the members as they are: a leader that was deposed could say so wrongly."""
     name, address = change.name, change.address
     if name in members.names:
         where = members.addresses.get(name)
         _expect(where == address, f"{name} is a member at {where}; to move it, remove it first")
-        _expect(name in members.learners, f"{name} is a member and votes already")
+        if name in members.voters:
+            return Plan(members)
         return Plan(_placed(members, name, "voter"), name)
     for other, where in members.addresses.items():
         _expect(where != address, f"{address} is the address of {other}")
@@ -93,9 +102,17 @@ def _with_voter(change: Change, members: Membership) -> Plan:
 
 
 def _replaced(change: Change, members: Membership) -> Plan:
-    _expect(change.old in members.voters, f"{change.old} is no voter, so nobody votes in its stead")
+    """Return the way from whatever an earlier try left: NAME unknown, a learner, a voter beside
+    OLD, or all of it done."""
     _expect(change.old != change.name, "a replacement needs a name of its own")
     added = _with_voter(change, members)
+    if change.old not in members.names and change.name in members.voters:
+        return added
+    _expect(
+        change.old in members.voters,
+        f"{change.old} is no voter, so nobody votes in its stead; to give {change.name} a vote: "
+        f"add {change.place}",
+    )
     return added._replace(target=_placed(added.target, change.old, ""))
 
 

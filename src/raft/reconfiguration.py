@@ -184,12 +184,14 @@ def _catch_up(state: State, work: Work) -> None:
 
 
 def _leave_as_learner(state: State, work: Work, why: str) -> None:
-    name = str(work.candidate)
-    _settle(
-        state, work, "done",
-        f"{name} is a learner without a vote, since it {why}. Once it has caught up: "
-        f"promote {name}; to give it up: remove {name}",
-    )  # fmt: skip
+    """End a change halfway, and say which request goes on with it and which one takes it back."""
+    change, name = work.change, str(work.candidate)
+    then = f". Once it has caught up: promote {name}"
+    if change.verb == "replace":
+        again = f"replace {change.old} {change.place}"
+        then = f", and {change.old} votes as before. Once {name} is up: {again}"
+    text = f"{name} is a learner without a vote, since it {why}{then}; to give it up: remove {name}"
+    _settle(state, work, "done", text)
 
 
 def _settle(state: State, work: Work, outcome: str, text: str) -> None:
@@ -205,6 +207,11 @@ def _outcome(state: State, work: Work) -> str:
         text = f"{name} is a voter as before, entry {index} tells it who the others are"
     elif verb == "add":
         text = f"{name} added as a learner, votes from entry {work.joint_index}"
+    elif verb == "replace" and not work.joint_index:
+        text = (
+            f"{name} votes instead of {change.old} as before, entry {index} repeats the members: "
+            f"{members.describe()}"
+        )
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"
     elif verb == "promote":

@@ -24,7 +24,10 @@ MARK = "MEMBERS response: "
 EXIT_NO_VOTE = 5
 
 
-def carry_out(configuration: Configuration, words: Sequence[str], timeout_s: float | None) -> int:
+def carry_out(
+    configuration: Configuration, words: Sequence[str], timeout_s: float | None,
+    json_wanted: bool = False,
+) -> int:  # fmt: skip
     """Ask the leader for a change, or who the members are; print what it says.
 
     Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
@@ -48,14 +51,17 @@ def carry_out(configuration: Configuration, words: Sequence[str], timeout_s: flo
         print(error(str(failure)), file=sys.stderr)
         return failure.outcome
     if change is None:
-        return _show(reply)
+        facts = json.loads(reply.removeprefix(MARK))
+        if not json_wanted:
+            return _show(facts)
+        print(json.dumps(facts, indent=2))
+        return Outcome.DONE
     print(safe_line(reply))
     return EXIT_NO_VOTE if "without a vote" in reply else Outcome.DONE
 
 
-def _show(reply: str) -> int:
+def _show(facts: Mapping[str, Any]) -> int:
     """Print a line for each member, and what speaks against their number."""
-    facts = json.loads(reply.removeprefix(MARK))
     for name, where in facts["members"].items():
         print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
     if not facts["members_committed"]:

@@ -31,6 +31,14 @@ FIELDS: Mapping[str, type] = {
     "commit_index": int,
     "last_applied": int,
 }
+# What a node of an older version may not say.
+OPTIONAL_FIELDS: Mapping[str, type] = {
+    "voters": list,
+    "learners": list,
+    "outgoing": list,
+    "members": dict,
+    "members_since": int,
+}
 GRACE_S = 0.2  # for an answer that comes in the last moment
 LOOK_S = 1.0  # for who leads, before a request is brought there
 EXIT_OK = 0
@@ -109,18 +117,17 @@ def whom_to_ask(configuration: Configuration) -> list[Address]:
     return [node.address for node in nodes]
 
 
+def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
+    """Return the answer that knows the latest configuration; {} where no answer tells of any."""
+    answers = [node.answer for node in nodes if node.answer and "members_since" in node.answer]
+    return max(answers, key=lambda answer: int(answer["members_since"]), default={})
+
+
 def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     """Return the members that the file does not name: they were added while the cluster ran."""
-    newest: Mapping[str, Any] = {}
-    for node in nodes:
-        answer = node.answer or {}
-        if isinstance(answer.get("members"), dict) and (
-            int(answer.get("members_since", 0)) >= int(newest.get("members_since", 0))
-        ):
-            newest = answer
     known = {node.name for node in nodes}
     found = {}
-    for name, where in newest.get("members", {}).items():
+    for name, where in newest_members(nodes).get("members", {}).items():
         host, _, port = str(where).rpartition(":")
         if name not in known and port.isascii() and port.isdigit():
             found[str(name)] = Address(host, int(port))
@@ -180,6 +187,11 @@ def _read_answer(line: bytes) -> dict[str, Any]:
         value = answer.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise NoAnswer(f"its status lacks {field}")
+    for field, kind in OPTIONAL_FIELDS.items():
+        value = answer.get(field, kind())
+        names = value if kind is list else ()
+        if not isinstance(value, kind) or not all(isinstance(name, str) for name in names):
+            raise NoAnswer(f"its status has {field} that nobody can read")
     return answer
 
 
@@ -187,20 +199,6 @@ def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
     """Return the leader of the highest term: an older one that still believes in itself is not."""
     leaders = [node for node in nodes if node.leads]
     return max(leaders, key=lambda node: int((node.answer or {})["term"]), default=None)
-
-
-def exit_code(nodes: Sequence[NodeStatus]) -> int:
-    """Return 0 if a leader answered and a quorum is reachable, else 3."""
-    leader = leader_of(nodes)
-    answering = {node.name for node in nodes if node.answer and node.answer["role"] != "down"}
-    if leader is None or leader.answer is None:
-        return EXIT_NO_LEADER
-    everybody = [node.name for node in nodes]
-    voters = leader.answer.get("voters") or everybody
-    for half in (voters, leader.answer.get("outgoing") or voters):
-        if 2 * len(answering.intersection(half)) <= len(half):
-            return EXIT_NO_LEADER
-    return EXIT_OK
 
 
 def complain_of(nodes: Sequence[NodeStatus]) -> None:

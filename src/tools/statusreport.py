@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from raftline.config import Configuration
-from raftline.console import safe_line
+from raftline.console import draws, safe_line
+from raftline.entry import EXIT_INTERRUPTED
 from raftline.talk.patience import SAID_AFTER_S, say_waiting
-from raftline.tools.status import NodeStatus, ask_all, complain_of, exit_code
+from raftline.tools.status import EXIT_NO_LEADER, EXIT_OK, NodeStatus, ask_all, complain_of
+from raftline.tools.statusverdict import verdict
 
 COLUMNS = (
     "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
     "snapshot", "log",
 )  # fmt: skip
+FIELDS = (  # the same as COLUMNS, as a node calls them
+    "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
+    "lag", "snapshot_index", "log_bytes",
+)  # fmt: skip
+CLEAR = "\x1b[H\x1b[J"  # from the upper left corner on
 
 
 def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
@@ -84,19 +93,20 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
     return role + (" (recovering)" if answer.get("recovering") else "")
 
 
-def as_json(nodes: Sequence[NodeStatus]) -> str:
-    """Return one JSON list with an object per node; a node without an answer says why."""
+def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
+    """Return one JSON list with an object per node, each with all that the table shows; null is
+    what a node did not say. One without an answer says why."""
     highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     objects: list[dict[str, Any]] = []
     for node in nodes:
-        facts: dict[str, Any] = {"name": node.name, "address": str(node.address)}
+        facts: dict[str, Any] = dict.fromkeys(FIELDS)
         if node.answer is None:
-            facts |= {"reachable": False, "problem": node.problem}
+            facts |= {"role": "unreachable", "reachable": False, "problem": node.problem}
         else:
             lag = max(0, highest - node.answer["last_applied"])
-            facts = {**node.answer, **facts, "reachable": True, "lag": lag}
-        objects.append(facts)
-    return json.dumps(objects, indent=2)
+            facts |= {**node.answer, "reachable": True, "lag": lag}
+        objects.append({**facts, "name": node.name, "address": str(node.address)})
+    return json.dumps(objects, indent=indent)
 
 
 def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
@@ -129,14 +139,36 @@ def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
     return True
 
 
-def report(configuration: Configuration, timeout_s: float, json_wanted: bool) -> int:
-    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't."""
-    told = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
-    nodes = ask_all(configuration, timeout_s, told)
-    if json_wanted:
-        print(as_json(nodes))
+def report(
+    configuration: Configuration, timeout_s: float, json_wanted: bool, every_s: float | None = None
+) -> int:
+    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't.
+
+    With `every_s` it is printed again after so many seconds, until Ctrl-C; the code is then that
+    of the last look, or 130 where there was none.
+    """
+    if every_s is None:
+        told = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
+        return _print(ask_all(configuration, timeout_s, told), 2 if json_wanted else None)
+    code, between = EXIT_INTERRUPTED, ""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            nodes = ask_all(configuration, timeout_s)
+            print(CLEAR if draws(sys.stdout) else between, end="")
+            code = _print(nodes, 0 if json_wanted else None)
+            between = "" if json_wanted else "\n"
+            time.sleep(every_s)
+    return code
+
+
+def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
+    """Print the table and the verdict, or JSON, on one line where the indent is 0; return the exit
+    code."""
+    found = verdict(nodes)
+    if json_indent is not None:
+        print(as_json(nodes, json_indent or None), flush=True)
     else:
         show(nodes, sys.stdout)
-        sys.stdout.flush()
+        print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
         complain_of(nodes)
-    return exit_code(nodes)
+    return EXIT_OK if found.serves else EXIT_NO_LEADER

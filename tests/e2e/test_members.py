@@ -252,6 +252,32 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     rest.wait_until_equal()
 
 
+# fault F71
+def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    leader = cluster.leader()
+    old = cluster.followers()[0]
+    node = newcomer(cluster, leader, tmp_path / "elsewhere")
+    words = ["replace", old.name, "s4", "localhost", str(node.port)]
+    begun = raftline(cluster, *words)
+    assert (begun.returncode, begun.stdout) == (
+        5, "REPLACE response: s4 is a learner without a vote, since it does not answer, and "
+        f"{old.name} votes as before. Once s4 is up: {' '.join(words)}; to give it up: remove s4\n"
+    )  # fmt: skip
+    joined(node)  # it has itself added meanwhile: both vote
+    done = raftline(cluster, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"REPLACE response: s4 votes instead of {old.name} from entry ")
+    assert sorted(members(cluster)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {old.name})
+    again = raftline(cluster, *words)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert f"s4 votes instead of {old.name} as before, entry " in again.stdout
+    added = raftline(cluster, "add", *words[2:])
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout.startswith("ADD response: s4 is a voter as before, entry ")
+
+
 # issue 3.4
 def test_three_become_five_become_three_while_writes_go_on(fast: Cluster) -> None:
     with Writer(fast) as writer:
@@ -276,6 +302,8 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert [line.split()[::2] for line in shown.stdout.splitlines()] == [
         ["s1", "voter"], ["s2", "voter"], ["s3", "voter"]
     ]  # fmt: skip
+    told = raftline(cluster, "members", "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (0, members(cluster))
     follower = cluster.followers()[0].name
     done = raftline(cluster, "demote", follower)
     assert done.stdout.startswith(f"DEMOTE response: {follower} is a learner from entry ")
@@ -302,6 +330,7 @@ def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> 
     status = raftline(cluster, "status")
     assert status.returncode == 0
     assert f"s4    localhost:{node.port}" in status.stdout
+    assert status.stdout.splitlines()[-1].endswith(": 4 of 4 voters answer")
 
 
 # mistake 20

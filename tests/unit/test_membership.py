@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.change import Change, Refused, advice, plan
+from raftline.raft.change import Change, Plan, Refused, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
@@ -192,7 +192,6 @@ THREE = Membership(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (Change("add", "s1", "h:1"), "votes already"),
         (Change("add", "s1", "h:9"), "s1 is a member at h:1"),
         (Change("add", "s9", "h:1"), "h:1 is the address of s1"),
         (Change("promote", "s9"), "s9 is no member"),
@@ -200,7 +199,10 @@ THREE = Membership(
         (Change("demote", "s9"), "s9 is no member"),
         (Change("demote", "s4"), "s4 is a learner already"),
         (Change("remove", "s9"), "s9 is no member"),
-        (Change("replace", "s9", "h:9", "s4"), "s4 is no voter"),
+        (Change("replace", "s9", "h:9", "s4"), "s4 is no voter, .* add s9 h 9"),
+        (Change("replace", "s4", "h:4", "s9"), "s9 is no voter, .* add s4 h 4"),
+        (Change("replace", "s4", "h:9", "s3"), "s4 is a member at h:4"),
+        (Change("replace", "s1", "h:9", "s9"), "s1 is a member at h:1"),
         (Change("replace", "s1", "h:1", "s1"), "a name of its own"),
     ],
 )
@@ -221,6 +223,21 @@ def test_a_learner_may_be_replaced_in_by_its_name() -> None:
     assert planned.target.voters == ("s1", "s3", "s4")
     assert planned.target.learners == ()
     assert "s2" not in planned.target.addresses
+
+
+def test_replacing_by_a_voter_takes_the_old_one_out_at_once() -> None:
+    planned = plan(Change("replace", "s1", "h:1", "s2"), THREE)
+    assert (planned.candidate, planned.learner_first) == (None, None)
+    assert planned.target.voters == ("s1", "s3")
+    assert planned.target.learners == ("s4",)
+    assert "s2" not in planned.target.addresses
+
+
+@pytest.mark.parametrize(
+    "change", [Change("add", "s1", "h:1"), Change("replace", "s1", "h:1", "s9")]
+)
+def test_asking_again_for_what_is_reached_changes_no_member(change: Change) -> None:
+    assert plan(change, THREE) == Plan(THREE)
 
 
 # issue 3.4

@@ -329,6 +329,58 @@ def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "done")]
 
 
+# fault F71
+def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -> None:
+    node = led("s1", "s2", "s3")
+    change(node, "replace", "s4", "h:7", "s3")
+    settled: list[str] = []
+    for _ in range(60):  # heartbeats and more: ten election timeouts
+        sync(node)
+        acknowledge(node, "s2")
+        settled += [text for _, _, text in node.pass_time(node.wake_at_ms).settled]
+    assert settled == [
+        "s4 is a learner without a vote, since it does not answer, and s3 votes as before. Once s4 "
+        "is up: replace s3 s4 h 7; to give it up: remove s4"
+    ]
+
+
+@pytest.mark.parametrize("role", ["learner", "voter"])
+def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str) -> None:
+    voters, learners = ("s1", "s2", "s3"), ("s4",)
+    if role == "voter":
+        voters, learners = (*voters, *learners), ()
+    node = led(*voters, learners=learners)
+    settled = list(change(node, "replace", "s4", "s4:1", "s3").settled)
+    for _ in range(3):
+        settled += sync(node).settled
+        settled += [one for name in ("s2", "s4") for one in acknowledge(node, name).settled]
+    (done,) = settled
+    text = f"s4 votes instead of s3 from entry {node.state.configurations.index}"
+    assert done[1:] == ("done", text)
+    assert node.state.membership == members("s1", "s2", "s4")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("replace", "s3", "s3:1", "s9"), "s3 votes instead of s9 as before, entry {} repeats "
+         "the members: voters s1 s2 s3, learners s4"),
+        (("add", "s3", "s3:1"), "s3 is a voter as before, entry {} tells it who the others are"),
+    ],
+)  # fmt: skip
+def test_what_is_reached_already_is_done_once_its_entry_is_committed(
+    words: tuple[str, ...], text: str
+) -> None:
+    node = led("s1", "s2", "s3", learners=("s4",))
+    assert outcomes(change(node, *words)) == []  # a leader that was deposed can't say so
+    index = node.state.configurations.index
+    sync(node)
+    effects = acknowledge(node, "s2")
+    assert [one[1:] for one in effects.settled] == [("done", text.format(index))]
+    assert (index, node.state.log.last_index) == (2, 2)
+    assert node.state.membership == members("s1", "s2", "s3", learners=("s4",))
+
+
 # A name that is used again may have voted in this term in an earlier life.
 def test_a_learner_spends_its_vote_on_its_leader() -> None:
     node = node_of("s4", voters=Membership(()))

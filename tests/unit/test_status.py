@@ -95,7 +95,7 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
     with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
         code = cli.main(command)
     output, errors = capsys.readouterr()
-    heading, *rows = table_of(output)
+    heading, *rows, _ = table_of(output)
     assert heading == [
         "node",
         "address",
@@ -114,6 +114,7 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
         ["s2", "follower", "3", "s1", "12", "9", "7", "3", "-", "-"],
         ["s3", "unreachable", "-", "-", "-", "-", "-", "-", "-", "-"],
     ]
+    assert output.splitlines()[-1] == "[*] s1 leads term 3: 2 of 3 voters answer"
     assert "connection refused" in errors
     assert code == 0  # a leader, and 2 of 3 reachable
 
@@ -137,6 +138,27 @@ def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (nodes[0]["snapshot_index"], nodes[0]["log_bytes"]) == (8, 20_480)
     assert nodes[2]["problem"] == "connection refused"
     assert code == 0
+
+
+FIELDS = [
+    "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
+    "lag", "snapshot_index", "log_bytes",
+]  # fmt: skip
+
+
+def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(FIELDS) == len(statusreport.COLUMNS)
+    with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
+        cli.main([*command, "--json"])
+    leader, follower, dead = json.loads(capsys.readouterr().out)
+    assert [set(FIELDS) - node.keys() for node in (leader, follower, dead)] == [set()] * 3
+    assert [node["role"] for node in (leader, follower, dead)] == [
+        "leader", "follower", "unreachable"
+    ]  # fmt: skip
+    assert follower["log_bytes"] is None
+    assert [dead[field] for field in FIELDS[3:]] == [None] * 8
 
 
 def test_a_leader_without_a_quorum_serves_nobody(
@@ -199,6 +221,9 @@ def test_the_coloured_table_cuts_nothing_off(
         (line_of({**FOLLOWER, "term": True}), "its status lacks term"),
         (line_of({**FOLLOWER, "term": "3"}), "its status lacks term"),
         (line_of({**FOLLOWER, "name": "s7"}), "s7 answers there"),
+        (line_of({**FOLLOWER, "voters": 5}), "its status has voters that nobody can read"),
+        (line_of({**FOLLOWER, "learners": [[]]}), "its status has learners that nobody can read"),
+        (line_of({**FOLLOWER, "members_since": None}), "members_since that nobody can read"),
         (b"\x1b[2J\xff\n", "answers: \\x1b[2J"),
         (b"", "closed the connection without an answer"),
         (b"s2@STATUS resp", "closed the connection without an answer"),
@@ -234,8 +259,10 @@ def test_of_two_leaders_the_newer_one_counts() -> None:
 
 # fault F38
 @pytest.mark.parametrize(
-    "arguments", [["status", "--timeout", "0"], ["status", "--timeout", "nan"], ["dance"]]
-)
+    "arguments",
+    [["status", "--timeout", "0"], ["status", "--timeout", "nan"], ["status", "--watch", "0"],
+     ["dance"]],
+)  # fmt: skip
 def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)

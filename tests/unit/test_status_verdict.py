@@ -1,0 +1,93 @@
+"""What a cluster's state comes to in one line: `raftline status`, over what the nodes said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raftline.config import Address
+from raftline.tools.status import NodeStatus
+from raftline.tools.statusverdict import verdict
+
+THREE = ["s1", "s2", "s3"]
+
+
+def says(name: str, role: str = "follower", **facts: object) -> NodeStatus:
+    """Return the answer of a node of term 3 that knows the voters s1, s2 and s3."""
+    known = {"voters": THREE, "learners": [], "outgoing": [], "members_since": 0}
+    answer = {"name": name, "role": role, "term": 3, "commit_index": 1, **known, **facts}
+    return NodeStatus(name, Address("h", 1), answer)
+
+
+def silent(name: str) -> NodeStatus:
+    return NodeStatus(name, Address("h", 1), None, "connection refused")
+
+
+def leads(**facts: object) -> NodeStatus:
+    return says("s1", "leader", **facts)
+
+
+JOINT: dict[str, Any] = {"voters": ["s1", "s2", "s4"], "outgoing": THREE}
+LEARNERS: dict[str, Any] = {"learners": ["s4", "s5"]}
+OUT: dict[str, Any] = {"voters": ["s1"]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([leads(), says("s2"), says("s3")], "s1 leads term 3: 3 of 3 voters answer"),
+        ([leads(), says("s2"), silent("s3")], "s1 leads term 3: 2 of 3 voters answer"),
+        ([leads(voters=["s1"])], "s1 leads term 3: 1 of 1 voter answers"),
+        ([leads(**LEARNERS), says("s2"), says("s3"), says("s4"), silent("s5")],
+         "s1 leads term 3: 3 of 3 voters answer; learners: s4 s5"),
+        ([leads(), says("s2"), says("s3", recovering=True)],
+         "s1 leads term 3: 2 of 3 voters answer and have a vote; "
+         "s3 has no vote until it has caught up"),
+        ([leads(**JOINT), says("s2"), silent("s3"), says("s4")],
+         "s1 leads term 3: 3 of 3 voters answer of those that come, 2 of 3 of those that go"),
+        ([leads(**OUT), says("s2"), silent("s3")],
+         "s1 leads term 3: 1 of 1 voter answers; s2 is no member"),
+        ([says("s1"), says("s2", "leader", term=4, leader="s2"), leads()],
+         "s2 leads term 4: 2 of 3 voters answer"),
+    ],
+)  # fmt: skip
+def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> None:
+    assert verdict(nodes) == (True, text)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([says("s1"), silent("s2"), silent("s3")],
+         "no leader: 1 of 3 voters answers, 2 are needed"),
+        ([silent("s1"), silent("s2"), silent("s3")],
+         "no leader: 0 of 3 voters answer, 2 are needed"),
+        ([silent("s1")], "no leader: 0 of 1 voter answer, 1 is needed"),
+        ([says("s1", "candidate"), says("s2"), silent("s3")],
+         "no leader: 2 of 3 voters answer, enough to elect one"),
+        ([says("s1"), says("s2", recovering=True), says("s3", recovering=True)],
+         "no leader: 1 of 3 voters answers and has a vote, 2 are needed; "
+         "s2, s3 have no vote until they have caught up"),
+        ([says("s1"), says("s2", "down"), silent("s3")],
+         "no leader: 1 of 3 voters answers, 2 are needed"),
+        ([leads(), silent("s2"), silent("s3")],
+         "no quorum for s1, leader of term 3: 1 of 3 voters answers, 2 are needed"),
+        ([leads(**JOINT), silent("s2"), silent("s3"), says("s4")],
+         "no quorum for s1, leader of term 3: 2 of 3 voters answer of those that come, "
+         "1 of 3 of those that go, 2 and 2 are needed"),
+        ([says("s1"), says("s2", voters=["s2"], members_since=9), silent("s3")],
+         "no leader: 1 of 1 voter answers, enough to elect one; s1 is no member"),
+        ([says("s1", voters=[], term=0), silent("s2")],
+         "no leader: 1 of 2 voters answers, 2 are needed"),
+    ],
+)  # fmt: skip
+def test_without_a_leader_or_a_quorum_nobody_is_served(
+    nodes: list[NodeStatus], text: str
+) -> None:
+    assert verdict(nodes) == (False, text)
+
+
+def test_what_a_node_calls_its_learners_can_t_steer_the_terminal() -> None:
+    said = verdict([leads(learners=["\x1b[2J"]), says("s2"), says("s3")]).text
+    assert said.endswith(r"learners: \x1b[2J")
