@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from raftline import boot, config
 from raftline.arguments import EXIT_USAGE
 from raftline.assembly import Server
-from raftline.config import PACES, ConfigError, Configuration
+from raftline.config import PACES, Address, ConfigError, Configuration
 from raftline.console import Console, open_closed_streams
 from raftline.engine.cores import Cores
 from raftline.engine.reading import Readings
@@ -27,6 +27,7 @@ from raftline.life.interrupts import Interrupts, raised, threads_without_signals
 from raftline.life.joining import Joiner, advertised, check_member
 from raftline.life.waking import Waking
 from raftline.net.doors import Doors, PortRefused
+from raftline.net.reachability import Reachability
 from raftline.storage.errors import EXIT_FILES, StorageError
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -94,11 +95,11 @@ def _boot(
         server = _server_of(arguments, configuration, console, server_of)
         server.wake()
         state = server.node.state
-        for note in (
-            *check_member(state, configuration),
-            *boot.port_notes(name, port, configuration, state.membership.addresses),
-        ):
+        for note in check_member(state, configuration):
             console.say(note)
+        listens = Address(arguments.host, port)
+        reachability = Reachability(name, listens, configuration, state.membership.addresses)
+        reachability.tell(doors.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)

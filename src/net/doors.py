@@ -51,6 +51,11 @@ class Doors:
                 ) from None
             raise PortRefused(f"can't listen on {host} port {port}: {error.strerror}") from None
 
+    @property
+    def bound(self) -> str:
+        """The IP address that is listened on."""
+        return str(self._socket.getsockname()[0])
+
     def open(self, server: Server) -> None:
         """Take connections from now on, in a thread of its own."""
         self._server = server
