@@ -140,6 +140,11 @@ def parser() -> Parser:
         help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
+    parser.add_argument("--log-times", action="store_true", help="print the time before each line")
+    parser.add_argument(
+        "--course-console", action="store_true",
+        help="print a bare `Sending message`, and votes as a table only, as the course's figures",
+    )  # fmt: skip
     parser.add_argument(
         "--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096"
     )

@@ -18,7 +18,7 @@ from raftline import boot, config
 from raftline.arguments import EXIT_USAGE
 from raftline.assembly import Server
 from raftline.config import PACES, Address, ConfigError, Configuration
-from raftline.console import Console, open_closed_streams
+from raftline.console import Console, local_time, open_closed_streams
 from raftline.engine.cores import Cores
 from raftline.engine.reading import Readings
 from raftline.entry import EXIT_INTERRUPTED
@@ -51,7 +51,8 @@ def main(
     arguments = boot.parse(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
-        console = console_of(sys.stdout, arguments.verbose)
+        stamp = local_time if arguments.log_times else None
+        console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
     try:
         with raised():
             return _boot(arguments, console, server_of)
@@ -135,6 +136,7 @@ def _server_of(
         compact_bytes=arguments.compact_at,
         allowed=arguments.controller_from if arguments.controller else None,
         course_lines=arguments.controller_lines,
+        course_console=arguments.course_console,
     )  # fmt: skip
 
 
