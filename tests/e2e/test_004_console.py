@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tests.e2e.cluster import STEADY, Cluster
+from tests.e2e.node import SERVER
 from tests.e2e.wire import eventually
+
+CLI = SERVER.with_name("cli.py")
 
 
 # seed 004-16, seed 004-17
@@ -21,6 +26,19 @@ def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Clu
             node.wait_for_line(f"[*] Connection from ('127.0.0.1', {port})")
         assert one.ask("client1@get nothing") == f"{node.name}@GET response, no such key: nothing"
         assert two.ask("client2@get nothing") == f"{node.name}@GET response, no such key: nothing"
+
+
+def test_one_status_is_one_connection_at_each_node(shared: Cluster) -> None:
+    shared.breathe()
+    marks = {node: len(node.said) for node in shared.nodes}
+    command = [sys.executable, str(CLI), "status", "--dir", str(shared.folder)]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    for node, mark in marks.items():
+        with node.connect() as last:
+            line = node.wait_for_line(f"Connection from {last.socket.getsockname()}")
+        said = node.said[mark:]
+        before = said[: said.index(line)]
+        assert sum("Connection from" in line for line in before) == 1, node.transcript()
 
 
 # seed 004-17
