@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
 from typing import TextIO
 
 LINE_CHARACTERS_MAX = 400
@@ -183,11 +182,6 @@ class Console:
                 lines.insert(0, self._stamped(dropped))
                 self._dropped = {}
             return lines
-
-
-def local_time() -> str:
-    """Return the time on this machine's clock, in milliseconds: 2026-01-31T12:00:00.000+01:00."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def _counted(numbers: dict[str, int], more: str = "") -> str:

@@ -18,13 +18,14 @@ from raftline import boot, config
 from raftline.arguments import EXIT_USAGE
 from raftline.assembly import Server
 from raftline.config import PACES, Address, ConfigError, Configuration
-from raftline.console import Console, local_time, open_closed_streams
+from raftline.console import Console, open_closed_streams
 from raftline.engine.cores import Cores
 from raftline.engine.reading import Readings
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life import lifeline, registering
 from raftline.life.interrupts import Interrupts, raised, threads_without_signals
 from raftline.life.joining import Joiner, advertised, check_member
+from raftline.life.timeofday import local_time
 from raftline.life.waking import Waking
 from raftline.net.doors import Doors, PortRefused
 from raftline.net.reachability import Reachability

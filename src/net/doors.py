@@ -108,13 +108,13 @@ class Doors:
             accepted.close()
             return
         connection = Connection(
-            self._server, accepted, for_peers_only=count >= self._connections_max
-        )
+            self._server, accepted, for_peers_only=count >= self._connections_max,
+            announce=lambda: self._server.announcer.connected(address),
+        )  # fmt: skip
         with self._lock:
             self._connections.add(connection)
         try:
             prepare(accepted, PATIENCE_S)
-            self._server.announcer.connected(address)
             threading.Thread(
                 target=self._serve, args=(connection,), name=f"{self._server.name} from {address}",
                 daemon=True,
