@@ -49,6 +49,7 @@ class Server:
         compact_bytes: int = COMPACT_BYTES,
         allowed: Sequence[str] | None = None,
         course_lines: bool = False,
+        course_console: bool = False,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
         self.name = waking.name
@@ -58,7 +59,7 @@ class Server:
         self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self._patience_ms = 4 * self._slowest_ms + 5000
         self.patience_s = self._patience_ms / 1000
-        self.announcer = Announcer(console)
+        self.announcer = Announcer(console, course=course_console)
         self._waking = waking
         self._compact_bytes = compact_bytes
         self._console = console
@@ -184,7 +185,7 @@ class Server:
         ones."""
         if effects.members_changed:
             self.book.follow(self.node.state.contacts)
-        self.announcer.carried_out(effects, self.node.state.log)
+        self.announcer.carried_out(effects, self.node.state)
         if self._course is not None:
             self._course.stepped(self.node.state, effects)
 

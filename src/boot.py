@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from raftline import config
 from raftline.arguments import Parser, as_port, program
@@ -13,7 +13,6 @@ from raftline.control.permits import CONTROLLER
 from raftline.engine.snapshots import COMPACT_BYTES
 from raftline.life import registering
 from raftline.life.joining import joining_address, settle_configuration
-from raftline.net.peerbook import address_of
 from raftline.net.udpdoor import PORT as DATAGRAM_PORT
 from raftline.net.udpdoor import UdpDoor
 from raftline.wire.protocol import READ_MODES
@@ -50,22 +49,6 @@ def datagram_door(arguments: argparse.Namespace) -> UdpDoor | None:
     if arguments.controller_udp is None:
         return None
     return UdpDoor(arguments.host, arguments.controller_udp)
-
-
-def port_notes(
-    name: str, port: int, configuration: Configuration, members: Mapping[str, str]
-) -> list[str]:
-    """Return what to say about a port on which nobody will look for this node; `members` are
-    those of its log, name to host:port."""
-    address, source = configuration.members.get(name), str(configuration.path)
-    if address is None and name in members:
-        address, source = address_of(members[name]), "the log"
-    if address is None or address.port == port:
-        return []
-    return [
-        f"[!] {source} says that others reach {name} on port {address.port}, and it "
-        f"listens on {port}: right behind a proxy, else nobody will find it"
-    ]
 
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:
@@ -164,6 +147,11 @@ def parser() -> Parser:
         help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
+    parser.add_argument("--log-times", action="store_true", help="print the time before each line")
+    parser.add_argument(
+        "--course-console", action="store_true",
+        help="print a bare `Sending message`, and votes as a table only, as the course's figures",
+    )  # fmt: skip
     parser.add_argument(
         "--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096"
     )

@@ -33,6 +33,8 @@ UP_OPTIONS = {
     "--controller": "the nodes obey `raftline controller`, for teaching and tests",
     "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
     "--controller-lines": "the nodes print the lines of the course's controller lab",
+    "--log-times": "the nodes print the time before each line",
+    "--course-console": "the nodes say no more of messages and votes than the course's figures",
 }
 
 

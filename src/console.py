@@ -51,9 +51,15 @@ class Console:
     """
 
     def __init__(
-        self, stream: TextIO, verbose: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        verbose: bool,
+        clock: Callable[[], float] = time.monotonic,
+        stamp: Callable[[], str] | None = None,
     ) -> None:
+        """Prepare; `stamp` tells the time that stands before each line, None: none does."""
         self.verbose = verbose
+        self._stamp = stamp
         self._write = writer_of(stream)
         self._clock = clock  # seconds; only differences count
         self._changed = threading.Condition(threading.Lock())
@@ -141,8 +147,11 @@ class Console:
             gone = self._lines[oldest][0] or "lines"
             del self._lines[oldest]
             self._dropped[gone] = self._dropped.get(gone, 0) + 1
-        self._lines.append((kind, line))
+        self._lines.append((kind, self._stamped(line)))
         self._changed.notify()
+
+    def _stamped(self, line: str) -> str:
+        return line if self._stamp is None else f"{self._stamp()} {line}"
 
     def _print_all(self) -> None:
         """Write lines out until the console is closed or its stream is gone."""
@@ -169,7 +178,8 @@ class Console:
             lines = [line for _, line in self._lines]
             self._lines.clear()
             if self._dropped:
-                lines.insert(0, f"… {_counted(self._dropped)} dropped: the terminal stood still")
+                dropped = f"… {_counted(self._dropped)} dropped: the terminal stood still"
+                lines.insert(0, self._stamped(dropped))
                 self._dropped = {}
             return lines
 

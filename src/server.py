@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from raftline import boot, config
 from raftline.arguments import EXIT_USAGE
 from raftline.assembly import Server
-from raftline.config import PACES, ConfigError, Configuration
+from raftline.config import PACES, Address, ConfigError, Configuration
 from raftline.console import Console, open_closed_streams
 from raftline.engine.cores import Cores
 from raftline.engine.reading import Readings
@@ -25,8 +25,10 @@ from raftline.entry import EXIT_INTERRUPTED
 from raftline.life import lifeline, registering
 from raftline.life.interrupts import Interrupts, raised, threads_without_signals
 from raftline.life.joining import Joiner, advertised, check_member
+from raftline.life.timeofday import local_time
 from raftline.life.waking import Waking
 from raftline.net.doors import Doors, PortRefused
+from raftline.net.reachability import Reachability
 from raftline.storage.errors import EXIT_FILES, StorageError
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -50,7 +52,8 @@ def main(
     arguments = boot.parse(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
-        console = console_of(sys.stdout, arguments.verbose)
+        stamp = local_time if arguments.log_times else None
+        console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
     try:
         with raised():
             return _boot(arguments, console, server_of)
@@ -94,11 +97,11 @@ def _boot(
         server = _server_of(arguments, configuration, console, server_of)
         server.wake()
         state = server.node.state
-        for note in (
-            *check_member(state, configuration),
-            *boot.port_notes(name, port, configuration, state.membership.addresses),
-        ):
+        for note in check_member(state, configuration):
             console.say(note)
+        listens = Address(arguments.host, port)
+        reachability = Reachability(name, listens, configuration, state.membership.addresses)
+        reachability.tell(doors.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
@@ -135,6 +138,7 @@ def _server_of(
         compact_bytes=arguments.compact_at,
         allowed=arguments.controller_from if arguments.controller else None,
         course_lines=arguments.controller_lines,
+        course_console=arguments.course_console,
     )  # fmt: skip
 
 

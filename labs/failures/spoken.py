@@ -23,9 +23,9 @@ QUESTIONS_KEPT = 64  # of a leader, until they are answered
 class SeedConsole(Console):
     """A console on which our own lines appear in the course's words, and no traffic."""
 
-    def __init__(self, name: str, stream: TextIO, verbose: bool) -> None:
+    def __init__(self, name: str, stream: TextIO, verbose: bool, **more: Any) -> None:
         self._words = Words(name)
-        super().__init__(stream, verbose)
+        super().__init__(stream, verbose, **more)
 
     def say(self, text: str) -> None:
         for line in self._words.of(text):

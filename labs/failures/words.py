@@ -95,6 +95,8 @@ _TABLE: list[tuple[re.Pattern[str], Say]] = [
         (r"\[\*\] Server started on \('(.*)', (\d+)\) with timeout (.*) seconds", _started),
         (r"\[\*\] Heard from no leader: asking for PreVotes for term \d+", _nothing),
         (r"\[\*\] \w+ (?:gives|denies) its PreVote .*", _nothing),
+        (r"\[\*\] Still no leader: .*", _nothing),
+        (r"votes: .* of .*", _nothing),  # the table says so, too
         (r"\[\*\] Starting election\.\.\.", _stands),
         (r"\[\*\] \w+ gives its vote to (\w+) for term (\d+)",
          _same("{0} voted for {1} for term {2}")),

@@ -45,7 +45,9 @@ FIGURE_LOG = (
 
 @contextmanager
 def nodes(count: int, *options: str, logs: dict[str, int] | None = None) -> Iterator[Cluster]:
-    """Lend nodes that aren't started; `logs` says how much of the figures' log each one has."""
+    """Lend nodes that aren't started, with the course's console; `logs` says how much of the
+    figures' log each one has."""
+    options = ("--course-console", *options)
     with Scene() as scene, Cluster(scene.folder, count, *options) as cluster:
         for name, length in (logs or {}).items():
             cluster[name].log.write_text("".join(f"{line}\n" for line in FIGURE_LOG[:length]))

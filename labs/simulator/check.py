@@ -120,7 +120,7 @@ def check_run_2(checks: Checks, folder: Path) -> None:
     row = checks.row
     known = {each for pair in run.successions for each in pair}
     exact = run.leaders[::2] == [UNKNOWN_LEADER] * 3 and len(run.leaders) == 6
-    row("20", f"run 2: three leaders with unkown between ({run.leaders}), 2 failed, no get wrong",
+    row("20", f"run 2: three leaders, none known between ({run.leaders}), 2 failed, no get wrong",
         (exact or say_unasked(run)) and run.leaders[0] == UNKNOWN_LEADER and len(known) >= 3
         and len(run.successions) == 2 and run.count("Servers that were failed") == 2
         and run.failures == [0] * 6, run.text)
@@ -164,7 +164,7 @@ def check_messages(checks: Checks, trial: Begin, store: Store) -> None:
             store.ask(message)
     row("03", f"all {len(bad)} incomplete or invalid messages are rejected and counted",
         store.tally.rejected == len(bad), store.tally.rejected)
-    row("04", "servers are 0000 … 0004, an unknown leader is unkown, other ids are refused",
+    row("04", "servers are 0000 … 0004, an unknown leader is spelled unkown, other ids are refused",
         list(trial.ports) == [f"000{number}" for number in range(5)]
         and trial.watch.leaders[0][1] == "unkown")
     missing = store.get("nothing")

@@ -19,6 +19,8 @@ from raftline.wire.requests import Request, read_request
 if TYPE_CHECKING:
     from raftline.assembly import Server
 
+COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
+
 
 class Answer(NamedTuple):
     """What came of an order. `line` is the reply to a person, `key` and `value` a program's."""
@@ -90,13 +92,13 @@ def retrieve(server: Server, words: Sequence[str]) -> Answer:
 
     give_order(server, look)
     entries, more = page(numbered(committed), after)
-    facts: dict[str, object] = {"COMMITED_LOGS": entries, "term": server.node.state.term}
+    facts: dict[str, object] = {COMMITTED: entries, "term": server.node.state.term}
     if base[0]:
         facts["behind_snapshot_of"] = base[0]
     if more:
         facts["more"] = f"RETRIEVE after {more}"
     for_programs = {**entries, **({"more": f"after {more}"} if more else {})}
-    return Answer("RETRIEVE", json.dumps(facts), "COMMITED_LOGS", for_programs)
+    return Answer("RETRIEVE", json.dumps(facts), COMMITTED, for_programs)
 
 
 def leader_info(server: Server) -> Answer:

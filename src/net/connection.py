@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.control.control import VERBS as CONTROL_VERBS
 from raftline.engine.batch import Batch
 from raftline.engine.reading import BY_ROUND, Reading
+from raftline.net.arrival import Arrival
 from raftline.net.inquiries import Inquiries, Spoken
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.outgoing import Outgoing
@@ -44,8 +45,17 @@ PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no r
 class Connection:
     """Reads all lines that have arrived, serves them, and writes all their replies in one send."""
 
-    def __init__(self, server: Server, connection: socket.socket, *, for_peers_only: bool) -> None:
+    def __init__(
+        self,
+        server: Server,
+        connection: socket.socket,
+        *,
+        for_peers_only: bool,
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare; `announce` says on the console that this connection has come."""
         self._server = server
+        self._arrival = Arrival(announce)
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
@@ -64,7 +74,9 @@ class Connection:
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
+            self._arrival.look(self._socket)
             while lines := self._reader.read(self._longest):
+                self._arrival.heard(lines)
                 if not self._handle(lines):
                     self._hear_out()
                     break

@@ -51,6 +51,11 @@ class Doors:
                 ) from None
             raise PortRefused(f"can't listen on {host} port {port}: {error.strerror}") from None
 
+    @property
+    def bound(self) -> str:
+        """The IP address that is listened on."""
+        return str(self._socket.getsockname()[0])
+
     def open(self, server: Server) -> None:
         """Take connections from now on, in a thread of its own."""
         self._server = server
@@ -103,13 +108,13 @@ class Doors:
             accepted.close()
             return
         connection = Connection(
-            self._server, accepted, for_peers_only=count >= self._connections_max
-        )
+            self._server, accepted, for_peers_only=count >= self._connections_max,
+            announce=lambda: self._server.announcer.connected(address),
+        )  # fmt: skip
         with self._lock:
             self._connections.add(connection)
         try:
             prepare(accepted, PATIENCE_S)
-            self._server.announcer.connected(address)
             threading.Thread(
                 target=self._serve, args=(connection,), name=f"{self._server.name} from {address}",
                 daemon=True,

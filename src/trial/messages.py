@@ -14,7 +14,7 @@ from raftline.wire.protocol import escape, leader_named_in, unescape
 from raftline.wire.replies import Outcome, outcome_of
 from raftline.wire.requests import NUMBER_MAX
 
-UNKNOWN_LEADER = "unkown"  # the seed's spelling
+UNKNOWN_LEADER = "unkown"  # spelled as the course's programs do, which look for it
 MESSAGE_ID = "Message-ID"
 MANDATORY = ("source", "destination", "leader", "req_category", MESSAGE_ID)
 REQUESTS = ("put", "get")
@@ -24,6 +24,11 @@ _SPELLINGS = ("Message ID", "Message_ID")
 _OPERANDS = {"put": ("key", "value"), "get": ("key",)}
 
 Message = dict[str, Any]
+
+
+def in_words(leader: str) -> str:
+    """Return a leader's id as a person reads it."""
+    return "unknown" if leader == UNKNOWN_LEADER else leader
 
 
 class BadMessage(ValueError):

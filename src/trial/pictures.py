@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from raftline.trial import drawing
 from raftline.trial.drawing import LEFT, WIDTH, Logarithmic, Seconds, bar, dot, line, text
-from raftline.trial.messages import UNKNOWN_LEADER
+from raftline.trial.messages import UNKNOWN_LEADER, in_words
 from raftline.trial.record import Asked, Record, counted, percentile
 from raftline.trial.servers import Health
 
@@ -62,7 +62,7 @@ def _leader_spans(record: Record) -> Iterator[Span]:
     ends = [at for at, _ in record.leaders[1:]] + [record.ended]
     for (since, leader), to in zip(record.leaders, ends, strict=True):
         known = leader != UNKNOWN_LEADER
-        yield since, to, colour_of(record, leader) if known else "none", leader
+        yield since, to, colour_of(record, leader) if known else "none", in_words(leader)
 
 
 def colour_of(record: Record, server: str) -> str:

@@ -7,6 +7,7 @@ import time
 from typing import TextIO
 
 from raftline.console import draws
+from raftline.trial.messages import in_words
 from raftline.trial.record import Record
 
 WIDTH = 30
@@ -29,7 +30,7 @@ class Bar:
         done = min(WIDTH, int(WIDTH * now / total))
         shown = (
             f"[{'#' * done}{'.' * (WIDTH - done)}] {now:4.0f}/{total:g} s"
-            f"  leader {leader:6}  {record.messages:,} messages"
+            f"  leader {in_words(leader):7}  {record.messages:,} messages"
         )
         self._put(f"\r{shown[: _columns(self._output) - 1]}\x1b[K")
 

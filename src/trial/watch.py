@@ -16,7 +16,7 @@ _CANDIDATES = (b"@PreVote ", b"@RequestVote ")
 class Watch:
     """Sees each AppendEntries and keeps the leaders in the order in which they came.
 
-    A leader is known from its first AppendEntries that arrives; it is `unkown` again once its
+    A leader is known from its first AppendEntries that arrives; it is unknown again once its
     process has gone, or a quorum has heard nothing of it for an election timeout.
     """
 
@@ -39,7 +39,7 @@ class Watch:
 
     @property
     def leader(self) -> str:
-        """The id of the leader, or `unkown`."""
+        """The id of the leader, or UNKNOWN_LEADER."""
         return self.leaders[-1][1]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -19,6 +20,22 @@ def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Clu
             node.wait_for_line(f"[*] Connection from ('127.0.0.1', {port})")
         assert one.ask("client1@get nothing") == f"{node.name}@GET response, no such key: nothing"
         assert two.ask("client2@get nothing") == f"{node.name}@GET response, no such key: nothing"
+
+
+def test_status_is_no_line_on_a_console(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster["s1"].start()
+        node.wait_for_line("I am Leader")
+        node.pause()  # so that the node finds line and connection together
+        with node.connect() as asks:
+            asks.send("status")
+            node.resume()
+            assert "STATUS response" in asks.read_line()
+            node.ask("get nothing")
+            node.wait_for_line("[*] Received from client : get nothing")
+            assert len([line for line in node.said if "Connection from" in line]) == 1
+            assert asks.ask("get nothing") == "s1@GET response, no such key: nothing"
+            node.wait_for_line(f"Connection from {asks.socket.getsockname()}")
 
 
 # seed 004-17
@@ -44,6 +61,67 @@ def test_an_election_shows_its_start_its_winner_and_the_vote_table(shared: Clust
     assert re.fullmatch(r"\{'s1': (True|False), 's2': (True|False), 's3': (True|False)\}", table)
     assert f"'{leader.name}': {votes[leader.name]}" in table
     assert table.count("True") >= 2
+
+
+# seed 004-25
+def test_a_leader_says_who_of_whom_elected_it_beside_the_table(shared: Cluster) -> None:
+    leader = shared.leader()
+    table = ast.literal_eval(leader.wait_for_line("{'s1': "))
+    line = leader.wait_for_line("votes: ")
+    assert line == f"votes: {' '.join(name for name in table if table[name])} of s1 s2 s3"
+    assert leader.said.index(line) > leader.said.index(str(table))
+
+
+# seed 004-26
+def test_a_message_that_is_sent_says_to_whom_and_what(shared: Cluster) -> None:
+    shared.breathe()
+    leader = shared.leader()
+    mark = len(leader.said)
+    shared.ask(f"client4@set told {'x' * 70}")
+    for follower in shared.followers():
+        line = leader.wait_for_line(f"Sending message to {follower.name}: ", since=mark)
+        entry = r'{"index": \d+, "term": \d+, "command": "set told x{50}…"}'
+        form = rf"Sending message to {follower.name}: AppendEntries \d+-\d+-\d+-\[{entry}\] "
+        assert re.fullmatch(form + r"commit \d+ round \d+", line), line
+
+
+def test_a_cluster_without_a_leader_says_what_it_asks_once_and_who_answers(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 5) as cluster:
+        one, two = cluster["s1"].start(), cluster["s2"].start()
+        for node, other in ((one, two), (two, one)):
+            node.wait_for_line("[*] Still no leader: asked 8 times for PreVotes for term 1. ")
+            node.wait_for_line(f"Yes: {other.name}. No answer: s3 s4 s5")
+            said = [line for line in node.said if "Connection from" not in line]
+            assert len(said) == len(set(said)), node.transcript()
+            assert "[*] Heard from no leader: asking for PreVotes for term 1" in said
+            assert f"Sending message to {other.name}: PreVote 1-0-0" in said
+            assert f"[*] Received from {other.name} : Count on me term 1 prevote" in said
+
+
+def test_a_node_that_denies_the_same_prevote_again_and_again_says_so_once(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        node = cluster["s1"].start()
+        cluster["s2"].start()
+        cluster.leader()
+        with node.connect() as s3:
+            for question in ("PreVote 1-0-0", "PreVote 1-0-0", "PreVote 1-0-0", "PreVote 9-0-0"):
+                assert "Not this time" in s3.ask(f"s3@{question}")
+        node.wait_for_line("denies its PreVote to s3 for term 9")
+        said = [line for line in node.said if "s3" in line]
+        assert sum("denies its PreVote to s3 for term 1:" in line for line in said) == 1
+        assert said.count("[*] Received from s3 : PreVote 1-0-0") == 1
+        assert said.count("[*] Received from s3 : PreVote 9-0-0") == 1
+
+
+def test_log_times_stand_before_every_line(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1, "--log-times") as cluster:
+        node = cluster["s1"].start()
+        node.wait_for_line("votes: s1 of s1")
+        assert node.terminate() == 0
+        for line in node.said:
+            stamp, _, text = line.partition(" ")
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", stamp), line
+            assert text
 
 
 # seed 004-24, seed 004-17
@@ -73,7 +151,7 @@ def test_a_follower_shows_what_it_receives_and_the_last_line_of_its_log(shared: 
 
 # seed 004-26, seed 004-19
 def test_verbose_shows_every_heartbeat_and_one_message_for_each_peer(tmp_path: Path) -> None:
-    with Cluster(tmp_path, 3, "--verbose", *STEADY) as cluster:
+    with Cluster(tmp_path, 3, "--verbose", "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         beats = eventually(lambda: _heartbeats(leader.said), "five heartbeats")
         assert ["Sending heartbeat...", "Sending message", "Sending message"] in beats
@@ -116,7 +194,7 @@ def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
 
 # seed 004-27
 def test_a_request_at_the_leader_of_four_is_sent_to_three_at_once(tmp_path: Path) -> None:
-    with Cluster(tmp_path, 4, *STEADY) as cluster:
+    with Cluster(tmp_path, 4, "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         cluster.wait_until_equal()
         cluster.breathe()

@@ -19,10 +19,12 @@ from raftline.console import (
     Console,
     safe_line,
 )
-from raftline.life.announcer import Announcer
-from raftline.raft.effects import Effects
-from raftline.raft.log import Log
-from raftline.raft.messages import Missing, RequestVote
+from raftline.life.announcer import Announcer, abridged
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.messages import AppendEntries, Missing, RequestVote, Vote
+from raftline.raft.node import Node
+from tests.unit.cores import node_of
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -348,28 +350,117 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
 def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     commands: list[str], ends: str
 ) -> None:
-    log = Log()
-    log.extend(3, commands)
     missing = Missing("s2", "s1", 6, len(commands), 4)
     stream = io.StringIO()
     console = Console(stream, verbose=False)
-    announcer = Announcer(console)
-    announcer.carried_out(Effects(send_after_save=[missing]), log)
+    announcer = Announcer(console, course=True)
+    node = node_of("s2")
+    if commands:
+        node.state.log.extend(3, commands)
+    announcer.carried_out(Effects(send_after_save=[missing]), node.state)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
-    announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), log)
+    announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
     close(console)
     asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
-@pytest.mark.parametrize(("verbose", "times"), [(False, 2), (True, 4)])
-def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times: int) -> None:
+def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[str]:
+    """Return what an announcer says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
     announcer = Announcer(console)
-    asked = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
-    heard = "[*] Heard from no leader: asking for PreVotes for term 2"
-    announcer.carried_out(Effects(send=asked, notes=[heard]), Log())
-    announcer.carried_out(Effects(send=asked), Log())
+    for step in steps:
+        if isinstance(step, Vote):
+            announcer.received(step.sender, None, step)
+        else:
+            announcer.carried_out(step, node.state)
     close(console)
-    assert stream.getvalue().splitlines() == [heard, *["Sending message"] * times]
+    return stream.getvalue().splitlines()
+
+
+HEARD = "[*] Heard from no leader: asking for PreVotes for term 2"
+ASKED = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
+SENDS = [f"Sending message to {to}: PreVote 2-1-1" for to in ("s2", "s3")]
+YES = Vote("s2", "s1", 2, True, pre_vote=True)
+NO = Vote("s3", "s1", 1, False, pre_vote=True, reason="no")
+
+
+@pytest.mark.parametrize(("verbose", "times"), [(False, 1), (True, 2)])
+def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times: int) -> None:
+    first, again = Effects(send=ASKED, notes=[HEARD]), Effects(send=ASKED)
+    assert said_by(node_of("s1", 1), first, again, verbose=verbose) == [HEARD, *SENDS * times]
+
+
+def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
+    said = said_by(node_of("s1", 1), Effects(send=ASKED), Effects(send=ASKED))
+    assert said == SENDS
+    stream = io.StringIO()
+    console = Console(stream, verbose=False)
+    announcer, node = Announcer(console), node_of("s1", 1)
+    for leader in (None, "s2", None, None):
+        node.state.leader = leader
+        announcer.carried_out(Effects(send=ASKED), node.state)
+    close(console)
+    assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
+
+
+def test_who_answers_is_told_now_and_then() -> None:
+    ask = Effects(send=ASKED)
+    said = said_by(node_of("s1", 1), *[part for _ in range(600) for part in (ask, YES, NO)])
+    told = [line for line in said if line.startswith("[*] Still no leader: ")]
+    assert told == [
+        f"[*] Still no leader: asked {times} times for PreVotes for term 2. Yes: s2. No: s3 (no)"
+        for times in (4, 8, 16, 32, 64, 128, 256, 384, 512)
+    ]
+    assert len(said) == len(SENDS) + len(told) + 2  # and one line for each of the answers
+
+
+def test_who_answers_is_told_when_that_has_changed_for_two_rounds() -> None:
+    ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
+    rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
+    said = said_by(node_of("s1", 1), *rounds)
+    begin = "[*] Still no leader: asked "
+    told = [line.removeprefix(begin) for line in said if line.startswith(begin)]
+    assert told == [
+        "4 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
+        "8 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
+        "14 times for PreVotes for term 2. Yes: s2. No answer: s3",
+    ]
+
+
+def test_a_denied_prevote_is_a_line_once() -> None:
+    note = "[*] s1 denies its PreVote to s3 for term 4: log not up to date"
+    answer = Vote("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
+    step = Effects(send_after_save=[answer], notes=[note])
+    other = "[*] s1 denies its vote to s3 for term 4: log not up to date"
+    said = said_by(node_of("s1", 1), step, step, Effects(notes=[other]), Effects(notes=[other]))
+    sent = "Sending message to s3: Not this time term 3 prevote: log not up to date"
+    assert said == [note, sent, other, other]
+
+
+def test_of_many_entries_that_are_sent_the_first_is_shown_and_how_many_follow() -> None:
+    entries = [Entry(index, 2, f"set k {'v' * 100}") for index in range(4, 1004)]
+    message = AppendEntries("s1", "s2", 2, 3, 1, entries, 3, 7)
+    assert abridged(message) == (
+        f'AppendEntries 2-3-1-[{{"index": 4, "term": 2, "command": "set k {"v" * 53}…"}}, '
+        "… 999 more] commit 3 round 7"
+    )
+
+
+def test_of_a_snapshot_s_piece_that_is_sent_the_data_is_not_shown() -> None:
+    piece = InstallSnapshot("s1", "s2", 5, Snapshot(17, 4, 66, 1), 0, 9, 3, "17 4 snapshot")
+    assert abridged(piece) == "InstallSnapshot 5-17-4 offset 0 of 66 crc32 00000001 round 3"
+
+
+def test_times_stand_before_each_line_and_do_not_shorten_it() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock(), stamp=lambda: "12:00")
+    console.say("x" * LINE_CHARACTERS_MAX)
+    for _ in range(LINES_PER_SECOND_MAX + 1):
+        console.traffic("requests", "one")
+    close(console)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"12:00 {'x' * LINE_CHARACTERS_MAX}"
+    assert lines[-1] == "12:00 … 1 more request in this second"
+    assert all(line.startswith("12:00 ") for line in lines)

@@ -21,7 +21,7 @@ from tests.unit.trials import asked, pair, record
 
 
 # seed 001-17
-def test_a_leader_that_ends_by_itself_is_unkown_from_then_on(
+def test_a_leader_that_ends_by_itself_is_unknown_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Begin(Metrics(servers=3), tmp_path) as begin:

@@ -87,7 +87,7 @@ def spans(name: str, made: Record) -> list[str]:
 def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     made = eventful()
     assert spans("colour1", made) == ["0001: 1.00 s to 6.00 s"]
-    assert spans("none", made) == ["unkown: 0.00 s to 1.00 s", "unkown: 6.00 s to 7.00 s"]
+    assert spans("none", made) == ["unknown: 0.00 s to 1.00 s", "unknown: 6.00 s to 7.00 s"]
     assert spans("failed", made) == [
         "failed: 6.00 s to 8.00 s",
         "no answers: 4.00 s to 6.50 s",

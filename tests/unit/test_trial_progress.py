@@ -16,7 +16,7 @@ from raftline.trial.progress import Bar
 from tests.unit.trials import record
 
 
-@pytest.mark.parametrize(("columns", "longest"), [(60, 59), (200, 75), (0, 75)])
+@pytest.mark.parametrize(("columns", "longest"), [(60, 59), (200, 76), (0, 76)])
 def test_the_bar_fits_into_the_terminal(columns: int, longest: int) -> None:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -30,6 +30,7 @@ def test_the_bar_fits_into_the_terminal(columns: int, longest: int) -> None:
     os.close(master)
     drawn, cleared = re.findall(r"\r([^\r\x1b]*)\x1b\[K", shown)
     assert drawn.startswith("[###############...............]   15/30 s")
+    assert columns == 60 or "  leader unknown  123,456 messages" in drawn
     assert (len(drawn), cleared) == (longest, "")
 
 

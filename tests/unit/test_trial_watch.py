@@ -31,7 +31,7 @@ def wire() -> Wire:
 
 
 # seed 001-04, seed 001-20
-def test_a_leader_is_unkown_until_the_first_is_heard_and_when_it_has_died(wire: Wire) -> None:
+def test_a_leader_is_unknown_until_the_first_is_heard_and_when_it_has_died(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 0.6)
     wire.watch.gone("0001", 0.7)
@@ -48,7 +48,7 @@ def test_the_death_of_a_follower_changes_nothing(wire: Wire) -> None:
     assert wire.leaders == ["unkown", "0001"]
 
 
-def test_a_leader_that_no_quorum_hears_is_unkown(wire: Wire) -> None:
+def test_a_leader_that_no_quorum_hears_is_unknown(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 1.4, "0000", arrives=False)
     wire.beat("0001", 1, 1.4, "0002")

@@ -1,0 +1,44 @@
+"""A connection is a line on the console, unless it only asks for `status`."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from raftline.net.arrival import Arrival
+
+
+def said_of(first: bytes | None, *later: bytes) -> list[str]:
+    """Return what is said where a connection begins so (None: it is silent), and goes on so."""
+    said: list[str] = []
+    arrival = Arrival(lambda: said.append("came"))
+    near, far = socket.socketpair()
+    with near, far:
+        if first is not None:
+            far.sendall(first)
+        if first == b"":
+            far.close()
+        arrival.look(near)
+        if first:
+            assert near.recv(200) == first  # all is left to who reads
+            arrival.heard(first.splitlines())
+        for line in later:
+            arrival.heard([line])
+    return said
+
+
+@pytest.mark.parametrize("first", [b"status\n", b"s4@status\r\n", b"status\nclient4@status\n"])
+def test_a_connection_that_asks_for_status_alone_is_no_line(first: bytes) -> None:
+    assert said_of(first, b"status", b"raftline@status") == []
+
+
+@pytest.mark.parametrize("first", [None, b"", b"get a\n", b"s2@PreVote 1-0-0\n", b"half", b"\n"])
+def test_any_other_connection_is_a_line_once(first: bytes | None) -> None:
+    assert said_of(first, b"get a", b"status", b"get b") == ["came"]
+
+
+def test_a_connection_is_a_line_once_it_asks_for_more_than_status() -> None:
+    assert said_of(b"status\n", b"status") == []
+    assert said_of(b"status\n", b"get a", b"get b") == ["came"]
+    assert said_of(b"status\nget a\n") == ["came"]
