@@ -224,7 +224,7 @@ def become_leader(state: State) -> None:
     state.note(str(table))
     state.role = Role.LEADER
     state.leader = state.name
-    state.leader_is_known()
+    state.without_vote_now, state.no_leader_because = {}, ""
     state.leader_heard_at_ms = None
     if state.newborn:  # on the disk before anybody hears this leader: it has a history now
         state.newborn, state.out.recovered = False, True

@@ -10,7 +10,7 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
   which is all it says.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
   as far as anybody can tell. From then on it is a server like any other. Before it stands it asks
-  every member: a quorum of PreVotes is not enough while a member may yet answer that it has entries.
+  every member: a quorum of PreVotes is not enough while others may yet answer with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
   newborn too, and says so: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
   stays newborn until it leads, or follows the leader that it voted for. A server that holds entries

@@ -79,7 +79,7 @@ class State:
     asking: Asking = field(default_factory=Asking)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
-    no_leader_because: str = ""  # what was said about voters without a vote (raft/newborn.py)
+    no_leader_because: str = ""  # as was said: raft/newborn.py
     # candidate
     votes: dict[str, bool] = field(default_factory=dict)
     # leader
@@ -207,15 +207,10 @@ class State:
         self.role = Role.FOLLOWER
         self.leader = leader
         if leader is not None:
-            self.leader_is_known()
+            self.without_vote_now, self.no_leader_because = {}, ""
         self.votes = {}
         self.progress = {}
         self.drop_work()
-
-    def leader_is_known(self) -> None:
-        """Nobody needs to be told any more why there is no leader."""
-        self.without_vote_now = {}
-        self.no_leader_because = ""
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours

@@ -7,11 +7,11 @@ from enum import Enum
 
 from raftline.raft.membership import Configurations
 from raftline.storage.adoption import is_hand_written
+from raftline.storage.birth import trace
 from raftline.storage.errors import CorruptLog, DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logreader import LogRead, LogReader
-from raftline.storage.recovery import trace
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import HEAD, LoadedSnapshot
 

@@ -7,8 +7,9 @@ Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the st
 `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by hand;
 `amnesiac`, when something that was promised is lost and the node has no vote until it has caught
 up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
-up, since nothing tells whether it lost anything; `adopting`, while a hand-written log is rewritten. A node that may have promised its votes for a while (raft/lease.py) says there how
-long: `state whole lease 500`, in milliseconds. The line is replaced atomically.
+up, since nothing tells whether it lost anything; `adopting`, while a hand-written log is rewritten.
+A node that may have promised its votes for a while (raft/lease.py) says there how long: `state
+whole lease 500`, in milliseconds. The line is replaced atomically.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
@@ -30,8 +31,8 @@ from raftline.storage.lines import NUMBER_MAX
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
-    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+) state (whole|newborn|amnesiac|unknown|adopting)"
-    rb"(?: lease ([1-9][0-9]{0,18}))?"
+    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+)"
+    rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease ([1-9][0-9]{0,18}))?"
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 

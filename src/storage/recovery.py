@@ -13,6 +13,7 @@ from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.adoption import adopt, is_hand_written
+from raftline.storage.birth import check_that_it_never_ran, denied, spell_trace, trace
 from raftline.storage.errors import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
@@ -36,20 +37,6 @@ class Recovered:
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
     may_be_new: bool = False  # beside `amnesiac`: nothing tells whether anything is lost
-
-
-def trace(node: str) -> str:
-    """Return the name of the file that says that a node was born here; it outlives `rm s1.*`."""
-    return f".{node}.born"
-
-
-def spell_trace(node: str) -> bytes:
-    """Return what the trace says, for a person who finds it."""
-    return (
-        f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
-        "they were lost, so that the node catches up before it votes. To begin anew, remove it "
-        "as well.\n"
-    ).encode()
 
 
 class Recovery:
@@ -98,7 +85,10 @@ class Recovery:
         self.loaded = self.snapshots.load()
         has_log = self._has_log()
         if self._never_ran:
-            self._check_that_it_never_ran(promise, has_log)
+            left_traces = promise is None and self._was_here(has_log)
+            check_that_it_never_ran(
+                self._node, promise, has_log=has_log, left_traces=left_traces
+            )
         if promise is None and self._was_here(has_log):
             self._lose_promise(has_log)
             promise = self.storage.promise
@@ -119,30 +109,6 @@ class Recovery:
             knows = self._never_ran or self._is_alone()
             born = LogState.WHOLE if knows else LogState.NEWBORN
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
-
-    def _check_that_it_never_ran(self, promise: Promise | None, has_log: bool) -> None:
-        """Hold the operator's word against the files. Those of a node that was born here and has
-        promised nothing yet do not deny it: they remember everything since.
-
-        Raises:
-            FilesRefused: they do; nothing was changed.
-        """
-        if promise is None:
-            denies = self._was_here(has_log)
-            ran = "left traces here"
-        elif promise.state is LogState.WHOLE:
-            denies, ran = True, "has begun here before"
-        else:
-            denies = promise.state is LogState.AMNESIAC or (promise.term > 0 and not has_log)
-            ran = "has lost files"
-        if denies:
-            raise self._denied(f"it {ran}")
-
-    def _denied(self, why: str) -> FilesRefused:
-        return FilesRefused(
-            f"--new says that {self._node} never ran before, but {why}. Nothing was changed; "
-            "start it without --new"
-        )
 
     def _has_log(self) -> bool:
         # A log of ours is never empty: its base line comes into being together with its name.
@@ -299,7 +265,7 @@ class Recovery:
             lost = "has not caught up yet with what this node had lost"
         if lost:
             if self._never_ran:
-                raise self._denied(f"{self._log_name} {lost}")
+                raise denied(self._node, f"{self._log_name} {lost}")
             state = LogState.AMNESIAC
         if lost and not self._lost_promise:  # which has been said
             self.notes.append(

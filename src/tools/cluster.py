@@ -54,8 +54,10 @@ class Cluster:
         relay: Relay,
         options: Sequence[str] = (),
     ) -> None:
-        """Prepare; `options` are further ones that each node is started with."""
+        """Prepare; `options` are further ones that each node is started with. In a folder that is
+        not there yet no node ever ran (`--new`)."""
         self.configuration = configuration
+        self._is_new = not configuration.folder.exists()
         self.pace = pace
         self.relay = relay
         self.stopping = False  # set when nodes end because they were told to
@@ -67,7 +69,7 @@ class Cluster:
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
-        """Start a process for every member; whether they come up, `wait_until_up` tells.
+        """Start a process for every member, once; whether they come up, `wait_until_up` tells.
 
         Raises:
             NotStarted: this machine lets no more processes start.
@@ -102,9 +104,10 @@ class Cluster:
                 )
 
     def _start_one(self, name: str, address: Address) -> subprocess.Popen[bytes]:
+        new = ["--new"] * self._is_new
         with self.relay.output_for(name) as output:
             return subprocess.Popen(
-                [sys.executable, str(SERVER), *self._arguments(name, address)],
+                [sys.executable, str(SERVER), *self._arguments(name, address), *new],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -11,8 +11,13 @@ from raftline.tools.status import NodeStatus, leader_of, newest_members
 
 Answers = Mapping[str, Mapping[str, Any]]
 
-# A voter whose answer has one of these fields set counts in no quorum; said of one, and of several.
+# A voter whose answer has one of these fields set counts in no quorum; said of one, and of several,
+# by the first of its fields.
 VOTELESS: Mapping[str, tuple[str, str]] = {
+    "may_be_new": (
+        "may be new or may have lost everything, and has no vote until it has caught up",
+        "may be new or may have lost everything, and have no vote until they have caught up",
+    ),
     "recovering": (
         "has no vote until it has caught up",
         "have no vote until they have caught up",
@@ -46,7 +51,9 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
         text = f"{leader.name} leads term {members['term']}: {tally}"
     else:
         text = f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
-    parts = [text, *_voteless(voters, answers), *_others(members, answers)]
+    because = "" if leader else _no_leader_because(answers)
+    parts = [text, *([because] if because else _voteless(voters, answers))]
+    parts += _others(members, answers)
     return Verdict(leader is not None and has_quorum, safe_line("; ".join(parts)))
 
 
@@ -80,10 +87,20 @@ def _tally(
 
 def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
     """Yield which voters answer and have no vote, and why."""
+    told: set[str] = set()
     for field, (of_one, of_several) in VOTELESS.items():
-        names = [name for name in voters if answers[name].get(field)]
+        names = [name for name in voters if answers[name].get(field) and name not in told]
+        told.update(names)
         if names:
             yield f"{', '.join(names)} {of_one if len(names) == 1 else of_several}"
+
+
+def _no_leader_because(answers: Answers) -> str:
+    """Return what a node says about voters that may be new (raft/newborn.py). One with a vote has
+    asked all the others, and knows best."""
+    said = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
+    texts = (answer.get("no_leader_because") for answer in said)
+    return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:

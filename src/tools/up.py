@@ -141,7 +141,7 @@ def up(
     _check_local(configuration)
     _check_datagrams(configuration, options)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
-    cluster = Cluster(configuration, pace, verbose, relay, options)
+    cluster = Cluster(configuration, pace, verbose, relay, options)  # looks for the folder
     with asked_to_stop():
         try:
             _begin(cluster, others)

@@ -1,4 +1,4 @@
-"""First starts: when a fresh cluster elects, when it waits, what it says, and what ends the wait."""
+"""First starts: when a fresh cluster elects, when it waits, what it says and what ends that."""
 
 from __future__ import annotations
 

@@ -120,3 +120,21 @@ def wait_for_voters(folder: Path, count: int) -> None:
         )
 
     eventually(settled, f"{count} voters")
+
+
+# fault F10
+def test_only_nodes_whose_folder_up_has_just_made_are_said_to_be_new(tmp_path: Path) -> None:
+    first = ports_in_a_row(3)
+    said = "votes at once: it never ran before (--new)"
+    folder = tmp_path / "fresh"
+    for is_new in (True, False):
+        with up(folder, "--base-port", str(first)) as started:
+            started.read_until("3 nodes up")
+            assert sum(said in line for line in started.lines) == 3 * is_new
+            started.interrupt()
+    empty = tmp_path / "there already"
+    empty.mkdir()
+    with up(empty, "--base-port", str(first)) as started:
+        started.read_until("3 nodes up")
+        assert not any(said in line for line in started.lines)
+        started.interrupt()

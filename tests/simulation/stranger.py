@@ -1,4 +1,4 @@
-"""A name that is no member, and what it says to nodes that never ran before: nothing may come of it."""
+"""A name that is no member, and what it says to newborn nodes: nothing may come of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "s99"
 
 
 class Stranger:
-    """Speaks to any newborn that knows its members, again and again, for as long as there is one."""
+    """Speaks again and again to every newborn that knows its members."""
 
     def __init__(self, world: World, plan: Plan, hosts: Sequence[Host]) -> None:
         self._world = world

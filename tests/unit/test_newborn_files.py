@@ -1,4 +1,4 @@
-"""What the files of a node remember of its first start, and of an operator's word that it is one."""
+"""The first start of a node in its files, and an operator's word that it is one."""
 
 from __future__ import annotations
 

@@ -197,3 +197,13 @@ def test_make_n_tells_what_run_would_do_and_starts_nothing() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "exec /bin/echo -m raftline up --client" in done.stdout
     assert "-m raftline up --client" not in done.stdout.splitlines()
+
+
+# fault F10
+def test_no_manifest_script_or_image_says_that_a_node_is_new() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "deploy", "labs", "Makefile", ".ci"], cwd=ROOT, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    for name in listed.stdout.split():
+        assert b"--new" not in (ROOT / name).read_bytes(), f"{name} would undo what protects"
