@@ -18,6 +18,7 @@ from raftline.wire.protocol import (
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
+NOT_FOUND = "Entry not found"  # on the screen, as in the figures
 NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
@@ -92,11 +93,13 @@ def screen_lines(text: str) -> list[str]:
     if text.startswith("Sorry, ") or not verb:
         return [text]
     if absence:
-        body = ["Entry not found" if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
+        body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
     elif verb == "DELETE":
         body = [rest.removesuffix(" deleted") + " has been deleted"]
     elif verb == "SHOW":
         body = _shown_pairs(rest)
+    elif rest == NOT_FOUND:
+        body = [rest, "(this is the value: the key is there)"]
     else:
         body = [rest]
     return [f">> {verb} response:", *body]

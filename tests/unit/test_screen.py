@@ -251,3 +251,12 @@ def test_more_pages_of_show_are_told() -> None:
         "more: show after b",
     ]
     assert json.loads(as_json("show", Reply("s1", text)))["more"] == "show after b"
+
+
+# fault F82
+def test_on_the_screen_a_stored_value_is_no_absence(start: Start) -> None:
+    typed = "set k Entry not found\nget k\nget x\n"
+    done = run(start(store()).port, 1, "--screen", typed=typed)
+    present, absent = done.stdout.split(">> GET response:\n")[1:]
+    assert absent.startswith("Entry not found\n\n-----")
+    assert present.startswith("Entry not found\n(this is the value: the key is there)\n\n-----")
