@@ -108,7 +108,7 @@ def _parser() -> tuple[Parser, Commands]:
     _add_controller(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
-    commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
+    commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
     _add_completion(commands)

@@ -81,9 +81,8 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
         there = _nodes_in(place)
         for name in names:
             if name not in there:
-                raise ConfigError(
-                    f"{name}: there is no such folder, and no node of that name has files in {place}"
-                )
+                what = f"no node of that name has files in {place}"
+                raise ConfigError(f"{name}: there is no such folder, and {what}")
         if not there:
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, names or there))

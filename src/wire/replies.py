@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from raftline.wire.escapes import ProtocolError, escape, unescape, without_controls
 from raftline.wire.protocol import (
     ELSEWHERE,
+    MEMBER_VERBS,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
+    Limits,
+    decode_line,
     error,
     leader_named_in,
+    read_request,
     split_sender,
 )
 
@@ -58,6 +63,29 @@ def outcome_of(text: str) -> Outcome:
     if text.startswith("Sorry, "):
         return Outcome.REFUSED
     return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
+
+
+def outcome_to(command: str, text: str) -> Outcome:
+    """Return what became of this command, which was answered so: a mistake in it is one of
+    usage, whoever refuses it."""
+    outcome = outcome_of(text)
+    return Outcome.USAGE if outcome is Outcome.REFUSED and _is_mistyped(command) else outcome
+
+
+def _is_mistyped(command: str) -> bool:
+    """Whether no node takes it, whatever that holds: no such command, a word too few or too many,
+    what can't stand in a line."""
+    try:
+        if decode_line(command.encode("utf-8", "surrogateescape")) != command:
+            return True
+        request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
+        if request.verb in MEMBER_VERBS:
+            from raftline.wire.membercommands import read_change  # only who mistypes needs it
+
+            read_change(request.command)
+    except (ProtocolError, UnicodeError):
+        return True
+    return False
 
 
 def _parts(text: str) -> tuple[str, str, str]:
@@ -121,7 +149,7 @@ def as_json(command: str, reply: Reply) -> str:
 
     A byte that is not UTF-8 is a lone surrogate, `\\udcNN`, as Python's surrogateescape has it.
     """
-    outcome = outcome_of(reply.text)
+    outcome = outcome_to(command, reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
     if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):
