@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.follow is None:
         options.follow = not with_screen or options.name is None or bool(options.also)
     client = Client(
-        *options.node,
+        options.node.host,
+        options.node.port,
         options.name or "client",
         options.timeout,
         follow=options.follow,

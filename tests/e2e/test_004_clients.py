@@ -131,3 +131,23 @@ def test_deleting_a_missing_key_leaves_the_connection_in_use(shared: Cluster) ->
 def test_a_client_without_an_id_is_served(shared: Cluster) -> None:
     assert shared.ask("client@set anonymous 1") == "SET response: anonymous set to 1"
     assert shared.ask("get anonymous") == "GET response: 1"
+
+
+def test_a_command_of_the_shell_reaches_the_leader_whichever_node_is_named(
+    shared: Cluster,
+) -> None:
+    places = [f"localhost:{node.port}" for node in shared.nodes]
+    where = [["--dir", str(shared.folder)], ["--at", ",".join(places)]]
+    where += [["--at", place] for place in places]
+    for number, options in enumerate(where):
+        for words, said in (
+            (["set", *options, "shell", str(number)], f"SET response: shell set to {number}"),
+            (["get", *options, "shell"], f"GET response: {number}"),
+            (["show", *options, "shell"], f'SHOW response: {{"shell": "{number}"}}'),
+            (["delete", *options, "shell"], "DELETE response: shell deleted"),
+        ):
+            ended = subprocess.run(
+                [sys.executable, str(CLIENT.with_name("cli.py")), *words],
+                capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            )  # fmt: skip
+            assert (ended.stdout, ended.stderr, ended.returncode) == (said + "\n", "", 0)
