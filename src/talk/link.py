@@ -94,7 +94,7 @@ def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
             f" Start one with raftline up, or python3 src/server.py NAME {port}."
         )
     if isinstance(error, socket.gaierror):
-        return f"no host is called {host}. Check --host."
+        return f"no host is called {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):
         return f"{host} port {port} did not accept a connection within {limit_s:g} s."
     return f"{host} port {port} cannot be reached: {error.strerror or error}."
