@@ -22,7 +22,8 @@ help: ## this list
 # Where nothing can be installed (no network, no venv module) the cluster runs all the same: the
 # nodes and the client need the standard library alone. What the set-up said stands above.
 run: ## three nodes on ports 10000-10002 and a client; reads commands from a pipe, too
-	@if $(SET_UP) -s .venv/run-installed 1>&2 </dev/null; then exec $(PY) -m raftline up --client; \
+	@trap 'exit 130' INT; \
+	if $(SET_UP) -s .venv/run-installed 1>&2 </dev/null; then exec $(PY) -m raftline up --client; \
 	elif $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
 	  echo "The set-up failed (see above); going on with $(PYTHON) alone." >&2; \
 	  exec $(PYTHON) src/cli.py up --client; \
@@ -82,16 +83,23 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Without a network pip gives up within seconds; who sets these variables has their own way. They
+# reach the pip that pip starts, too, which options do not.
+INSTALL = PIP_RETRIES=$${PIP_RETRIES-1} PIP_DEFAULT_TIMEOUT=$${PIP_DEFAULT_TIMEOUT-$${PIP_TIMEOUT-5}} \
+  PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --editable
+# Carries out $(1); what it says is shown where it fails, and not where Ctrl-C ends it.
+quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&2; exit 1; }
+
 .venv/run-installed: setup.py setup.cfg pyproject.toml
-	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv ..." >&2
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable . 1>&2
+	@$(MAKE) -s .venv-made
+	@$(call quietly,$(INSTALL) .)
 	@touch $@
 
 .venv/dev-installed: setup.py setup.cfg pyproject.toml
-	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv with the tools for tests and checks ..." >&2
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 1>&2
+	@$(MAKE) -s .venv-made
+	@$(call quietly,$(INSTALL) '.[dev]')
 	@touch $@ .venv/run-installed
 
 # An environment that works is kept and brought up to date; a broken or half-made one is made anew.
@@ -101,7 +109,7 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 	  echo "raftline needs Python 3.10 or newer, and '$(PYTHON)' is not. Try: make run PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv 1>&2
+	@$(PY) -m pip --version >/dev/null 2>&1 || { $(call quietly,$(PYTHON) -m venv --clear .venv); }
 
 bench: .venv/bench-installed build/loadgen ## raftline, etcd and PySyncObj side by side (15 minutes)
 	@$(PY) bench/run.py
@@ -126,7 +134,7 @@ build/loadgen build/delay:
 	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
 
 .venv/bench-installed: setup.py setup.cfg pyproject.toml
-	@$(MAKE) -s .venv-made
 	@echo "Setting up .venv with the tools for measuring ..." >&2
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[bench]' 1>&2
+	@$(MAKE) -s .venv-made
+	@$(call quietly,$(INSTALL) '.[bench]')
 	@touch $@ .venv/run-installed

@@ -20,10 +20,10 @@ from raftline.console import open_closed_streams
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life.interrupts import raised
 from raftline.tools import repaircommands
-from raftline.wire.forms import FORMS, MEMBER_VERBS
+from raftline.wire.forms import AT_THE_SHELL, FORMS, MEMBER_VERBS
 
 NODES_MAX = 99
-PASSED_ON = ("server", "client", "simulate")
+PASSED_ON = {"server": "server", "client": "client", "simulate": "simulator"}  # and their modules
 SHELLS = ("bash", "zsh")
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
-        if arguments and arguments[0] in PASSED_ON:
+        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL}:
             return _pass_on(arguments[0], arguments[1:])  # they know their own options
         parser, commands = _parser()
         if not arguments:
@@ -74,17 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _pass_on(command: str, arguments: list[str]) -> int:
-    if command == "server":
-        from raftline import server
+    if command in AT_THE_SHELL:
+        from raftline.tools import ask
 
-        return server.main(arguments)
-    if command == "simulate":
-        from raftline import simulator
-
-        return simulator.main(arguments)
-    from raftline import client
-
-    return client.main(arguments)
+        return ask.main(command, arguments)
+    code: int = importlib.import_module(f"raftline.{PASSED_ON[command]}").main(arguments)
+    return code
 
 
 def _no_command(typed: str, commands: Collection[str]) -> str:
@@ -110,9 +105,11 @@ def _parser() -> tuple[Parser, Commands]:
     _add_controller(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
-    commands.add_parser("client", help="a client: raftline client PORT ID", add_help=False)
+    commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
+    for verb, does in AT_THE_SHELL.items():
+        commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
     return parser, commands
 
@@ -125,15 +122,23 @@ def _add_completion(commands: Commands) -> None:
         "in ~/.bashrc for good; with zsh in both places for zsh.",
     )
     completion.add_argument("shell", choices=SHELLS)
+    completion.add_argument(
+        "--nodes", action="store_true", help="only the nodes' names, as the script asks for them"
+    )
+    completion.add_argument("--dir", metavar="D", help="the folder that names the nodes")
     completion.set_defaults(module="tools.completion", carry_out=_completion)
 
 
 def _completion(options: argparse.Namespace) -> int:
+    if options.nodes:
+        print(*config.load(options.dir).members, sep="\n")
+        return 0
     from raftline import boot, client, simulator
-    from raftline.tools import completion
+    from raftline.tools import ask, completion
 
     parsers = {**_parser()[1].choices}
     parsers |= {"server": boot.parser(), "client": client.parser(), "simulate": simulator.parser()}
+    parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
     print(completion.script(options.shell, parsers), end="")
     return 0
 

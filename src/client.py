@@ -1,4 +1,4 @@
-"""`client.py PORT ID [command …]`: a screen for a person, lines for a program, exit codes for both.
+"""`client.py PORT [ID] [command …]`: a person's screen, a program's lines, exit codes for both.
 
 from raftline.client import Client    # for programs
 """
@@ -15,13 +15,14 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from raftline.arguments import Parser, as_port, as_seconds, program
 from raftline.config import HOST
 from raftline.console import open_closed_streams
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life.interrupts import raised
+from raftline.talk.addresses import without_brackets
 from raftline.talk.conversation import Client
 from raftline.talk.link import (
     Address,
@@ -33,21 +34,27 @@ from raftline.talk.link import (
     Unreachable,
 )
 from raftline.talk.patience import say_waiting
-from raftline.talk.screen import run_screen, say, say_connecting, say_late
+from raftline.talk.screen import asks_nothing, run_screen, say, say_connecting, say_late
 from raftline.wire.protocol import error, escape
-from raftline.wire.replies import Outcome, Reply, as_json, outcome_of, value_in
+from raftline.wire.replies import Outcome, Reply, as_json, outcome_to, value_in
+from raftline.wire.requests import VERBS
 
 __all__ = [
     "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
     "Unreachable", "main",
 ]  # fmt: skip
 
-_USAGE = "%(prog)s [options] PORT ID [command ...]"
+_USAGE = "%(prog)s [options] [HOST:]PORT [ID] [command ...]"
 _EPILOG = r"""
-Without a command: a screen on a terminal; from a pipe one reply for each line that is not blank,
-on standard output, errors too. In a command given as arguments each argument stands for itself:
+Without a command: a screen on a terminal; from a pipe one reply for each line that is neither blank
+nor a # comment, on standard output, errors too. In a command given as arguments each argument
+stands for itself:
     %(prog)s 10000 1 set "my key" two words     sends   set my\skey two words
-One argument alone is a line as typed: %(prog)s 10000 1 'get my\skey'.
+One argument alone is a line as typed: %(prog)s 10000 'get my\skey'. An ID may be left out, unless
+it is a command's name.
+
+The screen at PORT ID stays at that node, as in the course. All else follows the leader: it goes
+where the leader is, and sends a write that got no answer again, which takes effect once.
 
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
 leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
@@ -60,28 +67,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
-    options = parser().parse_args(head)
+    options = read_options(parser(), head)
     _take_any_bytes()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
+    if options.follow is None:
+        options.follow = not with_screen or options.name is None or bool(options.also)
     client = Client(
-        options.host,
-        options.port,
-        options.name,
+        options.node.host,
+        options.node.port,
+        options.name or "client",
         options.timeout,
         follow=options.follow,
         also=options.also,
         on_connect=say_connecting if with_screen else None,
         on_wait=None if options.quiet else say_late if with_screen else say_waiting,
     )
+
+    def converse() -> int:
+        client.connect()
+        if with_screen:
+            return run_screen(client, on_terminal)
+        commands = [command_of(words)] if words else _lines_of_stdin()
+        return answer_each(client, commands, options.quiet, options.json)
+
+    return finish(client, converse, parser().prog)
+
+
+def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
+    """Converse, leave the connection, and return the exit code; what went wrong is one line."""
     try:
         with raised(), client:
-            client.connect()
-            if with_screen:
-                return run_screen(client, on_terminal)
-            commands = [command_of(words)] if words else _lines_of_stdin()
-            return _answer_each(client, commands, options.quiet, options.json)
+            return converse()
     except ClientError as failure:
         print(error(str(failure)), file=sys.stderr)
         return failure.outcome
@@ -91,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Outcome.DONE
     except OSError as failure:  # a full disk behind `> file`, say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"{parser().prog}: can't print: {failure.strerror}", file=sys.stderr)
+        print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
         return Outcome.USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -113,16 +131,22 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
     """
     position = plain = 0
     while position < len(arguments):
-        if arguments[position] == "--" and plain == 2:
+        word = arguments[position]
+        if word == "--" and plain:
             return arguments[:position], arguments[position + 1 :]
-        if arguments[position] in _OPTIONS_WITH_VALUE:
+        if word in _OPTIONS_WITH_VALUE:
             position += 1
-        elif not arguments[position].startswith("-"):
-            plain += 1
-            if plain == 3:
+        elif not word.startswith("-"):
+            if plain == 2 or (plain == 1 and _begins_command(word)):
                 break
+            plain += 1
         position += 1
     return arguments[:position], arguments[position:]
+
+
+def _begins_command(word: str) -> bool:
+    """Whether it is no ID: the name of a command, or a whole line."""
+    return word in VERBS or " " in word
 
 
 def command_of(words: list[str]) -> str:
@@ -143,21 +167,22 @@ def command_of(words: list[str]) -> str:
 
 
 def _lines_of_stdin() -> Iterator[str]:
-    """Yield each line as soon as it is there; blank ones ask nothing and get no reply."""
+    """Yield each line that asks something as soon as it is there."""
     for line in sys.stdin or ():
         command = line.removesuffix("\n").removesuffix("\r")
-        if command.strip():
+        if not asks_nothing(command):
             yield command
 
 
-def _answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
+def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
+    """Print the reply to each command, in the form that is wanted; return the worst outcome."""
     worst = Outcome.DONE
     for command in commands:
         try:
             reply = client.ask(command)
         except ClientError as failure:
             reply = Reply("", error(str(failure)))
-        outcome = outcome_of(reply.text)
+        outcome = outcome_to(command, reply.text)
         worst = max(worst, outcome)
         if as_object:
             say(as_json(command, reply))
@@ -175,27 +200,47 @@ def parser() -> Parser:
     parser = Parser(
         prog=program("client.py", "raftline-client", "raftline client"),
         usage=_USAGE,
-        description="Talk to one node of a raftline cluster.",
+        description="Talk to a raftline cluster.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("port", metavar="PORT", type=as_port, help="of the node, such as 10000")
-    add("name", metavar="ID", type=_name, help="1 speaks as client1; alice as alice")
-    add("--host", type=_host, default="localhost", help="of the node (localhost)")
-    add("--follow", action="store_true", help="go where the leader is, and send it there again")
-    add("--also", metavar="HOST:PORT", type=_address, action="append", default=[],
-        help="with --follow: one more node to try; may be repeated")  # fmt: skip
+    add("node", metavar="[HOST:]PORT", type=_node, help="of a node: 10000, or h1:10000")
+    add("name", metavar="ID", type=_name, nargs="?", help="1 speaks as client1; alice as alice")
+    add("--host", type=_host, help="of the node, where PORT stands alone (localhost)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--follow", action="store_true", default=None,
+        help="go where the leader is, and send it there again")  # fmt: skip
+    where.add_argument("--here", action="store_false", dest="follow", help="stay at this node")
+    add("--also", metavar="HOST:PORT", type=_node, action="append", default=[],
+        help="one more node to try; may be repeated")  # fmt: skip
     add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
         help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
+    add_forms(form)
+    parser.tell_version()
+    return parser
+
+
+def add_forms(form: argparse._MutuallyExclusiveGroup) -> None:
+    """Have the forms of replies that are for programs."""
     form.add_argument("-q", "--quiet", action="store_true",
                       help="values only; what is no value goes to standard error")  # fmt: skip
     form.add_argument("--json", action="store_true", help="one JSON object for each reply")
-    parser.tell_version()
-    return parser
+
+
+def read_options(parser: Parser, head: list[str]) -> argparse.Namespace:
+    """Return the options; the nodes in them have hosts."""
+    options = parser.parse_intermixed_args(head)  # an ID may be left out, and stand anywhere
+    if options.host is not None and options.node.host:
+        parser.error("--host and HOST:PORT both name a host; give one of them")
+    if options.follow is False and options.also:
+        parser.error("--here asks one node alone, and --also names another; give one of them")
+    options.node = options.node._replace(host=options.node.host or options.host or "localhost")
+    options.also = [each._replace(host=each.host or "localhost") for each in options.also]
+    return options
 
 
 def _host(text: str) -> str:
@@ -214,11 +259,14 @@ def _name(text: str) -> str:
     return name
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, colon, digits = text.rpartition(":")
-    if not colon and not digits.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:10001")
-    return _host(host or "localhost"), as_port(digits)
+def _node(text: str) -> Address:
+    """Return what `PORT` or `HOST:PORT` names; the host is "" where there is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon and not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not HOST:PORT, such as localhost:10001, and no port"
+        )
+    return Address(_host(without_brackets(host)) if host else "", as_port(port))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import threading
 
-from raftline import config
-from raftline.config import Address, ConfigError
 from raftline.replicated.errors import Closed, NoCopies
 from raftline.replicated.waiting import time_limit
+from raftline.talk.addresses import address_in
 from raftline.talk.conversation import Client, name_of_client
 
 TIMEOUT_S = 10.0
@@ -98,16 +97,3 @@ class Clients(NoCopies):
                 self._idle.append(client)
                 return
         client.close()
-
-
-def address_in(text: str) -> Address:
-    """Return what `host:port` names. Raises ValueError where it is none."""
-    if not isinstance(text, str):
-        raise ValueError(f"{text!r} is no address: host:port, such as '127.0.0.1:8000'")
-    host, colon, port = text.rpartition(":")
-    try:
-        if colon and config.HOST.fullmatch(host):
-            return Address(host, config.port_number(port, text))
-    except ConfigError:
-        pass
-    raise ValueError(f"{text!r} is no address: host:port, such as 127.0.0.1:8000")

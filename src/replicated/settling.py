@@ -9,7 +9,7 @@ from pathlib import Path
 from raftline import config
 from raftline.config import ConfigError, Configuration
 from raftline.life import registering
-from raftline.replicated.clients import address_in
+from raftline.talk.addresses import address_in
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,8 @@ from raftline.talk.link import (
     Refused,
     Unreachable,
     in_words,
+    line_of,
+    why_unreachable,
 )
 from raftline.talk.patience import Patience
 from raftline.wire.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
@@ -228,12 +229,7 @@ class Client:
             self.address = target
 
     def _ask_here(self, sender: str, command: str, patience: Patience) -> Reply:
-        if "\n" in command:
-            raise Refused(r"a command is one line; a newline inside a value is written \n")
-        try:
-            line = f"{sender}@{command}\n".encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise Refused("the command holds half a surrogate pair, which is no text") from None
+        line = line_of(sender, command)
         connection = self._connected()
         try:
             raw = connection.exchange(line, self._reply_s(patience), patience)
@@ -285,21 +281,8 @@ class Client:
         try:
             self._connection = Link(self.address, limit_s)
         except OSError as error:
-            raise Unreachable(self._why_unreachable(error, limit_s)) from None
+            raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
         return self._connection
-
-    def _why_unreachable(self, error: OSError, limit_s: float) -> str:
-        host, port = self.address
-        if isinstance(error, ConnectionRefusedError):
-            return (
-                f"nothing listens on {host} port {port}: no node runs there."
-                f" Start one with raftline up, or python3 src/server.py NAME {port}."
-            )
-        if isinstance(error, socket.gaierror):
-            return f"no host is called {host}. Check --host."
-        if isinstance(error, TimeoutError):
-            return f"{host} port {port} did not accept a connection within {limit_s:g} s."
-        return f"{host} port {port} cannot be reached: {error.strerror or error}."
 
 
 def _verb(command: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from raftline.talk.patience import Patience
+from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
 
 
@@ -60,6 +62,42 @@ class Refused(ClientError):
 
 class Unreachable(ClientError):
     """No node answered; nothing was done."""
+
+
+def line_of(sender: str, command: str) -> bytes:
+    """Return the line that asks for `command`, as it goes over the wire.
+
+    Raises:
+        Refused: it is no single line of text, or the node would take a part of it for an addition
+            of telnet's, and silently leave it out.
+    """
+    if "\n" in command:
+        raise Refused(r"a command is one line; a newline inside a value is written \n")
+    try:
+        line = f"{sender}@{command}".encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise Refused("the command holds half a surrogate pair, which is no text") from None
+    if command.endswith("\r"):
+        raise Refused(r"a carriage return ends the command, and would get lost; it is written \r")
+    with contextlib.suppress(ProtocolError):  # the node's to refuse, in its own words
+        if decode_line(line).encode() != line:
+            raise Refused(r"telnet's bytes in the command would get lost; each is written \xNN")
+    return line + b"\n"
+
+
+def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
+    """Return why nobody could be reached there, and what to do."""
+    host, port = address
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nothing listens on {host} port {port}: no node runs there."
+            f" Start one with raftline up, or python3 src/server.py NAME {port}."
+        )
+    if isinstance(error, socket.gaierror):
+        return f"no host is called {host}. Check how it is spelled."
+    if isinstance(error, TimeoutError):
+        return f"{host} port {port} did not accept a connection within {limit_s:g} s."
+    return f"{host} port {port} cannot be reached: {error.strerror or error}."
 
 
 class Link:

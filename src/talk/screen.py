@@ -54,8 +54,13 @@ def say_late(text: str) -> None:
     say(f"[*] {text}")
 
 
+def asks_nothing(command: str) -> bool:
+    """Whether the line is blank or a comment: it is not sent, and gets no reply."""
+    return not command.strip() or command.lstrip().startswith("#")
+
+
 def run_screen(client: Client, on_terminal: bool) -> int:
-    """Converse until the input ends, Ctrl-C or `exit`; return the exit code.
+    """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
 
     That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write
     without its answer.
@@ -71,7 +76,7 @@ def run_screen(client: Client, on_terminal: bool) -> int:
                 break
             if command.split()[:1] == ["help"]:
                 say("\n" + "\n".join(_help_on(command.split()[1:])))
-            elif command.strip():
+            elif not asks_nothing(command):
                 outcome = Outcome.UNKNOWN  # until the answer is here
                 _remember_key(keys, command)
                 lines = _answer(client, command)
@@ -148,7 +153,21 @@ def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
         is_libedit = "libedit" in (readline.__doc__ or "")
         readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
         _open_history(readline)
-    return lambda: input(PROMPT)
+    return _read_typed
+
+
+def _read_typed() -> str:
+    """Return the line that was typed; "" where Ctrl-C took back one that had begun.
+
+    Without readline nobody can tell whether one had: Ctrl-C ends then.
+    """
+    try:
+        return input(PROMPT)
+    except KeyboardInterrupt:
+        if readline is None or not readline.get_line_buffer():
+            raise
+        say()
+        return ""
 
 
 def _completion(keys: dict[str, None], text: str, state: int) -> str | None:

@@ -1,4 +1,4 @@
-"""`raftline completion bash|zsh`: what makes a shell complete the commands and their options."""
+"""`raftline completion bash|zsh`: what makes a shell complete commands, options, nodes' names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from collections.abc import Iterator, Mapping
 # What the two shells share; BEGIN sets what the person has typed, the others are their own words.
 SCRIPT = """\
 # raftline completion: eval "$(raftline completion SHELL)"
+_raftline_nodes() {
+    local program=$1 word before= folder=
+    shift
+    for word; do
+        [ "$before" = --dir ] && [ "$word" = "=" ] && continue
+        case "$before:$word" in
+            --dir:*) folder=$word;;
+            *:--dir=*) folder=${word#--dir=};;
+        esac
+        before=$word
+    done
+    "$program" completion SHELL --nodes ${folder:+"--dir=$folder"} 2>/dev/null
+}
 _raftline() {
 BEGIN
     case "$command:$before" in
@@ -17,7 +30,11 @@ VALUES
             if [ "$place" -eq 1 ]; then
                 offered="COMMANDS help"
             elif [ "${current#-}" = "$current" ]; then
-                FILES; return
+                case "$command" in
+                    NAMED) offered=$(_raftline_nodes TYPED);;
+                    PERHAPS) FOLDERS; offered=$(_raftline_nodes TYPED);;
+                    *) FILES; return;;
+                esac
             else
                 case "$command" in
 OPTIONS
@@ -35,7 +52,8 @@ BASH = {
     COMPREPLY=()""",
     "FOLDERS": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current"))',
     "FILES": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current"))',
-    "OFFER": 'COMPREPLY=($(compgen -W "$offered" -- "$current"))',
+    "TYPED": '"${COMP_WORDS[@]}"',
+    "OFFER": 'COMPREPLY+=($(compgen -W "$offered" -- "$current"))',
     "END": "complete -F _raftline raftline",
 }
 ZSH = {
@@ -44,12 +62,16 @@ ZSH = {
     local command=${words[2]} place=$((CURRENT - 1))""",
     "FOLDERS": "_directories",
     "FILES": "_files",
+    "TYPED": '"${words[@]}"',
     "OFFER": "compadd -- ${=offered}",
     "END": """\
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
 compdef _raftline raftline""",
 }
 WORDS: Mapping[str, Mapping[str, str]] = {"bash": BASH, "zsh": ZSH}
+
+
+NEW = "add"  # its NAME is a new one's
 
 
 def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
@@ -61,18 +83,35 @@ def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
         values += _values(command, parser)
         words = " ".join(word for action in parser._actions for word in action.option_strings)
         options.append(f'                    {command}) offered="{words}";;')
-    parts = {"VALUES": "\n".join(values), "OPTIONS": "\n".join(options), "COMMANDS": commands}
-    text = SCRIPT.replace("SHELL", shell)
-    for word, part in {**WORDS[shell], **parts}.items():
+    parts = {
+        "VALUES": "\n".join(values), "OPTIONS": "\n".join(options), "COMMANDS": commands,
+        "NAMED": _with_operand(parsers, "NAME", "OLD", "TARGET"),
+        "PERHAPS": _with_operand(parsers, "DIR|NAME"),
+    }  # fmt: skip
+    text = SCRIPT
+    for word, part in {**parts, **WORDS[shell], "SHELL": shell}.items():
         text = text.replace(word, part)
     return text
+
+
+def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str) -> str:
+    """Return which commands take the name of a node that is there, as a shell's pattern."""
+    return "|".join(
+        command
+        for command, parser in parsers.items()
+        if command != NEW
+        and any(not each.option_strings and each.metavar in operands for each in parser._actions)
+    )
 
 
 def _values(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield a line for each word behind which one of a few must stand."""
     for action in parser._actions:
-        if not action.choices:
+        if action.option_strings and action.metavar == "NAME":
+            offered = "$(_raftline_nodes TYPED)"
+        elif action.choices:
+            offered = " ".join(map(str, action.choices))
+        else:
             continue
-        offered = " ".join(map(str, action.choices))
         for word in action.option_strings or [command]:
             yield f'        {command}:{word}) offered="{offered}";;'

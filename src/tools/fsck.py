@@ -70,22 +70,36 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
     names = [word for word in wanted if not Path(word).is_dir()]
     for word in names:
         if not config.NAME.fullmatch(word):
-            raise ConfigError(f"{word}: no such folder, and no name of a node")
+            raise ConfigError(f"{word}: there is no such folder, and no node can have that name")
     for place in (Path(word) for word in wanted if Path(word).is_dir()):
         nodes = _nodes_in(place)
         if not nodes:
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, nodes))
     if names or not wanted:
-        place = Path(folder) if folder is not None else config.locate().parent
-        there = _nodes_in(place) if place.is_dir() else []
+        place = _place_of(names, folder)
+        there = _nodes_in(place)
         for name in names:
             if name not in there:
-                raise ConfigError(f"{name}: neither a folder, nor a node with files in {place}")
+                what = f"no node of that name has files in {place}"
+                raise ConfigError(f"{name}: there is no such folder, and {what}")
         if not there:
             raise ConfigError(f"{place}: holds no files of a node")
         places.append((place, names or there))
     return places
+
+
+def _place_of(names: Sequence[str], folder: str | None) -> Path:
+    """Return the folder in which nodes are looked for that were named alone, or not at all."""
+    try:
+        place = config.locate(folder).parent
+    except ConfigError as error:
+        if folder is None and names:
+            raise ConfigError(f"{names[0]}: there is no such folder, and {error}") from None
+        raise
+    if not place.is_dir():
+        raise ConfigError(f"{place}: there is no such folder")
+    return place
 
 
 def _nodes_in(place: Path) -> list[str]:

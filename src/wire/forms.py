@@ -36,6 +36,13 @@ FORMS: Mapping[str, Form] = {
     "promote": Form("NAME", "let a learner vote"),
     "demote": Form("NAME", "let a voter learn only"),
 }
+# Those that are commands of the shell as well: `raftline get KEY`.
+AT_THE_SHELL: Mapping[str, str] = {
+    "get": "the value of KEY",
+    "set": "set KEY to VALUE; several words are one value, a space between them",
+    "delete": "remove KEY",
+    "show": "all pairs, or those whose keys begin with PREFIX",
+}
 MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "demote"})
 
 

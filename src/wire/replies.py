@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from raftline.wire.escapes import ProtocolError, escape, unescape, without_controls
 from raftline.wire.protocol import (
     ELSEWHERE,
+    MEMBER_VERBS,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
+    Limits,
+    decode_line,
     error,
     leader_named_in,
+    read_request,
     split_sender,
 )
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
+NOT_FOUND = "Entry not found"  # on the screen, as in the figures
 NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
@@ -59,6 +65,29 @@ def outcome_of(text: str) -> Outcome:
     return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
 
 
+def outcome_to(command: str, text: str) -> Outcome:
+    """Return what became of this command, which was answered so: a mistake in it is one of
+    usage, whoever refuses it."""
+    outcome = outcome_of(text)
+    return Outcome.USAGE if outcome is Outcome.REFUSED and _is_mistyped(command) else outcome
+
+
+def _is_mistyped(command: str) -> bool:
+    """Whether no node takes it, whatever that holds: no such command, a word too few or too many,
+    what can't stand in a line."""
+    try:
+        if decode_line(command.encode("utf-8", "surrogateescape")) != command:
+            return True
+        request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
+        if request.verb in MEMBER_VERBS:
+            from raftline.wire.membercommands import read_change  # only who mistypes needs it
+
+            read_change(request.command)
+    except (ProtocolError, UnicodeError):
+        return True
+    return False
+
+
 def _parts(text: str) -> tuple[str, str, str]:
     """Return `GET`, what stands between `response` and `: `, and what follows."""
     head, colon, rest = text.partition(": ")
@@ -92,11 +121,13 @@ def screen_lines(text: str) -> list[str]:
     if text.startswith("Sorry, ") or not verb:
         return [text]
     if absence:
-        body = ["Entry not found" if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
+        body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
     elif verb == "DELETE":
         body = [rest.removesuffix(" deleted") + " has been deleted"]
     elif verb == "SHOW":
         body = _shown_pairs(rest)
+    elif rest == NOT_FOUND:
+        body = [rest, "(this is the value: the key is there)"]
     else:
         body = [rest]
     return [f">> {verb} response:", *body]
@@ -118,7 +149,7 @@ def as_json(command: str, reply: Reply) -> str:
 
     A byte that is not UTF-8 is a lone surrogate, `\\udcNN`, as Python's surrogateescape has it.
     """
-    outcome = outcome_of(reply.text)
+    outcome = outcome_to(command, reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
     if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):

@@ -67,16 +67,17 @@ def test_lines_from_a_pipe_are_answered_one_by_one(shared: Cluster) -> None:
 
 
 # seed 004-32
-def test_at_a_follower_the_client_hears_who_leads_and_follows_if_told_to(shared: Cluster) -> None:
+def test_at_a_follower_the_client_follows_or_hears_who_leads(shared: Cluster) -> None:
     leader = shared.leader()
     shared.wait_until_equal()
     follower = shared.followers()[0]
     shared.ask("client1@set f 1")
-    code, lines = run_client(follower, "1", "get", "f")
+    code, lines = run_client(follower, "--here", "1", "get", "f")
     assert code == 3
     sorry = f"Sorry, I am not the leader. Last leader I heard from is: {leader.name} "
     assert any(line.startswith(sorry + f"(localhost:{leader.port})") for line in lines)
-    assert run_client(follower, "--follow", "1", "get", "f") == (0, ["GET response: 1"])
+    for words in (["1", "get", "f"], ["--follow", "1", "get", "f"], ["get", "f"]):
+        assert run_client(follower, *words) == (0, ["GET response: 1"])
 
 
 # seed 004-07
@@ -130,3 +131,23 @@ def test_deleting_a_missing_key_leaves_the_connection_in_use(shared: Cluster) ->
 def test_a_client_without_an_id_is_served(shared: Cluster) -> None:
     assert shared.ask("client@set anonymous 1") == "SET response: anonymous set to 1"
     assert shared.ask("get anonymous") == "GET response: 1"
+
+
+def test_a_command_of_the_shell_reaches_the_leader_whichever_node_is_named(
+    shared: Cluster,
+) -> None:
+    places = [f"localhost:{node.port}" for node in shared.nodes]
+    where = [["--dir", str(shared.folder)], ["--at", ",".join(places)]]
+    where += [["--at", place] for place in places]
+    for number, options in enumerate(where):
+        for words, said in (
+            (["set", *options, "shell", str(number)], f"SET response: shell set to {number}"),
+            (["get", *options, "shell"], f"GET response: {number}"),
+            (["show", *options, "shell"], f'SHOW response: {{"shell": "{number}"}}'),
+            (["delete", *options, "shell"], "DELETE response: shell deleted"),
+        ):
+            ended = subprocess.run(
+                [sys.executable, str(CLIENT.with_name("cli.py")), *words],
+                capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            )  # fmt: skip
+            assert (ended.stdout, ended.stderr, ended.returncode) == (said + "\n", "", 0)

@@ -12,6 +12,7 @@ import pytest
 
 from raftline import cli
 from raftline.arguments import typed
+from raftline.wire.forms import AT_THE_SHELL
 from tests.scripted_node import scripted_nodes
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -114,8 +115,8 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["server", "s1", "1", "--controller-from", "1.2.3.4/99"], "is no network such as 10.0.0"),
         (["server", "s1", "1", "--controller-from", "a..b"], "is no host name or address"),
         (["server", "s1", "1", "--controller-udp", "0"], "--controller-udp: '0' is no port: 1 to"),
-        (["client"], "raftline client: error: the following arguments are required: PORT, ID. "),
-        (["client", "--also", "x", "1", "1"], "'x' is not HOST:PORT, such as localhost:10001. "),
+        (["client"], "raftline client: error: the following arguments are required: [HOST:]PORT"),
+        (["client", "--also", "x", "1", "1"], "'x' is not HOST:PORT, such as localhost:10001"),
         (["transfer", ""], "raftline: '' is no name of a node"),
         (["transfer", "s 1"], "raftline: 's 1' is no name of a node"),
         (["backup", ""], "raftline: FILE: names no file"),
@@ -185,11 +186,12 @@ OFFERED = {
     "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
 }
 # Who asks for a completion in a zsh without a terminal stands in for what only lives in one.
-ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}\n"
+ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
 
 
-def completed(shell: str, *words: str) -> list[str]:
-    """Return what a shell offers for the last of these words."""
+def completed(shell: str, *words: str, folder: Path = SOURCE) -> list[str]:
+    """Return what a shell in `folder` offers for the last of these words. It finds `raftline` in
+    the folder's bin."""
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed")
@@ -202,7 +204,8 @@ def completed(shell: str, *words: str) -> list[str]:
     alone = ZSH_ALONE if shell == "zsh" else ""
     found = subprocess.run(
         [program, "-c", f"{alone}{done.stdout}\n{ask}; true"], capture_output=True, text=True,
-        check=True,
+        check=True, cwd=folder,
+        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert found.stderr == ""
     return found.stdout.split()
@@ -217,6 +220,37 @@ def test_a_shell_completes_commands_and_options_and_their_values(shell: str) -> 
     assert completed(shell, "completion", "") == ["bash", "zsh"]
     assert set(completed(shell, "client", "--")) >= {"--follow", "--json", "--quiet"}
     assert completed(shell, "nonsense", "--j") == []
+    for verb in AT_THE_SHELL:
+        assert verb in completed(shell, verb[:-1])
+        assert completed(shell, verb, "--a") == ["--at"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_the_names_of_the_folder_s_nodes(shell: str, tmp_path: Path) -> None:
+    for folder, names in (("logs", ("s1", "s2", "t1")), ("other", ("n1",))):
+        (tmp_path / folder).mkdir()
+        lines = [f"{name} localhost {port}\n" for port, name in enumerate(names, 10000)]
+        (tmp_path / folder / "server-configuration.txt").write_text("".join(lines))
+    (tmp_path / "s-folder").mkdir()
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "raftline"
+    command.write_text(f"#!/bin/sh\nPYTHONPATH={SOURCE} exec {sys.executable} -m raftline \"$@\"\n")
+    command.chmod(0o755)
+
+    def offered(*words: str) -> list[str]:
+        return completed(shell, *words, folder=tmp_path)
+
+    for verb in ("transfer", "remove", "replace", "promote", "demote", "recover", "controller"):
+        assert offered(verb, "s") == ["s1", "s2"]
+    assert offered("backup", "--from", "") == ["s1", "s2", "t1"]
+    assert offered("transfer", "--timeout", "5", "t") == ["t1"]
+    for named in (["--dir", "other"], ["--dir=other"], ["--dir", "=", "other"]):
+        assert offered("remove", *named, "") == ["n1"]
+    assert offered("transfer", "--dir", "bin", "") == []
+    assert "s1" not in offered("add", "")
+    found = offered("fsck", "s")
+    assert {"s1", "s2"} <= set(found)
+    assert shell == "zsh" or "s-folder" in found
 
 
 @pytest.mark.parametrize(

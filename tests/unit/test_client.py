@@ -16,6 +16,8 @@ from raftline.client import (
     Client,
     Unreachable,
     command_of,
+    parser,
+    read_options,
     split_command,
 )
 from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
@@ -39,6 +41,16 @@ def test_from_a_pipe_there_is_one_reply_for_each_line_and_nothing_else(start: St
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_comment_in_a_pipe_asks_nothing_and_gets_no_reply(start: Start) -> None:
+    node = start(store())
+    typed = "# lamps\n  # and more\nset a # 5\n#get a\nget a\n"
+    done = run(node.port, 1, "--here", typed=typed)
+    assert done.stdout == "SET response: a set to # 5\nGET response: # 5\n"
+    done = run(node.port, 1, "--screen", typed="# lamps\nget a\n")
+    assert done.stdout.count("[*] Received:") == 1
+    assert node.received == ["client1@set a # 5", *["client1@get a"] * 2]
+
+
 def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start) -> None:
     command = [sys.executable, str(SOURCE / "client.py"), str(start(store()).port), "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
@@ -55,9 +67,9 @@ def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start)
 # fault F88
 def test_bytes_that_are_not_utf_8_reach_the_node_as_they_are(start: Start) -> None:
     node = start(lambda _: error("no such byte"))
-    done = run(node.port, 1, typed=b"set a \xff\x00\rb\n")
+    done = run(node.port, 1, "--here", typed=b"set a \xff\x00\rb\n")
     assert node.received == ["client1@set a \udcff\x00\rb"]
-    assert (done.stdout, done.returncode) == ("Sorry, no such byte\n", 5)
+    assert (done.stdout, done.returncode) == ("Sorry, no such byte\n", 2)
 
 
 # fault F88
@@ -82,9 +94,11 @@ def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
         (["set", "--", "-x"], r"set -- -x"),
     ],
 )
-def test_arguments_stand_for_themselves(arguments: list[str], line: str) -> None:
-    head, words = split_command(["--host", "localhost", "10000", "--timeout", "3", "1", *arguments])
-    assert head == ["--host", "localhost", "10000", "--timeout", "3", "1"]
+@pytest.mark.parametrize("name", [["1"], []])
+def test_arguments_stand_for_themselves(arguments: list[str], line: str, name: list[str]) -> None:
+    options = ["--host", "localhost", "10000", "--timeout", "3", *name]
+    head, words = split_command([*options, *arguments])
+    assert head == options
     assert command_of(words) == line
 
 
@@ -104,13 +118,13 @@ def test_arguments_stand_for_themselves(arguments: list[str], line: str) -> None
 )
 # fault F82
 def test_each_outcome_has_its_exit_code(start: Start, command: str, text: str, code: int) -> None:
-    done = run(start(lambda _: text).port, 1, *command.split())
+    done = run(start(lambda _: text).port, 1, "--here", *command.split())
     assert (done.stdout, done.returncode) == (text + "\n", code)
 
 
 def test_from_a_pipe_the_exit_code_is_the_highest_of_all_replies(start: Start) -> None:
     done = run(start(store()).port, 1, typed="get ana\nfoo\nget missing\nget ana\n")
-    assert done.returncode == 5
+    assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "GET response",
         "Sorry, I don't understand",
@@ -146,7 +160,7 @@ def test_json_tells_each_outcome_apart(start: Start) -> None:
             "ok": False,
             "verb": "foo",
             "error": "I don't understand: foo. Try: get KEY, set KEY VALUE, delete KEY, show, help",
-            "code": 5,
+            "code": 2,
             "server": "s1",
         },
     ]
@@ -168,8 +182,13 @@ def test_json_names_the_leader_that_the_sorry_line_names() -> None:
     "arguments",
     [
         [],
-        ["10000"],
         ["0", "1"],
+        ["a b:10000"],
+        ["h1:", "1"],
+        ["h1:70000", "1"],
+        ["--host", "h1", "h2:10000", "1"],
+        ["--here", "--follow", "10000", "1"],
+        ["--here", "--also", "h2:10000", "10000", "1"],
         ["70000", "1"],
         ["abc", "1"],
         ["-1", "1"],
@@ -189,7 +208,7 @@ def test_wrong_usage_is_said_in_one_line(arguments: list[str]) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "usage: client.py [options] PORT ID [command ...]" in done.stderr
+    assert "usage: client.py [options] [HOST:]PORT [ID] [command ...]" in done.stderr
 
 
 def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
@@ -233,7 +252,7 @@ def test_an_answer_that_cannot_be_printed_is_told_in_one_line(
 # mistake 23
 def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Start) -> None:
     node = start(lambda _: None)
-    done = run(node.port, 1, "set", "a", "5")
+    done = run(node.port, 1, "--here", "set", "a", "5")
     assert done.returncode == 4
     assert done.stdout.startswith(f"Sorry, outcome unknown: localhost port {node.port} ")
     assert "look with get before you send it again" in done.stdout
@@ -246,13 +265,13 @@ def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Sta
 def test_a_change_without_an_answer_says_where_to_look(
     start: Start, typed: str, look: str
 ) -> None:
-    done = run(start(lambda _: None).port, 1, typed)
+    done = run(start(lambda _: None).port, 1, "--here", typed)
     assert done.returncode == 4
     assert f"The change may yet take effect: look with {look} before you send it" in done.stdout
 
 
 def test_a_read_without_an_answer_is_unreachable(start: Start) -> None:
-    done = run(start(lambda _: None).port, 1, "get", "a")
+    done = run(start(lambda _: None).port, 1, "--here", "get", "a")
     assert done.returncode == 5
     assert "outcome unknown" not in done.stdout
     assert "closed the connection before it answered" in done.stdout
@@ -262,7 +281,7 @@ def test_a_node_that_gives_no_answer_is_waited_for_no_longer_than_asked(start: S
     leave = threading.Event()
     node = start(lambda _: str(leave.wait(DEADLINE_S)))
     for command, code in (("get a", 5), ("set a 5", 4)):
-        done = run("--timeout", "0.2", node.port, 1, *command.split())
+        done = run("--here", "--timeout", "0.2", node.port, 1, *command.split())
         assert done.returncode == code
         assert "no answer within 0.2 s" in done.stdout
         assert "--timeout 60" in done.stdout
@@ -288,20 +307,92 @@ def test_what_answers_without_a_name_is_no_node(start: Start) -> None:
 
 
 # fault F78
-def test_follow_goes_to_the_leader_and_sends_it_there(start: Start) -> None:
+@pytest.mark.parametrize("asked", [(), ("--follow",), ("--also", "localhost:1")])
+def test_follow_goes_to_the_leader_and_sends_it_there(start: Start, asked: tuple[str]) -> None:
     leader = start(store(), "s1")
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
-    done = run("--follow", follower.port, 1, typed="set a 5\nget a\n")
+    done = run(*asked, follower.port, 1, typed="set a 5\nget a\n")
     assert (done.stdout, done.returncode) == ("SET response: a set to 5\nGET response: 5\n", 0)
     assert follower.received == ["client1@session"]
     assert leader.received == ["client1@session", "client-7#1@set a 5", "client1@get a"]
 
 
-def test_without_follow_nobody_else_is_asked(start: Start) -> None:
+# seed 004-32
+@pytest.mark.parametrize(
+    ("arguments", "follows"),
+    [
+        (["PORT", "1", "get", "ana"], True),
+        (["PORT", "get", "ana"], True),
+        (["PORT", "1"], True),
+        (["PORT"], True),
+        (["--screen", "PORT"], True),
+        (["--screen", "--follow", "PORT", "1"], True),
+        (["--screen", "--also", "localhost:1", "PORT", "1"], True),
+        (["--screen", "PORT", "1"], False),
+        (["--here", "PORT", "1", "get", "ana"], False),
+        (["PORT", "--here", "1", "get", "ana"], False),
+        (["--here", "PORT", "get", "ana"], False),
+        (["--here", "--screen", "PORT"], False),
+    ],
+)
+def test_all_but_the_screen_at_port_and_id_follows_unless_told_to_stay(
+    start: Start, arguments: list[str], follows: bool
+) -> None:
+    leader = start(store(), "s1")
+    sorry = not_leader("s1", "localhost", leader.port)
+    port = str(start(lambda _: sorry, "s2").port)
+    done = run(*(port if each == "PORT" else each for each in arguments), typed="get ana\n")
+    name = "client1" if "1" in arguments else "client"
+    assert leader.received == [f"{name}@get ana"] * follows
+    assert (sorry in done.stdout, "\n4\n" in done.stdout.replace(": ", "\n")) == (
+        not follows, follows,
+    )  # fmt: skip
+    assert done.returncode == (0 if follows or "--screen" in arguments else 3)
+
+
+@pytest.mark.parametrize("command", ["set a 5", "get a"])
+def test_here_asks_nobody_else(start: Start, command: str) -> None:
     leader = start(store(), "s1")
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
-    assert run(follower.port, 1, "set", "a", "5").returncode == 3
-    assert leader.received == []
+    assert run(follower.port, 1, "--here", *command.split()).returncode == 3
+    assert (leader.received, follower.received) == ([], [f"client1@{command}"])
+
+
+@pytest.mark.parametrize("place", ["localhost:{}", "127.0.0.1:{}", ":{}", "{}"])
+def test_a_port_may_have_its_host_before_it(start: Start, place: str) -> None:
+    port = start(store()).port
+    assert run(place.format(port), 1, "get", "ana").stdout == "GET response: 4\n"
+    done = run("--also", place.format(port), free_port(), 1, "get", "ana")
+    assert done.stdout == "GET response: 4\n"
+
+
+def test_an_address_as_a_sorry_line_has_it_is_taken() -> None:
+    options = read_options(parser(), ["[::1]:10000", "1", "--also", "::1:10001"])
+    assert (options.node, options.also) == (("::1", 10000), [("::1", 10001)])
+
+
+def test_without_an_id_a_client_speaks_as_client(start: Start) -> None:
+    node = start(store())
+    for words in (["get", "ana"], ["get ana"], ["--", "get", "ana"]):
+        assert run(node.port, *words).stdout == "GET response: 4\n"
+    assert run(node.port, typed="get ana\n").stdout == "GET response: 4\n"
+    assert node.received == ["client@get ana"] * 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "foo", "get", "get a b", "set a", "incr a x", r"set a \q", "show a b c", "transfer !",
+        "add s4", "remove !", "session x", "set a 1\r", "set a 1\n", "set a \0", "#",
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_command_ends_as_one_of_usage(start: Start, command: str) -> None:
+    refusals = start(lambda _: error("it is refused"))
+    for form in ("--here", "--json"):
+        done = run(refusals.port, 1, form, "--", command.replace("\0", "\udcff"))
+        assert done.returncode == 2, done.stdout
+    assert json.loads(done.stdout)["code"] == 2
+    assert run(refusals.port, 1, "set", "a", "9" * 2000).returncode == 5
 
 
 def test_a_reader_that_leaves_early_causes_no_error(start: Start) -> None:

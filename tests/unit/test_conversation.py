@@ -313,3 +313,33 @@ def test_a_connection_is_announced_before_it_is_tried() -> None:
     with pytest.raises(Unreachable):
         client.connect()
     assert said == [("localhost", port)]
+
+
+# fault F89
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("set k v\r", r"a carriage return ends the command, .* it is written \\r$"),
+        ("set k v\r\udcff\udcfb\x01", r"telnet's bytes .* each is written \\xNN$"),
+        ("set k v\udcff\udcf4\udcff\udcfd\x06get k", r"telnet's bytes .*"),
+    ],
+)
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_a_node_would_silently_leave_out_is_refused_before_it_is_sent(
+    start: Start, command: str, named: str, follow: bool
+) -> None:
+    node = start(store())
+    with Client(port=node.port, follow=follow) as client, pytest.raises(Refused, match=named):
+        client.request(command)
+    with (
+        raftline.Clients(f"localhost:{node.port}") as clients,
+        pytest.raises(Refused, match=named),
+    ):
+        clients.request(command)
+    assert [line for line in node.received if "@session" not in line] == []
+
+
+def test_bytes_that_spell_a_character_are_sent_as_that_character(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client:
+        assert client.request("set k \udcc3\udca9") == "SET response: k set to é"

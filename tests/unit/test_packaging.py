@@ -62,7 +62,7 @@ def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path)
     assert "usage:" in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["server", "client", "up", "status", "simulate"])
+@pytest.mark.parametrize("command", ["server", "client", "up", "status", "simulate", "get"])
 def test_the_package_runs_as_a_module(command: str) -> None:
     ended = bare_python("-m", "raftline", command, "--help", folder=SOURCE)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -139,6 +139,29 @@ def test_the_sorry_line_of_a_follower_is_shown_whole(start: Start, tmp_path: Pat
     assert screen.exitstatus == 0
 
 
+def test_ctrl_c_in_the_middle_of_a_line_clears_it_and_the_next_one_ends(
+    start: Start, tmp_path: Path
+) -> None:
+    pytest.importorskip("readline")
+    node = start(store())
+    screen = terminal(tmp_path, node.port, 1)
+    screen.expect_exact("    >> ")
+    screen.send("set ana 5")
+    screen.expect_exact("set ana 5")
+    screen.sendintr()
+    converse(screen, "get ana", ">> GET response:", "4")
+    screen.expect_exact("    >> ")
+    screen.send("get")
+    screen.expect_exact("get")
+    for said in ("    >> ", "[*] Closing socket"):
+        screen.sendintr()
+        screen.expect_exact(said)
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+    assert node.received == ["client1@get ana"]
+
+
 def test_ctrl_c_while_a_write_waits_says_that_its_outcome_is_unknown(
     start: Start, tmp_path: Path
 ) -> None:
@@ -251,3 +274,12 @@ def test_more_pages_of_show_are_told() -> None:
         "more: show after b",
     ]
     assert json.loads(as_json("show", Reply("s1", text)))["more"] == "show after b"
+
+
+# fault F82
+def test_on_the_screen_a_stored_value_is_no_absence(start: Start) -> None:
+    typed = "set k Entry not found\nget k\nget x\n"
+    done = run(start(store()).port, 1, "--screen", typed=typed)
+    present, absent = done.stdout.split(">> GET response:\n")[1:]
+    assert absent.startswith("Entry not found\n\n-----")
+    assert present.startswith("Entry not found\n(this is the value: the key is there)\n\n-----")

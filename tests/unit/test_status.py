@@ -281,8 +281,11 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
         (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
         (["restore", ".", "new", "--members", "s1=a:1"], ".: is no file"),
-        (["fsck", "--dir", "new", "s1"], "s1: neither a folder, nor a node"),
-        (["fsck", "not/there"], "not/there: no such folder, and no name of a node"),
+        (["fsck", "--dir", "new", "s1"], "raftline: new: there is no such folder\n"),
+        (["fsck", "--dir", "new"], "raftline: new: there is no such folder\n"),
+        (["fsck", "--dir", ".", "s1"], "s1: there is no such folder, and no node of that name has"),
+        (["fsck", "nodir"], "nodir: there is no such folder, and no logs/server-configuration.txt"),
+        (["fsck", "not/there"], "not/there: there is no such folder, and no node can have that "),
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
     ],
 )

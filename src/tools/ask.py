@@ -1,0 +1,151 @@
+"""`raftline get|set|delete|show`: one request to the cluster, wherever its leader is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import NoReturn
+
+from raftline import config
+from raftline.arguments import Parser
+from raftline.client import add_forms, answer_each, command_of, finish
+from raftline.config import Address, ConfigError
+from raftline.talk.addresses import addresses_in
+from raftline.talk.conversation import Client
+from raftline.talk.patience import say_waiting
+from raftline.wire.forms import AT_THE_SHELL, FORMS
+from raftline.wire.protocol import Limits, ProtocolError, read_request
+
+WHERE = "RAFTLINE"  # the variable that says where to ask
+TIMEOUT_S = 10.0
+ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
+_EPILOG = (
+    "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
+    "server-configuration.txt, and goes where the leader is. Exit code 0: done; 1: no such key; 2: "
+    "usage; 3: no leader; 4: outcome unknown (a write that may yet take effect); 5: refused or "
+    "unreachable."
+)
+
+
+def main(verb: str, arguments: Sequence[str]) -> int:
+    """Ask, print the reply and return the exit code; the client's are the same.
+
+    Raises:
+        ConfigError: it is not known where to ask.
+    """
+    reader = parser(verb)
+    head, words = split(reader, verb, arguments)
+    options = reader.parse_args(head)
+    if options.at is not None and options.dir is not None:
+        reader.error("--at and --dir both say where to ask; give one of them")
+    command = _command(reader, verb, words)
+    first, *others = _where(options)
+    client = Client(
+        *first, "raftline", options.timeout,
+        follow=True, also=others, attempt_s=options.timeout / ATTEMPTS if others else None,
+        on_wait=None if options.quiet else say_waiting,
+    )  # fmt: skip
+
+    def ask() -> int:
+        client.connect()
+        return answer_each(client, [command], options.quiet, options.json)
+
+    return finish(client, ask, reader.prog)
+
+
+def parser(verb: str) -> Parser:
+    """Return what reads the options of one of them."""
+    does = AT_THE_SHELL[verb]
+    place = "before KEY" if _takes_value(verb) else "anywhere"
+    reader = Parser(
+        prog=f"raftline {verb}",
+        usage=f"%(prog)s [options] {FORMS[verb].operands}",
+        description=f"{does[0].upper()}{does[1:]}. Each argument stands for itself, so a key may "
+        f"hold spaces. Options stand {place}, and none behind --.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    reader.add_argument("--at", type=_addresses, metavar="HOST:PORT[,…]", help="nodes to ask")
+    reader.know_cluster(TIMEOUT_S)
+    add_forms(reader.add_mutually_exclusive_group())
+    return reader
+
+
+def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (options, words). Where a value comes last, it begins with KEY, and may hold words
+    that look like options; one that is an option of this command is refused, not stored."""
+    with_value = {
+        word for each in reader._actions if each.nargs != 0 for word in each.option_strings
+    }
+    head: list[str] = []
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
+        if word.startswith("-") and word != "-":
+            head.append(word)
+            if word in with_value and rest:
+                head.append(rest.pop(0))
+        elif _takes_value(verb):
+            _refuse_options(reader, rest)
+            words = [word, *rest]
+            break
+        else:
+            words.append(word)
+    return head, words
+
+
+def _takes_value(verb: str) -> bool:
+    return FORMS[verb].operands.endswith("VALUE")
+
+
+def _refuse_options(reader: Parser, words: Sequence[str]) -> None:
+    for word in words:
+        if word.partition("=")[0] in reader._option_string_actions:
+            reader.error(f"{word} stands behind KEY; options stand before it, a value behind --")
+
+
+def _command(reader: Parser, verb: str, words: Sequence[str]) -> str:
+    """Return the line to send. A mistake in it ends this process, before anybody is asked."""
+    needed = [operand for operand in FORMS[verb].operands.split() if operand.isalpha()]
+    if verb != "show" and len(words) < len(needed):
+        _complain(reader, f"{needed[len(words)]} is missing")
+    command = command_of([verb, *words])
+    try:
+        read_request("", "", command, Limits(1 << 62, 1 << 62))
+    except ProtocolError as mistake:
+        _complain(reader, str(mistake))
+    return command
+
+
+def _complain(reader: Parser, what: str) -> NoReturn:
+    reader.error(what.rstrip("."))
+
+
+def _where(options: argparse.Namespace) -> list[Address]:
+    """Return where the nodes are that may be asked, the first of them first."""
+    if options.at is not None:
+        return list(options.at)
+    told = os.environ.get(WHERE)
+    if options.dir is None and told:
+        try:
+            return addresses_in(told)
+        except ValueError as problem:
+            raise ConfigError(f"${WHERE}: {problem}") from None
+    try:
+        return list(config.load(options.dir).members.values())
+    except ConfigError as problem:
+        if options.dir is None:
+            raise ConfigError(f"{problem}; or say where: --at HOST:PORT, or ${WHERE}") from None
+        raise
+
+
+def _addresses(text: str) -> list[Address]:
+    try:
+        return addresses_in(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
