@@ -37,7 +37,7 @@ WAITS += f"time.sleep({DEADLINE_S})"
 
 def clone(folder: Path, *, venv: str = "exit 0", pip: str = "exit 0", made: bool = True) -> None:
     """Put into `folder` what `make run` needs, and Pythons that do this."""
-    for name in ("Makefile", "setup.cfg", "pyproject.toml"):
+    for name in ("Makefile", "setup.py", "setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     pythons = [folder / "python", folder / ".venv" / "bin" / "python"]
     for python in pythons if made else pythons[:1]:
