@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import etcd_nodes
+import growth_burst
 import growth_disturbed
 import growth_failover
 import growth_load
@@ -30,6 +31,7 @@ MILLION = 1_000_000
 ROWS: dict[str, Callable[[Setup], None]] = {
     "log-length": growth_load.log_length,
     "connections": growth_load.connections,
+    "burst": growth_burst.burst,
     "idle-connections": growth_load.idle_connections,
     "values": growth_load.values,
     "nodes": growth_load.node_count,

@@ -2,16 +2,18 @@
  *
  *   loadgen -p PORT [-P line|resp|etcd] [-o set|get|ping|load] [-c CONNECTIONS] [-d IN_FLIGHT]
  *           [-t SECONDS] [-w WARM_UP_SECONDS] [-n REQUESTS] [-k KEYS] [-v VALUE_BYTES]
- *           [-R REQUESTS_PER_SECOND] [-i IDLE_CONNECTIONS] [-m PID,PID,…] [-r FILE]
+ *           [-R REQUESTS_PER_SECOND] [-i IDLE_CONNECTIONS] [-m PID,PID,…] [-r FILE] [-b]
  *
  * One thread, epoll, loopback only. Closed loop: each connection keeps IN_FLIGHT requests on their
  * way. -R: paced; a wait is counted from the moment at which the request was due, so a server that
  * stalls is charged for all that it kept waiting. `load` sets each of KEYS keys once. -n: so many
  * requests without warm-up, in place of a time. -i: connections beside these that say nothing.
- * -m: processes whose CPU time is told. -r: each answer as two numbers of 64 bits, when it came
+ * -b: the connections begin at once, none waits for another to be made, and the first wait on each
+ * is counted from its connecting. -m: processes whose CPU time is told. -r: each answer as two numbers of 64 bits, when it came
  * (CLOCK_MONOTONIC) and how long it took, in nanoseconds. SIGTERM ends the time early.
  *
- * Prints one JSON object: requests, errors and percentiles of the measured time; CPU seconds of the
+ * Prints one JSON object: requests, errors and percentiles of the measured time; how long connections
+ * waited for their first answer, and the longest wait that has not ended; CPU seconds of the
  * servers (-m), of the generator itself and of everybody else on the machine. Exits with 1 where a
  * connection failed, 2 for wrong arguments. Limits: etcd's values at most 16,000 bytes, and 60,000
  * in flight on a connection (this client does not follow its flow control); others 1 MiB.
@@ -44,13 +46,14 @@ struct connection {
     uint32_t next_stream, owed;
     size_t looked_at;
     uint64_t due;                           /* paced: when the next request is to be sent */
+    uint64_t first_wait;                    /* for the first answer; 0: none has come */
     struct pending *pending;
     struct buffer in, out;
 };
 struct answer { uint64_t at, took; };
 
 static struct request request;
-static uint64_t asked, answered, errors, begin_ns, end_ns;
+static uint64_t asked, answered, errors, begin_ns, end_ns = FOREVER;
 static struct answer *answers;
 static size_t answer_count, answer_room;
 static int poller;
@@ -115,6 +118,7 @@ static void note(struct connection *c, int place, int ok, const char *bytes, siz
 {
     struct pending *slot = &c->pending[place];
     answered++;
+    if (!c->first_wait) c->first_wait = now - slot->since;
     if (!ok && !errors++)
         fprintf(stderr, "loadgen: the first error: %.*s\n", (int)(count > 200 ? 200 : count), bytes);
     if (ok && now >= begin_ns && now < end_ns) {
@@ -175,24 +179,26 @@ static void take_in(struct connection *c)
     if (c->out.begin < c->out.end) send_out(c);
 }
 
-static int dial(void)
+static int dial(int flags)
 {
     struct sockaddr_in address = { AF_INET, htons(options.port), { htonl(INADDR_LOOPBACK) }, { 0 } };
-    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | flags, 0), one = 1;
     if (fd < 0) fail("socket");
-    if (connect(fd, (void *)&address, sizeof address)) fail("connect");
+    if (connect(fd, (void *)&address, sizeof address) && errno != EINPROGRESS) fail("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
 }
 
 static void open_connection(struct connection *c)
 {
-    *c = (struct connection){ .fd = dial(), .next_stream = 1 };
+    uint64_t begun = now_ns();
+    *c = (struct connection){ .fd = dial(options.burst ? SOCK_NONBLOCK : 0), .next_stream = 1 };
     c->pending = calloc(options.in_flight, sizeof *c->pending);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     options.protocol->greet(&c->out);
     struct epoll_event event = { EPOLLIN, { .ptr = c } };
     epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
+    if (options.burst) ask_on(c, begun);
 }
 
 /* ---- the run ---- */
@@ -217,14 +223,38 @@ static void write_record(void)
     if (fwrite(answers, sizeof *answers, answer_count, file) < answer_count || fclose(file)) fail(options.record_path);
 }
 
-static void report(double wall, double own, double servers, double machine)
+static int by_length(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of the first waits of all connections, and of those that no answer has ended; these count for as
+ * long as they have lasted. */
+static void report_waits(const struct connection *all, uint64_t now)
+{
+    uint64_t waits[options.connections], longest = 0;
+    for (int i = 0; i < options.connections; i++) {
+        uint64_t waiting = all[i].count ? now - all[i].pending[all[i].first].since : 0;
+        waits[i] = all[i].first_wait ? all[i].first_wait : waiting;
+        if (waiting > longest) longest = waiting;
+    }
+    qsort(waits, options.connections, sizeof *waits, by_length);
+    int last = options.connections - 1;
+    printf("\"first_p50_ms\": %.3f, \"first_p99_ms\": %.3f, \"first_max_ms\": %.3f, \"unanswered_ms\": %.3f, ",
+           waits[last / 2] / 1e6, waits[(int)(.99 * last)] / 1e6, waits[last] / 1e6, longest / 1e6);
+}
+
+static void report(const struct connection *all, double wall, double own, double servers, double machine)
 {
     uint64_t longest_gap = 0;
     for (size_t i = 1; i < answer_count; i++)
         if (answers[i].at - answers[i - 1].at > longest_gap) longest_gap = answers[i].at - answers[i - 1].at;
     if (options.record_path) write_record();
     qsort(answers, answer_count, sizeof *answers, by_time);
-    printf("{\"ops_s\": %.1f, \"ops\": %zu, \"errors\": %lu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
+    printf("{");
+    report_waits(all, now_ns());
+    printf("\"ops_s\": %.1f, \"ops\": %zu, \"errors\": %lu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
            "\"p999_ms\": %.3f, \"max_ms\": %.3f, \"longest_gap_ms\": %.3f, \"seconds\": %.3f, "
            "\"servers_cpu_s\": %.3f, \"generator_cpu_s\": %.3f, \"others_cpu_s\": %.3f}\n",
            wall > 0 ? answer_count / wall : 0, answer_count, errors, percentile_ms(.5), percentile_ms(.99),
@@ -271,7 +301,7 @@ static void run(struct connection *all)
         if (options.pace > 0) for (int i = 0; i < options.connections; i++) if (all[i].due <= (now = now_ns())) ask_on(&all[i], now);
     }
     if (!measuring) { fprintf(stderr, "loadgen: this machine gave it no time to measure\n"); exit(1); }
-    report((now_ns() - begin_ns) / 1e9, own_cpu() - own, processes_cpu(options.pids, options.pid_count) - servers, machine_cpu() - machine);
+    report(all, (now_ns() - begin_ns) / 1e9, own_cpu() - own, processes_cpu(options.pids, options.pid_count) - servers, machine_cpu() - machine);
 }
 
 int main(int argc, char **argv)
@@ -287,7 +317,7 @@ int main(int argc, char **argv)
     request.value = value;
     poller = epoll_create1(0);
     signal(SIGTERM, end_early);
-    for (int i = 0; i < options.idle; i++) dial();
+    for (int i = 0; i < options.idle; i++) dial(0);
     struct connection *all = calloc(options.connections, sizeof *all);
     for (int i = 0; i < options.connections; i++) open_connection(&all[i]);
     run(all);

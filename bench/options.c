@@ -47,7 +47,7 @@ static void speak(const char *name)
 void read_arguments(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "p:P:o:c:d:t:w:n:k:v:R:i:m:r:")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "bp:P:o:c:d:t:w:n:k:v:R:i:m:r:")) != -1) switch (option) {
         case 'p': options.port = whole(optarg, 1, 65535, "-p takes a port"); break;
         case 'P': speak(optarg); break;
         case 'o': choose(optarg); break;
@@ -60,6 +60,7 @@ void read_arguments(int argc, char **argv)
         case 'v': options.value_bytes = whole(optarg, 1, 1 << 20, "-v takes 1 to 1048576 bytes"); break;
         case 'R': options.pace = atof(optarg); break;
         case 'i': options.idle = whole(optarg, 0, 8000, "-i takes 0 to 8000 connections"); break;
+        case 'b': options.burst = 1; break;
         case 'r': options.record_path = optarg; break;
         case 'm': for (char *p = strtok(optarg, ","); p && options.pid_count < PIDS_MAX; p = strtok(NULL, ","))
                       options.pids[options.pid_count++] = whole(p, 1, 1 << 30, "-m takes numbers of processes");
@@ -72,5 +73,6 @@ void read_arguments(int argc, char **argv)
     if (options.value_bytes > options.protocol->value_max) refuse("-v is too long for this protocol");
     if (options.protocol->in_flight_max && options.in_flight * options.value_bytes > options.protocol->in_flight_max)
         refuse("-v times -d is too much for this protocol");
+    if (options.burst && options.pace > 0) refuse("-b and -R exclude each other");
     if (options.loading) options.limit = options.keys;
 }

@@ -11,7 +11,7 @@
 struct options {
     const struct protocol *protocol;
     enum verb verb;
-    int loading, port, connections, idle, in_flight, keys, pids[PIDS_MAX], pid_count;
+    int loading, burst, port, connections, idle, in_flight, keys, pids[PIDS_MAX], pid_count;
     size_t value_bytes;
     double seconds, warm_up, pace;
     const char *record_path;

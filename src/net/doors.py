@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import resource
+import select
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
+AT_ONCE = 1024  # connections that are taken before the first of them is served
 
 
 class PortRefused(Exception):
@@ -33,6 +36,7 @@ class Doors:
         self._connections_max = connections_max
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
+        self._taken: list[Connection] = []  # and not begun; of the thread that takes them
         self._closing = threading.Event()
         self._taker: threading.Thread | None = None
         self._complained_s = -COMPLAINT_PAUSE_S
@@ -42,7 +46,9 @@ class Doors:
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(info[4])
-            self._socket.listen(1024)
+            # A connection that finds this queue full begins a second late, or three.
+            self._socket.listen(connections_max + PLACES_FOR_PEERS)
+            self._socket.setblocking(False)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortRefused(
@@ -89,19 +95,32 @@ class Doors:
             connection.outgoing.give_up_late(before_ms)
 
     def _accept(self) -> None:
+        """Take all connections that wait; then begin their threads; then wait for more.
+
+        A thread that serves asks for the interpreter again and again. With a thousand of them at
+        it, whoever is still at the door would wait for seconds (docs/speed.md).
+        """
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
         while not self._closing.is_set():
             try:
                 accepted, address = self._socket.accept()
+            except BlockingIOError:
+                self._begin_taken()
+                waiting.poll()  # ended by `close`, too
             except OSError as error:
-                if self._closing.is_set():
-                    return
-                self._complain(error)
-                self._closing.wait(0.2)  # out of descriptors, say: no busy loop
-                continue
-            self._welcome(accepted, address)
+                self._begin_taken()
+                if not self._closing.is_set():
+                    self._complain(error)
+                    self._closing.wait(0.2)  # out of descriptors, say: no busy loop
+            else:
+                self._take(accepted, address)
+                if len(self._taken) >= AT_ONCE:
+                    self._begin_taken()
+        self._begin_taken()  # whoever closes the door ends them
 
-    def _welcome(self, accepted: socket.socket, address: object) -> None:
-        """Give the connection a thread; the last places are for peers alone."""
+    def _take(self, accepted: socket.socket, address: object) -> None:
+        """Give the connection a place; the last places are for peers alone."""
         with self._lock:
             count = len(self._connections)
         if count >= self._connections_max + PLACES_FOR_PEERS:
@@ -111,19 +130,32 @@ class Doors:
             self._server, accepted, for_peers_only=count >= self._connections_max,
             announce=lambda: self._server.announcer.connected(address),
         )  # fmt: skip
-        with self._lock:
-            self._connections.add(connection)
         try:
+            accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
             prepare(accepted, PATIENCE_S)
-            threading.Thread(
-                target=self._serve, args=(connection,), name=f"{self._server.name} from {address}",
-                daemon=True,
-            ).start()  # fmt: skip
-        except (OSError, RuntimeError, MemoryError) as error:  # no thread to be had
-            with self._lock:
-                self._connections.discard(connection)
+        except OSError as error:
             self._complain(error)
             accepted.close()
+            return
+        with self._lock:
+            self._connections.add(connection)
+        self._taken.append(connection)
+
+    def _begin_taken(self) -> None:
+        """Give each connection that was taken a thread.
+
+        Not by `threading`, which waits until the new thread runs: that takes a turn of the
+        interpreter for each of them, and one of the processor. So these threads have no name.
+        """
+        taken, self._taken = self._taken, []
+        for connection in taken:
+            try:
+                _thread.start_new_thread(self._serve, (connection,))
+            except (RuntimeError, MemoryError) as error:  # no thread to be had
+                with self._lock:
+                    self._connections.discard(connection)
+                self._complain(error)
+                connection.close()
 
     def _serve(self, connection: Connection) -> None:
         try:

@@ -95,6 +95,21 @@ def test_a_record_holds_each_answers_moment_and_wait_and_idle_connections_ask_no
     assert round(max(waits) / 1e6, 3) == found["max_ms"]
 
 
+def test_connections_that_begin_at_once_are_all_answered(generator: Path, node: int) -> None:
+    found = figures(generator, "-p", node, "-b", "-c", 20, "-n", 20)
+    assert (found["ops"], found["errors"], found["unanswered_ms"]) == (20, 0, 0)
+    assert 0 < found["first_p50_ms"] <= found["first_p99_ms"] <= found["first_max_ms"]
+    assert found["first_max_ms"] == found["max_ms"]
+
+
+def test_a_connection_that_is_never_answered_has_waited_until_the_end(generator: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes none
+        port = listener.getsockname()[1]
+        found = figures(generator, "-p", port, "-b", "-c", 2, "-w", 0, "-t", 0.2)
+    assert found["ops"] == 0
+    assert 200 <= found["first_p50_ms"] <= found["first_max_ms"] == found["unanswered_ms"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -106,6 +121,7 @@ def test_a_record_holds_each_answers_moment_and_wait_and_idle_connections_ask_no
         ["-p", "1", "-P", "etcd", "-d", "1000"],
         ["-p", "1", "-P", "etcd", "-o", "ping"],
         ["-p", "1", "-c", "many"],
+        ["-p", "1", "-b", "-R", "10"],
         ["-p", "1", "more"],
     ],
 )

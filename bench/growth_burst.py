@@ -1,0 +1,49 @@
+"""Growth row of many connections that begin at once, and whether the leader outlives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from generator import Load
+from growth_setup import Setup
+from raftline_nodes import Raftline
+
+CONNECTIONS = 1_024
+BURSTS = 3  # at one cluster, one after the other
+
+
+def burst(setup: Setup) -> None:
+    """1,024 connections that begin at once: with one set each, and with sets for some seconds."""
+    loads = {
+        "one set each": Load(connections=CONNECTIONS, requests=CONNECTIONS, burst=True),
+        "sets go on": Load(connections=CONNECTIONS, seconds=setup.seconds, warm_up=0, burst=True),
+    }
+    for name, load in loads.items():
+        with Raftline(setup.folder, setup.port) as nodes:
+            for _ in range(BURSTS):
+                setup.add(f"{CONNECTIONS:,} at once, {name}", nodes, _one(nodes, load))
+
+
+def _one(nodes: Raftline, load: Load) -> dict[str, float]:
+    """Return the waits of one burst, from the connecting; and what went wrong in it."""
+    begun, dropped = nodes.number(nodes.wait_until_level(), "term"), _dropped()
+    found = nodes.begin(load).result(errors_count=True)
+    return {
+        "first p50 ms": found["first_p50_ms"],
+        "first p99 ms": found["first_p99_ms"],
+        "first, longest ms": found["first_max_ms"],
+        "longest ms": max(found["max_ms"], found["unanswered_ms"]),
+        "per_s": found["ops_s"],
+        "new terms": nodes.number(nodes.wait_until_level(), "term") - begun,
+        "failed": found["errors"],
+        "SYNs dropped": _dropped() - dropped,
+    }
+
+
+def _dropped() -> int:
+    """Return how many connections this machine has put off for want of room in a queue: each is
+    tried again by its caller's kernel after a second, then after two more."""
+    names, numbers = (
+        line.split() for line in Path("/proc/net/netstat").read_text().splitlines()[:2]
+    )
+    return int(dict(zip(names, numbers, strict=True))["ListenDrops"])
