@@ -81,17 +81,17 @@ class Crowd:
         # None of these threads runs: whoever waits for one to run begins no second.
         threads = SimpleNamespace(start_new_thread=self._begin)
         monkeypatch.setattr(doors_module, "_thread", threads)
+        monkeypatch.setattr(doors_module, "prepare", self._taken)
         port = next(free_ports)
         self.doors = Doors("127.0.0.1", port, 10)
         self.clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(5)]
 
     def open(self) -> None:
         assert eventually(lambda: queue_of(self.doors)[0] == len(self.clients))
-        announcer = SimpleNamespace(connected=self._taken)
-        server = SimpleNamespace(name="s1", announcer=announcer, warn=self.warnings.append)
+        server = SimpleNamespace(name="s1", warn=self.warnings.append)
         self.doors.open(cast(Any, server))
 
-    def _taken(self, address: object) -> None:
+    def _taken(self, connection: object, patience_s: float) -> None:
         self.order += "T"
         self.on_taken()
 
