@@ -137,11 +137,11 @@ def explain_silence(state: State) -> None:
 
 
 def _why_no_leader(state: State) -> str:
-    if state.amnesiac:
+    voters, without, away = state.membership.electors, state.without_vote_now, ""
+    if state.amnesiac and state.name in voters:
         without, away = {state.name: state.may_be_new}, "when those that are away return, or "
-    else:
-        without, away = state.without_vote_now, ""
-        silent = [name for name in state.membership.electors if name not in state.votes]
+    elif not state.amnesiac:
+        silent = [name for name in voters if not (name in state.votes or name in without)]
         if silent:
             away = f"when {_listed(silent, 'or')} answers, or "
     unsure = [name for name, may_be_new in without.items() if may_be_new]

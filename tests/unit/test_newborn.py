@@ -8,6 +8,7 @@ import pytest
 
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, HardState, Snapshot
+from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     Appended,
     Message,
@@ -335,6 +336,13 @@ def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
     assert silence(node) == [f"[!] No leader is elected: {why}"]
     assert silence(node) == []
     assert node.state.no_leader_because == why
+
+
+def test_a_learner_has_no_vote_to_wait_for() -> None:
+    members = Membership(("s2", "s3"), learners=("s1",))
+    node = node_of("s1", amnesiac=True, may_be_new=True, voters=members)  # type: ignore[arg-type]
+    assert silence(node) == []
+    assert silence(node_of("s1", amnesiac=True, may_be_new=True, voters=())) == []
 
 
 def test_one_that_lost_its_log_for_certain_is_as_silent_as_ever() -> None:
