@@ -34,6 +34,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
+LATER_FAULTS = ("regain",)  # picked last: see `pick_plan`
 
 
 @dataclass(frozen=True)
@@ -136,4 +137,6 @@ def pick_plan(
     plan = replace(
         plan, appends=chance.choice([0, 0.2, 0.5]), restarts_differ=chance.choice([0, 0, 0.5])
     )
-    return replace(plan, retries_behind=chance.choice([0, 0.1]))
+    plan = replace(plan, retries_behind=chance.choice([0, 0.1]))
+    regains = chance.choice([0, 0, 1]) if not faults else 0
+    return replace(plan, faults=plan.faults + [*LATER_FAULTS] * regains)
