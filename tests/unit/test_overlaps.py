@@ -101,16 +101,16 @@ def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None
 def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     node = follower()
     rounds = []
-    effects = node.ask_leader(["get a"], 100)
-    for _ in range(3):
-        (question,) = [m for m in effects.send_after_save if isinstance(m, ReadIndex)]
-        rounds.append(question.round)
-        effects = node.pass_time(node.state.asking.again_at_ms)
-    for late in rounds:  # the last question is a fourth one
-        assert node.receive(ReadAt("s1", "s2", 1, 1, late), node.state.now_ms).reads == []
-    last = node.state.asking.round
-    effects = node.receive(ReadAt("s1", "s2", 1, 1, last), node.state.now_ms)
-    assert effects.reads == [ReadReady("get a", 1)]
+    for name in "abc":
+        node.ask_leader([name], 100)
+        rounds.append(node.state.asking.round)
+        effects = node.receive(ReadAt("s1", "s2", 1, 1, rounds[-1]), 110)
+        assert effects.reads == [ReadReady(name, 1)]
+    node.ask_leader(["d"], 120)
+    for late in rounds:
+        assert node.receive(ReadAt("s1", "s2", 1, 1, late), 130).reads == []
+    last = ReadAt("s1", "s2", 1, 1, node.state.asking.round)
+    assert node.receive(last, 130).reads == [ReadReady("d", 1)]
 
 
 def test_a_leader_asks_nobody() -> None:
