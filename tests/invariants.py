@@ -8,7 +8,7 @@ the properties: Raft paper, Figure 3.
 from __future__ import annotations
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.messages import Appended, RequestVote, Vote
+from raftline.raft.messages import Appended, AppendEntries, RequestVote, Vote
 from raftline.raft.node import Node
 from raftline.raft.state import Role
 
@@ -129,6 +129,7 @@ class Invariants:
         self._never_back(node)
         for entry in effects.append:
             self._log_matching(node, entry.index)
+        self._nothing_of_another_leadership(node, effects)
         self._leader(node, effects)
         self._acknowledgements(node, effects)
         self._commits(node, effects)
@@ -182,6 +183,28 @@ class Invariants:
             f"entry {index} of term {term} is {command!r} after term {before} at "
             f"{node.state.name}, elsewhere {known[1]!r} after term {known[0]}",
         )
+
+    def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
+        """What belongs to a leadership ends with it: reads, changes, what followers hold, the
+        batch that was sent last. Who does not follow a leader has asked none (fault F44)."""
+        state, name = node.state, node.state.name
+        reads = [*state.reads_waiting, *state.read_rounds]
+        if state.role is not Role.LEADER:
+            kept = [*reads, state.transfer, state.work, *state.waiting, *state.leaving]
+            kept += state.progress
+            self._hold(not any(kept), f"{name} leads no longer, and keeps {kept}")
+        elif self._led.get(name, (0, 0))[0] != state.term:
+            self._hold(not reads, f"{name} leads term {state.term} with the reads {reads}")
+        if state.role is not Role.FOLLOWER or state.leader is None:
+            asked = [*state.asking.asked, *state.asking.waiting]
+            self._hold(not asked, f"{name} follows no leader that it could ask for {asked}")
+        for message in (*effects.send, *effects.send_after_save):
+            if isinstance(message, AppendEntries) and message.entries:
+                for entry in (message.entries[0], message.entries[-1]):
+                    self._hold(
+                        state.log.term_at(entry.index) == entry.term,
+                        f"{name} sends {entry}, which is not in its log",
+                    )
 
     def _leader(self, node: Node, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""

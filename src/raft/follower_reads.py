@@ -6,9 +6,11 @@
 3. The follower serves the reads once its own state machine has applied I. They are linearizable:
    I holds all that was committed when they came, and the state read is never older than I.
 
-A question or an answer that is lost is asked again after a heartbeat's time; where the leader
-changes the reads are given back. R is a number that the follower never used before, also not
-before a restart: its clock, or one more than the last.
+A question whose answer is not there after a heartbeat's time is sent once more under its number:
+whichever answer comes first will do, as its reads had come before either. Under a new number, over
+a network whose round trips take longer, each answer would be to a question before the last. Where
+the leader changes the reads are given back. R is a number that the follower never used before,
+also not before a restart: its clock, or one more than the last.
 """
 
 from __future__ import annotations
@@ -33,15 +35,20 @@ def ask_leader(state: State, tokens: Sequence[Any]) -> None:
 
 
 def ask(state: State) -> None:
-    """Ask for all reads that wait, also those of a question that nobody answered."""
+    """Ask for all reads that wait."""
     asking = state.asking
-    asking.asked += asking.waiting
-    asking.waiting = []
-    if not asking.asked or state.leader is None:
-        return
-    asking.round = max(asking.round + 1, state.now_ms)
-    asking.again_at_ms = state.now_ms + state.options.heartbeat_ms
-    state.send(ReadIndex(state.name, state.leader, state.term, asking.round))
+    asking.asked, asking.waiting = asking.waiting, []
+    if asking.asked:
+        asking.round = max(asking.round + 1, state.now_ms)
+        send_question(state)
+
+
+def send_question(state: State) -> None:
+    """Send the question that is under way, for the first time or once more."""
+    if state.leader is not None:
+        asking = state.asking
+        asking.again_at_ms = state.now_ms + state.options.heartbeat_ms
+        state.send(ReadIndex(state.name, state.leader, state.term, asking.round))
 
 
 def on_read_at(state: State, message: ReadAt) -> None:

@@ -16,7 +16,7 @@ from raftline.raft.election import (
     on_vote,
     stand_soon,
 )
-from raftline.raft.follower_reads import ask, ask_leader, on_read_at, serve_ready
+from raftline.raft.follower_reads import ask_leader, on_read_at, send_question, serve_ready
 from raftline.raft.lease import promise_after_restart
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
@@ -240,7 +240,7 @@ class Node:
         if state.transfer is not None and now_ms >= state.transfer.until_ms:
             give_up_transfer(state)
         if state.asking.asked and now_ms >= state.asking.again_at_ms:
-            ask(state)
+            send_question(state)
         if state.role is Role.LEADER:
             check_quorum(state)
         if state.role is Role.LEADER and now_ms >= state.heartbeat_at_ms:

@@ -18,6 +18,7 @@ class Chronicle:
         self._world = world
         self._name = name
         self._invariants = invariants
+        self._has_led = False  # also in a life before
         self._handed_term = 0  # in which somebody handed the leadership to this node
 
     def stepped(self, node: Node, effects: Effects) -> None:
@@ -27,6 +28,8 @@ class Chronicle:
             self._world.tell(f"{self._name}: {note}")
             if note == "[*] I am Leader":
                 counts["elections won"] += 1
+                counts["leaderships regained"] += self._has_led
+                self._has_led = True
                 if self._handed_term == node.state.term - 1:
                     counts["transfers completed"] += 1
             elif note.endswith("hands the leadership over"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, ReadReady
 from raftline.raft.node import Node
+from tests.invariants import InvariantError
 from tests.simulation.asked import Request
 from tests.simulation.invariants import HonestInvariants
 from tests.simulation.world import World
@@ -34,6 +35,7 @@ class Desk:
         self._now_ms = now_ms
         self._waiting: list[Request] = []  # of the next round
         self._proposed: deque[tuple[int, int, Request]] = deque()  # index, term
+        self.reading: set[Request] = set()  # the core has them, and has not answered
 
     def put(self, request: Request) -> bool:
         """Take a request for the next round; return whether it is the first one of that."""
@@ -56,10 +58,10 @@ class Desk:
             return
         leased = [request for request in reads if request.how == "lease"]
         others = [request for request in reads if request.how != "lease"]
-        if leased:
-            self._carry_out(node, node.read_leased(leased, self._now_ms()))
-        if others:
-            self._carry_out(node, node.read(others, self._now_ms()))
+        for confirm, some in ((node.read_leased, leased), (node.read, others)):
+            if some:
+                self.reading |= {*some}
+                self._carry_out(node, confirm(some, self._now_ms()))
 
     def _propose(self, node: Node, writes: Sequence[Request]) -> None:
         if not writes:
@@ -75,6 +77,7 @@ class Desk:
         leader = node.state.leader
         asking = [request for request in reads if request.how == "ask"]
         if asking:
+            self.reading |= {*asking}
             self._carry_out(node, node.ask_leader(asking, self._now_ms()))
         for request in reads:
             if request.how != "ask":
@@ -90,8 +93,20 @@ class Desk:
     def confirmed(self, node: Node, ready: ReadReady, manager: LogManager) -> None:
         """Serve a read that the core lets go."""
         request: Request = ready.token
+        self._given_back(request)
         self._invariants.reads(node, request.must_see_index)
         self._answer(request, manager.read([request.command])[0])
+
+    def refused(self, node: Node, request: Request) -> None:
+        """The core gives a read back: its leader is another by now, or unknown."""
+        self._given_back(request)
+        self._world.counts["reads given back"] += 1
+        request.client.refused(request, node.state.leader)
+
+    def _given_back(self, request: Request) -> None:
+        if request not in self.reading:
+            raise InvariantError(f"{self._name} answers {request.line} a second time")
+        self.reading.remove(request)
 
     def give_up_if_deposed(self, node: Node) -> None:
         """Whoever lost the lead can't know what becomes of what it proposed."""
@@ -105,6 +120,7 @@ class Desk:
         """The node dies: nobody here learns any more."""
         hung_up = [*self._waiting, *(request for _, _, request in self._proposed)]
         self._waiting, self._proposed = [], deque()
+        self.reading = set()  # their clients lose patience
         for request in hung_up:
             request.client.unknown(request)
 

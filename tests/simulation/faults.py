@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from raftline.raft.orders import step_down, time_out
 from tests.simulation.churn import can_lose
 from tests.simulation.host import Host
 from tests.simulation.network import Network
-from tests.simulation.plan import FAULTS, Plan
+from tests.simulation.plan import FAULTS, LATER_FAULTS, Plan
 from tests.simulation.world import World
 
 
@@ -43,8 +44,9 @@ class Faults:
             self._lose_connection,
             self._hand_over,
             self._die_writing,
+            self._regain,
         )
-        self._acts = dict(zip(FAULTS, acts, strict=True))
+        self._acts = dict(zip(FAULTS + LATER_FAULTS, acts, strict=True))
         self._wait()
 
     def stop(self) -> None:
@@ -96,6 +98,17 @@ class Faults:
                 if chance.random() < 0.5:
                     delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
                     self._world.after(delay_ms, self._cut_off, host.name)
+
+    def _regain(self) -> None:
+        """A leader is ordered to follow, to stand, or to stand as soon as it follows: mostly it
+        leads again at once, with the clients and followers of before."""
+        chance = self._world.random
+        for host in self._hosts:
+            if host.node is not None and host.node.is_leader:
+                orders = chance.choice([[step_down], [time_out], [step_down, time_out]])
+                for order in orders:
+                    self._tell(f"order {host.name} {order.__name__}")
+                    host.obey(order)
 
     def _cut_off(self, name: str) -> None:
         if not self._over:

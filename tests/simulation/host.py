@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from raftline.engine.writer import precedes_snapshots
@@ -11,6 +12,7 @@ from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
+from raftline.raft.orders import OrderRefused
 from raftline.raft.state import State
 from raftline.raft.transfer import TransferRefused
 from raftline.storage.errors import DiskFailed
@@ -63,7 +65,7 @@ class Host:
         self._unsaved: list[Effects] = []
         self._writing: list[Effects] = []
         self._clock = Clock(world, plan, self._time_may_be_up)
-        self._desk = Desk(world, name, invariants, self.carry_out, self.now_ms)
+        self.desk = Desk(world, name, invariants, self.carry_out, self.now_ms)
         self._snapshots = Snapshots(world, plan, self)
         self._chronicle = Chronicle(world, name, invariants)
 
@@ -98,6 +100,14 @@ class Host:
             self._world.counts["transfers begun"] += 1
             self.carry_out(node, effects)
 
+    def obey(self, order: Callable[[State], None]) -> None:
+        """A controller orders this node to follow, or to stand."""
+        self._take(lambda node: self._obeyed(node, order))
+
+    def _obeyed(self, node: Node, order: Callable[[State], None]) -> None:
+        with contextlib.suppress(OrderRefused):
+            self.carry_out(node, node.obey(order, self.now_ms()))
+
     def change(self, change: Change, may_begin: Callable[[Node, Change], bool]) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
         self._take(lambda node: self._changed(node, change, may_begin))
@@ -119,8 +129,8 @@ class Host:
             self._take(lambda _: self._submitted(request))
 
     def _submitted(self, request: Request) -> None:
-        if self._desk.put(request):  # all that come until then make one round
-            self.later(self._world.random.randint(0, 2), self._desk.serve)
+        if self.desk.put(request):  # all that come until then make one round
+            self.later(self._world.random.randint(0, 2), self.desk.serve)
 
     def _take(self, act: Callable[[Node], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
@@ -157,7 +167,7 @@ class Host:
     def carry_out(self, node: Node, effects: Effects) -> None:
         """Carry out one Effects, in the order in which it must be."""
         self._chronicle.stepped(node, effects)
-        self._desk.give_up_if_deposed(node)
+        self.desk.give_up_if_deposed(node)
         self._send_all(effects.send)
         if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
             self._unsaved.append(effects)
@@ -169,9 +179,10 @@ class Host:
         if effects.apply:
             self._apply(node, effects.apply)
         for ready in effects.reads:
-            self._desk.confirmed(node, ready, self.manager)
+            self.desk.confirmed(node, ready, self.manager)
         for request in effects.refused:
-            request.client.refused(request, node.state.leader)
+            self.desk.refused(node, request)
+        self._invariants.keeps_reads(node.state, self.desk.reading)
         self._clock.wake_at(node.wake_at_ms)
 
     def _send_all(self, messages: Sequence[Message]) -> None:
@@ -188,7 +199,7 @@ class Host:
         self._world.counts["retries answered from the table"] += self._invariants.replied(
             self.name, entries, replies
         )
-        self._desk.applied(entries, replies)
+        self.desk.applied(entries, replies)
         self._snapshots.maybe_take()
 
     # --- the disk -----------------------------------------------------------------------------
@@ -284,7 +295,7 @@ class Host:
         self.paused = False
         self._backlog.clear()
         self._unsaved, self._writing = [], []
-        self._desk.hang_up()
+        self.desk.hang_up()
 
     def pause(self) -> None:
         """Stand still: nothing is taken in, while time goes on."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Appended, Message, Missing, Vote
@@ -50,6 +51,19 @@ class HonestInvariants(Invariants):
                 f"{node.state.name} serves a read from entry {node.state.last_applied}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
+
+    def keeps_reads(self, state: State, reading: Collection[object]) -> None:
+        """The core has just those reads that it was given and has not answered: none is lost, which
+        would wait for ever, and none is left of an earlier leadership (fault F44)."""
+        asking = state.asking
+        kept = [*state.reads_waiting, *asking.asked, *asking.waiting]
+        kept += [token for waiting in state.read_rounds for token in waiting.tokens]
+        kept += [ready.token for ready in asking.ready]
+        own = [token for token in kept if not isinstance(token, PeerRead)]
+        self._hold(
+            len(own) == len(reading) and all(token in reading for token in own),
+            f"{state.name} keeps the reads {own}, and was given {list(reading)}",
+        )
 
     def forget(self, name: str, terms: Collection[int]) -> None:
         """These terms died with a node before they reached its disk, and so anybody else: as a

@@ -34,6 +34,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
+LATER_FAULTS = ("regain",)  # picked last: see `pick_plan`
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,12 @@ def pick_plan(
         plan, appends=chance.choice([0, 0.2, 0.5]), restarts_differ=chance.choice([0, 0, 0.5])
     )
     plan = replace(plan, retries_behind=chance.choice([0, 0.1]))
-    return replace(
+    plan = replace(
         plan,
         late_starts=chance.choice([0, 0, 0.3, 0.6]),
         by_hand=chance.choice([0, 0, 0, 3]),
         strangers_every_ms=chance.choice([0, timeout_ms // 4]),
         said_new=chance.choice([0, 0, 0.5]),
     )
+    regains = chance.choice([0, 0, 1]) if not faults else 0
+    return replace(plan, faults=plan.faults + [*LATER_FAULTS] * regains)

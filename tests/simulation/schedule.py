@@ -147,6 +147,7 @@ class _Schedule:
         for client in self.clients:
             client.stop()
         self._until("settle", lambda: all(client.waiting is None for client in self.clients))
+        self._until("answer its reads", lambda: not any(h.desk.reading for h in self._members()))
         self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stopped = True

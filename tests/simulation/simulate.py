@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.simulation.plan import FAULTS
+from tests.simulation.plan import FAULTS, LATER_FAULTS
 from tests.simulation.schedule import STEPS, Outcome, SimulationFailed, run
 
 MS_PER_HOUR = 3_600_000
@@ -77,7 +77,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--nodes", type=_at_least_one, help="nodes in the cluster; default: varies")
     parser.add_argument("--steps", type=_at_least_one, default=STEPS, help="events with faults")
     parser.add_argument(
-        "--fault", action="append", choices=FAULTS, default=[], help="only these; may be repeated"
+        "--fault", action="append", choices=FAULTS + LATER_FAULTS, default=[],
+        help="only these; may be repeated",
     )
     parser.add_argument("--verbose", action="store_true", help="tell every event")
     return parser.parse_args(arguments)

@@ -18,7 +18,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from raftline.state import commands
 from tests.simulation.churn import can_lose
-from tests.simulation.plan import FAULTS
+from tests.simulation.plan import FAULTS, LATER_FAULTS
 from tests.simulation.schedule import SimulationFailed, run
 from tests.unit.cores import leader_of
 
@@ -70,6 +70,8 @@ COVERED = (
     "hand-written logs that won",
     "words of strangers refused",
     "said to be new",
+    "leaderships regained",
+    "reads given back",
 )
 
 
@@ -87,7 +89,7 @@ def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
 
 # What is rare in a mixture has a schedule of its own.
 # fault F35, fault F53
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("kind", FAULTS + LATER_FAULTS)
 def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
     outcome = run(2000, nodes=3, faults=[kind])
     assert outcome.counts[f"fault: {kind}"] > 0

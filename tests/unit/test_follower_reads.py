@@ -80,15 +80,52 @@ def test_an_answer_to_another_question_serves_nothing(late: ReadAt) -> None:
     assert node.receive(late, 110).reads == []
 
 
-def test_a_question_that_is_lost_is_asked_again_with_a_new_number() -> None:
+def test_a_question_that_is_lost_is_asked_again_after_a_heartbeats_time() -> None:
     node = follower(commit=3)
-    first = asked(node.ask_leader(["get a"], 100))[0]
-    again_at = 100 + OPTIONS.heartbeat_ms
-    assert node.wake_at_ms == again_at
-    second = asked(node.pass_time(again_at))[0]
+    question = asked(node.ask_leader(["get a"], 100))
+    for number in (1, 2, 3):
+        again_at = 100 + number * OPTIONS.heartbeat_ms
+        assert node.wake_at_ms == again_at
+        node.state.election_at_ms = again_at + TIMEOUT_MS
+        assert asked(node.pass_time(again_at)) == question
+    assert answer(node, 3, question[0]).reads == [ReadReady("get a", 3)]
+    assert answer(node, 3, question[0]).reads == []  # to the one that was sent again
+
+
+# mistake 21
+def test_reads_that_come_before_a_question_is_asked_again_wait_for_the_next_all_the_same() -> None:
+    node = follower(commit=3)
+    (first,) = asked(node.ask_leader(["get a"], 100))
+    node.ask_leader(["get b"], 110)
+    assert asked(node.pass_time(100 + OPTIONS.heartbeat_ms)) == [first]
+    effects = answer(node, 3, first, 160)  # the leader may have made it before `get b` came
+    assert effects.reads == [ReadReady("get a", 3)]
+    (second,) = asked(effects)
     assert second.round > first.round
-    assert answer(node, 3, first).reads == []
-    assert answer(node, 3, second).reads == [ReadReady("get a", 3)]
+    assert answer(node, 3, second, 170).reads == [ReadReady("get b", 3)]
+
+
+@pytest.mark.parametrize("delay_ms", [1, 30, 60])
+def test_reads_at_a_follower_are_served_however_many_heartbeats_a_round_trip_takes(
+    delay_ms: int,
+) -> None:
+    leader, node = established("s1"), follower()
+    leader.state.now_ms = now_ms = 100
+    on_the_way = [(now_ms + delay_ms, asked(node.ask_leader(["get a"], now_ms))[0])]
+    served: list[ReadReady] = []
+    for now_ms in range(101, 600):
+        node.state.election_at_ms = now_ms + TIMEOUT_MS  # its leader is heard
+        arriving = [message for at_ms, message in on_the_way if at_ms == now_ms]
+        for message in arriving:
+            if message.to == "s2":
+                served += node.receive(message, now_ms).reads
+            else:
+                leader.receive(message, now_ms)
+                confirmed = answers(acknowledge(leader, "s3"))
+                on_the_way += [(now_ms + delay_ms, answer) for answer in confirmed]
+        again = asked(node.pass_time(now_ms))
+        on_the_way += [(now_ms + delay_ms, question) for question in again]
+    assert served == [ReadReady("get a", 1)]
 
 
 def test_a_number_is_not_used_again_after_a_restart() -> None:

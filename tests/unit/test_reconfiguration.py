@@ -534,6 +534,8 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     assert node.state.contacts == {"s2": "s2:1"}
     asked = node.pass_time(TIMEOUT_MS)
     assert [message.to for message in asked.send_after_save] == ["s2"]
+    late_ms = 4 * OPTIONS.election_timeout_ms
+    assert node.wake_at_ms == 2 * TIMEOUT_MS + late_ms  # those who stay go first
     node.receive(append(2, (2, 1), 2, commit=2, sender="s2", to="s1"), TIMEOUT_MS)
     assert node.state.contacts == {}
     node.state.leader_heard_at_ms = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+import raftline.engine.snapshots
 from raftline.engine.driver import Driver, now_ms
 from raftline.engine.snapshots import Snapshots
 from raftline.logmanager import LogManager
@@ -386,6 +387,35 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
     assert rig.driver.compaction.publish(snapshot)
     rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
     return snapshot
+
+
+def test_of_too_many_snapshots_that_are_sent_the_one_begun_first_is_closed(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raftline.engine.snapshots, "OPEN_MAX", 1)
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.wait_for(lambda: rig.manager.applied.index == 5)
+    later = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(later)
+    for offset in (0, 10):
+        rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 3)
+    assert list(rig.snapshots._open) == [later]
+
+
+def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    rig.snapshots.start()
+    rig.snapshots.ask()
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4")
+    assert not rig.snapshots._is_asked
 
 
 # fault F6, fault F74

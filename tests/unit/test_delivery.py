@@ -1,0 +1,59 @@
+"""Where an answer goes that another step makes true: to whoever asked last, where it asked from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftline.engine.delivery import Delivery
+from raftline.raft.messages import AppendEntries, Message, Vote
+from raftline.raft.questions import ReadAt, ReadIndex
+
+
+class Connection:
+    """A peer's connection: it keeps what is answered on it."""
+
+    def __init__(self) -> None:
+        self.answered: list[Message] = []
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        self.answered += messages
+
+
+def read_at(to: str, number: int) -> ReadAt:
+    return ReadAt("s1", to, 3, 1, number)
+
+
+def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
+    delivery = Delivery(lambda _: None)
+    of_s2, of_s3 = Connection(), Connection()
+    delivery.asked(ReadIndex("s2", "s1", 1, 7), of_s2)
+    delivery.asked(ReadIndex("s3", "s1", 1, 8), of_s3)
+    # An acknowledgement of s3 confirmed both.
+    delivery.deliver([read_at("s2", 7), read_at("s3", 8)], of_s3)
+    assert (of_s2.answered, of_s3.answered) == ([read_at("s2", 7)], [read_at("s3", 8)])
+
+
+def test_a_follower_that_connects_anew_is_told_on_its_new_connection() -> None:
+    delivery = Delivery(lambda _: None)
+    connections = [Connection() for _ in range(3)]
+    for number, connection in enumerate(connections):
+        delivery.asked(ReadIndex("s2", "s1", 1, number), connection)
+        delivery.deliver([read_at("s2", number)], None)
+    assert [connection.answered for connection in connections] == [
+        [read_at("s2", number)] for number in range(3)
+    ]
+
+
+def test_who_never_asked_is_told_nothing() -> None:
+    sent: list[Message] = []
+    origin = Connection()
+    Delivery(sent.append).deliver([read_at("s2", 7)], origin)
+    assert (sent, origin.answered) == ([], [])
+
+
+def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
+    sent: list[Message] = []
+    origin = Connection()
+    answer, question = Vote("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
+    Delivery(sent.append).deliver([answer, question], origin)
+    assert (sent, origin.answered) == ([question], [answer])

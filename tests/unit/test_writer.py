@@ -1,0 +1,112 @@
+"""The writer thread when it is told to give up, or fails, while more waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from raftline.engine.writer import Writer
+from raftline.raft.effects import Effects, HardState
+
+DEADLINE_S = 30.0
+
+
+class StandingDisk:
+    """Files whose first write takes until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.error: Exception | None = None
+
+    def write(self, works: Sequence[Effects]) -> None:
+        self.begun.set()
+        assert self.may_end.wait(DEADLINE_S)
+        if self.error is not None:
+            raise self.error
+        self.written += [work.save.term for work in works if work.save is not None]
+
+    def note_mark(self) -> None:
+        pass
+
+
+class Scene:
+    """A writer in the middle of its first write, with two more steps waiting."""
+
+    def __init__(self) -> None:
+        self.disk = StandingDisk()
+        self.core = threading.Lock()
+        self.failures: list[Exception] = []
+        self.writer = Writer(self.disk, self.core, self._written, self.failures.append)
+        self.thread = threading.Thread(target=self.writer.run, daemon=True)
+        self.thread.start()
+        self.add(1)
+        assert self.disk.begun.wait(DEADLINE_S)
+        self.add(2)
+        self.add(3)
+
+    def _written(self, durable: object) -> None:
+        with self.core:
+            self.writer.take_written()
+
+    def add(self, term: int) -> None:
+        with self.core:
+            self.writer.add((Effects(save=HardState(term, None)), None))
+
+    def end(self) -> None:
+        self.disk.may_end.set()
+        self.writer.stop()
+        self.thread.join(DEADLINE_S)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    one = Scene()
+    yield one
+    one.end()
+
+
+def in_a_thread(act: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(act()), daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_all_that_waits_is_written_in_order_before_it_stops(scene: Scene) -> None:
+    scene.end()
+    assert scene.disk.written == [1, 2, 3]
+
+
+# fault F41
+def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:
+    with scene.core:
+        scene.writer.abandon()
+    scene.end()
+    assert scene.disk.written == [1]
+
+
+def test_who_waits_for_a_pause_between_writes_is_let_go_though_the_disk_stands(
+    scene: Scene,
+) -> None:
+    thread, results = in_a_thread(lambda: scene.writer.between_writes(lambda: True))
+    while not scene.writer._jobs:
+        assert not threading.Event().wait(0.001)
+    with scene.core:
+        scene.writer.abandon()
+    thread.join(DEADLINE_S)
+    assert results == [False]
+    assert not scene.disk.may_end.is_set()
+
+
+def test_once_a_write_has_failed_nobody_waits_for_the_next(scene: Scene) -> None:
+    scene.disk.error = OSError("no such disk")
+    scene.disk.may_end.set()
+    scene.thread.join(DEADLINE_S)
+    assert scene.failures == [scene.disk.error]
+    thread, results = in_a_thread(lambda: scene.writer.between_writes(lambda: True))
+    thread.join(DEADLINE_S)
+    assert results == [False]
