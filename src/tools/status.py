@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.config import Address, Configuration
+from raftline.config import PORT, Address, Configuration
 from raftline.console import safe_line
 from raftline.life.interrupts import threads_without_signals
 from raftline.talk.patience import Patience
@@ -115,16 +115,20 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     for node in nodes:
         answer = node.answer or {}
         if isinstance(answer.get("members"), dict) and (
-            int(answer.get("members_since", 0)) >= int(newest.get("members_since", 0))
+            _number(answer.get("members_since")) >= _number(newest.get("members_since"))
         ):
             newest = answer
     known = {node.name for node in nodes}
     found = {}
     for name, where in newest.get("members", {}).items():
         host, _, port = str(where).rpartition(":")
-        if name not in known and port.isascii() and port.isdigit():
+        if name not in known and PORT.fullmatch(port):
             found[str(name)] = Address(host, int(port))
     return found
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.config import Address
+from raftline.life.joining import settle_configuration
+from raftline.life.registering import begun, register
 from raftline.raft.effects import Entry
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
@@ -124,6 +128,7 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "s1.log").write_bytes(BASE)
+    folder = Folder(tmp_path)
     synced: list[int] = []
     real = os.fsync
 
@@ -132,7 +137,7 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
-    Folder(tmp_path).open_append("s1.log").close()
+    folder.open_append("s1.log").close()
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
 
 
@@ -258,6 +263,52 @@ def test_a_file_that_may_not_be_looked_at_does_not_count_as_absent(
     monkeypatch.setattr(os, "stat", fail_with(errno.EACCES))
     with pytest.raises(FilesRefused, match="Permission denied"):
         folder.exists("s1.storage")
+
+
+# fault F19
+@pytest.mark.parametrize("make", ["node", "registered", "begun", "joining"])
+def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
+) -> None:
+    data = tmp_path / "a" / "b" / "c"
+    path = data / "server-configuration.txt"
+    synced = synced_folders(monkeypatch)
+    {
+        "node": lambda: Folder(data),
+        "registered": lambda: register(path, "s1", 1),
+        "begun": lambda: begun(path, "s1 1\n"),
+        "joining": lambda: settle_configuration(str(data), "s1", "h", 1, joins=Address("h", 2)),
+    }[make]()
+    parents = (tmp_path, tmp_path / "a", tmp_path / "a" / "b")
+    assert synced[:3] == [os.stat(parent).st_ino for parent in parents]
+
+
+# fault F19
+def test_a_folder_that_was_there_has_its_name_durably_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()  # by a person, or a node that was killed right behind it
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    synced = synced_folders(monkeypatch)
+    Folder(tmp_path / "link")
+    assert synced == [os.stat(tmp_path).st_ino]
+    monkeypatch.setattr(os, "fsync", fail_with(errno.EACCES))
+    Folder(tmp_path / "data")  # whose parent nobody may read: no reason to refuse it
+
+
+def synced_folders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list in which each folder that is synced will be noted, by its inode."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            synced.append(found.st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return synced
 
 
 # fault F26
