@@ -141,6 +141,19 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
 
 
+# fault F3
+def test_a_tail_that_was_cut_off_is_gone_durably(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s1.log").write_bytes(BASE + b"1 1 se")
+    file = Folder(tmp_path).open_append("s1.log")
+    calls = recorded(monkeypatch)
+    file.truncate(len(BASE))
+    assert calls == ["fsync"]
+    assert (tmp_path / "s1.log").read_bytes() == BASE
+    file.close()
+
+
 def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path)
     folder.replace("s1.log", [BASE])

@@ -136,33 +136,33 @@ _NAMED = "Sorry, I am not the leader. Last leader I heard from is: s1 (h:{})"
 
 # Each takes the text of a number; it raises, or returns something false, where that is refused.
 STRICT: dict[str, Callable[[str], object]] = {
-    "request id": lambda n: split_sender(f"client4#{n}@get a")[1],
+    "request-id": lambda n: split_sender(f"client4#{n}@get a")[1],
     "incr": lambda n: request(f"incr n {n}"),
-    "backup from": lambda n: request(f"backup from {n}"),
+    "backup-from": lambda n: request(f"backup from {n}"),
     "object": lambda n: request(f"object l list.take {n}"),
     "add": lambda n: read_change(f"add s4 localhost {n}"),
-    "value to be counted": counted,
-    "log index": lambda n: read_entry(raw(f"{n} 1 noop\n"), 1, 1),
-    "log term": lambda n: read_entry(raw(f"1 {n} noop\n"), 1, 1),
-    "log cut": lambda n: read_cut(raw(f"# cut after {n}\n"), 0, 9),
-    "base line": lambda n: read_base(raw(f"{n} 1 base s1=h:1\n")),
-    "base line port": lambda n: read_base(raw(f"0 0 base s1=h:{n}\n")),
-    "member entry port": lambda n: membership.read(f"members s1=h:{n},voter"),
-    "storage term": lambda n: stored(_STORED.format(n), _MARK),
-    "storage lease": lambda n: stored(_STORED.format(1) + f" lease {n}", _MARK),
-    "snapshot index": lambda n: snapshot(f"{n} 1"),
-    "snapshot term": lambda n: snapshot(f"1 {n}"),
-    "session table": lambda n: len(Sessions.load([f'["c", {n}, []]'])),
-    "answered in the table": lambda n: len(Sessions.load([f'["c", 9, [[{n}, 1, "x"]]]'])),
+    "value-to-be-counted": counted,
+    "log-index": lambda n: read_entry(raw(f"{n} 1 noop\n"), 1, 1),
+    "log-term": lambda n: read_entry(raw(f"1 {n} noop\n"), 1, 1),
+    "log-cut": lambda n: read_cut(raw(f"# cut after {n}\n"), 0, 9),
+    "base-line": lambda n: read_base(raw(f"{n} 1 base s1=h:1\n")),
+    "base-line-port": lambda n: read_base(raw(f"0 0 base s1=h:{n}\n")),
+    "member-entry-port": lambda n: membership.read(f"members s1=h:{n},voter"),
+    "storage-term": lambda n: stored(_STORED.format(n), _MARK),
+    "storage-lease": lambda n: stored(_STORED.format(1) + f" lease {n}", _MARK),
+    "snapshot-index": lambda n: snapshot(f"{n} 1"),
+    "snapshot-term": lambda n: snapshot(f"1 {n}"),
+    "session-table": lambda n: len(Sessions.load([f'["c", {n}, []]'])),
+    "answered-in-the-table": lambda n: len(Sessions.load([f'["c", 9, [[{n}, 1, "x"]]]'])),
     "configuration": lambda n: config.parse(Path("f"), f"s1 h {n}"),
-    "argument port": arguments.as_port,
+    "argument-port": arguments.as_port,
 }
 # The same, where a person may put zeros before a number.
 WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "vote": lambda n: heard(f"RequestVote {n}-0-0"),
-    "vote given": lambda n: heard(f"Count on me term {n}"),
+    "vote-given": lambda n: heard(f"Count on me term {n}"),
     "entry": lambda n: heard(_APPEND.format(n)),
-    "entry in quotes": lambda n: heard(_QUOTED.format(n)),
+    "entry-in-quotes": lambda n: heard(_QUOTED.format(n)),
     "appended": lambda n: heard(f"I am up to date term 1 index {n} round 1"),
     "lease": lambda n: heard(f"I am up to date term 1 index 1 round 1 lease {n}"),
     "missing": lambda n: heard(f"GiveEntriesAfterIndex {n} term 1 round 1"),
@@ -170,26 +170,26 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "piece": lambda n: heard(_PIECE.format(n)),
     "held": lambda n: heard(f"GiveSnapshotAfterByte {n} of 3-1 term 1 round 1"),
     "life": lambda n: heard(f"GiveSnapshotAfterByte 1 of 3-1 term 1 round 1 without vote {n}"),
-    "leader's port": lambda n: leader_named_in(_NAMED.format(n)),
-    "entry's request": session,
-    "begun name": lambda n: Sessions().earlier_reply(f"c-{n}", 1, "set a 1"),
-    "sessions of a snapshot": lambda n: snapshot("1 1", sessions=n),
-    "keys of a snapshot": lambda n: snapshot("1 1", keys=n),
+    "leader-port": lambda n: leader_named_in(_NAMED.format(n)),
+    "entry-request": session,
+    "begun-name": lambda n: Sessions().earlier_reply(f"c-{n}", 1, "set a 1"),
+    "sessions-of-a-snapshot": lambda n: snapshot("1 1", sessions=n),
+    "keys-of-a-snapshot": lambda n: snapshot("1 1", keys=n),
     "DROP": lambda n: read_fault("DROP", [f"{n}%"], ()),
     "DELAY": lambda n: read_fault("DELAY", [f"{n}ms"], ()),
     "HEARTBEAT": lambda n: read_fault("HEARTBEAT", ["1s", "for", f"1.{n}s"], ()),
     "RETRIEVE": page,
-    "RETRIEVE by datagram": by_datagram,
+    "RETRIEVE-by-datagram": by_datagram,
     "--nodes": cli._node_count,
     "--connections": boot._connections,
     "--compact-at": boot._bytes,
     "status": others,
     "lifeline": lifeline_of,
     "metrics": of_metrics,
-    "backup's reply": backed_up,
+    "backup-reply": backed_up,
 }
 DOORS = STRICT | WITH_ZEROS_TOO
-WHATEVER_ITS_LENGTH = ("session table", "answered in the table", "begun name", "lifeline")
+WHATEVER_ITS_LENGTH = ("session-table", "answered-in-the-table", "begun-name", "lifeline")
 
 
 def takes(door: str, number: str) -> bool:
@@ -217,7 +217,7 @@ def test_a_number_that_no_counter_holds_is_refused(door: str) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    [d for d in DOORS if d not in (*WHATEVER_ITS_LENGTH, "entry's request", "backup's reply")],
+    [d for d in DOORS if d not in (*WHATEVER_ITS_LENGTH, "entry-request", "backup-reply")],
 )
 def test_a_number_beyond_63_bits_is_refused(door: str) -> None:
     assert not takes(door, BEYOND)
