@@ -254,6 +254,8 @@ _ENTRIES = st.one_of(
 # fault F81
 @given(st.lists(_ENTRIES, max_size=6))
 @example(["c#" + "9" * 5000 + "@set a 1"])
+@example(["set n " + "9" * 5000, "incr n", "incr m " + "9" * 5000])
+@example(['set k {"owner": "o", "token": 1, "lease_ms": 1, "beat": "x"}', 'object k lock.beat "o" 1'])
 @example(["set n ٣", "incr n ٣", "incr n", "c#٣@incr n", "object n list.take ²"])
 def test_no_entry_stops_a_node(commands: list[str]) -> None:
     first, second = boot(MemoryFolder())[0], boot(MemoryFolder())[0]
