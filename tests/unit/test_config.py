@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -379,3 +380,25 @@ def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
     pace = config.PACES["human"]
     latest_ms = pace.election_timeout_ms + pace.election_spread_ms
     assert (pace.election_timeout_ms, latest_ms) == (10_000, 18_000)
+
+
+@pytest.mark.parametrize("there", [None, "", "s9 localhost 9\n"])
+def test_a_line_is_on_the_disk_before_the_node_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str | None
+) -> None:
+    path = tmp_path / "server-configuration.txt"
+    if there is not None:
+        path.write_text(there)
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        real(descriptor)
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):  # and not a folder
+            synced.append((found.st_ino, found.st_size))
+
+    monkeypatch.setattr(os, "fsync", record)
+    registering.register(path, "s1", 1)
+    assert synced == [(path.stat().st_ino, path.stat().st_size)]
+    assert "s1 localhost 1\n" in path.read_text()

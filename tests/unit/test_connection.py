@@ -15,9 +15,10 @@ from raftline.control.storing import store
 from raftline.engine.batch import Batch
 from raftline.engine.reading import Readings
 from raftline.net.connection import Connection
+from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers
 from raftline.raft.messages import Message, RequestVote
-from raftline.wire.protocol import Limits
+from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request
 from tests.e2e.wire import eventually
 from tests.faulty_folder import MemoryFolder
@@ -37,7 +38,7 @@ class Scene:
         self.heard: list[Message] = []
         self.due: deque[Any] = deque()
         self.server: Any = SimpleNamespace(
-            name="s1", limits=limits, is_down=False, readings=Readings(at_followers=True),
+            name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S, readings=Readings(at_followers=True),
             speakers=Speakers(300, lambda: 0), hear=self._hear, is_peer=lambda name: name == "s2",
             why_no_peer=lambda name: f"{name} is no peer of s1",
             node=SimpleNamespace(
@@ -229,3 +230,89 @@ def test_a_controller_s_numbered_order_that_comes_again_is_done_once() -> None:
     assert [answer.line for answer in asked] == ["STORE response: k set to 1"] * 2
     assert logged == ["Controller#7@set k 1", "set k 2", "Controller#7@set k 1"]
     assert manager.pairs == {"k": "2"}
+
+
+class Told:
+    """What a connection does with the lines of one kind of speaker, decided without a thread."""
+
+    def __init__(self, **facts: Any) -> None:
+        here, self.there = socket.socketpair()
+        server: Any = SimpleNamespace(
+            name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
+            node=SimpleNamespace(state=SimpleNamespace(hears_from_leader=False)),
+            control=SimpleNamespace(why_no_order=lambda *_: ""),
+            announcer=SimpleNamespace(requested=lambda *_: None),
+        )  # fmt: skip
+        server.__dict__.update(facts)
+        self.connection = Connection(server, here, for_peers_only=False)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "hears", "has_spoken", "longest"),
+    [
+        (b"set a ", False, False, SHORT.line_bytes),
+        (b"client4@set a ", False, False, SHORT.line_bytes),
+        (b"s9@AppendEntries 1-0-0-[", True, False, SHORT.line_bytes),
+        (b"s9@AppendEntries 1-0-0-[", False, False, 2 * SHORT.line_bytes),
+        (b"s9@InstallSnapshot 1-", False, False, SHORT.line_bytes),
+        (b"s2@AppendEntries 1-0-0-[", True, False, 2 * SHORT.line_bytes),
+        (b"s2@AppendEntries 1-0-0-[", True, True, LINE_BYTES_MAX),
+        (b"\xff@AppendEntries", True, True, SHORT.line_bytes),
+    ],
+)
+def test_a_peer_s_room_is_for_who_has_spoken_as_one(
+    beginning: bytes, hears: bool, has_spoken: bool, longest: int
+) -> None:
+    node = SimpleNamespace(state=SimpleNamespace(hears_from_leader=hears))
+    connection = Told(node=node).connection
+    connection._speaks_for = "s2" if has_spoken else None
+    assert connection._longest(beginning) == longest
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "reply"),
+    [
+        (b"get a", "local", f"{SHUT_DOWN}"),
+        (b"client4#1@set a 1", "local", f"{SHUT_DOWN}"),
+        (b"s2@RequestVote 1-0-0", "peer", ""),  # and nobody hears it
+        (b"status", "local", ""),
+        (b"Controller@RESTART", "control", ""),
+    ],
+)
+def test_a_node_that_was_shut_down_tells_its_clients_and_hears_its_controller(
+    line: bytes, kind: str, reply: str
+) -> None:
+    spoken = Told(is_down=True).connection._understand(line)
+    assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
+
+
+def test_the_last_places_are_kept_for_peers(scene: Scene) -> None:
+    scene.connection._for_peers_only = True
+    scene.say("client4#1@get a\nget b\n")
+    assert scene.lines() == [f"s1@{FULL}"]
+    assert not scene.batches
+
+
+def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
+    scene.say("help\n")
+    assert scene.line().startswith("s1@HELP response")
+    scene.say("GET / HTTP/1.1\n")
+    assert scene.line().startswith("s1@Sorry, I don't understand: GET / HTTP/1.1")
+    scene.say("set a 1\n")
+    assert scene.submitted(1) == [["set a 1"]]
+
+
+def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
+    scene.say("get a read lease\nget b read lease\nget c read index\n")
+    assert scene.submitted(1)[0] == ["get a", "get b"]
+    scene.answer(0, "done")
+    assert scene.submitted(2)[1] == ["get c"]
+    assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
+
+
+def test_a_show_is_spelled_by_its_connection_s_own_thread(scene: Scene) -> None:
+    scene.say("show\n")
+    assert scene.submitted(1) == [["show"]]
+    assert scene.batches[0].home is None
+    scene.answer(0, "SHOW response: {}")
+    assert scene.line() == "s1@SHOW response: {}"

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import raftline.engine.desk
 from raftline.engine.batch import Batch
 from raftline.engine.desk import Desk
 from raftline.engine.reading import BY_ROUND, Reading
+from raftline.raft.change import Change
+from raftline.wire.protocol import NO_LEADER
 
 
 # mistake 24
@@ -65,3 +68,29 @@ def test_a_follower_asks_its_leader_for_those_reads_alone_that_may_be_asked(
     is_read: bool, reading: Reading, asks: bool
 ) -> None:
     assert Batch(["get a"], is_read=is_read, reading=reading).asks_leader is asks
+
+
+def test_what_is_held_goes_first_and_waits_no_longer_for_that() -> None:
+    desk = Desk(hold_ms=1000)
+    held, write, read = (Batch(["x"], is_read=is_read) for is_read in (False, False, True))
+    change = Batch(["remove s2"], is_read=False, change=Change("remove", "s2"))
+    desk.hold([held], 5)
+    assert desk.held_until_ms == 1005
+    for batch in (write, read, change):
+        desk.put(batch)
+    assert desk.take(writes=True, reads=False) == [held, change, write]
+    assert desk.take(writes=True, reads=True) == [read]
+    desk.hold([held], 900)
+    assert desk.held_until_ms == 1005
+    desk.hold(desk.take(writes=True, reads=True), 1005)
+    assert held.replies == [NO_LEADER]
+
+
+def test_only_so_many_wait_for_a_leader_and_the_next_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.engine.desk, "WAITING_MAX", 2)
+    desk = Desk(hold_ms=1000)
+    batches = [Batch(["x"], is_read=False) for _ in range(3)]
+    desk.hold(batches, 5)
+    assert [batch.replies for batch in batches] == [[], [], [NO_LEADER]]

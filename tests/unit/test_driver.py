@@ -457,19 +457,21 @@ class HeldManager(LogManager):
 
 # mistake 5
 def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
-    rim, first, again = FakeRim(), Answers(), Answers()
+    rim, first, then = FakeRim(), Answers(), Answers()
     driver = driver_of_s1(rim, HeldManager)
     manager: Any = driver._logmanager
-    asked = RequestVote("s2", "s1", 5, 0, 0)
-    driver.receive([asked], first)
+    driver.receive([RequestVote("s2", "s1", 5, 0, 0)], first)
     assert manager.stands.wait(DEADLINE_S)  # the vote is on its way to the disk
-    driver.receive([asked], again)  # which this answer repeats, and writes nothing
-    assert (first.given, again.given) == ([], [])
+    driver.receive([RequestVote("s3", "s1", 5, 0, 0)], then)
+    assert (first.given, then.given) == ([], [])  # a denial tells of the vote, and writes nothing
     manager.goes_on.set()
     pause = threading.Event()
-    while not again.given:
+    while not then.given:
         assert not pause.wait(0.001)
-    assert first.given == again.given == [Vote("s1", "s2", 5, True)]
+    assert first.given == [Vote("s1", "s2", 5, True)]
+    (denied,) = then.given
+    assert isinstance(denied, Vote)
+    assert (denied.to, denied.term, denied.granted) == ("s3", 5, False)
     driver.stop(DEADLINE_S)
 
 

@@ -17,7 +17,12 @@ PATIENCE_S = 30.0
 
 
 class Socket:
-    """Gives what it was told to give, piece by piece; a number is a pause without anything."""
+    """Gives what it was told to give, piece by piece; a number is a pause without anything.
+
+    Each piece comes `later_s` behind the one before.
+    """
+
+    later_s = 0.0
 
     def __init__(self, *pieces: bytes | float) -> None:
         self.pieces = list(pieces)
@@ -25,6 +30,7 @@ class Socket:
 
     def recv_into(self, buffer: memoryview) -> int:
         piece = self.pieces.pop(0) if self.pieces else b""
+        self.now_s += self.later_s
         if isinstance(piece, float):
             self.now_s += piece
             raise BlockingIOError
@@ -111,6 +117,15 @@ def test_drops_of_a_line_give_it_no_more_time(monkeypatch: pytest.MonkeyPatch, d
     reader = reader_of(monkeypatch, b"s", 20.0, b"e" if drips else 0.0, 10.1, b"t", b"\n")
     with pytest.raises(HalfLine):
         reader.read(lambda _: LONGEST)
+
+
+def test_a_line_whose_drops_never_pause_ends_in_time_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Socket, "later_s", 1.0)
+    assert all_of(reader_of(monkeypatch, *[b"x"] * 16, b"\n")) == [b"x" * 16]
+    with pytest.raises(HalfLine):
+        all_of(reader_of(monkeypatch, *[b"x"] * 40, b"\n"), longest=100)
 
 
 def test_the_time_of_a_line_begins_with_its_own_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
