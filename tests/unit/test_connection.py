@@ -38,7 +38,8 @@ class Scene:
         self.heard: list[Message] = []
         self.due: deque[Any] = deque()
         self.server: Any = SimpleNamespace(
-            name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S, readings=Readings(at_followers=True),
+            name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S,
+            readings=Readings(at_followers=True),
             speakers=Speakers(300, lambda: 0), hear=self._hear, is_peer=lambda name: name == "s2",
             why_no_peer=lambda name: f"{name} is no peer of s1",
             node=SimpleNamespace(

@@ -111,6 +111,16 @@ def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_retur
     assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
 
 
+# fault F9
+def test_what_is_written_in_place_goes_into_the_file_that_has_the_name(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for content in (b"first", b"other"):
+        folder.replace("s1.storage", [content])
+        folder.overwrite("s1.storage", 1, b"---")
+        assert (tmp_path / "s1.storage").read_bytes() == content[:1] + b"---" + content[4:]
+    folder.close()
+
+
 # fault F19
 def test_a_renamed_file_has_its_name_durably(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
