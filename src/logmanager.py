@@ -325,7 +325,7 @@ class LogManager:
                 self.members = read(command) or self.members
             return self._do(stamp, command)
         name, _, number = client.partition("#")
-        if not (number.isascii() and number.isdigit()):
+        if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, stamp)}"
             return self._do(stamp, bare)

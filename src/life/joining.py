@@ -14,6 +14,7 @@ from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.state import State
 from raftline.storage.errors import FilesRefused
+from raftline.storage.folder import make_folder
 from raftline.talk.conversation import Client
 from raftline.talk.link import ClientError
 from raftline.wire.membercommands import CHANGE_S
@@ -71,7 +72,7 @@ def _path(folder: str | None, *, fallback: bool) -> Path:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: can't be made: {error.strerror}") from error
 

@@ -21,6 +21,7 @@ from raftline.config import (
     parse,
     text_of,
 )
+from raftline.storage.folder import make_folder
 
 
 def register(path: Path, name: str, port: int) -> Configuration:
@@ -35,7 +36,7 @@ def register(path: Path, name: str, port: int) -> Configuration:
     line = f"{name} localhost {port}"
     alone = f"{HEADER}{line}\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if _made(path, alone):
             return replace(parse(path, alone), added=alone)
         with _locked(path) as file:
@@ -71,7 +72,7 @@ def begun(path: Path, text: str) -> Configuration:
     if path.exists() and (there := text_of(path)):
         return parse(path, there)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if _made(path, text):
             return wanted
         with _locked(path) as file:

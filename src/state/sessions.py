@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from raftline.wire.protocol import error, outcome_unknown
@@ -28,6 +28,7 @@ NAME_CHARACTERS_MAX = 44  # of the client's own part: with a number it stays bel
 STEP_SESSIONS = 16  # read in one go
 REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request is not kept
 KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
+_Value = TypeVar("_Value")
 LONG_REPLIES = ("object ", "machine ")  # their replies hold what is gone by then: see `Session`
 
 
@@ -172,12 +173,13 @@ class Sessions:
                     table._has_forgotten = bool(read["forgotten"])
                     continue
                 name, highest, answered = read
-                session = table._sessions[str(name)] = Session(0)
-                session.highest = int(highest)
+                session = table._sessions[_the(str, name)] = Session(0)
+                session.highest = _the(int, highest)
                 session.answered = {
-                    int(number): Answered(int(crc), str(reply)) for number, crc, reply in answered
+                    _the(int, number): Answered(_the(int, crc), _the(str, reply))
+                    for number, crc, reply in answered
                 }
-        except (KeyError, TypeError) as problem:
+        except (KeyError, TypeError, RecursionError) as problem:
             raise ValueError(f"not a line of the session table: {problem}") from None
         return table
 
@@ -185,6 +187,13 @@ class Sessions:
         while len(self._sessions) > SESSIONS_MAX:
             self._sessions.popitem(last=False)
             self._has_forgotten = True
+
+
+def _the(kind: type[_Value], value: object) -> _Value:
+    """Return a value of exactly this kind: no text of digits, no fraction, no truth value."""
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} stands")
+    return value
 
 
 def _is_begun_name(name: str) -> bool:

@@ -47,7 +47,7 @@ def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership
     log = _read(folder, name)
     mark = Mark(log.last_index, log.last_term)
     storage.save(Promise(log.last_term, None, LogState.ADOPTING, mark))
-    folder.replace(f"{name}.seed", _copied(folder, name))
+    folder.replace(f"{name}.seed", copied(folder, name))
     folder.replace(name, whole_file(members, log))
     entries = "1 hand-written entry" if log.last_index == 1 else (
         f"{log.last_index:,} hand-written entries"
@@ -93,7 +93,8 @@ def _refusal(name: str, line: int, what: str) -> str:
     )
 
 
-def _copied(folder: Folder, name: str) -> Iterator[bytes]:
+def copied(folder: Folder, name: str) -> Iterator[bytes]:
+    """Yield what a file holds, to be kept under another name."""
     with folder.read(name) as file:
         yield from iter(partial(file.read, _COPY_BYTES), b"")
 

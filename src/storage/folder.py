@@ -36,7 +36,8 @@ class Folder:
         self._overwritten: dict[str, int] = {}
         self._locks: list[int] = []
         try:
-            _make_folder(self.path)
+            make_folder(self.path)
+            _sync_name(self.path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise FilesRefused(
@@ -230,13 +231,24 @@ def _sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def _make_folder(path: str) -> None:
-    """Make the folder and its parents; a power cut must not take away what is put into it."""
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder and its parents; a power cut must not take away what is put into it.
+
+    Raises:
+        OSError: it can't be made, or a file has its name.
+    """
     whole = os.path.abspath(path)
     if os.path.isdir(whole):
         return
     parent = os.path.dirname(whole)
     if parent != whole:
-        _make_folder(parent)
+        make_folder(parent)
     os.makedirs(whole, exist_ok=True)
     _sync_folder(parent)
+
+
+def _sync_name(path: str) -> None:
+    """Make the name of a folder durable: whoever made it, a person or a node that was killed,
+    may not have done so. A parent that nobody may read is left as it is."""
+    with contextlib.suppress(OSError):
+        _sync_folder(os.path.dirname(os.path.realpath(path)))

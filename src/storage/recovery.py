@@ -12,7 +12,7 @@ from zlib import crc32
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.storage.adoption import adopt, is_hand_written
+from raftline.storage.adoption import adopt, copied, is_hand_written
 from raftline.storage.birth import check_that_it_never_ran, denied, spell_trace, trace
 from raftline.storage.errors import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
@@ -123,7 +123,10 @@ class Recovery:
         try:
             return self.storage.load()
         except DamagedStorage as damage:
-            aside = self._folder.put_aside(self.storage.name)
+            # It stays until the flag takes its place: whoever starts after a death in between
+            # must not take this node for one that was never here.
+            aside = self._folder.free_name(self.storage.name)
+            self._folder.replace(aside, copied(self._folder, self.storage.name))
             self._lost_promise = True
             self.notes.append(f"[!] {damage}. It is kept as {aside}")
             return None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
+from raftline.storage.adoption import copied
 from raftline.storage.examine import Cure, Examination, Findings, Problem
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
@@ -53,7 +54,8 @@ def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
     done = []
     stale = any(problem.cure is Cure.DROP_STORAGE for problem in found.problems)
     if stale:
-        aside = folder.put_aside(storage.name)
+        aside = folder.free_name(storage.name)  # the file itself stays until the flag is there
+        folder.replace(aside, copied(folder, storage.name))
         done.append(f"{storage.name} is kept as {aside}")
     promise = found.promise
     if stale or promise is None:

@@ -26,8 +26,9 @@ from raftline.tools.bar import Bar
 from raftline.tools.fsck import WatchedFolder
 from raftline.wire.protocol import error
 
-BEGUN = re.compile(r"BACKUP response: (\d+)-(\d+) of (\d+) bytes crc32 ([0-9a-f]{8})")
-PIECE = re.compile(r"BACKUP response: from (\d+) ")
+_N = "([0-9]{1,19})"
+BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")
+PIECE = re.compile(rf"BACKUP response: from {_N} ")
 TRIES = 3  # a leader that dies takes the copy with it
 
 

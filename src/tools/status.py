@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.config import Address, Configuration
+from raftline.config import PORT, Address, Configuration
 from raftline.console import safe_line
 from raftline.life.interrupts import threads_without_signals
 from raftline.talk.patience import Patience
@@ -129,7 +129,7 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     found = {}
     for name, where in newest_members(nodes).get("members", {}).items():
         host, _, port = str(where).rpartition(":")
-        if name not in known and port.isascii() and port.isdigit():
+        if name not in known and PORT.fullmatch(port):
             found[str(name)] = Address(host, int(port))
     return found
 

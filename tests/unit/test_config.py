@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,10 @@ def test_a_byte_order_mark_and_crlf_are_tolerated(tmp_path: Path) -> None:
         ("s1 .a 10000", "'.a' is no host name or address"),
         (f"s1 {'a' * 64}.b 10000", "is no host name or address"),
         (f"s1 a.{'b' * 64} 10000", "is no host name or address"),
+        ("s1 h\u00f6st 10000", "is no host name or address"),
+        ("s1 \u0663.0.0.1 10000", "is no host name or address"),
+        ("\u00e91 localhost 10000", "is no name"),
+        ("s\u00b2 localhost 10000", "is no name"),
         ("1s localhost 10000", "'1s' is no name"),
         ("s@1 localhost 10000", "'s@1' is no name"),
         ("s/1 localhost 10000", "'s/1' is no name"),
@@ -375,3 +380,25 @@ def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
     pace = config.PACES["human"]
     latest_ms = pace.election_timeout_ms + pace.election_spread_ms
     assert (pace.election_timeout_ms, latest_ms) == (10_000, 18_000)
+
+
+@pytest.mark.parametrize("there", [None, "", "s9 localhost 9\n"])
+def test_a_line_is_on_the_disk_before_the_node_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str | None
+) -> None:
+    path = tmp_path / "server-configuration.txt"
+    if there is not None:
+        path.write_text(there)
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        real(descriptor)
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):  # and not a folder
+            synced.append((found.st_ino, found.st_size))
+
+    monkeypatch.setattr(os, "fsync", record)
+    registering.register(path, "s1", 1)
+    assert synced == [(path.stat().st_ino, path.stat().st_size)]
+    assert "s1 localhost 1\n" in path.read_text()

@@ -224,6 +224,8 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
         (lambda log: log.replace(b"s2=localhost:10001", b"s1=localhost:10001"), "newer version"),
         (lambda log: log.replace(b"s2=", b"s2:"), "newer version"),
         (lambda log: log[len(BASE) :], "newer version"),
+        (lambda log: log.replace(b"0 0 base", b"5 0 base"), "names an entry 5 of term 0"),
+        (lambda log: log.replace(b"0 0 base", b"0 5 base"), "names an entry 0 of term 5"),
         (lambda log: BASE[:-1], "without its end"),
     ],
 )

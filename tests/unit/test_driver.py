@@ -23,14 +23,14 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Message, Vote
+from raftline.raft.messages import Appended, AppendEntries, Message, RequestVote, Vote
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
-from tests.unit.cores import OPTIONS, TIMEOUT_MS, established
+from tests.unit.cores import OPTIONS, TIMEOUT_MS, established, node_of
 
 DEADLINE_S = 60.0
 
@@ -440,3 +440,69 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
     driver._round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node.state.read_rounds] == [[batch]]
+
+
+class HeldManager(LogManager):
+    """Its disk stands still while it is told to."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stands, self.goes_on = threading.Event(), threading.Event()
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.stands.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return super().write(works)
+
+
+# mistake 5
+def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
+    rim, first, then = FakeRim(), Answers(), Answers()
+    driver = driver_of_s1(rim, HeldManager)
+    manager: Any = driver._logmanager
+    driver.receive([RequestVote("s2", "s1", 5, 0, 0)], first)
+    assert manager.stands.wait(DEADLINE_S)  # the vote is on its way to the disk
+    driver.receive([RequestVote("s3", "s1", 5, 0, 0)], then)
+    assert (first.given, then.given) == ([], [])  # a denial tells of the vote, and writes nothing
+    manager.goes_on.set()
+    pause = threading.Event()
+    while not then.given:
+        assert not pause.wait(0.001)
+    assert first.given == [Vote("s1", "s2", 5, True)]
+    (denied,) = then.given
+    assert isinstance(denied, Vote)
+    assert (denied.to, denied.term, denied.granted) == ("s3", 5, False)
+    driver.stop(DEADLINE_S)
+
+
+# mistake 25
+def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
+    driver = driver_of_s1(FakeRim(), HeldManager)
+    manager: Any = driver._logmanager
+    driver.receive([RequestVote("s2", "s1", 5, 0, 0)], Answers())
+    assert manager.stands.wait(DEADLINE_S)
+    told: list[dict[str, object]] = []
+    asking = threading.Thread(target=lambda: told.append(driver.status()), daemon=True)
+    asking.start()
+    asking.join(DEADLINE_S / 3)
+    manager.goes_on.set()
+    assert [facts["term"] for facts in told] == [5]
+    driver.stop(DEADLINE_S)
+
+
+@pytest.mark.parametrize(("is_member", "said"), [(False, REMOVED), (True, "")])
+def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
+    is_member: bool, said: str
+) -> None:
+    node, desk = node_of("s1", 1, 1), Desk(hold_ms=1000)
+    node.state.removed_by = 2
+    if not is_member:
+        node.state.configurations.append(2, "members s2=localhost:10001,voter")
+    writer: Any = SimpleNamespace(is_full=False, is_busy=False)
+    service = Service(node, desk, writer, FakeRim(), lambda _: None, lambda: None)
+    batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]
+    for batch in batches:
+        service.came(batch)
+    service.serve(now_ms)
+    assert [batch.replies for batch in batches] == [[said] if said else []] * 2
+    assert (desk.held_until_ms is None) is not is_member

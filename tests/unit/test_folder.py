@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.config import Address
+from raftline.life.joining import settle_configuration
+from raftline.life.registering import begun, register
 from raftline.raft.effects import Entry
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
@@ -107,6 +111,16 @@ def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_retur
     assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
 
 
+# fault F9
+def test_what_is_written_in_place_goes_into_the_file_that_has_the_name(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for content in (b"first", b"other"):
+        folder.replace("s1.storage", [content])
+        folder.overwrite("s1.storage", 1, b"---")
+        assert (tmp_path / "s1.storage").read_bytes() == content[:1] + b"---" + content[4:]
+    folder.close()
+
+
 # fault F19
 def test_a_renamed_file_has_its_name_durably(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,6 +138,7 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "s1.log").write_bytes(BASE)
+    folder = Folder(tmp_path)
     synced: list[int] = []
     real = os.fsync
 
@@ -132,8 +147,21 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
-    Folder(tmp_path).open_append("s1.log").close()
+    folder.open_append("s1.log").close()
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
+
+
+# fault F3
+def test_a_tail_that_was_cut_off_is_gone_durably(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s1.log").write_bytes(BASE + b"1 1 se")
+    file = Folder(tmp_path).open_append("s1.log")
+    calls = recorded(monkeypatch)
+    file.truncate(len(BASE))
+    assert calls == ["fsync"]
+    assert (tmp_path / "s1.log").read_bytes() == BASE
+    file.close()
 
 
 def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +286,52 @@ def test_a_file_that_may_not_be_looked_at_does_not_count_as_absent(
     monkeypatch.setattr(os, "stat", fail_with(errno.EACCES))
     with pytest.raises(FilesRefused, match="Permission denied"):
         folder.exists("s1.storage")
+
+
+# fault F19
+@pytest.mark.parametrize("make", ["node", "registered", "begun", "joining"])
+def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
+) -> None:
+    data = tmp_path / "a" / "b" / "c"
+    path = data / "server-configuration.txt"
+    synced = synced_folders(monkeypatch)
+    {
+        "node": lambda: Folder(data),
+        "registered": lambda: register(path, "s1", 1),
+        "begun": lambda: begun(path, "s1 1\n"),
+        "joining": lambda: settle_configuration(str(data), "s1", "h", 1, joins=Address("h", 2)),
+    }[make]()
+    parents = (tmp_path, tmp_path / "a", tmp_path / "a" / "b")
+    assert synced[:3] == [os.stat(parent).st_ino for parent in parents]
+
+
+# fault F19
+def test_a_folder_that_was_there_has_its_name_durably_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()  # by a person, or a node that was killed right behind it
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    synced = synced_folders(monkeypatch)
+    Folder(tmp_path / "link")
+    assert synced == [os.stat(tmp_path).st_ino]
+    monkeypatch.setattr(os, "fsync", fail_with(errno.EACCES))
+    Folder(tmp_path / "data")  # whose parent nobody may read: no reason to refuse it
+
+
+def synced_folders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list in which each folder that is synced will be noted, by its inode."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            synced.append(found.st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return synced
 
 
 # fault F26

@@ -197,9 +197,17 @@ def test_a_second_repair_keeps_what_the_first_kept() -> None:
     assert folder.content("s1.log.damaged-2") == b"6 2 torn"
 
 
-@pytest.mark.parametrize("name", ["a flipped byte", "a rotten snapshot that is needed"])
-def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(name: str) -> None:
-    files = {**WHOLE, **DAMAGES[name][0]}
+@pytest.mark.parametrize(
+    "files",
+    [
+        {**WHOLE, **DAMAGES["a flipped byte"][0]},
+        {**WHOLE, **DAMAGES["a rotten snapshot that is needed"][0]},
+        {"s1.log": BASE, "s1.storage": b"rot"},
+    ],
+)
+def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(
+    files: dict[str, bytes],
+) -> None:
     for step in range(1, 40):
         folder = MemoryFolder(files)
         folder.fault = Fault(step, Kind.DIE_BEFORE)

@@ -191,6 +191,14 @@ def test_the_mark_follows_every_sync_without_a_sync_of_its_own() -> None:
         assert folder.content("s1.storage") == storage_file(1, mark=(index, 1), state="newborn")
 
 
+def test_a_save_keeps_the_mark_as_it_was_moved_last() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    write(manager, 1, 1, "noop", "set a 1")
+    vote(manager, 2, "s2")
+    assert folder.content("s1.storage") == storage_file(2, "s2", mark=(2, 1), state="newborn")
+
+
 def test_an_amnesiac_stays_one_until_the_core_says_it_has_caught_up() -> None:
     files = {"s1.storage": storage_file(4, "s2", mark=(17, 4))}
     folder = MemoryFolder(files)

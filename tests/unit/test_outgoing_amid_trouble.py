@@ -93,6 +93,7 @@ def test_a_slow_reader_for_whom_there_is_no_thread_is_cut_off_and_nobody_else_he
     sockets.batch("set a 1").answer_all("x" * 1_000_000)
     sockets.batch("set b 2")  # and nobody waits for the answer to this
     sockets.outgoing.flush()
+    assert not sockets.outgoing._batches
     sockets.outgoing.wait_until_empty()
     while sockets.there.recv(1 << 20):
         pass  # what had left, and then the end

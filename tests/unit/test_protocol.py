@@ -138,6 +138,8 @@ def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
         ("delete a b", r"a space inside a key is written \s"),
         ("get a\tb", r"a tab inside a key is written \t"),
         ("show a b", "show takes [PREFIX] [after KEY]"),
+        ("transfer s2 s3", "transfer takes the name of one server, or none"),
+        ("transfer ²", "transfer takes the name of one server, or none"),
         ("show a  after b", "show takes [PREFIX] [after KEY]"),
     ],
 )
@@ -218,6 +220,8 @@ def test_a_raw_control_character_is_refused_and_its_spelling_given() -> None:
 
 
 def test_a_raw_tab_and_any_other_character_pass() -> None:
+    assert decode_line(b"set a two  ") == "set a two  "
+    assert decode_line(b"set a tab\t\r") == "set a tab\t"
     assert decode_line("set a b\tc é 漢 😀 \u00a0".encode()) == "set a b\tc é 漢 😀 \u00a0"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from random import Random
+from zlib import crc32
 
 import pytest
 
@@ -204,13 +205,24 @@ def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
 
 
 def test_a_death_at_any_step_of_noting_the_loss_does_not_hide_it() -> None:
-    for files in ({"s1.log": GOOD}, {"s1.log": GOOD, "s1.storage": b"rot"}, {".s1.born": b"x"}):
+    lost: list[dict[str, bytes]] = [
+        {"s1.log": GOOD}, {"s1.log": GOOD, "s1.storage": b"rot"}, {".s1.born": b"x"},
+        {"s1.storage": b"rot"}, {"s1.storage": b"rot", "s1.log": BASE},
+    ]  # fmt: skip
+    for files in lost:
         for step in range(1, 30):
             folder = MemoryFolder(files)
             folder.fault = Fault(step, Kind.DIE_BEFORE)
             with contextlib.suppress(Died):
                 boot(folder)
             assert boot(folder.crash(Random(step)))[1].amnesiac, (files, step)
+
+
+def test_a_snapshot_alone_tells_a_loss_from_a_birth() -> None:
+    data = b"2 1 snapshot s1=h:1\nsessions 0\nkeys 1\na 4\n"
+    data += b"# end: 0 sessions, 1 key, crc32 %08x\n" % crc32(data)
+    _, recovered = boot(MemoryFolder({"s1.state_machine": data}))
+    assert (recovered.amnesiac, recovered.newborn) == (True, False)
 
 
 def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:

@@ -165,7 +165,12 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
     assert first.manager.pairs == second.manager.pairs
 
 
-@pytest.mark.parametrize("line", ["x", "[1]", '["a"]', '{"other": 1}', '["a", 1, [[1]]]'])
+@pytest.mark.parametrize(
+    "line",
+    ["x", "[1]", '["a"]', '{"other": 1}', '["a", 1, [[1]]]', '["a", true, []]', '["a", "1", []]',
+     '["a", 1.0, []]', '["a", Infinity, []]', '["a", 1, [["1", 2, "x"]]]', '["a", 1, [[1, 2, 3]]]',
+     '[["a"], 1, []]', "[" * 100_000, f'["a", {"9" * 5000}, []]'],
+)  # fmt: skip
 def test_a_damaged_dump_is_told(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Sessions.load([line])

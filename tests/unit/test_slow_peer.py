@@ -76,6 +76,98 @@ def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
     assert len(lines) < LINES
 
 
+# fault F52
+def test_half_a_line_that_a_broken_connection_left_is_not_what_the_next_begins_with(
+    listener: socket.socket,
+) -> None:
+    with dialled(listener) as (peer, first):
+        peer.send(b"s1@" + b"x" * 20_000_000 + b"\n")  # more than the two sockets hold
+        assert peer._outbox_bytes
+        peer.send(LINE)  # waits behind it
+        first.close()
+        second, _ = listener.accept()
+        with second, second.makefile("rb") as reader:
+            heard: list[bytes] = []
+            thread = threading.Thread(target=lambda: heard.append(reader.readline()), daemon=True)
+            thread.start()
+            for _ in range(600):
+                peer.send(HELLO)  # dropped until the peer knows that it is connected
+                thread.join(0.05)
+                if heard:
+                    break
+    assert heard == [HELLO]
+
+
+# fault F63
+def test_a_line_that_could_not_be_sent_whole_ends_its_connection() -> None:
+    peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
+    broken = threading.Event()
+
+    def sendall(data: bytes) -> None:
+        assert data == LINE[3:]
+        raise BlockingIOError  # after SO_SNDTIMEO, with a part of it gone
+
+    stuck: Any = SimpleNamespace(
+        send=lambda data, _: 3, sendall=sendall, shutdown=lambda _: broken.set()
+    )
+    peer._socket = stuck
+    peer.send(LINE)
+    sender = threading.Thread(target=peer._send_outbox, daemon=True)
+    sender.start()
+    assert broken.wait(DEADLINE_S)
+    peer.stop()
+    sender.join(DEADLINE_S)
+
+
+def test_what_comes_while_the_rest_of_a_line_is_being_sent_waits_behind_it() -> None:
+    peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
+    at_it, go_on = threading.Event(), threading.Event()
+    sent: list[bytes] = []
+
+    def sendall(data: bytes) -> None:
+        at_it.set()
+        assert go_on.wait(DEADLINE_S)
+        sent.append(data)
+
+    def send(data: bytes, _: int) -> int:
+        sent.append(data[:3])
+        return 3
+
+    slow: Any = SimpleNamespace(send=send, sendall=sendall, shutdown=lambda _: None)
+    peer._socket = slow
+    peer.send(LINE)
+    sender = threading.Thread(target=peer._send_outbox, daemon=True)
+    sender.start()
+    assert at_it.wait(DEADLINE_S)  # the outbox is empty, and its line is on its way
+    peer.send(HELLO)
+    go_on.set()
+    for _ in range(600):
+        if len(sent) == 3:
+            break
+        threading.Event().wait(0.05)
+    peer.stop()
+    sender.join(DEADLINE_S)
+    assert sent == [LINE[:3], LINE[3:], HELLO]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"s3@Count on me term 1", "it calls itself s3: Count on me term 1"),
+        (b"Count on me term 1", "it calls itself nothing"),
+        (b"s2@Sorry, no", "Sorry, no"),
+        (b"s2@RequestVote 1-0-0", "a question where only answers come"),
+        (b"s2@Count on me term \xd9\xa3", "malformed Count"),
+        (b"s2@Count on me term 1", ""),
+    ],
+)
+def test_an_answer_is_taken_from_the_peer_that_was_asked_alone(line: bytes, complaint: str) -> None:
+    said: list[str] = []
+    peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, said.append)
+    assert (peer._understand(line) is None) is bool(complaint)
+    assert [complaint in text for text in said] == [True] * bool(complaint)
+
+
 # fault F63
 def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch

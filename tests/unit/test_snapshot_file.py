@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +141,25 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
 
 
 # fault F6
+@pytest.mark.parametrize(
+    ("keys", "line", "why"),
+    [
+        (b"keys 2\na 4\na 5\n", 6, "2 keys, of which 1 stand there twice"),
+        (b"keys 2_0\na 4\na 5\n", 3, "not `keys COUNT`"),
+        (b"keys 9999999999999999999\na 4\n", 3, "not `keys COUNT`"),
+        (b"keys 999999999999999999\na 4\n", 5, "the file ends too early"),
+    ],
+)
+def test_what_fits_its_crc_and_still_makes_no_sense_is_refused(
+    keys: bytes, line: int, why: str
+) -> None:
+    data = b"17 4 snapshot s1=h:1\nsessions 0\n" + keys
+    count = keys.count(b"\n") - 1
+    data += b"# end: 0 sessions, %d keys, crc32 %08x\n" % (count, crc32(data))
+    with pytest.raises(FilesRefused, match=f", line {line}: {re.escape(why)}"):
+        loaded(data)
+
+
 def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
     data = spelled({f"k{number:04}": "v" for number in range(3500)})
     assert damaged(data.replace(b"k1500 v", b"k1500 w")).startswith(

@@ -42,6 +42,7 @@ def test_the_answer_survives_the_wire() -> None:
         ("InstallSnapshot 5-17-4", "malformed InstallSnapshot. Its form is"),
         ('InstallSnapshot 5-17-6 offset 0 of 9 crc32 00000000 round 1 data ""', "no log of term 5"),
         ('InstallSnapshot 5-0-0 offset 0 of 9 crc32 00000000 round 1 data ""', "no log of term 5"),
+        ('InstallSnapshot 5-7-0 offset 0 of 9 crc32 00000000 round 1 data ""', "no log of term 5"),
         ('InstallSnapshot 5-7-4 offset 8 of 9 crc32 00000000 round 1 data "ab"', "no piece of"),
         ('InstallSnapshot 5-7-4 offset 0 of 9 crc32 00000000 round 1 data "a', "no JSON string"),
         ('InstallSnapshot 5-7-4 offset 0 of 9 crc32 00000000 round 1 data "\\ud800"', "no JSON"),

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from raftline.assembly import Server
 from raftline.net.connection import Connection
 from raftline.net.speakers import Speakers
+from raftline.raft.messages import PeerError
+from tests.unit.cores import node_of
 
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])
@@ -31,3 +34,31 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     there.close()
     connection.serve()
     assert told == lost
+
+
+def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
+    now = [1000]
+    speakers, first, second = Speakers(300, lambda: now[0]), object(), object()
+    speakers.claim("s2", first)
+    now[0] += 200
+    speakers.claim("s2", first)
+    now[0] += 299
+    with pytest.raises(PeerError, match="s2 speaks on another connection"):
+        speakers.claim("s2", second)
+    speakers.claim("s3", second)
+    now[0] += 1
+    speakers.claim("s2", second)
+    with pytest.raises(PeerError, match="s2 speaks on another connection"):
+        speakers.claim("s2", first)
+    assert not speakers.hush("s2", first)
+    assert speakers.hush("s2", second)
+    speakers.claim("s2", first)
+
+
+def test_a_member_that_was_removed_is_told_so_and_a_stranger_that_it_is_none() -> None:
+    node = node_of("s1", 1, 1)
+    node.state.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
+    node.state.configurations.append(2, "members s1=h:1,voter")
+    server: Any = SimpleNamespace(name="s1", node=node)
+    assert Server.why_no_peer(server, "s2") == "s2 was removed from the cluster by entry 2"
+    assert Server.why_no_peer(server, "s9") == "s9 is no peer of s1"

@@ -128,6 +128,16 @@ def test_the_length_of_the_log_is_one_word(size: object, shown: str) -> None:
     assert statusreport._files({"log_bytes": size}) == ("-", shown)
 
 
+@pytest.mark.parametrize(("since", "port"), [("x", 1), (None, 1), (7, "9" * 5000), (7, "²")])
+def test_what_another_program_says_of_members_is_no_reason_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], since: object, port: object
+) -> None:
+    odd = {**LEADER, "members_since": since, "members": {"s9": f"localhost:{port}"}}
+    with cluster_of(tmp_path, line_of(odd), line_of(FOLLOWER)) as command:
+        assert cli.main(command) in (0, 3)
+    assert "s1" in capsys.readouterr().out
+
+
 def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
         code = cli.main([*command, "--json"])

@@ -135,6 +135,8 @@ def test_a_death_during_recovery_itself_loses_nothing(kind: Kind) -> None:
 def test_a_death_while_amnesia_is_noted_does_not_hide_it(kind: Kind) -> None:
     lost = {"s1.storage": storage_file(2, "s2", mark=(3, 2))}
     check_every_step(lost, kind, [], HardState(2, "s2"), amnesiac=True)
+    unmarked = {"s1.storage": storage_file(2, "s2")}  # the mark is not synced by itself
+    check_every_step(unmarked, kind, [], HardState(2, "s2"), amnesiac=True)
     short = {"s1.log": log_file(b"1 1 a\n"), **lost}
     check_every_step(short, kind, [Entry(1, 1, "a")], HardState(2, "s2"), amnesiac=True)
 
