@@ -60,7 +60,7 @@ class Progress:
 
     @property
     def befell(self) -> str:
-        """What is known of a follower that doesn't count."""
+        """The loss of a follower that does not count, or the doubt about one."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
     def matched(self, index: int) -> None:
