@@ -144,11 +144,11 @@ def _why_no_leader(state: State) -> str:
         silent = [name for name in voters if not (name in state.votes or name in without)]
         if silent:
             away = f"when {_listed(silent, 'or')} answers, or "
-    unsure = [name for name, may_be_new in without.items() if may_be_new]
+    unsure = [name for name in voters if without.get(name)]
     if not unsure:
         return ""
     have, they = ("has", "it") if len(unsure) == 1 else ("have", "they")
-    lost = [f"{name} lost its memory. " for name in without if name not in unsure]
+    lost = [f"{name} lost its memory. " for name in voters if without.get(name) is False]
     return (
         f"{_listed(unsure)} {have} no vote, since {they} may be new or may have lost everything. "
         f"{''.join(lost)}This ends {away}when one that never ran before is started once with "

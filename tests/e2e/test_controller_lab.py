@@ -194,7 +194,8 @@ def test_what_the_containers_run_is_understood() -> None:
     assert checked is not None
     assert (ROOT / checked[1]).exists()
     *arguments, command = re.sub(r'[",]', "", checked[2]).split()
-    assert (client.parser().parse_args(arguments).port, command) == (10000, "status")
+    asked = client.parser().parse_args(arguments)
+    assert (asked.node, command) == (("", 10000), "status")
     members = config.read(ROOT / "deploy" / "compose" / config.FILE_NAME).members
     assert [*members] == [f"Node{n}" for n in range(1, 6)]
     for name, address in members.items():

@@ -114,7 +114,16 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
     """Whether a quorum with whole logs is left without this one, in each configuration that is
     in use or may yet be: the ones that nodes know, before and after a change that is under way or
     that a leader keeps in mind until it may begin."""
-    whole = {host.name for host in hosts if host.disk.has_vote and host.name != name}
+    if any(host.state is None for host in hosts):
+        return False  # one that has not started yet may be needed, and may find that it has no vote
+    # A learner by its own log stands in no election: ahead of a voter of a joint configuration that
+    # it has not heard of, it denies that one its vote for good (docs/membership.md).
+    whole = {
+        host.name
+        for host in hosts
+        if host.disk.has_vote and host.name != name and host.state is not None
+        and host.name in host.state.membership.electors
+    }  # fmt: skip
     known: list[Membership] = []
     for host in hosts:
         state = host.state

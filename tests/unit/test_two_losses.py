@@ -257,7 +257,7 @@ def test_what_is_found_out_or_mended_in_a_write_of_many_steps_is_on_the_disk() -
     entry = Entry(1, 1, "noop")
     found_out = [Effects(save=HardState(1, None)), Effects(forgot=True), Effects(append=[entry])]
     mended = [Effects(recovered=True), Effects()]
-    for works, state in ((found_out, "amnesiac"), (mended, "whole")):
+    for works, state in ((found_out, "unknown"), (mended, "whole")):
         manager, _ = boot(folder)
         manager.persist(works)
         manager.close()
