@@ -10,11 +10,11 @@ from raftline import config
 from raftline.arguments import Parser, as_port, program
 from raftline.config import PACES, ConfigError, Configuration
 from raftline.control.permits import CONTROLLER
-from raftline.engine.snapshots import COMPACT_BYTES
-from raftline.life import registering
-from raftline.life.joining import joining_address, settle_configuration
 from raftline.net.udpdoor import PORT as DATAGRAM_PORT
 from raftline.net.udpdoor import UdpDoor
+from raftline.node import registering
+from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.snapshots import COMPACT_BYTES
 from raftline.wire.protocol import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course

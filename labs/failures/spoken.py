@@ -42,8 +42,8 @@ class SeedServer(WatchfulServer):
         super().__init__(*arguments, **named)
         self._lines: SeedLines | None = None
 
-    def wake(self) -> None:
-        super().wake()
+    def recover(self) -> None:
+        super().recover()
         is_first = self._lines is None
         self._lines = SeedLines(self.node.state, self._console.say)
         self._lines.begin(self.node.state, is_first=is_first)

@@ -27,11 +27,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lab import LIFELINE
-from node import ordinal_of
 
 import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import Scene
+from node import ordinal_of  # noqa: TID251 (beside this file)
 from tests.e2e.wire import ports_in_a_row
 
 HERE = Path(__file__).resolve().parent

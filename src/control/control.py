@@ -16,8 +16,8 @@ from raftline.config import ConfigError
 from raftline.control.faultverbs import FAULT_FORMS, IN_FORCE, read_fault
 from raftline.control.permits import CONTROLLER, Permits
 from raftline.control.storing import Answer, give_order, leader_info, retrieve, sorry, store
-from raftline.life.joining import check_member
-from raftline.life.waking import Waking
+from raftline.node.joining import check_member
+from raftline.node.startup import Startup
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import State
 from raftline.storage.errors import StorageError
@@ -26,7 +26,7 @@ from raftline.wire.requests import VERBS as COMMAND_VERBS
 from raftline.wire.requests import Request
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
@@ -49,14 +49,14 @@ class Control:
     def __init__(
         self,
         server: Server,
-        waking: Waking,
+        startup: Startup,
         say: Callable[[str], None],
         allowed: Sequence[str] | None,
     ) -> None:
         self.permits = Permits(allowed)
         self._server = server
         self._name = server.name
-        self._waking = waking
+        self._startup = startup
         self._say = say
         self._lock = threading.RLock()  # one order at a time that ends or begins a life
         self._slowing = object()  # the last order about heartbeats; an earlier one's end is void
@@ -200,7 +200,7 @@ class Control:
         """
         log = f"{self._name}.log"
         self._let_go()
-        folder = self._waking.folder()
+        folder = self._startup.folder()
         try:
             folder.lock(self._name)
             number = 1
@@ -231,9 +231,9 @@ class Control:
         """
         server = self._server
         self._let_go()
-        server.wake()
+        server.recover()
         try:
-            notes = check_member(self._state, self._waking.configuration)
+            notes = check_member(self._state, self._startup.configuration)
         except (StorageError, ConfigError):
             server.logmanager.close()
             raise

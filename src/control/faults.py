@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from raftline.control.later import Later
-from raftline.engine.delivery import Origin
+from raftline.node.delivery import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.control.retrieval import numbered, page
-from raftline.engine.batch import Batch
+from raftline.node.batch import Batch
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
@@ -17,7 +17,7 @@ from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
 

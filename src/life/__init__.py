@@ -1,1 +1,1 @@
-"""The life of a node: how it begins, joins, prints and ends."""
+"""How a process hears Ctrl-C, and ends with its starter."""

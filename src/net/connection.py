@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.control.control import VERBS as CONTROL_VERBS
-from raftline.engine.batch import Batch
-from raftline.engine.reading import BY_ROUND, Reading
 from raftline.net.arrival import Arrival
 from raftline.net.inquiries import Inquiries, Spoken
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
+from raftline.node.batch import Batch
+from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.membercommands import read_change
@@ -34,7 +34,7 @@ from raftline.wire.protocol import (
 )
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
@@ -201,7 +201,7 @@ class Connection:
                 raise ProtocolError(SHUT_DOWN.removeprefix("Sorry, "))
             request = read_request(sender, number, text, server.limits)
             if request.verb in MEMBER_VERBS:
-                server.announcer.requested(sender, text)
+                server.traffic_log.requested(sender, text)
                 return Spoken("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             why = server.control.why_no_order(sender, text) or str(problem)
@@ -214,7 +214,7 @@ class Connection:
         if verb == "machine" and (reply := server.without_machine(request.command)):
             return Spoken("local", request, None, reply)
         if verb != "status":  # tools ask for it all the time
-            server.announcer.requested(sender, text)
+            server.traffic_log.requested(sender, text)
         if verb in ("help", "status", "transfer"):
             return Spoken("local", request)
         if verb not in ("get", "show"):
@@ -234,7 +234,7 @@ class Connection:
         if isinstance(message, Answer):
             raise PeerError("an answer is only taken on the connection that asked")
         if not server.faults.cuts_off(sender):
-            server.announcer.received(sender, text, message)
+            server.traffic_log.received(sender, text, message)
         return message
 
     def _may_be_heard(self, sender: str, text: str) -> bool:

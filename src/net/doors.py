@@ -16,7 +16,7 @@ from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.lines import prepare
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -128,7 +128,7 @@ class Doors:
             return
         connection = Connection(
             self._server, accepted, for_peers_only=count >= self._connections_max,
-            announce=lambda: self._server.announcer.connected(address),
+            announce=lambda: self._server.traffic_log.connected(address),
         )  # fmt: skip
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is

@@ -7,16 +7,16 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from raftline.engine.batch import Batch
-from raftline.engine.reading import BY_ROUND, Reading
 from raftline.net.backupfile import Backups
+from raftline.node.batch import Batch
+from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 
 class Spoken(NamedTuple):

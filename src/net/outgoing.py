@@ -9,11 +9,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raftline.bell import Bell
-from raftline.engine.batch import Batch
+from raftline.node.batch import Batch
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16

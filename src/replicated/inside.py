@@ -7,10 +7,10 @@ import logging
 import threading
 from typing import Any
 
-from raftline.assembly import Server
 from raftline.bell import Bell
 from raftline.net.doors import Doors
 from raftline.net.udpdoor import UdpDoor
+from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.replicated.leadership import Leadership
 

@@ -17,12 +17,12 @@ from typing import Any, TextIO, cast
 
 from raftline.config import PACES, Address, ConfigError, Pace
 from raftline.console import Console
-from raftline.engine.reading import Readings
-from raftline.engine.snapshots import COMPACT_BYTES
 from raftline.life.interrupts import threads_without_signals
-from raftline.life.joining import check_member
-from raftline.life.waking import Waking
 from raftline.net.doors import Doors, PortRefused
+from raftline.node.joining import check_member
+from raftline.node.reading import Readings
+from raftline.node.snapshots import COMPACT_BYTES
+from raftline.node.startup import Startup
 from raftline.replicated.awaitable import Awaitable
 from raftline.replicated.clients import TIMEOUT_S, Clients
 from raftline.replicated.errors import NoCopies, NodeError
@@ -120,11 +120,11 @@ class Node(NoCopies):
     ) -> InnerServer:
         say = self._console.say
         server = InnerServer(
-            Waking(self.name, self._configuration, say, machines=machines), pace, self._console,
+            Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
             leadership=self._leadership, state_file_every=state_file_every,
         )  # fmt: skip
-        server.wake()
+        server.recover()
         try:
             for note in check_member(server.node.state, self._configuration):
                 say(note)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raftline import config
 from raftline.config import ConfigError, Configuration
-from raftline.life import registering
+from raftline.node import registering
 from raftline.talk.addresses import address_in
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")

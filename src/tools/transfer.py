@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from raftline.config import Configuration, check_name
-from raftline.engine.handover import TAKEN_OVER
+from raftline.node.handover import TAKEN_OVER
 from raftline.talk.conversation import Client
 from raftline.talk.link import ClientError
 from raftline.talk.patience import say_waiting

@@ -16,8 +16,8 @@ from types import FrameType
 from raftline import config
 from raftline.config import ConfigError, Configuration, Pace
 from raftline.entry import EXIT_INTERRUPTED
-from raftline.life import registering
 from raftline.life.interrupts import threads_without_signals
+from raftline.node import registering
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay

@@ -15,7 +15,7 @@ import pytest
 
 from raftline import config
 from raftline.config import Address, ConfigError
-from raftline.life import registering
+from raftline.node import registering
 from raftline.tools import up
 
 PATH = Path("logs/server-configuration.txt")

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from raftline.control.storing import store
-from raftline.engine.batch import Batch
-from raftline.engine.reading import Readings
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers
+from raftline.node.batch import Batch
+from raftline.node.reading import Readings
 from raftline.raft.messages import Message, RequestVote
 from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request
@@ -45,7 +45,7 @@ class Scene:
             node=SimpleNamespace(
                 listens_to=lambda _: False, state=SimpleNamespace(hears_from_leader=True)
             ),
-            announcer=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
+            traffic_log=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
             faults=SimpleNamespace(cuts_off=lambda _: False),
             driver=SimpleNamespace(
@@ -242,7 +242,7 @@ class Told:
             name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
             node=SimpleNamespace(state=SimpleNamespace(hears_from_leader=False)),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
-            announcer=SimpleNamespace(requested=lambda *_: None),
+            traffic_log=SimpleNamespace(requested=lambda *_: None),
         )  # fmt: skip
         server.__dict__.update(facts)
         self.connection = Connection(server, here, for_peers_only=False)

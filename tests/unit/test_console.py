@@ -19,7 +19,7 @@ from raftline.console import (
     Console,
     safe_line,
 )
-from raftline.life.announcer import Announcer, abridged
+from raftline.node.traffic_log import TrafficLog, abridged
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import AppendEntries, Missing, RequestVote, Vote
@@ -353,28 +353,28 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     missing = Missing("s2", "s1", 6, len(commands), 4)
     stream = io.StringIO()
     console = Console(stream, verbose=False)
-    announcer = Announcer(console, course=True)
+    traffic_log = TrafficLog(console, course=True)
     node = node_of("s2")
     if commands:
         node.state.log.extend(3, commands)
-    announcer.carried_out(Effects(send_after_save=[missing]), node.state)
+    traffic_log.carried_out(Effects(send_after_save=[missing]), node.state)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
-    announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
+    traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
     close(console)
     asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
 def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[str]:
-    """Return what an announcer says of these steps of a node, and of votes that it receives."""
+    """Return what a traffic log says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
-    announcer = Announcer(console)
+    traffic_log = TrafficLog(console)
     for step in steps:
         if isinstance(step, Vote):
-            announcer.received(step.sender, None, step)
+            traffic_log.received(step.sender, None, step)
         else:
-            announcer.carried_out(step, node.state)
+            traffic_log.carried_out(step, node.state)
     close(console)
     return stream.getvalue().splitlines()
 
@@ -397,10 +397,10 @@ def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
     assert said == SENDS
     stream = io.StringIO()
     console = Console(stream, verbose=False)
-    announcer, node = Announcer(console), node_of("s1", 1)
+    traffic_log, node = TrafficLog(console), node_of("s1", 1)
     for leader in (None, "s2", None, None):
         node.state.leader = leader
-        announcer.carried_out(Effects(send=ASKED), node.state)
+        traffic_log.carried_out(Effects(send=ASKED), node.state)
     close(console)
     assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
 

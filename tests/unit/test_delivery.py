@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.engine.delivery import Delivery
+from raftline.node.delivery import Delivery
 from raftline.raft.messages import AppendEntries, Message, Vote
 from raftline.raft.questions import ReadAt, ReadIndex
 

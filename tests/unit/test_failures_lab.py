@@ -18,9 +18,9 @@ from labs.failures.gateway import Gateway, calls_of
 from labs.failures.spoken import SeedLines
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
-from raftline.assembly import Server
 from raftline.client import OutcomeUnknown
 from raftline.config import Address
+from raftline.node.server import Server
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote
 from raftline.raft.node import Node
@@ -551,7 +551,7 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
 
     server: Any = WatchfulServer.__new__(WatchfulServer)
     server.name, server.is_down = "node1", False
-    server._waking = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
+    server._startup = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
     server.node = SimpleNamespace(state=SimpleNamespace(durable_index=0))  # its log was deleted
     server._console = SimpleNamespace(say=ordered.append)
     server.control = SimpleNamespace(obey=obey)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.engine import gathering
-from raftline.engine.gathering import LONGEST_S, QUIET_S, Gathering
+from raftline.node import gathering
+from raftline.node.gathering import LONGEST_S, QUIET_S, Gathering
 
 
 class Clock:

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.engine.batch import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
+from raftline.node.batch import Batch
 from tests.e2e.wire import eventually
 
 DEADLINE_S = 60.0

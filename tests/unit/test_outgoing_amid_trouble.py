@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from raftline.engine.batch import Batch
 from raftline.net.outgoing import Outgoing
+from raftline.node.batch import Batch
 
 DEADLINE_S = 60.0
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.engine.gathering
-import raftline.engine.service
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.gathering import MINUTE_S, QUIET_S
-from raftline.engine.service import Service
+import raftline.node.gathering
+import raftline.node.service
+from raftline.node.batch import Batch
+from raftline.node.gathering import MINUTE_S, QUIET_S
+from raftline.node.queue import RequestQueue
+from raftline.node.service import Service
 from tests.unit.cores import leader_of
 
 
@@ -35,12 +35,12 @@ class Scene:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Clock()
-        monkeypatch.setattr(raftline.engine.service, "time", self.clock)
-        monkeypatch.setattr(raftline.engine.gathering, "time", self.clock)
+        monkeypatch.setattr(raftline.node.service, "time", self.clock)
+        monkeypatch.setattr(raftline.node.gathering, "time", self.clock)
         self.node = leader_of("s1", 1)
         writer = cast(Any, SimpleNamespace(is_full=False, is_busy=False))
         self.service = Service(
-            self.node, Desk(0), writer, cast(Any, None), lambda _: None, lambda: None
+            self.node, RequestQueue(0), writer, cast(Any, None), lambda _: None, lambda: None
         )
         self.service.leads = True
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.engine.facts import node_facts
+from raftline.node.status import node_facts
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import all_vote

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from raftline.assembly import Server
 from raftline.net.connection import Connection
 from raftline.net.speakers import Speakers
+from raftline.node.server import Server
 from raftline.raft.messages import PeerError
 from tests.unit.cores import node_of
 

@@ -1,4 +1,4 @@
-"""Which requests are served when: what waits on the desk, and how a leader has it gather."""
+"""Which requests are served when: what waits in the queue, and how a leader has it gather."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.gathering import Gathering, Sharing
-from raftline.engine.reading import read_as_leader
-from raftline.engine.writer import Writer
+from raftline.node.batch import Batch
+from raftline.node.gathering import Gathering, Sharing
+from raftline.node.queue import RequestQueue
+from raftline.node.reading import read_as_leader
+from raftline.node.writer import Writer
 from raftline.raft.effects import Effects
 from raftline.raft.node import Node
 from raftline.wire.protocol import REMOVED
@@ -25,7 +25,7 @@ class Rim(Protocol):
 
 
 class Service:
-    """Takes requests off the desk and steps them into the core.
+    """Takes requests from the queue and steps them into the core.
 
     Writes wait while others are under way, and until as many are there as before, so that they
     share one append, one fdatasync and one AppendEntries line; reads in the same way share one
@@ -36,14 +36,14 @@ class Service:
     def __init__(
         self,
         node: Node,
-        desk: Desk,
+        queue: RequestQueue,
         writer: Writer,
         rim: Rim,
         carry_out: Callable[[Effects], None],
         ring: Callable[[], None],
     ) -> None:
         self._node = node
-        self._desk = desk
+        self._queue = queue
         self._writer = writer
         self._rim = rim
         self._carry_out = carry_out
@@ -58,32 +58,32 @@ class Service:
     # --- without `core` ------------------------------------------------------------------------
 
     def came(self, batch: Batch) -> None:
-        """Put a batch on the desk."""
-        desk = self._desk
-        desk.put(batch)
+        """Put a batch in the queue."""
+        queue = self._queue
+        queue.put(batch)
         if batch.is_read:
-            self._reads.came(len(desk.reads))
+            self._reads.came(len(queue.reads))
         else:
-            self._writes.came(len(desk.writes))
+            self._writes.came(len(queue.writes))
 
     def is_wanted(self) -> bool:
         """Whether anything is there that need not wait."""
-        desk = self._desk
-        if desk.writes and not (self.leads and self._writes_gather()):
+        queue = self._queue
+        if queue.writes and not (self.leads and self._writes_gather()):
             return True
-        if desk.reads and not (self.leads and self._reads_gather()):
+        if queue.reads and not (self.leads and self._reads_gather()):
             return True
-        return bool(desk.others)
+        return bool(queue.others)
 
     def until_s(self) -> float:
         """When those who gather are to be served at the latest, by time.monotonic."""
         until_s = math.inf
         if self.leads:
-            if self._desk.writes and not self._writer.is_full:
+            if self._queue.writes and not self._writer.is_full:
                 wait_s = self._sharing.wait_s
                 is_busy = self._flying or self._writer.is_busy
                 until_s = self._proposed_s + wait_s if is_busy else self._writes.ripe_at_s
-            if self._desk.reads and not self._reads_fly():
+            if self._queue.reads and not self._reads_fly():
                 until_s = min(until_s, self._reads.ripe_at_s)
         return until_s
 
@@ -92,10 +92,10 @@ class Service:
             return True
         if self._flying or self._writer.is_busy:
             return time.monotonic() - self._proposed_s < self._sharing.wait_s
-        return not self._writes.is_ripe(len(self._desk.writes))
+        return not self._writes.is_ripe(len(self._queue.writes))
 
     def _reads_gather(self) -> bool:
-        return self._reads_fly() or not self._reads.is_ripe(len(self._desk.reads))
+        return self._reads_fly() or not self._reads.is_ripe(len(self._queue.reads))
 
     def _reads_fly(self) -> bool:
         state = self._node.state
@@ -112,12 +112,12 @@ class Service:
             answered += batches
         if answered:
             self._sharing.landed(time.monotonic() - proposed_s)
-            self._writes.answered(answered + len(self._desk.writes))
+            self._writes.answered(answered + len(self._queue.writes))
         return answered > 0
 
     def confirmed(self, count: int) -> None:
         """Take note that so many reads were answered."""
-        self._reads.answered(count + len(self._desk.reads))
+        self._reads.answered(count + len(self._queue.reads))
 
     def fell(self) -> None:
         """Take note that this server's proposals are no longer its own."""
@@ -127,10 +127,10 @@ class Service:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
         as the leader, send on to another, or hold while there is none.
 
-        The clock is read behind the desk: a lease that ran before a read came, and ran out since,
+        The clock is read behind the queue: a lease that ran before a read came, and ran out since,
         says nothing about that read.
         """
-        batches = self._desk.take(
+        batches = self._queue.take(
             writes=not (self.leads and self._writes_gather()),
             reads=not (self.leads and self._reads_gather()),
         )
@@ -151,11 +151,11 @@ class Service:
             for batch in batches:
                 batch.answer_all(REMOVED)
         else:
-            self._desk.hold(batches, now, node.state.no_leader_because)
+            self._queue.hold(batches, now, node.state.no_leader_because)
 
     def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
         if not self._node.takes_proposals:
-            self._desk.hold([batch for batch in batches if not batch.is_read], now)
+            self._queue.hold([batch for batch in batches if not batch.is_read], now)
         else:
             writes = [one for one in batches if not one.is_read and one.change is None]
             if writes:
@@ -170,12 +170,12 @@ class Service:
         if batch.change is not None and self._node.takes_proposals:
             self._carry_out(self._node.change(batch.change, batch, now))
         else:  # a step before ended this leadership: look for the new leader
-            self._desk.put(batch)
+            self._queue.put(batch)
             self._ring()
 
     def _propose(self, batches: list[Batch], now: int) -> None:
         state = self._node.state
-        commands = self._desk.enter(batches, state.log.last_index + 1, state.term)
+        commands = self._queue.enter(batches, state.log.last_index + 1, state.term)
         self._proposed_s = time.monotonic()
         self._flying.append((state.log.last_index + len(commands), len(batches), self._proposed_s))
         self._carry_out(self._node.propose(commands, now))

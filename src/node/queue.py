@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.engine.batch import Batch
+from raftline.node.batch import Batch
 from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
 
-__all__ = ["STOPPING", "Desk"]
+__all__ = ["STOPPING", "RequestQueue"]
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
 
-class Desk:
+class RequestQueue:
     """Keeps every batch in one place until it was answered or handed out again.
 
     Anybody may `put`; whoever calls the rest holds the driver's `core` lock.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from raftline.engine.reading import BY_ROUND, Reading
+from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft.change import Change
 
 

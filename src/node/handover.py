@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from raftline.engine.batch import Batch
+from raftline.node.batch import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.node import Node
 from raftline.raft.state import Role, State
@@ -14,7 +14,7 @@ from raftline.raft.transfer import TransferRefused
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
 if TYPE_CHECKING:
-    from raftline.engine.driver import Driver
+    from raftline.node.driver import Driver
 
 STOP_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 TAKEN_OVER = "TRANSFER response: "

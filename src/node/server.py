@@ -1,4 +1,4 @@
-"""A node whole: the rooms that it is made of, and how they start and stop together."""
+"""The parts of a node, and how they start and stop together."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from raftline.console import Console
 from raftline.control.control import Control
 from raftline.control.courselines import CourseLines
 from raftline.control.faults import Faults
-from raftline.engine.delivery import Origin
-from raftline.engine.driver import Driver, now_ms
-from raftline.engine.handover import hand_over_before_stopping
-from raftline.engine.reading import Readings
-from raftline.engine.snapshots import COMPACT_BYTES, Snapshots
-from raftline.life.announcer import Announcer
 from raftline.life.interrupts import threads_without_signals
-from raftline.life.waking import Waking, node_of
 from raftline.net.doors import Doors
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.net.speakers import Speakers
 from raftline.net.udpdoor import UdpDoor
+from raftline.node.delivery import Origin
+from raftline.node.driver import Driver, now_ms
+from raftline.node.handover import hand_over_before_stopping
+from raftline.node.reading import Readings
+from raftline.node.snapshots import COMPACT_BYTES, Snapshots
+from raftline.node.startup import Startup, node_of
+from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.entrylines import spell_entries
@@ -41,7 +41,7 @@ class Server:
 
     def __init__(
         self,
-        waking: Waking,
+        startup: Startup,
         pace: Pace,
         console: Console,
         *,
@@ -52,15 +52,15 @@ class Server:
         course_console: bool = False,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
-        self.name = waking.name
+        self.name = startup.name
         self.limits = Limits()
         self.readings = readings
         self.pace = pace
         self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self._patience_ms = 4 * self._slowest_ms + 5000
         self.patience_s = self._patience_ms / 1000
-        self.announcer = Announcer(console, course=course_console)
-        self._waking = waking
+        self.traffic_log = TrafficLog(console, course=course_console)
+        self._startup = startup
         self._compact_bytes = compact_bytes
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
@@ -69,17 +69,17 @@ class Server:
         self.exit_status = 0
         self.is_down = False  # by its controller's word: it hears nobody else
         self.faults = Faults(self.name, say=console.say)
-        self.control = Control(self, waking, console.say, allowed)
+        self.control = Control(self, startup, console.say, allowed)
         self._prints_course_lines = course_lines
 
-    def wake(self) -> None:
-        """Begin a life with what the files say: make its rooms, which `start` lets work.
+    def recover(self) -> None:
+        """Recover from the files: make the parts of the node, which `start` lets work.
 
         Raises:
             StorageError: not from these files.
         """
         pace = self.pace
-        logmanager, recovered = self._waking.recover()
+        logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.node = node_of(
@@ -97,7 +97,7 @@ class Server:
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
         say = self._console.say
         self.book = PeerBook(
-            self._waking.configuration.members,
+            self._startup.configuration.members,
             lambda peer, address: Peer(
                 self.name, peer, address, self._answered, driver.lost, say
             ),
@@ -185,7 +185,7 @@ class Server:
         ones."""
         if effects.members_changed:
             self.book.follow(self.node.state.contacts)
-        self.announcer.carried_out(effects, self.node.state)
+        self.traffic_log.carried_out(effects, self.node.state)
         if self._course is not None:
             self._course.stepped(self.node.state, effects)
 
@@ -213,7 +213,7 @@ class Server:
         with threads_without_signals():
             doors.open(self)
             if datagrams is not None:
-                ignored = self.announcer.ignored
+                ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.state.term, ignored)
 
     def wait(self) -> int:
@@ -260,6 +260,6 @@ class Server:
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
             if not self.faults.cuts_off(answer.sender):
-                self.announcer.received(answer.sender, None, answer)
+                self.traffic_log.received(answer.sender, None, answer)
         for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")

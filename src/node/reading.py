@@ -9,7 +9,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.node import Node
 
 if TYPE_CHECKING:
-    from raftline.engine.batch import Batch
+    from raftline.node.batch import Batch
 
 
 class Reading(NamedTuple):

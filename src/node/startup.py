@@ -1,4 +1,4 @@
-"""A node comes to life: its files recovered, its core as they say that it was.
+"""The start of a node: its files recovered, its core as they say that it was.
 
 Done by a process that starts, and again by one whose node was shut down and is to come back.
 """
@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 
 from raftline.config import Configuration, Pace
-from raftline.engine.driver import now_ms
 from raftline.logmanager import LogManager, Recovered
+from raftline.node.driver import now_ms
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
 from raftline.raft.options import Options
@@ -23,8 +23,8 @@ TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 LIFE_MAX = 2**32  # so many numbers tell one start of a node from another
 
 
-class Waking:
-    """What it takes to bring one node to life from its files, as often as it is asked to."""
+class Startup:
+    """Recovers one node from its files, as often as it is asked to."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What waits on the desk, and who gets which reply."""
+"""What waits in the queue, and who gets which reply."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import raftline.engine.desk
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.reading import BY_ROUND, Reading
+import raftline.node.queue
+from raftline.node.batch import Batch
+from raftline.node.queue import RequestQueue
+from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft.change import Change
 from raftline.wire.protocol import NO_LEADER
 
@@ -24,17 +24,17 @@ from raftline.wire.protocol import NO_LEADER
 def test_each_request_gets_the_reply_to_its_own_entry(
     sizes: list[int], first: int, before: int, data: st.DataObject
 ) -> None:
-    desk = Desk(hold_ms=1000)
+    queue = RequestQueue(hold_ms=1000)
     batches = [
         Batch([f"{n}.{i}" for i in range(size)], is_read=False) for n, size in enumerate(sizes)
     ]
-    entered = desk.enter(batches, first + before, term=1)
+    entered = queue.enter(batches, first + before, term=1)
     commands = [f"before {i}" for i in range(before)] + entered + ["behind 1", "behind 2"]
     applied = 0
     while applied < len(commands):  # as many at a time as are committed together
         count = data.draw(st.integers(1, len(commands) - applied))
         replies = [f"to {command}" for command in commands[applied : applied + count]]
-        desk.answer_applied(replies, first + applied, first + applied + count - 1)
+        queue.answer_applied(replies, first + applied, first + applied + count - 1)
         applied += count
         for batch in batches:
             assert batch.replies == [f"to {each}" for each in batch.commands][: len(batch.replies)]
@@ -44,17 +44,17 @@ def test_each_request_gets_the_reply_to_its_own_entry(
 
 # mistake 23
 def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unknown() -> None:
-    desk = Desk(hold_ms=1000)
+    queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["a", "b"], is_read=False), Batch(["c"], is_read=False)]
-    desk.enter(batches, 5, term=3)
-    assert not desk.are_pending_beside(3)
-    assert desk.are_pending_beside(4)
-    assert desk.are_pending_beside(None)
-    desk.answer_applied(["to a"], 5, 5)
-    desk.give_up_pending("it fell")
+    queue.enter(batches, 5, term=3)
+    assert not queue.are_pending_beside(3)
+    assert queue.are_pending_beside(4)
+    assert queue.are_pending_beside(None)
+    queue.answer_applied(["to a"], 5, 5)
+    queue.give_up_pending("it fell")
     assert batches[0].replies == ["to a", "Sorry, outcome unknown: it fell"]
     assert batches[1].replies == ["Sorry, outcome unknown: it fell"]
-    desk.answer_applied(["to another's", "to another's"], 6, 7)  # too late for these
+    queue.answer_applied(["to another's", "to another's"], 6, 7)  # too late for these
     assert batches[1].replies == ["Sorry, outcome unknown: it fell"]
 
 
@@ -71,26 +71,26 @@ def test_a_follower_asks_its_leader_for_those_reads_alone_that_may_be_asked(
 
 
 def test_what_is_held_goes_first_and_waits_no_longer_for_that() -> None:
-    desk = Desk(hold_ms=1000)
+    queue = RequestQueue(hold_ms=1000)
     held, write, read = (Batch(["x"], is_read=is_read) for is_read in (False, False, True))
     change = Batch(["remove s2"], is_read=False, change=Change("remove", "s2"))
-    desk.hold([held], 5)
-    assert desk.held_until_ms == 1005
+    queue.hold([held], 5)
+    assert queue.held_until_ms == 1005
     for batch in (write, read, change):
-        desk.put(batch)
-    assert desk.take(writes=True, reads=False) == [held, change, write]
-    assert desk.take(writes=True, reads=True) == [read]
-    desk.hold([held], 900)
-    assert desk.held_until_ms == 1005
-    desk.hold(desk.take(writes=True, reads=True), 1005)
+        queue.put(batch)
+    assert queue.take(writes=True, reads=False) == [held, change, write]
+    assert queue.take(writes=True, reads=True) == [read]
+    queue.hold([held], 900)
+    assert queue.held_until_ms == 1005
+    queue.hold(queue.take(writes=True, reads=True), 1005)
     assert held.replies == [NO_LEADER]
 
 
 def test_only_so_many_wait_for_a_leader_and_the_next_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.engine.desk, "WAITING_MAX", 2)
-    desk = Desk(hold_ms=1000)
+    monkeypatch.setattr(raftline.node.queue, "WAITING_MAX", 2)
+    queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["x"], is_read=False) for _ in range(3)]
-    desk.hold(batches, 5)
+    queue.hold(batches, 5)
     assert [batch.replies for batch in batches] == [[], [], [NO_LEADER]]

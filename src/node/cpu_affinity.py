@@ -51,7 +51,7 @@ def choose(before: Look, now: Look, chosen: int | None) -> int | None:
     return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
 
 
-class Cores:
+class CpuAffinity:
     """The thread that looks, and moves the others."""
 
     def __init__(self) -> None:

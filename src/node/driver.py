@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.bell import Bell
-from raftline.engine.batch import Batch, Home
-from raftline.engine.compaction import Compaction
-from raftline.engine.delivery import Delivery, Origin
-from raftline.engine.desk import STOPPING, Desk
-from raftline.engine.facts import node_facts
-from raftline.engine.handover import Handover
-from raftline.engine.service import Service
-from raftline.engine.writer import Work, Writer
 from raftline.logmanager import LogManager
+from raftline.node.batch import Batch, Home
+from raftline.node.compaction import Compaction
+from raftline.node.delivery import Delivery, Origin
+from raftline.node.handover import Handover
+from raftline.node.queue import STOPPING, RequestQueue
+from raftline.node.service import Service
+from raftline.node.status import node_facts
+from raftline.node.writer import Work, Writer
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
@@ -64,12 +64,12 @@ class Driver:
         self._core = threading.Lock()
         self._writer = Writer(logmanager, self._core, self._written, self._fail)
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
-        self._desk = Desk(hold_ms)
+        self._queue = RequestQueue(hold_ms)
         self._bell = Bell()  # wakes the owner
         self._asleep_until_s, self._asleep_until_ms = 0.0, 0  # by its clock, by that of deadlines
         self._naps = False  # it sleeps until those who gather are to be served
         self._service = Service(
-            node, self._desk, self._writer, rim,
+            node, self._queue, self._writer, rim,
             lambda effects: self._carry_out(effects, None), self._bell.ring,
         )  # fmt: skip
         self._delivery = Delivery(rim.send)
@@ -183,8 +183,8 @@ class Driver:
     def _pause_s(self) -> float:
         now = now_ms()
         deadline = min(self.node.wake_at_ms, now + LATE_LOOK_MS)
-        if self._desk.held_until_ms is not None:
-            deadline = min(deadline, self._desk.held_until_ms)
+        if self._queue.held_until_ms is not None:
+            deadline = min(deadline, self._queue.held_until_ms)
         self._asleep_until_ms = deadline
         gather_s = self._service.until_s() - time.monotonic()
         pause_s = (deadline - now) / 1000
@@ -214,7 +214,7 @@ class Driver:
                 self._guard(self._round)
             finally:
                 self._core.release()
-        is_left = self._desk.reads or self._desk.writes  # to gather, for a while
+        is_left = self._queue.reads or self._queue.writes  # to gather, for a while
         if is_left and not self._naps and self._service.until_s() < self._asleep_until_s:
             self._bell.ring()
         self._let_go()
@@ -240,9 +240,9 @@ class Driver:
             self._delivery.deliver(effects.send_after_save, origin)
         self._service.leads = self.node.is_leader
         led_term = self.node.state.term if self.node.is_leader else None
-        if self._desk.are_pending_beside(led_term):
+        if self._queue.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
-            self._desk.give_up_pending(LEADERSHIP_LOST)
+            self._queue.give_up_pending(LEADERSHIP_LOST)
             self._service.fell()
         if effects.install is not None:
             self._logmanager.take_over(effects.install)
@@ -253,7 +253,7 @@ class Driver:
         """Apply what is committed, and answer whom that or anything else in this step answers."""
         if effects.apply:
             replies = self._logmanager.apply(effects.apply)
-            self._desk.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
+            self._queue.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
             if self._service.landed(effects.apply[-1].index):
                 self._naps = False  # the next ones to gather are not waited for as long
         for ready in effects.reads:
@@ -265,14 +265,14 @@ class Driver:
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
-            self._desk.put(batch)
+            self._queue.put(batch)
 
     def _tell(self, effects: Effects) -> None:
         """Tell the world, and wake the owner if this step left it something to do."""
         self._rim.report(effects)
         self._handover.look(self.node.state)
         gives_way = self.node.state.transfer is not None
-        is_held = self._desk.held_until_ms is not None
+        is_held = self._queue.held_until_ms is not None
         leader_found = is_held and self.node.state.leader is not None and not gives_way
         is_early = self.node.wake_at_ms < self._asleep_until_ms
         if effects.refused or leader_found or is_early:
@@ -294,7 +294,7 @@ class Driver:
                 self._delivery.deliver(effects.send_after_save, origin)
         if durable is not None:
             self._carry_out(self.node.synced(*durable, now_ms()), None)
-        if self._desk.writes:
+        if self._queue.writes:
             self._round()
         arrived = [effects.check for effects, _ in work if effects.check is not None]
         self._rim.wrote(arrived[-1] if arrived else None)
@@ -339,7 +339,7 @@ class Driver:
     def _turn_all_away(self) -> None:
         state = self.node.state
         failed = self._failure is not None
-        self._desk.turn_all_away("this server failed" if failed else "this server is stopping")
+        self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
         for batch in state.drop_reads():
             batch.answer_all(STOPPING)
         work, state.work = state.work, None

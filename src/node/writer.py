@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.bell import Bell
-from raftline.engine.delivery import Origin
+from raftline.node.delivery import Origin
 from raftline.raft.effects import Effects
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests

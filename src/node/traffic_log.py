@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from raftline.console import Console
-from raftline.life.prevotes import PreVotes
+from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.entrylines import spell_entries
@@ -24,7 +24,7 @@ from raftline.raft.state import Role, State
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
 
 
-class Announcer:
+class TrafficLog:
     """Says who connects, who asks and what servers tell each other.
 
     Steady heartbeats and their answers, and the PreVotes of who asks again and again, are said

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from raftline.engine import cores
-from raftline.engine.cores import Cores, Look, choose, look, move_threads
+from raftline.node import cpu_affinity
+from raftline.node.cpu_affinity import CpuAffinity, Look, choose, look, move_threads
 
 BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
@@ -87,12 +87,12 @@ def test_who_watches_the_cores_goes_on_after_it_could_not_look(
         looks += 1
         raise trouble if looks < 4 else SystemExit  # or it would go on to watch this process
 
-    monkeypatch.setattr(cores, "look", look_in_vain)
-    monkeypatch.setattr(cores, "PERIOD_S", (0.001, 0.002))
+    monkeypatch.setattr(cpu_affinity, "look", look_in_vain)
+    monkeypatch.setattr(cpu_affinity, "PERIOD_S", (0.001, 0.002))
     complaints: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", complaints.append)
     before = {*threading.enumerate()}
-    watcher = Cores()
+    watcher = CpuAffinity()
     watcher._allowed = {0, 1}
     watcher.start("s1")
     for thread in {*threading.enumerate()} - before:

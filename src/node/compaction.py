@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 
-from raftline.engine.writer import Writer
 from raftline.logmanager import LogManager
+from raftline.node.writer import Writer
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.node import Node
 from raftline.storage.logfile import LogFile

@@ -17,8 +17,8 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.bell import Bell, give_way
-from raftline.engine.driver import Driver
 from raftline.logmanager import LogManager
+from raftline.node.driver import Driver
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Snapshot
 from raftline.storage.errors import StorageError
