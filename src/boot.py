@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from raftline import config
 from raftline.arguments import Parser, as_port, program
 from raftline.config import PACES, ConfigError, Configuration
-from raftline.control.permits import CONTROLLER
-from raftline.net.udpdoor import PORT as DATAGRAM_PORT
-from raftline.net.udpdoor import UdpDoor
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.udp import PORT as DATAGRAM_PORT
+from raftline.controller.udp import UdpListener
 from raftline.node import registering
 from raftline.node.joining import joining_address, settle_configuration
 from raftline.node.snapshots import COMPACT_BYTES
@@ -40,15 +40,15 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     return port, _configuration(arguments, arguments.name, port)
 
 
-def datagram_door(arguments: argparse.Namespace) -> UdpDoor | None:
-    """Return the door for a controller's datagrams, its port taken; None where none is wanted.
+def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
+    """Return the listener for a controller's datagrams, its port taken; None where none is wanted.
 
     Raises:
         PortRefused: the port can't be had.
     """
     if arguments.controller_udp is None:
         return None
-    return UdpDoor(arguments.host, arguments.controller_udp)
+    return UdpListener(arguments.host, arguments.controller_udp)
 
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:

@@ -218,13 +218,13 @@ def _add_controller(commands: Commands) -> None:
     controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
     controller.know_cluster(30.0)
     controller.add_argument("--json", action="store_true", help="one object, for programs")
-    controller.set_defaults(module="tools.controller", carry_out=_controller)
+    controller.set_defaults(module="controller.command", carry_out=_controller)
 
 
 def _controller(options: argparse.Namespace) -> int:
-    from raftline.tools import controller
+    from raftline.controller.command import order
 
-    return controller.order(
+    return order(
         options.target, options.words, options.dir, options.timeout, options.json
     )
 

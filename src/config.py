@@ -32,6 +32,10 @@ class ConfigError(Exception):
     """The configuration can't be used. The message is one line for the user."""
 
 
+class PortRefused(Exception):
+    """The port can't be listened on; the message is one line for the user."""
+
+
 class Address(NamedTuple):
     """Where others reach a node."""
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 
 from raftline import boot, config
 from raftline.arguments import EXIT_USAGE
-from raftline.config import PACES, Address, ConfigError, Configuration
+from raftline.config import PACES, Address, ConfigError, Configuration, PortRefused
 from raftline.console import Console, open_closed_streams
 from raftline.entry import EXIT_INTERRUPTED
 from raftline.life import lifeline
 from raftline.life.interrupts import Interrupts, raised, threads_without_signals
-from raftline.net.doors import Doors, PortRefused
+from raftline.net.doors import Doors
 from raftline.net.reachability import Reachability
 from raftline.node import registering
 from raftline.node.cpu_affinity import CpuAffinity
@@ -89,7 +89,7 @@ def _boot(
             start.callback(registering.withdraw, configuration)
         doors = Doors(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(doors))
-        datagrams = boot.datagram_door(arguments)
+        datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))

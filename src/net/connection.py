@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.control.control import VERBS as CONTROL_VERBS
+from raftline.controller.control import VERBS as CONTROL_VERBS
 from raftline.net.arrival import Arrival
 from raftline.net.inquiries import Inquiries, Spoken
 from raftline.net.lines import HalfLine, LineReader, LineTooLong

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from raftline.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.lines import prepare
 
@@ -22,10 +23,6 @@ COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 AT_ONCE = 1024  # connections that are taken before the first of them is served
-
-
-class PortRefused(Exception):
-    """The port can't be listened on; the message is one line for the user."""
 
 
 class Doors:

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from raftline.bell import Bell
 from raftline.config import Pace
 from raftline.console import Console
-from raftline.control.control import Control
-from raftline.control.courselines import CourseLines
-from raftline.control.faults import Faults
+from raftline.controller.control import Control
+from raftline.controller.course_lines import CourseLines
+from raftline.controller.faults import Faults
+from raftline.controller.udp import UdpListener
 from raftline.life.interrupts import threads_without_signals
 from raftline.net.doors import Doors
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.net.speakers import Speakers
-from raftline.net.udpdoor import UdpDoor
 from raftline.node.delivery import Origin
 from raftline.node.driver import Driver, now_ms
 from raftline.node.handover import hand_over_before_stopping
@@ -206,7 +206,7 @@ class Server:
 
     # --- life ------------------------------------------------------------------------------
 
-    def begin(self, doors: Doors, datagrams: UdpDoor | None = None) -> None:
+    def begin(self, doors: Doors, datagrams: UdpListener | None = None) -> None:
         """Serve from now on."""
         self.doors = doors
         self.start()

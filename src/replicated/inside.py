@@ -8,8 +8,8 @@ import threading
 from typing import Any
 
 from raftline.bell import Bell
+from raftline.controller.udp import UdpListener
 from raftline.net.doors import Doors
-from raftline.net.udpdoor import UdpDoor
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.replicated.leadership import Leadership
@@ -53,7 +53,7 @@ class InnerServer(Server):
         if effects.apply and self._state_file_every is not None:
             self._applied.ring()
 
-    def begin(self, doors: Doors, datagrams: UdpDoor | None = None) -> None:
+    def begin(self, doors: Doors, datagrams: UdpListener | None = None) -> None:
         if self._state_file_every is not None:
             threading.Thread(
                 target=self._write_states, args=(self._state_file_every,),

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.config import PACES, Address, ConfigError, Pace
+from raftline.config import PACES, Address, ConfigError, Pace, PortRefused
 from raftline.console import Console
 from raftline.life.interrupts import threads_without_signals
-from raftline.net.doors import Doors, PortRefused
+from raftline.net.doors import Doors
 from raftline.node.joining import check_member
 from raftline.node.reading import Readings
 from raftline.node.snapshots import COMPACT_BYTES

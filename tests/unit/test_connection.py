@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.control.storing import store
+from raftline.controller.store import store
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from raftline.control.control import Control
-from raftline.control.faults import Faults
+from raftline.controller.control import Control
+from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.node.batch import Batch
 from raftline.node.driver import Driver, now_ms
@@ -83,7 +83,7 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
     )  # fmt: skip
     control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
-    monkeypatch.setattr("raftline.control.control.check_member", lambda state, configuration: [])
+    monkeypatch.setattr("raftline.controller.control.check_member", lambda state, configuration: [])
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 

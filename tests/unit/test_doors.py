@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.controller.udp import UdpListener
 from raftline.net import doors as doors_module
 from raftline.net.doors import PLACES_FOR_PEERS, Doors
-from raftline.net.udpdoor import UdpDoor
 from tests.e2e.wire import eventually, free_ports
 
 
@@ -53,11 +53,11 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
 def test_a_door_for_datagrams_that_was_closed_gives_its_port_and_its_thread_back() -> None:
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
-    door = UdpDoor("127.0.0.1", port)
+    door = UdpListener("127.0.0.1", port)
     door.open("s1", cast(Any, None), lambda: 1, lambda source, why: ignored.append(why))
     door.close()
     assert {*threading.enumerate()} <= before
-    UdpDoor("127.0.0.1", port).close()
+    UdpListener("127.0.0.1", port).close()
     assert ignored == []
 
 

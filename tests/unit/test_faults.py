@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.control.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
-from raftline.control.faultverbs import FAULT_FORMS, read_fault
+from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
+from raftline.controller.verbs import FAULT_FORMS, read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import Appended, AppendEntries, Message

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from raftline.console import safe_line
-from raftline.control.courselines import CourseLines
-from raftline.control.permits import OFF, Permits
-from raftline.control.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
+from raftline.controller.course_lines import CourseLines
+from raftline.controller.permits import OFF, Permits
+from raftline.controller.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import Appended, AppendEntries
 from raftline.raft.orders import step_down

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from raftline.control.retrieval import numbered, page
+from raftline.controller.retrieval import numbered, page
 from raftline.node.batch import Batch
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.node import Node

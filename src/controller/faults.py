@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from raftline.control.later import Later
+from raftline.controller.later import Later
 from raftline.node.delivery import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message

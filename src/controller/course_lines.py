@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from raftline.console import LINE_CHARACTERS_MAX
-from raftline.control.retrieval import numbered
+from raftline.controller.retrieval import numbered
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.state import Role, State
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from raftline.control.faults import EVERYBODY, Table
+from raftline.controller.faults import EVERYBODY, Table
 from raftline.wire.escapes import ProtocolError, shown
 
 FAULT_FORMS: Mapping[str, str] = {

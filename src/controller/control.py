@@ -1,7 +1,7 @@
 """What a controller may ask of a node, and how it is carried out (docs/controller.md).
 
 `Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
-(net/udpdoor.py). One order at a time. A node that was shut down keeps its port and this object,
+(controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,
 and nothing else.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.config import ConfigError
-from raftline.control.faultverbs import FAULT_FORMS, IN_FORCE, read_fault
-from raftline.control.permits import CONTROLLER, Permits
-from raftline.control.storing import Answer, give_order, leader_info, retrieve, sorry, store
+from raftline.controller.permits import CONTROLLER, Permits
+from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
+from raftline.controller.verbs import FAULT_FORMS, IN_FORCE, read_fault
 from raftline.node.joining import check_member
 from raftline.node.startup import Startup
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from raftline import config
 from raftline.config import ConfigError
-from raftline.control.faultverbs import FAULT_FORMS, IN_FORCE
-from raftline.control.permits import CONTROLLER
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
 from raftline.talk.link import Address, Link
 from raftline.talk.patience import Patience, say_waiting
 from raftline.wire.escapes import ProtocolError, escape

@@ -1,4 +1,4 @@
-"""A door for datagrams, in front of the verbs of control/control.py: the course's `Message.json`.
+"""A listener for datagrams, in front of the verbs of control.py: the course's `Message.json`.
 
     {"sender_name": "Controller", "request": "STORE", "term": null, "key": "k", "value": "v"}
 
@@ -15,22 +15,23 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from raftline.control.control import VERBS, Control, no_order
-from raftline.control.faultverbs import FAULT_FORMS
-from raftline.control.permits import CONTROLLER
-from raftline.control.storing import Answer, sorry
-from raftline.net.doors import CLOSE_S, PortRefused
+from raftline.config import PortRefused
+from raftline.controller.control import VERBS, Control, no_order
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.store import Answer, sorry
+from raftline.controller.verbs import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError, escape, shown
 from raftline.wire.requests import Request
 
 PORT = 5555  # where the course's nodes and its controller listen
+CLOSE_S = 5.0  # for the thread that listens to have ended
 DATAGRAM_BYTES_MAX = 65_507
 AT_ONCE_MAX = 16  # datagrams that are being answered; more are dropped, as datagrams are
 WAIT_FOR_A_QUORUM = ("STORE", "RETRIEVE")  # of a number of their own: a HEAL must get past them
 _PAGE = re.compile(r"after [0-9]{1,18}", re.ASCII)
 
 
-class UdpDoor:
+class UdpListener:
     """Listens from the start; answers once it was opened."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -166,8 +167,8 @@ def _read(data: bytes) -> dict[str, Any]:
 def _why_not(message: dict[str, Any]) -> str:
     """Return why nobody answers this; "" where somebody does.
 
-    Nobody but a controller is answered: two doors that answered each other's complaints, because
-    somebody forged a sender's address, would never stop.
+    Nobody but a controller is answered: two listeners that answered each other's complaints,
+    because somebody forged a sender's address, would never stop.
     """
     if not message:
         return "it is no JSON object"

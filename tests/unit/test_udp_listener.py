@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from raftline.control.storing import Answer
-from raftline.net.udpdoor import AT_ONCE_MAX, UdpDoor
+from raftline.controller.store import Answer
+from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.wire.requests import Request
 from tests.e2e.wire import eventually
 
@@ -34,17 +34,17 @@ class Control:
 
 
 class Scene:
-    """A door, its control, and somebody who sends datagrams to it."""
+    """A listener, its control, and somebody who sends datagrams to it."""
 
     def __init__(self) -> None:
         self.control = Control()
         self.ignored: list[str] = []
-        self.door = UdpDoor("127.0.0.1", 0)
+        self.listener = UdpListener("127.0.0.1", 0)
         self.sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sender.settimeout(DEADLINE_S)
-        self.sender.connect(self.door._socket.getsockname())
+        self.sender.connect(self.listener._socket.getsockname())
         control: Any = self.control
-        self.door.open("s1", control, lambda: 3, lambda _, why: self.ignored.append(why))
+        self.listener.open("s1", control, lambda: 3, lambda _, why: self.ignored.append(why))
 
     def send(self, **message: object) -> None:
         self.sender.send(json.dumps({"sender_name": "Controller", **message}).encode())
@@ -58,7 +58,7 @@ def scene() -> Iterator[Scene]:
     one = Scene()
     yield one
     one.control.quorum.set()
-    one.door.close()
+    one.listener.close()
     one.sender.close()
 
 
