@@ -5,6 +5,11 @@ from raftline import exports
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first use
     from raftline.client import Client as Client
+    from raftline.clients.connection import ClientError as ClientError
+    from raftline.clients.connection import NoLeader as NoLeader
+    from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
+    from raftline.clients.connection import Refused as Refused
+    from raftline.clients.connection import Unreachable as Unreachable
     from raftline.replicated.clients import Clients as Clients
     from raftline.replicated.errors import LockLost as LockLost
     from raftline.replicated.errors import NodeError as NodeError
@@ -21,11 +26,6 @@ if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first 
     from raftline.replicated.values import ReplicatedMachine as ReplicatedMachine
     from raftline.state.machines import Rejected as Rejected
     from raftline.state.machines import StateMachine as StateMachine
-    from raftline.talk.link import ClientError as ClientError
-    from raftline.talk.link import NoLeader as NoLeader
-    from raftline.talk.link import OutcomeUnknown as OutcomeUnknown
-    from raftline.talk.link import Refused as Refused
-    from raftline.talk.link import Unreachable as Unreachable
 else:  # hidden from those, which would take it for a promise of any name
     __getattr__ = exports.exported
 __dir__ = exports.names

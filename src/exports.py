@@ -10,15 +10,15 @@ if TYPE_CHECKING:  # every command loads this first: nothing slow, such as typin
 
 _HOMES = {
     "Client": "client",
-    "ClientError": "talk.link",
+    "ClientError": "clients.connection",
     "Clients": "replicated.clients",
     "Leader": "replicated.leadership",
     "LockLost": "replicated.errors",
-    "NoLeader": "talk.link",
+    "NoLeader": "clients.connection",
     "Node": "replicated.node",
     "NodeError": "replicated.errors",
-    "OutcomeUnknown": "talk.link",
-    "Refused": "talk.link",
+    "OutcomeUnknown": "clients.connection",
+    "Refused": "clients.connection",
     "Rejected": "state.machines",
     "Replicated": "replicated.values",
     "ReplicatedCounter": "replicated.values",
@@ -29,7 +29,7 @@ _HOMES = {
     "ReplicatedQueue": "replicated.queues",
     "ReplicatedSet": "replicated.sets",
     "StateMachine": "state.machines",
-    "Unreachable": "talk.link",
+    "Unreachable": "clients.connection",
     "WrongKind": "replicated.errors",
 }
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from raftline import config
+from raftline.clients.connection import Address, NodeConnection
+from raftline.clients.deadline import Deadline, say_waiting
 from raftline.config import ConfigError
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
-from raftline.talk.link import Address, Link
-from raftline.talk.patience import Patience, say_waiting
 from raftline.wire.escapes import ProtocolError, escape
 from raftline.wire.protocol import error, outcome_unknown
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
@@ -77,13 +77,14 @@ def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> R
     """Return what the node answers, or in its place a line that says why it does not."""
     where = target if ":" in target else f"{target} ({address.host}:{address.port})"
     try:
-        link = Link(address, timeout_s)
+        connection = NodeConnection(address, timeout_s)
     except OSError as failure:
         why = (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
-    with link.socket:
+    with connection.socket:
         try:
-            reply = read_reply(link.exchange(line, timeout_s, Patience(timeout_s, say_waiting)))
+            deadline = Deadline(timeout_s, say_waiting)
+            reply = read_reply(connection.exchange(line, timeout_s, deadline))
         except OSError as failure:
             why = (failure.strerror or str(failure)).lower()
             return Reply("", outcome_unknown(f"{where} did not answer: {why}"))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from raftline import config
 from raftline.arguments import as_port
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
 from raftline.config import Address, ConfigError, Configuration
 from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.state import State
 from raftline.storage.errors import FilesRefused
 from raftline.storage.folder import make_folder
-from raftline.talk.conversation import Client
-from raftline.talk.link import ClientError
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
+from raftline.clients.connection import Refused
+from raftline.clients.conversation import Client
 from raftline.replicated.awaitable import Awaitable
 from raftline.replicated.errors import NoCopies, NotDone, WrongKind
 from raftline.replicated.waiting import time_limit
 from raftline.state.objectkinds import EMPTY
-from raftline.talk.conversation import Client
-from raftline.talk.link import Refused
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.operands import fits
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 
+from raftline.clients.addresses import address_in
+from raftline.clients.conversation import Client, name_of_client
 from raftline.replicated.errors import Closed, NoCopies
 from raftline.replicated.waiting import time_limit
-from raftline.talk.addresses import address_in
-from raftline.talk.conversation import Client, name_of_client
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own

@@ -1,10 +1,10 @@
-"""What can go wrong with a replicated object, beside what a client hears (raftline.talk.link)."""
+"""What can go wrong with a replicated object, beside what a client hears (`ClientError`)."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
-from raftline.talk.link import ClientError, Refused, Unreachable
+from raftline.clients.connection import ClientError, Refused, Unreachable
 
 
 class WrongKind(Refused, TypeError):

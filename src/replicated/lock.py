@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from raftline.clients.connection import ClientError
 from raftline.replicated.base import Asker, ReplicatedObject
 from raftline.replicated.errors import LockLost, NotDone
 from raftline.replicated.waiting import Waiting
-from raftline.talk.link import ClientError
 from raftline.wire.strictjson import Json
 
 LEASE_S = 10.0

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from queue import Empty, Full
 from typing import Any
 
+from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, Unreachable
 from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import NotDone
 from raftline.replicated.waiting import Waiting
-from raftline.talk.link import ClientError, NoLeader, OutcomeUnknown, Unreachable
 
 LOG = logging.getLogger("raftline")
 

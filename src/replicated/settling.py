@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raftline import config
+from raftline.clients.addresses import address_in
 from raftline.config import ConfigError, Configuration
 from raftline.node import registering
-from raftline.talk.addresses import address_in
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
+from raftline.clients.connection import Refused
 from raftline.replicated.base import ReplicatedObject, spelled_in_line
 from raftline.replicated.errors import WrongKind
-from raftline.talk.link import Refused
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.strictjson import NUMBER_MAX, checked, read_json
 

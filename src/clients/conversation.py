@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.talk.link import (
+from raftline.clients.connection import (
     Address,
     ClientError,
-    Link,
+    NodeConnection,
     NoLeader,
     NotLeader,
     OutcomeUnknown,
@@ -18,7 +18,7 @@ from raftline.talk.link import (
     line_of,
     why_unreachable,
 )
-from raftline.talk.patience import Patience
+from raftline.clients.deadline import Deadline
 from raftline.wire.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 from raftline.wire.requests import NAME
@@ -80,7 +80,7 @@ class Client:
         self._known = [self.address, *(Address(*each) for each in also)]  # longest untried first
         self._on_connect = on_connect
         self._on_wait = on_wait
-        self._connection: Link | None = None
+        self._connection: NodeConnection | None = None
         self._session = ""
         self._number = 0
 
@@ -126,36 +126,36 @@ class Client:
             Refused: the command is no single line of text.
         """
         if not self.follow:
-            return self._ask_here(self.name, command, Patience(self.timeout_s, self._on_wait))
-        patience = Patience(self.search_s or self.timeout_s, self._on_wait)
+            return self._ask_here(self.name, command, Deadline(self.timeout_s, self._on_wait))
+        deadline = Deadline(self.search_s or self.timeout_s, self._on_wait)
         if _verb(command) not in WRITES:
-            return self._ask_anywhere(self.name, command, patience)[0]
-        reply, is_sure = self._ask_numbered(command, patience)
+            return self._ask_anywhere(self.name, command, deadline)[0]
+        reply, is_sure = self._ask_numbered(command, deadline)
         if reply.text.startswith(SESSION_EXPIRED):
             self._session = ""
             if not is_sure:
                 raise OutcomeUnknown(_UNKNOWN_BEFORE)
-            reply, _ = self._ask_numbered(command, patience)  # in a session of its own
+            reply, _ = self._ask_numbered(command, deadline)  # in a session of its own
         return reply
 
-    def _ask_numbered(self, command: str, patience: Patience) -> tuple[Reply, bool]:
+    def _ask_numbered(self, command: str, deadline: Deadline) -> tuple[Reply, bool]:
         """Return the reply to a write under the next number of this client's session, and whether
         all that was sent before it was certainly not done."""
         if not self._session:
-            begun = self._begin_session(patience)
+            begun = self._begin_session(deadline)
             if outcome_of(begun.text) is not Outcome.DONE:
                 return begun, True
             self._session, self._number = begun.text.removeprefix("SESSION response: "), 0
         self._number += 1
-        return self._ask_anywhere(f"{self._session}#{self._number}", command, patience)
+        return self._ask_anywhere(f"{self._session}#{self._number}", command, deadline)
 
-    def _begin_session(self, patience: Patience) -> Reply:
+    def _begin_session(self, deadline: Deadline) -> Reply:
         try:
-            return self._ask_anywhere(self.name, "session", patience)[0]
+            return self._ask_anywhere(self.name, "session", deadline)[0]
         except OutcomeUnknown as error:  # of the session: the write itself was never sent
             raise Unreachable(f"no session could be begun: {error}") from None
 
-    def _ask_anywhere(self, sender: str, command: str, patience: Patience) -> tuple[Reply, bool]:
+    def _ask_anywhere(self, sender: str, command: str, deadline: Deadline) -> tuple[Reply, bool]:
         """Ask one known node after the other until one has an answer that settles it; return it,
         and whether no earlier answer left open what was done."""
         pause_s = FIRST_PAUSE_S
@@ -163,7 +163,7 @@ class Client:
         unknown: Reply | ClientError | None = None  # it may yet take effect, whatever others say
         while True:
             tried.add(self.address)
-            answer = self._attempt(sender, command, patience)
+            answer = self._attempt(sender, command, deadline)
             outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
             if isinstance(answer, Reply) and outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
                 return answer, unknown is None
@@ -173,10 +173,10 @@ class Client:
                     break
             self._move_on(answer)
             if self.address in tried:  # all said no: wait for an election
-                if patience.left_s < pause_s:
+                if deadline.left_s < pause_s:
                     break
-                if time.monotonic() + pause_s > patience.notice_s:
-                    patience.notice(self._search(answer, patience.left_s))
+                if time.monotonic() + pause_s > deadline.notice_s:
+                    deadline.notice(self._search(answer, deadline.left_s))
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 tried.clear()
@@ -187,9 +187,9 @@ class Client:
             raise answer
         return answer, unknown is None
 
-    def _attempt(self, sender: str, command: str, patience: Patience) -> Reply | ClientError:
+    def _attempt(self, sender: str, command: str, deadline: Deadline) -> Reply | ClientError:
         try:
-            return self._ask_here(sender, command, patience)
+            return self._ask_here(sender, command, deadline)
         except (Unreachable, OutcomeUnknown) as error:
             return error
 
@@ -228,11 +228,11 @@ class Client:
             self.close()
             self.address = target
 
-    def _ask_here(self, sender: str, command: str, patience: Patience) -> Reply:
+    def _ask_here(self, sender: str, command: str, deadline: Deadline) -> Reply:
         line = line_of(sender, command)
         connection = self._connected()
         try:
-            raw = connection.exchange(line, self._reply_s(patience), patience)
+            raw = connection.exchange(line, self._reply_s(deadline), deadline)
         except OSError as error:
             self.close()
             raise self._lost(command, error) from None
@@ -245,11 +245,11 @@ class Client:
             raise self._lost(command, ConnectionError("answered something that is not raftline"))
         return reply
 
-    def _reply_s(self, patience: Patience) -> float:
+    def _reply_s(self, deadline: Deadline) -> float:
         """Return how long to wait for a reply of the node that is asked."""
         if not self.follow or self.attempt_s is None:
             return self.timeout_s
-        return max(0.05, min(self.attempt_s, patience.left_s))
+        return max(0.05, min(self.attempt_s, deadline.left_s))
 
     def _lost(self, command: str, error: OSError) -> ClientError:
         where = f"{self.address.host} port {self.address.port}"
@@ -270,7 +270,7 @@ class Client:
             " before you send it again."
         )
 
-    def _connected(self) -> Link:
+    def _connected(self) -> NodeConnection:
         if self._connection is not None:
             if self._connection.is_silent():
                 return self._connection
@@ -279,7 +279,7 @@ class Client:
             self._on_connect(self.address)
         limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
         try:
-            self._connection = Link(self.address, limit_s)
+            self._connection = NodeConnection(self.address, limit_s)
         except OSError as error:
             raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
         return self._connection

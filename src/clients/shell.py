@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from raftline.talk.conversation import READS, Client
-from raftline.talk.link import Address, ClientError
+from raftline.clients.connection import Address, ClientError
+from raftline.clients.conversation import READS, Client
 from raftline.wire.escapes import without_controls
 from raftline.wire.forms import FORMS, form_of
 from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
@@ -59,7 +59,7 @@ def asks_nothing(command: str) -> bool:
     return not command.strip() or command.lstrip().startswith("#")
 
 
-def run_screen(client: Client, on_terminal: bool) -> int:
+def run_shell(client: Client, on_terminal: bool) -> int:
     """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
 
     That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write

@@ -1,4 +1,4 @@
-"""Until when an answer is waited for, and the line that says so where it is late."""
+"""The time limit of an answer, and the line that says that the answer is late."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from raftline.console import safe_line
 SAID_AFTER_S = 1.0
 
 
-class Patience:
+class Deadline:
     """`limit_s` seconds from now; `say` gets one line when a second of them has brought nothing.
 
-    Whoever waits looks at `notice_s`, and calls `notice` where that has come. Both times are on
-    the monotonic clock.
+    The caller that waits looks at `notice_s`, and calls `notice` when that has come. Both times are
+    on the monotonic clock.
     """
 
     def __init__(self, limit_s: float, say: Callable[[str], None] | None = None) -> None:

@@ -15,8 +15,8 @@ from typing import cast
 import pexpect
 import pytest
 
-from raftline.talk.conversation import Client
-from raftline.talk.screen import history_path, run_screen
+from raftline.clients.conversation import Client
+from raftline.clients.shell import history_path, run_shell
 from raftline.wire.forms import form_of
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply, as_json, screen_lines
@@ -195,9 +195,9 @@ def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
             raise KeyboardInterrupt
 
     client = SimpleNamespace(ask=lambda _: Reply("s1", "SET response: a set to 5"))
-    monkeypatch.setattr("raftline.talk.screen.say", say)
+    monkeypatch.setattr("raftline.clients.shell.say", say)
     monkeypatch.setattr("sys.stdin", io.StringIO("set a 5\n"))
-    assert run_screen(cast(Client, client), on_terminal=False) == 0
+    assert run_shell(cast(Client, client), on_terminal=False) == 0
     assert said[-2:] == ["", "[*] Closing socket"]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from raftline.talk.patience import Patience
+from raftline.clients.deadline import Deadline
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
 
@@ -100,7 +100,7 @@ def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     return f"{host} port {port} cannot be reached: {error.strerror or error}."
 
 
-class Link:
+class NodeConnection:
     """One socket to one node: one line out, one line back."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
@@ -122,8 +122,8 @@ class Link:
             pass
         return False
 
-    def exchange(self, line: bytes, timeout_s: float, patience: Patience | None = None) -> bytes:
-        """Return the line that answers `line`, without its newline. `patience` is told when the
+    def exchange(self, line: bytes, timeout_s: float, deadline: Deadline | None = None) -> bytes:
+        """Return the line that answers `line`, without its newline. `deadline` is told when the
         time has come to say that it is late.
 
         Raises:
@@ -139,21 +139,21 @@ class Link:
         received: list[bytes] = []
         while not (received and received[-1].endswith(b"\n")):
             try:
-                received.append(self._receive(deadline_s, timeout_s, patience))
+                received.append(self._receive(deadline_s, timeout_s, deadline))
             except OSError as error:
                 raise broken or error from None
             if not received[-1]:
                 raise broken or ConnectionError("closed the connection before it answered")
         return b"".join(received)[:-1].removesuffix(b"\r")
 
-    def _receive(self, deadline_s: float, timeout_s: float, patience: Patience | None) -> bytes:
-        if patience is not None and patience.notice_s < deadline_s:
-            self.socket.settimeout(max(0.001, patience.notice_s - time.monotonic()))
+    def _receive(self, deadline_s: float, timeout_s: float, deadline: Deadline | None) -> bytes:
+        if deadline is not None and deadline.notice_s < deadline_s:
+            self.socket.settimeout(max(0.001, deadline.notice_s - time.monotonic()))
             try:
                 return self.socket.recv(65536)
             except TimeoutError:
                 host, port = self._address
-                patience.notice(
+                deadline.notice(
                     f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
                 )
         self.socket.settimeout(max(0.001, deadline_s - time.monotonic()))
