@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, MutableSet
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from raftline.replicated.base import ReplicatedObject
-from raftline.replicated.errors import NotDone
+from raftline.objects.base import ReplicatedObject
+from raftline.objects.errors import NotDone
 
 
 class ReplicatedSet(ReplicatedObject, MutableSet[Any]):

@@ -1,4 +1,4 @@
-"""Who the members are, where a program says so: checked, and written down for everybody else."""
+"""The members that a program names: checked, and written down for the other programs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from raftline.node import registering
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
 
 
-def settle(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
-    """Return who the members are; `members` are written down where nothing is yet.
+def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
+    """Return the members; `members` are written down if nothing is yet.
 
     Raises:
         ConfigError: they can't be used, or the file says something else.

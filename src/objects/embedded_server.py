@@ -11,8 +11,8 @@ from raftline.bell import Bell
 from raftline.controller.udp import UdpListener
 from raftline.net.doors import Doors
 from raftline.node.server import Server
+from raftline.objects.leadership import Leadership
 from raftline.raft.effects import Effects
-from raftline.replicated.leadership import Leadership
 
 
 class LogStream(io.TextIOBase):
@@ -31,7 +31,7 @@ class LogStream(io.TextIOBase):
         raise AttributeError(name)
 
 
-class InnerServer(Server):
+class EmbeddedServer(Server):
     """A `Server` whose leadership is watched, and whose state file follows its state."""
 
     def __init__(

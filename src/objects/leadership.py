@@ -1,4 +1,4 @@
-"""Who leads, as a node inside a program sees it: told to those who wait and those who asked."""
+"""The leader, as a node inside a program sees it: told to callers that wait and that asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from raftline.bell import Bell
+from raftline.objects.waiting import Waiting
 from raftline.raft.state import State
-from raftline.replicated.waiting import Waiting
 
 LOG = logging.getLogger("raftline")
 

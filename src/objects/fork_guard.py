@@ -1,4 +1,4 @@
-"""A process that forks keeps its nodes: its child lets go of their sockets, files and locks.
+"""A process that forks keeps its nodes: its child detaches from their sockets, files and locks.
 
 A child has none of the node's threads, but each of its descriptors. Held open there, they would
 keep the port and the lock when the parent has died, and peers would never learn that it has.
@@ -16,27 +16,27 @@ from pathlib import Path
 
 from raftline.config import Address
 
-_HELD: set[Held] = set()
+_GUARDS: set[ForkGuard] = set()
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a running node holds, which a child of its process is to let go of."""
+class ForkGuard:
+    """The descriptors of a running node, which a child of its process must not keep."""
 
     folder: Path
     name: str
     port: int
     peers: tuple[Address, ...]
 
-    def keep(self) -> None:
-        """From now on, while the node runs, no child has a part in it."""
-        _HELD.add(self)
+    def register(self) -> None:
+        """Have every child detach from now on, while the node runs."""
+        _GUARDS.add(self)
 
     def end(self) -> None:
         """The node has stopped."""
-        _HELD.discard(self)
+        _GUARDS.discard(self)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Point this process's descriptors of it at the null device.
 
         They are not closed: objects that were inherited know them by number, and may close them
@@ -68,9 +68,9 @@ class Held:
 
 
 def _forked() -> None:
-    for held in _HELD:
-        held.let_go()
-    _HELD.clear()
+    for guard in _GUARDS:
+        guard.detach()
+    _GUARDS.clear()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -7,8 +7,8 @@ import threading
 
 from raftline.clients.addresses import address_in
 from raftline.clients.conversation import Client, name_of_client
-from raftline.replicated.errors import Closed, NoCopies
-from raftline.replicated.waiting import time_limit
+from raftline.objects.errors import Closed, NoCopies
+from raftline.objects.waiting import time_limit
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own

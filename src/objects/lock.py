@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Any
 
 from raftline.clients.connection import ClientError
-from raftline.replicated.base import Asker, ReplicatedObject
-from raftline.replicated.errors import LockLost, NotDone
-from raftline.replicated.waiting import Waiting
+from raftline.objects.base import Asker, ReplicatedObject
+from raftline.objects.errors import LockLost, NotDone
+from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
 LEASE_S = 10.0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from raftline.replicated.waiting import give_up_with
+from raftline.objects.waiting import give_up_with
 
 TakeBack = Callable[[Any], object]
 

@@ -8,9 +8,9 @@ from queue import Empty, Full
 from typing import Any
 
 from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, Unreachable
-from raftline.replicated.base import Asker, ReplicatedObject, spelled_in_line
-from raftline.replicated.errors import NotDone
-from raftline.replicated.waiting import Waiting
+from raftline.objects.base import Asker, ReplicatedObject, spelled_in_line
+from raftline.objects.errors import NotDone
+from raftline.objects.waiting import Waiting
 
 LOG = logging.getLogger("raftline")
 

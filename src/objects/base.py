@@ -6,9 +6,9 @@ from typing import Any, Protocol, TypeVar
 
 from raftline.clients.connection import Refused
 from raftline.clients.conversation import Client
-from raftline.replicated.awaitable import Awaitable
-from raftline.replicated.errors import NoCopies, NotDone, WrongKind
-from raftline.replicated.waiting import time_limit
+from raftline.objects.awaitable import Awaitable
+from raftline.objects.errors import NoCopies, NotDone, WrongKind
+from raftline.objects.waiting import time_limit
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.operands import fits

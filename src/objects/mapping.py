@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from typing import Any
 
-from raftline.replicated.base import ReplicatedObject
-from raftline.replicated.errors import NotDone
+from raftline.objects.base import ReplicatedObject
+from raftline.objects.errors import NotDone
 
 _MISSING = object()
 

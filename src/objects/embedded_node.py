@@ -23,14 +23,14 @@ from raftline.node.joining import check_member
 from raftline.node.reading import Readings
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup
-from raftline.replicated.awaitable import Awaitable
-from raftline.replicated.clients import TIMEOUT_S, Clients
-from raftline.replicated.errors import NoCopies, NodeError
-from raftline.replicated.forked import Held
-from raftline.replicated.inside import InnerServer, LogStream
-from raftline.replicated.leadership import Leader, Leadership, View
-from raftline.replicated.settling import check_open, settle
-from raftline.replicated.waiting import time_limit
+from raftline.objects.awaitable import Awaitable
+from raftline.objects.client_pool import TIMEOUT_S, Clients
+from raftline.objects.embedded_server import EmbeddedServer, LogStream
+from raftline.objects.errors import NoCopies, NodeError
+from raftline.objects.fork_guard import ForkGuard
+from raftline.objects.leadership import Leader, Leadership, View
+from raftline.objects.members import check_open, resolve_members
+from raftline.objects.waiting import time_limit
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.errors import StorageError
 
@@ -88,7 +88,7 @@ class Node(NoCopies):
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
-            self._configuration = settle(folder, name, members)
+            self._configuration = resolve_members(folder, name, members)
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
             self._leadership = Leadership(name)
@@ -103,8 +103,8 @@ class Node(NoCopies):
             raise NodeError(str(error)) from None
         self._process = os.getpid()
         peers = tuple(self._configuration.members.values())
-        self._held = Held(folder, name, port or self.address.port, peers)
-        self._held.keep()
+        self._fork_guard = ForkGuard(folder, name, port or self.address.port, peers)
+        self._fork_guard.register()
         self._ended = threading.Event()
         others = [str(each) for other, each in self._members() if other != name]
         own = f"{name[:NAME_MAX]}.program"
@@ -117,9 +117,9 @@ class Node(NoCopies):
 
     def _recover(
         self, machines: Machines, pace: Pace, state_file_every: float | None
-    ) -> InnerServer:
+    ) -> EmbeddedServer:
         say = self._console.say
-        server = InnerServer(
+        server = EmbeddedServer(
             Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
             leadership=self._leadership, state_file_every=state_file_every,
@@ -146,7 +146,7 @@ class Node(NoCopies):
         self.exit_status = self._server.wait()
         self._leadership.stop()
         self._console.close()
-        self._held.end()
+        self._fork_guard.end()
         self._ended.set()
         if self.exit_status:
             logging.getLogger("raftline").error(

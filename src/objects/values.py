@@ -7,8 +7,8 @@ from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
 from raftline.clients.connection import Refused
-from raftline.replicated.base import ReplicatedObject, spelled_in_line
-from raftline.replicated.errors import WrongKind
+from raftline.objects.base import ReplicatedObject, spelled_in_line
+from raftline.objects.errors import WrongKind
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.strictjson import NUMBER_MAX, checked, read_json
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, MutableSequence
 from operator import index as whole
 from typing import Any, SupportsIndex, overload
 
-from raftline.replicated.base import ReplicatedObject
-from raftline.replicated.errors import NotDone
+from raftline.objects.base import ReplicatedObject
+from raftline.objects.errors import NotDone
 from raftline.wire.strictjson import NUMBER_MAX
 
 
