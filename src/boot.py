@@ -6,9 +6,9 @@ import argparse
 import ipaddress
 from collections.abc import Sequence
 
-from raftline import config
-from raftline.arguments import Parser, as_port, program
-from raftline.config import PACES, ConfigError, Configuration
+from raftline.common import config
+from raftline.common.arguments import Parser, as_port, program
+from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener

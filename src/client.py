@@ -6,7 +6,7 @@ from raftline.client import Client    # for programs
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -17,7 +17,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from raftline.arguments import Parser, as_port, as_seconds, program
 from raftline.clients.addresses import without_brackets
 from raftline.clients.connection import (
     Address,
@@ -31,10 +30,11 @@ from raftline.clients.connection import (
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
-from raftline.config import HOST
-from raftline.console import open_closed_streams
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life.interrupts import raised
+from raftline.common.arguments import Parser, as_port, as_seconds, program
+from raftline.common.config import HOST
+from raftline.common.console import open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
 from raftline.wire.protocol import error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, outcome_to, value_in
 from raftline.wire.requests import VERBS

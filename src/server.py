@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -14,13 +14,13 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from raftline import boot, config
-from raftline.arguments import EXIT_USAGE
-from raftline.config import PACES, Address, ConfigError, Configuration, PortRefused
-from raftline.console import Console, open_closed_streams
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life import lifeline
-from raftline.life.interrupts import Interrupts, raised, threads_without_signals
+from raftline import boot
+from raftline.common import config, lifeline
+from raftline.common.arguments import EXIT_USAGE
+from raftline.common.config import PACES, Address, ConfigError, Configuration, PortRefused
+from raftline.common.console import Console, open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.doors import Doors
 from raftline.net.reachability import Reachability
 from raftline.node import registering

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words, value_of
-from raftline.console import Console
+from raftline.common.console import Console
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import AppendEntries, Message, Missing, RequestVote
 from raftline.raft.state import Role, State

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline import config
-from raftline.config import Address, ConfigError
+from raftline.common import config
+from raftline.common.config import Address, ConfigError
 
 
 def address_in(text: str) -> Address:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from raftline.console import safe_line
+from raftline.common.console import safe_line
 
 SAID_AFTER_S = 1.0
 

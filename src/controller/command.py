@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline import config
 from raftline.clients.connection import Address, NodeConnection
 from raftline.clients.deadline import Deadline, say_waiting
-from raftline.config import ConfigError
+from raftline.common import config
+from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
 from raftline.wire.escapes import ProtocolError, escape

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.config import ConfigError
+from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER, Permits
 from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
 from raftline.controller.verbs import FAULT_FORMS, IN_FORCE, read_fault

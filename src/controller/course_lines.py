@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from raftline.console import LINE_CHARACTERS_MAX
+from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.retrieval import numbered
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.state import Role, State

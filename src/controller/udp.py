@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from raftline.config import PortRefused
+from raftline.common.config import PortRefused
 from raftline.controller.control import VERBS, Control, no_order
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.store import Answer, sorry

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from raftline.config import PortRefused
+from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.lines import prepare
 

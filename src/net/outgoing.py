@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from raftline.bell import Bell
+from raftline.common.wakeup import Wakeup
 from raftline.node.batch import Batch
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
@@ -36,7 +36,7 @@ class Outgoing:
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
         self._is_awaited = False  # the connection's thread sleeps on …
-        self._moved = Bell()
+        self._moved = Wakeup()
 
     # --- the connection's thread ---------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class Outgoing:
                     else:
                         return
         if self._is_awaited:
-            self._moved.ring()
+            self._moved.set()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
@@ -165,7 +165,7 @@ class Outgoing:
         except (OSError, MemoryError):
             with self._lock:
                 self._cut_off()
-        self._moved.ring()
+        self._moved.set()
 
     def _cut_off(self) -> None:
         """Take nothing more from a reader who can't be sent to; with the lock held."""

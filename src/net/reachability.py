@@ -8,8 +8,8 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from raftline.config import Address, Configuration
-from raftline.life.interrupts import threads_without_signals
+from raftline.common.config import Address, Configuration
+from raftline.common.signals import threads_without_signals
 from raftline.net.peerbook import address_of
 from raftline.node.joining import EVERYWHERE
 

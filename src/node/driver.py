@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from raftline.bell import Bell
+from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.node.batch import Batch, Home
 from raftline.node.compaction import Compaction
@@ -65,12 +65,12 @@ class Driver:
         self._writer = Writer(logmanager, self._core, self._written, self._fail)
         self.compaction = Compaction(node, logmanager, self._core, self._writer)
         self._queue = RequestQueue(hold_ms)
-        self._bell = Bell()  # wakes the owner
+        self._wakeup = Wakeup()  # wakes the owner
         self._asleep_until_s, self._asleep_until_ms = 0.0, 0  # by its clock, by that of deadlines
         self._naps = False  # it sleeps until those who gather are to be served
         self._service = Service(
             node, self._queue, self._writer, rim,
-            lambda effects: self._carry_out(effects, None), self._bell.ring,
+            lambda effects: self._carry_out(effects, None), self._wakeup.set,
         )  # fmt: skip
         self._delivery = Delivery(rim.send)
         self._handover = Handover()
@@ -138,7 +138,7 @@ class Driver:
     def stop(self, patience_s: float) -> None:
         """Tell everybody who waits, write what is left, and end both threads."""
         self._stopping = True
-        self._bell.ring()
+        self._wakeup.set()
         self._threads[0].join(patience_s)
         self._writer.stop()
         self._threads[1].join(patience_s)
@@ -168,12 +168,12 @@ class Driver:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self._core:  # a step in between that wants to wake us earlier must see this
-                # Who leaves a request meanwhile needs no core for it, and must ring as well.
+                # Who leaves a request meanwhile needs no core for it, and must wake it as well.
                 self._naps, self._asleep_until_s = False, math.inf
                 pause_s = self._pause_s()
                 self._asleep_until_s = time.monotonic() + pause_s
             if pause_s > 0:
-                self._bell.wait(pause_s)
+                self._wakeup.wait(pause_s)
             self._asleep_until_s, self._asleep_until_ms = 0.0, 0
             self._step(self._round)
         with self._core:
@@ -208,7 +208,7 @@ class Driver:
         """
         while self._service.is_wanted() and not self._stopping:
             if not self._core.acquire(blocking=False):
-                self._bell.ring()
+                self._wakeup.set()
                 break
             try:
                 self._guard(self._round)
@@ -216,7 +216,7 @@ class Driver:
                 self._core.release()
         is_left = self._queue.reads or self._queue.writes  # to gather, for a while
         if is_left and not self._naps and self._service.until_s() < self._asleep_until_s:
-            self._bell.ring()
+            self._wakeup.set()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -276,7 +276,7 @@ class Driver:
         leader_found = is_held and self.node.state.leader is not None and not gives_way
         is_early = self.node.wake_at_ms < self._asleep_until_ms
         if effects.refused or leader_found or is_early:
-            self._bell.ring()
+            self._wakeup.set()
 
     def _written(self, durable: tuple[int, int] | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
@@ -333,7 +333,7 @@ class Driver:
         self._stopping = True
         self._writer.abandon()
         self._turn_all_away()
-        self._bell.ring()
+        self._wakeup.set()
         self._rim.fail(error)
 
     def _turn_all_away(self) -> None:

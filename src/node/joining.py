@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline import config
-from raftline.arguments import as_port
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.config import Address, ConfigError, Configuration
+from raftline.common import config
+from raftline.common.arguments import as_port
+from raftline.common.config import Address, ConfigError, Configuration
 from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.state import State

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.config import (
+from raftline.common.config import (
     FILE_BYTES_MAX,
     HEADER,
     Address,

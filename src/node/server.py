@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from raftline.bell import Bell
-from raftline.config import Pace
-from raftline.console import Console
+from raftline.common.config import Pace
+from raftline.common.console import Console
+from raftline.common.signals import threads_without_signals
+from raftline.common.wakeup import Wakeup
 from raftline.controller.control import Control
 from raftline.controller.course_lines import CourseLines
 from raftline.controller.faults import Faults
 from raftline.controller.udp import UdpListener
-from raftline.life.interrupts import threads_without_signals
 from raftline.net.doors import Doors
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
@@ -64,7 +64,7 @@ class Server:
         self._compact_bytes = compact_bytes
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
-        self._end = Bell()  # rung to stop: a signal handler may do that
+        self._end = Wakeup()  # set to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
         self.is_down = False  # by its controller's word: it hears nobody else
@@ -249,7 +249,7 @@ class Server:
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""
         self._stopping = True
-        self._end.ring()
+        self._end.set()
 
     def status(self) -> str:
         """Return the reply to `status`."""

@@ -40,14 +40,14 @@ class Service:
         writer: Writer,
         rim: Rim,
         carry_out: Callable[[Effects], None],
-        ring: Callable[[], None],
+        wake_owner: Callable[[], None],
     ) -> None:
         self._node = node
         self._queue = queue
         self._writer = writer
         self._rim = rim
         self._carry_out = carry_out
-        self._ring = ring  # wakes the owner
+        self._wake_owner = wake_owner
         self._writes, self._reads = Gathering(), Gathering()
         self._sharing = Sharing()
         # Of each proposal under way: its last index, its batches, when it was made.
@@ -171,7 +171,7 @@ class Service:
             self._carry_out(self._node.change(batch.change, batch, now))
         else:  # a step before ended this leadership: look for the new leader
             self._queue.put(batch)
-            self._ring()
+            self._wake_owner()
 
     def _propose(self, batches: list[Batch], now: int) -> None:
         state = self._node.state

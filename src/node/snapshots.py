@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.bell import Bell, give_way
+from raftline.common.wakeup import Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
 from raftline.raft.chunks import InstallSnapshot
@@ -64,8 +64,8 @@ class Snapshots:
         self._is_asked = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
-        self._wake_taker = Bell()  # rung when there may be something to do
-        self._wake_sender = Bell()
+        self._wake_taker = Wakeup()  # set when there may be something to do
+        self._wake_sender = Wakeup()
         self._stopping = False
         self._cpu_s = 0.0
         self._threads = [
@@ -80,8 +80,8 @@ class Snapshots:
     def stop(self) -> None:
         """Leave what is under way, and wait until the threads have let go of the files."""
         self._stopping = True
-        self._wake_taker.ring()
-        self._wake_sender.ring()
+        self._wake_taker.set()
+        self._wake_sender.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)
@@ -91,17 +91,17 @@ class Snapshots:
         if arrived is not None:
             self._arrived.append(arrived)
         if arrived is not None or self._logmanager.log_bytes > self._due_bytes:
-            self._wake_taker.ring()
+            self._wake_taker.set()
 
     def ask(self) -> None:
         """Have the state written soon, though the log is short, and leave the log as it is."""
         self._is_asked = True
-        self._wake_taker.ring()
+        self._wake_taker.set()
 
     def send(self, message: InstallSnapshot) -> None:
         """Send a piece of a snapshot once it was read from its file; never waits."""
         self._wanted.append(message)
-        self._wake_sender.ring()
+        self._wake_sender.set()
 
     # --- taking and checking ---------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class Snapshots:
                 f"[!] {self._files.name} has rotted on the disk, as its CRC-32 shows: nobody is "
                 f"sent that, {self._name} takes a new one"
             )
-            self._wake_taker.ring()
+            self._wake_taker.set()
 
     def _checked(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of a snapshot that begins to be sent, once all of it was read and found

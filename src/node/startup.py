@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from raftline.config import Configuration, Pace
+from raftline.common.config import Configuration, Pace
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.driver import now_ms
 from raftline.raft.effects import Effects, HardState

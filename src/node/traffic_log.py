@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raftline.console import Console
+from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
 from raftline.raft.effects import Effects, Entry

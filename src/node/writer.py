@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from raftline.bell import Bell
+from raftline.common.wakeup import Wakeup
 from raftline.node.delivery import Origin
 from raftline.raft.effects import Effects
 
@@ -61,7 +61,7 @@ class Writer:
         self._on_failure = on_failure
         self._waiting: list[Work] = []
         self._writing: list[Work] = []
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._jobs: deque[Job] = deque()
         self._stopping = False
 
@@ -78,7 +78,7 @@ class Writer:
     def add(self, work: Work) -> None:
         """Have one Effects written behind all that was added before; with `core` held."""
         self._waiting.append(work)
-        self._bell.ring()
+        self._wakeup.set()
 
     @property
     def goes_first(self) -> bool:
@@ -97,14 +97,14 @@ class Writer:
             if self._stopping:
                 return False
             self._jobs.append(job)
-        self._bell.ring()
+        self._wakeup.set()
         job.ended.acquire()
         return job.is_done
 
     def stop(self) -> None:
         """Let the thread end once nothing waits any more."""
         self._stopping = True
-        self._bell.ring()
+        self._wakeup.set()
 
     def abandon(self) -> None:
         """Write nothing more, whatever waits; with `core` held."""
@@ -115,7 +115,7 @@ class Writer:
     def run(self) -> None:
         """Write whatever comes, until told to stop; a failure ends it at once and for good."""
         while True:
-            self._bell.wait()
+            self._wakeup.wait()
             try:
                 while self._do_job() or self._write_once():
                     pass

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.config import PACES, Address, ConfigError, Pace, PortRefused
-from raftline.console import Console
-from raftline.life.interrupts import threads_without_signals
+from raftline.common.config import PACES, Address, ConfigError, Pace, PortRefused
+from raftline.common.console import Console
+from raftline.common.signals import threads_without_signals
 from raftline.net.doors import Doors
 from raftline.node.joining import check_member
 from raftline.node.reading import Readings

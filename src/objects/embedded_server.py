@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Any
 
-from raftline.bell import Bell
+from raftline.common.wakeup import Wakeup
 from raftline.controller.udp import UdpListener
 from raftline.net.doors import Doors
 from raftline.node.server import Server
@@ -43,7 +43,7 @@ class EmbeddedServer(Server):
     ) -> None:
         self._leadership = leadership
         self._state_file_every = state_file_every
-        self._applied = Bell()
+        self._applied = Wakeup()
         self._is_over = threading.Event()
         super().__init__(*arguments, **named)
 
@@ -51,7 +51,7 @@ class EmbeddedServer(Server):
         super().report(effects)
         self._leadership.look(self.node.state)
         if effects.apply and self._state_file_every is not None:
-            self._applied.ring()
+            self._applied.set()
 
     def begin(self, doors: Doors, datagrams: UdpListener | None = None) -> None:
         if self._state_file_every is not None:
@@ -66,7 +66,7 @@ class EmbeddedServer(Server):
             return super().wait()
         finally:
             self._is_over.set()
-            self._applied.ring()
+            self._applied.set()
             if self.exit_status and self.driver.has_written:
                 # A server that failed leaves this to the end of its process; a program goes on,
                 # and may start the node anew.

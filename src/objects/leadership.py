@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.bell import Bell
+from raftline.common.wakeup import Wakeup
 from raftline.objects.waiting import Waiting
 from raftline.raft.state import State
 
@@ -46,7 +46,7 @@ class Leadership:
         self._news: deque[View | Told] = deque()  # in order; a Told is who wants to hear them
         self._told: list[Told] = []
         self._changed = threading.Condition()
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"{name} leadership", daemon=True)
 
@@ -60,14 +60,14 @@ class Leadership:
             self._news.append(self._seen)
             self._stopping = True  # behind the last news: who sees this tells it before it ends
             self._changed.notify_all()
-        self._bell.ring()
+        self._wakeup.set()
 
     def look(self, state: State) -> None:
         """Take note of the core's state; called after each of its steps, so it hardly waits."""
         view = View(state.leader or "", state.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)
-            self._bell.ring()
+            self._wakeup.set()
             with self._changed:  # held for a look at the view only, and never while calling back
                 self._seen = view
                 self._changed.notify_all()
@@ -80,7 +80,7 @@ class Leadership:
     def tell(self, told: Told) -> None:
         """Call `told` with the view as it is, then with each new one."""
         self._news.append(told)
-        self._bell.ring()
+        self._wakeup.set()
 
     def on_role(self, call: Callable[[], object], *, leads: bool) -> None:
         """Call `call` each time the node becomes the leader, or else a follower: one that hears of
@@ -106,7 +106,7 @@ class Leadership:
 
     def _run(self) -> None:
         while not self._stopping or self._news:
-            self._bell.wait()
+            self._wakeup.wait()
             while self._news:
                 news = self._news.popleft()
                 if isinstance(news, View):

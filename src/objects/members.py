@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from raftline import config
 from raftline.clients.addresses import address_in
-from raftline.config import ConfigError, Configuration
+from raftline.common import config
+from raftline.common.config import ConfigError, Configuration
 from raftline.node import registering
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")

@@ -13,7 +13,7 @@ from zlib import crc32
 from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
-from raftline.config import ConfigError, Configuration, check_name
+from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.state.machines import UnknownMachine
 from raftline.storage.errors import EXIT_DISK, DiskFailed, FilesRefused, StorageError, system_says

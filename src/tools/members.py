@@ -10,8 +10,8 @@ from typing import Any
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
-from raftline.config import Configuration
-from raftline.console import safe_line
+from raftline.common.config import Configuration
+from raftline.common.console import safe_line
 from raftline.raft.change import advice
 from raftline.tools import status
 from raftline.wire.escapes import ProtocolError

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftline.clients.deadline import Deadline
-from raftline.config import PORT, Address, Configuration
-from raftline.console import safe_line
-from raftline.life.interrupts import threads_without_signals
+from raftline.common.config import PORT, Address, Configuration
+from raftline.common.console import safe_line
+from raftline.common.signals import threads_without_signals
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "

@@ -7,7 +7,7 @@ import sys
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
-from raftline.config import Configuration, check_name
+from raftline.common.config import Configuration, check_name
 from raftline.node.handover import TAKEN_OVER
 from raftline.tools import status
 from raftline.wire.protocol import NO_LEADER, error

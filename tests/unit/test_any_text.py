@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raftline import config
+from raftline.common import config
 from raftline.controller import udp
 from raftline.controller.faults import Table
 from raftline.controller.verbs import FAULT_FORMS, read_fault

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import pytest
 
-from raftline import config
-from raftline.config import Address, ConfigError
+from raftline.common import config
+from raftline.common.config import Address, ConfigError
 from raftline.node import registering
 from raftline.tools import up
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.console import (
+from raftline.common.console import (
     LINE_CHARACTERS_MAX,
     LINES_PER_SECOND_MAX,
     QUEUE_LINES_MAX,
@@ -249,7 +249,7 @@ def _all_of(descriptor: int) -> bytes:
 
 def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
     program = (
-        "import sys; from raftline.console import Console\n"
+        "import sys; from raftline.common.console import Console\n"
         "console = Console(sys.stdout, False)\n"
         "for _ in range(3000): console.say('x' * 300)\n"
         "console.close()\n"

@@ -102,7 +102,7 @@ def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
     node.state.election_at_ms = 0
-    driver._bell.ring()
+    driver._wakeup.set()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
         pause = threading.Event()
@@ -370,7 +370,7 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
         return 3600.0
 
     driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
-    driver._bell.ring()
+    driver._wakeup.set()
     assert submitted.wait(DEADLINE_S)
     end = now_ms() + 30_000
     while driver._queue.reads:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from raftline.node.batch import Batch
 from raftline.node.handover import Handover
 from raftline.raft.messages import RequestVote

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import FILE_NAME, Address, ConfigError, Configuration
+from raftline.common.config import FILE_NAME, Address, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.node.joining import advertised, check_member, joining_address, settle_configuration

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline import arguments, boot, cli, config
+from raftline import boot, cli
+from raftline.common import arguments, config, lifeline
 from raftline.controller import udp
 from raftline.controller.store import retrieve
 from raftline.controller.verbs import read_fault
-from raftline.life import lifeline
 from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute

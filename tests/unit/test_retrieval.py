@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raftline.console import safe_line
+from raftline.common.console import safe_line
 from raftline.controller.course_lines import CourseLines
 from raftline.controller.permits import OFF, Permits
 from raftline.controller.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page

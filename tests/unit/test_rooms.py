@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-SERVE_ALL = ("config", "console", "bell", "entry", "arguments")  # named below the table
+SERVE_ALL = ("common",)  # named below the table
 
 
 @functools.cache
@@ -73,4 +73,4 @@ def test_imports_between_rooms_point_up_the_table() -> None:
     ]
     assert against == []
     alone = [path.read_text("utf-8") for path, room in modules().items() if place[room] == 0]
-    assert [room for text in alone for room in imported(ast.parse(text))] == []
+    assert {room for text in alone for room in imported(ast.parse(text))} <= set(SERVE_ALL)

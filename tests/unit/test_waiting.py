@@ -14,9 +14,10 @@ from typing import Any, TextIO, cast
 
 import pytest
 
-from raftline import cli, config
+from raftline import cli
 from raftline.client import Client
 from raftline.clients import deadline
+from raftline.common import config
 from raftline.tools import members, status
 from tests.e2e.wire import eventually
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store

@@ -8,20 +8,20 @@ import time
 PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
 
 
-class Bell:
-    """A bare lock, rung from any thread: rung twice before anybody woke, it wakes once."""
+class Wakeup:
+    """A bare lock, set from any thread: set twice before the sleeper woke, it wakes it once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wait(self, timeout_s: float = -1) -> bool:
-        """Sleep until it is rung, or has been since the last time; return whether it was, in time.
+        """Sleep until it is set, or has been since the last time; return whether it was, in time.
         -1: for as long as it takes."""
         return self._lock.acquire(timeout=timeout_s)
 
-    def ring(self) -> None:
-        """Wake whoever waits."""
+    def set(self) -> None:
+        """Wake the thread that waits."""
         try:
             self._lock.release()
         except RuntimeError:  # it is awake already

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-from raftline.entry import end_at_once
+from raftline.common.quiet_exit import end_at_once
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ def end_at_once(number: int, frame: object) -> None:
 
 
 def end_quietly() -> None:
-    """Have Ctrl-C end this process so, except inside `interrupts.raised`. For programs, never for
+    """Have Ctrl-C end this process so, except inside `signals.raised`. For programs, never for
     a library: it is the first that a command does, since loading the rest takes a while, and
     Python shows where an exception cut that short.
 

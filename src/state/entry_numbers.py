@@ -14,24 +14,24 @@ from collections.abc import Sequence
 from raftline.raft.effects import Entry
 
 ERA_TERMS = 1_000_000  # no cluster elects so often
-ERA_STAMPS = 10**12  # more entries than can have been lost
+ERA_NUMBERS = 10**12  # more entries than can have been lost
 ERA_MAX = 9_000_000  # beyond, which only a forged term is, the index alone goes on: below 2^63
 
 
-def stamp(index: int, term: int) -> int:
+def entry_number(index: int, term: int) -> int:
     """Return the number of the entry; it grows along a log, as index and term do. In the first
     era, which a cluster that is never recovered does not leave, it is the index."""
-    return min(term // ERA_TERMS, ERA_MAX) * ERA_STAMPS + index
+    return min(term // ERA_TERMS, ERA_MAX) * ERA_NUMBERS + index
 
 
-def stamps_of(entries: Sequence[Entry]) -> Sequence[int]:
+def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
     """Return the number of each of these entries, which follow on one another."""
     if not entries:
         return ()
-    first, last = (stamp(entry.index, entry.term) for entry in (entries[0], entries[-1]))
+    first, last = (entry_number(entry.index, entry.term) for entry in (entries[0], entries[-1]))
     if last - first == len(entries) - 1:  # all of one era
         return range(first, last + 1)
-    return [stamp(entry.index, entry.term) for entry in entries]
+    return [entry_number(entry.index, entry.term) for entry in entries]
 
 
 def next_era(term: int) -> int:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, HardState
-from raftline.state.stamps import ERA_MAX, ERA_STAMPS, ERA_TERMS, next_era, stamp, stamps_of
+from raftline.state.entry_numbers import (
+    ERA_MAX,
+    ERA_NUMBERS,
+    ERA_TERMS,
+    entry_number,
+    entry_numbers_of,
+    next_era,
+)
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node
 from raftline.tools.recover import recover
@@ -24,20 +31,20 @@ LOCK = "object l lock.acquire"
 @given(TERMS, TERMS, st.integers(1, 10**11), st.integers(1, 10**11))
 def test_a_number_grows_along_a_log(term: int, other: int, index: int, more: int) -> None:
     earlier, later = sorted((term, other))
-    assert stamp(index, earlier) < stamp(index + more, later) < 2**63
+    assert entry_number(index, earlier) < entry_number(index + more, later) < 2**63
 
 
 @given(st.integers(1, 10**12), st.integers(0, ERA_TERMS), st.integers(1, 10**12 - 1))
 def test_a_new_era_is_beyond_all_that_the_lost_ones_can_have_had(
     term: int, elections: int, lost: int
 ) -> None:
-    assert stamp(1, next_era(term)) > stamp(lost, term + elections)
+    assert entry_number(1, next_era(term)) > entry_number(lost, term + elections)
 
 
 def test_in_the_first_era_it_is_the_index() -> None:
-    assert stamp(57, ERA_TERMS - 1) == 57
-    assert stamp(57, ERA_TERMS) == ERA_STAMPS + 57
-    assert stamp(57, 2**60) == stamp(57, ERA_MAX * ERA_TERMS)  # forged: it still fits
+    assert entry_number(57, ERA_TERMS - 1) == 57
+    assert entry_number(57, ERA_TERMS) == ERA_NUMBERS + 57
+    assert entry_number(57, 2**60) == entry_number(57, ERA_MAX * ERA_TERMS)  # forged: it still fits
 
 
 @pytest.mark.parametrize("terms", [[], [1, 1, 2], [5, ERA_TERMS, ERA_TERMS], [ERA_TERMS] * 2])
@@ -45,7 +52,8 @@ def test_entries_that_are_applied_together_have_the_numbers_they_have_alone(
     terms: list[int],
 ) -> None:
     entries = [Entry(index, term, "noop") for index, term in enumerate(terms, start=7)]
-    assert list(stamps_of(entries)) == [stamp(entry.index, entry.term) for entry in entries]
+    numbers = [entry_number(entry.index, entry.term) for entry in entries]
+    assert list(entry_numbers_of(entries)) == numbers
 
 
 def replies_of(folder: Path, *commands: str) -> list[str]:
@@ -80,8 +88,8 @@ def test_no_token_and_no_session_of_a_recovered_cluster_is_one_that_was_given_be
     assert recover(str(kept), "s1", confirmed=True) == 0
     asked = (f'{LOCK} "bob" 1000', "client1@session")
     token, session = replies_of(kept, *asked)  # at index 4 and 5, as those that were lost
-    assert token == f"OBJECT response: {2 * ERA_STAMPS + 4}"
-    assert session == f"SESSION response: client1-{2 * ERA_STAMPS + 5}"
+    assert token == f"OBJECT response: {2 * ERA_NUMBERS + 4}"
+    assert session == f"SESSION response: client1-{2 * ERA_NUMBERS + 5}"
 
 
 def test_no_token_of_a_restored_cluster_is_one_that_was_given_before(tmp_path: Path) -> None:
@@ -89,4 +97,4 @@ def test_no_token_of_a_restored_cluster_is_one_that_was_given_before(tmp_path: P
     backup, new = tmp_path / "backup.txt", tmp_path / "new"
     assert of_node(tmp_path / "lost", "s1", str(backup)) == 0
     assert restore(str(backup), str(new), ["s1=localhost:10000"]) == 0
-    assert replies_of(new, f'{LOCK} "ann" 1000') == [f"OBJECT response: {2 * ERA_STAMPS + 3}"]
+    assert replies_of(new, f'{LOCK} "ann" 1000') == [f"OBJECT response: {2 * ERA_NUMBERS + 3}"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from raftline.entry import end_at_once, end_quietly
-from raftline.life.interrupts import raised
+from raftline.common.quiet_exit import end_at_once, end_quietly
+from raftline.common.signals import raised
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"

@@ -1,1 +1,0 @@
-"""How a process hears Ctrl-C, and ends with its starter."""
