@@ -21,7 +21,7 @@ from raftline.common.config import PACES, Address, ConfigError, Configuration, P
 from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
-from raftline.net.doors import Doors
+from raftline.net.listener import Listener
 from raftline.net.reachability import Reachability
 from raftline.node import registering
 from raftline.node.cpu_affinity import CpuAffinity
@@ -87,8 +87,8 @@ def _boot(
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
             start.callback(registering.withdraw, configuration)
-        doors = Doors(arguments.host, port, arguments.max_connections)
-        stack.enter_context(contextlib.closing(doors))
+        listener = Listener(arguments.host, port, arguments.max_connections)
+        stack.enter_context(contextlib.closing(listener))
         datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
@@ -102,7 +102,7 @@ def _boot(
             console.say(note)
         listens = Address(arguments.host, port)
         reachability = Reachability(name, listens, configuration, state.membership.addresses)
-        reachability.tell(doors.bound, console.say)
+        reachability.tell(listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
@@ -117,7 +117,7 @@ def _boot(
             with threads_without_signals():
                 CpuAffinity().start(name)
         start.pop_all()  # it is up: its line in the configuration stays
-        server.begin(doors, datagrams)
+        server.begin(listener, datagrams)
         return server.wait()
 
 

@@ -215,7 +215,7 @@ class Control:
         server = self._server
         server.is_down = True  # from here on nothing is heard but a controller
         server.halt(DISK_PATIENCE_S)
-        server.doors.end_connections(but_controllers=True)
+        server.listener.end_connections(but_controllers=True)
         self._say(f"[!] {self._name}: shut down by its controller; it waits for RESTART")
 
     def _let_go(self) -> None:
@@ -240,7 +240,7 @@ class Control:
         for note in notes:
             self._say(note)
         without_vote = self._state.amnesiac  # before it starts: it may catch up at once
-        server.doors.end_connections(but_controllers=True)  # they spoke to the life before
+        server.listener.end_connections(but_controllers=True)  # they spoke to the life before
         server.start()
         server.is_down = False
         self._say(f"[*] {self._name}: restarted by its controller in term {self._state.term}")

@@ -15,7 +15,7 @@ from raftline.controller.control import Control
 from raftline.controller.course_lines import CourseLines
 from raftline.controller.faults import Faults
 from raftline.controller.udp import UdpListener
-from raftline.net.doors import Doors
+from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.net.speakers import Speakers
@@ -37,7 +37,7 @@ EXIT_BROKEN = 70
 
 
 class Server:
-    """One node: the core and its driver, its peers, its doors, and what it prints."""
+    """One node: the core and its driver, its peers, its listener, and what it prints."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Server:
 
     def give_up_late(self, now: int) -> None:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""
-        self.doors.give_up_late(now - self._patience_ms)
+        self.listener.give_up_late(now - self._patience_ms)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
@@ -206,12 +206,12 @@ class Server:
 
     # --- life ------------------------------------------------------------------------------
 
-    def begin(self, doors: Doors, datagrams: UdpListener | None = None) -> None:
+    def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:
         """Serve from now on."""
-        self.doors = doors
+        self.listener = listener
         self.start()
         with threads_without_signals():
-            doors.open(self)
+            listener.open(self)
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.state.term, ignored)
@@ -223,10 +223,10 @@ class Server:
             hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
-        self.doors.close()
+        self.listener.close()
         if not self.is_down:
             self.halt(patience_s=2.0)
-        self.doors.end_connections()
+        self.listener.end_connections()
         if self.exit_status == 0:
             self._console.say(f"[*] {self.name}: has shut down cleanly.")
         return self.exit_status

@@ -18,7 +18,7 @@ from typing import Any, TextIO, cast
 from raftline.common.config import PACES, Address, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
-from raftline.net.doors import Doors
+from raftline.net.listener import Listener
 from raftline.node.joining import check_member
 from raftline.node.reading import Readings
 from raftline.node.snapshots import COMPACT_BYTES
@@ -94,7 +94,7 @@ class Node(NoCopies):
             self._leadership = Leadership(name)
             with threads_without_signals():
                 self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
-                self._doors = Doors(
+                self._listener = Listener(
                     self.address.host, port or self.address.port, CONNECTIONS_MAX
                 )
             self._server = self._recover(own_machines, PACES[pace], state_file_every)
@@ -111,7 +111,7 @@ class Node(NoCopies):
         self._clients = Clients(str(self.address), *others, name=own, timeout=timeout)
         self._leadership.start()  # as the program's own threads: what it calls may start processes
         with threads_without_signals():
-            self._server.begin(self._doors)  # here: a program that ends begins no more threads
+            self._server.begin(self._listener)  # here: a program that ends begins no more threads
             threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
         atexit.register(self.close)
 
@@ -138,7 +138,7 @@ class Node(NoCopies):
 
     def _abandon(self) -> None:
         with contextlib.suppress(AttributeError):
-            self._doors.close()
+            self._listener.close()
         with contextlib.suppress(AttributeError):
             self._console.close()
 

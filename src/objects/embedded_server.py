@@ -9,7 +9,7 @@ from typing import Any
 
 from raftline.common.wakeup import Wakeup
 from raftline.controller.udp import UdpListener
-from raftline.net.doors import Doors
+from raftline.net.listener import Listener
 from raftline.node.server import Server
 from raftline.objects.leadership import Leadership
 from raftline.raft.effects import Effects
@@ -53,13 +53,13 @@ class EmbeddedServer(Server):
         if effects.apply and self._state_file_every is not None:
             self._applied.set()
 
-    def begin(self, doors: Doors, datagrams: UdpListener | None = None) -> None:
+    def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:
         if self._state_file_every is not None:
             threading.Thread(
                 target=self._write_states, args=(self._state_file_every,),
                 name=f"{self.name} state file", daemon=True,
             ).start()  # fmt: skip
-        super().begin(doors, datagrams)
+        super().begin(listener, datagrams)
 
     def wait(self) -> int:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client as Asker
-from raftline.net.doors import raise_file_limit
+from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.actions import Actions
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan

@@ -79,7 +79,7 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
     server: Any = SimpleNamespace(
         name="s1", is_down=True, node=SimpleNamespace(state=state), recover=lambda: None,
         driver=SimpleNamespace(has_written=False), start=catch_up,
-        doors=SimpleNamespace(end_connections=lambda but_controllers: None),
+        listener=SimpleNamespace(end_connections=lambda but_controllers: None),
     )  # fmt: skip
     control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")

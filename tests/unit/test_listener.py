@@ -1,4 +1,4 @@
-"""The doors of a node, and that nobody waits at one any more once it is closed."""
+"""The listeners of a node: how they open, take connections, and close."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from raftline.controller.udp import UdpListener
-from raftline.net import doors as doors_module
-from raftline.net.doors import PLACES_FOR_PEERS, Doors
+from raftline.net import listener as listener_module
+from raftline.net.listener import PLACES_FOR_PEERS, Listener
 from tests.e2e.wire import eventually, free_ports
 
 
@@ -30,9 +30,9 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else its thread would take them from whatever is opened next, under the same number."""
-    doors = Doors("127.0.0.1", next(free_ports), 10)
+    listener = Listener("127.0.0.1", next(free_ports), 10)
     order: list[str] = []
-    take, close = doors._accept, doors._socket.close
+    take, close = listener._accept, listener._socket.close
 
     def slow_to_end() -> None:
         take()
@@ -43,33 +43,33 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
         order.append("closed")
         close()
 
-    monkeypatch.setattr(doors, "_accept", slow_to_end)
-    monkeypatch.setattr(doors, "_socket", Watched(doors._socket, note_close))
-    doors.open(cast(Any, SimpleNamespace(name="s1")))
-    doors.close()
+    monkeypatch.setattr(listener, "_accept", slow_to_end)
+    monkeypatch.setattr(listener, "_socket", Watched(listener._socket, note_close))
+    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.close()
     assert order == ["nobody takes any more", "closed"]
 
 
 def test_a_door_for_datagrams_that_was_closed_gives_its_port_and_its_thread_back() -> None:
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
-    door = UdpListener("127.0.0.1", port)
-    door.open("s1", cast(Any, None), lambda: 1, lambda source, why: ignored.append(why))
-    door.close()
+    listener = UdpListener("127.0.0.1", port)
+    listener.open("s1", cast(Any, None), lambda: 1, lambda source, why: ignored.append(why))
+    listener.close()
     assert {*threading.enumerate()} <= before
     UdpListener("127.0.0.1", port).close()
     assert ignored == []
 
 
-def queue_of(doors: Doors) -> tuple[int, int]:
-    """Return how many connections wait at a door, and how many may."""
-    info = doors._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+def queue_of(listener: Listener) -> tuple[int, int]:
+    """Return how many connections wait at a listener, and how many may."""
+    info = listener._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     waiting, longest = struct.unpack_from("2I", info, 24)  # tcpi_unacked, tcpi_sacked
     return waiting, longest
 
 
 class Crowd:
-    """Five connections that wait at a door before it is opened, and what the door does."""
+    """Five connections that wait at a listener before it is opened, and what it does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at_once: int = 1024) -> None:
         self.order = ""  # T: one was taken; B: its thread was begun
@@ -77,19 +77,19 @@ class Crowd:
         self.on_taken: Callable[[], None] = lambda: None
         self.warnings: list[str] = []
         self._begun = threading.Condition()
-        monkeypatch.setattr(doors_module, "AT_ONCE", at_once)
+        monkeypatch.setattr(listener_module, "AT_ONCE", at_once)
         # None of these threads runs: whoever waits for one to run begins no second.
         threads = SimpleNamespace(start_new_thread=self._begin)
-        monkeypatch.setattr(doors_module, "_thread", threads)
-        monkeypatch.setattr(doors_module, "prepare", self._taken)
+        monkeypatch.setattr(listener_module, "_thread", threads)
+        monkeypatch.setattr(listener_module, "prepare", self._taken)
         port = next(free_ports)
-        self.doors = Doors("127.0.0.1", port, 10)
+        self.listener = Listener("127.0.0.1", port, 10)
         self.clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(5)]
 
     def open(self) -> None:
-        assert eventually(lambda: queue_of(self.doors)[0] == len(self.clients))
+        assert eventually(lambda: queue_of(self.listener)[0] == len(self.clients))
         server = SimpleNamespace(name="s1", warn=self.warnings.append)
-        self.doors.open(cast(Any, server))
+        self.listener.open(cast(Any, server))
 
     def _taken(self, connection: object, patience_s: float) -> None:
         self.order += "T"
@@ -107,8 +107,8 @@ class Crowd:
         """Return what happened, once so many threads were begun."""
         with self._begun:
             assert self._begun.wait_for(lambda: self.order.count("B") >= begun, 30)
-        self.doors.close()
-        self.doors.end_connections()
+        self.listener.close()
+        self.listener.end_connections()
         for client in self.clients:
             client.close()
         return self.order
@@ -119,7 +119,7 @@ class Crowd:
 def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
     monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
 ) -> None:
-    """Else those who are served leave the door few turns of the interpreter."""
+    """Else those who are served leave the listener few turns of the interpreter."""
     crowd = Crowd(monkeypatch, at_once)
     crowd.open()
     assert crowd.close_after(5) == order
@@ -141,15 +141,15 @@ def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = Crowd(monkeypatch)
-    crowd.on_taken = crowd.doors._closing.set
+    crowd.on_taken = crowd.listener._closing.set
     crowd.open()
     assert crowd.close_after(1) == "TB"
 
 
 def test_as_many_may_wait_at_the_door_as_may_be_connected() -> None:
     """Who finds the queue full is heard a second later, by the kernel's second try."""
-    doors = Doors("127.0.0.1", next(free_ports), 2000)
+    listener = Listener("127.0.0.1", next(free_ports), 2000)
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
-    _, longest = queue_of(doors)
-    doors.close()
+    _, longest = queue_of(listener)
+    listener.close()
     assert longest == min(2000 + PLACES_FOR_PEERS, most)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from raftline.node.server import Server
 
 
-class Spoken(NamedTuple):
+class ParsedLine(NamedTuple):
     """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
 
     # "peer", "write", "read", "show", "members", "backup", "control", or "local": answered here
@@ -31,7 +31,7 @@ class Spoken(NamedTuple):
     change: Change | None = None
 
 
-class Inquiries:
+class LocalCommands:
     """Answers the kinds "show", "members", "backup", "control" and "local" of one connection.
 
     `flush` sends the replies that have gathered: they need not wait for what takes long.
@@ -46,7 +46,7 @@ class Inquiries:
         self._backups = Backups(server)
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
-    def answer(self, kind: str, run: Sequence[Spoken]) -> list[str]:
+    def answer(self, kind: str, run: Sequence[ParsedLine]) -> list[str]:
         """Return the replies to lines of one kind, and of one way of reading."""
         if kind == "show":
             return self._shows([one.request for one in run], run[0].reading)
@@ -66,7 +66,7 @@ class Inquiries:
             return [NO_LEADER] * len(requests)
         return batch.reader.read(commands) if batch.reader is not None else batch.replies
 
-    def _members(self, asked: Spoken) -> str:
+    def _members(self, asked: ParsedLine) -> str:
         """Change the members, or tell who they are once this server is known to lead."""
         server, change = self._server, asked.change
         self._flush()
@@ -78,18 +78,18 @@ class Inquiries:
             return batch.replies[0]
         return "MEMBERS response: " + json.dumps(server.driver.members())
 
-    def _backup(self, asked: Spoken) -> str:
+    def _backup(self, asked: ParsedLine) -> str:
         self._flush()
         return self._backups.serve(asked.request.command)
 
-    def _obey(self, asked: Spoken) -> str:
+    def _obey(self, asked: ParsedLine) -> str:
         self._flush()  # what came before may be about to end
         host = self._socket.getpeername()[0]
         control, request = self._server.control, asked.request
         self.is_controllers = control.is_allowed(request.sender, host)
         return control.obey(request, host).line
 
-    def _local(self, asked: Spoken) -> str:
+    def _local(self, asked: ParsedLine) -> str:
         request = asked.request
         if asked.reply:
             return asked.reply

@@ -25,7 +25,7 @@ PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 AT_ONCE = 1024  # connections that are taken before the first of them is served
 
 
-class Doors:
+class Listener:
     """Listens from the start, so that a port in use is told before any file is touched; takes
     connections once there is a server to serve them."""
 
@@ -95,7 +95,7 @@ class Doors:
         """Take all connections that wait; then begin their threads; then wait for more.
 
         A thread that serves asks for the interpreter again and again. With a thousand of them at
-        it, whoever is still at the door would wait for seconds (docs/speed.md).
+        it, a connection that is not taken yet would wait for seconds (docs/speed.md).
         """
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
@@ -114,7 +114,7 @@ class Doors:
                 self._take(accepted, address)
                 if len(self._taken) >= AT_ONCE:
                     self._begin_taken()
-        self._begin_taken()  # whoever closes the door ends them
+        self._begin_taken()  # `end_connections` ends them
 
     def _take(self, accepted: socket.socket, address: object) -> None:
         """Give the connection a place; the last places are for peers alone."""
