@@ -258,7 +258,7 @@ class Connection:
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
-            home=self.outgoing,
+            reply_sink=self.outgoing,
         )
         self._flush()
         self.outgoing.add(batch)

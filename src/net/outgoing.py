@@ -81,9 +81,9 @@ class Outgoing:
 
     # --- any thread ----------------------------------------------------------------------------
 
-    def is_due(self) -> None:
-        """Note that replies can leave; see `Home`."""
-        self._server.driver.due.append(self)
+    def mark_ready(self) -> None:
+        """Note that replies can leave; see `ReplySink`."""
+        self._server.driver.ready_sinks.append(self)
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken. Behind a part of it nothing leaves

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch, Home
+from raftline.node.batch import Batch, ReplySink
 from raftline.node.compaction import Compaction
 from raftline.node.delivery import Delivery, Origin
 from raftline.node.handover import Handover
@@ -77,7 +77,7 @@ class Driver:
         self._stopping = False
         self._failure: BaseException | None = None
         self._late_look_ms = 0
-        self.due: deque[Home] = deque()  # whose replies can leave
+        self.ready_sinks: deque[ReplySink] = deque()  # of replies that can leave
         self.syncs = 0
         self._threads: list[threading.Thread] = []
 
@@ -87,7 +87,7 @@ class Driver:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more."""
         batch.asked_ms = now_ms()
-        self._service.came(batch)
+        self._service.enqueue(batch)
         if self._stopping:
             with self._core:
                 self._turn_all_away()
@@ -178,7 +178,7 @@ class Driver:
             self._step(self._round)
         with self._core:
             self._turn_all_away()
-        self._let_go()
+        self._flush_replies()
 
     def _pause_s(self) -> float:
         now = now_ms()
@@ -217,16 +217,16 @@ class Driver:
         is_left = self._queue.reads or self._queue.writes  # to gather, for a while
         if is_left and not self._naps and self._service.until_s() < self._asleep_until_s:
             self._wakeup.set()
-        self._let_go()
+        self._flush_replies()
 
-    def _let_go(self) -> None:
+    def _flush_replies(self) -> None:
         """Send the replies that the steps before have completed."""
-        while self.due:
+        while self.ready_sinks:
             try:
-                home = self.due.popleft()
+                sink = self.ready_sinks.popleft()
             except IndexError:  # another thread was faster
                 return
-            home.flush()
+            sink.flush()
 
     # --- with `core` held ------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class Driver:
         if self._queue.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._queue.give_up_pending(LEADERSHIP_LOST)
-            self._service.fell()
+            self._service.lost_leadership()
         if effects.install is not None:
             self._logmanager.take_over(effects.install)
         self._answer(effects)
@@ -254,7 +254,7 @@ class Driver:
         if effects.apply:
             replies = self._logmanager.apply(effects.apply)
             self._queue.answer_applied(replies, effects.apply[0].index, effects.apply[-1].index)
-            if self._service.landed(effects.apply[-1].index):
+            if self._service.committed(effects.apply[-1].index):
                 self._naps = False  # the next ones to gather are not waited for as long
         for ready in effects.reads:
             ready.token.reader = self._logmanager

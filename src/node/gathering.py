@@ -28,7 +28,7 @@ class Gathering:
         self._first_s = 0.0
         self._last_s = 0.0
 
-    def came(self, count: int) -> None:
+    def arrived(self, count: int) -> None:
         """Note that a request came, and `count` wait now."""
         self._last_s = time.monotonic()
         if count == 1:
@@ -65,7 +65,7 @@ class Sharing:
         self._minute_s = self._looked_s = time.monotonic()
         self._used_s = time.process_time()
 
-    def landed(self, took_s: float) -> None:
+    def committed(self, took_s: float) -> None:
         """Note that writes have ended after so long."""
         now_s = time.monotonic()
         if now_s - self._minute_s > MINUTE_S:

@@ -29,8 +29,8 @@ class Service:
 
     Writes wait while others are under way, and until as many are there as before, so that they
     share one append, one fdatasync and one AppendEntries line; reads in the same way share one
-    round of heartbeats. Whoever calls holds the driver's `core` lock, but for `came`, `is_wanted`
-    and `until_s`: they may be a moment behind, and whoever steps the core asks again afterwards.
+    round of heartbeats. The caller holds the driver's `core` lock, but for `enqueue`, `is_wanted`
+    and `until_s`: they may be a moment behind, and the thread that steps the core asks again.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class Service:
         self._writes, self._reads = Gathering(), Gathering()
         self._sharing = Sharing()
         # Of each proposal under way: its last index, its batches, when it was made.
-        self._flying: deque[tuple[int, int, float]] = deque()
+        self._in_flight: deque[tuple[int, int, float]] = deque()
         self._proposed_s = 0.0  # when the last one was made
         self.leads = False  # as of the last step
 
     # --- without `core` ------------------------------------------------------------------------
 
-    def came(self, batch: Batch) -> None:
+    def enqueue(self, batch: Batch) -> None:
         """Put a batch in the queue."""
         queue = self._queue
         queue.put(batch)
         if batch.is_read:
-            self._reads.came(len(queue.reads))
+            self._reads.arrived(len(queue.reads))
         else:
-            self._writes.came(len(queue.writes))
+            self._writes.arrived(len(queue.writes))
 
     def is_wanted(self) -> bool:
         """Whether anything is there that need not wait."""
@@ -81,37 +81,37 @@ class Service:
         if self.leads:
             if self._queue.writes and not self._writer.is_full:
                 wait_s = self._sharing.wait_s
-                is_busy = self._flying or self._writer.is_busy
+                is_busy = self._in_flight or self._writer.is_busy
                 until_s = self._proposed_s + wait_s if is_busy else self._writes.ripe_at_s
-            if self._queue.reads and not self._reads_fly():
+            if self._queue.reads and not self._reads_in_flight():
                 until_s = min(until_s, self._reads.ripe_at_s)
         return until_s
 
     def _writes_gather(self) -> bool:
         if self._writer.is_full:
             return True
-        if self._flying or self._writer.is_busy:
+        if self._in_flight or self._writer.is_busy:
             return time.monotonic() - self._proposed_s < self._sharing.wait_s
         return not self._writes.is_ripe(len(self._queue.writes))
 
     def _reads_gather(self) -> bool:
-        return self._reads_fly() or not self._reads.is_ripe(len(self._queue.reads))
+        return self._reads_in_flight() or not self._reads.is_ripe(len(self._queue.reads))
 
-    def _reads_fly(self) -> bool:
+    def _reads_in_flight(self) -> bool:
         state = self._node.state
         return len(state.read_rounds) >= state.options.read_rounds
 
     # --- with `core` held ----------------------------------------------------------------------
 
-    def landed(self, index: int) -> bool:
+    def committed(self, index: int) -> bool:
         """Take note that what was proposed up to `index` was answered; return whether anything
         was."""
         answered, proposed_s = 0, 0.0
-        while self._flying and self._flying[0][0] <= index:
-            _, batches, proposed_s = self._flying.popleft()
+        while self._in_flight and self._in_flight[0][0] <= index:
+            _, batches, proposed_s = self._in_flight.popleft()
             answered += batches
         if answered:
-            self._sharing.landed(time.monotonic() - proposed_s)
+            self._sharing.committed(time.monotonic() - proposed_s)
             self._writes.answered(answered + len(self._queue.writes))
         return answered > 0
 
@@ -119,9 +119,9 @@ class Service:
         """Take note that so many reads were answered."""
         self._reads.answered(count + len(self._queue.reads))
 
-    def fell(self) -> None:
+    def lost_leadership(self) -> None:
         """Take note that this server's proposals are no longer its own."""
-        self._flying.clear()
+        self._in_flight.clear()
 
     def serve(self, clock: Callable[[], int]) -> None:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
@@ -177,5 +177,6 @@ class Service:
         state = self._node.state
         commands = self._queue.enter(batches, state.log.last_index + 1, state.term)
         self._proposed_s = time.monotonic()
-        self._flying.append((state.log.last_index + len(commands), len(batches), self._proposed_s))
+        last_index = state.log.last_index + len(commands)
+        self._in_flight.append((last_index, len(batches), self._proposed_s))
         self._carry_out(self._node.propose(commands, now))

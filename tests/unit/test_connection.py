@@ -36,7 +36,7 @@ class Scene:
         self.there.settimeout(DEADLINE_S)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
-        self.due: deque[Any] = deque()
+        self.ready_sinks: deque[Any] = deque()
         self.server: Any = SimpleNamespace(
             name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S,
             readings=Readings(at_followers=True),
@@ -49,7 +49,7 @@ class Scene:
             control=SimpleNamespace(why_no_order=lambda *_: ""),
             faults=SimpleNamespace(cuts_off=lambda _: False),
             driver=SimpleNamespace(
-                submit=self.batches.append, due=self.due, lost=lambda _: None
+                submit=self.batches.append, ready_sinks=self.ready_sinks, lost=lambda _: None
             ),
         )  # fmt: skip
         self.connection = Connection(self.server, self.here, for_peers_only=False)
@@ -74,8 +74,8 @@ class Scene:
 
     def answer(self, place: int, reply: str) -> None:
         self.batches[place].answer_all(reply)
-        while self.due:
-            self.due.popleft().flush()
+        while self.ready_sinks:
+            self.ready_sinks.popleft().flush()
 
     def lines(self) -> list[str]:
         """Return all that is said until the connection ends."""
@@ -314,6 +314,6 @@ def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
 def test_a_show_is_spelled_by_its_connection_s_own_thread(scene: Scene) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
-    assert scene.batches[0].home is None
+    assert scene.batches[0].reply_sink is None
     scene.answer(0, "SHOW response: {}")
     assert scene.line() == "s1@SHOW response: {}"

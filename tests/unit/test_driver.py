@@ -131,7 +131,7 @@ def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_wa
     steps: list[Effects] = []
     service = Service(node, queue, writer, FakeRim(), steps.append, lambda: None)
     service.leads = True
-    service.came(Batch(["set a 1"], is_read=False))
+    service.enqueue(Batch(["set a 1"], is_read=False))
     assert not service.is_wanted()
     assert service.until_s() == math.inf  # the writer asks again when it has written
     service.serve(now_ms)
@@ -296,12 +296,12 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
     state, pause = driver.node.state, threading.Event()
-    while [one[0] for one in driver._service._flying] != [2]:  # by whoever has the core just now
+    while [one[0] for one in driver._service._in_flight] != [2]:  # by whoever has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
     with driver._core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
-            driver._service.came(batch)
+            driver._service.enqueue(batch)
     driver.receive([Appended("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
     while state.log.last_index < 5:
@@ -431,7 +431,7 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
             """Stand for all that a step does before it looks at the queue: others are elected, they
             acknowledge a write, and who knows of it comes to read."""
             time_ms[0] += 10 * OPTIONS.election_timeout_ms
-            driver._service.came(batch)
+            driver._service.enqueue(batch)
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
@@ -502,7 +502,7 @@ def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
     service = Service(node, queue, writer, FakeRim(), lambda _: None, lambda: None)
     batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]
     for batch in batches:
-        service.came(batch)
+        service.enqueue(batch)
     service.serve(now_ms)
     assert [batch.replies for batch in batches] == [[said] if said else []] * 2
     assert (queue.held_until_ms is None) is not is_member

@@ -110,7 +110,7 @@ def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_th
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._service._flying
+        assert not driver._service._in_flight
     driver.stop(DEADLINE_S)
 
 

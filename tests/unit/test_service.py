@@ -46,7 +46,7 @@ class Scene:
 
     def write(self) -> int:
         """Ask for a write, and have it served unless it waits; return the index of the last."""
-        self.service.came(Batch(["set a 1"], is_read=False))
+        self.service.enqueue(Batch(["set a 1"], is_read=False))
         self.clock.now_s += QUIET_S
         self.service.serve(lambda: 0)
         return self.node.state.log.last_index
@@ -61,7 +61,7 @@ class Scene:
         self.pass_time(0.2, share)
         index = self.write()
         self.pass_time(took_s, share)
-        assert self.service.landed(index)
+        assert self.service.committed(index)
 
     def waits_s(self) -> float:
         """Return how long a write waits for one that is under way."""
@@ -75,7 +75,7 @@ class Scene:
         self.service.serve(lambda: 0)
         assert self.node.state.log.last_index == first + 1
         self.clock.now_s += 0.02
-        assert self.service.landed(first + 1)
+        assert self.service.committed(first + 1)
         return until_s - begun_s
 
 
