@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.raft.messages import Answer, Message
-from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.raft.questions import ReadIndex, ReadIndexReply
 
 
 class Origin(Protocol):
@@ -31,7 +31,7 @@ class Delivery:
         """Let messages go; `origin` is where the message came from that they answer."""
         answers = []
         for message in messages:
-            if isinstance(message, ReadAt):  # made true by whoever completed a quorum
+            if isinstance(message, ReadIndexReply):  # made true by whoever completed a quorum
                 asker = self._askers.get(message.to)
                 if asker is not None:
                     asker.answer([message])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from raftline.raft.messages import Message, RequestVote, Vote, spell
+from raftline.raft.messages import Message, RequestVote, RequestVoteReply, spell
 from raftline.raft.state import State
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
@@ -16,7 +16,7 @@ _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 
 def is_pre_vote(message: Message) -> bool:
     """Return whether this is a question for a PreVote, or the answer to one."""
-    return isinstance(message, RequestVote | Vote) and message.pre_vote
+    return isinstance(message, RequestVote | RequestVoteReply) and message.pre_vote
 
 
 class PreVotes:
@@ -32,7 +32,7 @@ class PreVotes:
 
     def _begin_anew(self) -> None:
         self._lines.clear()
-        self._answers: dict[str, Vote] = {}  # to the last round of questions
+        self._answers: dict[str, RequestVoteReply] = {}  # to the last round of questions
         self._rounds = 0
         self._remind_at = REMINDED_FIRST
         self._last: Mapping[str, bool] = {}  # who answered the round before it
@@ -55,7 +55,7 @@ class PreVotes:
 
     def heard(self, message: Message) -> None:
         """Take note of an answer."""
-        if isinstance(message, Vote) and message.pre_vote:
+        if isinstance(message, RequestVoteReply) and message.pre_vote:
             self._answers[message.sender] = message
 
     def asked(self, questions: Iterable[Message]) -> str:
@@ -89,7 +89,7 @@ class PreVotes:
         return True
 
 
-def _sorted_by_answer(names: Iterable[str], answers: Mapping[str, Vote]) -> str:
+def _sorted_by_answer(names: Iterable[str], answers: Mapping[str, RequestVoteReply]) -> str:
     """Return who would vote, who would not and why, and who does not answer."""
     groups: dict[str, list[str]] = {"Yes": [], "No": [], "No answer": []}
     for name in names:

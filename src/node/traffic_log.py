@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.entrylines import spell_entries
 from raftline.raft.log import Log
 from raftline.raft.messages import (
-    Appended,
+    AppendAccepted,
     AppendEntries,
+    AppendRejected,
     Message,
-    Missing,
     spell,
     spell_append,
 )
@@ -88,7 +88,7 @@ class TrafficLog:
         goes."""
         if isinstance(questions[0], AppendEntries):
             self._console.traffic("messages", "Sending heartbeat...")
-        lacks = isinstance(questions[0], Missing) and questions[0].round > 0
+        lacks = isinstance(questions[0], AppendRejected) and questions[0].round > 0
         if lacks:
             self._console.traffic("messages", "%s", spell(questions[0]))
         for one in questions:
@@ -117,7 +117,7 @@ class TrafficLog:
         self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))
 
     def _is_pulse(self, message: Message) -> bool:
-        if isinstance(message, Appended):
+        if isinstance(message, AppendAccepted):
             known = self._acknowledged.get(message.sender, 0)
             self._acknowledged[message.sender] = message.index
             return message.index == known
@@ -141,6 +141,6 @@ def abridged(message: Message) -> str:
 
 
 def _is_empty(message: Message) -> bool:
-    return isinstance(message, Appended | InstallSnapshot | SnapshotHeld) or (
+    return isinstance(message, AppendAccepted | InstallSnapshot | InstallSnapshotReply) or (
         isinstance(message, AppendEntries) and not message.entries
     )

@@ -22,7 +22,7 @@ from raftline.common.console import (
 from raftline.node.traffic_log import TrafficLog, abridged
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.messages import AppendEntries, Missing, RequestVote, Vote
+from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from tests.unit.cores import node_of
 
@@ -350,7 +350,7 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
 def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     commands: list[str], ends: str
 ) -> None:
-    missing = Missing("s2", "s1", 6, len(commands), 4)
+    missing = AppendRejected("s2", "s1", 6, len(commands), 4)
     stream = io.StringIO()
     console = Console(stream, verbose=False)
     traffic_log = TrafficLog(console, course=True)
@@ -365,13 +365,13 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
-def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[str]:
+def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
     """Return what a traffic log says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
     traffic_log = TrafficLog(console)
     for step in steps:
-        if isinstance(step, Vote):
+        if isinstance(step, RequestVoteReply):
             traffic_log.received(step.sender, None, step)
         else:
             traffic_log.carried_out(step, node.state)
@@ -382,8 +382,8 @@ def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[s
 HEARD = "[*] Heard from no leader: asking for PreVotes for term 2"
 ASKED = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
 SENDS = [f"Sending message to {to}: PreVote 2-1-1" for to in ("s2", "s3")]
-YES = Vote("s2", "s1", 2, True, pre_vote=True)
-NO = Vote("s3", "s1", 1, False, pre_vote=True, reason="no")
+YES = RequestVoteReply("s2", "s1", 2, True, pre_vote=True)
+NO = RequestVoteReply("s3", "s1", 1, False, pre_vote=True, reason="no")
 
 
 @pytest.mark.parametrize(("verbose", "times"), [(False, 1), (True, 2)])
@@ -431,7 +431,7 @@ def test_who_answers_is_told_when_that_has_changed_for_two_rounds() -> None:
 
 def test_a_denied_prevote_is_a_line_once() -> None:
     note = "[*] s1 denies its PreVote to s3 for term 4: log not up to date"
-    answer = Vote("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
+    answer = RequestVoteReply("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
     step = Effects(send_after_save=[answer], notes=[note])
     other = "[*] s1 denies its vote to s3 for term 4: log not up to date"
     said = said_by(node_of("s1", 1), step, step, Effects(notes=[other]), Effects(notes=[other]))

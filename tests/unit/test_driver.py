@@ -23,7 +23,13 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Message, RequestVote, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
@@ -109,7 +115,7 @@ def elect(driver: Driver) -> None:
         while node.state.role is not role:
             assert not pause.wait(0.001)
         term = node.state.term + 1 if pre_vote else node.state.term
-        assert driver.receive([Vote("s2", "s1", term, True, pre_vote)], None) == []
+        assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
     assert node.is_leader
 
 
@@ -193,7 +199,7 @@ def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
-        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
         assert driver.receive([given], None) == []
 
     while state.durable_index < 1:
@@ -253,7 +259,7 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
     while not driver.node.state.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
-    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     while driver.node.state.work is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
@@ -277,7 +283,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
 def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
-    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     pause = threading.Event()
     while driver.node.state.commit_index < 1:
         assert not pause.wait(0.001)
@@ -302,11 +308,11 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     with driver._core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
             driver._service.enqueue(batch)
-    driver.receive([Appended("s2", "s1", state.term, 2, state.round)], None)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
     while state.log.last_index < 5:
         assert not pause.wait(0.001)
-    driver.receive([Appended("s2", "s1", state.term, 5, state.round)], None)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 5, state.round)], None)
     assert [batch.wait(DEADLINE_S) for batch in others] == [True] * 3
     replies = [batch.replies[0] for batch in others]
     assert replies == [f"SET response: b set to {number}" for number in range(3)]
@@ -390,7 +396,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
-        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
         assert driver.receive([given], None) == []
 
     pause = threading.Event()
@@ -420,7 +426,9 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
-    answer = Appended("s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms)
+    answer = AppendAccepted(
+        "s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms
+    )
     node.receive(answer, TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
     monkeypatch.setattr(raftline.node.driver, "now_ms", lambda: time_ms[0])
@@ -468,9 +476,9 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     pause = threading.Event()
     while not then.given:
         assert not pause.wait(0.001)
-    assert first.given == [Vote("s1", "s2", 5, True)]
+    assert first.given == [RequestVoteReply("s1", "s2", 5, True)]
     (denied,) = then.given
-    assert isinstance(denied, Vote)
+    assert isinstance(denied, RequestVoteReply)
     assert (denied.to, denied.term, denied.granted) == ("s3", 5, False)
     driver.stop(DEADLINE_S)
 

@@ -17,9 +17,9 @@ from raftline.node.queue import RequestQueue
 from raftline.node.reading import Reading
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.messages import Appended, AppendEntries, Missing
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.orders import step_down
-from raftline.raft.questions import ReadAt
+from raftline.raft.questions import ReadIndexReply
 from raftline.wire.protocol import NO_LEADER
 from tests.unit.cores import established
 from tests.unit.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
@@ -45,7 +45,7 @@ def acknowledge(driver: Driver) -> None:
     """Have s2 hold all of the leader's log, and answer its latest round."""
     state = driver.node.state
     until(lambda: state.durable_index == state.log.last_index)
-    answer = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+    answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
     assert driver.receive([answer], None) == []
 
 
@@ -60,7 +60,7 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     if in_its_term:
         driver.step(lambda node, now_ms: node.obey(step_down, now_ms))
     else:
-        later = Missing("s2", "s1", driver.node.state.term + 1, 0, 0)
+        later = AppendRejected("s2", "s1", driver.node.state.term + 1, 0, 0)
         assert driver.receive([later], None) == []
     assert not driver.node.is_leader
     assert not driver._service.leads
@@ -131,7 +131,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
         driver.submit(batch)
     until(lambda: len(asking.asked) + len(asking.waiting) == 3)
     if answered:  # and not applied up to there
-        driver.receive([ReadAt("s2", "s1", 1, 1, asking.round)], None)
+        driver.receive([ReadIndexReply("s2", "s1", 1, 1, asking.round)], None)
         assert asking.ready
     driver.stop(DEADLINE_S)
     assert all(batch.is_answered for batch in batches)
@@ -149,7 +149,7 @@ def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is
     assert driver.receive([word], None) == []
     asking = driver.node.state.asking
     until(lambda: bool(asking.asked))
-    driver.receive([ReadAt("s3", "s1", 2, 2, asking.round)], None)
+    driver.receive([ReadIndexReply("s3", "s1", 2, 2, asking.round)], None)
     assert batch.is_answered
     assert batch.reader is not None
     driver.stop(DEADLINE_S)
