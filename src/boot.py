@@ -6,15 +6,15 @@ import argparse
 import ipaddress
 from collections.abc import Sequence
 
-from raftline import config
-from raftline.arguments import Parser, as_port, program
-from raftline.config import PACES, ConfigError, Configuration
-from raftline.control.permits import CONTROLLER
-from raftline.engine.snapshots import COMPACT_BYTES
-from raftline.life import registering
-from raftline.life.joining import joining_address, settle_configuration
-from raftline.net.udpdoor import PORT as DATAGRAM_PORT
-from raftline.net.udpdoor import UdpDoor
+from raftline.common import config
+from raftline.common.arguments import Parser, as_port, program
+from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.udp import PORT as DATAGRAM_PORT
+from raftline.controller.udp import UdpListener
+from raftline.node import registering
+from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.snapshots import COMPACT_BYTES
 from raftline.wire.protocol import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
@@ -40,15 +40,15 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     return port, _configuration(arguments, arguments.name, port)
 
 
-def datagram_door(arguments: argparse.Namespace) -> UdpDoor | None:
-    """Return the door for a controller's datagrams, its port taken; None where none is wanted.
+def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
+    """Return the listener for a controller's datagrams, its port taken; None where none is wanted.
 
     Raises:
         PortRefused: the port can't be had.
     """
     if arguments.controller_udp is None:
         return None
-    return UdpDoor(arguments.host, arguments.controller_udp)
+    return UdpListener(arguments.host, arguments.controller_udp)
 
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:

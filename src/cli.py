@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from raftline import config
-from raftline.arguments import EXIT_USAGE, Parser, as_port, as_seconds
-from raftline.console import open_closed_streams
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life.interrupts import raised
+from raftline.common import config
+from raftline.common.arguments import EXIT_USAGE, Parser, as_port, as_seconds
+from raftline.common.console import open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
 from raftline.tools import repaircommands
 from raftline.wire.forms import AT_THE_SHELL, FORMS, MEMBER_VERBS
 
@@ -218,13 +218,13 @@ def _add_controller(commands: Commands) -> None:
     controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
     controller.know_cluster(30.0)
     controller.add_argument("--json", action="store_true", help="one object, for programs")
-    controller.set_defaults(module="tools.controller", carry_out=_controller)
+    controller.set_defaults(module="controller.command", carry_out=_controller)
 
 
 def _controller(options: argparse.Namespace) -> int:
-    from raftline.tools import controller
+    from raftline.controller.command import order
 
-    return controller.order(
+    return order(
         options.target, options.words, options.dir, options.timeout, options.json
     )
 

@@ -6,7 +6,7 @@ from raftline.client import Client    # for programs
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -17,14 +17,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from raftline.arguments import Parser, as_port, as_seconds, program
-from raftline.config import HOST
-from raftline.console import open_closed_streams
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life.interrupts import raised
-from raftline.talk.addresses import without_brackets
-from raftline.talk.conversation import Client
-from raftline.talk.link import (
+from raftline.clients.addresses import without_brackets
+from raftline.clients.connection import (
     Address,
     ClientError,
     NoLeader,
@@ -33,8 +27,14 @@ from raftline.talk.link import (
     Refused,
     Unreachable,
 )
-from raftline.talk.patience import say_waiting
-from raftline.talk.screen import asks_nothing, run_screen, say, say_connecting, say_late
+from raftline.clients.conversation import Client
+from raftline.clients.deadline import say_waiting
+from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
+from raftline.common.arguments import Parser, as_port, as_seconds, program
+from raftline.common.config import HOST
+from raftline.common.console import open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
 from raftline.wire.protocol import error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, outcome_to, value_in
 from raftline.wire.requests import VERBS
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def converse() -> int:
         client.connect()
         if with_screen:
-            return run_screen(client, on_terminal)
+            return run_shell(client, on_terminal)
         commands = [command_of(words)] if words else _lines_of_stdin()
         return answer_each(client, commands, options.quiet, options.json)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 
-from raftline.bell import give_way
+from raftline.common.wakeup import give_way
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute
+from raftline.state.entry_numbers import entry_numbers_of
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered
 from raftline.state.sessions import Sessions
 from raftline.state.showing import read_selection, show_page
-from raftline.state.stamps import stamps_of
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
@@ -106,7 +106,7 @@ class LogManager:
         """
         execute_entry = self._execute
         with self.client_lock:
-            numbered = zip(stamps_of(entries), entries, strict=True)
+            numbered = zip(entry_numbers_of(entries), entries, strict=True)
             replies = [execute_entry(number, entry.command) for number, entry in numbered]
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
@@ -315,7 +315,7 @@ class LogManager:
                     return
             breathe()
 
-    def _execute(self, stamp: int, command: str) -> str:
+    def _execute(self, entry_number: int, command: str) -> str:
         """Execute the command of one entry, once if it carries a request's number."""
         client, at, bare = command.partition("@")
         if not at or " " in client:  # no client named: the `@` belongs to a key or value
@@ -323,24 +323,24 @@ class LogManager:
                 # What was applied is committed, so this configuration is never rolled back; a
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
-            return self._do(stamp, command)
+            return self._do(entry_number, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             if bare == "session":
-                return f"SESSION response: {self.sessions.begin(name, stamp)}"
-            return self._do(stamp, bare)
+                return f"SESSION response: {self.sessions.begin(name, entry_number)}"
+            return self._do(entry_number, bare)
         if bare.startswith("get "):  # changes nothing, so a retry may read what is new
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
-            reply = self._do(stamp, bare)
+            reply = self._do(entry_number, bare)
             self.sessions.remember(name, int(number), bare, reply)
         return reply
 
-    def _do(self, stamp: int, bare: str) -> str:
+    def _do(self, entry_number: int, bare: str) -> str:
         if bare.startswith("machine "):
             return self.machines.execute(self.pairs, bare[8:])
-        return execute(self.pairs, bare, stamp)
+        return execute(self.pairs, bare, entry_number)
 
 
 def _without_client(command: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.entry import end_quietly
+from raftline.common.quiet_exit import end_quietly
 
 
 def raftline() -> int:

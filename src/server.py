@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -14,21 +14,22 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from raftline import boot, config
-from raftline.arguments import EXIT_USAGE
-from raftline.assembly import Server
-from raftline.config import PACES, Address, ConfigError, Configuration
-from raftline.console import Console, open_closed_streams
-from raftline.engine.cores import Cores
-from raftline.engine.reading import Readings
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life import lifeline, registering
-from raftline.life.interrupts import Interrupts, raised, threads_without_signals
-from raftline.life.joining import Joiner, advertised, check_member
-from raftline.life.timeofday import local_time
-from raftline.life.waking import Waking
-from raftline.net.doors import Doors, PortRefused
+from raftline import boot
+from raftline.common import config, lifeline
+from raftline.common.arguments import EXIT_USAGE
+from raftline.common.config import PACES, Address, ConfigError, Configuration, PortRefused
+from raftline.common.console import Console, open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import Interrupts, raised, threads_without_signals
+from raftline.net.listener import Listener
 from raftline.net.reachability import Reachability
+from raftline.node import registering
+from raftline.node.cpu_affinity import CpuAffinity
+from raftline.node.joining import Joiner, advertised, check_member
+from raftline.node.reading import Readings
+from raftline.node.server import Server
+from raftline.node.startup import Startup
+from raftline.node.timeofday import local_time
 from raftline.storage.errors import EXIT_FILES, StorageError
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -86,22 +87,22 @@ def _boot(
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
             start.callback(registering.withdraw, configuration)
-        doors = Doors(arguments.host, port, arguments.max_connections)
-        stack.enter_context(contextlib.closing(doors))
-        datagrams = boot.datagram_door(arguments)
+        listener = Listener(arguments.host, port, arguments.max_connections)
+        stack.enter_context(contextlib.closing(listener))
+        datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             lifeline.watch(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
-        server.wake()
+        server.recover()
         state = server.node.state
         for note in check_member(state, configuration):
             console.say(note)
         listens = Address(arguments.host, port)
         reachability = Reachability(name, listens, configuration, state.membership.addresses)
-        reachability.tell(doors.bound, console.say)
+        reachability.tell(listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
@@ -114,9 +115,9 @@ def _boot(
                 Joiner(name, mine, arguments.join, server.node, console.say).start()
         if arguments.cores == "one":
             with threads_without_signals():
-                Cores().start(name)
+                CpuAffinity().start(name)
         start.pop_all()  # it is up: its line in the configuration stays
-        server.begin(doors, datagrams)
+        server.begin(listener, datagrams)
         return server.wait()
 
 
@@ -127,13 +128,13 @@ def _server_of(
     server_of: Callable[..., Server],
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
-    waking = Waking(
+    startup = Startup(
         arguments.name, configuration, console.say, joins=bool(arguments.join),
         first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
         never_ran=arguments.new,
     )  # fmt: skip
     return server_of(
-        waking, PACES[arguments.pace], console,
+        startup, PACES[arguments.pace], console,
         readings=Readings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
         allowed=arguments.controller_from if arguments.controller else None,

@@ -6,7 +6,7 @@ From the course's simulator it has the metrics dictionary and the report; see do
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -20,11 +20,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from raftline import config
-from raftline.arguments import Parser, program
-from raftline.console import open_closed_streams
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life.interrupts import raised
+from raftline.common import config
+from raftline.common.arguments import Parser, program
+from raftline.common.console import open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
 from raftline.tools.up import StopAsked, asked_to_stop
 from raftline.trial import metrics, page, report
 from raftline.trial.begin import Begin

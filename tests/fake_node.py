@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from raftline.life import lifeline
+from raftline.common import lifeline
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ the properties: Raft paper, Figure 3.
 from __future__ import annotations
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.messages import Appended, AppendEntries, RequestVote, Vote
+from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.state import Role
 
@@ -106,7 +106,7 @@ class Invariants:
                 saved.term > message.term or saved[:2] == (message.term, message.sender),
                 f"{message.sender} asks for votes of term {message.term}, its disk has {saved}",
             )
-        elif isinstance(message, Vote) and message.granted and not message.pre_vote:
+        elif isinstance(message, RequestVoteReply) and message.granted and not message.pre_vote:
             saved = self.saved_states[message.sender]
             self._one_vote(message.sender, message.term, message.to)
             self._hold(
@@ -114,7 +114,7 @@ class Invariants:
                 f"{message.sender} votes for {message.to} in term {message.term}, "
                 f"its disk has {saved}",
             )
-        elif isinstance(message, Appended):
+        elif isinstance(message, AppendAccepted):
             saved = self.saved_states[message.sender]
             self._hold(
                 saved.term >= message.term
@@ -241,7 +241,7 @@ class Invariants:
         """What a follower says to hold equals what its leader holds there."""
         for message in (*effects.send, *effects.send_after_save):
             leader = self.nodes.get(message.to)
-            if not isinstance(message, Appended) or leader is None:
+            if not isinstance(message, AppendAccepted) or leader is None:
                 continue
             if message.index < max(node.state.log.base_index, leader.state.log.base_index):
                 continue  # committed, and in a snapshot

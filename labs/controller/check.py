@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -34,7 +34,7 @@ from steps import twelve_steps
 from labs.checking import end_with
 from raftline.raft.effects import HardState
 from raftline.raft.log import Log
-from raftline.raft.messages import AppendEntries, Missing, Vote
+from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
@@ -333,11 +333,11 @@ def candidates() -> str:
         "Node1", names, log, HardState(2, None), options, lambda: 150 + timeouts.randrange(150), 0
     )
     core.pass_time(400)
-    core.receive(Vote("Node2", "Node1", 3, True, pre_vote=True), 401)
+    core.receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True), 401)
     assert (core.state.role, core.state.term) == (Role.CANDIDATE, 3)
     told = core.receive(AppendEntries("Node3", "Node1", 2, 0, 0), 402).send_after_save
     assert core.state.role is Role.CANDIDATE
-    assert [(type(one), one.term) for one in told] == [(Missing, 3)]
+    assert [(type(one), one.term) for one in told] == [(AppendRejected, 3)]
     core.receive(AppendEntries("Node3", "Node1", 3, 0, 0), 403)
     assert (core.state.role, core.state.leader) == (Role.FOLLOWER, "Node3")
     return "a candidate stays one, and follows whoever won its election"

@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 
 from labs.leftovers import Scene
-from raftline.life.lifeline import Lifeline
+from raftline.common.lifeline import Lifeline
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")

@@ -2,7 +2,7 @@
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 
-The starter passes it a lifeline, as `raftline up` does to its nodes (src/life/lifeline.py).
+The starter passes it a lifeline, as `raftline up` does to its nodes (src/common/lifeline.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # from the clone
 
-from raftline.life import lifeline
+from raftline.common import lifeline
 
 if __name__ == "__main__":
     lifeline.watch(lambda: os._exit(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from raftline import config
+from raftline.common import config
 
 FILE = Path(__file__).resolve().parent / "run" / config.FILE_NAME
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -27,7 +27,7 @@ from labs.failures.scenario import SCENARIOS, play_settled
 from labs.failures.terminals import Console, as_in_the_sheet, client
 from labs.leftovers import Scene
 from labs.phase5.figures import entries_in
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.wire import eventually, free_ports
 from tests.scenarios.player import perform
 

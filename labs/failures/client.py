@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -26,7 +26,7 @@ from labs.failures.actions import Lab
 from labs.failures.arguments import members_of, parser_of
 from labs.failures.asking import LabError
 from raftline.client import ClientError
-from raftline.life import lifeline
+from raftline.common import lifeline
 
 MENU = """
 To restart election enter "1"

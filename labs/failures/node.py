@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -42,7 +42,7 @@ def main() -> int:
     from labs.failures.spoken import SeedConsole, SeedServer  # a whole server: only for a node
     from labs.failures.watchful import WatchfulServer
     from raftline import server
-    from raftline.console import Console
+    from raftline.common.console import Console
 
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with
     if not arguments.seed_words:

@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words, value_of
-from raftline.console import Console
+from raftline.common.console import Console
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.messages import AppendEntries, Message, Missing, RequestVote
+from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
 from raftline.raft.state import Role, State
 
 ENTRIES_SAID = 30  # of those that one step appends or applies; of more, the last
@@ -42,8 +42,8 @@ class SeedServer(WatchfulServer):
         super().__init__(*arguments, **named)
         self._lines: SeedLines | None = None
 
-    def wake(self) -> None:
-        super().wake()
+    def recover(self) -> None:
+        super().recover()
         is_first = self._lines is None
         self._lines = SeedLines(self.node.state, self._console.say)
         self._lines.begin(self.node.state, is_first=is_first)
@@ -106,7 +106,7 @@ class SeedLines:
             self._say(f"{name}: Truncated conflicting entries from index {effects.cut_after + 1}.")
         self._appended(state, effects.append, skips=skips)
         for message in effects.send_after_save:
-            if isinstance(message, Missing) and message.round:
+            if isinstance(message, AppendRejected) and message.round:
                 self._missing(state, message)
         self._replicated(state)
         self._committed(state, effects.apply)
@@ -141,7 +141,7 @@ class SeedLines:
             for peer in state.progress:
                 self._say(f"Replication to {peer} skipped due to simulation.")
 
-    def _missing(self, state: State, message: Missing) -> None:
+    def _missing(self, state: State, message: AppendRejected) -> None:
         prev_index = self._prev_indexes.get((message.to, message.round), 0)
         if prev_index > state.log.last_index:  # else a note has told that the logs differ
             self._say(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
-from raftline.assembly import Server
+from raftline.node.server import Server
 from raftline.wire.requests import Request
 
 LOOK_S = 0.2
@@ -30,7 +30,7 @@ class WatchfulServer(Server):
         """Wait until the log of this life is gone, then end this life and begin another; its own
         start watches again. `found` is the last entry that this life found in its files: what is
         durable beyond it, the log has held, however shortly."""
-        node, log = self.node, self._waking.configuration.folder / f"{self.name}.log"
+        node, log = self.node, self._startup.configuration.folder / f"{self.name}.log"
         was_there = log.exists()
         missing = 0
         while missing < 2:  # once may be a controller's DELETE-LOG, which is about to stand down

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -27,11 +27,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lab import LIFELINE
-from node import ordinal_of
 
 import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import Scene
+from node import ordinal_of  # noqa: TID251 (beside this file)
 from tests.e2e.wire import ports_in_a_row
 
 HERE = Path(__file__).resolve().parent

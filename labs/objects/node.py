@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no installing
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -22,7 +22,7 @@ import signal
 import time
 
 import raftline
-from raftline.life import interrupts, lifeline
+from raftline.common import lifeline, signals
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 LOOK_S = 5.0  # for how long a follower looks for the value that a new leader sets
@@ -105,7 +105,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     lifeline.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))  # where the checker has started it
     try:
-        with interrupts.raised(), raftline.Node(
+        with signals.raised(), raftline.Node(
             f"node{arguments.node}", members=members, dir=arguments.dir, pace=arguments.pace,
             console=sys.stdout, state_file_every=0.1,
         ) as node:  # fmt: skip

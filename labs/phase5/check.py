@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.entry import end_quietly
+    from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -23,7 +23,7 @@ import threading
 from labs.checking import Rows, end_with, expect
 from labs.phase5.figures import Shown, entries_that_count, made, nodes
 from labs.phase5.terminal import CLIENT, Screen
-from raftline.config import FAST, FILE_NAME
+from raftline.common.config import FAST, FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED
 from tests.e2e.played import has_counted_down

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline.config import FAST
+from raftline.common.config import FAST
 
 LAB = Path(__file__).resolve().parent
 SOURCE = LAB.parents[1] / "src"

@@ -12,14 +12,14 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from raftline.engine.batch import Batch
+from raftline.node.batch import Batch
 from raftline.storage.appendfile import disk_failed
 from raftline.storage.errors import DiskFailed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.protocol import NO_LEADER, error
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 PIECE_BYTES = 256 << 10
 PAUSE_FACTOR = 2  # so many times as long as was computed, others get to run

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.control.control import VERBS as CONTROL_VERBS
-from raftline.engine.batch import Batch
-from raftline.engine.reading import BY_ROUND, Reading
+from raftline.controller.control import VERBS as CONTROL_VERBS
 from raftline.net.arrival import Arrival
-from raftline.net.inquiries import Inquiries, Spoken
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
+from raftline.net.local_commands import LocalCommands, ParsedLine
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
+from raftline.node.batch import Batch
+from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.membercommands import read_change
@@ -34,7 +34,7 @@ from raftline.wire.protocol import (
 )
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
@@ -64,12 +64,12 @@ class Connection:
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
-        self._inquiries = Inquiries(server, connection, self._flush)
+        self._local_commands = LocalCommands(server, connection, self._flush)
 
     @property
     def is_controllers(self) -> bool:
         """Whether a controller speaks here, who outlives a node that is shut down."""
-        return self._inquiries.is_controllers
+        return self._local_commands.is_controllers
 
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
@@ -78,14 +78,14 @@ class Connection:
             while lines := self._reader.read(self._longest):
                 self._arrival.heard(lines)
                 if not self._handle(lines):
-                    self._hear_out()
+                    self._drain_before_close()
                     break
                 self._flush()
                 self.outgoing.wait_for_room()
             self.outgoing.wait_until_empty()
         except LineTooLong:
             self._say_and_flush(self._server.limits.line_too_long)
-            self._hear_out()
+            self._drain_before_close()
         except HalfLine:
             self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
         except OSError:
@@ -94,7 +94,7 @@ class Connection:
             self._say_and_flush("this request needs more memory than there is.")
         finally:
             name = self._speaks_for
-            if name is not None and self._server.speakers.hush(name, self):
+            if name is not None and self._server.speakers.release(name, self):
                 # All that it said has been taken: only now is its silence certain.
                 self._server.driver.lost(name)
             self.close()
@@ -110,7 +110,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _hear_out(self) -> None:
+    def _drain_before_close(self) -> None:
         """Throw away what is still being sent, for a while, so that the last reply arrives.
 
         To close a socket with bytes unread resets it, and a reset takes away what the other side
@@ -172,7 +172,7 @@ class Connection:
             spoken = spoken[length:]
         return True
 
-    def _serve_run(self, kind: str, reading: Reading, run: list[Spoken]) -> None:
+    def _serve_run(self, kind: str, reading: Reading, run: list[ParsedLine]) -> None:
         if (kind, reading) != self._kind:  # what comes later sees what came before
             self.outgoing.wait_until_empty()
             self._kind = (kind, reading)
@@ -183,46 +183,46 @@ class Connection:
             requests = [one.request for one in run]
             self._serve_requests(requests, is_read=kind == "read", reading=reading)
         else:
-            for one, reply in zip(run, self._inquiries.answer(kind, run), strict=True):
+            for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)
 
-    def _understand(self, line: bytes) -> Spoken:
+    def _understand(self, line: bytes) -> ParsedLine:
         server = self._server
         sender, number, text = "", "", ""
         try:
             sender, number, text = split_sender(decode_line(line))
             order = text.lstrip(" ")
             if order.partition(" ")[0] in CONTROL_VERBS:
-                return Spoken("control", Request(sender, number, "", order))
+                return ParsedLine("control", Request(sender, number, "", order))
             if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
                 heard = None if server.is_down else self._read_message(sender, text)
-                return Spoken("peer", _NOBODY, heard)
+                return ParsedLine("peer", _NOBODY, heard)
             if server.is_down and text != "status":
                 raise ProtocolError(SHUT_DOWN.removeprefix("Sorry, "))
             request = read_request(sender, number, text, server.limits)
             if request.verb in MEMBER_VERBS:
-                server.announcer.requested(sender, text)
-                return Spoken("members", request, change=read_change(request.command))
+                server.traffic_log.requested(sender, text)
+                return ParsedLine("members", request, change=read_change(request.command))
         except (ProtocolError, PeerError) as problem:
             why = server.control.why_no_order(sender, text) or str(problem)
-            return Spoken("local", Request(sender, number, "", ""), None, error(why))
+            return ParsedLine("local", Request(sender, number, "", ""), None, error(why))
         return self._sort(request, sender, text)
 
-    def _sort(self, request: Request, sender: str, text: str) -> Spoken:
+    def _sort(self, request: Request, sender: str, text: str) -> ParsedLine:
         """Return what kind of request it is."""
         server, verb = self._server, request.verb
         if verb == "machine" and (reply := server.without_machine(request.command)):
-            return Spoken("local", request, None, reply)
+            return ParsedLine("local", request, None, reply)
         if verb != "status":  # tools ask for it all the time
-            server.announcer.requested(sender, text)
+            server.traffic_log.requested(sender, text)
         if verb in ("help", "status", "transfer"):
-            return Spoken("local", request)
+            return ParsedLine("local", request)
         if verb not in ("get", "show"):
-            return Spoken("backup" if verb == "backup" else "write", request)
+            return ParsedLine("backup" if verb == "backup" else "write", request)
         kind, reading = server.readings.kind_of(verb, request.read)
         if verb == "show" and kind == "read":
             kind = "show"
-        return Spoken(kind, request, reading=reading)
+        return ParsedLine(kind, request, reading=reading)
 
     def _read_message(self, sender: str, text: str) -> Message:
         server = self._server
@@ -234,7 +234,7 @@ class Connection:
         if isinstance(message, Answer):
             raise PeerError("an answer is only taken on the connection that asked")
         if not server.faults.cuts_off(sender):
-            server.announcer.received(sender, text, message)
+            server.traffic_log.received(sender, text, message)
         return message
 
     def _may_be_heard(self, sender: str, text: str) -> bool:
@@ -258,7 +258,7 @@ class Connection:
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
-            home=self.outgoing,
+            reply_sink=self.outgoing,
         )
         self._flush()
         self.outgoing.add(batch)

@@ -8,12 +8,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from raftline.bell import Bell
-from raftline.engine.batch import Batch
+from raftline.common.wakeup import Wakeup
+from raftline.node.batch import Batch
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 if TYPE_CHECKING:
-    from raftline.assembly import Server
+    from raftline.node.server import Server
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16
@@ -36,7 +36,7 @@ class Outgoing:
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
         self._is_awaited = False  # the connection's thread sleeps on …
-        self._moved = Bell()
+        self._moved = Wakeup()
 
     # --- the connection's thread ---------------------------------------------------------------
 
@@ -81,9 +81,9 @@ class Outgoing:
 
     # --- any thread ----------------------------------------------------------------------------
 
-    def is_due(self) -> None:
-        """Note that replies can leave; see `Home`."""
-        self._server.driver.due.append(self)
+    def mark_ready(self) -> None:
+        """Note that replies can leave; see `ReplySink`."""
+        self._server.driver.ready_sinks.append(self)
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken. Behind a part of it nothing leaves
@@ -113,7 +113,7 @@ class Outgoing:
                     else:
                         return
         if self._is_awaited:
-            self._moved.ring()
+            self._moved.set()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
@@ -165,7 +165,7 @@ class Outgoing:
         except (OSError, MemoryError):
             with self._lock:
                 self._cut_off()
-        self._moved.ring()
+        self._moved.set()
 
     def _cut_off(self) -> None:
         """Take nothing more from a reader who can't be sent to; with the lock held."""

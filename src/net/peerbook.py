@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from raftline.config import Address
+from raftline.common.config import Address
 from raftline.net.peers import Peer
 
 

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.bell import Bell
-from raftline.config import Address
+from raftline.common.config import Address
+from raftline.common.wakeup import Wakeup
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
@@ -51,7 +51,7 @@ class Peer:
         self._socket: socket.socket | None = None
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
-        self._more = Bell()  # rung when the outbox has something
+        self._more = Wakeup()  # set when the outbox has something
         self._stopping = threading.Event()
         self._wanted = threading.Event()  # there was something to send, and no connection
         self._complained_s = -FOREIGN_PAUSE_S
@@ -65,7 +65,7 @@ class Peer:
     def stop(self) -> None:
         self._stopping.set()
         self._wanted.set()
-        self._more.ring()
+        self._more.set()
         self._close()
 
     def send(self, line: bytes) -> None:
@@ -87,7 +87,7 @@ class Peer:
                 return  # the reader finds out, and connects anew
             if sent < len(line):
                 self._put(line[sent:])
-                self._more.ring()
+                self._more.set()
 
     def _put(self, data: bytes) -> None:
         self._outbox.append(data)

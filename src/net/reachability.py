@@ -8,10 +8,10 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from raftline.config import Address, Configuration
-from raftline.life.interrupts import threads_without_signals
-from raftline.life.joining import EVERYWHERE
+from raftline.common.config import Address, Configuration
+from raftline.common.signals import threads_without_signals
 from raftline.net.peerbook import address_of
+from raftline.node.joining import EVERYWHERE
 
 _ADVICE = "right behind a proxy, else nobody will find it"
 

@@ -35,7 +35,7 @@ class Speakers:
                 raise PeerError(f"{name} speaks on another connection; nobody else does for it")
             self._speaking[name] = (connection, now)
 
-    def hush(self, name: str, connection: object) -> bool:
+    def release(self, name: str, connection: object) -> bool:
         """Take note that a connection ended; the name is free if it was that one's. Return whether
         it was: else the peer speaks on a later one."""
         with self._lock:

@@ -46,8 +46,8 @@ are, one does when the joiner asks to be added (raft/reconfiguration.py).
 
 from __future__ import annotations
 
-from raftline.raft.chunks import SnapshotHeld
-from raftline.raft.messages import Appended, Missing
+from raftline.raft.chunks import InstallSnapshotReply
+from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 
@@ -55,7 +55,9 @@ from raftline.raft.state import State
 
 
 def leader_heard_amnesiac(
-    state: State, progress: Progress, message: Appended | Missing | SnapshotHeld
+    state: State,
+    progress: Progress,
+    message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
     """Bring a follower's amnesia up to date; return False for an answer that is old news."""
     if not message.without_vote:

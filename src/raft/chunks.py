@@ -60,7 +60,7 @@ class InstallSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotHeld:
+class InstallSnapshotReply:
     """The sender holds the first `offset` bytes of the snapshot of that index and term."""
 
     sender: str
@@ -84,7 +84,7 @@ def spell_install(message: InstallSnapshot) -> str:
     )
 
 
-def spell_held(message: SnapshotHeld) -> str:
+def spell_held(message: InstallSnapshotReply) -> str:
     """Return the answer as it stands behind `NAME@` on the wire."""
     return (
         f"GiveSnapshotAfterByte {message.offset} of {message.index}-{message.index_term}"
@@ -121,7 +121,7 @@ def read_install(sender: str, to: str, text: str) -> InstallSnapshot:
     return InstallSnapshot(sender, to, term, snapshot, offset, length, number, data)
 
 
-def read_held(sender: str, to: str, text: str) -> SnapshotHeld:
+def read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
     """Return the answer that a line spells.
 
     Raises:
@@ -133,7 +133,7 @@ def read_held(sender: str, to: str, text: str) -> SnapshotHeld:
     offset, index, index_term, term, number = _numbers(found, 1, 2, 3, 4, 5)
     without_vote = _numbers(found, 6)[0] if found[6] else 0
     may_be_new = found[7] is not None
-    return SnapshotHeld(
+    return InstallSnapshotReply(
         sender, to, term, index, index_term, offset, number, without_vote, may_be_new
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.raft.effects import Entry, SafetyError
 from raftline.raft.lease import begin_round
-from raftline.raft.messages import RequestVote, Vote
+from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.newborn import (
     BY_HAND,
     HEARS_LEADER,
@@ -134,7 +134,9 @@ def on_request_vote(state: State, message: RequestVote) -> None:
         state.arm_election()  # Figure 2, followers: granting a vote resets the timer
     term = message.term if reason is None else state.term
     state.send(
-        Vote(state.name, message.sender, term, reason is None, message.pre_vote, reason or "")
+        RequestVoteReply(
+            state.name, message.sender, term, reason is None, message.pre_vote, reason or ""
+        )
     )
     kind = "PreVote" if message.pre_vote else "vote"
     if reason is None:
@@ -176,7 +178,7 @@ def _is_handed_over(state: State, message: RequestVote) -> bool:
     return message.transfer and message.term == state.term and state.leader is None
 
 
-def on_vote(state: State, message: Vote) -> None:
+def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
     """Count a vote of this very election; a quorum of them makes a leader (§5.2).
 
     A granted PreVote names the term it was asked for, a vote the term it was cast in, so

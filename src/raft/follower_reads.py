@@ -20,7 +20,7 @@ from typing import Any
 
 from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import ReadReady
-from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.raft.questions import ReadIndex, ReadIndexReply
 from raftline.raft.state import Role, State
 
 
@@ -51,7 +51,7 @@ def send_question(state: State) -> None:
         state.send(ReadIndex(state.name, state.leader, state.term, asking.round))
 
 
-def on_read_at(state: State, message: ReadAt) -> None:
+def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
     """Let the reads of this question wait for the state machine alone; ask for the next ones.
 
     An answer to an earlier question, or of another leader, says nothing about these reads.
@@ -76,6 +76,6 @@ def serve_ready(state: State) -> None:
 def release(state: State, token: Any, index: int) -> None:
     """The leader confirmed a read: serve it here, or tell the follower that asked."""
     if isinstance(token, PeerRead):
-        state.send(ReadAt(state.name, token.follower, index, token.term, token.round))
+        state.send(ReadIndexReply(state.name, token.follower, index, token.term, token.round))
     else:
         state.out.reads.append(ReadReady(token, index))

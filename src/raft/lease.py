@@ -25,7 +25,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from raftline.raft.entrylines import NUMBER_MAX
-from raftline.raft.messages import Appended, Missing
+from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
 from raftline.raft.state import Role, State
 
@@ -59,7 +59,9 @@ def begin_round(state: State) -> None:
         del state.round_starts[: STARTS_MAX // 2]
 
 
-def extend_lease(state: State, progress: Progress, message: Appended | Missing) -> None:
+def extend_lease(
+    state: State, progress: Progress, message: AppendAccepted | AppendRejected
+) -> None:
     """Count a follower's promise from the beginning of the round that it answers."""
     place = bisect_right(state.round_starts, (message.round, NUMBER_MAX)) - 1
     if place < 0 or not message.lease_ms:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from raftline.raft.chunks import (
     WITHOUT_VOTE,
     InstallSnapshot,
-    SnapshotHeld,
+    InstallSnapshotReply,
     read_held,
     read_install,
     spell_held,
@@ -23,7 +23,7 @@ from raftline.raft.chunks import (
 )
 from raftline.raft.effects import Entry
 from raftline.raft.entrylines import NUMBER_MAX, read_entries, spell_entries
-from raftline.raft.questions import FORMS, PATTERNS, Question, ReadAt, spell_question
+from raftline.raft.questions import FORMS, PATTERNS, Question, ReadIndexReply, spell_question
 
 
 class PeerError(Exception):
@@ -48,7 +48,7 @@ class RequestVote:
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class RequestVoteReply:
     """An answer to RequestVote. `term` is the voter's; in a granted PreVote the one asked for."""
 
     sender: str
@@ -77,7 +77,7 @@ class AppendEntries:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class AppendAccepted:
     """The sender's log equals the leader's up to `index`, and that much is on its disk.
 
     `lease_ms`: for so long after the question came it votes for nobody else (raft/lease.py)."""
@@ -93,7 +93,7 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class AppendRejected:
     """The sender's log differs before what was sent; it may agree up to `index` (paper §5.3)."""
 
     sender: str
@@ -106,9 +106,17 @@ class Missing:
     may_be_new: bool = False  # as above
 
 
-OfSnapshot = InstallSnapshot | SnapshotHeld
-Message = RequestVote | Vote | AppendEntries | Appended | Missing | Question | OfSnapshot
-Answer = (Vote, Appended, Missing, ReadAt, SnapshotHeld)
+OfSnapshot = InstallSnapshot | InstallSnapshotReply
+Message = (
+    RequestVote
+    | RequestVoteReply
+    | AppendEntries
+    | AppendAccepted
+    | AppendRejected
+    | Question
+    | OfSnapshot
+)
+Answer = (RequestVoteReply, AppendAccepted, AppendRejected, ReadIndexReply, InstallSnapshotReply)
 
 FIRST_WORDS = (
     frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"})
@@ -142,9 +150,9 @@ def spell(message: Message) -> str:
     match message:
         case AppendEntries():
             return spell_append(message, spell_entries(message.entries))
-        case Appended(term=term, index=index, round=number):
+        case AppendAccepted(term=term, index=index, round=number):
             return f"I am up to date term {term} index {index} round {number}" + _marks(message)
-        case Missing(term=term, index=index, round=number):
+        case AppendRejected(term=term, index=index, round=number):
             return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
@@ -153,9 +161,9 @@ def spell(message: Message) -> str:
             )
         case InstallSnapshot():
             return spell_install(message)
-        case SnapshotHeld():
+        case InstallSnapshotReply():
             return spell_held(message)
-        case Vote(term=term):
+        case RequestVoteReply(term=term):
             kind = " prevote" if message.pre_vote else ""
             if message.granted:
                 return f"Count on me term {term}{kind}"
@@ -164,7 +172,7 @@ def spell(message: Message) -> str:
             return spell_question(message)
 
 
-def _marks(message: Appended | Missing) -> str:
+def _marks(message: AppendAccepted | AppendRejected) -> str:
     lease = f" lease {message.lease_ms}" if message.lease_ms else ""
     return lease + spell_without_vote(message.without_vote, message.may_be_new)
 
@@ -191,10 +199,10 @@ def read(sender: str, to: str, text: str) -> Message:
         return _read_of_snapshot(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
-        return Appended(sender, to, term, index, number, *_read_marks(found))
+        return AppendAccepted(sender, to, term, index, number, *_read_marks(found))
     if found := _MISSING.fullmatch(text):
         index, term, number = _numbers(found, 1, 2, 3)
-        return Missing(sender, to, term, index, number, *_read_marks(found))
+        return AppendRejected(sender, to, term, index, number, *_read_marks(found))
     if found := _VOTE.fullmatch(text):
         term, index, last_term = _numbers(found, 2, 3, 4)
         if last_term >= term or (index == 0) != (last_term == 0):
@@ -204,9 +212,11 @@ def read(sender: str, to: str, text: str) -> Message:
             found[1] == "PreVote", found[5] == " transfer", found[5] == " newborn",
         )  # fmt: skip
     if found := _GRANTED.fullmatch(text):
-        return Vote(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
+        return RequestVoteReply(sender, to, _numbers(found, 1)[0], True, found[2] is not None)
     if found := _DENIED.fullmatch(text):
-        return Vote(sender, to, _numbers(found, 1)[0], False, found[2] is not None, found[3])
+        return RequestVoteReply(
+            sender, to, _numbers(found, 1)[0], False, found[2] is not None, found[3]
+        )
     return _read_question(sender, to, text)
 
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.messages import AppendEntries, Message, RequestVote, Vote
+from raftline.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
 from raftline.raft.state import Role, State
 
 LOST_MEMORY = "I lost my memory and catch up without a vote"
@@ -74,7 +74,7 @@ def look_for_history(state: State, message: Message) -> None:
 def _tells_of_history(message: Message) -> bool:
     if isinstance(message, RequestVote):
         return message.last_index > 0 and not message.newborn
-    if isinstance(message, Vote):
+    if isinstance(message, RequestVoteReply):
         reason = message.reason
         has_entries = reason.startswith(NOT_UP_TO_DATE) and not reason.endswith(BY_HAND)
         hears = reason.startswith(HEARS_LEADER)
@@ -105,7 +105,7 @@ def awaits_answers(state: State) -> bool:
     return True
 
 
-def gives_way(state: State, message: Vote) -> bool:
+def gives_way(state: State, message: RequestVoteReply) -> bool:
     """Let a newborn stand back behind one whose hand-written log is better (§5.4.1). Two others
     could elect each other, and its entries would go."""
     if not state.newborn or message.granted or not message.reason.endswith(BY_HAND):
@@ -120,7 +120,7 @@ def why_without_vote(state: State) -> str:
     return MAY_BE_NEW if state.may_be_new else LOST_MEMORY
 
 
-def note_denial(state: State, message: Vote) -> None:
+def note_denial(state: State, message: RequestVoteReply) -> None:
     """Note a voter that has no vote, as its denial says; a vote that it grants takes that back."""
     state.without_vote_now.pop(message.sender, None)
     if not message.granted and message.reason in (LOST_MEMORY, MAY_BE_NEW):

@@ -6,41 +6,41 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, HardState, SafetyError, Snapshot
 from raftline.raft.election import (
     check_quorum,
     on_lost_leader,
     on_request_vote,
+    on_request_vote_reply,
     on_silence,
-    on_vote,
     stand_soon,
 )
-from raftline.raft.follower_reads import ask_leader, on_read_at, send_question, serve_ready
+from raftline.raft.follower_reads import ask_leader, on_read_index_reply, send_question, serve_ready
 from raftline.raft.lease import promise_after_restart
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
-    Appended,
+    AppendAccepted,
     AppendEntries,
+    AppendRejected,
     Message,
-    Missing,
     PeerError,
     RequestVote,
-    Vote,
+    RequestVoteReply,
 )
 from raftline.raft.newborn import look_for_history
 from raftline.raft.options import Options
-from raftline.raft.questions import Question, ReadAt, ReadIndex, TimeoutNow
+from raftline.raft.questions import Question, ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.reads import confirm, on_read_index, read, read_leased
 from raftline.raft.reconfiguration import begin, go_on, listens_to, say_if_removed
 from raftline.raft.replication import (
     advance_commit,
     check_append,
+    on_append_accepted,
     on_append_entries,
-    on_appended,
-    on_missing,
-    on_snapshot_held,
+    on_append_rejected,
+    on_install_snapshot_reply,
     propose,
     refuse_old_leader,
     send_heartbeats,
@@ -150,16 +150,16 @@ class Node:
                 on_append_entries(state, message)
             case InstallSnapshot():
                 on_install_snapshot(state, message)
-            case SnapshotHeld():
-                on_snapshot_held(state, message)
-            case Appended():
-                on_appended(state, message)
-            case Missing():
-                on_missing(state, message)
+            case InstallSnapshotReply():
+                on_install_snapshot_reply(state, message)
+            case AppendAccepted():
+                on_append_accepted(state, message)
+            case AppendRejected():
+                on_append_rejected(state, message)
             case RequestVote():
                 on_request_vote(state, message)
-            case Vote():
-                on_vote(state, message)
+            case RequestVoteReply():
+                on_request_vote_reply(state, message)
             case _:
                 self._take_question(message)
 
@@ -348,8 +348,8 @@ class Node:
                 on_timeout_now(self.state, message)
             case ReadIndex():
                 on_read_index(self.state, message)
-            case ReadAt():
-                on_read_at(self.state, message)
+            case ReadIndexReply():
+                on_read_index_reply(self.state, message)
 
     def _adopt_term(self, message: Message) -> None:
         """A higher term in any message makes this server a follower in it (Figure 2, all
@@ -363,6 +363,6 @@ class Node:
             given_way = message.transfer and message.term == state.term + 1
             if message.pre_vote or (state.hears_from_leader and not given_way):
                 return
-        if isinstance(message, Vote) and message.pre_vote and message.granted:
+        if isinstance(message, RequestVoteReply) and message.pre_vote and message.granted:
             return
         state.follow(message.term, None)

@@ -29,7 +29,7 @@ class ReadIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadAt:
+class ReadIndexReply:
     """The leader's answer: it led after the question came, and had committed up to `index`."""
 
     sender: str
@@ -39,7 +39,7 @@ class ReadAt:
     round: int
 
 
-Question = TimeoutNow | ReadIndex | ReadAt
+Question = TimeoutNow | ReadIndex | ReadIndexReply
 
 FORMS = {
     "TimeoutNow": "TimeoutNow TERM",
@@ -47,10 +47,12 @@ FORMS = {
     "Read": "Read at index I term T round R",
 }
 _N = r"([0-9]{1,19})"
-PATTERNS: tuple[tuple[re.Pattern[str], type[TimeoutNow] | type[ReadIndex] | type[ReadAt]], ...] = (
+PATTERNS: tuple[
+    tuple[re.Pattern[str], type[TimeoutNow] | type[ReadIndex] | type[ReadIndexReply]], ...
+] = (
     (re.compile(rf"TimeoutNow {_N}"), TimeoutNow),
     (re.compile(rf"ReadIndex {_N} round {_N}"), ReadIndex),
-    (re.compile(rf"Read at index {_N} term {_N} round {_N}"), ReadAt),
+    (re.compile(rf"Read at index {_N} term {_N} round {_N}"), ReadIndexReply),
 )
 
 
@@ -61,5 +63,5 @@ def spell_question(message: Question) -> str:
             return f"TimeoutNow {term}"
         case ReadIndex(term=term, round=number):
             return f"ReadIndex {term} round {number}"
-        case ReadAt(index=index, term=term, round=number):
+        case ReadIndexReply(index=index, term=term, round=number):
             return f"Read at index {index} term {term} round {number}"

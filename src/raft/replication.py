@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from raftline.raft.amnesia import leader_heard_amnesiac, vote_again, whole_again
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Entry, SafetyError, entries_of
 from raftline.raft.lease import begin_round, extend_lease, promise
-from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
 from raftline.raft.progress import Mode, Progress
 from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import Role, State
@@ -112,7 +112,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
     )
 
 
-def on_appended(state: State, message: Appended) -> None:
+def on_append_accepted(state: State, message: AppendAccepted) -> None:
     """Count what the follower now holds, and go on sending (Figure 2, Leaders).
 
     Its index was reached by this leader's own messages of this term, so it can't be too high,
@@ -127,7 +127,7 @@ def on_appended(state: State, message: Appended) -> None:
     send_entries(state, message.sender, progress)
 
 
-def on_missing(state: State, message: Missing) -> None:
+def on_append_rejected(state: State, message: AppendRejected) -> None:
     """Step back to where the follower's log may agree, and probe there (§5.3, end).
 
     In replicate mode many sends may fail for one reason: only the first complaint counts, the
@@ -148,14 +148,16 @@ def on_missing(state: State, message: Missing) -> None:
         progress.probe_sent = True
 
 
-def on_snapshot_held(state: State, message: SnapshotHeld) -> None:
+def on_install_snapshot_reply(state: State, message: InstallSnapshotReply) -> None:
     """Send the follower the next pieces of the snapshot (§7)."""
     progress = _progress_of(state, message)
     if progress is not None:
         on_held(state, progress, message)
 
 
-def _progress_of(state: State, message: Appended | Missing | SnapshotHeld) -> Progress | None:
+def _progress_of(
+    state: State, message: AppendAccepted | AppendRejected | InstallSnapshotReply
+) -> Progress | None:
     """Return the sender's progress; None for an answer that is not to this leadership.
 
     A term compares with the term the question was sent in: answers of an earlier term never
@@ -165,7 +167,7 @@ def _progress_of(state: State, message: Appended | Missing | SnapshotHeld) -> Pr
         return None
     if message.round > state.round:
         raise PeerError(f"round {message.round} was never sent")
-    if isinstance(message, Appended) and message.index > state.log.last_index:
+    if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
     progress = state.progress.get(message.sender)
     if progress is None:  # it was taken out, and has been told
@@ -174,7 +176,7 @@ def _progress_of(state: State, message: Appended | Missing | SnapshotHeld) -> Pr
         return None
     progress.heard_at_ms = state.now_ms
     progress.away = False
-    if not isinstance(message, SnapshotHeld):  # which promises nothing
+    if not isinstance(message, InstallSnapshotReply):  # which promises nothing
         extend_lease(state, progress, message)
     progress.acked_round = max(progress.acked_round, message.round)
     return progress
@@ -233,7 +235,7 @@ def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) ->
         f"term {message.term} < {state.term}"
     )
     state.send(
-        Missing(
+        AppendRejected(
             state.name,
             message.sender,
             state.term,
@@ -275,7 +277,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     if state.amnesiac and message.vote_again == state.life:
         whole_again(state)
     state.send(
-        Appended(
+        AppendAccepted(
             state.name,
             message.sender,
             state.term,
@@ -309,7 +311,7 @@ def _send_missing(state: State, message: AppendEntries) -> None:
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )
     state.send(
-        Missing(
+        AppendRejected(
             state.name,
             message.sender,
             state.term,

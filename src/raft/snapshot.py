@@ -10,10 +10,10 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import Appended, PeerError
+from raftline.raft.messages import AppendAccepted, PeerError
 from raftline.raft.progress import Mode, Progress, Sending
 from raftline.raft.state import Incoming, Role, State
 
@@ -127,7 +127,7 @@ def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
     )
 
 
-def on_held(state: State, progress: Progress, message: SnapshotHeld) -> None:
+def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> None:
     """Go on from where the follower stands, be it behind what was sent or ahead of it (a leader
     before this one may have sent the same snapshot)."""
     sending = progress.sending
@@ -208,7 +208,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
         state.incoming = None  # the log has overtaken it
     if snapshot.index <= state.commit_index:  # never back: an old one, or one come twice
         state.send(
-            Appended(
+            AppendAccepted(
                 state.name, message.sender, state.term, snapshot.index, message.round,
                 state.without_vote, may_be_new=state.may_be_new,
             )
@@ -239,7 +239,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
 def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     index, term = message.snapshot[:2]
     state.send(
-        SnapshotHeld(
+        InstallSnapshotReply(
             state.name, message.sender, state.term, index, term, offset, message.round,
             state.without_vote, state.may_be_new,
         )

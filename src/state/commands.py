@@ -22,7 +22,7 @@ _DIGITS_MAX = 19
 def execute(pairs: Pairs, command: str, number: int = 0) -> str:
     """Carry out one command and return its reply, without the server's name.
 
-    `number` is that of its entry (stamps): an object may keep it, the same on every node.
+    `number` is that of its entry (entry_numbers.py): an object may keep it, the same on every node.
     """
     verb, _, operands = command.partition(" ")
     if verb == "set":  # by far the most frequent

@@ -15,7 +15,7 @@ from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 
 def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) -> str:
-    """Carry out one operation and return its reply; `number` is that of its entry (stamps)."""
+    """Carry out one operation and return its reply; `number` is its entry's (entry_numbers.py)."""
     key, _, rest = operands.partition(" ")
     name, _, text = rest.partition(" ")
     operation = OPERATIONS.get(name)
@@ -24,8 +24,8 @@ def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) 
     try:
         given = operands_of(name, unescape(text))
         value = _held(pairs, key, operation.kind)
-        stamp = (number,) if operation.stamped else ()
-        result = operation.act(*stamp, value, *given)
+        entry_number = (number,) if operation.stamped else ()
+        result = operation.act(*entry_number, value, *given)
     except NotDone as condition:
         return f"OBJECT response, not done: {condition}"
     except (Unfit, ProtocolError) as problem:

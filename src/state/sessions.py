@@ -111,7 +111,7 @@ class Sessions:
     def begin(self, client: str, entry_number: int) -> str:
         """Begin a session under a name that nobody had before, and return the name.
 
-        It holds the number of the entry that begins it (stamps), so it can't come again.
+        It holds the number of the entry that begins it (entry_numbers.py), so it can't come again.
         """
         name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name, too, has a longest
         self._sessions[name] = Session(self._dumps)

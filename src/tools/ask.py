@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from typing import NoReturn
 
-from raftline import config
-from raftline.arguments import Parser
 from raftline.client import add_forms, answer_each, command_of, finish
-from raftline.config import Address, ConfigError
-from raftline.talk.addresses import addresses_in
-from raftline.talk.conversation import Client
-from raftline.talk.patience import say_waiting
+from raftline.clients.addresses import addresses_in
+from raftline.clients.conversation import Client
+from raftline.clients.deadline import say_waiting
+from raftline.common import config
+from raftline.common.arguments import Parser
+from raftline.common.config import Address, ConfigError
 from raftline.wire.forms import AT_THE_SHELL, FORMS
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 

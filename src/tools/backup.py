@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
-from raftline.config import ConfigError, Configuration, check_name
+from raftline.clients.connection import ClientError, Refused
+from raftline.clients.conversation import Client
+from raftline.clients.deadline import say_waiting
+from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.state.machines import UnknownMachine
 from raftline.storage.errors import EXIT_DISK, DiskFailed, FilesRefused, StorageError, system_says
@@ -18,9 +21,6 @@ from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
 from raftline.storage.logreader import LogRead
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState, spell_snapshot
-from raftline.talk.conversation import Client
-from raftline.talk.link import ClientError, Refused
-from raftline.talk.patience import say_waiting
 from raftline.tools import status
 from raftline.tools.bar import Bar
 from raftline.tools.fsck import WatchedFolder

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from raftline.console import draws
+from raftline.common.console import draws
 
 FIRST_AFTER_S = 1.0  # what is done by then needs no bar
 AGAIN_S = 0.2

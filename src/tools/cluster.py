@@ -2,7 +2,7 @@
 
 Each node is a process of its own, `server.py NAME PORT`. It is out of reach of the terminal's
 Ctrl-C (a session of its own), so that the client or `raftline up` decides when it ends; and it
-ends with `raftline up` in any case (life/lifeline.py).
+ends with `raftline up` in any case (common/lifeline.py).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raftline.arguments import typed
-from raftline.config import Address, Configuration, Pace
-from raftline.life.interrupts import threads_without_signals
-from raftline.life.lifeline import Lifeline
+from raftline.common.arguments import typed
+from raftline.common.config import Address, Configuration, Pace
+from raftline.common.lifeline import Lifeline
+from raftline.common.signals import threads_without_signals
 from raftline.tools import status
 from raftline.tools.relay import Relay
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from raftline import config
-from raftline.config import ConfigError
+from raftline.common import config
+from raftline.common.config import ConfigError
 from raftline.storage.errors import FilesRefused, StorageError
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raftline.config import Configuration
-from raftline.console import safe_line
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.clients.deadline import say_waiting
+from raftline.common.config import Configuration
+from raftline.common.console import safe_line
 from raftline.raft.change import advice
-from raftline.talk.conversation import Client
-from raftline.talk.link import ClientError
-from raftline.talk.patience import say_waiting
 from raftline.tools import status
 from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import CHANGE_S, read_change

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline import config
-from raftline.arguments import typed
-from raftline.config import ConfigError, Configuration
+from raftline.common import config
+from raftline.common.arguments import typed
+from raftline.common.config import ConfigError, Configuration
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.membership import Configurations, Membership
-from raftline.state.stamps import next_era
+from raftline.state.entry_numbers import next_era
 from raftline.storage.errors import FilesRefused, StorageError
 from raftline.storage.folder import Folder
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from raftline.config import ConfigError
-from raftline.console import draws, safe_line, writer_of
+from raftline.common.config import ConfigError
+from raftline.common.console import draws, safe_line, writer_of
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red
 LINE_BYTES_MAX = 4096

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from raftline import config
+from raftline.common import config
 
 if TYPE_CHECKING:
-    from raftline.arguments import Parser
+    from raftline.common.arguments import Parser
 
     Commands = argparse._SubParsersAction[Parser]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from raftline.config import NAME, Address, ConfigError, Configuration
+from raftline.common.config import NAME, Address, ConfigError, Configuration
 from raftline.net.peerbook import address_of
 from raftline.raft.membership import Configurations, Membership
 from raftline.storage.errors import StorageError

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from raftline import config
-from raftline.arguments import typed
-from raftline.config import ConfigError
+from raftline.common import config
+from raftline.common.arguments import typed
+from raftline.common.config import ConfigError
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
+from raftline.state.entry_numbers import next_era
 from raftline.state.sessions import Sessions
-from raftline.state.stamps import next_era
 from raftline.storage.birth import spell_trace, trace
 from raftline.storage.errors import DiskFailed, FilesRefused, system_says
 from raftline.storage.folder import Folder

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.config import PORT, Address, Configuration
-from raftline.console import safe_line
-from raftline.life.interrupts import threads_without_signals
-from raftline.talk.patience import Patience
+from raftline.clients.deadline import Deadline
+from raftline.common.config import PORT, Address, Configuration
+from raftline.common.console import safe_line
+from raftline.common.signals import threads_without_signals
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
@@ -85,7 +85,7 @@ def _ask_each(
     def ask_one(name: str) -> None:
         answers[name] = ask(name, members[name], timeout_s)
 
-    patience = Patience(timeout_s + GRACE_S, say)
+    deadline = Deadline(timeout_s + GRACE_S, say)
     threads = [
         threading.Thread(target=ask_one, args=(name,), name=f"asks {name}", daemon=True)
         for name in members
@@ -93,12 +93,12 @@ def _ask_each(
     with threads_without_signals():
         for thread in threads:
             thread.start()
-    if patience.notice_s < patience.until_s:
-        _join(threads, patience.notice_s)
+    if deadline.notice_s < deadline.until_s:
+        _join(threads, deadline.notice_s)
         silent = [name for name in members if name not in answers]
         if silent:
-            patience.notice(f"{', '.join(silent)} may take {timeout_s:g} s in all")
-    _join(threads, patience.until_s)
+            deadline.notice(f"{', '.join(silent)} may take {timeout_s:g} s in all")
+    _join(threads, deadline.until_s)
     late = f"no answer within {timeout_s:g} s"
     return [answers.get(name) or NodeStatus(name, members[name], None, late) for name in members]
 
@@ -153,12 +153,12 @@ def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
 
 def _exchange(address: Address, timeout_s: float) -> bytes:
     """Return the line that answers `status`. One deadline holds for all of it."""
-    deadline = time.monotonic() + timeout_s
+    until_s = time.monotonic() + timeout_s
     with socket.create_connection(address, timeout_s) as connection:
         connection.sendall(b"status\n")
         received = bytearray()
         while b"\n" not in received:
-            left = deadline - time.monotonic()
+            left = until_s - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             connection.settimeout(left)

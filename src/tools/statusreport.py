@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from raftline.config import Configuration
-from raftline.console import draws, safe_line
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.talk.patience import SAID_AFTER_S, say_waiting
+from raftline.clients.deadline import SAID_AFTER_S, say_waiting
+from raftline.common.config import Configuration
+from raftline.common.console import draws, safe_line
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.tools.status import EXIT_NO_LEADER, EXIT_OK, NodeStatus, ask_all, complain_of
 from raftline.tools.statusverdict import verdict
 

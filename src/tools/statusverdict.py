@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from raftline.console import safe_line
+from raftline.common.console import safe_line
 from raftline.raft.membership import majority
 from raftline.tools.status import NodeStatus, leader_of, newest_members
 

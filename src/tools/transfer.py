@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from raftline.config import Configuration, check_name
-from raftline.engine.handover import TAKEN_OVER
-from raftline.talk.conversation import Client
-from raftline.talk.link import ClientError
-from raftline.talk.patience import say_waiting
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.clients.deadline import say_waiting
+from raftline.common.config import Configuration, check_name
+from raftline.node.handover import TAKEN_OVER
 from raftline.tools import status
 from raftline.wire.protocol import NO_LEADER, error
 from raftline.wire.replies import Outcome, outcome_of

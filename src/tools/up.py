@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from raftline import config
-from raftline.config import ConfigError, Configuration, Pace
-from raftline.entry import EXIT_INTERRUPTED
-from raftline.life import registering
-from raftline.life.interrupts import threads_without_signals
+from raftline.common import config
+from raftline.common.config import ConfigError, Configuration, Pace
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import threads_without_signals
+from raftline.node import registering
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay

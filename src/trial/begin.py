@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline.net.doors import raise_file_limit
-from raftline.talk.conversation import Client as Asker
-from raftline.talk.link import ClientError
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client as Asker
+from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.actions import Actions
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TextIO
 
-from raftline.console import draws
+from raftline.common.console import draws
 from raftline.trial.messages import in_words
 from raftline.trial.record import Record
 

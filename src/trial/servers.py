@@ -14,9 +14,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from raftline import config
-from raftline.config import Address
-from raftline.life.lifeline import Lifeline
+from raftline.common import config
+from raftline.common.config import Address
+from raftline.common.lifeline import Lifeline
 from raftline.tools import status
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.messages import node_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.config import HOST, NAME, ConfigError, port_number
+from raftline.common.config import HOST, NAME, ConfigError, port_number
 from raftline.raft.change import Change
 from raftline.raft.membership import Configurations
 from raftline.wire.escapes import ProtocolError, shown

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TypeVar
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.node import STARTED, Node
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 

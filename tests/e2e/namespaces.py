@@ -16,7 +16,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import SERVER, Node
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from raftline.life.lifeline import Lifeline
+from raftline.common.lifeline import Lifeline
 from tests.e2e.wire import DEADLINE_S, Conversation, eventually
 
 SERVER = Path(__file__).resolve().parents[2] / "src" / "server.py"

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from raftline.config import Pace
+from raftline.common.config import Pace
 from tests.e2e.node import Node
 from tests.e2e.wire import DEADLINE_S, Conversation
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import DEADLINE_S, free_ports

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from raftline.talk.conversation import Client
-from raftline.talk.link import ClientError
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED, Node
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import STARTED
 from tests.e2e.wire import eventually, free_ports

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import CLASS
+from raftline.common.config import CLASS
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.played import PlayedPeer, has_counted_down

@@ -17,7 +17,8 @@ import pytest
 
 from labs.controller import names
 from labs.controller.places import Place
-from raftline import boot, client, config
+from raftline import boot, client
+from raftline.common import config
 from tests.e2e.wire import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.control.retrieval import numbered
+from raftline.controller.retrieval import numbered
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
 from raftline.storage.folder import Folder

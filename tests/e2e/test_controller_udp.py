@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.control.storing import Answer
-from raftline.net.udpdoor import AT_ONCE_MAX, UdpDoor
+from raftline.controller.store import Answer
+from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.wire.requests import Request
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
-    from raftline.control.control import Control
+    from raftline.controller.control import Control
 
 SERVER = Path(__file__).resolve().parents[2] / "src" / "server.py"
 FIELDS = ["sender_name", "request", "term", "key", "value"]
@@ -196,8 +196,8 @@ class Slow:
 
 def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     port, slow, ignored = free_datagram_port(), Slow(), queue.SimpleQueue[str]()
-    door = UdpDoor("127.0.0.1", port)
-    door.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
+    listener = UdpListener("127.0.0.1", port)
+    listener.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
     mailbox = Mailbox(cast("Node", SimpleNamespace(name="s1")), port)
     store = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
     for _ in range(AT_ONCE_MAX):
@@ -210,7 +210,7 @@ def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     slow.may_answer.set()
     for _ in range(AT_ONCE_MAX):
         assert json.loads(mailbox.socket.recv(65_535))["request"] == "STORE"
-    door.close()
+    listener.close()
     mailbox.socket.close()
 
 

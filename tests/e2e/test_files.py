@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.altered import break_core, fail_syncs
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node

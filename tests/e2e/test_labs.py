@@ -18,7 +18,7 @@ from labs.failures.watchful import LOOK_S
 from labs.phase5 import figures
 from labs.phase5.figures import made
 from labs.phase5.report import differs_from_report
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import eventually, free_ports, processes_of
 

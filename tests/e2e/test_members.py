@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.talk.conversation import Client, ClientError, OutcomeUnknown
+from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
 from raftline.wire.protocol import REMOVED
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.altered import hurry
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import eventually

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.replicated.leadership import Leadership, View
+from raftline.objects.leadership import Leadership, View
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports
 

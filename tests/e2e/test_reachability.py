@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import FILE_NAME, Address, Configuration
+from raftline.common.config import FILE_NAME, Address, Configuration
 from raftline.net.reachability import Reachability
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import STARTED, Node

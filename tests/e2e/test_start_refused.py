@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import FILE_NAME
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import STEADY, Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import free_ports

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline import config
+from raftline.common import config
 from raftline.tools import status
 from tests.e2e.node import Node
 from tests.e2e.wire import DEADLINE_S, eventually, free_ports, ports_in_a_row

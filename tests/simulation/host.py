@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from raftline.engine.writer import precedes_snapshots
 from raftline.logmanager import LogManager
+from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.raft.messages import Appended, Message, Missing, Vote
+from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
@@ -35,7 +35,8 @@ class HonestInvariants(Invariants):
     def received(self, node: Node, message: Message, now_ms: int) -> Effects:
         """Let the node take a message; an answer to an earlier term's question teaches it nothing
         (mistakes 7, 33)."""
-        is_late = isinstance(message, (Appended, Missing, Vote)) and message.term < node.state.term
+        answers = (AppendAccepted, AppendRejected, RequestVoteReply)
+        is_late = isinstance(message, answers) and message.term < node.state.term
         before = _counted(node.state, message.sender)
         effects = node.receive(message, now_ms)
         after = _counted(node.state, message.sender)

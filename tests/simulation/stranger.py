@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Entry
-from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, Vote
+from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, RequestVoteReply
 from raftline.raft.newborn import HEARS_LEADER
 from raftline.raft.state import State
 from tests.simulation.host import Host
@@ -55,7 +55,7 @@ class Stranger:
             RequestVote(NAME, to, term + 1, *log),
             RequestVote(NAME, to, term + 1, *log, newborn=True),
             AppendEntries(NAME, to, term, 0, 0, [entry], 1, 1),
-            Vote(NAME, to, term, False, True, f"{HEARS_LEADER} s98 of term {term}"),
+            RequestVoteReply(NAME, to, term, False, True, f"{HEARS_LEADER} s98 of term {term}"),
         ])  # fmt: skip
 
 

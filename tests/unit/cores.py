@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.log import Log
-from raftline.raft.messages import Appended, AppendEntries, RequestVote, Vote
+from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 
@@ -49,7 +49,8 @@ def candidate_of(name: str, *terms: int, **more: object) -> Node:
     node.pass_time(TIMEOUT_MS)
     for peer in node.state.peers:
         if node.state.role.value == "pre-candidate":
-            node.receive(Vote(peer, name, node.state.term + 1, True, pre_vote=True), TIMEOUT_MS)
+            granted = RequestVoteReply(peer, name, node.state.term + 1, True, pre_vote=True)
+            node.receive(granted, TIMEOUT_MS)
     return node
 
 
@@ -58,7 +59,7 @@ def leader_of(name: str, *terms: int, **more: object) -> Node:
     node = candidate_of(name, *terms, **more)
     for peer in node.state.peers:
         if not node.is_leader:
-            node.receive(Vote(peer, name, node.state.term, True), TIMEOUT_MS)
+            node.receive(RequestVoteReply(peer, name, node.state.term, True), TIMEOUT_MS)
     sync(node)
     return node
 
@@ -84,7 +85,7 @@ def acknowledge(
     state = leader.state
     index = state.log.last_index if index is None else index
     number = state.round if number is None else number
-    return leader.receive(Appended(peer, state.name, state.term, index, number), state.now_ms)
+    return leader.receive(AppendAccepted(peer, state.name, state.term, index, number), state.now_ms)
 
 
 def append(

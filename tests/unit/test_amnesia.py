@@ -6,7 +6,14 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Entry, HardState
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing, PeerError, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    PeerError,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from raftline.raft.state import Role
 from tests.unit.cores import (
@@ -21,10 +28,10 @@ from tests.unit.cores import (
 )
 
 
-def loss(leader: Node, peer: str = "s3", index: int = 0, life: int = 1) -> Missing:
+def loss(leader: Node, peer: str = "s3", index: int = 0, life: int = 1) -> AppendRejected:
     """Return what a follower answers that has just lost its memory."""
     state = leader.state
-    return Missing(peer, state.name, state.term, index, state.round, without_vote=life)
+    return AppendRejected(peer, state.name, state.term, index, state.round, without_vote=life)
 
 
 def heartbeat(leader: Node) -> list[Message]:
@@ -46,7 +53,9 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
 def catch_up(leader: Node, peer: str = "s3", life: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.state
-    answer = Appended(peer, "s1", state.term, state.log.last_index, state.round, without_vote=life)
+    answer = AppendAccepted(
+        peer, "s1", state.term, state.log.last_index, state.round, without_vote=life
+    )
     sync(leader)
     return leader.receive(answer, state.now_ms).send
 
@@ -61,7 +70,7 @@ def test_it_gives_no_vote_and_says_why() -> None:
     for pre_vote in (True, False):
         effects = node.receive(request(5, (9, 4), to="s3", pre_vote=pre_vote), 10)
         (answer,) = effects.send_after_save
-        assert isinstance(answer, Vote)
+        assert isinstance(answer, RequestVoteReply)
         assert not answer.granted
         assert answer.reason == "I lost my memory and catch up without a vote"
         assert node.state.vote is None
@@ -93,10 +102,10 @@ def test_it_still_learns_of_higher_terms() -> None:
 def test_its_answers_say_that_they_count_for_nothing() -> None:
     node = node_of("s3", term=1, amnesiac=True)
     assert node.receive(append(1, (2, 1), to="s3"), 10).send_after_save == [
-        Missing("s3", "s1", 1, 0, 1, without_vote=1)
+        AppendRejected("s3", "s1", 1, 0, 1, without_vote=1)
     ]
     assert node.receive(append(1, (0, 0), 1, 1, to="s3"), 10).send_after_save == [
-        Appended("s3", "s1", 1, 2, 1, without_vote=1)
+        AppendAccepted("s3", "s1", 1, 2, 1, without_vote=1)
     ]
 
 
@@ -107,10 +116,10 @@ def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer
     assert effects.recovered
     assert effects.wants_disk
     assert effects.send == []
-    assert effects.send_after_save == [Appended("s3", "s1", 1, 2, 3)]
+    assert effects.send_after_save == [AppendAccepted("s3", "s1", 1, 2, 3)]
     later = node.receive(request(2, (2, 1), sender="s2", to="s3"), 20 + TIMEOUT_MS)
     (vote,) = later.send_after_save
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert vote.granted
 
 
@@ -196,7 +205,7 @@ def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
     assert not says_vote_again(acknowledge(leader, "s2").send)
     assert leader.state.commit_index == 3
     state = leader.state
-    half = Appended("s3", "s1", 1, 2, state.round, without_vote=1)
+    half = AppendAccepted("s3", "s1", 1, 2, state.round, without_vote=1)
     assert not says_vote_again(leader.receive(half, state.now_ms).send)
     assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
 
@@ -255,7 +264,7 @@ def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
 def test_a_second_loss_is_noted() -> None:
     leader = made_whole()
     heartbeat(leader)
-    late = Appended("s3", "s1", 1, leader.state.commit_index, leader.state.round)
+    late = AppendAccepted("s3", "s1", 1, leader.state.commit_index, leader.state.round)
     effects = leader.receive(loss(leader, life=2), leader.state.now_ms)
     assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
     assert leader.state.progress["s3"].match_index == 0
@@ -269,7 +278,7 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
     sync(leader)
     catch_up(leader)
     heartbeat(leader)
-    late = Appended("s3", "s1", 1, 2, leader.state.round, without_vote=1)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=1)
     leader.receive(loss(leader, life=2), leader.state.now_ms)
     leader.receive(late, leader.state.now_ms)
     assert leader.state.progress["s3"].match_index == 0
@@ -296,7 +305,7 @@ def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
     assert effects.save == HardState(4, "s1")
     assert not node.state.amnesiac
     (vote,) = node.receive(request(4, (2, 1), sender="s2", to="s3"), 9999).send_after_save
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
 
 
@@ -306,13 +315,13 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
     if evidence == "append":
         effects = node.receive(append(4, (0, 0), to="s3"), 10)
         (answer,) = effects.send_after_save
-        assert isinstance(answer, Appended)
+        assert isinstance(answer, AppendAccepted)
         assert answer.without_vote == 1
     else:
         question = request(4, (1, 1), to="s3", pre_vote=evidence == "prevote")
         effects = node.receive(question, 10)
         (answer,) = effects.send_after_save
-        assert isinstance(answer, Vote)
+        assert isinstance(answer, RequestVoteReply)
         assert not answer.granted
     assert effects.forgot
     assert effects.wants_disk
@@ -326,7 +335,7 @@ def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> No
     node = node_of("s2", newborn=True, voters=())
     effects = node.receive(request(6, (8, 5), sender="s3", to="s2"), 10)
     (vote,) = effects.send_after_save
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
     assert effects.forgot
 
@@ -355,7 +364,9 @@ def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> N
     node.pass_time(node.wake_at_ms)
     now_ms = node.state.now_ms
     assert node.receive(request(4, (1, 1), to="s3", pre_vote=True), now_ms).forgot
-    granted = Vote("s2", "s3", 1, granted=True, pre_vote=True)  # by another that has nothing
+    granted = RequestVoteReply(
+        "s2", "s3", 1, granted=True, pre_vote=True
+    )  # by another that has nothing
     assert node.receive(granted, now_ms).save is None
     assert (node.state.role, node.state.term) == (Role.FOLLOWER, 0)
 
@@ -366,7 +377,7 @@ def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
     assert not pre_vote.recovered
     effects = node.receive(request(1, (0, 0), to="s3"), 20)
     (vote,) = effects.send_after_save
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert vote.granted
     assert effects.recovered
     node.receive(append(1, (0, 0), to="s3"), 30)
@@ -376,15 +387,15 @@ def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
 def test_a_newborn_that_stands_is_whole() -> None:
     node = node_of("s3", newborn=True)
     node.pass_time(node.wake_at_ms)
-    node.receive(Vote("s2", "s3", 1, granted=True, pre_vote=True), node.state.now_ms)
-    granted = Vote("s1", "s3", 1, granted=True, pre_vote=True)
+    node.receive(RequestVoteReply("s2", "s3", 1, granted=True, pre_vote=True), node.state.now_ms)
+    granted = RequestVoteReply("s1", "s3", 1, granted=True, pre_vote=True)
     assert node.receive(granted, node.state.now_ms).recovered
     assert not node.state.newborn
 
 
 def test_a_term_alone_is_no_history() -> None:
     node = node_of("s3", newborn=True)
-    node.receive(Vote("s1", "s3", 7, granted=False, reason="no"), 10)
+    node.receive(RequestVoteReply("s1", "s3", 7, granted=False, reason="no"), 10)
     assert node.state.term == 7
     assert node.state.newborn
 

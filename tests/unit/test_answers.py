@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from raftline.net.connection import Connection
-from raftline.raft.messages import Vote
+from raftline.raft.messages import RequestVoteReply
 
 
 def connection_of(near: socket.socket) -> Connection:
@@ -31,7 +31,7 @@ def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
         sender.start()
         assert far.recv(1) == b"x"  # and no more: the rest fills the buffers, and waits
         far.settimeout(60)
-        connection.answer([Vote("s1", "s2", 1, True)])
+        connection.answer([RequestVoteReply("s1", "s2", 1, True)])
         while data := far.recv(1 << 20):  # what had left before; then it is cut off, to ask again
             assert b"Count on me" not in data
         sender.join(60)
@@ -41,6 +41,8 @@ def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
 def test_an_answer_goes_out_at_once() -> None:
     near, far = socket.socketpair()
     with near, far:
-        connection_of(near).answer([Vote("s1", "s2", 1, True), Vote("s1", "s2", 2, True)])
+        connection_of(near).answer(
+            [RequestVoteReply("s1", "s2", 1, True), RequestVoteReply("s1", "s2", 2, True)]
+        )
         far.settimeout(60)
         assert far.recv(100) == b"s1@Count on me term 1\ns1@Count on me term 2\n"

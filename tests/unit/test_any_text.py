@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raftline import config
-from raftline.control.faults import Table
-from raftline.control.faultverbs import FAULT_FORMS, read_fault
-from raftline.net import udpdoor
+from raftline.common import config
+from raftline.controller import udp
+from raftline.controller.faults import Table
+from raftline.controller.verbs import FAULT_FORMS, read_fault
 from raftline.raft import membership, messages
 from raftline.raft.entrylines import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
@@ -231,10 +231,10 @@ def test_a_datagram_is_a_line_of_an_order_or_refused(
     verb: str, sender: Any, key: Any, value: Any
 ) -> None:
     data = json.dumps({"sender_name": sender, "request": verb, "key": key, "value": value})
-    message = udpdoor._read(data.encode())
-    assert (udpdoor._why_not(message) == "") is (sender == "Controller")
+    message = udp._read(data.encode())
+    assert (udp._why_not(message) == "") is (sender == "Controller")
     try:
-        line = udpdoor._line(verb, message)
+        line = udp._line(verb, message)
     except ProtocolError:
         return
     if verb == "STORE":

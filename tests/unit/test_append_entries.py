@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Entry
-from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    PeerError,
+    RequestVoteReply,
+)
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.state import APPLY_MAX
 from tests.unit.cores import (
@@ -23,7 +29,7 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     effects = node.receive(append(1, (0, 0), 1, 1), 10)
     assert [entry.index for entry in effects.append] == [1, 2]
     assert effects.send == []
-    assert effects.send_after_save == [Appended("s2", "s1", 1, 2, 1)]
+    assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 2, 1)]
 
 
 # seed 004-20
@@ -32,9 +38,9 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
 def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers() -> None:
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.receive(append(7, (11, 6)), 10)
-    assert effects.send_after_save == [Missing("s2", "s1", 7, 9, 1)]
+    assert effects.send_after_save == [AppendRejected("s2", "s1", 7, 9, 1)]
     effects = node.receive(append(7, (9, 5), 6, 6, number=2), 10)
-    assert effects.send_after_save == [Appended("s2", "s1", 7, 11, 2)]
+    assert effects.send_after_save == [AppendAccepted("s2", "s1", 7, 11, 2)]
 
 
 # mistake 12
@@ -62,7 +68,7 @@ def test_only_what_conflicts_is_cut() -> None:
 def test_equal_length_is_not_agreement() -> None:
     node = node_of("s2", 1, 2, 2)
     effects = node.receive(append(3, (3, 1)), 10)
-    assert effects.send_after_save == [Missing("s2", "s1", 3, 1, 1)]
+    assert effects.send_after_save == [AppendRejected("s2", "s1", 3, 1, 1)]
     assert "[*] s2 differs from s1 at entry 3" in effects.notes
 
 
@@ -80,7 +86,7 @@ def test_an_acknowledgement_names_what_matched_not_what_lies_in_the_log(
     message: AppendEntries, index: int
 ) -> None:
     node = node_of("s2", 1, 1, 1, 1)
-    assert node.receive(message, 10).send_after_save == [Appended("s2", "s1", 2, index, 1)]
+    assert node.receive(message, 10).send_after_save == [AppendAccepted("s2", "s1", 2, index, 1)]
 
 
 # mistake 11
@@ -172,7 +178,7 @@ def test_what_was_cut_off_is_on_the_disk_no_longer() -> None:
     node = node_of("s2", *[1] * 6)
     node.receive(append(2, (1, 1), 2), 10)  # cuts 2 to 6; nothing of the rest is synced yet
     node.receive(TimeoutNow("s1", "s2", 2), 20)
-    node.receive(Vote("s3", "s2", 3, True), 20)
+    node.receive(RequestVoteReply("s3", "s2", 3, True), 20)
     assert terms_of(node) == [1, 2, 3]
     acknowledge(node, "s3")
     assert node.state.commit_index == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Missing
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.node import Node
 from tests.unit.cores import acknowledge, established, sync
 
@@ -31,7 +31,7 @@ def hold(node: Node, *names: str) -> None:
 
 def lose_memory(node: Node, name: str) -> None:
     state = node.state
-    node.receive(Missing(name, "s1", state.term, 0, state.round, LIFE), state.now_ms)
+    node.receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE), state.now_ms)
 
 
 def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginning() -> None:
@@ -40,7 +40,7 @@ def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginn
     hold(node, "s2")
     change(node, "add", "s3", "s3:1")  # a new one is in its place
     hold(node, "s2")
-    answer = Missing("s3", "s1", node.state.term, 0, node.state.round)
+    answer = AppendRejected("s3", "s1", node.state.term, 0, node.state.round)
     sent = [m for m in node.receive(answer, node.state.now_ms).send if m.to == "s3"]
     assert [(m.prev_index, len(m.entries)) for m in sent if isinstance(m, AppendEntries)] == [
         (0, node.state.log.last_index)
@@ -61,7 +61,7 @@ def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
     assert node.state.membership == members("s1", "s2", "s3")
     hold(node, "s2")
     state = node.state
-    held = Appended("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
     node.receive(held, state.now_ms)  # it holds the fence, and is told to vote again
     acknowledge(node, "s3")
     change(node, "remove", "s2")
@@ -82,7 +82,7 @@ def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None
     lose_memory(node, "s3")
     assert change(node, "promote", "s3").settled == []
     state = node.state
-    held = Appended("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
     node.receive(held, state.now_ms)
     assert not state.membership.is_joint
     hold(node, "s2", "s3")

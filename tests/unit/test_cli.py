@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.arguments import typed
+from raftline.common.arguments import typed
 from raftline.wire.forms import AT_THE_SHELL
 from tests.scripted_node import scripted_nodes
 

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-SHOWN = SOURCE / "life" / "timeofday.py"  # on a console, with --log-times
+SHOWN = SOURCE / "node" / "timeofday.py"  # on a console, with --log-times
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
 
 

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import pytest
 
-from raftline import config
-from raftline.config import Address, ConfigError
-from raftline.life import registering
+from raftline.common import config
+from raftline.common.config import Address, ConfigError
+from raftline.node import registering
 from raftline.tools import up
 
 PATH = Path("logs/server-configuration.txt")

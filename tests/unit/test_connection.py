@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from raftline.control.storing import store
-from raftline.engine.batch import Batch
-from raftline.engine.reading import Readings
+from raftline.controller.store import store
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers
+from raftline.node.batch import Batch
+from raftline.node.reading import Readings
 from raftline.raft.messages import Message, RequestVote
 from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request
@@ -36,7 +36,7 @@ class Scene:
         self.there.settimeout(DEADLINE_S)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
-        self.due: deque[Any] = deque()
+        self.ready_sinks: deque[Any] = deque()
         self.server: Any = SimpleNamespace(
             name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S,
             readings=Readings(at_followers=True),
@@ -45,11 +45,11 @@ class Scene:
             node=SimpleNamespace(
                 listens_to=lambda _: False, state=SimpleNamespace(hears_from_leader=True)
             ),
-            announcer=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
+            traffic_log=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
             faults=SimpleNamespace(cuts_off=lambda _: False),
             driver=SimpleNamespace(
-                submit=self.batches.append, due=self.due, lost=lambda _: None
+                submit=self.batches.append, ready_sinks=self.ready_sinks, lost=lambda _: None
             ),
         )  # fmt: skip
         self.connection = Connection(self.server, self.here, for_peers_only=False)
@@ -74,8 +74,8 @@ class Scene:
 
     def answer(self, place: int, reply: str) -> None:
         self.batches[place].answer_all(reply)
-        while self.due:
-            self.due.popleft().flush()
+        while self.ready_sinks:
+            self.ready_sinks.popleft().flush()
 
     def lines(self) -> list[str]:
         """Return all that is said until the connection ends."""
@@ -242,7 +242,7 @@ class Told:
             name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
             node=SimpleNamespace(state=SimpleNamespace(hears_from_leader=False)),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
-            announcer=SimpleNamespace(requested=lambda *_: None),
+            traffic_log=SimpleNamespace(requested=lambda *_: None),
         )  # fmt: skip
         server.__dict__.update(facts)
         self.connection = Connection(server, here, for_peers_only=False)
@@ -314,6 +314,6 @@ def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
 def test_a_show_is_spelled_by_its_connection_s_own_thread(scene: Scene) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
-    assert scene.batches[0].home is None
+    assert scene.batches[0].reply_sink is None
     scene.answer(0, "SHOW response: {}")
     assert scene.line() == "s1@SHOW response: {}"

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from raftline.console import (
+from raftline.common.console import (
     LINE_CHARACTERS_MAX,
     LINES_PER_SECOND_MAX,
     QUEUE_LINES_MAX,
     Console,
     safe_line,
 )
-from raftline.life.announcer import Announcer, abridged
+from raftline.node.traffic_log import TrafficLog, abridged
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.messages import AppendEntries, Missing, RequestVote, Vote
+from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from tests.unit.cores import node_of
 
@@ -249,7 +249,7 @@ def _all_of(descriptor: int) -> bytes:
 
 def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
     program = (
-        "import sys; from raftline.console import Console\n"
+        "import sys; from raftline.common.console import Console\n"
         "console = Console(sys.stdout, False)\n"
         "for _ in range(3000): console.say('x' * 300)\n"
         "console.close()\n"
@@ -350,31 +350,31 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
 def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     commands: list[str], ends: str
 ) -> None:
-    missing = Missing("s2", "s1", 6, len(commands), 4)
+    missing = AppendRejected("s2", "s1", 6, len(commands), 4)
     stream = io.StringIO()
     console = Console(stream, verbose=False)
-    announcer = Announcer(console, course=True)
+    traffic_log = TrafficLog(console, course=True)
     node = node_of("s2")
     if commands:
         node.state.log.extend(3, commands)
-    announcer.carried_out(Effects(send_after_save=[missing]), node.state)
+    traffic_log.carried_out(Effects(send_after_save=[missing]), node.state)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
-    announcer.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
+    traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
     close(console)
     asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
-def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[str]:
-    """Return what an announcer says of these steps of a node, and of votes that it receives."""
+def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
+    """Return what a traffic log says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
-    announcer = Announcer(console)
+    traffic_log = TrafficLog(console)
     for step in steps:
-        if isinstance(step, Vote):
-            announcer.received(step.sender, None, step)
+        if isinstance(step, RequestVoteReply):
+            traffic_log.received(step.sender, None, step)
         else:
-            announcer.carried_out(step, node.state)
+            traffic_log.carried_out(step, node.state)
     close(console)
     return stream.getvalue().splitlines()
 
@@ -382,8 +382,8 @@ def said_by(node: Node, *steps: Effects | Vote, verbose: bool = False) -> list[s
 HEARD = "[*] Heard from no leader: asking for PreVotes for term 2"
 ASKED = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
 SENDS = [f"Sending message to {to}: PreVote 2-1-1" for to in ("s2", "s3")]
-YES = Vote("s2", "s1", 2, True, pre_vote=True)
-NO = Vote("s3", "s1", 1, False, pre_vote=True, reason="no")
+YES = RequestVoteReply("s2", "s1", 2, True, pre_vote=True)
+NO = RequestVoteReply("s3", "s1", 1, False, pre_vote=True, reason="no")
 
 
 @pytest.mark.parametrize(("verbose", "times"), [(False, 1), (True, 2)])
@@ -397,10 +397,10 @@ def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
     assert said == SENDS
     stream = io.StringIO()
     console = Console(stream, verbose=False)
-    announcer, node = Announcer(console), node_of("s1", 1)
+    traffic_log, node = TrafficLog(console), node_of("s1", 1)
     for leader in (None, "s2", None, None):
         node.state.leader = leader
-        announcer.carried_out(Effects(send=ASKED), node.state)
+        traffic_log.carried_out(Effects(send=ASKED), node.state)
     close(console)
     assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
 
@@ -431,7 +431,7 @@ def test_who_answers_is_told_when_that_has_changed_for_two_rounds() -> None:
 
 def test_a_denied_prevote_is_a_line_once() -> None:
     note = "[*] s1 denies its PreVote to s3 for term 4: log not up to date"
-    answer = Vote("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
+    answer = RequestVoteReply("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
     step = Effects(send_after_save=[answer], notes=[note])
     other = "[*] s1 denies its vote to s3 for term 4: log not up to date"
     said = said_by(node_of("s1", 1), step, step, Effects(notes=[other]), Effects(notes=[other]))

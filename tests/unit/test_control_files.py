@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from raftline.control.control import Control
-from raftline.control.faults import Faults
-from raftline.engine.batch import Batch
-from raftline.engine.driver import Driver, now_ms
+from raftline.controller.control import Control
+from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
+from raftline.node.batch import Batch
+from raftline.node.driver import Driver, now_ms
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node
@@ -59,8 +59,8 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
     assert manager.stands.wait(DEADLINE_S)
     driver.stop(0.01)
     server: Any = SimpleNamespace(name="s1", driver=driver, logmanager=manager)
-    waking: Any = SimpleNamespace(folder=lambda: Folder(str(tmp_path)))
-    control = Control(server, waking, lambda _: None, None)
+    startup: Any = SimpleNamespace(folder=lambda: Folder(str(tmp_path)))
+    control = Control(server, startup, lambda _: None, None)
     with pytest.raises(FilesRefused):
         control._put_aside()
     manager.goes_on.set()
@@ -77,13 +77,13 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
         state.amnesiac = False
 
     server: Any = SimpleNamespace(
-        name="s1", is_down=True, node=SimpleNamespace(state=state), wake=lambda: None,
+        name="s1", is_down=True, node=SimpleNamespace(state=state), recover=lambda: None,
         driver=SimpleNamespace(has_written=False), start=catch_up,
-        doors=SimpleNamespace(end_connections=lambda but_controllers: None),
+        listener=SimpleNamespace(end_connections=lambda but_controllers: None),
     )  # fmt: skip
     control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
-    monkeypatch.setattr("raftline.control.control.check_member", lambda state, configuration: [])
+    monkeypatch.setattr("raftline.controller.control.check_member", lambda state, configuration: [])
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 

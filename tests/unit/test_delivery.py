@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.engine.delivery import Delivery
-from raftline.raft.messages import AppendEntries, Message, Vote
-from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.node.delivery import Delivery
+from raftline.raft.messages import AppendEntries, Message, RequestVoteReply
+from raftline.raft.questions import ReadIndex, ReadIndexReply
 
 
 class Connection:
@@ -19,8 +19,8 @@ class Connection:
         self.answered += messages
 
 
-def read_at(to: str, number: int) -> ReadAt:
-    return ReadAt("s1", to, 3, 1, number)
+def read_at(to: str, number: int) -> ReadIndexReply:
+    return ReadIndexReply("s1", to, 3, 1, number)
 
 
 def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
@@ -54,6 +54,6 @@ def test_who_never_asked_is_told_nothing() -> None:
 def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
     sent: list[Message] = []
     origin = Connection()
-    answer, question = Vote("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
+    answer, question = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
     Delivery(sent.append).deliver([answer, question], origin)
     assert (sent, origin.answered) == ([question], [answer])

@@ -12,18 +12,24 @@ from typing import Any
 
 import pytest
 
-import raftline.engine.driver
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.driver import Driver, now_ms
-from raftline.engine.reading import Reading
-from raftline.engine.service import Service
+import raftline.node.driver
 from raftline.logmanager import LogManager
+from raftline.node.batch import Batch
+from raftline.node.driver import Driver, now_ms
+from raftline.node.queue import RequestQueue
+from raftline.node.reading import Reading
+from raftline.node.service import Service
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Message, RequestVote, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
@@ -102,14 +108,14 @@ def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
     node.state.election_at_ms = 0
-    driver._bell.ring()
+    driver._wakeup.set()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
         pause = threading.Event()
         while node.state.role is not role:
             assert not pause.wait(0.001)
         term = node.state.term + 1 if pre_vote else node.state.term
-        assert driver.receive([Vote("s2", "s1", term, True, pre_vote)], None) == []
+        assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
     assert node.is_leader
 
 
@@ -117,7 +123,7 @@ def test_a_new_leader_beats_though_its_owner_slept_for_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -126,16 +132,16 @@ def test_a_new_leader_beats_though_its_owner_slept_for_longer(
 
 
 def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_waiting() -> None:
-    node, desk = established("s1"), Desk(hold_ms=1000)
+    node, queue = established("s1"), RequestQueue(hold_ms=1000)
     writer: Any = SimpleNamespace(is_full=True, is_busy=True)
     steps: list[Effects] = []
-    service = Service(node, desk, writer, FakeRim(), steps.append, lambda: None)
+    service = Service(node, queue, writer, FakeRim(), steps.append, lambda: None)
     service.leads = True
-    service.came(Batch(["set a 1"], is_read=False))
+    service.enqueue(Batch(["set a 1"], is_read=False))
     assert not service.is_wanted()
     assert service.until_s() == math.inf  # the writer asks again when it has written
     service.serve(now_ms)
-    assert (steps, len(desk.writes)) == ([], 1)
+    assert (steps, len(queue.writes)) == ([], 1)
     writer.is_full = False
     assert service.is_wanted()
     service.serve(now_ms)
@@ -176,11 +182,11 @@ def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() 
 
 # mistake 24
 def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
-    desk, batch = Desk(hold_ms=100), Batch(["incr a", "incr b"], is_read=False)
-    desk.enter([batch], 5, 1)
-    desk.answer_applied(["4: noop", "5: a"], 4, 5)
+    queue, batch = RequestQueue(hold_ms=100), Batch(["incr a", "incr b"], is_read=False)
+    queue.enter([batch], 5, 1)
+    queue.answer_applied(["4: noop", "5: a"], 4, 5)
     assert not batch.wait(0)
-    desk.answer_applied(["6: b", "7: another's"], 6, 7)
+    queue.answer_applied(["6: b", "7: another's"], 6, 7)
     assert batch.wait(0)
     assert batch.replies == ["5: a", "6: b"]
 
@@ -193,7 +199,7 @@ def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
-        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
         assert driver.receive([given], None) == []
 
     while state.durable_index < 1:
@@ -211,12 +217,12 @@ def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
 
 
 def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
-    desk, batch = Desk(hold_ms=100), Batch(["get a"], is_read=True)
-    desk.hold([batch], 1000)
-    assert desk.held_until_ms == 1100
-    desk.hold(desk.take(writes=False, reads=False), 1099)
+    queue, batch = RequestQueue(hold_ms=100), Batch(["get a"], is_read=True)
+    queue.hold([batch], 1000)
+    assert queue.held_until_ms == 1100
+    queue.hold(queue.take(writes=False, reads=False), 1099)
     assert not batch.wait(0)
-    desk.hold(desk.take(writes=False, reads=False), 1100)
+    queue.hold(queue.take(writes=False, reads=False), 1100)
     assert batch.wait(0)
     assert batch.replies == [NO_LEADER]
 
@@ -246,14 +252,14 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
     pause = threading.Event()
-    while driver._desk.held_until_ms is None:
+    while driver._queue.held_until_ms is None:
         assert not pause.wait(0.001)
     driver.lost("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
     while not driver.node.state.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
-    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     while driver.node.state.work is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
@@ -277,7 +283,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
 def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
-    assert driver.receive([Appended("s2", "s1", 1, 1, 1)], None) == []
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     pause = threading.Event()
     while driver.node.state.commit_index < 1:
         assert not pause.wait(0.001)
@@ -296,17 +302,17 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
     state, pause = driver.node.state, threading.Event()
-    while [one[0] for one in driver._service._flying] != [2]:  # by whoever has the core just now
+    while [one[0] for one in driver._service._in_flight] != [2]:  # by whoever has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
-    with driver._core:  # whoever has the core looks at the desk once it lets go
+    with driver._core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
-            driver._service.came(batch)
-    driver.receive([Appended("s2", "s1", state.term, 2, state.round)], None)
+            driver._service.enqueue(batch)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
     while state.log.last_index < 5:
         assert not pause.wait(0.001)
-    driver.receive([Appended("s2", "s1", state.term, 5, state.round)], None)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 5, state.round)], None)
     assert [batch.wait(DEADLINE_S) for batch in others] == [True] * 3
     replies = [batch.replies[0] for batch in others]
     assert replies == [f"SET response: b set to {number}" for number in range(3)]
@@ -331,9 +337,9 @@ def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None
     batch = Batch(["set a 1"], is_read=False)
     with driver._core:
         driver.submit(batch)  # returns at once
-        assert not driver._desk._held
+        assert not driver._queue._held
     pause = threading.Event()
-    while driver._desk.held_until_ms is None:  # nobody leads: it is held
+    while driver._queue.held_until_ms is None:  # nobody leads: it is held
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -351,7 +357,7 @@ def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
 def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
@@ -370,11 +376,11 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
         return 3600.0
 
     driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
-    driver._bell.ring()
+    driver._wakeup.set()
     assert submitted.wait(DEADLINE_S)
     end = now_ms() + 30_000
-    while driver._desk.reads:
-        assert now_ms() < end, "nobody looks at the desk"
+    while driver._queue.reads:
+        assert now_ms() < end, "nobody looks at the queue"
         pause.wait(0.001)
     driver.stop(DEADLINE_S)
 
@@ -382,7 +388,7 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
 def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -390,7 +396,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
-        given = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
         assert driver.receive([given], None) == []
 
     pause = threading.Event()
@@ -406,12 +412,12 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     while driver._asleep_until_s < time.monotonic() + 40:  # until a heartbeat is due
         assert not pause.wait(0.001)
     driver.submit(reads[-1])
-    assert list(driver._desk.reads) == reads[-1:]
+    assert list(driver._queue.reads) == reads[-1:]
     answer()
     assert reads[0].is_answered
     end = now_ms() + 30_000
-    while driver._desk.reads:
-        assert now_ms() < end, "nobody looks at the desk"
+    while driver._queue.reads:
+        assert now_ms() < end, "nobody looks at the queue"
         pause.wait(0.001)
     driver.stop(DEADLINE_S)
 
@@ -420,18 +426,20 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
-    answer = Appended("s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms)
+    answer = AppendAccepted(
+        "s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms
+    )
     node.receive(answer, TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
-    monkeypatch.setattr(raftline.engine.driver, "now_ms", lambda: time_ms[0])
+    monkeypatch.setattr(raftline.node.driver, "now_ms", lambda: time_ms[0])
     batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
 
     class SlowRim(FakeRim):
         def give_up_late(self, now: int) -> None:
-            """Stand for all that a step does before it looks at the desk: others are elected, they
+            """Stand for all that a step does before it looks at the queue: others are elected, they
             acknowledge a write, and who knows of it comes to read."""
             time_ms[0] += 10 * OPTIONS.election_timeout_ms
-            driver._service.came(batch)
+            driver._service.enqueue(batch)
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
@@ -468,9 +476,9 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     pause = threading.Event()
     while not then.given:
         assert not pause.wait(0.001)
-    assert first.given == [Vote("s1", "s2", 5, True)]
+    assert first.given == [RequestVoteReply("s1", "s2", 5, True)]
     (denied,) = then.given
-    assert isinstance(denied, Vote)
+    assert isinstance(denied, RequestVoteReply)
     assert (denied.to, denied.term, denied.granted) == ("s3", 5, False)
     driver.stop(DEADLINE_S)
 
@@ -494,15 +502,15 @@ def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
 def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
     is_member: bool, said: str
 ) -> None:
-    node, desk = node_of("s1", 1, 1), Desk(hold_ms=1000)
+    node, queue = node_of("s1", 1, 1), RequestQueue(hold_ms=1000)
     node.state.removed_by = 2
     if not is_member:
         node.state.configurations.append(2, "members s2=localhost:10001,voter")
     writer: Any = SimpleNamespace(is_full=False, is_busy=False)
-    service = Service(node, desk, writer, FakeRim(), lambda _: None, lambda: None)
+    service = Service(node, queue, writer, FakeRim(), lambda _: None, lambda: None)
     batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]
     for batch in batches:
-        service.came(batch)
+        service.enqueue(batch)
     service.serve(now_ms)
     assert [batch.replies for batch in batches] == [[said] if said else []] * 2
-    assert (desk.held_until_ms is None) is not is_member
+    assert (queue.held_until_ms is None) is not is_member

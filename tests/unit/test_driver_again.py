@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-import raftline.engine.driver
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.driver import Driver
-from raftline.engine.handover import Handover
-from raftline.engine.reading import Reading
+import raftline.node.driver
 from raftline.logmanager import LogManager
+from raftline.node.batch import Batch
+from raftline.node.driver import Driver
+from raftline.node.handover import Handover
+from raftline.node.queue import RequestQueue
+from raftline.node.reading import Reading
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.messages import Appended, AppendEntries, Missing
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.orders import step_down
-from raftline.raft.questions import ReadAt
+from raftline.raft.questions import ReadIndexReply
 from raftline.wire.protocol import NO_LEADER
 from tests.unit.cores import established
 from tests.unit.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
@@ -30,7 +30,7 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the owner sleep until it is woken: else it would find within a second what it misses."""
-    monkeypatch.setattr(raftline.engine.driver, "LATE_LOOK_MS", 10**9)
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 10**9)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -45,7 +45,7 @@ def acknowledge(driver: Driver) -> None:
     """Have s2 hold all of the leader's log, and answer its latest round."""
     state = driver.node.state
     until(lambda: state.durable_index == state.log.last_index)
-    answer = Appended("s2", "s1", state.term, state.log.last_index, state.round)
+    answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
     assert driver.receive([answer], None) == []
 
 
@@ -60,7 +60,7 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     if in_its_term:
         driver.step(lambda node, now_ms: node.obey(step_down, now_ms))
     else:
-        later = Missing("s2", "s1", driver.node.state.term + 1, 0, 0)
+        later = AppendRejected("s2", "s1", driver.node.state.term + 1, 0, 0)
         assert driver.receive([later], None) == []
     assert not driver.node.is_leader
     assert not driver._service.leads
@@ -79,7 +79,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
         driver.submit(batch)
     until(lambda: bool(state.read_rounds))
     fall(driver, in_its_term=in_its_term)
-    until(lambda: len(driver._desk._held) == len(batches))
+    until(lambda: len(driver._queue._held) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     elect(driver)
     until(lambda: len(state.reads_waiting) == len(batches))
@@ -101,16 +101,16 @@ def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_th
         lead(driver)
         done, unknown = Batch(["set a 1"], is_read=False), Batch(["set b 2"], is_read=False)
         driver.submit(done)
-        until(lambda: bool(driver._desk._pending))
+        until(lambda: bool(driver._queue._pending))
         acknowledge(driver)
         assert done.is_answered
         assert done.replies == ["SET response: a set to 1"]
         driver.submit(unknown)
-        until(lambda: bool(driver._desk._pending))
+        until(lambda: bool(driver._queue._pending))
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._service._flying
+        assert not driver._service._in_flight
     driver.stop(DEADLINE_S)
 
 
@@ -131,7 +131,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
         driver.submit(batch)
     until(lambda: len(asking.asked) + len(asking.waiting) == 3)
     if answered:  # and not applied up to there
-        driver.receive([ReadAt("s2", "s1", 1, 1, asking.round)], None)
+        driver.receive([ReadIndexReply("s2", "s1", 1, 1, asking.round)], None)
         assert asking.ready
     driver.stop(DEADLINE_S)
     assert all(batch.is_answered for batch in batches)
@@ -144,12 +144,12 @@ def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is
     driver.submit(batch)
     until(lambda: bool(driver.node.state.asking.asked))
     driver.lost("s2")
-    until(lambda: bool(driver._desk._held))
+    until(lambda: bool(driver._queue._held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
     asking = driver.node.state.asking
     until(lambda: bool(asking.asked))
-    driver.receive([ReadAt("s3", "s1", 2, 2, asking.round)], None)
+    driver.receive([ReadIndexReply("s3", "s1", 2, 2, asking.round)], None)
     assert batch.is_answered
     assert batch.reader is not None
     driver.stop(DEADLINE_S)
@@ -159,7 +159,7 @@ def test_a_request_that_is_kept_is_served_as_soon_as_a_leader_is_heard_of() -> N
     driver = driver_of_s1(FakeRim())  # whose own election is a minute away
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: bool(driver._desk._held))
+    until(lambda: bool(driver._queue._held))
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
     until(lambda: batch.is_answered)
@@ -173,7 +173,7 @@ def test_who_was_taken_out_and_is_a_member_again_keeps_requests_for_the_next_lea
     assert driver.node.state.is_member
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: batch.is_answered or bool(driver._desk._held))
+    until(lambda: batch.is_answered or bool(driver._queue._held))
     assert not batch.is_answered
     driver.stop(DEADLINE_S)
 
@@ -207,32 +207,32 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
     driver.stop(DEADLINE_S)
 
 
-# --- the desk, and transfers ---------------------------------------------------------------
+# --- the queue, and transfers ---------------------------------------------------------------
 
 
 def test_of_two_that_wait_for_a_leader_each_is_given_up_in_its_own_time() -> None:
-    desk = Desk(hold_ms=100)
+    queue = RequestQueue(hold_ms=100)
     first, second = Batch(["get a"], is_read=True), Batch(["get b"], is_read=True)
-    desk.hold([first], 1000)
-    desk.hold([*desk.take(writes=False, reads=False), second], 1050)
-    assert desk.held_until_ms == 1100
-    desk.hold(desk.take(writes=False, reads=False), 1100)
+    queue.hold([first], 1000)
+    queue.hold([*queue.take(writes=False, reads=False), second], 1050)
+    assert queue.held_until_ms == 1100
+    queue.hold(queue.take(writes=False, reads=False), 1100)
     assert (first.replies, second.replies) == ([NO_LEADER], [])
-    assert desk.held_until_ms == 1150
-    assert desk.take(writes=False, reads=False) == [second]
-    assert desk.take(writes=False, reads=False) == []
+    assert queue.held_until_ms == 1150
+    assert queue.take(writes=False, reads=False) == [second]
+    assert queue.take(writes=False, reads=False) == []
 
 
 def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> None:
-    desk = Desk(hold_ms=100)
+    queue = RequestQueue(hold_ms=100)
     batches = [Batch(["set a", "set b"], is_read=False) for _ in range(3)]
-    desk.enter(batches, 5, 2)
-    desk.answer_applied(["5", "6", "7"], 5, 7)
+    queue.enter(batches, 5, 2)
+    queue.answer_applied(["5", "6", "7"], 5, 7)
     assert [batch.replies for batch in batches] == [["5", "6"], ["7"], []]
-    desk.give_up_pending("it fell")
+    queue.give_up_pending("it fell")
     late = "Sorry, outcome unknown: it fell"
     assert [batch.replies for batch in batches] == [["5", "6"], ["7", late], [late, late]]
-    assert not desk.are_pending_beside(None)
+    assert not queue.are_pending_beside(None)
 
 
 def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_this_term() -> None:

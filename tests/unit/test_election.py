@@ -10,12 +10,12 @@ from raftline.raft.effects import HardState, SafetyError
 from raftline.raft.election import become_leader
 from raftline.raft.log import Log
 from raftline.raft.messages import (
-    Appended,
+    AppendAccepted,
     AppendEntries,
-    Missing,
+    AppendRejected,
     PeerError,
     RequestVote,
-    Vote,
+    RequestVoteReply,
 )
 from raftline.raft.node import Node
 from raftline.raft.options import Options
@@ -65,7 +65,7 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> No
         RequestVote("s1", peer, 3, 2, 2, pre_vote=True) for peer in ("s2", "s3")
     ]
     assert (node.state.term, asked.save) == (2, None)
-    stood = node.receive(Vote("s2", "s1", 3, True, pre_vote=True), TIMEOUT_MS)
+    stood = node.receive(RequestVoteReply("s2", "s1", 3, True, pre_vote=True), TIMEOUT_MS)
     assert stood.save == HardState(3, "s1")
     assert stood.send_after_save == [RequestVote("s1", peer, 3, 2, 2) for peer in ("s2", "s3")]
 
@@ -74,7 +74,7 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> No
 def test_a_candidates_own_vote_is_saved_before_anybody_is_asked() -> None:
     node = node_of("s1")
     node.pass_time(TIMEOUT_MS)
-    effects = node.receive(Vote("s2", "s1", 1, True, pre_vote=True), TIMEOUT_MS)
+    effects = node.receive(RequestVoteReply("s2", "s1", 1, True, pre_vote=True), TIMEOUT_MS)
     assert effects.save is not None
     assert effects.send == []
 
@@ -89,7 +89,7 @@ def test_a_candidate_leads_with_the_votes_of_a_majority_and_not_one_less(
     votes = 1
     for peer in names[1:]:
         assert node.is_leader is (votes >= needed)
-        node.receive(Vote(peer, "s1", node.state.term, True), TIMEOUT_MS)
+        node.receive(RequestVoteReply(peer, "s1", node.state.term, True), TIMEOUT_MS)
         votes += 1
     assert node.is_leader
 
@@ -97,14 +97,14 @@ def test_a_candidate_leads_with_the_votes_of_a_majority_and_not_one_less(
 def test_the_same_vote_twice_counts_once() -> None:
     node = candidate_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     for _ in range(3):
-        node.receive(Vote("s2", "s1", 1, True), TIMEOUT_MS)
+        node.receive(RequestVoteReply("s2", "s1", 1, True), TIMEOUT_MS)
     assert node.state.role is Role.CANDIDATE
 
 
 # seed 004-25
 def test_the_winner_says_so_and_shows_its_vote_table() -> None:
     node = candidate_of("s1")
-    effects = node.receive(Vote("s2", "s1", 1, True), TIMEOUT_MS)
+    effects = node.receive(RequestVoteReply("s2", "s1", 1, True), TIMEOUT_MS)
     assert "[*] I am Leader" in effects.notes
     assert "{'s1': True, 's2': True, 's3': False}" in effects.notes
 
@@ -117,7 +117,7 @@ def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() 
     )
     node.pass_time(150)
     assert node.wake_at_ms == 150 + 160
-    node.receive(Vote("s2", "s1", 1, True, pre_vote=True), 155)
+    node.receive(RequestVoteReply("s2", "s1", 1, True, pre_vote=True), 155)
     assert node.wake_at_ms == 155 + 170
     asked = node.pass_time(155 + 170)
     assert asked.send_after_save[0] == RequestVote("s1", "s2", 2, 0, 0, pre_vote=True)
@@ -143,12 +143,12 @@ def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None
 @pytest.mark.parametrize(
     "late",
     [
-        Vote("s2", "s1", 4, True),
-        Vote("s2", "s1", 5, True, pre_vote=True),
-        Vote("s2", "s1", 4, True, pre_vote=True),
+        RequestVoteReply("s2", "s1", 4, True),
+        RequestVoteReply("s2", "s1", 5, True, pre_vote=True),
+        RequestVoteReply("s2", "s1", 4, True, pre_vote=True),
     ],
 )
-def test_a_vote_of_another_election_counts_for_nothing(late: Vote) -> None:
+def test_a_vote_of_another_election_counts_for_nothing(late: RequestVoteReply) -> None:
     node = candidate_of("s1", term=4)
     assert node.state.term == 5
     node.receive(late, TIMEOUT_MS)
@@ -162,44 +162,46 @@ def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> Non
     node = node_of("s1", term=4)
     node.pass_time(TIMEOUT_MS)
     assert node.state.role is Role.PRE_CANDIDATE
-    node.receive(Vote("s2", "s1", late_term, True, pre_vote=True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", late_term, True, pre_vote=True), TIMEOUT_MS)
     assert (node.state.role, node.state.term) == (Role.PRE_CANDIDATE, 4)
-    node.receive(Vote("s2", "s1", 5, True, pre_vote=True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 5, True, pre_vote=True), TIMEOUT_MS)
     assert (node.state.role, node.state.term) == (Role.CANDIDATE, 5)
 
 
 # mistake 7
 def test_votes_are_counted_anew_in_each_election() -> None:
     node = candidate_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
-    node.receive(Vote("s2", "s1", 1, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 1, True), TIMEOUT_MS)
     node.pass_time(node.wake_at_ms)
     for peer in ("s4", "s5"):
-        node.receive(Vote(peer, "s1", 2, True, pre_vote=True), node.state.now_ms)
+        node.receive(RequestVoteReply(peer, "s1", 2, True, pre_vote=True), node.state.now_ms)
     assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
-    node.receive(Vote("s3", "s1", 2, True), node.state.now_ms)
+    node.receive(RequestVoteReply("s3", "s1", 2, True), node.state.now_ms)
     assert not node.is_leader
 
 
 # mistake 7
 def test_a_late_denial_does_not_cost_a_vote() -> None:
     node = candidate_of("s1", term=4)
-    node.receive(Vote("s2", "s1", 4, False, reason="already voted for s3 in term 4"), TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 5, True), TIMEOUT_MS)
+    node.receive(
+        RequestVoteReply("s2", "s1", 4, False, reason="already voted for s3 in term 4"), TIMEOUT_MS
+    )
+    node.receive(RequestVoteReply("s2", "s1", 5, True), TIMEOUT_MS)
     assert node.is_leader
 
 
 def test_a_late_denial_takes_no_vote_back() -> None:
     node = candidate_of("s1", term=4, voters=("s1", "s2", "s3", "s4", "s5"))
-    node.receive(Vote("s2", "s1", 5, True), TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 4, False, reason="already voted"), TIMEOUT_MS)
-    node.receive(Vote("s3", "s1", 5, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 5, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 4, False, reason="already voted"), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s3", "s1", 5, True), TIMEOUT_MS)
     assert node.is_leader
 
 
 # mistake 7
 def test_a_vote_received_never_raises_the_voters_term() -> None:
     node = leader_of("s1")
-    node.receive(Vote("s3", "s1", 1, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s3", "s1", 1, True), TIMEOUT_MS)
     assert node.state.term == 1
 
 
@@ -208,14 +210,16 @@ def test_a_vote_received_never_raises_the_voters_term() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Vote("s2", "s1", 9, False, reason="term 1 is over, I am in term 9"),
-        Vote("s2", "s1", 9, False, pre_vote=True, reason="term 2 is over"),
-        Appended("s2", "s1", 9, 0, 0),
-        Missing("s2", "s1", 9, 0, 0),
+        RequestVoteReply("s2", "s1", 9, False, reason="term 1 is over, I am in term 9"),
+        RequestVoteReply("s2", "s1", 9, False, pre_vote=True, reason="term 2 is over"),
+        AppendAccepted("s2", "s1", 9, 0, 0),
+        AppendRejected("s2", "s1", 9, 0, 0),
         AppendEntries("s2", "s1", 9, 0, 0, [], 0, 1),
     ],
 )
-def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(message: Vote) -> None:
+def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(
+    message: RequestVoteReply,
+) -> None:
     for node in (candidate_of("s1"), leader_of("s1")):
         effects = node.receive(message, TIMEOUT_MS)
         assert (node.state.role, node.state.term) == (Role.FOLLOWER, 9)
@@ -226,7 +230,7 @@ def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(message: Vote)
 def test_an_earlier_leader_is_refused_and_told_the_term() -> None:
     node = node_of("s2", 1, term=6)
     effects = node.receive(append(4, (1, 1), 4, commit=2), 10)
-    assert effects.send_after_save == [Missing("s2", "s1", 6, 1, 0)]
+    assert effects.send_after_save == [AppendRejected("s2", "s1", 6, 1, 0)]
     assert (terms_of(node), node.state.commit_index, node.state.leader) == ([1], 0, None)
 
 

@@ -18,11 +18,11 @@ from labs.failures.gateway import Gateway, calls_of
 from labs.failures.spoken import SeedLines
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
-from raftline.assembly import Server
 from raftline.client import OutcomeUnknown
-from raftline.config import Address
+from raftline.common.config import Address
+from raftline.node.server import Server
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import Node
 from tests.e2e.wire import eventually
 from tests.unit.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
@@ -167,7 +167,7 @@ def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_mac
     ]
     state = followed.node.state
     followed.after(followed.node.synced(3, 2, TIMEOUT_MS))
-    assert followed.hear(Appended("s2", "s1", 2, 3, state.round)) == [
+    assert followed.hear(AppendAccepted("s2", "s1", 2, 3, state.round)) == [
         "Successfully updated s2 with 1 entries.",
         "Leader s1 committed entry at index 3",
         "s1 applying entry 3 (term 2): 44",
@@ -190,10 +190,10 @@ def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
     followed.node = leader_of("s1", 1, 1, 1)
     followed.after(Effects(append=[Entry(4, 2, "noop")]))
     state = followed.node.state
-    said = followed.hear(Missing("s2", "s1", 2, 1, state.round))
+    said = followed.hear(AppendRejected("s2", "s1", 2, 1, state.round))
     assert said == ["Backtracking nextIndex for s2 to 2 due to mismatch."]
     assert "Successfully updated s2 with 3 entries." in followed.hear(
-        Appended("s2", "s1", 2, 4, state.round)
+        AppendAccepted("s2", "s1", 2, 4, state.round)
     )
 
 
@@ -551,7 +551,7 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
 
     server: Any = WatchfulServer.__new__(WatchfulServer)
     server.name, server.is_down = "node1", False
-    server._waking = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
+    server._startup = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
     server.node = SimpleNamespace(state=SimpleNamespace(durable_index=0))  # its log was deleted
     server._console = SimpleNamespace(say=ordered.append)
     server.control = SimpleNamespace(obey=obey)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.control.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
-from raftline.control.faultverbs import FAULT_FORMS, read_fault
+from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
+from raftline.controller.verbs import FAULT_FORMS, read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
-from raftline.raft.messages import Appended, AppendEntries, Message
+from raftline.raft.messages import AppendAccepted, AppendEntries, Message
 from raftline.wire.escapes import ProtocolError
 from tests.e2e.wire import eventually
 
@@ -174,7 +174,7 @@ def test_answers_pass_the_faults_of_their_own_time() -> None:
     faults, origin = Faults("s1"), Origin()
     around = faults.around(origin)
     assert around is not None
-    answers = [Appended("s1", "s2", 1, 1, 1), Appended("s1", "s3", 1, 1, 1)]
+    answers = [AppendAccepted("s1", "s2", 1, 1, 1), AppendAccepted("s1", "s3", 1, 1, 1)]
     around.answer(answers)
     assert origin.given == answers
     faults.change(lambda table: put(table, "PARTITION s2"))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import Address
-from raftline.life.joining import settle_configuration
-from raftline.life.registering import begun, register
+from raftline.common.config import Address
+from raftline.node.joining import settle_configuration
+from raftline.node.registering import begun, register
 from raftline.raft.effects import Entry
 from raftline.storage.errors import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder

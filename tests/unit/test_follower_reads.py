@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.messages import Missing
+from raftline.raft.messages import AppendRejected
 from raftline.raft.node import Node
-from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.raft.questions import ReadIndex, ReadIndexReply
 from tests.unit.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -32,12 +32,12 @@ def asked(effects: Effects) -> list[ReadIndex]:
     return [m for m in effects.send_after_save if isinstance(m, ReadIndex)]
 
 
-def answers(effects: Effects) -> list[ReadAt]:
-    return [m for m in effects.send_after_save if isinstance(m, ReadAt)]
+def answers(effects: Effects) -> list[ReadIndexReply]:
+    return [m for m in effects.send_after_save if isinstance(m, ReadIndexReply)]
 
 
 def answer(node: Node, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
-    return node.receive(ReadAt("s1", "s2", index, question.term, question.round), now_ms)
+    return node.receive(ReadIndexReply("s1", "s2", index, question.term, question.round), now_ms)
 
 
 # mistake 21
@@ -72,9 +72,13 @@ def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
 # mistake 33
 @pytest.mark.parametrize(
     "late",
-    [ReadAt("s1", "s2", 3, 1, 99), ReadAt("s3", "s2", 3, 1, 100), ReadAt("s1", "s2", 3, 0, 100)],
+    [
+        ReadIndexReply("s1", "s2", 3, 1, 99),
+        ReadIndexReply("s3", "s2", 3, 1, 100),
+        ReadIndexReply("s1", "s2", 3, 0, 100),
+    ],
 )
-def test_an_answer_to_another_question_serves_nothing(late: ReadAt) -> None:
+def test_an_answer_to_another_question_serves_nothing(late: ReadIndexReply) -> None:
     node = follower(commit=3)
     node.ask_leader(["get a"], 100)
     assert node.receive(late, 110).reads == []
@@ -164,7 +168,7 @@ def test_a_leader_names_its_read_index_only_after_a_round() -> None:
     node = established("s1")
     effects = node.receive(ReadIndex("s2", "s1", 1, 7), TIMEOUT_MS)
     assert answers(effects) == []
-    assert answers(acknowledge(node, "s3")) == [ReadAt("s1", "s2", 1, 1, 7)]
+    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 1, 1, 7)]
 
 
 # mistake 17
@@ -172,7 +176,7 @@ def test_a_new_leader_names_none_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1)
     node.receive(ReadIndex("s2", "s1", node.state.term, 7), TIMEOUT_MS)
     assert answers(acknowledge(node, "s3")) == []
-    assert answers(acknowledge(node, "s3")) == [ReadAt("s1", "s2", 3, node.state.term, 7)]
+    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 3, node.state.term, 7)]
 
 
 # fault F44
@@ -180,7 +184,7 @@ def test_a_leader_that_falls_answers_no_follower() -> None:
     node = established("s1")
     node.receive(ReadIndex("s2", "s1", 1, 7), TIMEOUT_MS)
     node.read(["get a"], TIMEOUT_MS)
-    effects = node.receive(Missing("s2", "s1", 7, 0, 0), TIMEOUT_MS)
+    effects = node.receive(AppendRejected("s2", "s1", 7, 0, 0), TIMEOUT_MS)
     assert effects.refused == ["get a"]  # the follower's is not the rim's to answer
     assert answers(effects) == []
 

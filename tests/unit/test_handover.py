@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.config import FILE_NAME
-from raftline.engine.batch import Batch
-from raftline.engine.handover import Handover
+from raftline.common.config import FILE_NAME
+from raftline.node.batch import Batch
+from raftline.node.handover import Handover
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import Node
 from raftline.wire.protocol import NO_LEADER, not_leader

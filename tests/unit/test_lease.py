@@ -8,7 +8,13 @@ import pytest
 
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.lease import STARTS_MAX, lease_until_ms
-from raftline.raft.messages import Appended, Message, Missing, RequestVote, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendRejected,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.questions import TimeoutNow
@@ -22,7 +28,7 @@ LEASE_MS = OPTIONS.election_timeout_ms * 9 // 10
 def promised(node: Node, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
     """Let a follower answer the latest round with a promise."""
     state = node.state
-    message = Appended(
+    message = AppendAccepted(
         peer, "s1", state.term, state.log.last_index, state.round, lease_ms=lease_ms
     )
     return node.receive(message, now_ms)
@@ -89,7 +95,7 @@ def test_a_server_that_was_not_started_for_leases_uses_none() -> None:
 def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1, options=LEASES)
     term, number = node.state.term, node.state.round
-    node.receive(Appended("s2", "s1", term, 2, number, lease_ms=150), TIMEOUT_MS)
+    node.receive(AppendAccepted("s2", "s1", term, 2, number, lease_ms=150), TIMEOUT_MS)
     assert lease_until_ms(node.state) > TIMEOUT_MS
     assert node.read_leased(["get a"], TIMEOUT_MS).reads == []
 
@@ -97,7 +103,8 @@ def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
 # mistake 20
 def test_one_that_lost_its_log_is_not_counted() -> None:
     node = leased()
-    node.receive(Missing("s2", "s1", 1, 0, node.state.round, without_vote=1), TIMEOUT_MS + 10)
+    lost = AppendRejected("s2", "s1", 1, 0, node.state.round, without_vote=1)
+    node.receive(lost, TIMEOUT_MS + 10)
     assert lease_until_ms(node.state) == 0
 
 
@@ -132,20 +139,20 @@ def test_old_rounds_are_forgotten_and_the_lease_stays() -> None:
 
 def test_every_answer_to_a_leader_carries_the_promise() -> None:
     node, answer = follower()
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert answer.lease_ms == OPTIONS.election_timeout_ms
     missing = node.receive(append(1, (9, 1), number=2), 20).send_after_save[0]
-    assert isinstance(missing, Missing)
+    assert isinstance(missing, AppendRejected)
     assert missing.lease_ms == OPTIONS.election_timeout_ms
     old = node.receive(append(1, (1, 1), number=3, sender="s1"), 30).send_after_save[0]
-    assert isinstance(old, Appended)
+    assert isinstance(old, AppendAccepted)
 
 
 def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
     node = node_of("s2", term=5, options=LEASES)
     node.state.promised_until_ms = 0
     answer = node.receive(append(1, (0, 0)), 10).send_after_save[0]
-    assert isinstance(answer, Missing)
+    assert isinstance(answer, AppendRejected)
     assert answer.lease_ms == 0
     assert node.state.promised_until_ms == 0
 
@@ -153,7 +160,7 @@ def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
 # mistake 20
 def test_one_without_a_vote_promises_none() -> None:
     _, answer = follower(amnesiac=True)
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert answer.lease_ms == 0
 
 
@@ -163,11 +170,11 @@ def test_a_promised_vote_is_kept_when_the_connection_breaks(pre_vote: bool) -> N
     node.lost("s1", 10)
     question = RequestVote("s3", "s2", 2, 1, 1, pre_vote)
     vote = node.receive(question, OPTIONS.election_timeout_ms - 1).send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
     assert node.state.term == 1
     vote = node.receive(question, OPTIONS.election_timeout_ms).send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert vote.granted
 
 
@@ -187,23 +194,23 @@ def test_a_promise_is_kept_after_a_restart_whatever_the_node_is_started_with(
     node = node_of("s2", 1, options=options, lease_ms=150)
     question = RequestVote("s3", "s2", 2, 1, 1)
     vote = node.receive(question, 149).send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
-    assert node.receive(question, 150).send_after_save == [Vote("s2", "s3", 2, True)]
+    assert node.receive(question, 150).send_after_save == [RequestVoteReply("s2", "s3", 2, True)]
 
 
 @pytest.mark.parametrize("options", [LEASES, OPTIONS])
 def test_one_that_promised_nobody_waits_for_nothing_after_a_restart(options: Options) -> None:
     node = node_of("s2", 1, options=options)
     votes = node.receive(RequestVote("s3", "s2", 2, 1, 1), 0).send_after_save
-    assert votes == [Vote("s2", "s3", 2, True)]
+    assert votes == [RequestVoteReply("s2", "s3", 2, True)]
 
 
 def test_the_first_promise_is_on_the_disk_before_it_is_told() -> None:
     node = node_of("s2", 1, options=LEASES)
     first = node.receive(append(1, (1, 1)), 0)
     assert first.save == HardState(1, None, 150)
-    assert [type(message) for message in first.send_after_save] == [Appended]
+    assert [type(message) for message in first.send_after_save] == [AppendAccepted]
     assert node.receive(append(1, (1, 1), number=2), 10).save is None  # it knows by now
 
 
@@ -214,7 +221,7 @@ def test_a_longer_promise_of_before_a_restart_holds_for_a_shorter_one_too() -> N
     node.lost("s1", 20)
     assert node.wake_at_ms > 1000
     vote = node.receive(RequestVote("s3", "s2", 2, 1, 1), 999).send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
 
 
@@ -232,7 +239,7 @@ def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
 # mistake 20
 def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
     node = leased()
-    lost = Missing("s2", "s1", 1, 0, node.state.round, without_vote=7)
+    lost = AppendRejected("s2", "s1", 1, 0, node.state.round, without_vote=7)
     node.receive(lost, TIMEOUT_MS + 20)
     node.state.progress["s2"].counts = True  # it was made whole, by a quick fence
     assert lease_until_ms(node.state) == 0
@@ -241,7 +248,7 @@ def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
 def test_the_leader_itself_can_let_go_of_a_promise() -> None:
     node, _ = follower()
     assert node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10).send_after_save == [
-        Vote("s2", "s3", 2, True)
+        RequestVoteReply("s2", "s3", 2, True)
     ]
     node, _ = follower()
     node.receive(TimeoutNow("s1", "s2", 1), 10)
@@ -264,8 +271,8 @@ def test_one_that_is_elected_again_may_use_leases_again() -> None:
     sync(node)
     now = 10 * TIMEOUT_MS
     node.pass_time(now)
-    node.receive(Vote("s2", "s1", 3, True, pre_vote=True), now)
-    node.receive(Vote("s2", "s1", 3, True), now)
+    node.receive(RequestVoteReply("s2", "s1", 3, True, pre_vote=True), now)
+    node.receive(RequestVoteReply("s2", "s1", 3, True), now)
     sync(node)
     assert node.is_leader
     promised(node, "s2", now)

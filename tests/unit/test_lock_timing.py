@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline
-from raftline.replicated import lock as module
-from raftline.replicated.errors import LockLost
-from raftline.talk.link import ClientError
+from raftline.clients.connection import ClientError
+from raftline.objects import lock as module
+from raftline.objects.errors import LockLost
 from tests.unit.test_replicated import Cluster
 
 LEASE_S = 8.0

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.config import FILE_NAME, Address, ConfigError, Configuration
-from raftline.life.joining import advertised, check_member, joining_address, settle_configuration
+from raftline.common.config import FILE_NAME, Address, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
+from raftline.node.joining import advertised, check_member, joining_address, settle_configuration
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log

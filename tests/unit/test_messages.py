@@ -10,18 +10,18 @@ from raftline.raft.effects import Entry
 from raftline.raft.entrylines import NUMBER_MAX, is_one_line, spell_entries
 from raftline.raft.messages import (
     FIRST_WORDS,
-    Appended,
+    AppendAccepted,
     AppendEntries,
+    AppendRejected,
     Message,
-    Missing,
     PeerError,
     RequestVote,
-    Vote,
+    RequestVoteReply,
     read,
     spell,
     spell_append,
 )
-from raftline.raft.questions import ReadAt, ReadIndex, TimeoutNow
+from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 
 numbers = st.integers(0, NUMBER_MAX)
 flags = st.booleans()
@@ -58,13 +58,19 @@ def requests(draw: st.DrawFn) -> RequestVote:
 every_message = st.one_of(
     appends(),
     requests(),
-    st.builds(Vote, st.just("s1"), st.just("s2"), numbers, st.just(True), flags),
-    st.builds(Vote, st.just("s1"), st.just("s2"), numbers, st.just(False), flags, reasons),
-    st.builds(Appended, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers),
-    st.builds(Missing, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers),
+    st.builds(RequestVoteReply, st.just("s1"), st.just("s2"), numbers, st.just(True), flags),
+    st.builds(
+        RequestVoteReply, st.just("s1"), st.just("s2"), numbers, st.just(False), flags, reasons
+    ),
+    st.builds(
+        AppendAccepted, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers
+    ),
+    st.builds(
+        AppendRejected, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers
+    ),
     st.builds(TimeoutNow, st.just("s1"), st.just("s2"), numbers),
     st.builds(ReadIndex, st.just("s1"), st.just("s2"), numbers, numbers),
-    st.builds(ReadAt, st.just("s1"), st.just("s2"), numbers, numbers, numbers),
+    st.builds(ReadIndexReply, st.just("s1"), st.just("s2"), numbers, numbers, numbers),
 )
 
 
@@ -107,10 +113,10 @@ def test_a_damaged_line_is_refused_or_read_as_what_it_says(
     [
         (RequestVote("s1", "s2", 7, 9, 5), "RequestVote 7-9-5"),
         (RequestVote("s1", "s2", 7, 9, 5, True), "PreVote 7-9-5"),
-        (Vote("s2", "s1", 7, True), "Count on me term 7"),
-        (Vote("s2", "s1", 7, True, True), "Count on me term 7 prevote"),
-        (Vote("s2", "s1", 7, False, False, "no: no"), "Not this time term 7: no: no"),
-        (Vote("s2", "s1", 7, False, True, "no"), "Not this time term 7 prevote: no"),
+        (RequestVoteReply("s2", "s1", 7, True), "Count on me term 7"),
+        (RequestVoteReply("s2", "s1", 7, True, True), "Count on me term 7 prevote"),
+        (RequestVoteReply("s2", "s1", 7, False, False, "no: no"), "Not this time term 7: no: no"),
+        (RequestVoteReply("s2", "s1", 7, False, True, "no"), "Not this time term 7 prevote: no"),
         (
             AppendEntries("s1", "s2", 6, 1, 2, [Entry(2, 3, 'set b "5"')], 1, 4),
             r'AppendEntries 6-1-2-[{"index": 2, "term": 3, "command": "set b \"5\""}]'
@@ -121,13 +127,16 @@ def test_a_damaged_line_is_refused_or_read_as_what_it_says(
             AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2, 7),
             "AppendEntries 7-11-6-[] commit 9 round 2 vote again 7",
         ),
-        (Appended("s2", "s1", 7, 9, 2), "I am up to date term 7 index 9 round 2"),
+        (AppendAccepted("s2", "s1", 7, 9, 2), "I am up to date term 7 index 9 round 2"),
         (
-            Appended("s2", "s1", 7, 9, 2, 7),
+            AppendAccepted("s2", "s1", 7, 9, 2, 7),
             "I am up to date term 7 index 9 round 2 without vote 7",
         ),
-        (Missing("s2", "s1", 7, 1, 2), "GiveEntriesAfterIndex 1 term 7 round 2"),
-        (Missing("s2", "s1", 7, 1, 2, 7), "GiveEntriesAfterIndex 1 term 7 round 2 without vote 7"),
+        (AppendRejected("s2", "s1", 7, 1, 2), "GiveEntriesAfterIndex 1 term 7 round 2"),
+        (
+            AppendRejected("s2", "s1", 7, 1, 2, 7),
+            "GiveEntriesAfterIndex 1 term 7 round 2 without vote 7",
+        ),
     ],
 )
 def test_each_message_has_one_spelling(message: Message, line: str) -> None:
@@ -287,11 +296,11 @@ def test_transfers_leases_and_read_indexes_are_spelled_so() -> None:
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
         "ReadIndex 4 round 7": ReadIndex("s3", "s1", 4, 7),
-        "Read at index 12 term 4 round 7": ReadAt("s3", "s1", 12, 4, 7),
-        "I am up to date term 4 index 9 round 2 lease 500": Appended(
+        "Read at index 12 term 4 round 7": ReadIndexReply("s3", "s1", 12, 4, 7),
+        "I am up to date term 4 index 9 round 2 lease 500": AppendAccepted(
             "s3", "s1", 4, 9, 2, lease_ms=500
         ),
-        "GiveEntriesAfterIndex 9 term 4 round 2 lease 500": Missing(
+        "GiveEntriesAfterIndex 9 term 4 round 2 lease 500": AppendRejected(
             "s3", "s1", 4, 9, 2, lease_ms=500
         ),
     }

@@ -10,11 +10,11 @@ from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, HardState, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
-    Appended,
+    AppendAccepted,
     Message,
     PeerError,
     RequestVote,
-    Vote,
+    RequestVoteReply,
 )
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused, time_out
@@ -22,7 +22,7 @@ from raftline.raft.state import Role
 from tests.unit.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
-DENIED = Vote("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
+DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
 HISTORY = {
     "a leader's entries": append(1, (0, 0), 1, sender="s2", to="s1"),
     "a leader's heartbeat": append(1, (0, 0), sender="s2", to="s1"),
@@ -41,7 +41,7 @@ NO_HISTORY = {
     "a candidate without entries": request(1, sender="s2", to="s1", pre_vote=True),
     "a hand-written log": RequestVote("s2", "s1", 9, 3, 2, True, newborn=True),
     "a denial for another reason": replace(DENIED, reason="already voted for s3 in term 1"),
-    "a PreVote granted": Vote("s2", "s1", 1, True, True),
+    "a PreVote granted": RequestVoteReply("s2", "s1", 1, True, True),
 }
 
 
@@ -102,7 +102,7 @@ def test_candidacy_ends_where_a_history_is_found() -> None:
     assert node.state.role is Role.PRE_CANDIDATE
     node.receive(HISTORY["a pre-candidate with entries"], 10)
     assert node.state.role is Role.FOLLOWER
-    node.receive(Vote("s3", "s1", 2, True, True), 20)  # it was on its way
+    node.receive(RequestVoteReply("s3", "s1", 2, True, True), 20)  # it was on its way
     assert node.state.role is Role.FOLLOWER
 
 
@@ -118,8 +118,8 @@ def asked(node: Node, at_ms: int) -> list[RequestVote]:
 def pre_voted(node: Node) -> Effects:
     """Let both others grant the PreVote that was just asked for."""
     term = node.state.term + 1
-    node.receive(Vote("s2", "s1", term, True, True), node.state.now_ms)
-    return node.receive(Vote("s3", "s1", term, True, True), node.state.now_ms)
+    node.receive(RequestVoteReply("s2", "s1", term, True, True), node.state.now_ms)
+    return node.receive(RequestVoteReply("s3", "s1", term, True, True), node.state.now_ms)
 
 
 def test_its_owner_asks_at_once_and_says_that_it_is_newborn() -> None:
@@ -148,7 +148,7 @@ def test_a_first_leader_is_no_newborn_on_its_disk_before_anybody_hears_it() -> N
     node = newborn(1, 2)
     node.pass_time(0)
     pre_voted(node)
-    effects = node.receive(Vote("s2", "s1", 3, True), 20)
+    effects = node.receive(RequestVoteReply("s2", "s1", 3, True), 20)
     assert node.is_leader
     assert not node.state.newborn
     assert effects.recovered
@@ -180,7 +180,7 @@ def test_a_server_with_entries_of_a_cluster_gives_such_a_log_no_vote(pre_vote: b
     node = node_of("s1", 1, 1)
     effects = node.receive(RequestVote("s2", "s1", 9, 5, 8, pre_vote, newborn=True), 10)
     (answer,) = effects.send_after_save
-    assert isinstance(answer, Vote)
+    assert isinstance(answer, RequestVoteReply)
     assert not answer.granted
     assert answer.reason == "the log of s2 was written by hand, mine holds a cluster's entries"
 
@@ -197,16 +197,16 @@ def test_a_better_hand_written_log_makes_a_newborn_give_way() -> None:
     node = node_of("s1", term=2, newborn=True)
     node.pass_time(TIMEOUT_MS)
     by_hand = "log not up to date: it ends at 0 of term 0, mine at 2 of term 2, written by hand"
-    node.receive(Vote("s2", "s1", 2, False, True, by_hand), TIMEOUT_MS + 1)
+    node.receive(RequestVoteReply("s2", "s1", 2, False, True, by_hand), TIMEOUT_MS + 1)
     assert (node.state.role, node.state.newborn) == (Role.FOLLOWER, True)
-    node.receive(Vote("s3", "s1", 3, True, True), TIMEOUT_MS + 2)
+    node.receive(RequestVoteReply("s3", "s1", 3, True, True), TIMEOUT_MS + 2)
     assert node.state.role is Role.FOLLOWER
     assert node.wake_at_ms == TIMEOUT_MS + 1 + TIMEOUT_MS
 
 
 def test_the_owner_of_such_a_log_says_so_to_one_with_less() -> None:
     (denial,) = newborn(1, 2).receive(request(3, sender="s2", to="s1"), 10).send_after_save
-    assert isinstance(denial, Vote)
+    assert isinstance(denial, RequestVoteReply)
     assert denial.reason == (
         "log not up to date: it ends at 0 of term 0, mine at 2 of term 2, written by hand"
     )
@@ -218,10 +218,10 @@ def test_the_owner_of_such_a_log_says_so_to_one_with_less() -> None:
 def test_a_quorum_of_pre_votes_is_not_enough_while_a_member_may_have_entries() -> None:
     node = newborn()
     node.pass_time(TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 1, True, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 1, True, True), TIMEOUT_MS)
     assert node.state.role is Role.PRE_CANDIDATE
     has_entries = "log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
-    node.receive(Vote("s3", "s1", 0, False, True, has_entries), TIMEOUT_MS + 10)
+    node.receive(RequestVoteReply("s3", "s1", 0, False, True, has_entries), TIMEOUT_MS + 10)
     assert (node.state.role, node.state.may_be_new) == (Role.FOLLOWER, True)
 
 
@@ -234,7 +234,7 @@ def test_it_stands_as_soon_as_all_have_answered() -> None:
 def test_a_member_that_is_away_keeps_it_waiting_for_half_an_election_timeout() -> None:
     node = newborn()
     node.pass_time(TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 1, True, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 1, True, True), TIMEOUT_MS)
     assert node.wake_at_ms == TIMEOUT_MS + 150 // 2
     assert node.pass_time(node.wake_at_ms).save == HardState(1, "s1")
 
@@ -242,7 +242,7 @@ def test_a_member_that_is_away_keeps_it_waiting_for_half_an_election_timeout() -
 def test_a_server_that_voted_before_waits_for_nobody() -> None:
     node = node_of("s1", term=1)
     node.pass_time(TIMEOUT_MS)
-    effects = node.receive(Vote("s2", "s1", 2, True, True), TIMEOUT_MS)
+    effects = node.receive(RequestVoteReply("s2", "s1", 2, True, True), TIMEOUT_MS)
     assert effects.save == HardState(2, "s1")
 
 
@@ -254,10 +254,10 @@ UNSURE = "I may be new or may have lost everything, so I catch up without a vote
 def test_one_that_may_be_new_says_no_more_than_that() -> None:
     node = node_of("s1", amnesiac=True, may_be_new=True, life=7)
     (denial,) = node.receive(request(1, sender="s2", to="s1"), 10).send_after_save
-    assert isinstance(denial, Vote)
+    assert isinstance(denial, RequestVoteReply)
     assert denial.reason == UNSURE
     (answer,) = node.receive(append(1, (0, 0), 1, sender="s2", to="s1"), 20).send_after_save
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (7, True)
     with pytest.raises(OrderRefused, match="may be new or may have lost everything"):
         node.obey(time_out, 30)
@@ -267,21 +267,21 @@ def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
     node = node_of("s1", amnesiac=True, may_be_new=True, life=7)
     last = append(1, (0, 0), 1, commit=1, sender="s2", to="s1", vote_again=7)
     (answer,) = node.receive(last, 20).send_after_save
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (0, False)
 
 
 def test_a_leader_says_that_such_a_follower_is_new_or_lost_its_memory() -> None:
     leader = established("s1")
     leader.state.progress["s3"].match_index = 0
-    unsure = Appended("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
+    unsure = AppendAccepted("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
     notes = leader.receive(unsure, leader.state.now_ms).notes
     assert "[*] s3 is new, or lost its memory: it catches up without a vote" in notes
 
 
 def test_a_leader_that_knows_what_such_a_follower_held_says_that_it_lost_it() -> None:
     leader = established("s1")
-    unsure = Appended("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
+    unsure = AppendAccepted("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
     notes = leader.receive(unsure, leader.state.now_ms).notes
     assert "[*] s3 lost its memory: it catches up without a vote" in notes
 
@@ -293,7 +293,7 @@ WAYS = (
 
 
 def denied(node: Node, sender: str, reason: str) -> None:
-    node.receive(Vote(sender, "s1", 1, False, True, reason), node.state.now_ms)
+    node.receive(RequestVoteReply(sender, "s1", 1, False, True, reason), node.state.now_ms)
 
 
 def silence(node: Node) -> list[str]:
@@ -323,7 +323,7 @@ def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
     node.pass_time(TIMEOUT_MS)
     denied(node, "s2", UNSURE)
-    node.receive(Vote("s2", "s1", 2, True, True), node.state.now_ms)
+    node.receive(RequestVoteReply("s2", "s1", 2, True, True), node.state.now_ms)
     assert silence(node) == []
 
 

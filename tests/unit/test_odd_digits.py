@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline import arguments, boot, cli, config
-from raftline.control.faultverbs import read_fault
-from raftline.control.storing import retrieve
-from raftline.life import lifeline
-from raftline.net import udpdoor
+from raftline import boot, cli
+from raftline.common import arguments, config, lifeline
+from raftline.controller import udp
+from raftline.controller.store import retrieve
+from raftline.controller.verbs import read_fault
 from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
@@ -98,7 +98,7 @@ def page(number: str) -> object:
 
 
 def by_datagram(number: str) -> object:
-    return udpdoor._line("RETRIEVE", {"value": f"after {number}"}) != "RETRIEVE"
+    return udp._line("RETRIEVE", {"value": f"after {number}"}) != "RETRIEVE"
 
 
 def lifeline_of(descriptor: str) -> object:

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import HardState
-from raftline.raft.messages import Appended, AppendEntries, Missing, RequestVote, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import Role
 from tests.unit.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
@@ -57,7 +63,7 @@ def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_he
     assert getattr(denied, "granted", None) is False
     told = rebel.receive(AppendEntries("s1", "s3", leader.state.term, 1, 1, [], 0, 2), 40)
     [answer] = told.send_after_save
-    assert isinstance(answer, Missing)
+    assert isinstance(answer, AppendRejected)
     leader.receive(answer, TIMEOUT_MS + 40)
     assert (leader.state.role, leader.state.term) == (Role.FOLLOWER, rebel.state.term)
 
@@ -96,7 +102,7 @@ def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
 def test_who_is_told_to_stand_at_a_cluster_s_birth_is_whole_once_it_is_elected() -> None:
     node = node_of("s3", newborn=True)
     node.obey(time_out, 10)
-    effects = node.receive(Vote("s2", "s3", 1, True), 20)
+    effects = node.receive(RequestVoteReply("s2", "s3", 1, True), 20)
     assert node.is_leader
     assert effects.recovered
     assert not node.state.newborn
@@ -126,7 +132,7 @@ def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     node = candidate_of("s1", 1)
     assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
     [answer] = node.receive(AppendEntries("s2", "s1", 1, 1, 1), TIMEOUT_MS).send_after_save
-    assert (type(answer), answer.term) == (Missing, 2)
+    assert (type(answer), answer.term) == (AppendRejected, 2)
     assert node.state.role is Role.CANDIDATE
 
 
@@ -134,5 +140,5 @@ def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
 def test_a_candidate_that_lost_follows_the_winner() -> None:
     node = candidate_of("s1", 1)
     [answer] = node.receive(AppendEntries("s2", "s1", 2, 1, 1), TIMEOUT_MS).send_after_save
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert (node.state.role, node.state.leader, node.state.term) == (Role.FOLLOWER, "s2", 2)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from raftline.engine.batch import Batch
 from raftline.net.outgoing import Outgoing
+from raftline.node.batch import Batch
 
 DEADLINE_S = 60.0
 
@@ -26,13 +26,13 @@ class Sockets:
         self.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.there.settimeout(DEADLINE_S)
         self.server: Any = SimpleNamespace(
-            name="s1", driver=SimpleNamespace(due=deque()), logmanager=None
+            name="s1", driver=SimpleNamespace(ready_sinks=deque()), logmanager=None
         )
         self.outgoing = Outgoing(self.server, self.here)
 
     def batch(self, *commands: str) -> Batch:
         """Return a batch of writes that waits for its replies."""
-        batch = Batch(commands, is_read=False, ids=[""] * len(commands), home=self.outgoing)
+        batch = Batch(commands, is_read=False, ids=[""] * len(commands), reply_sink=self.outgoing)
         self.outgoing.add(batch)
         return batch
 
@@ -127,7 +127,7 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
 def test_a_read_is_served_from_the_life_that_confirmed_it(sockets: Sockets) -> None:
     """A controller's connection outlives a node's life; the next one may know less at first."""
     sockets.server.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
-    batch = Batch(["get a"], is_read=True, ids=[""], home=sockets.outgoing)
+    batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)
     batch.reader = SimpleNamespace(read=lambda commands: ["GET response: 5"] * len(commands))
     sockets.outgoing.add(batch)
     batch.wake()

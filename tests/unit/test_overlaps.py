@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.engine.facts import node_facts
+from raftline.node.status import node_facts
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, ReadReady, Snapshot
 from raftline.raft.lease import STARTS_MAX, lease_until_ms
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import Appended, AppendEntries, Missing, Vote
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
-from raftline.raft.questions import ReadAt, ReadIndex
+from raftline.raft.questions import ReadIndex, ReadIndexReply
 from raftline.raft.state import Role
 from tests.unit.cores import (
     OPTIONS,
@@ -89,7 +89,7 @@ def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None
         assert isinstance(question, ReadIndex)
         if further:
             assert node.ask_leader([further], 100).send_after_save == []
-        effects = node.receive(ReadAt("s1", "s2", index, 1, question.round), 110)
+        effects = node.receive(ReadIndexReply("s1", "s2", index, 1, question.round), 110)
         assert effects.reads == []
     first = node.receive(append(1, (3, 1), commit=2, number=2), 120)
     assert first.reads == [ReadReady("get a", 2)]
@@ -104,12 +104,12 @@ def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     for name in "abc":
         node.ask_leader([name], 100)
         rounds.append(node.state.asking.round)
-        effects = node.receive(ReadAt("s1", "s2", 1, 1, rounds[-1]), 110)
+        effects = node.receive(ReadIndexReply("s1", "s2", 1, 1, rounds[-1]), 110)
         assert effects.reads == [ReadReady(name, 1)]
     node.ask_leader(["d"], 120)
     for late in rounds:
-        assert node.receive(ReadAt("s1", "s2", 1, 1, late), 130).reads == []
-    last = ReadAt("s1", "s2", 1, 1, node.state.asking.round)
+        assert node.receive(ReadIndexReply("s1", "s2", 1, 1, late), 130).reads == []
+    last = ReadIndexReply("s1", "s2", 1, 1, node.state.asking.round)
     assert node.receive(last, 130).reads == [ReadReady("d", 1)]
 
 
@@ -134,7 +134,7 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
 
 def promise(node: Node, number: int, *, missing: bool = False) -> None:
     """Let s2 answer a round with a promise, at the time that it is."""
-    kind = Missing if missing else Appended
+    kind = AppendRejected if missing else AppendAccepted
     node.receive(kind("s2", "s1", 1, 1, number, 0, 150), node.state.now_ms)
 
 
@@ -197,7 +197,7 @@ def test_a_whole_window_that_failed_holds_nothing_up() -> None:
     window = node.state.options.window
     for number in range(window):
         node.propose([f"set a {number}"], TIMEOUT_MS)
-    effects = node.receive(Missing("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
+    effects = node.receive(AppendRejected("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[*range(2, window + 2)]]
     acknowledge(node, "s2", window + 1)
     sent = [node.propose(["set b"], TIMEOUT_MS) for _ in range(window)]
@@ -210,20 +210,20 @@ def test_complaints_of_the_window_before_last_set_nobody_back() -> None:
     for number in range(3):
         node.propose([f"set a {number}"], TIMEOUT_MS)
     first = node.state.round
-    node.receive(Missing("s2", "s1", 1, 1, first), TIMEOUT_MS)
+    node.receive(AppendRejected("s2", "s1", 1, 1, first), TIMEOUT_MS)
     acknowledge(node, "s2", 4)
     for number in range(3):
         node.propose([f"set b {number}"], TIMEOUT_MS)
     second = node.state.round
-    effects = node.receive(Missing("s2", "s1", 1, 4, second), TIMEOUT_MS)
+    effects = node.receive(AppendRejected("s2", "s1", 1, 4, second), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[5, 6, 7]]
     for late in (first, second):
-        assert node.receive(Missing("s2", "s1", 1, 4, late), TIMEOUT_MS).send == []
+        assert node.receive(AppendRejected("s2", "s1", 1, 4, late), TIMEOUT_MS).send == []
 
 
 def test_while_a_probe_is_on_its_way_no_other_leaves() -> None:
     node = established("s1")
-    effects = node.receive(Missing("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
+    effects = node.receive(AppendRejected("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[]]  # there is nothing behind entry 1
     assert entries_to(node.propose(["set a 1"], TIMEOUT_MS), "s2") == []
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
@@ -270,7 +270,7 @@ def test_a_snapshot_that_fails_its_check_takes_none_with_it_that_arrives_since()
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0))
     assert node.refuse(EARLIER, "it is damaged", 10).notes == []
     (answer,) = node.receive(piece(4), 10).send_after_save
-    assert isinstance(answer, SnapshotHeld)
+    assert isinstance(answer, InstallSnapshotReply)
     assert answer.offset == 8
 
 
@@ -287,7 +287,7 @@ def test_who_leads_by_now_installs_no_snapshot() -> None:
     node = taking(piece(0), piece(4))
     node.pass_time(node.state.election_at_ms)
     for pre_vote in (True, False):
-        node.receive(Vote("s3", "s2", 3, True, pre_vote), node.state.now_ms)
+        node.receive(RequestVoteReply("s3", "s2", 3, True, pre_vote), node.state.now_ms)
     assert node.is_leader
     assert node.install(LATER, MEMBERS, node.state.now_ms).install is None
 
@@ -305,7 +305,7 @@ def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
     assert node.wake_at_ms == 100 + TIMEOUT_MS
     question = request(9, (99, 8), sender="s3", pre_vote=True)
     (answer,) = node.receive(question, 110).send_after_save
-    assert isinstance(answer, Vote)
+    assert isinstance(answer, RequestVoteReply)
     assert answer.reason == "I hear from leader s1 of term 2"
 
 
@@ -322,7 +322,7 @@ def held(node: Node, offset: int, number: int | None = None, of: int = 3) -> lis
     state = node.state
     number = state.round if number is None else number
     term = state.log.term_at(of) or 1
-    answer = SnapshotHeld("s2", "s1", state.term, of, term, offset, number)
+    answer = InstallSnapshotReply("s2", "s1", state.term, of, term, offset, number)
     return places(node.receive(answer, state.now_ms))
 
 
@@ -403,7 +403,7 @@ def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None
         node.receive(append(1, (0, 0), number=number), now_ms)
         question = request(2, (9, 1), sender="s3", pre_vote=True)
         (answer,) = node.receive(question, now_ms + 99).send_after_save
-        assert isinstance(answer, Vote)
+        assert isinstance(answer, RequestVoteReply)
         assert not answer.granted, number
 
 
@@ -412,7 +412,7 @@ def test_a_follower_that_differs_names_what_is_committed_where_that_is_nearer() 
     node = node_of("s2", *[1] * 6)
     node.receive(append(1, (6, 1), commit=3), 10)
     (answer,) = node.receive(append(2, (5, 2), 2, sender="s3"), 20).send_after_save
-    assert isinstance(answer, Missing)
+    assert isinstance(answer, AppendRejected)
     assert answer.index == 3
 
 
@@ -427,7 +427,7 @@ def test_entries_on_both_sides_of_a_snapshots_end_are_taken_where_they_are_new()
     assert [entry.index for entry in effects.append] == [5]
     assert effects.cut_after is None
     (answer,) = effects.send_after_save
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert answer.index == 5
 
 
@@ -544,11 +544,11 @@ def test_a_learner_is_not_taken_out_again_before_the_entry_that_added_it_is_comm
 # mistake 20
 def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waited_for() -> None:
     node = led_with("s1", learner="s2")
-    lost = Missing("s2", "s1", 1, 0, node.state.round, without_vote=1)
+    lost = AppendRejected("s2", "s1", 1, 0, node.state.round, without_vote=1)
     node.receive(lost, TIMEOUT_MS)
     assert node.change(Change("promote", "s2"), "t", TIMEOUT_MS).settled == []
     assert node.state.membership.voters == ("s1",)
-    held = Appended("s2", "s1", 1, 1, node.state.round, without_vote=1)
+    held = AppendAccepted("s2", "s1", 1, 1, node.state.round, without_vote=1)
     node.receive(held, TIMEOUT_MS)
     node.pass_time(node.state.heartbeat_at_ms)
     acknowledge(node, "s2")

@@ -111,7 +111,7 @@ def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used
     loaded, names, node, star = ended.stdout.splitlines()
     assert loaded == "['raftline.exports']", ended.stderr
     assert names.startswith("[] ['Client', ")
-    assert node == "raftline.replicated.node False"
+    assert node == "raftline.objects.embedded_node False"
     assert star == "True False"
 
 
@@ -134,7 +134,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
     advice = "is this Python's install of raftline an old one? make .venv/dev-installed"
     assert told.returncode == 0, f"{told.stderr}\n{advice}"
     name, module, file = told.stdout.split()
-    assert (name, module) == ("Clients", "raftline.replicated.node")
+    assert (name, module) == ("Clients", "raftline.objects.embedded_node")
     assert Path(file) == SOURCE / "cli.py"
 
 

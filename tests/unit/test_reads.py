@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.effects import ReadReady
-from raftline.raft.messages import Appended, AppendEntries, Missing
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.state import APPLY_MAX
 from tests.unit.cores import (
     TIMEOUT_MS,
@@ -44,7 +44,7 @@ def test_a_read_is_served_once() -> None:
 def test_even_an_answer_that_asks_for_entries_confirms_the_leader() -> None:
     node = established("s1")
     node.read(["get a"], TIMEOUT_MS)
-    answer = Missing("s2", "s1", 1, 0, node.state.round)
+    answer = AppendRejected("s2", "s1", 1, 0, node.state.round)
     assert node.receive(answer, TIMEOUT_MS).reads == [ReadReady("get a", 1)]
 
 
@@ -108,7 +108,7 @@ def test_a_leader_that_falls_refuses_every_read_that_waits() -> None:
     node = established("s1")
     for number in range(4):
         node.read([number], TIMEOUT_MS)
-    effects = node.receive(Missing("s2", "s1", 7, 0, 0), TIMEOUT_MS)
+    effects = node.receive(AppendRejected("s2", "s1", 7, 0, 0), TIMEOUT_MS)
     assert sorted(effects.refused) == [0, 1, 2, 3]
     assert effects.reads == []
 
@@ -131,6 +131,6 @@ def test_a_single_node_serves_reads_at_once() -> None:
 def test_a_node_that_lost_its_log_confirms_nobody() -> None:
     node = established("s1")
     node.read(["get a"], TIMEOUT_MS)
-    answer = Appended("s2", "s1", 1, 0, node.state.round, without_vote=1)
+    answer = AppendAccepted("s2", "s1", 1, 0, node.state.round, without_vote=1)
     assert node.receive(answer, TIMEOUT_MS).reads == []
     assert acknowledge(node, "s3").reads == [ReadReady("get a", 1)]

@@ -8,7 +8,14 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Missing, PeerError, RequestVote, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    PeerError,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from tests.unit.cores import (
     OPTIONS,
@@ -73,8 +80,8 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     voters = members("s1", "s2")
     node = Node("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
     node.pass_time(TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 2, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 2, True), TIMEOUT_MS)
     assert node.is_leader
     early = change(node, "add", "s9", "s9:1")
     assert early.settled == early.append == []
@@ -155,8 +162,8 @@ def test_a_leader_that_inherits_a_joint_configuration_appends_the_new_one() -> N
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     node.pass_time(TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    node.receive(Vote("s2", "s1", 2, True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s2", "s1", 2, True), TIMEOUT_MS)
     sync(node)
     effects = acknowledge(node, "s2")
     assert effects.append[0].command == "members s1=s1:1,voter s2=s2:1,voter"
@@ -175,9 +182,9 @@ def test_a_candidate_needs_a_majority_of_each_half() -> None:
     asked = node.pass_time(TIMEOUT_MS)
     assert {message.to for message in asked.send_after_save} == {"s2", "s3", "s4", "s5"}
     for peer in ("s4", "s5"):
-        node.receive(Vote(peer, "s1", 2, True, pre_vote=True), TIMEOUT_MS)
+        node.receive(RequestVoteReply(peer, "s1", 2, True, pre_vote=True), TIMEOUT_MS)
     assert node.state.term == 1
-    node.receive(Vote("s3", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
+    node.receive(RequestVoteReply("s3", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
     assert node.state.term == 2
 
 
@@ -274,11 +281,11 @@ def test_a_round_that_took_an_election_timeout_is_followed_by_another() -> None:
     assert work is not None
     began, first = node.state.now_ms, work.round_index
     late = began + OPTIONS.election_timeout_ms
-    node.receive(Appended("s4", "s1", node.state.term, first, node.state.round), late)
+    node.receive(AppendAccepted("s4", "s1", node.state.term, first, node.state.round), late)
     assert "s4" not in node.state.membership.voters
     assert (work.rounds, work.round_index) == (2, first + 1)
     soon = late + OPTIONS.election_timeout_ms - 1
-    node.receive(Appended("s4", "s1", node.state.term, first + 1, node.state.round), soon)
+    node.receive(AppendAccepted("s4", "s1", node.state.term, first + 1, node.state.round), soon)
     assert "s4" in node.state.membership.voters
 
 
@@ -297,7 +304,7 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
         late = node.state.now_ms + OPTIONS.election_timeout_ms
         for peer in ("s2", "s4"):  # s2 keeps this server in its place
             effects = node.receive(
-                Appended(peer, "s1", node.state.term, target, node.state.round), late
+                AppendAccepted(peer, "s1", node.state.term, target, node.state.round), late
             )
             settled += [text for _, _, text in effects.settled]
     assert len(settled) == 1
@@ -311,9 +318,9 @@ def test_a_learner_without_its_log_does_not_get_a_vote() -> None:
     sync(node)
     acknowledge(node, "s2")
     state = node.state
-    node.receive(Missing("s4", "s1", state.term, 0, state.round, True), state.now_ms)
+    node.receive(AppendRejected("s4", "s1", state.term, 0, state.round, True), state.now_ms)
     last = state.log.last_index
-    node.receive(Appended("s4", "s1", state.term, last, state.round, True), state.now_ms)
+    node.receive(AppendAccepted("s4", "s1", state.term, last, state.round, True), state.now_ms)
     assert "s4" not in state.membership.voters
 
 
@@ -388,7 +395,7 @@ def test_a_learner_spends_its_vote_on_its_leader() -> None:
     assert effects.save == HardState(3, "s1")
     node.state.leader_heard_at_ms = None
     answer = node.receive(request(3, (9, 2), sender="s2", to="s4"), 0).send_after_save[0]
-    assert isinstance(answer, Vote)
+    assert isinstance(answer, RequestVoteReply)
     assert not answer.granted
 
 
@@ -422,7 +429,7 @@ def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
     assert node.is_leader
     assert node.state.contacts == {"s2": "s2:1"}
     with pytest.raises(PeerError):
-        node.receive(Appended("s3", "s1", node.state.term, 1, 1), node.state.now_ms)
+        node.receive(AppendAccepted("s3", "s1", node.state.term, 1, 1), node.state.now_ms)
 
 
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
@@ -461,7 +468,7 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
     with pytest.raises(PeerError):
         node.receive(request(4, (2, 1), sender="s7", to="s3"), 0)
     answer = node.receive(request(4, (3, 2), sender="s7", to="s3"), 0).send_after_save[0]
-    assert isinstance(answer, Vote)
+    assert isinstance(answer, RequestVoteReply)
     assert answer.granted
 
 
@@ -488,7 +495,7 @@ def test_check_quorum_needs_a_majority_of_each_half() -> None:
     node.change(Change("replace", "s4", "s4:1", "s3"), "t", node.state.now_ms)
     assert node.state.membership.outgoing == ("s1", "s2", "s3")
     heard_late = node.state.quorum_check_at_ms
-    node.receive(Appended("s4", "s1", node.state.term, 1, node.state.round), heard_late - 1)
+    node.receive(AppendAccepted("s4", "s1", node.state.term, 1, node.state.round), heard_late - 1)
     node.state.progress["s2"].heard_at_ms = -10_000
     node.state.progress["s3"].heard_at_ms = -10_000
     node.pass_time(heard_late)  # s1 and s4 are a majority of s1 s2 s4, not of s1 s2 s3
@@ -515,7 +522,7 @@ def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> No
     node.pass_time(now)
     for pre_vote in (True, False):
         for peer in ("s1", "s3"):
-            node.receive(Vote(peer, "s2", 2, True, pre_vote=pre_vote), now)
+            node.receive(RequestVoteReply(peer, "s2", 2, True, pre_vote=pre_vote), now)
     assert node.is_leader
     for _ in range(2):
         everybody_holds(node)

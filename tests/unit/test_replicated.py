@@ -14,9 +14,9 @@ import pytest
 
 import raftline
 from raftline.logmanager import LogManager
+from raftline.objects.leadership import Leadership
+from raftline.objects.waiting import Waiting, give_up_with
 from raftline.raft.effects import Entry
-from raftline.replicated.leadership import Leadership
-from raftline.replicated.waiting import Waiting, give_up_with
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects, Entry, SafetyError
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing, PeerError
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message, PeerError
 from raftline.raft.options import Options
 from raftline.raft.progress import Mode
 from tests.unit.cores import (
@@ -88,8 +88,10 @@ def test_an_acknowledged_heartbeat_does_not_commit_what_was_sent_after_it() -> N
 # mistake 7
 # mistake 33
 # fault F55
-@pytest.mark.parametrize("answer", [Appended("s2", "s1", 1, 3, 1), Missing("s2", "s1", 1, 0, 1)])
-def test_an_answer_to_an_earlier_term_counts_for_nothing(answer: Appended) -> None:
+@pytest.mark.parametrize(
+    "answer", [AppendAccepted("s2", "s1", 1, 3, 1), AppendRejected("s2", "s1", 1, 0, 1)]
+)
+def test_an_answer_to_an_earlier_term_counts_for_nothing(answer: AppendAccepted) -> None:
     node = leader_of("s1", 1, term=1)
     node.propose(["set a 4"], TIMEOUT_MS)
     sync(node)
@@ -110,14 +112,18 @@ def test_a_late_answer_never_lowers_what_has_matched() -> None:
     progress = node.state.progress["s2"]
     acknowledge(node, "s2", 1)
     assert (progress.match_index, progress.next_index) == (3, 4)
-    node.receive(Missing("s2", "s1", 1, 0, node.state.round), TIMEOUT_MS)
+    node.receive(AppendRejected("s2", "s1", 1, 0, node.state.round), TIMEOUT_MS)
     assert progress.match_index == 3
     assert progress.next_index == 4
 
 
 # fault F95
-@pytest.mark.parametrize("answer", [Appended("s2", "s1", 1, 9, 1), Appended("s2", "s1", 1, 1, 99)])
-def test_an_answer_to_what_was_never_sent_is_refused_and_changes_nothing(answer: Appended) -> None:
+@pytest.mark.parametrize(
+    "answer", [AppendAccepted("s2", "s1", 1, 9, 1), AppendAccepted("s2", "s1", 1, 1, 99)]
+)
+def test_an_answer_to_what_was_never_sent_is_refused_and_changes_nothing(
+    answer: AppendAccepted,
+) -> None:
     node = established("s1")
     progress = node.state.progress["s2"]
     before = (progress.match_index, progress.acked_round, progress.heard_at_ms)
@@ -185,7 +191,7 @@ def test_a_complaint_sets_the_leader_back_once_however_many_sends_failed() -> No
     node = established("s1")
     for number in range(4):
         node.propose([f"set a {number}"], TIMEOUT_MS)
-    complaint = Missing("s2", "s1", 1, 1, node.state.round)
+    complaint = AppendRejected("s2", "s1", 1, 1, node.state.round)
     effects = node.receive(complaint, TIMEOUT_MS)
     assert entries(effects.send, "s2") == [[(2, 1), (3, 1), (4, 1), (5, 1)]]
     for _ in range(3):
@@ -199,7 +205,9 @@ def test_a_leader_steps_back_over_a_whole_term_at_a_time() -> None:
     follower = node_of("s2", *[1] * 3, *[2] * 20, *[3] * 20)
     answers = 0
     message: Message = AppendEntries("s1", "s2", leader.state.term, 43, 6, [], 0, 1)
-    while not isinstance(answer := follower.receive(message, 10).send_after_save[0], Appended):
+    while not isinstance(
+        answer := follower.receive(message, 10).send_after_save[0], AppendAccepted
+    ):
         (message,) = appends(leader.receive(answer, TIMEOUT_MS).send, "s2")
         answers += 1
     assert terms_of(follower) == terms_of(leader)
@@ -242,7 +250,7 @@ def test_a_late_report_of_an_entry_that_was_cut_counts_for_nothing() -> None:
 def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> None:
     node = established("s1")
     state = node.state
-    state.out.send.append(Missing("s1", "s2", 1, 0, 0))
+    state.out.send.append(AppendRejected("s1", "s2", 1, 0, 0))
     with pytest.raises(SafetyError):
         state.save(2, None)
 
@@ -251,7 +259,7 @@ def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> Non
 def test_what_may_leave_early_still_waits_for_a_term_on_its_way_to_the_disk() -> None:
     state = established("s1").state
     state.out = Effects()
-    message = Missing("s1", "s2", 2, 0, 0)
+    message = AppendRejected("s1", "s2", 2, 0, 0)
     state.send_early(message)
     assert state.out.send == [message]
     state.out = Effects()

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from raftline.console import safe_line
-from raftline.control.courselines import CourseLines
-from raftline.control.permits import OFF, Permits
-from raftline.control.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
+from raftline.common.console import safe_line
+from raftline.controller.course_lines import CourseLines
+from raftline.controller.permits import OFF, Permits
+from raftline.controller.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.messages import Appended, AppendEntries
+from raftline.raft.messages import AppendAccepted, AppendEntries
 from raftline.raft.orders import step_down
 from tests.unit.cores import leader_of, node_of, sync
 
@@ -65,7 +65,7 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     lines.stepped(node.state, node.propose(["set k v"], 300))
     sync(node)
     assert said == ["Forwarding the log to followers: [1: {'term': 1, 'k': 'v'}]"]
-    lines.stepped(node.state, node.receive(Appended("s2", "s1", 1, 2, 1), 310))
+    lines.stepped(node.state, node.receive(AppendAccepted("s2", "s1", 1, 2, 1), 310))
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
 
 
@@ -107,7 +107,7 @@ def test_the_newest_entry_is_shown_however_many_there_are() -> None:
     for index in range(2, 32):
         lines.stepped(node.state, node.propose(["set Controller_Operation Controller_Add"], 300))
         sync(node)
-        lines.stepped(node.state, node.receive(Appended("s2", "s1", 1, index, 1), 310))
+        lines.stepped(node.state, node.receive(AppendAccepted("s2", "s1", 1, index, 1), 310))
     entry = "{'term': 1, 'Controller_Operation': 'Controller_Add'}"
     assert said[-1].startswith("Log entries are: (25 more before) ['26': {'term': ")
     assert said[-1].endswith(f", '29': {entry}, '30': {entry}]")

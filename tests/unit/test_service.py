@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.engine.gathering
-import raftline.engine.service
-from raftline.engine.batch import Batch
-from raftline.engine.desk import Desk
-from raftline.engine.gathering import MINUTE_S, QUIET_S
-from raftline.engine.service import Service
+import raftline.node.gathering
+import raftline.node.service
+from raftline.node.batch import Batch
+from raftline.node.gathering import MINUTE_S, QUIET_S
+from raftline.node.queue import RequestQueue
+from raftline.node.service import Service
 from tests.unit.cores import leader_of
 
 
@@ -35,18 +35,18 @@ class Scene:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Clock()
-        monkeypatch.setattr(raftline.engine.service, "time", self.clock)
-        monkeypatch.setattr(raftline.engine.gathering, "time", self.clock)
+        monkeypatch.setattr(raftline.node.service, "time", self.clock)
+        monkeypatch.setattr(raftline.node.gathering, "time", self.clock)
         self.node = leader_of("s1", 1)
         writer = cast(Any, SimpleNamespace(is_full=False, is_busy=False))
         self.service = Service(
-            self.node, Desk(0), writer, cast(Any, None), lambda _: None, lambda: None
+            self.node, RequestQueue(0), writer, cast(Any, None), lambda _: None, lambda: None
         )
         self.service.leads = True
 
     def write(self) -> int:
         """Ask for a write, and have it served unless it waits; return the index of the last."""
-        self.service.came(Batch(["set a 1"], is_read=False))
+        self.service.enqueue(Batch(["set a 1"], is_read=False))
         self.clock.now_s += QUIET_S
         self.service.serve(lambda: 0)
         return self.node.state.log.last_index
@@ -61,7 +61,7 @@ class Scene:
         self.pass_time(0.2, share)
         index = self.write()
         self.pass_time(took_s, share)
-        assert self.service.landed(index)
+        assert self.service.committed(index)
 
     def waits_s(self) -> float:
         """Return how long a write waits for one that is under way."""
@@ -75,7 +75,7 @@ class Scene:
         self.service.serve(lambda: 0)
         assert self.node.state.log.last_index == first + 1
         self.clock.now_s += 0.02
-        assert self.service.landed(first + 1)
+        assert self.service.committed(first + 1)
         return until_s - begun_s
 
 

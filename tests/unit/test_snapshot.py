@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.engine.facts import node_facts
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.node.status import node_facts
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import all_vote
-from raftline.raft.messages import Appended, Missing, PeerError, spell
+from raftline.raft.messages import AppendAccepted, AppendRejected, PeerError, spell
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.progress import Mode
@@ -141,17 +141,19 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
     node.state.progress[peer].match_index = 0
-    return pieces(node, Missing(peer, "s1", node.state.term, 0, node.state.round))
+    return pieces(node, AppendRejected(peer, "s1", node.state.term, 0, node.state.round))
 
 
-def pieces(node: Node, message: Missing | SnapshotHeld | Appended) -> list[InstallSnapshot]:
+def pieces(
+    node: Node, message: AppendRejected | InstallSnapshotReply | AppendAccepted
+) -> list[InstallSnapshot]:
     effects = node.receive(message, node.state.now_ms)
     return [m for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
-def held(node: Node, offset: int, number: int | None = None) -> SnapshotHeld:
+def held(node: Node, offset: int, number: int | None = None) -> InstallSnapshotReply:
     number = node.state.round if number is None else number
-    return SnapshotHeld("s2", "s1", node.state.term, 3, 1, offset, number)
+    return InstallSnapshotReply("s2", "s1", node.state.term, 3, 1, offset, number)
 
 
 # fault F52, fault F76
@@ -189,9 +191,10 @@ def test_a_silent_follower_is_not_sent_a_snapshot() -> None:
 def test_a_late_answer_from_before_does_not_end_the_transfer() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
-    node.receive(Appended("s2", "s1", node.state.term, 1, 1), node.state.now_ms)
+    node.receive(AppendAccepted("s2", "s1", node.state.term, 1, 1), node.state.now_ms)
     assert node.state.progress["s2"].mode is Mode.SNAPSHOT
-    node.receive(Appended("s2", "s1", node.state.term, 3, node.state.round), node.state.now_ms)
+    caught_up = AppendAccepted("s2", "s1", node.state.term, 3, node.state.round)
+    node.receive(caught_up, node.state.now_ms)
     assert node.state.progress["s2"].mode is Mode.REPLICATE
     assert node.state.progress["s2"].sending is None
 

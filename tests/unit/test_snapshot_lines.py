@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.chunks import CHUNK_BYTES, InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Snapshot
 from raftline.raft.messages import PeerError, read, spell
 
@@ -32,7 +32,7 @@ def test_a_piece_of_any_bytes_survives_the_wire(
 
 def test_the_answer_survives_the_wire() -> None:
     for without_vote in (0, 7):
-        held = SnapshotHeld("s2", "s1", 5, 17, 4, 66, 9, without_vote)
+        held = InstallSnapshotReply("s2", "s1", 5, 17, 4, 66, 9, without_vote)
         assert read("s2", "s1", spell(held)) == held
 
 

@@ -10,7 +10,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, HardState, Snapshot
 from raftline.raft.membership import Configurations, Membership, all_vote
-from raftline.raft.messages import AppendEntries, Vote
+from raftline.raft.messages import AppendEntries, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.state import Role
 from raftline.storage.lines import base_line, read_base, spell_members
@@ -189,13 +189,13 @@ def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() 
     assert set(state.contacts) == {"s1", "s3", "s4"}
     now = 2 * TIMEOUT_MS
     assert {message.to for message in node.pass_time(now).send_after_save} == {"s1", "s3", "s4"}
-    node.receive(Vote("s3", "s2", 3, True, pre_vote=True), now)
+    node.receive(RequestVoteReply("s3", "s2", 3, True, pre_vote=True), now)
     assert state.role is Role.PRE_CANDIDATE  # s2 and s3 are two of the old ones, of the new one
-    node.receive(Vote("s4", "s2", 3, True, pre_vote=True), now)
+    node.receive(RequestVoteReply("s4", "s2", 3, True, pre_vote=True), now)
     assert state.role is Role.CANDIDATE
-    node.receive(Vote("s3", "s2", 3, True), now)
+    node.receive(RequestVoteReply("s3", "s2", 3, True), now)
     assert state.role is Role.CANDIDATE
-    effects = node.receive(Vote("s4", "s2", 3, True), now)
+    effects = node.receive(RequestVoteReply("s4", "s2", 3, True), now)
     # The joint configuration is committed, as everything in a snapshot is: C_new follows at once.
     assert [entry.command for entry in effects.append] == ["noop", JOINT.settled().spell()]
     assert state.membership == JOINT.settled()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-import raftline.engine.snapshots
-from raftline.engine.driver import Driver, now_ms
-from raftline.engine.snapshots import Snapshots
+import raftline.node.snapshots
 from raftline.logmanager import LogManager
+from raftline.node.driver import Driver, now_ms
+from raftline.node.snapshots import Snapshots
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.membership import all_vote
@@ -392,7 +392,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
 def test_of_too_many_snapshots_that_are_sent_the_one_begun_first_is_closed(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raftline.engine.snapshots, "OPEN_MAX", 1)
+    monkeypatch.setattr(raftline.node.snapshots, "OPEN_MAX", 1)
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
     rig.snapshots.start()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from raftline.assembly import Server
 from raftline.net.connection import Connection
 from raftline.net.speakers import Speakers
+from raftline.node.server import Server
 from raftline.raft.messages import PeerError
 from tests.unit.cores import node_of
 
@@ -50,8 +50,8 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
     speakers.claim("s2", second)
     with pytest.raises(PeerError, match="s2 speaks on another connection"):
         speakers.claim("s2", first)
-    assert not speakers.hush("s2", first)
-    assert speakers.hush("s2", second)
+    assert not speakers.release("s2", first)
+    assert speakers.release("s2", second)
     speakers.claim("s2", first)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline import cli, config
+from raftline import cli
+from raftline.common import config
 from raftline.tools import status, statusreport
 
 LEADER = {

@@ -6,11 +6,11 @@ import pytest
 
 from raftline.raft.election import HASTY_WAITS
 from raftline.raft.messages import (
-    Appended,
-    Missing,
+    AppendAccepted,
+    AppendRejected,
     PeerError,
     RequestVote,
-    Vote,
+    RequestVoteReply,
 )
 from raftline.raft.node import Node
 from tests.unit.cores import (
@@ -32,8 +32,8 @@ def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
         request(5, (9, 4)),  # denied: an earlier term
         request(7, (1, 1)),  # denied: a worse log
         request(9, (2, 2), pre_vote=True),
-        Vote("s3", "s2", 7, True),
-        Appended("s3", "s2", 6, 2, 1),
+        RequestVoteReply("s3", "s2", 7, True),
+        AppendAccepted("s3", "s2", 6, 2, 1),
     ]
     for message in ignored:
         node.receive(message, 100)
@@ -53,7 +53,7 @@ def test_a_leader_that_stepped_down_may_stand_again(fall: str) -> None:
             node.pass_time(node.wake_at_ms)
         assert not node.is_leader
     else:
-        node.receive(Missing("s2", "s1", 5, 0, 0), node.state.now_ms)
+        node.receive(AppendRejected("s2", "s1", 5, 0, 0), node.state.now_ms)
     assert node.wake_at_ms == node.state.now_ms + TIMEOUT_MS
     effects = node.pass_time(node.wake_at_ms)
     assert [type(message) for message in effects.send_after_save] == [RequestVote, RequestVote]

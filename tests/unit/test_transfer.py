@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.messages import AppendEntries, Missing, RequestVote, Vote
+from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.state import Role
@@ -120,7 +120,7 @@ def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: s
 # mistake 20
 def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
     node = established("s1")
-    forgetful = Missing("s3", "s1", 1, 0, node.state.round, without_vote=1)
+    forgetful = AppendRejected("s3", "s1", 1, 0, node.state.round, without_vote=1)
     node.state.log.append(1, "set a 1")  # so that s3 is not told at once
     node.transfer("s3", TIMEOUT_MS)
     node.receive(forgetful, TIMEOUT_MS)
@@ -158,7 +158,7 @@ def test_one_without_a_vote_does_not_stand_when_it_is_told() -> None:
 def test_a_follower_that_hears_from_the_leader_votes_for_whom_it_gave_way_to() -> None:
     node = follower()
     effects = node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
-    assert effects.send_after_save == [Vote("s2", "s3", 2, True)]
+    assert effects.send_after_save == [RequestVoteReply("s2", "s3", 2, True)]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_without_that_nobody_deposes_a_leader_that_is_heard(message: RequestVote
     node = follower()
     effects = node.receive(message, 10)
     vote = effects.send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
     assert node.state.term == 1
 
@@ -183,7 +183,7 @@ def test_a_log_that_lacks_entries_gets_no_vote_by_a_transfer_either() -> None:
     node.receive(append(1, (1, 1), 1), 5)
     effects = node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
     vote = effects.send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
 
 
@@ -192,7 +192,7 @@ def test_the_vote_of_a_term_is_given_once_whoever_gave_way() -> None:
     node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
     effects = node.receive(RequestVote("s1", "s2", 2, 1, 1, transfer=True), 10)
     vote = effects.send_after_save[0]
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
 
 
@@ -200,7 +200,7 @@ def test_a_leader_that_gives_way_steps_down_and_votes_for_the_other() -> None:
     node = established("s1")
     node.transfer("s3", TIMEOUT_MS)
     effects = node.receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True), TIMEOUT_MS + 1)
-    assert effects.send_after_save == [Vote("s1", "s3", 2, True)]
+    assert effects.send_after_save == [RequestVoteReply("s1", "s3", 2, True)]
     assert node.state.transfer is None
     assert node.state.role is Role.FOLLOWER
 

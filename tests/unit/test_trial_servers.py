@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from raftline.net.doors import Doors
+from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.network import Network
 from raftline.trial.servers import Health, NotStarted, Servers, free_ports
@@ -98,7 +98,7 @@ def test_ports_that_were_found_free_are_no_other_trial_s_and_a_server_gets_them(
     monkeypatch.setattr(random, "choice", lambda _: min(chosen.values()))  # where to begin to look
     assert not {*chosen.values()} & {*free_ports(list(PORTS), None).values()}
     for port in chosen.values():
-        Doors("127.0.0.1", port, 10).close()
+        Listener("127.0.0.1", port, 10).close()
 
 
 def test_servers_that_answer_in_the_last_moment_have_been_started(

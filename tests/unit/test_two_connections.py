@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raftline.config import Address
+from raftline.common.config import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 
@@ -176,7 +176,7 @@ def test_behind_half_a_line_that_left_nothing_more_goes_out_on_that_connection()
     connection: Any = SimpleNamespace(sendall=sendall, shutdown=shut.append)
     peer._socket = connection
     peer._put(b"s1@half a line\n")
-    peer._more.ring()
+    peer._more.set()
     peer._send_outbox()
     assert shut == [socket.SHUT_RDWR]
 

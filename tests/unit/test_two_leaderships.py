@@ -11,10 +11,16 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing, Vote
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    RequestVoteReply,
+)
 from raftline.raft.node import Node
 from raftline.raft.orders import step_down, time_out
-from raftline.raft.questions import ReadAt, ReadIndex, TimeoutNow
+from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.state import Role
 from tests.unit.cores import (
     OPTIONS,
@@ -32,7 +38,7 @@ def fall(node: Node) -> Effects:
     """Let a leader hear of a later term."""
     state = node.state
     later = state.term + 1
-    return node.receive(Missing(state.peers[0], state.name, later, 0, 0), state.now_ms)
+    return node.receive(AppendRejected(state.peers[0], state.name, later, 0, 0), state.now_ms)
 
 
 def elect(node: Node) -> Effects:
@@ -43,7 +49,9 @@ def elect(node: Node) -> Effects:
         term = state.term + 1 if pre_vote else state.term
         for peer in state.peers:
             if state.role is (Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE):
-                effects = node.receive(Vote(peer, state.name, term, True, pre_vote), state.now_ms)
+                effects = node.receive(
+                    RequestVoteReply(peer, state.name, term, True, pre_vote), state.now_ms
+                )
     assert node.is_leader
     return effects
 
@@ -100,7 +108,7 @@ def test_a_followers_question_of_one_leadership_is_not_answered_in_the_next() ->
     for _ in range(3):
         for peer in node.state.peers:
             sent += acknowledge(node, peer).send_after_save
-    assert [message for message in sent if isinstance(message, ReadAt)] == []
+    assert [message for message in sent if isinstance(message, ReadIndexReply)] == []
 
 
 def asking_follower(*reads: str, ready: bool) -> Node:
@@ -112,7 +120,7 @@ def asking_follower(*reads: str, ready: bool) -> Node:
     question = node.ask_leader(list(reads), 100).send_after_save[0]
     if ready:
         assert isinstance(question, ReadIndex)
-        node.receive(ReadAt("s1", "s2", 3, 1, question.round), 110)
+        node.receive(ReadIndexReply("s1", "s2", 3, 1, question.round), 110)
     return node
 
 
@@ -225,9 +233,9 @@ def test_a_second_try_counts_no_answer_of_the_first() -> None:
     node = node_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     for peer in ("s2", "s3"):
         node.pass_time(node.state.election_at_ms)
-        node.receive(Vote(peer, "s1", 1, True, pre_vote=True), node.state.now_ms)
+        node.receive(RequestVoteReply(peer, "s1", 1, True, pre_vote=True), node.state.now_ms)
         assert node.state.role is Role.PRE_CANDIDATE
-    node.receive(Vote("s4", "s1", 1, True, pre_vote=True), node.state.now_ms)
+    node.receive(RequestVoteReply("s4", "s1", 1, True, pre_vote=True), node.state.now_ms)
     assert node.state.role is Role.CANDIDATE
 
 
@@ -262,7 +270,7 @@ def told_to_stand() -> Node:
 def test_who_stands_for_a_leader_that_gives_way_gives_the_reads_back_that_it_asked_for() -> None:
     node = told_to_stand()
     for peer in ("s1", "s3"):
-        node.receive(Vote(peer, "s2", 2, True), 110)
+        node.receive(RequestVoteReply(peer, "s2", 2, True), 110)
     assert everybody_answers(node) == []
     assert [m for m in node.pass_time(400).send_after_save if isinstance(m, ReadIndex)] == []
     assert fall(node).refused == []
@@ -272,7 +280,7 @@ def test_who_stands_for_a_leader_that_gives_way_gives_the_reads_back_that_it_ask
 def test_who_stood_for_a_leader_that_gave_way_follows_another_that_won() -> None:
     node = told_to_stand()
     (answer,) = node.receive(append(2, (3, 1), 2, sender="s3"), 120).send_after_save
-    assert isinstance(answer, Appended)
+    assert isinstance(answer, AppendAccepted)
     assert node.state.leader == "s3"
 
 
@@ -316,7 +324,7 @@ def test_the_lease_of_a_second_leadership_is_as_long_as_that_of_the_first() -> N
         index = state.log.last_index
         sync(node)
         for peer in ("s2", "s3"):
-            answer = Appended(peer, "s1", state.term, index, state.round, lease_ms=150)
+            answer = AppendAccepted(peer, "s1", state.term, index, state.round, lease_ms=150)
             node.receive(answer, began_ms + 10)
         assert lease_until_ms(state) == began_ms + 135
         for _ in range(3):

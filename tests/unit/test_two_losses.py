@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from raftline.raft.chunks import InstallSnapshot, SnapshotHeld
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Appended, AppendEntries, Message, Missing
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
 from raftline.raft.node import Node
 from raftline.raft.progress import Mode
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -23,7 +23,7 @@ from tests.unit.test_snapshot import fall_behind, leader_with_snapshot
 def loses(leader: Node, life: int, peer: str = "s3") -> Effects:
     """Let a follower answer that has nothing left, in this life of it."""
     state = leader.state
-    answer = Missing(peer, "s1", state.term, 0, state.round, without_vote=life)
+    answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=life)
     effects = leader.receive(answer, state.now_ms)
     sync(leader)
     return effects
@@ -33,7 +33,7 @@ def holds_all(leader: Node, life: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.state
     index = state.log.last_index
-    answer = Appended(peer, "s1", state.term, index, state.round, without_vote=life)
+    answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=life)
     return leader.receive(answer, state.now_ms).send
 
 
@@ -85,7 +85,7 @@ def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) ->
     leader = established("s1")
     leader.propose(["set a 4"], TIMEOUT_MS)
     sync(leader)
-    late = Appended("s3", "s1", 1, 2, leader.state.round, without_vote=late_life)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=late_life)
     for life in (1, 2, 3):
         loses(leader, life)
         acknowledge(leader, "s2", 1)
@@ -142,7 +142,7 @@ def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
     members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
     leader = leader_of("s1", 1, 1, 1, voters=members)  # which of these are committed is not known
     loses(leader, 1, "s4")
-    answer = Appended("s4", "s1", leader.state.term, 2, leader.state.round, without_vote=1)
+    answer = AppendAccepted("s4", "s1", leader.state.term, 2, leader.state.round, without_vote=1)
     leader.receive(answer, leader.state.now_ms)
     assert lives_told(beat(leader)) == set()
     acknowledge(leader, "s2")
@@ -165,13 +165,15 @@ def test_one_that_loses_its_memory_amid_a_snapshot_is_sent_it_from_its_beginning
     leader = leader_with_snapshot()
     state = leader.state
     fall_behind(leader)
-    leader.receive(SnapshotHeld("s2", "s1", state.term, 3, 1, 20, state.round), state.now_ms)
+    leader.receive(
+        InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round), state.now_ms
+    )
     if how == "snapshot":  # a piece came behind the loss
-        told = SnapshotHeld("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
+        told = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
         assert sent_to_s2(leader.receive(told, state.now_ms)) == []
         assert state.progress["s2"].mode is Mode.PROBE
         beat(leader)
-    loss = Missing("s2", "s1", state.term, 0, state.round, without_vote=1)
+    loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)
     assert sent_to_s2(leader.receive(loss, state.now_ms)) == [(0, 10), (10, 10)]
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline import config
-from raftline.config import Address, ConfigError, Configuration
-from raftline.life.lifeline import Lifeline
+from raftline.common import config
+from raftline.common.config import Address, ConfigError, Configuration
+from raftline.common.lifeline import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file

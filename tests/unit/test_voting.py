@@ -6,9 +6,9 @@ import pytest
 
 from raftline.raft.effects import HardState, SafetyError
 from raftline.raft.messages import (
-    Missing,
+    AppendRejected,
     PeerError,
-    Vote,
+    RequestVoteReply,
 )
 from raftline.raft.node import Node
 from raftline.raft.state import Role
@@ -24,9 +24,9 @@ from tests.unit.cores import (
 )
 
 
-def vote_in(messages: list[object]) -> Vote:
+def vote_in(messages: list[object]) -> RequestVoteReply:
     (vote,) = messages
-    assert isinstance(vote, Vote)
+    assert isinstance(vote, RequestVoteReply)
     return vote
 
 
@@ -37,7 +37,7 @@ def test_a_vote_is_saved_before_it_is_told() -> None:
     effects = node.receive(request(4), 10)
     assert effects.save == HardState(4, "s1")
     assert effects.send == []
-    assert vote_in(effects.send_after_save) == Vote("s2", "s1", 4, True)
+    assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 4, True)
 
 
 # mistake 2
@@ -73,7 +73,7 @@ def test_a_higher_term_frees_the_vote() -> None:
 # mistake 3
 def test_a_higher_term_in_any_message_frees_the_vote() -> None:
     node = node_of("s2", term=4, vote="s2")
-    effects = node.receive(Missing("s3", "s2", 6, 0, 0), 10)
+    effects = node.receive(AppendRejected("s3", "s2", 6, 0, 0), 10)
     assert effects.save == HardState(6, None)
 
 
@@ -121,7 +121,7 @@ def test_a_candidate_of_an_earlier_term_is_denied_and_hears_the_later_one() -> N
 def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
     node = node_of("s2", term=4, vote="s3")
     effects = node.receive(request(9, pre_vote=True), 120)
-    assert vote_in(effects.send_after_save) == Vote("s2", "s1", 9, True, pre_vote=True)
+    assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 9, True, pre_vote=True)
     assert (effects.save, node.state.term, node.state.vote) == (None, 4, "s3")
     assert node.wake_at_ms == TIMEOUT_MS
     another = node.receive(request(9, sender="s3", pre_vote=True), 130)
@@ -160,7 +160,8 @@ def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
     node = node_of("s1", term=3)
     for _ in range(50):
         node.pass_time(node.wake_at_ms)
-        node.receive(Vote("s2", "s1", 3, False, pre_vote=True, reason="no"), node.state.now_ms)
+        denied = RequestVoteReply("s2", "s1", 3, False, pre_vote=True, reason="no")
+        node.receive(denied, node.state.now_ms)
     assert node.state.term == 3
 
 

@@ -14,9 +14,10 @@ from typing import Any, TextIO, cast
 
 import pytest
 
-from raftline import cli, config
+from raftline import cli
 from raftline.client import Client
-from raftline.talk import patience
+from raftline.clients import deadline
+from raftline.common import config
 from raftline.tools import members, status
 from tests.e2e.wire import eventually
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
@@ -36,7 +37,7 @@ def start() -> Iterator[Start]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is said after a second be said after a twentieth of one."""
-    monkeypatch.setattr(patience, "SAID_AFTER_S", 0.05)
+    monkeypatch.setattr(deadline, "SAID_AFTER_S", 0.05)
 
 
 def cluster(folder: Path, *ports: int) -> list[str]:
@@ -186,7 +187,7 @@ def test_a_name_server_that_stands_still_holds_nobody_up(
 def test_an_answer_in_time_is_not_called_late(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "SAID_AFTER_S", DEADLINE_S)
+    monkeypatch.setattr(deadline, "SAID_AFTER_S", DEADLINE_S)
     said: list[str] = []
     with contextlib.closing(Client(port=start(store()).port, on_wait=said.append)) as client:
         client.request("get ana")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from raftline.engine.writer import Writer
+from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
 
 DEADLINE_S = 30.0

@@ -1,0 +1,160 @@
+"""One socket to one node, and what can become of a request on it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from raftline.clients.deadline import Deadline
+from raftline.wire.protocol import ProtocolError, decode_line
+from raftline.wire.replies import Outcome
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+def in_words(addresses: Iterable[Address]) -> str:
+    """Return them as `localhost port 10000, 10001; other port 10000`."""
+    ports: dict[str, list[str]] = {}
+    for host, port in sorted(addresses):
+        ports.setdefault(host, []).append(str(port))
+    return "; ".join(f"{host} port {', '.join(each)}" for host, each in ports.items())
+
+
+class ClientError(Exception):
+    """No answer, or an answer that says no. The message is what follows `Sorry, `."""
+
+    outcome = Outcome.REFUSED
+
+
+class NotLeader(ClientError):
+    """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
+
+    outcome = Outcome.NO_LEADER
+
+    def __init__(self, message: str, leader: Address | None) -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
+class NoLeader(ClientError):
+    """Nobody leads as far as this node knows; nothing was done."""
+
+    outcome = Outcome.NO_LEADER
+
+
+class OutcomeUnknown(ClientError):
+    """The write may yet take effect, or may not. Sending it again could do it twice."""
+
+    outcome = Outcome.UNKNOWN
+
+
+class Refused(ClientError):
+    """The node did not accept the command; nothing was done."""
+
+
+class Unreachable(ClientError):
+    """No node answered; nothing was done."""
+
+
+def line_of(sender: str, command: str) -> bytes:
+    """Return the line that asks for `command`, as it goes over the wire.
+
+    Raises:
+        Refused: it is no single line of text, or the node would take a part of it for an addition
+            of telnet's, and silently leave it out.
+    """
+    if "\n" in command:
+        raise Refused(r"a command is one line; a newline inside a value is written \n")
+    try:
+        line = f"{sender}@{command}".encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise Refused("the command holds half a surrogate pair, which is no text") from None
+    if command.endswith("\r"):
+        raise Refused(r"a carriage return ends the command, and would get lost; it is written \r")
+    with contextlib.suppress(ProtocolError):  # the node's to refuse, in its own words
+        if decode_line(line).encode() != line:
+            raise Refused(r"telnet's bytes in the command would get lost; each is written \xNN")
+    return line + b"\n"
+
+
+def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
+    """Return why nobody could be reached there, and what to do."""
+    host, port = address
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nothing listens on {host} port {port}: no node runs there."
+            f" Start one with raftline up, or python3 src/server.py NAME {port}."
+        )
+    if isinstance(error, socket.gaierror):
+        return f"no host is called {host}. Check how it is spelled."
+    if isinstance(error, TimeoutError):
+        return f"{host} port {port} did not accept a connection within {limit_s:g} s."
+    return f"{host} port {port} cannot be reached: {error.strerror or error}."
+
+
+class NodeConnection:
+    """One socket to one node: one line out, one line back."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
+        try:
+            self.socket = socket.create_connection(address, timeout_s)
+        except UnicodeError:  # no name that could be looked up, such as a..b
+            raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def is_silent(self) -> bool:
+        """Whether nothing arrived unasked: neither the end nor a node's farewell line."""
+        self.socket.settimeout(0)
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def exchange(self, line: bytes, timeout_s: float, deadline: Deadline | None = None) -> bytes:
+        """Return the line that answers `line`, without its newline. `deadline` is told when the
+        time has come to say that it is late.
+
+        Raises:
+            OSError: it did not come in time, or the connection broke. The socket is then spent.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        self.socket.settimeout(timeout_s)
+        broken: OSError | None = None
+        try:
+            self.socket.sendall(line)
+        except OSError as error:
+            broken = error  # a node that closes early says why first: the reply may be there
+        received: list[bytes] = []
+        while not (received and received[-1].endswith(b"\n")):
+            try:
+                received.append(self._receive(deadline_s, timeout_s, deadline))
+            except OSError as error:
+                raise broken or error from None
+            if not received[-1]:
+                raise broken or ConnectionError("closed the connection before it answered")
+        return b"".join(received)[:-1].removesuffix(b"\r")
+
+    def _receive(self, deadline_s: float, timeout_s: float, deadline: Deadline | None) -> bytes:
+        if deadline is not None and deadline.notice_s < deadline_s:
+            self.socket.settimeout(max(0.001, deadline.notice_s - time.monotonic()))
+            try:
+                return self.socket.recv(65536)
+            except TimeoutError:
+                host, port = self._address
+                deadline.notice(
+                    f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
+                )
+        self.socket.settimeout(max(0.001, deadline_s - time.monotonic()))
+        return self.socket.recv(65536)

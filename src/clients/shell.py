@@ -1,0 +1,208 @@
+"""The client's screen, as in the seed's figures 1, 5 and 6; line editing on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from raftline.clients.connection import Address, ClientError
+from raftline.clients.conversation import READS, Client
+from raftline.wire.escapes import without_controls
+from raftline.wire.forms import FORMS, form_of
+from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
+
+readline: ModuleType | None
+try:
+    import readline
+except ImportError:  # Windows, and Pythons built without it: plain typing then
+    readline = None
+
+RULE = "-----"
+PROMPT = "    >> "
+WITH_KEY = frozenset(verb for verb, form in FORMS.items() if form.operands.startswith("KEY"))
+COMPLETED = {*FORMS, "exit"}
+HELP_LINES = (
+    *(f"{form_of(verb):<32}{form.does}" for verb, form in FORMS.items()),
+    "exit                            or Ctrl-D",
+    r"Inside a key a space is written \s; a newline \n, a backslash \\, any byte \xNN.",
+)
+# What other stores call them.
+ELSEWHERE = {
+    "put": "set", "del": "delete", "rm": "delete", "unset": "delete", "incrby": "incr",
+    "keys": "show", "list": "show", "ls": "show", "dump": "show", "info": "status",
+}  # fmt: skip
+HISTORY_LINES = 1000
+KEYS_OFFERED = 10_000
+
+
+def say(text: str = "") -> None:
+    """Print one line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def say_connecting(address: Address) -> None:
+    """Print the figure's first line."""
+    say(f"[*] Connecting to {address.host} port {address.port}")
+
+
+def say_late(text: str) -> None:
+    """Print why there is no answer yet."""
+    say(f"[*] {text}")
+
+
+def asks_nothing(command: str) -> bool:
+    """Whether the line is blank or a comment: it is not sent, and gets no reply."""
+    return not command.strip() or command.lstrip().startswith("#")
+
+
+def run_shell(client: Client, on_terminal: bool) -> int:
+    """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
+
+    That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write
+    without its answer.
+    """
+    keys: dict[str, None] = {}  # in the order in which they were seen
+    read = _line_editor(keys) if on_terminal else _echoing_reader()
+    outcome = Outcome.DONE
+    try:
+        while True:
+            say(f"\n{RULE}\n[*] Type your message:")
+            command = read()
+            if command.strip() in ("exit", "quit"):
+                break
+            if command.split()[:1] == ["help"]:
+                say("\n" + "\n".join(_help_on(command.split()[1:])))
+            elif not asks_nothing(command):
+                outcome = Outcome.UNKNOWN  # until the answer is here
+                _remember_key(keys, command)
+                lines = _answer(client, command)
+                outcome = Outcome.DONE
+                _show(command, lines)
+    except EOFError:
+        say()
+    except KeyboardInterrupt:
+        say()
+        if outcome is Outcome.UNKNOWN and command.partition(" ")[0] in READS:
+            outcome = Outcome.DONE
+        if outcome is Outcome.UNKNOWN:
+            say("Sorry, outcome unknown: you left before the answer came.")
+    say("[*] Closing socket")
+    return outcome
+
+
+def _help_on(verbs: list[str]) -> list[str]:
+    """Return the lines of the help on these commands; all, where they are none."""
+    return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
+
+
+def _answer(client: Client, command: str) -> list[str]:
+    say(f"[*] Sending: {without_controls(command)}")
+    try:
+        return screen_lines(client.ask(command).text)
+    except ClientError as error:
+        return [f"Sorry, {error}"]
+
+
+def _show(command: str, lines: Sequence[str]) -> None:
+    say("[*] Received:\n\n" + "\n".join(lines))
+    meant = _meant(command) if lines[0] == NOT_RECOGNIZED else ""
+    if meant:
+        say(f"Did you mean: {meant}")
+
+
+def _meant(command: str) -> str:
+    """Return how the command is typed that was meant, "" where none is near."""
+    import difflib  # only who mistypes needs it
+
+    verb = command.split(" ", 1)[0].lower()
+    if verb in ELSEWHERE:
+        return form_of(ELSEWHERE[verb])
+    return next(map(form_of, difflib.get_close_matches(verb, FORMS, 1)), "")
+
+
+def _echoing_reader() -> Callable[[], str]:
+    """Return a reader for a pipe: it shows each command where a person would have typed it."""
+
+    def read() -> str:
+        print(PROMPT, end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        command = line.removesuffix("\n").removesuffix("\r")
+        say(without_controls(command))
+        return command
+
+    return read
+
+
+def _remember_key(keys: dict[str, None], command: str) -> None:
+    words = command.split(" ", 2)
+    if len(words) > 1 and words[0] in WITH_KEY and len(keys) < KEYS_OFFERED:
+        keys[words[1]] = None
+
+
+def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
+    """Return a reader for a terminal, with history and completion where readline is there."""
+    if readline is not None:
+        readline.set_completer_delims(" ")
+        readline.set_completer(lambda text, state: _completion(keys, text, state))
+        is_libedit = "libedit" in (readline.__doc__ or "")
+        readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
+        _open_history(readline)
+    return _read_typed
+
+
+def _read_typed() -> str:
+    """Return the line that was typed; "" where Ctrl-C took back one that had begun.
+
+    Without readline nobody can tell whether one had: Ctrl-C ends then.
+    """
+    try:
+        return input(PROMPT)
+    except KeyboardInterrupt:
+        if readline is None or not readline.get_line_buffer():
+            raise
+        say()
+        return ""
+
+
+def _completion(keys: dict[str, None], text: str, state: int) -> str | None:
+    assert readline is not None
+    before = readline.get_line_buffer()[: readline.get_begidx()].split()
+    if not before:
+        found = [f"{verb} " for verb in sorted(COMPLETED) if verb.startswith(text)]
+    elif len(before) == 1 and before[0] in {*WITH_KEY, "show"}:
+        found = [f"{key} " for key in keys if key.startswith(text)]
+    else:
+        found = []
+    return found[state] if state < len(found) else None
+
+
+def history_path() -> Path:
+    """Return where typed lines are kept (XDG base directories: state; a relative one is void)."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        state = "~/.local/state"
+    return Path(state).expanduser() / "raftline" / "history"
+
+
+def _open_history(editor: ModuleType) -> None:
+    """Have the history of earlier sessions, and keep this one's; without a place, neither."""
+    import atexit  # only a terminal needs it
+
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+        path = history_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # typed values may be secrets
+        editor.read_history_file(path)
+        editor.set_history_length(HISTORY_LINES)
+        atexit.register(_save_history, editor, path)
+
+
+def _save_history(editor: ModuleType, path: Path) -> None:
+    with contextlib.suppress(OSError):
+        editor.write_history_file(path)

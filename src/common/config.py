@@ -1,0 +1,208 @@
+"""Who the members are, where they listen, and how fast the cluster beats.
+
+`server-configuration.txt` holds one node per line, `NAME HOST PORT`; `NAME PORT` means localhost.
+`#` begins a comment. The file lies beside the nodes' own files, in `logs/`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+FILE_NAME = "server-configuration.txt"
+DEFAULT_FOLDER = "logs"
+FILE_BYTES_MAX = 1 << 20
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+# No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
+# None of the looks ahead goes further than a host may, or megabytes would take their time.
+HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
+PORT_MAX = 65535
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+HEADER = "# One node per line: NAME HOST PORT\n"
+EXAMPLE = "s1 localhost 10000"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used. The message is one line for the user."""
+
+
+class PortRefused(Exception):
+    """The port can't be listened on; the message is one line for the user."""
+
+
+class Address(NamedTuple):
+    """Where others reach a node."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The members as one file names them, in its order."""
+
+    path: Path
+    members: Mapping[str, Address]
+    added: str = ""  # to the file, by this start; `withdraw` takes it out again
+
+    @property
+    def folder(self) -> Path:
+        """Where the nodes keep their files: beside the configuration."""
+        return self.path.parent
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a cluster beats. An election timeout lies in [timeout, timeout + spread).
+
+    A heartbeat must be many times faster than an election timeout (paper, §5.6).
+    """
+
+    name: str
+    election_timeout_ms: int
+    election_spread_ms: int
+    heartbeat_ms: int
+
+
+FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
+# The seed's own times, slow enough for a class to watch an election.
+HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
+# For five nodes and a class on one busy machine: each election can be watched, none takes long.
+CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbeat_ms=300)
+PACES: Mapping[str, Pace] = {pace.name: pace for pace in (FAST, CLASS, HUMAN)}
+
+
+def load(folder: str | Path | None = None) -> Configuration:
+    """Return the configuration in `folder`, or the nearest one at or above the current folder.
+
+    Raises:
+        ConfigError: there is none, or it can't be used; the message says what to do.
+    """
+    return read(locate(folder))
+
+
+def locate(folder: str | Path | None = None) -> Path:
+    """Return where the configuration lies, or would have to lie in a `folder` that was named."""
+    if folder == "":
+        raise ConfigError("--dir: names no folder; give one, or leave it out")
+    if folder is not None:
+        return Path(folder) / FILE_NAME
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder was deleted; change to one that is there") from None
+    for above in (here, *here.parents):
+        for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
+            if os.path.isfile(candidate):  # False, too, where nobody may look
+                return candidate
+    raise ConfigError(
+        f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
+        f"name its folder with --dir, or write one line per node into it: {EXAMPLE}"
+    )
+
+
+def read(path: Path) -> Configuration:
+    """Return what `path` says. Raises ConfigError with the file and line that is wrong."""
+    return parse(path, text_of(path))
+
+
+def parse(path: Path, text: str) -> Configuration:
+    """Return the members in `text`, which came from `path`. Raises ConfigError."""
+    members: dict[str, Address] = {}
+    taken: dict[tuple[str, int], str] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.partition("#")[0].split()
+        if not fields:
+            continue
+        where = f"{path}:{number}"
+        name, address = _member(fields, where)
+        if name in members:
+            raise ConfigError(f"{where}: {name} is there twice; every node needs its own name")
+        other = taken.setdefault(_endpoint(address), name)
+        if other != name:
+            raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
+        members[name] = address
+    if not members:
+        raise ConfigError(f"{path}: names no node; write one line per node: {EXAMPLE}")
+    return Configuration(path, members)
+
+
+def _member(fields: list[str], where: str) -> tuple[str, Address]:
+    if len(fields) not in (2, 3):
+        raise ConfigError(f"{where}: {len(fields)} words, not NAME HOST PORT, as in: {EXAMPLE}")
+    name, port = fields[0], fields[-1]
+    host = fields[1] if len(fields) == 3 else "localhost"
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {_shown(name)} is no name: a letter, then letters, digits, '_', '.' or '-', "
+            "64 at most"
+        )
+    if not HOST.fullmatch(host):
+        raise ConfigError(f"{where}: {_shown(host)} is no host name or address")
+    return name, Address(host, port_number(port, where))
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError where no node can have this name: it would be part of a file's."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
+            "most 64 in all"
+        )
+
+
+def complaint(problem: OSError) -> str:
+    """Return what to say of a file that can't be used: `logs/s1.log: Permission denied`."""
+    where = f"{problem.filename}: " if problem.filename is not None else ""
+    return f"{where}{problem.strerror or problem}"
+
+
+def port_number(text: str, where: str) -> int:
+    """Return a port in 1–65535, written in plain digits. Raises ConfigError, naming `where`."""
+    if not PORT.fullmatch(text) or int(text) > PORT_MAX:
+        raise ConfigError(f"{where}: {_shown(text)} is no port: a number from 1 to 65535")
+    return int(text)
+
+
+def _endpoint(address: Address) -> tuple[str, int]:
+    """Return what two spellings of one address have in common."""
+    host = address.host.lower()
+    return ("127.0.0.1" if host == "localhost" else host), address.port
+
+
+def text_of(path: Path) -> str:
+    """Return what the file holds. Raises ConfigError where it can't be read, or is no text."""
+    try:
+        with path.open("rb") as file:
+            return decode(path, file.read(FILE_BYTES_MAX + 1))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: is missing; write one line per node into it: {EXAMPLE}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def decode(path: Path, raw: bytes) -> str:
+    """Return the text that these bytes of `path` are. Raises ConfigError."""
+    if len(raw) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; is it the right file?")
+    try:
+        return raw.decode("utf-8-sig")  # an editor may have put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text") from error
+
+
+def _shown(text: str) -> str:
+    """Return `text` quoted, safe for a terminal, and not long."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")

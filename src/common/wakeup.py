@@ -1,0 +1,33 @@
+"""What one thread sleeps on until another has something for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
+
+
+class Wakeup:
+    """A bare lock, set from any thread: set twice before the sleeper woke, it wakes it once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout_s: float = -1) -> bool:
+        """Sleep until it is set, or has been since the last time; return whether it was, in time.
+        -1: for as long as it takes."""
+        return self._lock.acquire(timeout=timeout_s)
+
+    def set(self) -> None:
+        """Wake the thread that waits."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # it is awake already
+            return
+
+
+def give_way() -> None:
+    """Let other threads run, in the midst of long work."""
+    time.sleep(PAUSE_S)

@@ -1,0 +1,118 @@
+"""`raftline controller TARGET REQUEST …`: one order to one node, as a person would type it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from raftline.clients.connection import Address, NodeConnection
+from raftline.clients.deadline import Deadline, say_waiting
+from raftline.common import config
+from raftline.common.config import ConfigError
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
+from raftline.wire.escapes import ProtocolError, escape
+from raftline.wire.protocol import error, outcome_unknown
+from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+
+LEADER_INFO = "LEADER_INFO"
+MARK = " response: "
+
+
+def order(
+    target: str, words: Sequence[str], folder: str | None, timeout_s: float, json_wanted: bool
+) -> int:
+    """Give an order; print the answer and return the exit code: 0 done, 3 not the leader (the
+    answer names it, or null), 4 outcome unknown, 5 refused or unreachable.
+
+    Raises:
+        ConfigError: no such node is known, or the order can't be spelled.
+    """
+    address = _address_of(target, folder)
+    # A whole order may be quoted as one word: of that, too, the verb alone is put in capitals.
+    verb, *operands = [*words[0].strip(" ").split(" ", 2), *words[1:]]
+    verb = verb.upper()
+    if not verb:
+        raise ConfigError("REQUEST is empty; see raftline controller --help for those there are")
+    reply = _exchange(target, address, _line(verb, operands), timeout_s)
+    outcome = _outcome(verb, reply.text)
+    if json_wanted:
+        print(_as_json(verb, reply, outcome))
+    else:
+        text = f"{reply.server}@{reply.text}" if reply.server else reply.text
+        print(text, file=sys.stderr if outcome >= Outcome.UNKNOWN else sys.stdout)
+    return outcome
+
+
+def _address_of(target: str, folder: str | None) -> Address:
+    """Return where a node listens: one of the configuration, or HOST:PORT."""
+    if ":" in target:
+        host, _, port = target.rpartition(":")
+        if not config.HOST.fullmatch(host):
+            raise ConfigError(f"TARGET: {target!r} is neither a node's name nor HOST:PORT")
+        return Address(host, config.port_number(port, "TARGET"))
+    configuration = config.load(folder)
+    if target not in configuration.members:
+        known = " ".join(configuration.members)
+        raise ConfigError(f"{target} is not in {configuration.path} (it names: {known})")
+    return Address(*configuration.members[target])
+
+
+def _line(verb: str, operands: Sequence[str]) -> bytes:
+    """Return the order; each argument stands for itself, so a key may hold spaces."""
+    if verb == "STORE" and operands:
+        key, *value = operands
+        operands = [escape(key, key=True), *([escape(" ".join(value), key=False)] * bool(value))]
+    try:
+        line = f"{CONTROLLER}@{' '.join([verb, *operands])}\n".encode()
+    except (ProtocolError, UnicodeEncodeError) as mistake:
+        raise ConfigError(f"this can't be sent: {mistake}") from None
+    if line.count(b"\n") > 1:
+        raise ConfigError("an order is one line; nothing was sent")
+    return line
+
+
+def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> Reply:
+    """Return what the node answers, or in its place a line that says why it does not."""
+    where = target if ":" in target else f"{target} ({address.host}:{address.port})"
+    try:
+        connection = NodeConnection(address, timeout_s)
+    except OSError as failure:
+        why = (failure.strerror or str(failure)).lower()
+        return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
+    with connection.socket:
+        try:
+            deadline = Deadline(timeout_s, say_waiting)
+            reply = read_reply(connection.exchange(line, timeout_s, deadline))
+        except OSError as failure:
+            why = (failure.strerror or str(failure)).lower()
+            return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
+    return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
+
+
+def _outcome(verb: str, text: str) -> Outcome:
+    if verb != LEADER_INFO and text.startswith(LEADER_INFO + MARK):
+        return Outcome.NO_LEADER  # nothing was done: it says who is to be asked
+    return outcome_of(text)
+
+
+def _as_json(verb: str, reply: Reply, outcome: Outcome) -> str:
+    """Return the answer as one JSON object: who answered what, and whether it was done."""
+    told: dict[str, object] = {"ok": outcome is Outcome.DONE, "request": verb, "code": int(outcome)}
+    answered, mark, text = reply.text.partition(MARK)
+    if mark and not reply.text.startswith("Sorry, "):
+        told |= {"answer": answered, "value": _value_of(answered, text)}
+    else:
+        told["error"] = reply.text.removeprefix("Sorry, ")
+    return json.dumps(told | ({"server": reply.server} if reply.server else {}))
+
+
+def _value_of(verb: str, text: str) -> object:
+    """Return what an answer says as a program wants it: JSON, the faults in force, else a text."""
+    if verb in FAULT_FORMS:
+        return text.removeprefix(IN_FORCE).split("; ") if text.startswith(IN_FORCE) else []
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

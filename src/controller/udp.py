@@ -1,0 +1,205 @@
+"""A listener for datagrams, in front of the verbs of control.py: the course's `Message.json`.
+
+    {"sender_name": "Controller", "request": "STORE", "term": null, "key": "k", "value": "v"}
+
+is answered by a datagram of the same five fields. docs/controller.md is the user's view.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from raftline.common.config import PortRefused
+from raftline.controller.control import VERBS, Control, no_order
+from raftline.controller.permits import CONTROLLER
+from raftline.controller.store import Answer, sorry
+from raftline.controller.verbs import FAULT_FORMS
+from raftline.wire.escapes import ProtocolError, escape, shown
+from raftline.wire.requests import Request
+
+PORT = 5555  # where the course's nodes and its controller listen
+CLOSE_S = 5.0  # for the thread that listens to have ended
+DATAGRAM_BYTES_MAX = 65_507
+AT_ONCE_MAX = 16  # datagrams that are being answered; more are dropped, as datagrams are
+WAIT_FOR_A_QUORUM = ("STORE", "RETRIEVE")  # of a number of their own: a HEAL must get past them
+_PAGE = re.compile(r"after [0-9]{1,18}", re.ASCII)
+
+
+class UdpListener:
+    """Listens from the start; answers once it was opened."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Take the port.
+
+        Raises:
+            PortRefused: it can't be had; one line says why.
+        """
+        self._port = port
+        self._closing = threading.Event()
+        self._listener: threading.Thread | None = None
+        self._places = {waits: threading.Semaphore(AT_ONCE_MAX) for waits in (False, True)}
+        try:
+            info = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            self._socket = socket.socket(info[0], socket.SOCK_DGRAM)
+            self._socket.bind(info[4])
+        except OSError as error:
+            raise PortRefused(
+                f"can't listen for datagrams on {host} port {port}: {error.strerror}; "
+                "choose another with --controller-udp PORT, or leave it out"
+            ) from None
+
+    def open(
+        self, name: str, control: Control, term: Callable[[], int],
+        ignored: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        """Answer from now on, in threads of their own, as `name`; `term` gives its term. Whose
+        datagram is not answered, and why, is told to `ignored`."""
+        self._name, self._control, self._term, self._ignored = name, control, term, ignored
+        self._listener = threading.Thread(
+            target=self._listen, name=f"{name} datagrams", daemon=True
+        )
+        self._listener.start()
+
+    def close(self) -> None:
+        """Hear nothing more; the port is free at once."""
+        self._closing.set()
+        with contextlib.suppress(OSError):  # it is not connected, but who waits at it is woken
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._listener is not None:
+            self._listener.join(CLOSE_S)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                data, source = self._socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
+            except ConnectionError:
+                continue  # an earlier answer found nobody
+            except OSError:
+                return
+            if self._closing.is_set():
+                return
+            message = _read(data)
+            why = _why_not(message)
+            places = self._places[message.get("request") in WAIT_FOR_A_QUORUM]
+            if not why and not places.acquire(blocking=False):
+                why = f"{AT_ONCE_MAX} such requests wait for their answers already"
+            if why:
+                self._ignored(str(source[0]), why)
+                continue
+            answering = threading.Thread(
+                target=self._answer, args=(message, source, places),
+                name=f"{self._name} datagram", daemon=True,
+            )  # fmt: skip
+            try:
+                answering.start()
+            except RuntimeError:  # no thread to be had
+                places.release()
+
+    def _answer(
+        self, message: dict[str, Any], source: tuple[Any, ...], places: threading.Semaphore
+    ) -> None:
+        try:
+            self._send(self._reply(message, str(source[0])), source)
+        finally:
+            places.release()
+
+    def _reply(self, message: dict[str, Any], host: str) -> dict[str, object]:
+        verb = message.get("request")
+        if not isinstance(verb, str) or verb not in VERBS:
+            said = _text(verb)[:80]
+            return self._spelled(sorry(said, no_order(said)))
+        try:
+            request = Request(CONTROLLER, "", "", _line(verb, message))
+        except ProtocolError as mistake:
+            return self._spelled(sorry(verb, str(mistake)))
+        return self._spelled(self._control.obey(request, host))
+
+    def _spelled(self, answer: Answer) -> dict[str, object]:
+        key, value = answer.key, answer.value
+        if not answer.is_done:
+            key, value = "ERROR", answer.text
+        elif not key:
+            value = answer.text
+        term = self._term()
+        return {
+            "sender_name": self._name, "request": answer.verb, "term": term, "key": key or None,
+            "value": value,
+        }  # fmt: skip
+
+    def _send(self, reply: dict[str, object], source: tuple[Any, ...]) -> None:
+        """Answer to where the request came from. The course's sender speaks from the port behind
+        ours and does not listen there: its host gets a copy on our own port number, where its
+        receiver does."""
+        data = json.dumps(reply).encode()
+        if len(data) > DATAGRAM_BYTES_MAX:
+            data = json.dumps({**reply, **_shortened(reply)}).encode()
+        copy = (source[0], self._port, *source[2:])
+        with contextlib.suppress(OSError):
+            self._socket.sendto(data, source)
+            if source[1] == self._port + 1 and copy != self._socket.getsockname():
+                self._socket.sendto(data, copy)
+
+
+def _shortened(reply: dict[str, object]) -> dict[str, object]:
+    """Return what stands in place of a key and value that no datagram holds. A STORE was done all
+    the same, so it is no error; and a key always fits."""
+    if reply["request"] == "STORE":
+        return {"value": f"… {len(str(reply['value']))} characters; ask over TCP to see them"}
+    return {"key": "ERROR", "value": "Sorry, this is too long for a datagram; ask over TCP"}
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """Return the message; {} where it is none."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _why_not(message: dict[str, Any]) -> str:
+    """Return why nobody answers this; "" where somebody does.
+
+    Nobody but a controller is answered: two listeners that answered each other's complaints,
+    because somebody forged a sender's address, would never stop.
+    """
+    if not message:
+        return "it is no JSON object"
+    sender = message.get("sender_name")
+    return "" if sender == CONTROLLER else f"its sender_name is {shown(_text(sender)) or 'missing'}"
+
+
+def _line(verb: str, message: dict[str, Any]) -> str:
+    """Return the order as a line. A template's key and value may stand in any message; they mean
+    something in a STORE, and the value in the verbs that bring faults about, and where it asks for
+    a page of RETRIEVE.
+
+    Raises:
+        ProtocolError: they are of no use.
+    """
+    key, value = (_text(message.get(field)) for field in ("key", "value"))
+    if verb == "STORE":
+        missing = "key" if not key else "value" if message.get("value") is None else ""
+        if missing:
+            raise ProtocolError(f"the {missing} is missing: STORE needs key and value")
+        return f"STORE {escape(key, key=True)} {escape(value, key=False)}"
+    if verb in FAULT_FORMS:
+        words = message.get("value")
+        return f"{verb} {' '.join(map(_text, words) if isinstance(words, list) else [value])}"
+    if verb == "RETRIEVE" and _PAGE.fullmatch(value):
+        return f"RETRIEVE {value}"
+    return verb
+
+
+def _text(value: object) -> str:
+    """Return a text, or a number or list as JSON spells it; "" for null."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)

@@ -1,1 +1,0 @@
-"""The life of a node: how it begins, joins, prints and ends."""

@@ -1,0 +1,176 @@
+"""The listening socket, and a thread for each connection that comes in."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import errno
+import resource
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from raftline.common.config import PortRefused
+from raftline.net.connection import PATIENCE_S, Connection
+from raftline.net.lines import prepare
+
+if TYPE_CHECKING:
+    from raftline.node.server import Server
+
+COMPLAINT_PAUSE_S = 60.0
+CLOSE_S = 5.0  # for the thread that takes connections to have ended
+PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
+AT_ONCE = 1024  # connections that are taken before the first of them is served
+
+
+class Listener:
+    """Listens from the start, so that a port in use is told before any file is touched; takes
+    connections once there is a server to serve them."""
+
+    def __init__(self, host: str, port: int, connections_max: int) -> None:
+        self._connections_max = connections_max
+        self._connections: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._taken: list[Connection] = []  # and not begun; of the thread that takes them
+        self._closing = threading.Event()
+        self._taker: threading.Thread | None = None
+        self._complained_s = -COMPLAINT_PAUSE_S
+        raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
+        try:
+            info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._socket = socket.socket(info[0], socket.SOCK_STREAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(info[4])
+            # A connection that finds this queue full begins a second late, or three.
+            self._socket.listen(connections_max + PLACES_FOR_PEERS)
+            self._socket.setblocking(False)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortRefused(
+                    f"port {port} on {host} is in use: another node or program listens there; "
+                    f"stop it (`ss -ltnp sport = :{port}` names it) or choose another port"
+                ) from None
+            raise PortRefused(f"can't listen on {host} port {port}: {error.strerror}") from None
+
+    @property
+    def bound(self) -> str:
+        """The IP address that is listened on."""
+        return str(self._socket.getsockname()[0])
+
+    def open(self, server: Server) -> None:
+        """Take connections from now on, in a thread of its own."""
+        self._server = server
+        self._taker = threading.Thread(
+            target=self._accept, name=f"{server.name} accept", daemon=True
+        )
+        self._taker.start()
+
+    def close(self) -> None:
+        """Take no more connections; the port is free at once."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._taker is not None:  # or it takes from whoever gets this descriptor next
+            self._taker.join(CLOSE_S)
+        self._socket.close()
+
+    def end_connections(self, *, but_controllers: bool = False) -> None:
+        """End every connection that is open."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            if not (but_controllers and connection.is_controllers):
+                connection.break_off()
+
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.outgoing.give_up_late(before_ms)
+
+    def _accept(self) -> None:
+        """Take all connections that wait; then begin their threads; then wait for more.
+
+        A thread that serves asks for the interpreter again and again. With a thousand of them at
+        it, a connection that is not taken yet would wait for seconds (docs/speed.md).
+        """
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        while not self._closing.is_set():
+            try:
+                accepted, address = self._socket.accept()
+            except BlockingIOError:
+                self._begin_taken()
+                waiting.poll()  # ended by `close`, too
+            except OSError as error:
+                self._begin_taken()
+                if not self._closing.is_set():
+                    self._complain(error)
+                    self._closing.wait(0.2)  # out of descriptors, say: no busy loop
+            else:
+                self._take(accepted, address)
+                if len(self._taken) >= AT_ONCE:
+                    self._begin_taken()
+        self._begin_taken()  # `end_connections` ends them
+
+    def _take(self, accepted: socket.socket, address: object) -> None:
+        """Give the connection a place; the last places are for peers alone."""
+        with self._lock:
+            count = len(self._connections)
+        if count >= self._connections_max + PLACES_FOR_PEERS:
+            accepted.close()
+            return
+        connection = Connection(
+            self._server, accepted, for_peers_only=count >= self._connections_max,
+            announce=lambda: self._server.traffic_log.connected(address),
+        )  # fmt: skip
+        try:
+            accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
+            prepare(accepted, PATIENCE_S)
+        except OSError as error:
+            self._complain(error)
+            accepted.close()
+            return
+        with self._lock:
+            self._connections.add(connection)
+        self._taken.append(connection)
+
+    def _begin_taken(self) -> None:
+        """Give each connection that was taken a thread.
+
+        Not by `threading`, which waits until the new thread runs: that takes a turn of the
+        interpreter for each of them, and one of the processor. So these threads have no name.
+        """
+        taken, self._taken = self._taken, []
+        for connection in taken:
+            try:
+                _thread.start_new_thread(self._serve, (connection,))
+            except (RuntimeError, MemoryError) as error:  # no thread to be had
+                with self._lock:
+                    self._connections.discard(connection)
+                self._complain(error)
+                connection.close()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+    def _complain(self, error: BaseException) -> None:
+        now_s = time.monotonic()
+        if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
+            self._complained_s = now_s
+            self._server.warn(f"can't take a connection: {error}; those that are open go on")
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process have so many files and sockets open, or as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))

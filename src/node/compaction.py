@@ -1,0 +1,89 @@
+"""What the thread of snapshots does to a node that goes on working: docs/snapshots.md.
+
+Files are touched between two writes, by the writer thread; memory under the driver's `core`
+lock, a little at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from raftline.logmanager import LogManager
+from raftline.node.writer import Writer
+from raftline.raft.effects import Entry, Snapshot
+from raftline.raft.node import Node
+from raftline.storage.logfile import LogFile
+from raftline.storage.rewrite import LogRewrite
+
+
+class Compaction:
+    """Puts a snapshot in force and drops what it stands for; for one thread at a time."""
+
+    def __init__(
+        self, node: Node, logmanager: LogManager, core: threading.Lock, writer: Writer
+    ) -> None:
+        self._node = node
+        self._logmanager = logmanager
+        self._core = core
+        self._writer = writer
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Put a snapshot of this node's own in force; False where a later one arrived.
+
+        One that arrived and waits to be put in force is written first, or else it would displace
+        this one, which says more; so is the term of its last entry.
+        """
+        published = [False]
+
+        def publish() -> bool:
+            with self._core:
+                if self._writer.goes_first:
+                    return False
+            published[0] = self._logmanager.snapshots.publish(snapshot)
+            return True
+
+        return self._writer.between_writes(publish) and published[0]
+
+    def committed_entries(self, first: int, count: int) -> list[Entry]:
+        """Return entries from `first` on that are committed and on this node's disk."""
+        with self._core:
+            state = self._node.state
+            last = min(state.commit_index, state.durable_index, first + count - 1)
+            return [] if first <= state.log.base_index else state.log.entries(first, last)
+
+    def finish_rewrite(self, rewrite: LogRewrite) -> bool:
+        """Let the log written anew take the old one's place; False where a snapshot arrived
+        meanwhile, which the new log knows nothing of.
+
+        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
+        what the disk still has: then what waits is written first.
+        """
+        finished: list[LogFile | None] = []
+
+        def finish() -> bool:
+            with self._core:
+                state, last = self._node.state, self._logmanager.last_written
+                if state.snapshot != rewrite.snapshot:
+                    return True
+                if last + 1 < rewrite.next_index or self._writer.goes_first:
+                    return False
+                rest = state.log.entries(rewrite.next_index, last)
+            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            return True
+
+        done = self._writer.between_writes(finish) and bool(finished)
+        for old in finished:
+            if old is not None:
+                old.close()  # frees its bytes, which takes a while: nobody waits for that
+        return done
+
+    def compaction_index(self) -> int:
+        """Return up to where the log may be dropped from memory."""
+        with self._core:
+            return self._node.compaction_index()
+
+    def compact(self, index: int) -> bool:
+        """Drop some thousand entries from memory, `index` the last; return whether more remain.
+        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
+        with self._core:
+            return self._node.compact(index)

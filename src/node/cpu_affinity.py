@@ -1,0 +1,99 @@
+"""A busy node keeps its threads together on one core, and moves them when that core gets full.
+
+One interpreter runs one thread at a time. Spread over two cores its threads wake each other across
+cores for every request, and mostly to find the interpreter taken again. On one core they take turns
+by themselves, which gives up to twice the requests a second (docs/speed.md). Since others may want
+that core as well, a thread looks several times a second whether another one has more to give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import threading
+import time
+from collections.abc import Collection
+from typing import NamedTuple
+
+PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
+BUSY = 0.35  # of a core; below half of it, threads may be wherever the kernel likes
+SWITCHES_PER_S = 12_000  # of threads; fewer are no trouble
+ADVANTAGE = 0.25  # of a core that another one must have to offer before all move there
+
+
+class Look(NamedTuple):
+    """What was used of the machine up to one moment."""
+
+    at_s: float
+    used_s: float  # processor time of this node
+    switches: int  # between its threads
+    idle_s: dict[int, float]  # by core
+
+
+def choose(before: Look, now: Look, chosen: int | None) -> int | None:
+    """Return the core to be on from now on, None: whichever the kernel likes.
+
+    A node that is not busy, or whose threads don't get in each other's way, is left alone; one
+    that is on a core stays there unless another has clearly more to give than this one has left
+    and the node uses now.
+    """
+    passed_s = now.at_s - before.at_s
+    used = (now.used_s - before.used_s) / passed_s
+    switches = (now.switches - before.switches) / passed_s
+    idle = {core: (now.idle_s[core] - before.idle_s[core]) / passed_s for core in now.idle_s}
+    best = max(idle, key=idle.__getitem__)
+    if chosen is None:
+        return best if used > BUSY and switches > SWITCHES_PER_S else None
+    if used < BUSY / 2:
+        return None
+    return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
+
+
+class CpuAffinity:
+    """The thread that looks, and moves the others."""
+
+    def __init__(self) -> None:
+        self._allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+    def start(self, name: str) -> None:
+        """Begin, where there is a choice at all."""
+        if len(self._allowed) > 1 and os.path.exists("/proc/self/task"):
+            threading.Thread(target=self._run, name=f"{name} cores", daemon=True).start()
+
+    def _run(self) -> None:
+        chosen: int | None = None
+        before: Look | None = None
+        while True:
+            # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                seen, before = before, look(self._allowed)
+                found = chosen if seen is None else choose(seen, before, chosen)
+                if found != chosen:
+                    move_threads(self._allowed if found is None else {found})
+                chosen = found
+            time.sleep(random.uniform(*PERIOD_S))
+
+
+def look(cores: Collection[int]) -> Look:
+    """Return what was used up to now, and of these cores left idle."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    idle_s = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    with open("/proc/stat", encoding="ascii") as stat:
+        for line in stat:
+            name, *fields = line.split()
+            if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in cores:
+                idle_s[int(name[3:])] = (int(fields[3]) + int(fields[4])) / ticks
+    used_s = usage.ru_utime + usage.ru_stime
+    return Look(time.monotonic(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
+
+
+def move_threads(cores: Collection[int]) -> None:
+    """Have every thread of this process run on these cores only; a new one begins where the one
+    is that makes it."""
+    for _ in range(2):  # once more for those that were begun meanwhile
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # it has ended, or the kernel knows better
+                os.sched_setaffinity(int(thread), cores)

@@ -1,0 +1,95 @@
+"""What those hear who wait for a leadership transfer; and the transfer before a leader stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from raftline.node.batch import Batch
+from raftline.raft.effects import Effects
+from raftline.raft.node import Node
+from raftline.raft.state import Role, State
+from raftline.raft.transfer import TransferRefused
+from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
+
+if TYPE_CHECKING:
+    from raftline.node.driver import Driver
+
+STOP_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
+TAKEN_OVER = "TRANSFER response: "
+
+
+class _Waiting(NamedTuple):
+    batch: Batch
+    to: str
+    term: int  # in which it was begun
+
+
+class Handover:
+    """Watches the core after each of its steps. Whoever calls holds the driver's `core` lock."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Waiting] = []
+
+    def begin(
+        self, batch: Batch, node: Node, to: str | None, not_leader: Callable[[str], str], now: int
+    ) -> Effects:
+        """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
+        state = node.state
+        if not node.is_leader:
+            batch.answer_all(NO_LEADER if state.leader is None else not_leader(state.leader))
+            return Effects()
+        try:
+            effects = node.transfer(to, now)
+        except TransferRefused as refusal:
+            batch.answer_all(error(f"{refusal}."))
+            return Effects()
+        if state.transfer is not None:
+            self._waiting.append(_Waiting(batch, state.transfer.to, state.term))
+        return effects
+
+    def look(self, state: State) -> None:
+        """Answer those whose transfer has ended: somebody else leads, or this server again."""
+        if not self._waiting:
+            return
+        still: list[_Waiting] = []
+        for waiting in self._waiting:
+            reply = _outcome(waiting, state)
+            if reply is None:
+                still.append(waiting)
+            else:
+                waiting.batch.answer_all(reply)
+        self._waiting = still
+
+    def end(self) -> None:
+        """Answer all who wait, since this server stops."""
+        for waiting in self._waiting:
+            waiting.batch.answer_all(outcome_unknown(f"{waiting.to} may take over yet, or not"))
+        self._waiting = []
+
+
+def _outcome(waiting: _Waiting, state: State) -> str | None:
+    """Return what to say of a transfer; None while it is not known."""
+    if state.role is Role.LEADER:
+        if state.transfer is not None and state.term == waiting.term:
+            return None
+        return error(f"{waiting.to} did not take over: {state.name} leads term {state.term}.")
+    if state.leader is None:
+        return None
+    if state.leader == waiting.to:
+        return f"{TAKEN_OVER}{state.leader} leads term {state.term}"
+    return error(f"{waiting.to} did not take over: {state.leader} leads term {state.term}.")
+
+
+def hand_over_before_stopping(driver: Driver, election_timeout_ms: int) -> None:
+    """Give the leadership, if this server has it, to whoever can take it; then it may stop.
+
+    Bounded by an election timeout. Where the first one goes away meanwhile (all stop at once)
+    another is tried; where nobody is left, nothing is waited for.
+    """
+    end_s = time.monotonic() + min(election_timeout_ms / 1000, STOP_LIMIT_S)
+    while driver.node.is_leader and (left_s := end_s - time.monotonic()) > 0:
+        batch = driver.transfer(None)
+        if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
+            return

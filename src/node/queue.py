@@ -1,0 +1,99 @@
+"""The requests that wait: for the owner thread, for the disk, for a leader, for their entries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from raftline.node.batch import Batch
+from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
+
+__all__ = ["STOPPING", "RequestQueue"]
+
+WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
+
+
+class RequestQueue:
+    """Keeps every batch in one place until it was answered or handed out again.
+
+    Anybody may `put`; whoever calls the rest holds the driver's `core` lock.
+    """
+
+    def __init__(self, hold_ms: int) -> None:
+        self._hold_ms = hold_ms
+        # New ones, each kind in the order in which it came; only `put` and `take` change these.
+        self.writes: deque[Batch] = deque()  # may share the next write of the disk
+        self.reads: deque[Batch] = deque()  # may share the next round
+        self.others: deque[Batch] = deque()  # wait for nothing
+        self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
+        self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
+        self._pending_term = 0
+
+    def put(self, batch: Batch) -> None:
+        """Leave a batch for whoever steps the core next."""
+        if batch.change is not None or batch.reading.by_lease:
+            self.others.append(batch)
+        else:
+            (self.reads if batch.is_read else self.writes).append(batch)
+
+    @property
+    def held_until_ms(self) -> int | None:
+        """When the first batch is given up that waits for a leader; None where none waits."""
+        return self._held[0].hold_until_ms if self._held else None
+
+    def take(self, *, writes: bool, reads: bool) -> list[Batch]:
+        """Hand out what is held, and what is new of these kinds; it came in this order."""
+        batches, self._held = self._held, []
+        for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
+            batches += [new.popleft() for _ in range(len(new))]
+        return batches
+
+    def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
+        """Keep batches until somebody leads and takes them; tell those that waited too long."""
+        for batch in batches:
+            if batch.hold_until_ms == 0:
+                batch.hold_until_ms = now + self._hold_ms
+            if now >= batch.hold_until_ms or len(self._held) >= WAITING_MAX:
+                batch.answer_all(no_leader(no_leader_because))
+            else:
+                self._held.append(batch)
+
+    def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
+        """Note that these get the entries from `first_index` on, in `term`; return their commands
+        in that order."""
+        commands: list[str] = []
+        for batch in batches:
+            batch.first_index = first_index + len(commands)
+            commands += batch.commands
+        self._pending_term = term
+        self._pending.extend(batches)
+        return commands
+
+    def are_pending_beside(self, term: int | None) -> bool:
+        """Whether batches wait for entries of another term than the one this server leads; None:
+        it leads none."""
+        return bool(self._pending) and self._pending_term != term
+
+    def answer_applied(self, replies: Sequence[str], first: int, last: int) -> None:
+        """Give the replies to the entries `first` to `last` to those whose requests are among
+        them. What is pending lies in index order, so nobody is searched for."""
+        while self._pending and self._pending[0].first_index <= last:
+            batch = self._pending[0]
+            start = batch.first_index + len(batch.replies) - first
+            batch.replies += replies[start : start + len(batch.commands) - len(batch.replies)]
+            if len(batch.replies) < len(batch.commands):
+                return
+            self._pending.popleft()
+            batch.wake()
+
+    def give_up_pending(self, why: str) -> None:
+        """Nobody here can know what becomes of these entries: say just that."""
+        while self._pending:
+            self._pending.popleft().answer_rest(outcome_unknown(why))
+
+    def turn_all_away(self, why: str) -> None:
+        """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was
+        done."""
+        self.give_up_pending(why)
+        for batch in self.take(writes=True, reads=True):
+            batch.answer_all(STOPPING)

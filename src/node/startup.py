@@ -1,0 +1,130 @@
+"""The start of a node: its files recovered, its core as they say that it was.
+
+Done by a process that starts, and again by one whose node was shut down and is to come back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from raftline.common.config import Configuration, Pace
+from raftline.logmanager import LogManager, Recovered
+from raftline.node.driver import now_ms
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.node import Node
+from raftline.raft.options import Options
+from raftline.state.machines import Machines
+from raftline.storage.errors import DamagedFiles
+from raftline.storage.folder import Folder
+from raftline.storage.repair import mend
+
+TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
+LIFE_MAX = 2**32  # so many numbers tell one start of a node from another
+
+
+class Startup:
+    """Recovers one node from its files, as often as it is asked to."""
+
+    def __init__(
+        self,
+        name: str,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        *,
+        joins: bool = False,
+        first_term: int = 0,
+        machines: Machines | None = None,
+        never_ran: bool = False,
+    ) -> None:
+        """Prepare; a node that was just born begins in `first_term`. `never_ran` is an operator's
+        word for the first start alone (storage/recovery.py)."""
+        self.name = name
+        self.configuration = configuration
+        self._say = say
+        self._joins = joins
+        self._first_term = first_term
+        self._machines = machines
+        self._never_ran = never_ran
+
+    def folder(self) -> Folder:
+        """Return the folder of the node's files, not locked yet."""
+        return Folder(self.configuration.folder)
+
+    def recover(self) -> tuple[LogManager, Recovered]:
+        """Return what the files say, and the manager that holds them open from now on.
+
+        Raises:
+            StorageError: the node must not start from them; one line says why.
+        """
+        members = self.configuration.members
+        known = {} if self._joins else {name: str(where) for name, where in members.items()}
+        logmanager = LogManager(self.name, self.folder(), known, self._machines)
+        never_ran, self._never_ran = self._never_ran, False
+        recovered = _recover(logmanager, self.configuration, self._say, never_ran)
+        if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
+            recovered.hard_state = HardState(self._first_term, None)
+            logmanager.persist([Effects(save=recovered.hard_state)])
+        for note in recovered.notes:
+            self._say(note)
+        return logmanager, recovered
+
+
+def _recover(
+    logmanager: LogManager,
+    configuration: Configuration,
+    say: Callable[[str], None],
+    never_ran: bool,
+) -> Recovered:
+    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
+    without a vote until that is done (raft/amnesia.py).
+
+    Raises:
+        FilesRefused: the node must not start from them.
+    """
+    try:
+        return logmanager.recover(never_ran=never_ran)
+    except DamagedFiles:
+        if never_ran or not set(configuration.members) - {logmanager.name}:
+            raise
+    for line in mend(Folder(configuration.folder), logmanager.name):
+        say(f"[!] {line}")
+    return logmanager.recover()
+
+
+def node_of(
+    name: str,
+    recovered: Recovered,
+    pace: Pace,
+    *,
+    heartbeat_ms: int,
+    leased: bool,
+    compact_bytes: int,
+) -> Node:
+    """Return the core as its files say that it was."""
+    options = Options(
+        pace.election_timeout_ms,
+        heartbeat_ms,
+        lease=leased,
+        trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+    )
+    return Node(
+        name,
+        recovered.members,
+        recovered.log,
+        recovered.hard_state,
+        options,
+        _picker(pace),
+        now_ms(),
+        amnesiac=recovered.amnesiac,
+        newborn=recovered.newborn,
+        may_be_new=recovered.may_be_new,
+        life=random.SystemRandom().randrange(1, LIFE_MAX),
+        snapshot=recovered.snapshot,
+    )
+
+
+def _picker(pace: Pace) -> Callable[[], int]:
+    """Return the source of election timeouts: chance, which the core has none of its own."""
+    chance = random.Random()  # seeded by the kernel; asked at every heartbeat
+    return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)

@@ -1,0 +1,165 @@
+"""The thread that alone writes a node's files, and what waits for it.
+
+Steps of the core leave what they want written here, in order. The writer takes *all* that waits,
+writes it in one go, syncs once, and hands it back to the driver, which lets the messages go that
+depended on it. While it writes, the core is stepped on: disk and network work in parallel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raftline.common.wakeup import Wakeup
+from raftline.node.delivery import Origin
+from raftline.raft.effects import Effects
+
+WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
+
+Work = tuple[Effects, Origin | None]
+Durable = tuple[int, int]  # index and term of the last entry now on disk
+
+
+def precedes_snapshots(effects: Effects) -> bool:
+    """Whether this takes back a part of the log, or brings the term that a snapshot may end in: a
+    node whose term is earlier than its entries does not start."""
+    return any(each is not None for each in (effects.cut_after, effects.install, effects.save))
+
+
+class Files(Protocol):
+    """What the writer writes to: see LogManager."""
+
+    def write(self, works: Sequence[Effects]) -> Durable | None: ...
+    def note_mark(self) -> None: ...
+
+
+class Job:
+    """Something to do between two writes: `act` says whether it is done."""
+
+    def __init__(self, act: Callable[[], bool]) -> None:
+        self.act = act
+        self.is_done = False
+        self.ended = threading.Lock()
+        self.ended.acquire()
+
+
+class Writer:
+    """Owns the writing of `NAME.log` and `NAME.storage`; `core` is the driver's lock."""
+
+    def __init__(
+        self,
+        files: Files,
+        core: threading.Lock,
+        on_written: Callable[[Durable | None], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._files = files
+        self._core = core
+        self._on_written = on_written
+        self._on_failure = on_failure
+        self._waiting: list[Work] = []
+        self._writing: list[Work] = []
+        self._wakeup = Wakeup()
+        self._jobs: deque[Job] = deque()
+        self._stopping = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is being written or waits to be; with `core` held."""
+        return bool(self._writing or self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
+        return len(self._waiting) >= WAITING_MAX
+
+    def add(self, work: Work) -> None:
+        """Have one Effects written behind all that was added before; with `core` held."""
+        self._waiting.append(work)
+        self._wakeup.set()
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether what waits must be on the disk before a snapshot or a log that is begun anew has
+        its name; with `core` held."""
+        return any(precedes_snapshots(effects) for effects, _ in self._waiting)
+
+    def between_writes(self, act: Callable[[], bool]) -> bool:
+        """Let the writer thread do `act` while nothing is being written, and wait for it.
+
+        Where `act` returns False, what waits is written and `act` called again. Returns False
+        where the thread ended before; an error in `act` is one of writing.
+        """
+        job = Job(act)
+        with self._core:
+            if self._stopping:
+                return False
+            self._jobs.append(job)
+        self._wakeup.set()
+        job.ended.acquire()
+        return job.is_done
+
+    def stop(self) -> None:
+        """Let the thread end once nothing waits any more."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def abandon(self) -> None:
+        """Write nothing more, whatever waits; with `core` held."""
+        self._waiting = []
+        self.stop()
+        self._end_jobs()
+
+    def run(self) -> None:
+        """Write whatever comes, until told to stop; a failure ends it at once and for good."""
+        while True:
+            self._wakeup.wait()
+            try:
+                while self._do_job() or self._write_once():
+                    pass
+            except Exception as error:
+                with self._core:
+                    self._on_failure(error)
+                    self._stopping = True
+                    self._end_jobs()
+                return
+            if self._stopping:
+                with self._core:
+                    self._end_jobs()
+                return
+
+    def _do_job(self) -> bool:
+        """Do the job that comes next; return whether there was one, and it is done."""
+        if not self._jobs:
+            return False
+        with self._core:
+            job = self._jobs[0] if self._jobs else None
+        if job is None or not job.act():
+            return False
+        job.is_done = True
+        with self._core:
+            if job in self._jobs:  # else it was ended while it was being done
+                self._jobs.remove(job)
+                job.ended.release()
+        return True
+
+    def _end_jobs(self) -> None:
+        """Let those go whose jobs nobody does any more."""
+        while self._jobs:
+            self._jobs.popleft().ended.release()
+
+    def take_written(self) -> list[Work]:
+        """Hand out what was just written; with `core` held."""
+        work, self._writing = self._writing, []
+        return work
+
+    def _write_once(self) -> bool:
+        with self._core:
+            self._writing, self._waiting = self._waiting, []
+        if not self._writing:
+            return False
+        self._on_written(self._files.write([effects for effects, _ in self._writing]))
+        self._files.note_mark()
+        return True

@@ -1,0 +1,126 @@
+"""What all replicated objects have in common: a name, who asks for them, and how long."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from raftline.clients.connection import Refused
+from raftline.clients.conversation import Client
+from raftline.objects.awaitable import Awaitable
+from raftline.objects.errors import NoCopies, NotDone, WrongKind
+from raftline.objects.waiting import time_limit
+from raftline.state.objectkinds import EMPTY
+from raftline.wire.escapes import escape, unescape
+from raftline.wire.operands import fits
+from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
+
+_Object = TypeVar("_Object", bound="ReplicatedObject")
+
+
+class Asker(Protocol):
+    """Who asks the cluster: a `Node`, or `Clients`."""
+
+    @property
+    def name(self) -> str: ...
+    def request(self, command: str, timeout: float | None = None) -> str: ...
+
+
+class ReplicatedObject(NoCopies):
+    """One value under one name, the same for all; every use of it is a request to the cluster.
+
+    Reads are linearizable: they see every write that was acknowledged before they began, by
+    whomever. What a method returns is a copy; to change it changes nothing.
+
+    Raises, from any method:
+        NoLeader, Unreachable, Refused: nothing was done. WrongKind: another kind has this name.
+        OutcomeUnknown: the change may yet take effect, or not.
+        TypeError, ValueError: JSON can't hold what was given; nothing was sent.
+    """
+
+    kind = ""
+
+    def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
+        """Name the object; nothing is asked yet. `timeout` in seconds, by default the node's."""
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a str, not {type(name).__name__}")
+        if not name:
+            raise ValueError("a replicated object needs a name")
+        self.name = name
+        self._node = _asker(node)
+        self._timeout = None if timeout is None else time_limit(timeout)
+        self._key = escape(checked(name), key=True)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self._node.name}>"  # asks nobody
+
+    def within(self: _Object, timeout: float) -> _Object:
+        """Return this object, to be asked with another time limit in seconds."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _timeout=time_limit(timeout))
+        return other
+
+    @property
+    def awaitable(self) -> Awaitable:
+        """This object for asyncio: its methods return what can be awaited."""
+        return Awaitable(self)
+
+    def delete(self) -> None:
+        """Remove it from the cluster; its next use finds it empty."""
+        self._request(f"delete {self._key}")
+
+    def _request(self, command: str) -> str:
+        try:
+            return self._node.request(command, self._timeout)
+        except Refused as refusal:
+            if f" holds no {self.kind} but" in str(refusal):
+                raise WrongKind(str(refusal)) from None
+            raise
+
+    def _read(self) -> Json:
+        """Return the whole object as the cluster has it."""
+        text = self._value_in(self._request(f"get {self._key}"))
+        value = read_json(EMPTY[self.kind]) if text is None else self._understood(text)
+        if not fits(self.kind, value):
+            raise WrongKind(f"{self.name} holds no {self.kind} but something else")
+        return value
+
+    def _understood(self, text: str) -> Json:
+        try:
+            return read_json(text)
+        except ValueError as error:
+            raise WrongKind(f"{self.name} holds no JSON: {error}") from None
+
+    def _value_in(self, reply: str) -> str | None:
+        head, _, rest = reply.partition(": ")
+        return unescape(rest) if head == "GET response" else None
+
+    def _do(self, operation: str, *operands: object) -> Json:
+        """Carry out an operation of this kind and return its result.
+
+        Raises:
+            NotDone: its condition did not hold.
+        """
+        spelled = "".join(f" {spelled_in_line(each)}" for each in operands)
+        reply = self._request(f"object {self._key} {self.kind}.{operation}{spelled}")
+        head, _, rest = reply.partition(": ")
+        if head != "OBJECT response":
+            raise NotDone(rest)
+        return read_json(unescape(rest))
+
+
+def _asker(node: Any) -> Asker:
+    if isinstance(node, Client) or not callable(getattr(node, "request", None)):
+        raise TypeError(
+            "node is to be a raftline.Node, or raftline.Clients(address, …) of a cluster "
+            f"that runs elsewhere, not a {type(node).__name__}"
+        )
+    asker: Asker = node
+    return asker
+
+
+def spelled_in_line(value: Any) -> str:
+    """Return a program's value as it stands in a command. Raises TypeError, ValueError."""
+    try:
+        return escape(spell_json(checked(value)), key=False)
+    except NotJsonError as error:
+        raise ValueError(f"{error}, which is not replicated; nothing was sent") from None

@@ -1,0 +1,99 @@
+"""Clients of one cluster for the threads of one program: one connection for each that asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from raftline.clients.addresses import address_in
+from raftline.clients.conversation import Client, name_of_client
+from raftline.objects.errors import Closed, NoCopies
+from raftline.objects.waiting import time_limit
+
+TIMEOUT_S = 10.0
+IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
+ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
+
+
+class Clients(NoCopies):
+    """Asks a cluster from any number of threads at once; follows its leader.
+
+    A write carries a number of its connection's session, so that it takes effect once however
+    often it has to be sent.
+    """
+
+    def __init__(
+        self, *addresses: str, name: str = "program", timeout: float = TIMEOUT_S
+    ) -> None:
+        """Know the nodes at `addresses`, `host:port` each; the first is asked first.
+
+        Raises:
+            ValueError: one of them is no such address, or `name` none that can begin a line.
+        """
+        self.name = name_of_client(name)
+        self.timeout = time_limit(timeout)
+        self._addresses = [address_in(each) for each in addresses]
+        if not self._addresses:
+            raise ValueError("no address: name the nodes as host:port")
+        self._is_closed = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[Client] = []
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the cluster's reply, within `timeout` seconds or little more.
+
+        Raises:
+            TypeError, ValueError: `timeout` is no time limit.
+            NoLeader, Unreachable, Refused: nothing was done.
+            OutcomeUnknown: it may yet take effect, or not.
+        """
+        limit_s = self.timeout if timeout is None else time_limit(timeout)
+        client = self._take()
+        client.timeout_s = limit_s
+        client.attempt_s = limit_s / ATTEMPTS
+        try:
+            return client.request(command)
+        finally:
+            self._give_back(client)
+
+    def close(self) -> None:
+        """Leave all connections; a request under way ends by itself."""
+        self._look_for_fork()
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
+
+    def _look_for_fork(self) -> None:
+        """Have connections and a lock of this process's own: two that ask on one connection mix up
+        replies, and a thread that was not forked may have held the lock."""
+        if self._process != os.getpid():
+            self._begin_anew()
+
+    def _take(self) -> Client:
+        self._look_for_fork()
+        with self._lock:
+            if self._is_closed:
+                raise Closed("this node was closed, so nothing can be asked through it")
+            if self._idle:
+                return self._idle.pop()  # the one used last knows best who leads
+        first, *others = self._addresses
+        return Client(*first, self.name, follow=True, also=others)
+
+    def _give_back(self, client: Client) -> None:
+        with self._lock:
+            if not self._is_closed and len(self._idle) < IDLE_MAX:
+                self._idle.append(client)
+                return
+        client.close()

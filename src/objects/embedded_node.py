@@ -1,0 +1,268 @@
+"""`raftline.Node`: a node of the cluster inside a program of one's own.
+
+It is the node of `raftline-server`, with the same files and the same port, on threads of its own:
+`nc`, `raftline status` and the other nodes can't tell the difference.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from raftline.common.config import PACES, Address, ConfigError, Pace, PortRefused
+from raftline.common.console import Console
+from raftline.common.signals import threads_without_signals
+from raftline.net.listener import Listener
+from raftline.node.joining import check_member
+from raftline.node.reading import Readings
+from raftline.node.snapshots import COMPACT_BYTES
+from raftline.node.startup import Startup
+from raftline.objects.awaitable import Awaitable
+from raftline.objects.client_pool import TIMEOUT_S, Clients
+from raftline.objects.embedded_server import EmbeddedServer, LogStream
+from raftline.objects.errors import NoCopies, NodeError
+from raftline.objects.fork_guard import ForkGuard
+from raftline.objects.leadership import Leader, Leadership, View
+from raftline.objects.members import check_open, resolve_members
+from raftline.objects.waiting import time_limit
+from raftline.state.machines import Machines, StateMachine
+from raftline.storage.errors import StorageError
+
+CONNECTIONS_MAX = 1024
+NAME_MAX = 56  # of the node's name in that of its clients, which has 64 characters at most
+CLOSE_S = 15.0
+SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
+
+
+class Node(NoCopies):
+    """One node, from its construction until `close` or the end of the program.
+
+    Replicated objects ask through it: `ReplicatedDict("settings", node=node)`. Any thread may.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        members: Mapping[str, str] | None = None,
+        port: int | None = None,
+        dir: str | Path = "logs",  # noqa: A002 - the word of every command's option
+        machines: Mapping[str, StateMachine] | None = None,
+        timeout: float | None = None,
+        pace: str = "fast",
+        console: TextIO | None = None,
+        state_file_every: float | None = None,
+        open_to_network: bool = False,
+    ) -> None:
+        """Start the node: recover its files in `dir`, listen, take part.
+
+        `members` says who the cluster is at birth, name to `host:port`; without it the
+        `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
+        the one in `members`. `machines` are state machines of the program's own, by name.
+        `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
+        `console` gets the lines that a server prints; by default they go to the logger
+        "raftline", warnings as warnings. With
+        `state_file_every`, in seconds, NAME.state_machine is written that soon after a change,
+        for people to read; else only when the log is long.
+
+        Raises:
+            NodeError: it can't be; the message is one line that says why and what to do.
+            TypeError, ValueError: one of `machines` is no state machine, or its initial state is
+                no JSON; or a time limit is none.
+        """
+        self.name = name
+        self.exit_status: int | None = None  # of the node, once it has stopped
+        own_machines = Machines(machines)
+        if timeout is None:
+            timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
+        time_limit(timeout)
+        if state_file_every is not None:
+            time_limit(state_file_every)
+        if pace not in PACES:
+            raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
+        try:
+            folder = Path(dir).absolute()  # wherever the program may go from here
+            self._configuration = resolve_members(folder, name, members)
+            self.address = self._configuration.members[name]
+            check_open(self.address.host, open_to_network)
+            self._leadership = Leadership(name)
+            with threads_without_signals():
+                self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
+                self._listener = Listener(
+                    self.address.host, port or self.address.port, CONNECTIONS_MAX
+                )
+            self._server = self._recover(own_machines, PACES[pace], state_file_every)
+        except (ConfigError, PortRefused, StorageError) as error:
+            self._abandon()
+            raise NodeError(str(error)) from None
+        self._process = os.getpid()
+        peers = tuple(self._configuration.members.values())
+        self._fork_guard = ForkGuard(folder, name, port or self.address.port, peers)
+        self._fork_guard.register()
+        self._ended = threading.Event()
+        others = [str(each) for other, each in self._members() if other != name]
+        own = f"{name[:NAME_MAX]}.program"
+        self._clients = Clients(str(self.address), *others, name=own, timeout=timeout)
+        self._leadership.start()  # as the program's own threads: what it calls may start processes
+        with threads_without_signals():
+            self._server.begin(self._listener)  # here: a program that ends begins no more threads
+            threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
+        atexit.register(self.close)
+
+    def _recover(
+        self, machines: Machines, pace: Pace, state_file_every: float | None
+    ) -> EmbeddedServer:
+        say = self._console.say
+        server = EmbeddedServer(
+            Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
+            readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
+            leadership=self._leadership, state_file_every=state_file_every,
+        )  # fmt: skip
+        server.recover()
+        try:
+            for note in check_member(server.node.state, self._configuration):
+                say(note)
+        except Exception:
+            server.logmanager.close()
+            raise
+        return server
+
+    def _members(self) -> list[tuple[str, Address]]:
+        return list(self._configuration.members.items())
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self._listener.close()
+        with contextlib.suppress(AttributeError):
+            self._console.close()
+
+    def _run(self) -> None:
+        self.exit_status = self._server.wait()
+        self._leadership.stop()
+        self._console.close()
+        self._fork_guard.end()
+        self._ended.set()
+        if self.exit_status:
+            logging.getLogger("raftline").error(
+                "%s has stopped (status %d, see above); objects are asked of the other nodes",
+                self.name, self.exit_status,
+            )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} on {self.address}>"
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop: hand over the leadership if it is here, close files and port. Again: nothing."""
+        atexit.unregister(self.close)
+        if self._process == os.getpid():
+            self._server.stop()
+            self._ended.wait(CLOSE_S)
+        self._clients.close()  # last: who is called back while the leadership moves may ask
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the node takes part; it stops by itself only where it must (see the log)."""
+        return not self._ended.is_set() and self._process == os.getpid()
+
+    # --- asking the cluster ----------------------------------------------------------------------
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the cluster's reply to one command of the line protocol; see `Clients.request`."""
+        return self._clients.request(command, timeout)
+
+    @property
+    def awaitable(self) -> Awaitable:
+        """This node for asyncio: `await node.awaitable.wait_until_leader()`."""
+        return Awaitable(self)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status` tells of this node."""
+        self._led_here()
+        return self._server.driver.status()
+
+    # --- who leads -------------------------------------------------------------------------------
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+        return self._led_here().view.leader == self.name and self.is_running
+
+    def get_leader(self) -> Leader | None:
+        """Return who leads as far as this node knows; as text, its address."""
+        leader = self._leader_of(self._led_here().view)
+        return leader if self.is_running else None
+
+    def wait_until_leader(self, name: str | None = None, timeout: float | None = None) -> bool:
+        """Wait until `name` leads, by default this node; return whether that came in time."""
+        if not isinstance(name, str | None):
+            raise TypeError(f"{name!r} is no node's name; for a time limit say timeout={name!r}")
+        wanted = name or self.name
+        return self._led_here().wait_for(lambda view: view.leader == wanted, timeout)
+
+    def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
+        """Wait until anybody leads, and return who; None where nobody did in time."""
+        self._led_here().wait_for(lambda view: bool(view.leader), timeout)
+        return self.get_leader()
+
+    def on_leader(self, call: Callable[[], object]) -> Callable[[], object]:
+        """Call `call` each time this node becomes the leader; at once if it is. A decorator.
+
+        All such calls are made by one thread, in the order of events; it may use objects.
+        """
+        self._led_here().on_role(call, leads=True)
+        return call
+
+    def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
+        """Call `call` each time this node becomes a follower: at the first leader that it hears of,
+        and each time it has led and leads no more; at once if it follows. A decorator.
+
+        It takes turns with `on_leader`: what that one began, this one ends.
+        """
+        self._led_here().on_role(call, leads=False)
+        return call
+
+    def on_leader_change(
+        self, call: Callable[[Leader], object]
+    ) -> Callable[[Leader], object]:
+        """Call `call` with the leader each time there is another one; at once if there is one."""
+        last = [""]
+
+        def told(view: View) -> None:
+            leader = self._leader_of(view)
+            if leader is not None and leader.name != last[0]:
+                last[0] = leader.name
+                call(leader)
+
+        self._led_here().tell(told)
+        return call
+
+    def _led_here(self) -> Leadership:
+        """Return what is known of the leadership.
+
+        Raises:
+            NodeError: this is the child of the process that the node runs in.
+        """
+        if self._process != os.getpid():
+            raise NodeError(
+                f"{self.name} runs in process {self._process}, from which this one was forked: its "
+                "objects can be used here; who leads is to be asked there"
+            )
+        return self._leadership
+
+    def _leader_of(self, view: View) -> Leader | None:
+        if not view.leader:
+            return None
+        address = self._server.book.address(view.leader)
+        return None if address is None else Leader(view.leader, *address)

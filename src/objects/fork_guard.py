@@ -1,0 +1,87 @@
+"""A process that forks keeps its nodes: its child detaches from their sockets, files and locks.
+
+A child has none of the node's threads, but each of its descriptors. Held open there, they would
+keep the port and the lock when the parent has died, and peers would never learn that it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from raftline.common.config import Address
+
+_GUARDS: set[ForkGuard] = set()
+
+
+@dataclass(frozen=True)
+class ForkGuard:
+    """The descriptors of a running node, which a child of its process must not keep."""
+
+    folder: Path
+    name: str
+    port: int
+    peers: tuple[Address, ...]
+
+    def register(self) -> None:
+        """Have every child detach from now on, while the node runs."""
+        _GUARDS.add(self)
+
+    def end(self) -> None:
+        """The node has stopped."""
+        _GUARDS.discard(self)
+
+    def detach(self) -> None:
+        """Point this process's descriptors of it at the null device.
+
+        They are not closed: objects that were inherited know them by number, and may close them
+        later, when they are somebody else's.
+        """
+        files = set()
+        for path in self.folder.glob(f"{self.name}.*"):
+            with contextlib.suppress(OSError):
+                files.add(_identity(path.stat()))
+        null = os.open(os.devnull, os.O_RDWR)
+        for entry in os.listdir("/dev/fd"):
+            with contextlib.suppress(OSError):  # the one of the listing itself is gone
+                facts = os.fstat(int(entry))
+                if _identity(facts) in files or (
+                    stat.S_ISSOCK(facts.st_mode) and self._is_mine(int(entry))
+                ):
+                    os.dup2(null, int(entry), inheritable=False)
+        os.close(null)
+
+    def _is_mine(self, descriptor: int) -> bool:
+        """Whether this socket listens on the port, came in there, or goes to a peer."""
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            if found.family not in (socket.AF_INET, socket.AF_INET6):
+                return False
+            if found.getsockname()[1] == self.port:
+                return True
+            host, port, *_ = found.getpeername()
+        return any(port == peer.port and _may_be(host, peer.host) for peer in self.peers)
+
+
+def _forked() -> None:
+    for guard in _GUARDS:
+        guard.detach()
+    _GUARDS.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _identity(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
+
+
+def _may_be(host: str, configured: str) -> bool:
+    try:
+        return ipaddress.ip_address(configured) == ipaddress.ip_address(host)
+    except ValueError:
+        return True  # a name: nobody is asked for its address in a process that has just begun

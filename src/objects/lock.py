@@ -1,0 +1,257 @@
+"""`ReplicatedLock`: one holder at a time across programs, and a token that tells late ones apart.
+
+No clock decides anything that is replicated. The holder's `beat` grows in the log while it lives;
+who waits watches it with a clock of its own, and once it has stood still for the whole lease,
+takes the lock by compare-and-set: `lock.seize` does nothing if the beat moved after all. The
+holder counts from *before* it asked for its last beat, the watcher from *after* it saw that, so
+with clocks of about equal speed the holder knows first. A process that was paused does not know;
+that is what the token is for: the number of the log entry that granted the lock, higher for each
+later holder. Whoever guards the resource refuses a token below one that it has seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from raftline.clients.connection import ClientError
+from raftline.objects.base import Asker, ReplicatedObject
+from raftline.objects.errors import LockLost, NotDone
+from raftline.objects.waiting import Waiting
+from raftline.wire.strictjson import Json
+
+LEASE_S = 10.0
+MARGIN = 1.25  # a watcher waits so many times as long: clocks need not run alike
+BEATS = 4  # in a lease
+
+
+@dataclass
+class _Holding:
+    """One time of holding the lock: until when it is certain, on the monotonic clock."""
+
+    owner: str
+    token: int
+    until_s: float
+    over: threading.Event
+
+
+class _Ours:
+    """How this process has the lock: the same for all that `within` returned of it."""
+
+    def __init__(self) -> None:
+        self.watch = _Watch()  # kept from one try to the next: short ones add up
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self._process = os.getpid()
+        self.turn = threading.Lock()  # the program's threads queue here, without the cluster
+        self.holding: _Holding | None = None
+
+    def is_inherited(self) -> bool:
+        """Whether another process made it, and forked: what that one holds is not its child's."""
+        return self._process != os.getpid()
+
+
+class ReplicatedLock(ReplicatedObject):
+    """As threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
+
+    Not reentrant, and not fair. While it is held, a thread of its own renews it four times in a
+    lease. `token` goes along with whatever the lock guards; `check()` before a step that must
+    not be made without it.
+    """
+
+    kind = "lock"
+
+    def __init__(
+        self, name: str, node: Asker, *, lease: float = LEASE_S, timeout: float | None = None
+    ) -> None:
+        """Name the lock. A holder that is gone keeps it for `lease` seconds and a quarter."""
+        super().__init__(name, node, timeout=timeout)
+        if not 0.1 <= lease <= 86_400:
+            raise ValueError("a lease lasts from 0.1 seconds to a day")
+        self._lease_s = lease
+        self._shared = _Ours()
+
+    @property
+    def _ours(self) -> _Ours:
+        if self._shared.is_inherited():
+            self._shared.begin_anew()
+        return self._shared
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
+
+        That a holder is gone shows only to who has looked for a lease and a quarter, in one wait
+        or in several tries on this object.
+
+        Raises:
+            OutcomeUnknown: it may have been got or not; if so, it is free again after a lease.
+        """
+        if timeout != -1 and not blocking:
+            raise ValueError("without blocking there is nothing to wait for: no timeout")
+        waiting = Waiting(blocking, None if timeout == -1 else timeout)
+        ours = self._ours
+        if not waiting.gets(ours.turn):
+            return False
+        owner = f"{self._node.name} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+        try:
+            while True:
+                begun_s = time.monotonic()
+                token = self._try(owner)
+                if token is not None:
+                    self._begin_to_hold(owner, token, begun_s)
+                    return True
+                if not waiting.pauses():
+                    break
+        except BaseException:
+            ours.turn.release()
+            raise
+        ours.turn.release()
+        return False
+
+    def release(self) -> None:
+        """Let others have the lock.
+
+        Raises:
+            LockLost: it was not ours any more.
+            RuntimeError: it is not held here.
+        """
+        ours = self._ours
+        holding, ours.holding = ours.holding, None
+        if holding is None:
+            raise RuntimeError(f"{self.name} is not held by this program")
+        holding.over.set()
+        ours.turn.release()
+        try:
+            self._do("release", holding.owner, holding.token)
+        except NotDone:
+            raise LockLost(f"{self.name} was no longer held with token {holding.token}") from None
+
+    @property
+    def token(self) -> int:
+        """The fencing token of this holding: higher than that of any holder before.
+
+        Raises:
+            RuntimeError: the lock is not held here.
+        """
+        holding = self._ours.holding
+        if holding is None:
+            raise RuntimeError(f"{self.name} is not held by this program")
+        return holding.token
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this program holds it, as far as its own clock can tell."""
+        holding = self._ours.holding
+        return holding is not None and time.monotonic() < holding.until_s
+
+    def check(self) -> int:
+        """Return the token, once the cluster has confirmed that the lock is held here.
+
+        Raises:
+            LockLost: it is not.
+        """
+        holding = self._ours.holding
+        if holding is None or not self._renew(holding):
+            raise LockLost(f"{self.name} is not held here any more")
+        return holding.token
+
+    def locked(self) -> bool:
+        """Whether anybody holds it."""
+        return bool(self._read())
+
+    def holder(self) -> dict[str, Json] | None:
+        """Return who holds it, as the cluster has it: owner, token, lease_ms, beat; or None."""
+        return self._read() or None
+
+    def __enter__(self) -> ReplicatedLock:
+        if not self.acquire():  # nothing to release for whoever has entered
+            raise LockLost(f"{self.name} was not got: nobody waits for it any more")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ours.holding is None:  # released inside
+            return
+        if error is None:
+            self.release()
+            return
+        with contextlib.suppress(LockLost, ClientError):  # the error inside says more
+            self.release()
+
+    @property
+    def _taken_back(self) -> dict[str, Callable[[Any], object]]:
+        """What undoes a call that was cancelled (awaitable.py)."""
+        return {"acquire": self._unwanted, "__enter__": self._unwanted}
+
+    def _unwanted(self, got: object) -> None:
+        if got:
+            with contextlib.suppress(LockLost, ClientError):
+                self.release()
+
+    def _try(self, owner: str) -> int | None:
+        """Return the token if the lock was free, or its holder has been still for a lease."""
+        held = self._read()
+        lease_ms = int(self._lease_s * 1000)
+        try:
+            if not held:
+                return int(self._do("acquire", owner, lease_ms))
+            if self._ours.watch.stood_still(held):
+                token, beat = held["token"], held["beat"]
+                return int(self._do("seize", owner, lease_ms, token, beat))
+        except NotDone:
+            pass
+        return None
+
+    def _begin_to_hold(self, owner: str, token: int, begun_s: float) -> None:
+        holding = _Holding(owner, token, begun_s + self._lease_s, threading.Event())
+        self._ours.holding = holding
+        threading.Thread(
+            target=self._keep, args=(holding,), name=f"{self.name} beats", daemon=True
+        ).start()
+
+    def _keep(self, holding: _Holding) -> None:
+        """Renew the lock until it is released or lost."""
+        while not holding.over.wait(self._lease_s / BEATS):
+            with contextlib.suppress(ClientError):  # nobody answers: the lease runs out by itself
+                if not self._renew(holding):
+                    return
+
+    def _renew(self, holding: _Holding) -> bool:
+        begun_s = time.monotonic()
+        limit_s = self._lease_s / 2  # a node that hangs must not cost the lock: ask others in time
+        if self._timeout is not None:
+            limit_s = min(limit_s, self._timeout)
+        try:
+            self.within(limit_s)._do("beat", holding.owner, holding.token)
+        except NotDone:
+            holding.until_s = 0.0
+            return False
+        holding.until_s = begun_s + self._lease_s
+        return True
+
+
+class _Watch:
+    """How long a lock's holder has been seen without a beat."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, int] | None = None
+        self._since_s = 0.0
+
+    def stood_still(self, held: dict[str, Json]) -> bool:
+        """Whether this very beat was first seen a lease ago, and a margin."""
+        seen, now_s = (held["token"], held["beat"]), time.monotonic()
+        if seen != self._seen:
+            self._seen, self._since_s = seen, now_s
+        return now_s - self._since_s > MARGIN * int(held["lease_ms"]) / 1000

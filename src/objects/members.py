@@ -1,0 +1,71 @@
+"""The members that a program names: checked, and written down for the other programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from raftline.clients.addresses import address_in
+from raftline.common import config
+from raftline.common.config import ConfigError, Configuration
+from raftline.node import registering
+
+LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
+
+
+def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
+    """Return the members; `members` are written down if nothing is yet.
+
+    Raises:
+        ConfigError: they can't be used, or the file says something else.
+    """
+    path = folder / config.FILE_NAME
+    if members is None and not path.exists():
+        raise ConfigError(
+            f"who the members are is neither said nor written in {path}: say "
+            f'members={{"{name}": "127.0.0.1:8000", …}}'
+        )
+    configuration = config.read(path) if members is None else _written(path, members)
+    if name not in configuration.members:
+        known = " ".join(configuration.members)
+        raise ConfigError(f"{name} is none of the members ({known}): name its own host:port, too")
+    return configuration
+
+
+def _written(path: Path, members: Mapping[str, str]) -> Configuration:
+    if not isinstance(members, Mapping):
+        raise ConfigError(
+            f"members is a dict of each name to its host:port, not of type {type(members).__name__}"
+        )
+    if not members:
+        raise ConfigError('members names nobody: say {"node1": "127.0.0.1:8000", …}')
+    try:
+        for name in members:
+            config.check_name(str(name))
+        addresses = {name: address_in(each) for name, each in members.items()}
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"members: {error}") from None
+    lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
+    text = config.HEADER + "".join(lines)
+    try:
+        wanted = config.parse(path, text)
+    except ConfigError as error:  # it names a line of a file that is not there
+        place = rf"^{re.escape(str(path))}(:\d+)?"
+        raise ConfigError(re.sub(place, "members", str(error))) from None
+    there = registering.begun(path, text)
+    if dict(there.members) != dict(wanted.members):
+        raise ConfigError(
+            f"{path} names other members than this program does; the nodes' files beside it belong "
+            "to those. Correct one of the two, or choose another dir"
+        )
+    return there
+
+
+def check_open(host: str, open_to_network: bool) -> None:
+    """Refuse, by a ConfigError, to listen where others than this machine can reach us unasked."""
+    if not host.startswith(LOOPBACK_BEGINNINGS) and not open_to_network:
+        raise ConfigError(
+            f"{host} is reached by everybody on the network, who can then speak as a peer, "
+            "unauthenticated; where that is meant, say open_to_network=True"
+        )

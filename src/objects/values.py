@@ -1,0 +1,173 @@
+"""One replicated value, a counter, and a state machine of the program's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import eq, ge, gt, index, le, lt
+from typing import Any
+
+from raftline.clients.connection import Refused
+from raftline.objects.base import ReplicatedObject, spelled_in_line
+from raftline.objects.errors import WrongKind
+from raftline.wire.escapes import escape, unescape
+from raftline.wire.strictjson import NUMBER_MAX, checked, read_json
+
+
+class Replicated(ReplicatedObject):
+    """One value; None while nobody has set it. `set NAME JSON` in the log."""
+
+    kind = "value"
+
+    def get(self) -> Any:
+        """Return the value, or None."""
+        text = self._text()
+        return None if text is None else self._understood(text)
+
+    def set(self, value: object) -> None:
+        """Let it be this."""
+        self._request(f"set {self._key} {spelled_in_line(value)}")
+
+    @property
+    def value(self) -> Any:
+        """The value; to assign to it sets it."""
+        return self.get()
+
+    @value.setter
+    def value(self, value: object) -> None:
+        self.set(value)
+
+    def compare_and_set(self, old: object, new: object) -> bool:
+        """Set it where it is `old`, in one step; return whether it was. None: nobody has set it."""
+        spelled = spelled_in_line(new)
+        expected = checked(old)
+        text = self._text()
+        if (None if text is None else self._understood(text)) != expected:
+            return False
+        if text is None:
+            return self._request(f"setnx {self._key} {spelled}").startswith("SETNX response: ")
+        # Compared as text, so that what somebody set by hand in another spelling is met as well.
+        found = escape(text, key=True)
+        return self._request(f"cas {self._key} {found} {spelled}").startswith("CAS response: ")
+
+    def update(self, change: Callable[[Any], object]) -> Any:
+        """Set it to what `change` makes of it and return that; again if somebody came between."""
+        while True:
+            old = self.get()
+            new = checked(change(checked(old)))
+            if self.compare_and_set(old, new):
+                return new
+
+    def _text(self) -> str | None:
+        return self._value_in(self._request(f"get {self._key}"))
+
+
+class ReplicatedCounter(ReplicatedObject):
+    """A whole number within 2^63-1; 0 while nobody has counted. `incr NAME N` in the log.
+
+    It compares as that number, is false at 0, and serves where Python takes an index.
+    """
+
+    kind = "counter"
+
+    def get(self) -> int:
+        """Return the number."""
+        text = self._value_in(self._request(f"get {self._key}"))
+        number = 0 if text is None else self._understood(text)
+        if not isinstance(number, int):
+            raise WrongKind(f"{self.name} holds no counter but something else")
+        return number
+
+    def add(self, number: int = 1) -> int:
+        """Add to it, in one step, and return the sum.
+
+        Raises:
+            OverflowError: it would lie beyond 2^63-1.
+        """
+        try:
+            reply = self._request(f"incr {self._key} {self._whole(number)}")
+        except Refused as refusal:
+            if "beyond 2^63-1" in str(refusal):
+                raise OverflowError(str(refusal)) from None
+            if "is no whole number" in str(refusal):
+                raise WrongKind(str(refusal)) from None
+            raise
+        return int(reply.partition(": ")[2])
+
+    def reset(self, number: int = 0) -> None:
+        """Let it be this. Raises OverflowError beyond 2^63-1."""
+        self._request(f"set {self._key} {self._whole(number)}")
+
+    @property
+    def value(self) -> int:
+        """The number; to assign to it resets it."""
+        return self.get()
+
+    @value.setter
+    def value(self, number: int) -> None:
+        self.reset(number)
+
+    def __int__(self) -> int:
+        return self.get()
+
+    __index__ = __int__
+
+    def __bool__(self) -> bool:
+        return self.get() != 0
+
+    def __eq__(self, other: object) -> bool:
+        return self._compares(eq, other)
+
+    def __lt__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(lt, other)
+
+    def __le__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(le, other)
+
+    def __gt__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(gt, other)
+
+    def __ge__(self, other: ReplicatedCounter | float) -> bool:
+        return self._compares(ge, other)
+
+    __hash__ = None  # type: ignore[assignment]  # it compares as a number, and changes
+
+    def _compares(self, how: Callable[[Any, Any], bool], other: object) -> bool:
+        if isinstance(other, ReplicatedCounter):
+            return how(self.get(), other.get())
+        return how(self.get(), other) if isinstance(other, int | float) else NotImplemented
+
+    def _whole(self, number: object) -> int:
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
+        whole = index(number)  # once: another counter asks the cluster for it
+        if abs(whole) > NUMBER_MAX:
+            raise OverflowError(f"{self.name} can't go beyond 2^63-1; nothing was done")
+        return whole
+
+    def __iadd__(self, number: int) -> ReplicatedCounter:
+        self.add(number)
+        return self
+
+    def __isub__(self, number: int) -> ReplicatedCounter:
+        self.add(-number)
+        return self
+
+
+class ReplicatedMachine(ReplicatedObject):
+    """A state machine of the program's own, which every node was started with."""
+
+    kind = "machine"
+
+    def apply(self, command: object) -> Any:
+        """Carry out one command, once, on every node; return its result.
+
+        Raises:
+            Refused: `apply` refused it; the message is its own.
+        """
+        reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
+        return read_json(unescape(reply.partition(": ")[2]))
+
+    def state(self) -> Any:
+        """Return the whole state as `snapshot` made it; None before the first command."""
+        text = self._value_in(self._request(f"get {self._key}"))
+        return None if text is None else self._understood(text)

@@ -1,0 +1,101 @@
+"""A busy node keeps its threads on one core, and leaves it for one that has more to give."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+
+from raftline.node import cpu_affinity
+from raftline.node.cpu_affinity import CpuAffinity, Look, choose, look, move_threads
+
+BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
+
+
+def after(used: float, switches: int, *idle: float) -> Look:
+    """What was used and left idle in one second; cores 0 and 1."""
+    return Look(1.0, used, switches, dict(enumerate(idle)))
+
+
+@pytest.mark.parametrize(
+    ("now", "chosen", "found"),
+    [
+        (after(0.9, 50_000, 0.1, 0.6), None, 1),  # busy and hopping: where there is most room
+        (after(0.2, 50_000, 0.5, 0.6), None, None),  # not busy
+        (after(0.9, 500, 0.1, 0.6), None, None),  # busy with one thing
+        (after(0.7, 20_000, 0.3, 0.5), 0, 0),  # at home: another core has no more than this one
+        (after(0.3, 9_000, 0.0, 0.9), 0, 1),  # somebody else uses this core
+        (after(0.6, 9_000, 0.0, 0.8), 0, 0),  # a little more is not worth a move
+        (after(0.1, 300, 0.9, 0.9), 0, None),  # not busy any more
+    ],
+)
+def test_a_busy_node_goes_where_most_is_left_and_stays_unless_more_is_elsewhere(
+    now: Look, chosen: int | None, found: int | None
+) -> None:
+    assert choose(BEFORE, now, chosen) == found
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
+def test_all_threads_move_and_may_go_where_they_like_again() -> None:
+    allowed = os.sched_getaffinity(0)
+    end, ids = threading.Event(), []
+    begun = threading.Barrier(2)
+
+    def wait() -> None:
+        ids.append(threading.get_native_id())
+        begun.wait(60)
+        end.wait(60)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait(60)
+    try:
+        one = {min(allowed)}
+        move_threads(one)
+        assert os.sched_getaffinity(ids[0]) == os.sched_getaffinity(0) == one
+        move_threads(allowed)
+        assert os.sched_getaffinity(ids[0]) == os.sched_getaffinity(0) == allowed
+    finally:
+        move_threads(allowed)
+        end.set()
+        thread.join(60)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="there is no /proc")
+def test_a_look_sees_this_process_and_the_cores_it_asks_for() -> None:
+    cores = os.sched_getaffinity(0)
+    first = look(cores)
+    sum(range(2_000_000))
+    second = look(cores)
+    assert second.at_s > first.at_s
+    assert second.used_s > first.used_s
+    assert set(second.idle_s) == set(cores)
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError(errno.EMFILE, "Too many open files"), KeyError("no such core")]
+)
+def test_who_watches_the_cores_goes_on_after_it_could_not_look(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    looks = 0
+
+    def look_in_vain(_: object) -> Look:
+        nonlocal looks
+        looks += 1
+        raise trouble if looks < 4 else SystemExit  # or it would go on to watch this process
+
+    monkeypatch.setattr(cpu_affinity, "look", look_in_vain)
+    monkeypatch.setattr(cpu_affinity, "PERIOD_S", (0.001, 0.002))
+    complaints: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", complaints.append)
+    before = {*threading.enumerate()}
+    watcher = CpuAffinity()
+    watcher._allowed = {0, 1}
+    watcher.start("s1")
+    for thread in {*threading.enumerate()} - before:
+        thread.join(30)
+    assert looks == 4
+    assert [each.exc_type for each in complaints] == [SystemExit]

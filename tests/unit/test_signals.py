@@ -1,0 +1,173 @@
+"""Ctrl-C at any moment of a command's start: exit status 130, and nothing to read."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.common.quiet_exit import end_at_once, end_quietly
+from raftline.common.signals import raised
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+
+# In the place of a module: Ctrl-C while it is loaded, where Python makes another error of an
+# exception (up to 3.11, and a dataclass's field is such a place); and then the module itself.
+INTERRUPTED = """
+import importlib, os, signal, sys
+class Moment:
+    def __set_name__(self, *_):
+        os.kill(os.getpid(), signal.SIGINT)
+class Held:
+    moment = Moment()
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules[__name__]
+importlib.import_module(__name__)
+"""
+
+
+def run_interrupted(
+    folder: Path, module: str, program: list[str], before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with Ctrl-C in the moment when `module` is loaded."""
+    (folder / f"{module}.py").write_text(INTERRUPTED)
+    return subprocess.run(
+        ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-S", *program],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{SOURCE}"},
+    )  # fmt: skip
+
+
+def installed_commands() -> list[list[str]]:
+    """Return how the commands begin that setup.cfg installs."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = parser["options.entry_points"]["console_scripts"].split("\n")
+    found = [line.partition(" = ")[2].partition(":") for line in lines if line]
+    return [
+        ["-c", f"import sys; from {module} import {name}; sys.exit({name}())", "--help"]
+        for module, _, name in found
+    ]
+
+
+SCRIPTS = [[str(SOURCE / f"{name}.py"), "--help"] for name in ("server", "client", "cli")]
+SCRIPTS += [[str(SOURCE / "simulator.py"), "--help"], ["-m", "raftline", "--help"]]
+# Without those of the controller lab that need no more than Python has loaded by itself.
+LABS = [(f"{lab}/check.py", "subprocess") for lab in
+        ("bugs", "controller", "failures", "objects", "phase5", "simulator")]
+LABS += [("controller/steps.py", "subprocess")]
+LABS += [(f"{program}.py", "argparse") for program in
+         ("bugs/play", "failures/client", "failures/gateway", "failures/node", "failures/scenario",
+          "objects/lab", "objects/node", "phase5/figures")]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", SCRIPTS + installed_commands(), ids=lambda each: each[-2][-40:])
+@pytest.mark.parametrize("module", ["argparse", "threading"])
+def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_word(
+    tmp_path: Path, program: list[str], module: str
+) -> None:
+    done = run_interrupted(tmp_path, module, program)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(("program", "module"), LABS)
+def test_ctrl_c_while_a_lab_s_program_is_loaded_ends_it_without_a_word(
+    tmp_path: Path, program: str, module: str
+) -> None:
+    done = run_interrupted(tmp_path, module, [str(ROOT / "labs" / program), "--help"])
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("status", "socket"), ("transfer", "socket"), ("up", "subprocess"),
+        ("members", "socket"), ("controller s1 RETRIEVE", "socket"), ("backup new", "socket"),
+        ("fsck", "json"), ("recover s1", "json"), ("simulate", "socket"),
+        ("server s1 1", "socket"), ("client 1 1", "socket"),
+    ],
+)  # fmt: skip
+def test_ctrl_c_while_what_a_command_needs_is_loaded_ends_it_without_a_word(
+    tmp_path: Path, command: str, module: str
+) -> None:
+    done = run_interrupted(tmp_path, module, ["-m", "raftline", *command.split()])
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/objects/node.py"), "--help"]],
+    ids=lambda each: each[-2][-40:],
+)  # fmt: skip
+def test_where_sigint_is_inherited_ignored_a_program_takes_it_all_the_same(
+    tmp_path: Path, program: list[str]
+) -> None:
+    """A script's `&` has it ignored."""
+    done = run_interrupted(tmp_path, "argparse", program, before="trap '' INT;")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+# Each waits for ever once it has said its line: a program that handles SIGINT with an exception.
+WAITING = """
+import signal, sys, time
+sys.path[:0] = [{root!r}, {source!r}]
+from labs.checking import end_with
+def main():
+    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, flush=True)
+    time.sleep(600)
+end_with(main)
+"""
+
+
+def test_a_lab_that_inherits_an_ignored_sigint_is_ended_by_one() -> None:
+    program = WAITING.format(root=str(ROOT), source=str(SOURCE))
+    with subprocess.Popen(
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as lab:  # fmt: skip
+        assert lab.stdout
+        assert lab.stdout.readline() == "True\n"
+        lab.send_signal(signal.SIGINT)
+        _, said = lab.communicate(timeout=60)
+    assert (lab.returncode, said) == (130, "-c: interrupted\n")
+
+
+def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
+    """So does what a test starts, whatever the runner of the tests inherited."""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    ran = [sys.executable, "-c", inside]
+    told = subprocess.run(ran, capture_output=True, text=True, check=True)
+    assert told.stdout == "True\n"
+
+
+def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) -> None:
+    program = (
+        "import signal\nbefore = signal.getsignal(signal.SIGINT)\n"
+        "from raftline import Client, Node, cli, server\n"
+        "print(signal.getsignal(signal.SIGINT) is before)\n"
+    )
+    done = run_interrupted(tmp_path, "nothing", ["-c", program])
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("outer", [signal.default_int_handler, signal.SIG_IGN])
+def test_only_where_there_is_something_to_tidy_up_is_ctrl_c_an_exception(outer: Any) -> None:
+    before = signal.signal(signal.SIGINT, outer)
+    try:
+        end_quietly()
+        begun = signal.getsignal(signal.SIGINT)
+        with raised():
+            inside = signal.getsignal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is begun
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert inside is signal.default_int_handler
+    assert begun is end_at_once
