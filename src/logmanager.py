@@ -272,7 +272,12 @@ class LogManager:
         saves = [work.save for work in works if work.save is not None]
         forgot = any(work.forgot for work in works)
         recovered = any(work.recovered for work in works)
-        if saves or forgot:
+        mark = None
+        born = storage.promise.state is LogState.NEWBORN
+        if forgot and born and self._logfile is not None and self._logfile.last.index:
+            # What a person wrote goes before the flag: behind it, it would be entries of a cluster.
+            mark = self._logfile.append([Effects(cut_after=0)])
+        if saves or forgot or (recovered and born):
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = storage.promise.state
             if forgot:
@@ -280,7 +285,6 @@ class LogManager:
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
             storage.save(promise._replace(state=state))
-        mark = None
         begin = 0
         for position, work in enumerate(works):
             for chunk in work.chunks:

@@ -59,10 +59,13 @@ class Reachability:
         if not found and not _is_loopback(bound):
             return  # a name that is known elsewhere, such as a load balancer's
         opened = "" if found and all(map(_is_loopback, found)) else " --open-to-network"
-        advice = f". Without one, start it with --host {sought.host}{opened}"
+        advice = f"start it with --host {sought.host}{opened}"
         if not any(map(_is_here, found)):
-            advice += f" (or --host 0.0.0.0: {sought.host} is no address of this machine)"
-        say(self._line(f"at {sought}", self._listens.host) + advice)
+            advice = (
+                f"{sought.host} is no address of this machine: correct it there, or start the node "
+                "with --host 0.0.0.0 --open-to-network"
+            )
+        say(f"{self._line(f'at {sought}', self._listens.host)}. Without a proxy, {advice}")
 
     def _line(self, sought: str, listens: str) -> str:
         return (

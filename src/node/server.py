@@ -175,8 +175,8 @@ class Server:
             return f"{name} was removed from the cluster by entry {removed_by}"
         if self.node.state.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
             return (
-                f"{name} is no peer of {self.name}, which never ran before; if the members have "
-                f"changed since, start {self.name} with --join HOST:PORT"
+                f"{name} is no peer of {self.name}, which never ran before (if the members have "
+                f"changed, start it with --join HOST:PORT)"
             )
         return f"{name} is no peer of {self.name}"
 

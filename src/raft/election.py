@@ -9,6 +9,7 @@ from raftline.raft.newborn import (
     BY_HAND,
     HEARS_LEADER,
     NOT_UP_TO_DATE,
+    PROMISED,
     awaits_answers,
     explain_silence,
     gives_way,
@@ -131,6 +132,8 @@ def on_request_vote(state: State, message: RequestVote) -> None:
     reason = why_not(state, message)
     if reason is None and not message.pre_vote:
         state.save(message.term, message.sender)
+        if state.role is Role.PRE_CANDIDATE:
+            state.follow(state.term, None)  # PreVotes that are on their way elect it no more
         state.arm_election()  # Figure 2, followers: granting a vote resets the timer
     term = message.term if reason is None else state.term
     state.send(
@@ -157,7 +160,7 @@ def why_not(state: State, message: RequestVote) -> str | None:
     if state.hears_from_leader and not _is_handed_over(state, message):
         # thesis §4.2.3: so that nobody deposes a leader that works
         if state.leader is None:
-            return "I promised a leader to vote for nobody else yet"
+            return PROMISED
         return f"{HEARS_LEADER} {state.leader} of term {state.term}"
     if reason := why_newborn_gets_no_vote(state, message):
         return reason

@@ -4,18 +4,18 @@ A first start can't be told from the start of a server whose disk was replaced. 
 `newborn`. Two wiped servers of three must never elect the third, which may lack what they had
 acknowledged. So a newborn asks at each message whether the cluster has a history:
 
-* A leader is heard, a member with entries asks for a vote, or a member denies a vote since it has
-  entries or hears a leader: there is a history, and this server may have been part of it. From then
-  on it has no vote, as a server that lost its memory (raft/amnesia.py, FAST 2018). It `may_be_new`,
-  which is all it says.
+* A leader is heard, a member with entries asks for a vote, or a member's denial tells of entries, a
+  leader, a promise to one or a lost memory: there is a history, and this server may have been part
+  of it. From then on it has no vote, as a server that lost its memory (raft/amnesia.py, FAST 2018).
+  It `may_be_new`, which is all it says.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
   as far as anybody can tell. From then on it is a server like any other. Before it stands it asks
   every member: a quorum of PreVotes is not enough while others may yet answer with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
   newborn too, and says so: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
-  stays newborn until it leads, or follows the leader that it voted for. A server that holds entries
-  of a cluster gives it no vote. If it finds that there is a history, its entries go: a copy stays
-  as NAME.log.seed.
+  stays newborn until it leads, or hears again of the leader that it voted for. A server that holds
+  entries of a cluster gives it no vote. If it finds that there is a history, its entries go: a copy
+  stays as NAME.log.seed.
 * A name that is no member moves nothing. A server that was started to join knows no members, so it
   listens to every leader.
 
@@ -34,6 +34,7 @@ from raftline.raft.state import Role, State
 
 LOST_MEMORY = "I lost my memory and catch up without a vote"
 MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
+PROMISED = "I promised a leader to vote for nobody else yet"
 HEARS_LEADER = "I hear from leader"  # how a denial begins that tells of a leader
 NOT_UP_TO_DATE = "log not up to date"  # how one begins that tells of entries,
 BY_HAND = ", written by hand"  # and ends where no leader wrote these
@@ -52,8 +53,8 @@ def look_for_history(state: State, message: Message) -> None:
     if not state.newborn or not _tells_of_history(message):
         return
     state.newborn = False
-    if (message.term, message.sender) == (state.term, state.vote):
-        state.out.recovered = True  # it helped to elect this leader
+    if _comes_of_its_vote(state, message):
+        state.out.recovered = True
         return
     state.amnesiac = state.may_be_new = True
     state.out.forgot = True
@@ -71,13 +72,23 @@ def look_for_history(state: State, message: Message) -> None:
     )
 
 
+def _comes_of_its_vote(state: State, message: Message) -> bool:
+    """Whether this server helped to elect the sender, as it leads the term of that vote, or ends
+    in an entry of that term."""
+    if message.sender != state.vote:
+        return False
+    if isinstance(message, RequestVote):
+        return message.last_term == state.term
+    return isinstance(message, AppendEntries | InstallSnapshot) and message.term == state.term
+
+
 def _tells_of_history(message: Message) -> bool:
     if isinstance(message, RequestVote):
         return message.last_index > 0 and not message.newborn
     if isinstance(message, RequestVoteReply):
         reason = message.reason
         has_entries = reason.startswith(NOT_UP_TO_DATE) and not reason.endswith(BY_HAND)
-        hears = reason.startswith(HEARS_LEADER)
+        hears = reason.startswith((HEARS_LEADER, PROMISED, LOST_MEMORY))
         return not message.granted and (hears or has_entries or reason.endswith(OF_A_CLUSTER))
     return isinstance(message, AppendEntries | InstallSnapshot)
 
@@ -117,45 +128,62 @@ def gives_way(state: State, message: RequestVoteReply) -> bool:
 
 def why_without_vote(state: State) -> str:
     """Return what a server without a vote says when it is asked for one."""
-    return MAY_BE_NEW if state.may_be_new else LOST_MEMORY
+    return MAY_BE_NEW + of_a_cluster(state) if state.may_be_new else LOST_MEMORY
+
+
+def of_a_cluster(state: State) -> str:
+    """What a denial ends in that would not else tell of this server's entries."""
+    return OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:
     """Note a voter that has no vote, as its denial says; a vote that it grants takes that back."""
     state.without_vote_now.pop(message.sender, None)
-    if not message.granted and message.reason in (LOST_MEMORY, MAY_BE_NEW):
-        state.without_vote_now[message.sender] = message.reason == MAY_BE_NEW
+    if not message.granted and message.reason.startswith((LOST_MEMORY, MAY_BE_NEW)):
+        state.without_vote_now[message.sender] = message.reason.startswith(MAY_BE_NEW)
 
 
 def explain_silence(state: State) -> None:
     """An election timeout passed without a leader: say once why there is none, if voters that may
     be new are the reason. `status` and clients are told the same."""
-    why = _why_no_leader(state)
+    why = _why_without_a_vote(state) if state.amnesiac else _why_no_leader(state)
     if why and why != state.no_leader_because:
-        state.note(f"[!] No leader is elected: {why}")
+        state.note(f"[!] No leader is heard: {why}")
     state.no_leader_because = why
 
 
-def _why_no_leader(state: State) -> str:
-    voters, without, away = state.membership.electors, state.without_vote_now, ""
-    if state.amnesiac and state.name in voters:
-        without, away = {state.name: state.may_be_new}, "when those that are away return, or "
-    elif not state.amnesiac:
-        silent = [name for name in voters if not (name in state.votes or name in without)]
-        if silent:
-            away = f"when {_listed(silent, 'or')} answers, or "
-    unsure = [name for name in voters if without.get(name)]
-    if not unsure:
+_WAYS = (
+    "when one that never ran before is started once with --new, or by `raftline recover` "
+    "(docs/repair.md)"
+)
+
+
+def _why_without_a_vote(state: State) -> str:
+    if not state.may_be_new or state.name not in state.membership.electors:
         return ""
-    have, they = ("has", "it") if len(unsure) == 1 else ("have", "they")
-    lost = [f"{name} lost its memory. " for name in voters if without.get(name) is False]
     return (
-        f"{_listed(unsure)} {have} no vote, since {they} may be new or may have lost everything. "
-        f"{''.join(lost)}This ends {away}when one that never ran before is started once with "
-        "--new, or by `raftline recover` (docs/repair.md)"
+        f"{state.name} has no vote, since it may be new or may have lost everything. This ends "
+        f"when a leader is elected without it, or {_WAYS}"
     )
 
 
-def _listed(names: Sequence[str], joined_by: str = "and") -> str:
-    *first, last = names
-    return f"{', '.join(first)} {joined_by} {last}" if first else last
+def _why_no_leader(state: State) -> str:
+    voters, without = state.membership.electors, state.without_vote_now
+    unsure = [name for name in voters if without.get(name)]
+    have_votes = [name for name in voters if name in state.votes and name not in without]
+    if not unsure or state.membership.is_quorum(have_votes):
+        return ""  # those that answer are enough: their votes were split, say
+    silent = [name for name in voters if not (name in state.votes or name in without)]
+    answer = f"{silent[0]} answers" if len(silent) == 1 else f"enough of {_listed(silent)} answer"
+    away = f"when {answer}, or " if silent else ""
+    have, they = ("has", "it") if len(unsure) == 1 else ("have", "they")
+    text = f"{_listed(unsure)} {have} no vote, since {they} may be new or may have lost everything"
+    lost = [name for name in voters if without.get(name) is False]
+    if lost:
+        text += f". {_listed(lost)} lost {'its' if len(lost) == 1 else 'their'} memory"
+    return f"{text}. This ends {away}{_WAYS}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names or [""]
+    return f"{', '.join(first)} and {last}" if first else last

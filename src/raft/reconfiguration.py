@@ -209,8 +209,8 @@ def _outcome(state: State, work: Work) -> str:
         text = f"{name} added as a learner, votes from entry {work.joint_index}"
     elif verb == "replace" and not work.joint_index:
         text = (
-            f"{name} votes instead of {change.old} as before, entry {index} repeats the members: "
-            f"{members.describe()}"
+            f"{name} votes and {change.old} is no member, as it was before; entry {index} repeats "
+            f"who the members are: {members.describe()}"
         )
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"

@@ -47,6 +47,5 @@ def check_that_it_never_ran(
 def denied(node: str, why: str) -> FilesRefused:
     """Return the refusal of an operator's word."""
     return FilesRefused(
-        f"--new says that {node} never ran before, but {why}. Nothing was changed; start it "
-        "without --new"
+        f"--new says that {node} never ran before, but {why}. Start it without --new"
     )

@@ -280,9 +280,14 @@ class Recovery:
     def _sound_state(self, promise: Promise, log: Log) -> LogState:
         """Return the state of a log that holds all that it did."""
         state = promise.state
-        if state is LogState.ADOPTING:
-            return LogState.WHOLE if self._is_alone() else LogState.NEWBORN
-        if state is LogState.NEWBORN and (log.last_index or not self._never_ran):
+        brings_entries = state is LogState.ADOPTING and not self._is_alone()
+        is_newborn = state is LogState.NEWBORN and (log.last_index or not self._never_ran)
+        if brings_entries or is_newborn:
+            if self._never_ran:
+                self.notes.append(
+                    f"[*] --new changes nothing: {self._log_name} was written by hand, and the "
+                    "others decide whether its entries win (docs/repair.md)"
+                )
             return LogState.NEWBORN
         if state is LogState.UNKNOWN and not self._never_ran:
             self.notes.append(

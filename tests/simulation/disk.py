@@ -67,6 +67,7 @@ class Disk:
             except (Died, FilesRefused) as error:
                 if self.folder.fault is None and not str(error).startswith("--new says "):
                     raise
+                self._may_be_whole = self._may_be_whole or never_ran  # the word may be on the disk
                 never_ran = False
                 if self.folder.fault is None:
                     continue

@@ -30,6 +30,17 @@ HISTORY = {
     "a candidate with entries": request(2, (3, 1), sender="s2", to="s1"),
     "a pre-candidate with entries": request(2, (3, 1), sender="s2", to="s1", pre_vote=True),
     "a member that hears a leader": DENIED,
+    "a member with a promise": replace(
+        DENIED, reason="I promised a leader to vote for nobody else yet"
+    ),
+    "a member that lost its memory": replace(
+        DENIED, reason="I lost my memory and catch up without a vote"
+    ),
+    "a member without a vote that has entries": replace(
+        DENIED,
+        reason="I may be new or may have lost everything, so I catch up without a vote, mine holds "
+        "a cluster's entries",
+    ),
     "a member that holds more": replace(
         DENIED, reason="log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
     ),
@@ -165,6 +176,33 @@ def test_a_voter_with_such_a_log_is_whole_once_it_hears_the_leader_that_it_elect
     assert (node.state.newborn, node.state.amnesiac) == (False, False)
     assert (effects.recovered, effects.forgot) == (True, False)
     assert terms_of(node) == [2, 2, 3]
+
+
+def test_a_denial_of_the_one_that_it_voted_for_may_tell_of_another_leader() -> None:
+    node = newborn(1)
+    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
+    denial = RequestVoteReply("s2", "s1", 3, False, True, "I hear from leader s3 of term 3")
+    effects = node.receive(denial, 20)
+    assert (node.state.may_be_new, effects.cut_after) == (True, 0)
+
+
+def test_the_one_that_it_voted_for_may_ask_again_with_an_entry_of_that_term() -> None:
+    """It led, and died before anybody heard it: its no-op is the proof."""
+    node = newborn(1)
+    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
+    node.receive(RequestVote("s2", "s1", 4, 3, 3, pre_vote=True), 20)
+    assert (node.state.newborn, node.state.amnesiac) == (False, False)
+    assert terms_of(node) == [1]
+
+
+def test_a_pre_candidate_that_gives_its_vote_stands_no_more() -> None:
+    node = node_of("s1", term=3, newborn=True)
+    node.pass_time(TIMEOUT_MS)
+    node.receive(request(3, sender="s2", to="s1"), TIMEOUT_MS + 1)
+    assert (node.state.vote, node.state.role) == ("s2", Role.FOLLOWER)
+    for peer in ("s2", "s3"):  # its own PreVotes, granted late
+        node.receive(RequestVoteReply(peer, "s1", 4, True, True), TIMEOUT_MS + 2)
+    assert node.state.term == 3
 
 
 def test_another_leader_than_the_one_it_voted_for_is_a_history() -> None:
@@ -309,7 +347,7 @@ def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() ->
         "s2 has no vote, since it may be new or may have lost everything. s3 lost its memory. "
         f"This ends when s4 answers, {WAYS}"
     )
-    assert silence(node) == [f"[!] No leader is elected: {why}"]
+    assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert node.state.no_leader_because == why
     for peer, reason in (("s2", UNSURE), ("s3", "I lost my memory and catch up without a vote")):
         denied(node, peer, reason)
@@ -317,6 +355,32 @@ def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() ->
     node.receive(append(1, (1, 1), sender="s4", to="s1"), node.state.now_ms)
     assert node.state.no_leader_because == ""
     assert node.state.without_vote_now == {}
+
+
+def test_voters_that_answer_and_could_elect_are_not_held_up_by_others() -> None:
+    node = node_of("s1", 1)
+    node.pass_time(TIMEOUT_MS)
+    denied(node, "s2", UNSURE)
+    denied(node, "s3", "already voted for s3 in term 1")
+    assert silence(node) == []
+
+
+def test_where_several_are_silent_enough_of_them_must_answer() -> None:
+    node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
+    node.pass_time(TIMEOUT_MS)
+    denied(node, "s5", UNSURE)
+    assert silence(node) == [
+        "[!] No leader is heard: s5 has no vote, since it may be new or may have lost everything. "
+        f"This ends when enough of s2, s3 and s4 answer, {WAYS}"
+    ]
+
+
+def test_a_denial_without_a_vote_tells_whether_there_are_entries() -> None:
+    for terms, end in (((), "a vote"), ((1,), "a vote, mine holds a cluster's entries")):
+        node = node_of("s1", *terms, amnesiac=True, may_be_new=True)
+        (denial,) = node.receive(request(9, sender="s2", to="s1"), 10).send_after_save
+        assert isinstance(denial, RequestVoteReply)
+        assert denial.reason.endswith(f"without {end}")
 
 
 def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
@@ -331,9 +395,9 @@ def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
     node = node_of("s1", amnesiac=True, may_be_new=True)
     why = (
         "s1 has no vote, since it may be new or may have lost everything. "
-        f"This ends when those that are away return, {WAYS}"
+        f"This ends when a leader is elected without it, {WAYS}"
     )
-    assert silence(node) == [f"[!] No leader is elected: {why}"]
+    assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert silence(node) == []
     assert node.state.no_leader_because == why
 

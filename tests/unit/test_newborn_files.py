@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from raftline.logmanager import LogManager, Recovered
-from raftline.raft.effects import Effects, HardState
+from raftline.raft.effects import Effects, Entry, HardState
 from raftline.storage.errors import FilesRefused
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import FIRST, MEMBERS, boot, log_file, storage_file
@@ -88,6 +88,41 @@ def test_a_death_at_any_step_leaves_a_newborn_or_one_that_may_be_new() -> None:
         assert recovered.newborn or (recovered.amnesiac and recovered.may_be_new), step
 
 
+def test_a_death_at_any_step_never_makes_a_hand_written_log_a_clusters() -> None:
+    works = [Effects(forgot=True, save=HardState(4, "s2"), cut_after=0)]
+    for step in range(1, 30):
+        folder = MemoryFolder({"s1.log": BY_HAND})
+        boot(folder)[0].close()
+        folder = MemoryFolder(folder.contents())
+        manager, _ = boot(folder)
+        folder.fault = Fault(folder.steps + step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            manager.persist(works)
+        for left in (folder.kill(), folder.crash(Random(step))):
+            recovered = boot(left)[1]
+            assert recovered.newborn or recovered.amnesiac, step
+            assert recovered.newborn or not recovered.log.last_index, step
+
+
+def test_a_death_at_any_step_never_makes_a_leaders_entries_hand_written_ones() -> None:
+    entry = Entry(1, 1, "noop")
+    for step in range(1, 20):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        folder.fault = Fault(folder.steps + step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            manager.persist([Effects(recovered=True, save=HardState(1, "s1"), append=[entry])])
+        recovered = boot(folder.kill())[1]
+        assert not (recovered.newborn and recovered.log.last_index), step
+
+
+def test_a_joiner_takes_its_entries_from_the_cluster_and_no_hand_written_ones() -> None:
+    folder = MemoryFolder({"s1.log": BY_HAND})
+    with pytest.raises(FilesRefused, match=r"s1\.log was written by hand, and a node that joins"):
+        LogManager("s1", folder, {}).recover()
+    assert folder.content("s1.log") == BY_HAND
+
+
 def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
     folder = met_a_history()
     left = folder.contents()
@@ -121,7 +156,10 @@ def test_new_is_taken_from_one_that_promised_nothing_since_it_was_born(files: ob
 def test_new_beside_a_hand_written_log_leaves_the_log_a_newborns() -> None:
     recovered = boot_new(MemoryFolder({"s1.log": BY_HAND}))[1]
     assert (recovered.newborn, recovered.log.last_index) == (True, 2)
-    assert NEW_NOTE not in recovered.notes
+    assert recovered.notes[-2] == (
+        "[*] --new changes nothing: s1.log was written by hand, and the others decide whether its "
+        "entries win (docs/repair.md)"
+    )
 
 
 WHOLE = {"s1.log": log_file(FIRST), "s1.storage": storage_file(1, mark=(2, 1)), ".s1.born": b"x"}
@@ -151,8 +189,7 @@ def test_new_is_refused_where_the_files_deny_it(files: dict[str, bytes], why: st
     with pytest.raises(FilesRefused) as refused:
         boot_new(folder)
     assert str(refused.value) == (
-        f"--new says that s1 never ran before, but {why}. Nothing was changed; start it "
-        "without --new"
+        f"--new says that s1 never ran before, but {why}. Start it without --new"
     )
     left = {name: data for name, data in folder.contents().items() if not name.endswith(".lock")}
     assert left == files

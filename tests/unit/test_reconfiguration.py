@@ -370,8 +370,8 @@ def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("replace", "s3", "s3:1", "s9"), "s3 votes instead of s9 as before, entry {} repeats "
-         "the members: voters s1 s2 s3, learners s4"),
+        (("replace", "s3", "s3:1", "s9"), "s3 votes and s9 is no member, as it was before; "
+         "entry {} repeats who the members are: voters s1 s2 s3, learners s4"),
         (("add", "s3", "s3:1"), "s3 is a voter as before, entry {} tells it who the others are"),
     ],
 )  # fmt: skip
