@@ -1,4 +1,4 @@
-"""What the README shows: its session, its log and its program, with real nodes."""
+"""The README's session, log and program, tried with real nodes."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ PROGRAMS = {
     "python3": '[ "$1" = src/server.py ] && set -- "$@" --pace class; exec {python} "$@"',
     "nc": 'exec {python} nc.py "$@"',
 }
+CONFIGURATION = "s1 localhost 10000\ns2 localhost 10001\ns3 localhost 10002\n"  # of a clone
 NC = """
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as connection:
@@ -73,8 +74,8 @@ def fits(printed: str, shown: str) -> bool:
 class Terminal:
     """A terminal in which one program runs after another."""
 
-    def __init__(self, desk: Desktop) -> None:
-        self._desk = desk
+    def __init__(self, desktop: Desktop) -> None:
+        self._desktop = desktop
         self._program: pexpect.spawn | None = None
         self._seen = ""
         self._server = ""  # that nc speaks with
@@ -91,9 +92,9 @@ class Terminal:
             self._program.expect(pexpect.EOF)
             self._program.close()
         to = re.match(r"nc localhost (\d+)", command)
-        self._server = f"s{int(to[1]) - self._desk.first_port + 1}@" if to else ""
+        self._server = f"s{int(to[1]) - self._desktop.first_port + 1}@" if to else ""
         self._program = pexpect.spawn(
-            "sh", ["-c", command], cwd=str(self._desk.folder), env=self._desk.environment,
+            "sh", ["-c", command], cwd=str(self._desktop.folder), env=self._desktop.environment,
             encoding="utf-8", timeout=STEP_S, dimensions=(50, 400),
         )  # fmt: skip
         self._seen = ""
@@ -143,8 +144,7 @@ class Desktop:
         (folder / "src").symlink_to(ROOT / "src")
         (folder / "nc.py").write_text(NC)
         (folder / "logs").mkdir()
-        configuration = (ROOT / "logs" / "server-configuration.txt").read_text(encoding="utf-8")
-        (folder / "logs" / "server-configuration.txt").write_text(self.ported(configuration))
+        (folder / "logs" / "server-configuration.txt").write_text(self.ported(CONFIGURATION))
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "activate").write_text("")
         (folder / "bin").mkdir()
