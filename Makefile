@@ -6,14 +6,14 @@ MINUTES ?= 60
 WORKERS ?= 2
 ONLY ?=
 WITH_DOCKER ?=
-CODE := src tests bench labs
+CODE := src tests bench labs docs
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
 .PHONY: help run test check lint types sim sim-long nemesis mutants accept labs compose-test clean
-.PHONY: bench bench-quick bench-growth bench-table profile
+.PHONY: bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -60,6 +60,9 @@ mutants: .venv/dev-installed ## one-line faults, each of which a test must notic
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
 	@$(PY) -m pytest -q tests/scenarios --accept
+
+pictures: ## draw the README's picture from a new run of three nodes
+	@$(PYTHON) docs/pictures/make.py
 
 labs: ## every lab, checked row by row; one: make lab-3, or make lab-objects
 	@trap 'exit 130' INT; failed=; \

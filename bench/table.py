@@ -1,8 +1,9 @@
 """Puts the newest results into README.md and bench/README.md: `python bench/table.py`.
 
-A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. NAME is `short`
-or `bench` for what `make bench` found, else a row of `make bench-growth`. `--bench FILE` and
-`--growth FILE…` name other results than the newest of `build/bench/`; what has none stays as it is.
+A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
+that `make bench` found, `short` four of its rows; another NAME is a row of `make bench-growth`.
+`--bench FILE` and `--growth FILE…` name other results than the newest of `build/bench/`. A table
+without results stays as it is.
 """
 
 from __future__ import annotations

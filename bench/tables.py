@@ -18,7 +18,7 @@ HEADINGS = {
     "fdatasyncs_s": "fdatasyncs/s",
 }
 RIVAL = "etcd"
-SPENT = ("servers_cpu", "generator_cpu", "fdatasyncs_s")  # in one cell for all systems
+SHORT_ROWS = ("set, 1", "set, 64", "set, 256", "get, 64")  # of the README
 
 
 def number(value: float) -> str:
@@ -68,22 +68,17 @@ def bench_table(results: Results) -> Cells:
 
 
 def short_table(results: Results) -> Cells:
-    """Return one line for each row, the systems side by side; what they spent, in their order."""
-    systems = list(dict.fromkeys(row.system for row in results.rows))
-    heading = ["", *(f"{system} /s" for system in systems), f"times {RIVAL}'s"]
-    cells = [[*heading, *(f"{system} p50 / p99 / p99.9 ms" for system in systems),
-              f"p99 / {RIVAL}'s", *(HEADINGS[figure] for figure in SPENT)]]  # fmt: skip
-    for name in dict.fromkeys(row.name for row in results.rows):
+    """Return the few rows and columns of a first look: raftline, etcd, and their ratios."""
+    cells = [["", "raftline /s", f"{RIVAL} /s", f"times {RIVAL}'s", f"p99 / {RIVAL}'s"]]
+    for name in SHORT_ROWS:
         found = {row.system: row for row in results.rows if row.name == name}
         ours, theirs = found.get("raftline"), found.get(RIVAL)
-        per_second = [_cell(found.get(system), ("per_s",)) for system in systems]
-        waits = [_cell(found.get(system), ("p50_ms", "p99_ms", "p999_ms")) for system in systems]
-        against = [ratio(ours, theirs, figure) if ours else "" for figure in ("per_s", "p99_ms")]
-        spent = [
-            " / ".join(_cell(found.get(system), (figure,)) or "–" for system in systems)
-            for figure in SPENT
-        ]
-        cells.append([name, *per_second, against[0], *waits, against[1], *spent])
+        if ours is None:
+            continue
+        pair = [row.figures.get("per_s", []) if row else [] for row in (ours, theirs)]
+        per_second = [_middle(values) for values in pair]
+        against = [ratio(ours, theirs, figure) for figure in ("per_s", "p99_ms")]
+        cells.append([name, *per_second, *against])
     return cells
 
 
@@ -124,7 +119,3 @@ def provenance(results: Results) -> str:
 
 def _middle(values: Sequence[float]) -> str:
     return number(median(values)) if values else ""
-
-
-def _cell(row: Row | None, figures: Sequence[str]) -> str:
-    return " / ".join(_middle(row.figures.get(one, [])) for one in figures) if row else ""

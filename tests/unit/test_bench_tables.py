@@ -84,8 +84,7 @@ def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> N
         page.write_text(PAGE.format(page.name))
     done = run("table.py", "--bench", bench, "--growth", growth, "--pages", *pages)
     short, full, restart, unheard = (page.read_text() for page in pages)
-    assert "| set, 64 | 310 | 100 | 3.10 (3.00–3.20) |" in short
-    assert "| 1.50 / – | – / – | – / – |" in short  # what both spent
+    assert "| set, 64 | 310 | 100 | 3.10 (3.00–3.20) | 0.20 (0.17–0.25) |" in short
     assert "2026-01-02 03:04 UTC; abacus, 2 cores" in short
     assert "| set, 64 | raftline | 310 (300–320) | 1.00 | 1.50 | 3.10 (3.00–3.20) |" in full
     assert "| a | raftline | 2.00 (1.00–3.00) |" in restart
@@ -93,6 +92,33 @@ def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> N
     assert "old" not in short + full + restart
     assert unheard == PAGE.format("unheard-of")
     assert done.stderr == "no results for unheard-of: its table stays as it is\n"
+
+
+def test_the_short_table_has_four_rows_and_four_columns_of_figures(tmp_path: Path) -> None:
+    names = ("set, 1", "set, 8", "set, 64", "set, 256", "get, 1", "get, 64", "get, 256")
+    systems = ("raftline", "etcd", "PySyncObj")
+    rows = [
+        row(name, system, per_s=[10.0], p99_ms=[1.0], servers_cpu=[1.0])
+        for name in names for system in systems
+    ]  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format("short"))
+    run("table.py", "--bench", results(tmp_path / "b.json", "bench", *rows), "--pages", page)
+    table = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert table[0] == "|  | raftline /s | etcd /s | times etcd's | p99 / etcd's |"
+    assert table[2:] == [
+        f"| {name} | 10.0 | 10.0 | 1.00 | 1.00 |"
+        for name in ("set, 1", "set, 64", "set, 256", "get, 64")
+    ]
+
+
+def test_the_short_table_leaves_out_a_row_that_was_not_measured(tmp_path: Path) -> None:
+    found = results(tmp_path / "b.json", "bench", row("get, 64", "raftline", per_s=[10.0]))
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format("short"))
+    run("table.py", "--bench", found, "--pages", page)
+    table = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert table[2:] == ["| get, 64 | 10.0 |  |  |  |"]
 
 
 def test_filling_a_page_twice_is_filling_it_once(tmp_path: Path) -> None:

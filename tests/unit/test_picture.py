@@ -1,0 +1,67 @@
+"""The README's picture: the same lines of a run always give the same picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def make() -> Iterator[ModuleType]:
+    name = "picture_of_a_failover"
+    spec = importlib.util.spec_from_file_location(name, PICTURES / "make.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[name]
+
+
+def lines() -> list[str]:
+    return (PICTURES / "failover.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_picture_is_drawn_from_the_lines_beside_it(make: ModuleType) -> None:
+    picture = (PICTURES / "failover.svg").read_text(encoding="utf-8")
+    assert make.draw(lines()) == picture, "make pictures draws it anew"
+
+
+def test_each_message_that_arrived_is_an_arrow_with_its_words(make: ModuleType) -> None:
+    root = ET.fromstring(make.draw(lines()))
+    arrows = [line for line in root.iter(f"{SVG}line") if line.get("class") == "arrow"]
+    words = [text.text or "" for text in root.iter(f"{SVG}text")]
+    arrived = [line for line in lines() if "[*] Received from" in line]
+    assert len(arrows) == len(arrived)
+    assert {"set b 5", "SET response: b set to 5", "kill -9", "I am Leader"} <= set(words)
+    assert "GET response: 5" in words
+
+
+def test_no_event_is_drawn_above_its_cause(make: ModuleType) -> None:
+    order, end = make.placed(make.events_in(make.with_replies(lines())))
+    heights = [event.y for event in order]
+    assert heights == sorted(heights)
+    assert heights[-1] < end
+    for event in order:
+        if event.is_send:
+            assert event.y < event.other.y
+
+
+def test_an_arrival_that_was_read_before_its_sending_is_drawn_after_it(make: ModuleType) -> None:
+    """Three threads read three consoles, so the lines of two nodes may be in the wrong order."""
+    text = [
+        "1.0 s2 [*] Received from s1 : TimeoutNow 1",
+        "1.1 s1 Sending message to s2: TimeoutNow 1",
+    ]
+    first, second = make.placed(make.events_in(make.with_replies(text)))[0]
+    assert (first.is_send, second.is_send) == (True, False)
