@@ -86,7 +86,7 @@ def leader_heard_amnesiac(
     return True
 
 
-def wants_fence(state: State) -> bool:
+def assign_fences(state: State) -> bool:
     """Set the next entry as the fence for those who wait for one; return whether there are any.
 
     Not while the leadership is handed over: who gives way appends nothing (thesis §3.10).
@@ -105,7 +105,7 @@ def wants_fence(state: State) -> bool:
     return wanted
 
 
-def readmit(state: State) -> bool:
+def mark_readmitted(state: State) -> bool:
     """Let those vote again that hold everything up to their fence, once that is committed.
 
     Return whether anybody is newly to be told.
@@ -135,7 +135,7 @@ def _is_current(state: State) -> bool:
 # --- the server that lost its memory ---------------------------------------------------------
 
 
-def whole_again(state: State) -> None:
+def regain_vote(state: State) -> None:
     """Take part in elections again; the mark goes from the disk before any answer says so. Not
     before it knows the members for certain; it will be told again."""
     if not state.configurations.at(state.commit_index).names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.amnesia import leader_heard_amnesiac, vote_again, whole_again
+from raftline.raft.amnesia import leader_heard_amnesiac, regain_vote, vote_again
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Entry, SafetyError, entries_of
 from raftline.raft.lease import begin_round, extend_lease, promise
@@ -256,7 +256,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     """
     state.follow(message.term, message.sender)
     state.leader_heard_at_ms = state.now_ms
-    state.hasty = 0
+    state.quick_retries_left = 0
     state.arm_election()
     if state.vote is None and (state.amnesiac or state.name not in state.membership.electors):
         # It may have voted in this term in an earlier life, which it forgot, or under a name that
@@ -275,7 +275,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     # receiver 5: never beyond what this very message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
     if state.amnesiac and message.vote_again == state.life:
-        whole_again(state)
+        regain_vote(state)
     state.send(
         AppendAccepted(
             state.name,
