@@ -259,7 +259,7 @@ def check_quorum(state: State) -> None:
     heard = [
         name
         for name, progress in state.progress.items()
-        if progress.counts and state.now_ms - progress.heard_at_ms <= timeout
+        if progress.is_counted and state.now_ms - progress.heard_at_ms <= timeout
     ]
     if not state.membership.is_quorum([state.name, *heard]):
         state.note(f"[!] {state.name} hears from no quorum of followers: it leads no longer")

@@ -89,7 +89,7 @@ class Node:
         amnesiac: bool = False,
         newborn: bool = False,
         may_be_new: bool = False,
-        life: int = 1,
+        incarnation: int = 1,
         snapshot: Snapshot | None = None,
     ) -> None:
         if log.last_term > hard_state.term:
@@ -110,7 +110,7 @@ class Node:
             amnesiac=amnesiac,
             newborn=newborn,
             may_be_new=amnesiac and may_be_new,
-            life=life,
+            incarnation=incarnation,
             lease_ms=hard_state.lease_ms,
             commit_index=log.base_index,
             last_applied=log.base_index,

@@ -94,6 +94,6 @@ def confirm(state: State) -> None:
 
 def confirmed_round(state: State) -> int:
     """Return the latest round that a quorum answered, this server included."""
-    answered = {name: p.acked_round for name, p in state.progress.items() if p.counts}
+    answered = {name: p.acked_round for name, p in state.progress.items() if p.is_counted}
     answered[state.name] = state.round
     return state.membership.reached_by_quorum(answered)

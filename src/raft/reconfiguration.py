@@ -86,7 +86,7 @@ def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
     members, progress = state.membership, state.progress.get(change.name)
-    is_lost = change.name in members.voters and progress is not None and not progress.counts
+    is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     is_said = state.configurations.index > state.log.base_index
     return Plan(members) if change.verb == "add" and is_lost and not is_said else None
 
@@ -94,7 +94,7 @@ def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
     """Return voters of `target` without a vote that it can't do without: no fence of theirs could
     be committed then, nor anything else, for good (raft/amnesia.py)."""
-    without = {name for name, progress in state.progress.items() if not progress.counts}
+    without = {name for name, progress in state.progress.items() if not progress.is_counted}
     lost = [name for name in target.voters if name in without - {candidate}]
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
 
@@ -169,7 +169,7 @@ def _catch_up(state: State, pending: PendingChange) -> None:
     it stays a learner and the one who asked is told."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.progress[name], state.now_ms
-    if progress.match_index < pending.round_index or not progress.counts:
+    if progress.match_index < pending.round_index or not progress.is_counted:
         silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
             _leave_as_learner(state, pending, "does not answer")

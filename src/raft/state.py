@@ -63,7 +63,7 @@ class State:
     amnesiac: bool = False  # it lost its log, or its term and vote, or all (raft/amnesia.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
     may_be_new: bool = False  # beside `amnesiac`: it can't tell whether it lost anything
-    life: int = 1  # differs from that of every other start of this server
+    incarnation: int = 1  # differs from that of every other start of this server
     role: Role = Role.FOLLOWER
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
@@ -120,7 +120,7 @@ class State:
 
     @property
     def without_vote(self) -> int:  # as answers to a leader say it
-        return self.life if self.amnesiac else 0
+        return self.incarnation if self.amnesiac else 0
 
     @property
     def is_member(self) -> bool:
