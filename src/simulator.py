@@ -27,11 +27,11 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
 from raftline.tools.up import StopAsked, asked_to_stop
 from raftline.trial import metrics, page, report
-from raftline.trial.begin import Begin
 from raftline.trial.metrics import Metrics, MetricsError
 from raftline.trial.progress import Bar
 from raftline.trial.record import Record
 from raftline.trial.servers import NotStarted
+from raftline.trial.trial import Trial
 from raftline.trial.verdict import Exit, Verdict, judge
 
 INTERRUPTED = "interrupted"  # why a trial was broken off
@@ -126,16 +126,16 @@ def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
     bar = Bar(sys.stderr)
     with asked_to_stop(), _folder(options.dir) as folder:
         try:
-            with Begin(wanted, folder, options.base_port) as begin:
+            with Trial(wanted, folder, options.base_port) as trial:
                 try:
-                    return begin.run(bar.show)
+                    return trial.run(bar.show)
                 except (StopAsked, KeyboardInterrupt):
-                    if not begin.has_begun:
+                    if not trial.has_begun:
                         raise
                     bar.clear()
                     said = "interrupted; the report is of what was until then"
                     print(f"raftline simulate: {said}", file=sys.stderr)
-                    return begin.break_off(INTERRUPTED)
+                    return trial.break_off(INTERRUPTED)
         finally:
             bar.clear()
 

@@ -190,13 +190,13 @@ class Invariants:
         state, name = node.state, node.state.name
         reads = [*state.reads_waiting, *state.read_rounds]
         if state.role is not Role.LEADER:
-            kept = [*reads, state.transfer, state.work, *state.waiting, *state.leaving]
+            kept = [*reads, state.transfer, state.pending_change, *state.waiting, *state.leaving]
             kept += state.progress
             self._hold(not any(kept), f"{name} leads no longer, and keeps {kept}")
         elif self._led.get(name, (0, 0))[0] != state.term:
             self._hold(not reads, f"{name} leads term {state.term} with the reads {reads}")
         if state.role is not Role.FOLLOWER or state.leader is None:
-            asked = [*state.asking.asked, *state.asking.waiting]
+            asked = [*state.forwarded_reads.asked, *state.forwarded_reads.waiting]
             self._hold(not asked, f"{name} follows no leader that it could ask for {asked}")
         for message in (*effects.send, *effects.send_after_save):
             if isinstance(message, AppendEntries) and message.entries:

@@ -32,11 +32,11 @@ from typing import Any
 from labs.checking import end_with
 from labs.simulator.runs import LAB, Run
 from raftline.trial import metrics
-from raftline.trial.begin import Begin
 from raftline.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline.trial.metrics import Metrics
 from raftline.trial.servers import Health
 from raftline.trial.store import Store, Unanswered
+from raftline.trial.trial import Trial
 from raftline.trial.verdict import PERFECT, Exit, judge
 from raftline.trial.wire import Wire
 
@@ -144,7 +144,7 @@ def check_run_3(checks: Checks, folder: Path) -> None:
                safe and run.status == 0 and run.failures == [0] * 6, run.text)
 
 
-def check_messages(checks: Checks, trial: Begin, store: Store) -> None:
+def check_messages(checks: Checks, trial: Trial, store: Store) -> None:
     row = checks.row
     put, got = store.put("lamp", "on"), store.get("lamp")
     pairs = raw(trial, leader_of(trial), "teacher@show").partition(": ")[2]
@@ -173,7 +173,7 @@ def check_messages(checks: Checks, trial: Begin, store: Store) -> None:
         and eventually(lambda: len(holders(trial, "lamp")) >= 3), missing)
 
 
-def holders(trial: Begin, key: str) -> list[str]:
+def holders(trial: Trial, key: str) -> list[str]:
     """Return the servers that hold a key in their own state."""
     found = []
     for server in trial.servers.active:
@@ -183,7 +183,7 @@ def holders(trial: Begin, key: str) -> list[str]:
     return found
 
 
-def raw(trial: Begin, server: str, line: str) -> str:
+def raw(trial: Trial, server: str, line: str) -> str:
     """Return what a server answers to one line, as a person with nc would see it."""
     wire = Wire(trial.ports[server])
     try:
@@ -194,7 +194,7 @@ def raw(trial: Begin, server: str, line: str) -> str:
         wire.close()
 
 
-def as_peer(trial: Begin, server: str, line: str) -> str:
+def as_peer(trial: Trial, server: str, line: str) -> str:
     """Return the answer to a line in a dead server's name, once its own connection is gone."""
 
     def answer() -> str:
@@ -204,11 +204,11 @@ def as_peer(trial: Begin, server: str, line: str) -> str:
     return str(eventually(answer))
 
 
-def leader_of(trial: Begin) -> str:
+def leader_of(trial: Trial) -> str:
     return str(eventually(lambda: trial.watch.leader.isdigit() and trial.watch.leader))
 
 
-def check_redirects(checks: Checks, trial: Begin) -> None:
+def check_redirects(checks: Checks, trial: Trial) -> None:
     leader = leader_of(trial)
     follower = next(server for server in trial.servers.active if server != leader)
     store = Store("0005", trial.ports)
@@ -238,7 +238,7 @@ def check_redirects(checks: Checks, trial: Begin) -> None:
                (held, answer))
 
 
-def check_terms(checks: Checks, trial: Begin) -> None:
+def check_terms(checks: Checks, trial: Trial) -> None:
     old = leader_of(trial)
     trial.servers.fail(old)
     trial.watch.gone(old, time.monotonic())
@@ -254,7 +254,7 @@ def check_terms(checks: Checks, trial: Begin) -> None:
     store.close()
 
 
-def check_quorum(checks: Checks, trial: Begin, store: Store) -> None:
+def check_quorum(checks: Checks, trial: Trial, store: Store) -> None:
     while len(trial.servers.active) > 2:
         server = trial.servers.active[0]
         trial.servers.fail(server)
@@ -276,7 +276,7 @@ def check_quorum(checks: Checks, trial: Begin, store: Store) -> None:
 def check_by_hand(checks: Checks, folder: Path) -> None:
     """The rows that take a hand on the servers: one cluster, without the simulator's clients."""
     print("--  by hand: five servers, one client", flush=True)
-    with Begin(Metrics(), folder / "by hand") as trial, Store("0005", trial.ports) as store:
+    with Trial(Metrics(), folder / "by hand") as trial, Store("0005", trial.ports) as store:
         trial.servers.start()
         check_messages(checks, trial, store)
         check_redirects(checks, trial)
@@ -293,7 +293,7 @@ def short(**more: Any) -> Metrics:
 def check_crash_and_tenure(checks: Checks, folder: Path) -> None:
     print("--  a trial of 8 s in which a leader has 2 s, and a server is killed by us", flush=True)
     killed: list[str] = []
-    with Begin(short(leader_tenure=2), folder / "crash") as trial:
+    with Trial(short(leader_tenure=2), folder / "crash") as trial:
         record = trial.run(lambda _, leader, now: kill_one(trial, leader, now, killed))
         verdict = judge(record)
         down = sorted({server for server, _ in record.crashed})
@@ -307,7 +307,7 @@ def check_crash_and_tenure(checks: Checks, folder: Path) -> None:
                not Metrics().leader_tenure and len(found) >= 3, record.leaders)
 
 
-def kill_one(trial: Begin, leader: str, now: float, killed: list[str]) -> None:
+def kill_one(trial: Trial, leader: str, now: float, killed: list[str]) -> None:
     """Kill a follower behind the simulator's back, once."""
     if now >= 2.5 and leader.isdigit() and not killed:
         victim = next(server for server in trial.servers.active if server != leader)
@@ -318,7 +318,7 @@ def kill_one(trial: Begin, leader: str, now: float, killed: list[str]) -> None:
 def check_limits(checks: Checks, folder: Path) -> None:
     print("--  a trial of 8 s in which three of five followers fail", flush=True)
     fails = [{"category": "fail_follower", "trigger point": at} for at in (3, 3.2, 3.4)]
-    with Begin(short(actions=fails), folder / "limits") as trial:
+    with Trial(short(actions=fails), folder / "limits") as trial:
         record = trial.run()
     verdict, followers = judge(record), {event.servers for event in record.events}
     checks.row("13", "fail_follower, as the seed spells it elsewhere, fails one after the other",

@@ -23,7 +23,7 @@ from raftline.node.handover import Handover
 from raftline.node.queue import STOPPING, RequestQueue
 from raftline.node.service import Service
 from raftline.node.status import node_facts
-from raftline.node.writer import Work, Writer
+from raftline.node.writer import DiskTask, Writer
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
@@ -286,7 +286,7 @@ class Driver:
                 self._after_write(work, durable)
         self._look()
 
-    def _after_write(self, work: Sequence[Work], durable: tuple[int, int] | None) -> None:
+    def _after_write(self, work: Sequence[DiskTask], durable: tuple[int, int] | None) -> None:
         if durable is not None:
             self.syncs += 1
         for effects, origin in work:
@@ -342,9 +342,9 @@ class Driver:
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
         for batch in state.drop_reads():
             batch.answer_all(STOPPING)
-        work, state.work = state.work, None
-        if work is not None:
-            work.token.answer_all(outcome_unknown("this server is stopping; see: members"))
+        pending, state.pending_change = state.pending_change, None
+        if pending is not None:
+            pending.token.answer_all(outcome_unknown("this server is stopping; see: members"))
         for _, batch in state.waiting:
             batch.answer_all(STOPPING)
         self._handover.end()

@@ -20,7 +20,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
-LIFE_MAX = 2**32  # so many numbers tell one start of a node from another
+INCARNATION_MAX = 2**32  # so many numbers tell one start of a node from another
 
 
 class Startup:
@@ -119,7 +119,7 @@ def node_of(
         amnesiac=recovered.amnesiac,
         newborn=recovered.newborn,
         may_be_new=recovered.may_be_new,
-        life=random.SystemRandom().randrange(1, LIFE_MAX),
+        incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),
         snapshot=recovered.snapshot,
     )
 

@@ -18,7 +18,7 @@ from raftline.raft.effects import Effects
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
 
-Work = tuple[Effects, Origin | None]
+DiskTask = tuple[Effects, Origin | None]
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
 
@@ -59,8 +59,8 @@ class Writer:
         self._core = core
         self._on_written = on_written
         self._on_failure = on_failure
-        self._waiting: list[Work] = []
-        self._writing: list[Work] = []
+        self._waiting: list[DiskTask] = []
+        self._writing: list[DiskTask] = []
         self._wakeup = Wakeup()
         self._jobs: deque[Job] = deque()
         self._stopping = False
@@ -75,7 +75,7 @@ class Writer:
         """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
         return len(self._waiting) >= WAITING_MAX
 
-    def add(self, work: Work) -> None:
+    def add(self, work: DiskTask) -> None:
         """Have one Effects written behind all that was added before; with `core` held."""
         self._waiting.append(work)
         self._wakeup.set()
@@ -150,7 +150,7 @@ class Writer:
         while self._jobs:
             self._jobs.popleft().ended.release()
 
-    def take_written(self) -> list[Work]:
+    def take_written(self) -> list[DiskTask]:
         """Hand out what was just written; with `core` held."""
         work, self._writing = self._writing, []
         return work

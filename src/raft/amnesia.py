@@ -61,23 +61,23 @@ def leader_heard_amnesiac(
 ) -> bool:
     """Bring a follower's amnesia up to date; return False for an answer that is old news."""
     if not message.without_vote:
-        if progress.counts:
+        if progress.is_counted:
             return True
         if message.round < progress.readmit_round:
             return False  # said before it lost its memory
         # Whoever answers without the mark to a send from after its loss was noted is whole: it
         # was told so, or else the loss was old news, an answer from before it was told.
-        progress.counts = True
+        progress.is_counted = True
         _note_whole(state, message.sender)
         return True
-    if message.without_vote == progress.life:
-        return not progress.counts  # once it was made whole, this life says so no more
+    if message.without_vote == progress.incarnation:
+        return not progress.is_counted  # once it was made whole, this incarnation says so no more
     if message.round < progress.readmit_round:
-        return False  # of a life before the one that is known; or it will say so once more
+        return False  # of an incarnation before the one that is known; or it will say so once more
     is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
-    progress.counts = False
-    progress.life = message.without_vote
+    progress.is_counted = False
+    progress.incarnation = message.without_vote
     progress.readmit_round = state.round + 1
     progress.readmit_index = None
     progress.vote_again_round = 0
@@ -86,7 +86,7 @@ def leader_heard_amnesiac(
     return True
 
 
-def wants_fence(state: State) -> bool:
+def assign_fences(state: State) -> bool:
     """Set the next entry as the fence for those who wait for one; return whether there are any.
 
     Not while the leadership is handed over: who gives way appends nothing (thesis §3.10).
@@ -95,7 +95,7 @@ def wants_fence(state: State) -> bool:
         return False
     wanted = False
     for name, progress in state.progress.items():
-        if progress.counts or progress.readmit_index is not None:
+        if progress.is_counted or progress.readmit_index is not None:
             continue
         if name in state.membership.electors:
             progress.readmit_index = state.log.last_index + 1
@@ -105,7 +105,7 @@ def wants_fence(state: State) -> bool:
     return wanted
 
 
-def readmit(state: State) -> bool:
+def mark_readmitted(state: State) -> bool:
     """Let those vote again that hold everything up to their fence, once that is committed.
 
     Return whether anybody is newly to be told.
@@ -113,7 +113,7 @@ def readmit(state: State) -> bool:
     told = False
     for progress in state.progress.values():
         index = progress.readmit_index
-        if progress.counts or progress.vote_again_round or index is None:
+        if progress.is_counted or progress.vote_again_round or index is None:
             continue
         if index <= min(state.commit_index, progress.match_index):
             progress.vote_again_round = state.round + 1
@@ -122,9 +122,9 @@ def readmit(state: State) -> bool:
 
 
 def vote_again(state: State, progress: Progress) -> int:
-    """Return the life that is to be told with the next send that it may vote again, else 0."""
-    told = not progress.counts and 0 < progress.vote_again_round <= state.round
-    return progress.life if told else 0
+    """Return the incarnation to be told with the next send that it may vote again, else 0."""
+    told = not progress.is_counted and 0 < progress.vote_again_round <= state.round
+    return progress.incarnation if told else 0
 
 
 def _is_current(state: State) -> bool:
@@ -135,7 +135,7 @@ def _is_current(state: State) -> bool:
 # --- the server that lost its memory ---------------------------------------------------------
 
 
-def whole_again(state: State) -> None:
+def regain_vote(state: State) -> None:
     """Take part in elections again; the mark goes from the disk before any answer says so. Not
     before it knows the members for certain; it will be told again."""
     if not state.configurations.at(state.commit_index).names:

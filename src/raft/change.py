@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
 
 @dataclass(slots=True)
-class Work:
+class PendingChange:
     """A change under way at the leader. Gone with its leadership: the log tells what came of it.
 
     Rounds of catching up are those of thesis §4.2.1: each brings the learner what the log held

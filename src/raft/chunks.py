@@ -93,9 +93,9 @@ def spell_held(message: InstallSnapshotReply) -> str:
     )
 
 
-def spell_without_vote(life: int, may_be_new: bool) -> str:
-    """Return what ends the answer of a server without a vote; nothing where `life` is 0."""
-    return f" without vote {life:d}" + " maybe new" * may_be_new if life else ""
+def spell_without_vote(incarnation: int, may_be_new: bool) -> str:
+    """Return what ends the answer of a server without a vote; nothing where `incarnation` is 0."""
+    return f" without vote {incarnation:d}" + " maybe new" * may_be_new if incarnation else ""
 
 
 def read_install(sender: str, to: str, text: str) -> InstallSnapshot:

@@ -23,7 +23,7 @@ from raftline.raft.replication import send_entries_to_all
 from raftline.raft.state import Role, State
 
 NOOP = "noop"
-HASTY_WAITS = 6  # three elections, of which each waits for PreVotes, then for votes
+QUICK_RETRIES = 6  # three elections, of which each waits for PreVotes, then for votes
 
 
 def on_silence(state: State) -> None:
@@ -33,7 +33,7 @@ def on_silence(state: State) -> None:
     server that was cut off comes back without disturbing anybody.
     """
     arm_again(state)
-    state.give_asked_back()
+    state.refuse_forwarded_reads()
     explain_silence(state)
     if state.amnesiac or not state.may_stand:
         return  # learners, those who were removed, those who wait to be added
@@ -72,12 +72,12 @@ def arm_again(state: State) -> None:
     process ended and everybody stands at the same time.
 
     A vote that was split is so tried again after hundredths of a second. That is safe: PreVote
-    still asks first, and after `hasty` tries the waits are whole ones, so that a network slower
-    than the short ones elects as ever.
+    still asks first, and after QUICK_RETRIES tries the waits are whole ones, so that a network
+    slower than the short ones elects as ever.
     """
     state.arm_election()
-    if state.hasty:
-        state.hasty -= 1
+    if state.quick_retries_left:
+        state.quick_retries_left -= 1
         state.election_at_ms = min(state.election_at_ms, state.now_ms + 50 + short_delay_ms(state))
 
 
@@ -90,10 +90,10 @@ def on_lost_leader(state: State) -> None:
     """The leader's connection broke: ask for PreVotes soon instead of waiting out the timeout,
     yet not while one's vote is promised (raft/lease.py)."""
     state.note(f"[*] Lost the connection to leader {state.leader}")
-    state.give_asked_back()
+    state.refuse_forwarded_reads()
     state.leader = None
     state.leader_heard_at_ms = None
-    state.hasty = HASTY_WAITS
+    state.quick_retries_left = QUICK_RETRIES
     soon = max(state.now_ms, state.promised_until_ms) + 10 + short_delay_ms(state)
     state.election_at_ms = min(state.election_at_ms, soon)
 
@@ -101,7 +101,7 @@ def on_lost_leader(state: State) -> None:
 def start_election(state: State, *, transfer: bool = False) -> None:
     """Stand in a new term: vote for oneself, ask everybody (§5.2)."""
     state.note("[*] Starting election...")
-    state.give_asked_back()
+    state.refuse_forwarded_reads()
     state.role = Role.CANDIDATE
     state.leader = None
     state.save(state.term + 1, state.name)
@@ -240,12 +240,12 @@ def become_leader(state: State) -> None:
     }
     state.quorum_check_at_ms = state.now_ms + state.options.election_timeout_ms
     state.batch = []  # of an earlier leadership
-    state.hasty = 0
+    state.quick_retries_left = 0
     state.transfer = None
     state.lease_is_over = False
     state.round_starts = []
     alone = state.membership.is_quorum([state.name])
-    state.early_from = state.log.last_index + 1 if alone else 0
+    state.term_durable_index = state.log.last_index + 1 if alone else 0
     state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
     state.round = 1
     begin_round(state)
@@ -262,7 +262,7 @@ def check_quorum(state: State) -> None:
     heard = [
         name
         for name, progress in state.progress.items()
-        if progress.counts and state.now_ms - progress.heard_at_ms <= timeout
+        if progress.is_counted and state.now_ms - progress.heard_at_ms <= timeout
     ]
     if not state.membership.is_quorum([state.name, *heard]):
         state.note(f"[!] {state.name} hears from no quorum of followers: it leads no longer")

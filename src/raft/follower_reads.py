@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import ReadReady
 from raftline.raft.questions import ReadIndex, ReadIndexReply
 from raftline.raft.state import Role, State
+from raftline.raft.waiting_reads import PeerRead
 
 
 def ask_leader(state: State, tokens: Sequence[Any]) -> None:
@@ -29,26 +29,26 @@ def ask_leader(state: State, tokens: Sequence[Any]) -> None:
     if state.role is not Role.FOLLOWER or state.leader is None:
         state.out.refused += tokens
         return
-    state.asking.waiting += tokens
-    if not state.asking.asked:
+    state.forwarded_reads.waiting += tokens
+    if not state.forwarded_reads.asked:
         ask(state)
 
 
 def ask(state: State) -> None:
     """Ask for all reads that wait."""
-    asking = state.asking
-    asking.asked, asking.waiting = asking.waiting, []
-    if asking.asked:
-        asking.round = max(asking.round + 1, state.now_ms)
+    forwarded = state.forwarded_reads
+    forwarded.asked, forwarded.waiting = forwarded.waiting, []
+    if forwarded.asked:
+        forwarded.round = max(forwarded.round + 1, state.now_ms)
         send_question(state)
 
 
 def send_question(state: State) -> None:
     """Send the question that is under way, for the first time or once more."""
     if state.leader is not None:
-        asking = state.asking
-        asking.again_at_ms = state.now_ms + state.options.heartbeat_ms
-        state.send(ReadIndex(state.name, state.leader, state.term, asking.round))
+        forwarded = state.forwarded_reads
+        forwarded.again_at_ms = state.now_ms + state.options.heartbeat_ms
+        state.send(ReadIndex(state.name, state.leader, state.term, forwarded.round))
 
 
 def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
@@ -56,21 +56,21 @@ def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
 
     An answer to an earlier question, or of another leader, says nothing about these reads.
     """
-    asking = state.asking
+    forwarded = state.forwarded_reads
     current = message.term == state.term and message.sender == state.leader
-    if not current or not asking.asked or message.round != asking.round:
+    if not current or not forwarded.asked or message.round != forwarded.round:
         return
-    asking.ready += [ReadReady(token, message.index) for token in asking.asked]
-    asking.asked = []
+    forwarded.ready += [ReadReady(token, message.index) for token in forwarded.asked]
+    forwarded.asked = []
     ask(state)
 
 
 def serve_ready(state: State) -> None:
     """Serve the reads whose index the state machine has reached."""
-    ready = state.asking.ready
+    ready = state.forwarded_reads.ready
     if ready:
         state.out.reads += [one for one in ready if one.index <= state.last_applied]
-        state.asking.ready = [one for one in ready if one.index > state.last_applied]
+        state.forwarded_reads.ready = [one for one in ready if one.index > state.last_applied]
 
 
 def release(state: State, token: Any, index: int) -> None:

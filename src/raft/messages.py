@@ -62,8 +62,8 @@ class RequestVoteReply:
 @dataclass(frozen=True, slots=True)
 class AppendEntries:
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
-    echo of it confirms leadership (thesis §6.4). `vote_again` names the life whose amnesia it ends
-    (raft/amnesia.py); 0: nobody's."""
+    echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose amnesia
+    it ends (raft/amnesia.py); 0: nobody's."""
 
     sender: str
     to: str
@@ -87,7 +87,7 @@ class AppendAccepted:
     term: int
     index: int
     round: int
-    without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
+    without_vote: int = 0  # the incarnation of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
     may_be_new: bool = False  # beside `without_vote`: it can't tell whether it lost anything
 
@@ -101,7 +101,7 @@ class AppendRejected:
     term: int
     index: int
     round: int
-    without_vote: int = 0  # the life of a server that lost its memory; 0: it has a vote
+    without_vote: int = 0  # the incarnation of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
     may_be_new: bool = False  # as above
 
@@ -250,9 +250,9 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
     except ValueError as error:
         raise PeerError(str(error)) from None
-    life = _given(tail, 3)
+    incarnation = _given(tail, 3)
     return AppendEntries(
-        sender, to, term, prev_index, prev_term, entries, commit_index, number, life
+        sender, to, term, prev_index, prev_term, entries, commit_index, number, incarnation
     )
 
 

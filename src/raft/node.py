@@ -33,7 +33,7 @@ from raftline.raft.newborn import look_for_history
 from raftline.raft.options import Options
 from raftline.raft.questions import Question, ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.reads import confirm, on_read_index, read, read_leased
-from raftline.raft.reconfiguration import begin, go_on, listens_to, say_if_removed
+from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
 from raftline.raft.replication import (
     advance_commit,
     check_append,
@@ -89,7 +89,7 @@ class Node:
         amnesiac: bool = False,
         newborn: bool = False,
         may_be_new: bool = False,
-        life: int = 1,
+        incarnation: int = 1,
         snapshot: Snapshot | None = None,
     ) -> None:
         if log.last_term > hard_state.term:
@@ -110,7 +110,7 @@ class Node:
             amnesiac=amnesiac,
             newborn=newborn,
             may_be_new=amnesiac and may_be_new,
-            life=life,
+            incarnation=incarnation,
             lease_ms=hard_state.lease_ms,
             commit_index=log.base_index,
             last_applied=log.base_index,
@@ -181,7 +181,7 @@ class Node:
         Raises:
             SafetyError: this server does not lead; ask `is_leader` first.
         """
-        begin(self._begin(now_ms), change, token)
+        begin_change(self._begin(now_ms), change, token)
         return self._end()
 
     def read(self, tokens: Sequence[Any], now_ms: int) -> Effects:
@@ -239,7 +239,7 @@ class Node:
         state = self._begin(now_ms)
         if state.transfer is not None and now_ms >= state.transfer.until_ms:
             give_up_transfer(state)
-        if state.asking.asked and now_ms >= state.asking.again_at_ms:
+        if state.forwarded_reads.asked and now_ms >= state.forwarded_reads.again_at_ms:
             send_question(state)
         if state.role is Role.LEADER:
             check_quorum(state)
@@ -311,8 +311,8 @@ class Node:
         if state.role is Role.LEADER:
             until = [state.transfer.until_ms] if state.transfer is not None else []
             return min(state.heartbeat_at_ms, state.quorum_check_at_ms, *until)
-        if state.asking.asked:
-            return min(state.election_at_ms, state.asking.again_at_ms)
+        if state.forwarded_reads.asked:
+            return min(state.election_at_ms, state.forwarded_reads.again_at_ms)
         return state.election_at_ms
 
     @property
@@ -333,7 +333,7 @@ class Node:
         state = self.state
         if state.role is Role.LEADER:
             advance_commit(state)
-            go_on(state)
+            advance_change(state)
         state.hand_out_committed()
         say_if_removed(state)
         if state.role is Role.LEADER:

@@ -47,10 +47,10 @@ class Progress:
     away: bool = False  # its connection broke, and nothing was heard since
     lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
-    counts: bool = True
-    life: int = 0  # the one that said so
+    is_counted: bool = True
+    incarnation: int = 0  # the one that said so
     may_be_new: bool = False  # it can't tell whether it lost anything
-    readmit_round: int = 0  # what it says of sends before this round is of an earlier life
+    readmit_round: int = 0  # what it says of sends before this round is of an earlier incarnation
     readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
     vote_again_round: int = 0  # the first send that told it to vote again
     # Membership: a server that was taken out hears of it, and is then forgotten.

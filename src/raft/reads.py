@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.raft.amnesia import readmit, wants_fence
-from raftline.raft.awaited import PeerRead, ReadRound
+from raftline.raft.amnesia import assign_fences, mark_readmitted
 from raftline.raft.election import NOOP
 from raftline.raft.follower_reads import release
 from raftline.raft.lease import holds_lease
 from raftline.raft.questions import ReadIndex
 from raftline.raft.replication import propose, send_heartbeats
 from raftline.raft.state import Role, State
+from raftline.raft.waiting_reads import PeerRead, ReadRound
 
 
 def read(state: State, tokens: Sequence[Any]) -> None:
@@ -85,15 +85,15 @@ def confirm(state: State) -> None:
         state.read_rounds.popleft()
         for token in waiting.tokens:
             release(state, token, waiting.index)
-    if wants_fence(state):
+    if assign_fences(state):
         propose(state, [NOOP])
-    if readmit(state):
+    if mark_readmitted(state):
         send_heartbeats(state)
     open_round(state)
 
 
 def confirmed_round(state: State) -> int:
     """Return the latest round that a quorum answered, this server included."""
-    answered = {name: p.acked_round for name, p in state.progress.items() if p.counts}
+    answered = {name: p.acked_round for name, p in state.progress.items() if p.is_counted}
     answered[state.name] = state.round
     return state.membership.reached_by_quorum(answered)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.raft.change import Change, Plan, Refused, Work, advice, plan
+from raftline.raft.change import Change, PendingChange, Plan, Refused, advice, plan
 from raftline.raft.effects import Entry, SafetyError, Settled
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import AppendEntries, Message, RequestVote
@@ -22,7 +22,7 @@ ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
 PATIENCE = 10  # election timeouts without a word from whom is to catch up, or is to hear it left
 
 
-def begin(state: State, change: Change, token: Any) -> None:
+def begin_change(state: State, change: Change, token: Any) -> None:
     """Begin a change of members, now or when it may, or refuse it; `token` comes back in
     `settled`. It waits no longer than this server leads."""
     if state.role is not Role.LEADER:
@@ -38,11 +38,11 @@ def _is_early(state: State) -> bool:
     without anybody asking.
 
     1. The configuration that it found in its log is committed, and is no step on the way to
-       another (paper §6; thesis §4.1): that one is brought to its end first (`go_on`).
+       another (paper §6; thesis §4.1): that one is brought to its end first (`advance_change`).
     2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev): or else
        two leaders could each commit a change by a majority that doesn't know the other.
     """
-    return state.work is None and (
+    return state.pending_change is None and (
         state.configurations.index > state.commit_index
         or state.membership.is_joint
         or state.log.term_at(state.commit_index) != state.term
@@ -54,13 +54,13 @@ def _begin(state: State, change: Change, token: Any) -> None:
     appends nothing (thesis §3.10)."""
     try:
         _give_up_for(state, change)
-        if state.work is not None:
+        if state.pending_change is not None:
             raise Refused(
-                f"{state.work.change} is under way, and only one change is made at a time"
+                f"{state.pending_change.change} is under way, and only one change is made at a time"
             )
         if state.transfer is not None:
             raise Refused(f"the leadership is being handed over to {state.transfer.to}")
-        planned = _said_again(state, change) or plan(change, state.membership)
+        planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise Refused("a member's address holds what no entry can")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
@@ -73,20 +73,20 @@ def _begin(state: State, change: Change, token: Any) -> None:
         return
     if planned.learner_first is not None:
         append_configuration(state, planned.learner_first)
-    state.work = Work(
+    state.pending_change = PendingChange(
         change, token, planned.target, planned.candidate,
         state.now_ms, state.now_ms, state.log.last_index,
     )  # fmt: skip
     if planned.candidate is None:
-        _append_target(state, state.work)
+        _append_target(state, state.pending_change)
 
 
-def _said_again(state: State, change: Change) -> Plan | None:
+def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
     """Return the members as they are, for an entry, where a voter that lost its memory asks to be
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
     members, progress = state.membership, state.progress.get(change.name)
-    is_lost = change.name in members.voters and progress is not None and not progress.counts
+    is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     is_said = state.configurations.index > state.log.base_index
     return Plan(members) if change.verb == "add" and is_lost and not is_said else None
 
@@ -94,7 +94,7 @@ def _said_again(state: State, change: Change) -> Plan | None:
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
     """Return voters of `target` without a vote that it can't do without: no fence of theirs could
     be committed then, nor anything else, for good (raft/amnesia.py)."""
-    without = {name for name, progress in state.progress.items() if not progress.counts}
+    without = {name for name, progress in state.progress.items() if not progress.is_counted}
     lost = [name for name in target.voters if name in without - {candidate}]
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
 
@@ -105,11 +105,11 @@ def _befell(state: State, names: list[str]) -> list[str]:
 
 def _give_up_for(state: State, change: Change) -> None:
     """Whoever is to be removed need not catch up any more."""
-    work = state.work
-    if work is None or work.candidate != change.name or change.verb != "remove":
+    pending = state.pending_change
+    if pending is None or pending.candidate != change.name or change.verb != "remove":
         return
-    if state.configurations.index <= state.commit_index and not work.joint_index:
-        _settle(state, work, "refused", f"{change.name} is removed before it has caught up")
+    if state.configurations.index <= state.commit_index and not pending.joint_index:
+        _settle(state, pending, "refused", f"{change.name} is removed before it has caught up")
 
 
 def append_configuration(state: State, membership: Membership) -> None:
@@ -128,86 +128,86 @@ def append_configuration(state: State, membership: Membership) -> None:
     send_entries_to_all(state)
 
 
-def _append_target(state: State, work: Work) -> None:
+def _append_target(state: State, pending: PendingChange) -> None:
     """Take the next step towards the target: the joint configuration, unless the voters stay."""
     members = state.membership
-    if set(members.voters) == set(work.target.voters):
-        append_configuration(state, work.target)
+    if set(members.voters) == set(pending.target.voters):
+        append_configuration(state, pending.target)
         return
-    append_configuration(state, members.joint_to(work.target))
-    work.joint_index = state.configurations.index
+    append_configuration(state, members.joint_to(pending.target))
+    pending.joint_index = state.configurations.index
 
 
-def go_on(state: State) -> None:
+def advance_change(state: State) -> None:
     """Take the step that has become possible by what is committed now.
 
     A new leader finishes what it finds in its log: once C_old,new is committed, C_new is
     appended (paper §6), whoever began it.
     """
     _let_leavers_go(state)
-    work = state.work
+    pending = state.pending_change
     if state.configurations.index > state.commit_index:
         return
-    is_done = work is not None and work.candidate not in state.membership.learners
-    if work is not None and is_done and not state.membership.is_joint:
-        _settle(state, work, "done", _outcome(state, work))
+    is_done = pending is not None and pending.candidate not in state.membership.learners
+    if pending is not None and is_done and not state.membership.is_joint:
+        _settle(state, pending, "done", _outcome(state, pending))
     if state.transfer is not None:
         return  # whoever gives way appends nothing (thesis §3.10); this goes on when that is over
     if state.membership.is_joint:
         append_configuration(state, state.membership.settled())
-    elif state.work is not None:
-        _catch_up(state, state.work)
+    elif state.pending_change is not None:
+        _catch_up(state, state.pending_change)
     if state.configurations.index <= state.commit_index:
         _step_down_if_out(state)
     while state.waiting and not _is_early(state):
         _begin(state, *state.waiting.pop(0))
 
 
-def _catch_up(state: State, work: Work) -> None:
+def _catch_up(state: State, pending: PendingChange) -> None:
     """Let a learner vote once a round of catching up took less than an election timeout: then a
     change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
     it stays a learner and the one who asked is told."""
-    name, timeout_ms = str(work.candidate), state.options.election_timeout_ms
+    name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.progress[name], state.now_ms
-    if progress.match_index < work.round_index or not progress.counts:
-        silent_ms = now_ms - max(progress.heard_at_ms, work.began_ms)
+    if progress.match_index < pending.round_index or not progress.is_counted:
+        silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
-            _leave_as_learner(state, work, "does not answer")
-    elif now_ms - work.round_began_ms < timeout_ms:
-        work.candidate = None
-        _append_target(state, work)
-    elif work.rounds >= ROUNDS_MAX:
-        _leave_as_learner(state, work, f"lags behind after {ROUNDS_MAX} rounds")
+            _leave_as_learner(state, pending, "does not answer")
+    elif now_ms - pending.round_began_ms < timeout_ms:
+        pending.candidate = None
+        _append_target(state, pending)
+    elif pending.rounds >= ROUNDS_MAX:
+        _leave_as_learner(state, pending, f"lags behind after {ROUNDS_MAX} rounds")
     else:
-        work.rounds += 1
-        work.round_began_ms, work.round_index = now_ms, state.log.last_index
+        pending.rounds += 1
+        pending.round_began_ms, pending.round_index = now_ms, state.log.last_index
 
 
-def _leave_as_learner(state: State, work: Work, why: str) -> None:
+def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:
     """End a change halfway, and say which request goes on with it and which one takes it back."""
-    change, name = work.change, str(work.candidate)
+    change, name = pending.change, str(pending.candidate)
     then = f". Once it has caught up: promote {name}"
     if change.verb == "replace":
         again = f"replace {change.old} {change.place}"
         then = f", and {change.old} votes as before. Once {name} is up: {again}"
     text = f"{name} is a learner without a vote, since it {why}{then}; to give it up: remove {name}"
-    _settle(state, work, "done", text)
+    _settle(state, pending, "done", text)
 
 
-def _settle(state: State, work: Work, outcome: str, text: str) -> None:
-    state.work = None
-    state.out.settled.append(Settled(work.token, outcome, text))
-    state.note(f"[*] {work.change}: {text}")
+def _settle(state: State, pending: PendingChange, outcome: str, text: str) -> None:
+    state.pending_change = None
+    state.out.settled.append(Settled(pending.token, outcome, text))
+    state.note(f"[*] {pending.change}: {text}")
 
 
-def _outcome(state: State, work: Work) -> str:
-    change, members, index = work.change, state.membership, state.configurations.index
+def _outcome(state: State, pending: PendingChange) -> str:
+    change, members, index = pending.change, state.membership, state.configurations.index
     verb, name = change.verb, change.name
-    if verb == "add" and not work.joint_index:
+    if verb == "add" and not pending.joint_index:
         text = f"{name} is a voter as before, entry {index} tells it who the others are"
     elif verb == "add":
-        text = f"{name} added as a learner, votes from entry {work.joint_index}"
-    elif verb == "replace" and not work.joint_index:
+        text = f"{name} added as a learner, votes from entry {pending.joint_index}"
+    elif verb == "replace" and not pending.joint_index:
         text = (
             f"{name} votes and {change.old} is no member, as it was before; entry {index} repeats "
             f"who the members are: {members.describe()}"
@@ -215,12 +215,12 @@ def _outcome(state: State, work: Work) -> str:
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"
     elif verb == "promote":
-        text = f"{name} votes from entry {work.joint_index}"
+        text = f"{name} votes from entry {pending.joint_index}"
     elif verb == "demote":
         text = f"{name} is a learner from entry {index}"
     else:
         text = f"{name} removed with entry {index}"
-    warning = advice(len(members.voters)) if work.joint_index else ""
+    warning = advice(len(members.voters)) if pending.joint_index else ""
     return f"{text}. Note: {warning}" if warning else text
 
 

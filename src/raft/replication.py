@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.amnesia import leader_heard_amnesiac, vote_again, whole_again
+from raftline.raft.amnesia import leader_heard_amnesiac, regain_vote, vote_again
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Entry, SafetyError, entries_of
 from raftline.raft.lease import begin_round, extend_lease, promise
@@ -122,7 +122,7 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     if progress is None:
         return
     progress.matched(message.index)
-    if progress.counts:
+    if progress.is_counted:
         advance_commit(state)
     send_entries(state, message.sender, progress)
 
@@ -187,7 +187,7 @@ def advance_commit(state: State) -> None:
 
     Entries of earlier terms are committed by the one of this term that follows them.
     """
-    held = {name: p.match_index for name, p in state.progress.items() if p.counts}
+    held = {name: p.match_index for name, p in state.progress.items() if p.is_counted}
     held[state.name] = state.durable_index
     index = state.membership.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:
@@ -256,11 +256,11 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     """
     state.follow(message.term, message.sender)
     state.leader_heard_at_ms = state.now_ms
-    state.hasty = 0
+    state.quick_retries_left = 0
     state.arm_election()
     if state.vote is None and (state.amnesiac or state.name not in state.membership.electors):
-        # It may have voted in this term in an earlier life, which it forgot, or under a name that
-        # is used again: spent on the leader, who has won already, its vote isn't given twice.
+        # It may have voted in this term in an incarnation that it forgot, or under a name that is
+        # used again: spent on the leader, who has won already, its vote isn't given twice.
         state.save(state.term, message.sender)
     agrees = state.log.term_at(message.prev_index) == message.prev_term
     if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
@@ -274,8 +274,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     match_index = message.prev_index + len(message.entries)
     # receiver 5: never beyond what this very message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
-    if state.amnesiac and message.vote_again == state.life:
-        whole_again(state)
+    if state.amnesiac and message.vote_again == state.incarnation:
+        regain_vote(state)
     state.send(
         AppendAccepted(
             state.name,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from raftline.raft.awaited import Asking, PeerRead, ReadRound
-from raftline.raft.change import Change, Work
+from raftline.raft.change import Change, PendingChange
 from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
+from raftline.raft.waiting_reads import ForwardedReads, PeerRead, ReadRound
 
 APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
 
@@ -63,7 +63,7 @@ class State:
     amnesiac: bool = False  # it lost its log, or its term and vote, or all (raft/amnesia.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
     may_be_new: bool = False  # beside `amnesiac`: it can't tell whether it lost anything
-    life: int = 1  # differs from that of every other start of this server
+    incarnation: int = 1  # differs from that of every other start of this server
     role: Role = Role.FOLLOWER
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
@@ -73,10 +73,10 @@ class State:
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the one on this server's disk
     incoming: Incoming | None = None  # one on its way here, never mixed with another
-    hasty: int = 0  # so many election timeouts yet are short ones: the leader's process ended
+    quick_retries_left: int = 0  # election timeouts that are short: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
     lease_ms: int = 0  # the longest promise that the disk knows of
-    asking: Asking = field(default_factory=Asking)
+    forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
     no_leader_because: str = ""  # as was said: raft/newborn.py
@@ -89,12 +89,12 @@ class State:
     quorum_check_at_ms: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
-    early_from: int = 0  # the entry that proves, once on disk, that this leader's term is there
+    term_durable_index: int = 0  # the entry that proves, once on disk, this leader's term there
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
     transfer: Transfer | None = None
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term
-    work: Work | None = None  # the change of members that this leader was asked for
+    pending_change: PendingChange | None = None  # the change of members under way here
     waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
     leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
     out: Effects = field(default_factory=Effects)
@@ -120,7 +120,7 @@ class State:
 
     @property
     def without_vote(self) -> int:  # as answers to a leader say it
-        return self.life if self.amnesiac else 0
+        return self.incarnation if self.amnesiac else 0
 
     @property
     def is_member(self) -> bool:
@@ -161,7 +161,7 @@ class State:
         one connection, 1.2 at 64 (docs/speed.md). The one exception; a term or vote on its way to
         the disk still goes first. Others vote only for a term that is on the candidate's disk; but
         a lone voter elects itself before, and may have learners."""
-        early = self.out.save is None and self.durable_index >= self.early_from
+        early = self.out.save is None and self.durable_index >= self.term_durable_index
         (self.out.send if early else self.out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:
@@ -186,15 +186,15 @@ class State:
         promised_ms = self.promised_until_ms - self.options.election_timeout_ms
         self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
 
-    def give_asked_back(self) -> None:
+    def refuse_forwarded_reads(self) -> None:
         """The leader that was asked leads no longer, or another does: its reads are refused."""
-        self.out.refused += self.asking.give_back()
+        self.out.refused += self.forwarded_reads.give_back()
 
     def follow(self, term: int, leader: str | None) -> None:
         """Be a follower in `term`. The election timer runs on; only a leader's word or a vote
         granted resets it (Figure 2, followers), but a leader that falls arms a new one."""
         if term > self.term or leader != self.leader:
-            self.give_asked_back()
+            self.refuse_forwarded_reads()
         if term > self.term:
             self.save(term, None)  # a new term, a new vote
         if self.role is Role.LEADER:
@@ -210,7 +210,7 @@ class State:
             self.without_vote_now, self.no_leader_because = {}, ""
         self.votes = {}
         self.progress = {}
-        self.drop_work()
+        self.drop_pending_change()
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours
@@ -218,16 +218,16 @@ class State:
         tokens = list(self.reads_waiting)
         for waiting in self.read_rounds:
             tokens += waiting.tokens
-        tokens += self.asking.give_back()
-        tokens += [ready.token for ready in self.asking.ready]
+        tokens += self.forwarded_reads.give_back()
+        tokens += [ready.token for ready in self.forwarded_reads.ready]
         self.reads_waiting.clear()
         self.read_rounds.clear()
-        self.asking.ready.clear()
+        self.forwarded_reads.ready.clear()
         return [token for token in tokens if not isinstance(token, PeerRead)]
 
-    def drop_work(self) -> None:
+    def drop_pending_change(self) -> None:
         """Forget the change of members that this leader was asked for; the log tells the rest."""
-        work, self.work = self.work, None
+        pending, self.pending_change = self.pending_change, None
         for change, token in self.waiting:
             text = f"{change}: this server lost the leadership before it began. Nothing was changed"
             self.out.settled.append(Settled(token, "refused", text))
@@ -235,9 +235,10 @@ class State:
         if self.leaving:
             self.leaving = {}
             self.out.members_changed = True
-        if work is not None:
-            text = f"{work.change} was under way when this server lost the leadership; see: members"
-            self.out.settled.append(Settled(work.token, "unknown", text))
+        if pending is not None:
+            change = pending.change
+            text = f"{change} was under way when this server lost the leadership; see: members"
+            self.out.settled.append(Settled(pending.token, "unknown", text))
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries behind the last one, in memory and, by `out`, on disk. A configuration

@@ -68,7 +68,7 @@ def why_unfit(state: State, name: str) -> str | None:
         return f"{name} is a learner, it has no vote"
     if name not in state.membership.voters:
         return f"{name} is about to leave the cluster"
-    if not progress.counts:
+    if not progress.is_counted:
         return f"{name} {progress.befell} and catches up without a vote"
     silent_ms = state.now_ms - progress.heard_at_ms
     if progress.away or silent_ms > state.options.election_timeout_ms:
@@ -87,7 +87,7 @@ def advance_transfer(state: State) -> None:
     if transfer is None or transfer.told:
         return
     progress = state.progress.get(transfer.to)
-    if progress is None or not progress.counts:
+    if progress is None or not progress.is_counted:
         give_up_transfer(state)
     elif progress.match_index == state.log.last_index == state.commit_index:
         transfer.told = True

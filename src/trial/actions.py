@@ -40,7 +40,7 @@ class Actions:
             "part end": self._part_end,
         }
 
-    def strike(self, now: float) -> None:
+    def run_due(self, now: float) -> None:
         """Do all that is due, `now` seconds after the start."""
         self._now = now
         while self._endings and self._endings[0][0] <= now:

@@ -117,7 +117,7 @@ class World:
             amnesiac=server.disk.amnesiac,
             newborn=server.disk.newborn,
             may_be_new=server.disk.may_be_new,
-            life=server.disk.lives,
+            incarnation=server.disk.lives,
             snapshot=server.disk.snapshot,
         )
         self.checks.started(server.node)

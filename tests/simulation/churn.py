@@ -129,7 +129,7 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
         state = host.state
         if state is not None:
             known += [state.membership, state.configurations.at(state.commit_index)]
-            known += [state.work.target] if state.work is not None else []
+            known += [state.pending_change.target] if state.pending_change is not None else []
             for change, _ in state.waiting:
                 with suppress(Refused):
                     known.append(plan(change, state.membership.settled()).target)

@@ -272,7 +272,7 @@ class Host:
             amnesiac=recovered.amnesiac,
             newborn=recovered.newborn,
             may_be_new=recovered.may_be_new,
-            life=self._life + 1,
+            incarnation=self._life + 1,
             snapshot=recovered.snapshot,
         )
         self.state = self.node.state

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from raftline.raft.awaited import PeerRead
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.state import State
+from raftline.raft.waiting_reads import PeerRead
 from tests.invariants import InvariantError, Invariants
 
 
@@ -56,10 +56,10 @@ class HonestInvariants(Invariants):
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership (fault F44)."""
-        asking = state.asking
-        kept = [*state.reads_waiting, *asking.asked, *asking.waiting]
+        forwarded = state.forwarded_reads
+        kept = [*state.reads_waiting, *forwarded.asked, *forwarded.waiting]
         kept += [token for waiting in state.read_rounds for token in waiting.tokens]
-        kept += [ready.token for ready in asking.ready]
+        kept += [ready.token for ready in forwarded.ready]
         own = [token for token in kept if not isinstance(token, PeerRead)]
         self._hold(
             len(own) == len(reading) and all(token in reading for token in own),

@@ -195,7 +195,7 @@ class _Schedule:
         for host in self.hosts.values():
             if host.node is not None and host.node.is_leader:
                 core = host.node.state
-                if not core.membership.is_joint and core.work is None:
+                if not core.membership.is_joint and core.pending_change is None:
                     return [self.hosts[name] for name in core.membership.names]
         return []
 

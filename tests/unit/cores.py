@@ -30,7 +30,7 @@ def node_of(
     amnesiac: bool = False,
     newborn: bool = False,
     may_be_new: bool = False,
-    life: int = 1,
+    incarnation: int = 1,
     options: Options = OPTIONS,
     lease_ms: int = 0,
 ) -> Node:
@@ -39,7 +39,7 @@ def node_of(
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
     return Node(
         name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
-        amnesiac=amnesiac, newborn=newborn, may_be_new=may_be_new, life=life,
+        amnesiac=amnesiac, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
     )
 
 

@@ -28,10 +28,12 @@ from tests.unit.cores import (
 )
 
 
-def loss(leader: Node, peer: str = "s3", index: int = 0, life: int = 1) -> AppendRejected:
+def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
     """Return what a follower answers that has just lost its memory."""
     state = leader.state
-    return AppendRejected(peer, state.name, state.term, index, state.round, without_vote=life)
+    return AppendRejected(
+        peer, state.name, state.term, index, state.round, without_vote=incarnation
+    )
 
 
 def heartbeat(leader: Node) -> list[Message]:
@@ -50,11 +52,11 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
     )
 
 
-def catch_up(leader: Node, peer: str = "s3", life: int = 1) -> list[Message]:
+def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.state
     answer = AppendAccepted(
-        peer, "s1", state.term, state.log.last_index, state.round, without_vote=life
+        peer, "s1", state.term, state.log.last_index, state.round, without_vote=incarnation
     )
     sync(leader)
     return leader.receive(answer, state.now_ms).send
@@ -233,16 +235,16 @@ def test_a_leader_that_gives_way_appends_no_fence() -> None:
     assert leader.state.log.last_index == 2
 
 
-def made_whole(life: int = 1) -> Node:
+def made_whole(incarnation: int = 1) -> Node:
     """Return a leader whose follower s3 lost its memory and votes again."""
     leader = established("s1")
-    leader.receive(loss(leader, life=life), TIMEOUT_MS)
+    leader.receive(loss(leader, incarnation=incarnation), TIMEOUT_MS)
     sync(leader)
     heartbeat(leader)
-    catch_up(leader, life=life)
+    catch_up(leader, incarnation=incarnation)
     acknowledge(leader, "s2")
     acknowledge(leader, "s3")
-    assert leader.state.progress["s3"].counts
+    assert leader.state.progress["s3"].is_counted
     return leader
 
 
@@ -258,18 +260,18 @@ def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
 def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
     leader = made_whole()
     assert leader.receive(loss(leader), leader.state.now_ms).send == []
-    assert leader.state.progress["s3"].counts
+    assert leader.state.progress["s3"].is_counted
 
 
 def test_a_second_loss_is_noted() -> None:
     leader = made_whole()
     heartbeat(leader)
     late = AppendAccepted("s3", "s1", 1, leader.state.commit_index, leader.state.round)
-    effects = leader.receive(loss(leader, life=2), leader.state.now_ms)
+    effects = leader.receive(loss(leader, incarnation=2), leader.state.now_ms)
     assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
     assert leader.state.progress["s3"].match_index == 0
-    leader.receive(late, leader.state.now_ms)  # of the life before
-    assert not leader.state.progress["s3"].counts
+    leader.receive(late, leader.state.now_ms)  # of the incarnation before
+    assert not leader.state.progress["s3"].is_counted
 
 
 def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
@@ -279,7 +281,7 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
     catch_up(leader)
     heartbeat(leader)
     late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=1)
-    leader.receive(loss(leader, life=2), leader.state.now_ms)
+    leader.receive(loss(leader, incarnation=2), leader.state.now_ms)
     leader.receive(late, leader.state.now_ms)
     assert leader.state.progress["s3"].match_index == 0
     sent = acknowledge(leader, "s2", 2).send
@@ -291,7 +293,7 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
 
 
 def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
-    node = node_of("s3", 1, 1, term=1, amnesiac=True, life=8)
+    node = node_of("s3", 1, 1, term=1, amnesiac=True, incarnation=8)
     node.receive(append(1, (2, 1), to="s3", vote_again=7), 10)
     assert node.state.amnesiac
     node.receive(append(1, (2, 1), to="s3", vote_again=8), 20)
@@ -348,7 +350,7 @@ def test_one_that_was_started_to_join_listens_to_no_candidate_with_an_empty_log(
 
 
 def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
-    node = node_of("s2", newborn=True, voters=(), life=7)
+    node = node_of("s2", newborn=True, voters=(), incarnation=7)
     node.receive(append(1, (0, 0), 1, commit=1, vote_again=7), 10)
     assert node.state.amnesiac
     who = Entry(2, 1, "members s1=h:1,voter s2=h:2,voter s3=h:3,voter")
@@ -422,4 +424,4 @@ def test_leader_and_node_together_come_to_an_end(size: int) -> None:
                 pending += acknowledge(leader, message.to).send
     assert not node.state.amnesiac
     assert terms_of(node) == terms_of(leader)
-    assert leader.state.progress[node.state.name].counts
+    assert leader.state.progress[node.state.name].is_counted

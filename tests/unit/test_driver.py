@@ -260,7 +260,7 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     while not driver.node.state.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    while driver.node.state.work is None:  # and for the disk
+    while driver.node.state.pending_change is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -289,7 +289,7 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
         assert not pause.wait(0.001)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    while driver.node.state.work is None:
+    while driver.node.state.pending_change is None:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)

@@ -125,14 +125,14 @@ def following() -> Driver:
 @pytest.mark.parametrize("answered", [False, True])
 def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered: bool) -> None:
     driver = following()
-    asking = driver.node.state.asking
+    forwarded = driver.node.state.forwarded_reads
     batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
     for batch in batches:
         driver.submit(batch)
-    until(lambda: len(asking.asked) + len(asking.waiting) == 3)
+    until(lambda: len(forwarded.asked) + len(forwarded.waiting) == 3)
     if answered:  # and not applied up to there
-        driver.receive([ReadIndexReply("s2", "s1", 1, 1, asking.round)], None)
-        assert asking.ready
+        driver.receive([ReadIndexReply("s2", "s1", 1, 1, forwarded.round)], None)
+        assert forwarded.ready
     driver.stop(DEADLINE_S)
     assert all(batch.is_answered for batch in batches)
     assert [batch.replies for batch in batches] == [[STOPPING]] * 3
@@ -142,14 +142,14 @@ def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
-    until(lambda: bool(driver.node.state.asking.asked))
+    until(lambda: bool(driver.node.state.forwarded_reads.asked))
     driver.lost("s2")
     until(lambda: bool(driver._queue._held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
-    asking = driver.node.state.asking
-    until(lambda: bool(asking.asked))
-    driver.receive([ReadIndexReply("s3", "s1", 2, 2, asking.round)], None)
+    forwarded = driver.node.state.forwarded_reads
+    until(lambda: bool(forwarded.asked))
+    driver.receive([ReadIndexReply("s3", "s1", 2, 2, forwarded.round)], None)
     assert batch.is_answered
     assert batch.reader is not None
     driver.stop(DEADLINE_S)

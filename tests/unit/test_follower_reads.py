@@ -152,7 +152,7 @@ def test_where_the_leader_is_gone_the_reads_are_given_back(how: str) -> None:
     node = follower()
     node.ask_leader(["get a"], 100)
     if how == "silence":
-        node.state.asking.again_at_ms = 10**6
+        node.state.forwarded_reads.again_at_ms = 10**6
         effects = node.pass_time(100 + TIMEOUT_MS)
     else:
         effects = node.lost("s1", 100)

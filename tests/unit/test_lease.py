@@ -241,7 +241,7 @@ def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.state.round, without_vote=7)
     node.receive(lost, TIMEOUT_MS + 20)
-    node.state.progress["s2"].counts = True  # it was made whole, by a quick fence
+    node.state.progress["s2"].is_counted = True  # it was made whole, by a quick fence
     assert lease_until_ms(node.state) == 0
 
 

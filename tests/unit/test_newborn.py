@@ -290,7 +290,7 @@ UNSURE = "I may be new or may have lost everything, so I catch up without a vote
 
 
 def test_one_that_may_be_new_says_no_more_than_that() -> None:
-    node = node_of("s1", amnesiac=True, may_be_new=True, life=7)
+    node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
     (denial,) = node.receive(request(1, sender="s2", to="s1"), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
     assert denial.reason == UNSURE
@@ -302,7 +302,7 @@ def test_one_that_may_be_new_says_no_more_than_that() -> None:
 
 
 def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
-    node = node_of("s1", amnesiac=True, may_be_new=True, life=7)
+    node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
     last = append(1, (0, 0), 1, commit=1, sender="s2", to="s1", vote_again=7)
     (answer,) = node.receive(last, 20).send_after_save
     assert isinstance(answer, AppendAccepted)

@@ -103,13 +103,13 @@ def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     rounds = []
     for name in "abc":
         node.ask_leader([name], 100)
-        rounds.append(node.state.asking.round)
+        rounds.append(node.state.forwarded_reads.round)
         effects = node.receive(ReadIndexReply("s1", "s2", 1, 1, rounds[-1]), 110)
         assert effects.reads == [ReadReady(name, 1)]
     node.ask_leader(["d"], 120)
     for late in rounds:
         assert node.receive(ReadIndexReply("s1", "s2", 1, 1, late), 130).reads == []
-    last = ReadIndexReply("s1", "s2", 1, 1, node.state.asking.round)
+    last = ReadIndexReply("s1", "s2", 1, 1, node.state.forwarded_reads.round)
     assert node.receive(last, 130).reads == [ReadReady("d", 1)]
 
 

@@ -88,10 +88,10 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     sync(node)
     acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
     assert node.state.membership == members("s1")
-    assert node.state.work is None
+    assert node.state.pending_change is None
     sync(node)
     assert node.state.membership == members("s1", learners=("s9",))
-    assert str(node.state.work.change if node.state.work else "") == "add s9"
+    assert str(node.state.pending_change.change if node.state.pending_change else "") == "add s9"
 
 
 # fault F69, mistake 31
@@ -235,7 +235,7 @@ def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
     change(node, "remove", "s3")
     effects = node.receive(AppendEntries("s2", "s1", 9, 1, 1), node.state.now_ms)
     assert outcomes(effects) == ["unknown"]
-    assert node.state.work is None
+    assert node.state.pending_change is None
 
 
 # --- learners --------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_a_round_that_took_an_election_timeout_is_followed_by_another() -> None:
     sync(node)
     acknowledge(node, "s2")
     node.propose(["set a 4"], node.state.now_ms)
-    work = node.state.work
+    work = node.state.pending_change
     assert work is not None
     began, first = node.state.now_ms, work.round_index
     late = began + OPTIONS.election_timeout_ms
@@ -297,7 +297,7 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     acknowledge(node, "s2")
     settled: list[str] = []
     for _ in range(10):
-        work = node.state.work
+        work = node.state.pending_change
         assert work is not None
         target = work.round_index
         node.propose(["set a 4"], node.state.now_ms)

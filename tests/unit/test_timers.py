@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.election import HASTY_WAITS
+from raftline.raft.election import QUICK_RETRIES
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
@@ -120,10 +120,10 @@ def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> N
     node.receive(append(1, (0, 0)), 0)
     node.lost("s1", 10)
     short = 10 + (TIMEOUT_MS - OPTIONS.election_timeout_ms) // 5
-    found = waits(node, 10, HASTY_WAITS + 3)
+    found = waits(node, 10, QUICK_RETRIES + 3)
     assert found[0] == short
-    assert found[1 : HASTY_WAITS + 1] == [40 + short] * HASTY_WAITS
-    assert found[HASTY_WAITS + 1 :] == [TIMEOUT_MS] * 2
+    assert found[1 : QUICK_RETRIES + 1] == [40 + short] * QUICK_RETRIES
+    assert found[QUICK_RETRIES + 1 :] == [TIMEOUT_MS] * 2
 
 
 def test_a_leader_that_is_heard_makes_all_waits_whole_again() -> None:

@@ -1,4 +1,4 @@
-"""Actions strike at their trigger points, wait for a leader where they need it, end in time."""
+"""Actions run at their trigger points, wait for a leader where they need it, end in time."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class Stage:
 # seed 001-13
 def test_the_leader_is_failed_at_the_trigger_point_and_not_before() -> None:
     stage = Stage(Action("fail leader", 8))
-    stage.actions.strike(7.9)
+    stage.actions.run_due(7.9)
     assert stage.done == []
-    stage.actions.strike(8.0)
-    stage.actions.strike(9.0)
+    stage.actions.run_due(8.0)
+    stage.actions.run_due(9.0)
     # Noted before it is done: by the time that the process is gone, another may lead.
     assert stage.done == [("gone", "0001"), ("fail", "0001")]
     assert (stage.record.failed, stage.actions.not_done()) == (1, [])
@@ -84,18 +84,18 @@ def test_a_follower_is_drawn_among_those_that_run_and_do_not_lead() -> None:
         stage = Stage(Action("fail follower", 8))
         stage.active.remove("0003")
         stage.actions._chance.seed(seed)
-        stage.actions.strike(8.0)
+        stage.actions.run_due(8.0)
         found.add(stage.done[-1][1])
     assert found == {"0000", "0002", "0004"}
 
 
 def test_an_action_without_a_leader_waits_for_one_and_so_do_those_behind_it() -> None:
     stage = Stage(Action("fail leader", 1), Action("fail leader", 2), Action("drop", 2))
-    stage.actions.strike(2.5)
+    stage.actions.run_due(2.5)
     assert stage.done[1:] == [("fail", "0001")]
     assert stage.actions.not_done() == ["fail leader at 2", "drop at 2"]
     stage.leader = "0004"
-    stage.actions.strike(3.0)
+    stage.actions.run_due(3.0)
     assert stage.done[3:] == [("fail", "0004"), ("drop", 0.1)]
     assert [event.at for event in stage.record.events] == [2.5, 3.0, 3.0]
 
@@ -105,11 +105,11 @@ def test_an_easy_partition_leaves_the_leader_a_quorum_and_a_hard_one_does_not(
     category: str, size: int
 ) -> None:
     stage = Stage(Action(category, 1), Action("part end", 3))
-    stage.actions.strike(1.0)
+    stage.actions.run_due(1.0)
     [(_, side)] = stage.done
     assert "0001" in side
     assert len(side) == size
-    stage.actions.strike(3.0)
+    stage.actions.run_due(3.0)
     assert stage.done[1:] == ["heal"]
 
 
@@ -119,7 +119,7 @@ def test_those_that_are_down_take_nobody_s_quorum_away(down: tuple[str, ...]) ->
         stage = Stage(Action(category, 1))
         stage.active = [server for server in SERVERS if server not in down]
         stage.actions._chance.seed(seed)
-        stage.actions.strike(1.0)
+        stage.actions.run_due(1.0)
         [(_, side)] = stage.done
         alive_with_leader = [server for server in side if server not in down]
         if category == "part easy":
@@ -134,18 +134,18 @@ def test_an_end_ends_what_it_was_for_and_nothing_later() -> None:
         Action("part easy", 2, seconds=3), Action("part end", 3), Action("part hard", 4),
     )  # fmt: skip
     for now in (1.0, 2.0, 3.0, 4.0, 4.5, 5.5, 6.5):
-        stage.actions.strike(now)
+        stage.actions.run_due(now)
     assert [each for each in stage.done if each[0] != "part"] == [
         ("drop", 0.1), ("drop", 0.5), "heal",
     ]  # fmt: skip
-    stage.actions.strike(7.0)
+    stage.actions.run_due(7.0)
     assert stage.done[-1] == ("drop", 0.0)
 
 
 def test_a_partition_that_was_ended_does_not_end_a_second_time() -> None:
     stage = Stage(Action("part easy", 1, seconds=3), Action("part end", 2))
     for now in (1.0, 2.0, 4.5):
-        stage.actions.strike(now)
+        stage.actions.run_due(now)
     assert stage.done[1:] == ["heal"]
     assert [event.category for event in stage.record.events] == ["part easy", "part end"]
 
@@ -155,17 +155,17 @@ def test_what_has_seconds_ends_by_itself() -> None:
         Action("pause", 1, seconds=2.0, server="leader"), Action("drop", 1, seconds=1.0),
         Action("part hard", 4, seconds=1.0),
     )  # fmt: skip
-    stage.actions.strike(1.0)
-    stage.actions.strike(2.5)
-    stage.actions.strike(3.5)
+    stage.actions.run_due(1.0)
+    stage.actions.run_due(2.5)
+    stage.actions.run_due(3.5)
     assert stage.done == [("pause", "0001"), ("drop", 0.1), ("drop", 0.0), ("resume", "0001")]
-    stage.actions.strike(4.0)
-    stage.actions.strike(5.5)
+    stage.actions.run_due(4.0)
+    stage.actions.run_due(5.5)
     assert stage.done[-1] == "heal"
 
 
 def test_a_restart_brings_back_who_was_failed_first_or_who_is_named() -> None:
     stage = Stage(Action("restart", 1), Action("restart", 1, server="0004"))
     stage.failed = ["0002", "0000", "0004"]
-    stage.actions.strike(1.0)
+    stage.actions.run_due(1.0)
     assert stage.done == [("launch", "0002"), ("launch", "0004")]

@@ -142,7 +142,7 @@ def test_a_read_that_waits_for_the_state_machine_is_refused_when_who_leads_then_
 def test_a_candidate_gives_the_reads_back_that_it_asked_its_leader_for_and_once() -> None:
     node = asking_follower("get a", "get b", ready=False)
     node.ask_leader(["get c"], 110)
-    node.state.asking.again_at_ms = 10**6
+    node.state.forwarded_reads.again_at_ms = 10**6
     assert node.pass_time(node.state.election_at_ms).refused == ["get a", "get b", "get c"]
     elect(node)
     assert everybody_answers(node) == []
@@ -208,7 +208,7 @@ def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_l
     assert [(one.token, one.outcome) for one in settled] == [("s2", "refused"), ("s3", "refused")]
     elect(node)
     everybody_answers(node)
-    assert node.state.work is None
+    assert node.state.pending_change is None
     assert node.state.membership.voters == ("s1", "s2", "s3", "s4")
     assert fall(node).settled == []
 

@@ -1,4 +1,4 @@
-"""A node that loses its memory twice, or while it is sent a snapshot: only its last life counts.
+"""A node that loses its memory twice, or during a snapshot: only its last incarnation counts.
 Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018."""
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tests.unit.cores import TIMEOUT_MS, acknowledge, append, established, leade
 from tests.unit.test_snapshot import fall_behind, leader_with_snapshot
 
 
-def loses(leader: Node, life: int, peer: str = "s3") -> Effects:
-    """Let a follower answer that has nothing left, in this life of it."""
+def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
+    """Let a follower answer that has nothing left, in this incarnation of it."""
     state = leader.state
-    answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=life)
+    answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
     effects = leader.receive(answer, state.now_ms)
     sync(leader)
     return effects
 
 
-def holds_all(leader: Node, life: int, peer: str = "s3") -> list[Message]:
+def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.state
     index = state.log.last_index
-    answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=life)
+    answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=incarnation)
     return leader.receive(answer, state.now_ms).send
 
 
@@ -48,12 +48,12 @@ def lives_told(messages: list[Message]) -> set[int]:
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def told_to_vote_again(life: int = 1) -> Node:
+def told_to_vote_again(incarnation: int = 1) -> Node:
     """Return a leader that tells s3 to vote again, and has not heard that it does."""
     leader = established("s1")
-    loses(leader, life)
-    holds_all(leader, life)
-    assert lives_told(acknowledge(leader, "s2").send) == {life}
+    loses(leader, incarnation)
+    holds_all(leader, incarnation)
+    assert lives_told(acknowledge(leader, "s2").send) == {incarnation}
     return leader
 
 
@@ -71,7 +71,7 @@ def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
 # mistake 20
 def test_each_loss_has_a_fence_of_its_own() -> None:
     leader = established("s1")
-    fences = [loses(leader, life).append for life in (1, 2, 3)]
+    fences = [loses(leader, incarnation).append for incarnation in (1, 2, 3)]
     assert fences == [[Entry(2, 1, "noop")], [Entry(3, 1, "noop")], [Entry(4, 1, "noop")]]
     holds_all(leader, 3)
     for index in (2, 3):
@@ -86,13 +86,13 @@ def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) ->
     leader.propose(["set a 4"], TIMEOUT_MS)
     sync(leader)
     late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=late_life)
-    for life in (1, 2, 3):
-        loses(leader, life)
+    for incarnation in (1, 2, 3):
+        loses(leader, incarnation)
         acknowledge(leader, "s2", 1)
         beat(leader)
     leader.receive(late, leader.state.now_ms)
     progress = leader.state.progress["s3"]
-    assert (progress.counts, progress.life, progress.match_index) == (False, 3, 0)
+    assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
     assert leader.state.commit_index == 1
 
 
@@ -101,13 +101,13 @@ def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() 
     leader = told_to_vote_again()
     beat(leader)
     acknowledge(leader, "s3")  # without the mark: it votes again
-    assert leader.state.progress["s3"].counts
+    assert leader.state.progress["s3"].is_counted
     assert loses(leader, 2).append == [Entry(3, 1, "noop")]
     assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
     assert lives_told(acknowledge(leader, "s2").send) == {2}
     beat(leader)
     acknowledge(leader, "s3")
-    assert leader.state.progress["s3"].counts
+    assert leader.state.progress["s3"].is_counted
 
 
 # mistake 20
@@ -127,9 +127,9 @@ def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
 
 # mistake 20
 def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
-    node = node_of("s3", term=1, amnesiac=True, life=4)
+    node = node_of("s3", term=1, amnesiac=True, incarnation=4)
     node.receive(append(1, (0, 0), 1, 1, to="s3"), 10)
-    again = node_of("s3", term=1, amnesiac=True, life=5)  # what it had taken is gone as well
+    again = node_of("s3", term=1, amnesiac=True, incarnation=5)  # what it had taken is gone as well
     again.receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4), 20)
     assert again.state.amnesiac
     assert not again.receive(append(1, (2, 1), to="s3", number=2, vote_again=4), 30).recovered

@@ -31,7 +31,7 @@ LAST_SECONDS = 5.0  # for a client to come back from its last request
 Progress = Callable[[Record, str, float], None]
 
 
-class Begin:
+class Trial:
     """One trial. `run` it once; leaving it ends every process and thread that it started."""
 
     def __init__(self, metrics: Metrics, folder: Path, base_port: int | None = None) -> None:
@@ -52,7 +52,7 @@ class Begin:
         self._look_from = 0.0
         self._start_s: float | None = None  # on the monotonic clock, once all servers answer
 
-    def __enter__(self) -> Begin:
+    def __enter__(self) -> Trial:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +121,7 @@ class Begin:
                 text += f"; {self.servers.last_line(server)}"
             self.record.events.append(Event(now, "crash", (server,), text))
             self.record.health.append((now, server, Health.CRASHED))
-        self._actions.strike(now)
+        self._actions.run_due(now)
         if now >= self._look_from:
             self.watch.look(start_s + now)
         self._end_tenure(now)

@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from raftline import simulator
-from raftline.trial.begin import Begin
 from raftline.trial.load import Client
 from raftline.trial.metrics import Metrics
 from raftline.trial.record import Asked
 from raftline.trial.servers import Health
 from raftline.trial.store import Tally
+from raftline.trial.trial import Trial
 from raftline.trial.verdict import Exit, judge
 from tests.unit.trials import asked, pair, record
 
@@ -24,15 +24,15 @@ from tests.unit.trials import asked, pair, record
 def test_a_leader_that_ends_by_itself_is_unknown_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Begin(Metrics(servers=3), tmp_path) as begin:
-        begin.watch.start_at(0.0)
-        begin.watch.saw("0001", "0000", b"s0001@AppendEntries 1-0-0-[]", True, 0.5)
-        monkeypatch.setattr(begin.servers, "newly_crashed", lambda: [("0001", -9)])
-        begin._tick(1.0, 0.0)
-        assert begin.watch.leaders == [(0.0, "unkown"), (0.5, "0001"), (1.0, "unkown")]
-        [event] = begin.record.events
+    with Trial(Metrics(servers=3), tmp_path) as trial:
+        trial.watch.start_at(0.0)
+        trial.watch.saw("0001", "0000", b"s0001@AppendEntries 1-0-0-[]", True, 0.5)
+        monkeypatch.setattr(trial.servers, "newly_crashed", lambda: [("0001", -9)])
+        trial._tick(1.0, 0.0)
+        assert trial.watch.leaders == [(0.0, "unkown"), (0.5, "0001"), (1.0, "unkown")]
+        [event] = trial.record.events
     assert event.text == "0001 ended by itself (killed by SIGKILL)"
-    assert begin.record.health == [(1.0, "0001", Health.CRASHED)]
+    assert trial.record.health == [(1.0, "0001", Health.CRASHED)]
 
 
 class Finished:
@@ -54,12 +54,12 @@ def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judge
 ) -> None:
     wrong = asked(2, "get", key="key1", value="of nobody")
     later = asked(1 << 20, took=None, called=None)
-    with Begin(Metrics(servers=3), tmp_path) as begin:
-        assert not begin.has_begun
-        begin._start_s = time.monotonic() - 10
-        begin._clients = [cast(Client, Finished(wrong, later)), cast(Client, Finished(asked(1)))]
+    with Trial(Metrics(servers=3), tmp_path) as trial:
+        assert not trial.has_begun
+        trial._start_s = time.monotonic() - 10
+        trial._clients = [cast(Client, Finished(wrong, later)), cast(Client, Finished(asked(1)))]
         for _ in range(2):  # asked to stop twice, it collects everything once
-            made = begin.break_off("interrupted")
+            made = trial.break_off("interrupted")
             assert [each.due for each in made.requests] == [1.0, 2.0]
     assert [each.wrong for each in made.requests] == [False, True]
     assert (made.prior_get_requests, made.tally.sent, made.broken_off) == (4, 6, "interrupted")

@@ -26,7 +26,7 @@ class PeerRead(NamedTuple):
 
 
 @dataclass(slots=True)
-class Asking:
+class ForwardedReads:
     """A follower's reads that need its leader's read index, and those that have got one."""
 
     round: int = 0
