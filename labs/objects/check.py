@@ -31,7 +31,7 @@ from lab import LIFELINE
 import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import Scene
-from node import ordinal_of  # noqa: TID251 (beside this file)
+from labs.objects.node import ordinal_of
 from tests.e2e.wire import ports_in_a_row
 
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from raftline.clients.connection import (
     why_unreachable,
 )
 from raftline.clients.deadline import Deadline
-from raftline.wire.protocol import MEMBER_VERBS, NOT_LEADER, leader_named_in
+from raftline.wire.protocol import MEMBER_VERBS, NO_LEADER, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 from raftline.wire.requests import NAME
 
@@ -142,18 +142,12 @@ class Client:
         """Return the reply to a write under the next number of this client's session, and whether
         all that was sent before it was certainly not done."""
         if not self._session:
-            begun = self._begin_session(deadline)
+            begun, _ = self._ask_anywhere(self.name, "session", deadline)
             if outcome_of(begun.text) is not Outcome.DONE:
                 return begun, True
             self._session, self._number = begun.text.removeprefix("SESSION response: "), 0
         self._number += 1
         return self._ask_anywhere(f"{self._session}#{self._number}", command, deadline)
-
-    def _begin_session(self, deadline: Deadline) -> Reply:
-        try:
-            return self._ask_anywhere(self.name, "session", deadline)[0]
-        except OutcomeUnknown as error:  # of the session: the write itself was never sent
-            raise Unreachable(f"no session could be begun: {error}") from None
 
     def _ask_anywhere(self, sender: str, command: str, deadline: Deadline) -> tuple[Reply, bool]:
         """Ask one known node after the other until one has an answer that settles it; return it,
@@ -161,6 +155,7 @@ class Client:
         pause_s = FIRST_PAUSE_S
         tried: set[Address] = set()
         unknown: Reply | ClientError | None = None  # it may yet take effect, whatever others say
+        refusal: Reply | None = None  # of the node that tells most about why nobody leads
         while True:
             tried.add(self.address)
             answer = self._attempt(sender, command, deadline)
@@ -171,6 +166,7 @@ class Client:
                 unknown = answer
                 if _verb(command) in CHANGES:
                     break
+            refusal = _better(refusal, answer)
             self._move_on(answer)
             if self.address in tried:  # all said no: wait for an election
                 if deadline.left_s < pause_s:
@@ -180,7 +176,7 @@ class Client:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 tried.clear()
-        answer = unknown or answer
+        answer = unknown or refusal or answer
         if isinstance(answer, Unreachable) and len(self._known) > 1:
             raise Unreachable(f"nobody answers at {in_words(self._known)}. The last one: {answer}")
         if isinstance(answer, ClientError):
@@ -230,19 +226,20 @@ class Client:
 
     def _ask_here(self, sender: str, command: str, deadline: Deadline) -> Reply:
         line = line_of(sender, command)
-        connection = self._connected()
+        connection, limit_s = self._connected(), self._reply_s(deadline)
         try:
-            raw = connection.exchange(line, self._reply_s(deadline), deadline)
+            raw = connection.exchange(line, limit_s, deadline)
         except OSError as error:
             self.close()
-            raise self._lost(command, error) from None
+            raise self._lost(command, error, limit_s) from None
         except BaseException:
             self.close()  # else a late reply would answer the next request
             raise
         reply = read_reply(raw)
         if reply is None:
             self.close()
-            raise self._lost(command, ConnectionError("answered something that is not raftline"))
+            foreign = ConnectionError("answered something that is not raftline")
+            raise self._lost(command, foreign, limit_s)
         return reply
 
     def _reply_s(self, deadline: Deadline) -> float:
@@ -251,18 +248,18 @@ class Client:
             return self.timeout_s
         return max(0.05, min(self.attempt_s, deadline.left_s))
 
-    def _lost(self, command: str, error: OSError) -> ClientError:
+    def _lost(self, command: str, error: OSError, limit_s: float) -> ClientError:
         where = f"{self.address.host} port {self.address.port}"
         reason = error.strerror or str(error)
         if isinstance(error, TimeoutError):
             reason = (
-                f"gave no answer within {self.timeout_s:g} s"
+                f"gave no answer within {limit_s:.3g} s"
                 " (nodes at --pace human may need 40 s: --timeout 60)"
             )
         elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
             reason = "broke the connection before it answered"
         verb = _verb(command)
-        if verb in READS:
+        if verb in READS or verb == "session":  # an unused session does nothing
             return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
         what, look = ("write", "get") if verb not in LOOK else ("change", LOOK[verb])
         return OutcomeUnknown(
@@ -283,6 +280,21 @@ class Client:
         except OSError as error:
             raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
         return self._connection
+
+
+def _better(before: Reply | None, answer: Reply | ClientError) -> Reply | None:
+    """Return which refusal for want of a leader tells more; None where there was none."""
+    if not isinstance(answer, Reply) or outcome_of(answer.text) is not Outcome.NO_LEADER:
+        return before
+    return max(before or answer, answer, key=_tells)
+
+
+def _tells(refusal: Reply) -> tuple[bool, bool, int]:
+    """Order refusals by what they tell: a node that says why nobody leads, before one that tells
+    of itself alone, before one that names a leader which is gone."""
+    why = refusal.text.removeprefix(NO_LEADER).lstrip()
+    knows_of_none = refusal.text.startswith(NO_LEADER)
+    return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)
 
 
 def _verb(command: str) -> str:

@@ -15,7 +15,8 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.state.machines import Machines
-from raftline.storage.errors import DamagedFiles
+from raftline.storage.adoption import is_hand_written
+from raftline.storage.errors import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.repair import mend
 
@@ -61,6 +62,8 @@ class Startup:
         known = {} if self._joins else {name: str(where) for name, where in members.items()}
         logmanager = LogManager(self.name, self.folder(), known, self._machines)
         never_ran, self._never_ran = self._never_ran, False
+        if self._joins:
+            _check_that_it_brings_nothing(self.folder(), self.name)
         recovered = _recover(logmanager, self.configuration, self._say, never_ran)
         if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self._first_term, None)
@@ -68,6 +71,20 @@ class Startup:
         for note in recovered.notes:
             self._say(note)
         return logmanager, recovered
+
+
+def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
+    """A joiner's entries are those of its cluster: a person's terms may be beyond all of them.
+
+    Raises:
+        FilesRefused: its log was written by hand.
+    """
+    log = f"{name}.log"
+    if folder.exists(log) and is_hand_written(folder, log):
+        raise FilesRefused(
+            f"{log} was written by hand, and a node that joins takes its entries from the cluster; "
+            "move the file away"
+        )
 
 
 def _recover(

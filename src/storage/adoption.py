@@ -42,13 +42,8 @@ def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership
     begins again: the original is only replaced as a whole, in the last step.
 
     Raises:
-        FilesRefused: a line is no entry, or the node joins a cluster; nothing was changed.
+        FilesRefused: a line is no entry; nothing was changed.
     """
-    if not members.names:
-        raise FilesRefused(
-            f"{name} was written by hand, and a node that joins takes its entries from the "
-            "cluster; move the file away"
-        )
     log = _read(folder, name)
     mark = Mark(log.last_index, log.last_term)
     storage.save(Promise(log.last_term, None, LogState.ADOPTING, mark))

@@ -177,3 +177,16 @@ def test_new_and_join_are_two_ways_and_not_one(cluster: Cluster) -> None:
     assert node.launch("--new", "--join", f"localhost:{cluster['s2'].port}").ended() == 2
     node.wait_for_line("[!] a node that joins needs no --new: it gets its vote from its leader")
     assert not (cluster.folder / "s1.storage").exists()
+
+
+def test_a_joiner_takes_its_entries_from_the_cluster_and_no_hand_written_ones(
+    cluster: Cluster,
+) -> None:
+    node = cluster["s1"]
+    node.log.write_text(BY_HAND)
+    assert node.launch("--join", f"localhost:{cluster['s2'].port}").ended() == 3
+    node.wait_for_line(
+        "[!] s1.log was written by hand, and a node that joins takes its entries from the cluster; "
+        "move the file away"
+    )
+    assert node.log.read_text() == BY_HAND

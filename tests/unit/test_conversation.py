@@ -343,3 +343,32 @@ def test_bytes_that_spell_a_character_are_sent_as_that_character(start: Start) -
     node = start(store())
     with Client(port=node.port) as client:
         assert client.request("set k \udcc3\udca9") == "SET response: k set to é"
+
+
+WHY = "s2 and s3 have no vote, since they may be new."
+
+
+@pytest.mark.parametrize("command", ["get a", "set a 1"])
+def test_a_node_that_says_why_nobody_leads_is_believed_before_those_that_do_not_answer(
+    start: Start, command: str
+) -> None:
+    """Nothing was written: not even the session of a write was begun."""
+    voteless = start(lambda _: f"{NO_LEADER} s2 has no vote, since it may be new, and so on.", "s2")
+    asks = start(lambda _: f"{NO_LEADER} {WHY}")
+    points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
+    also = [("localhost", port) for port in (asks.port, voteless.port, points.port, free_port())]
+    with (
+        Client(port=free_port(), timeout_s=1, follow=True, also=also) as client,
+        pytest.raises(NoLeader, match=f"I know of no leader. Try again. {WHY}"),
+    ):
+        client.request(command)
+
+
+def test_a_session_that_gets_no_answer_leaves_nothing_open(start: Start) -> None:
+    silent = start(lambda _: None)
+    with (
+        Client(port=silent.port, timeout_s=0.3, follow=True) as client,
+        pytest.raises(Unreachable, match="closed the connection before it answered"),
+    ):
+        client.request("set a 1")
+    assert {line.partition("@")[2] for line in silent.received} == {"session"}

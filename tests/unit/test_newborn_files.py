@@ -116,13 +116,6 @@ def test_a_death_at_any_step_never_makes_a_leaders_entries_hand_written_ones() -
         assert not (recovered.newborn and recovered.log.last_index), step
 
 
-def test_a_joiner_takes_its_entries_from_the_cluster_and_no_hand_written_ones() -> None:
-    folder = MemoryFolder({"s1.log": BY_HAND})
-    with pytest.raises(FilesRefused, match=r"s1\.log was written by hand, and a node that joins"):
-        LogManager("s1", folder, {}).recover()
-    assert folder.content("s1.log") == BY_HAND
-
-
 def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
     folder = met_a_history()
     left = folder.contents()
