@@ -22,7 +22,6 @@ from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.residents import residents
-from raftline.tools.statusverdict import verdict
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -229,8 +228,7 @@ def _with_client(cluster: Cluster) -> int:
     if leader is None or leader.answer is None:
         folder = cluster.configuration.folder
         cluster.relay.say(
-            f"[!] no leader within {seconds:g} s: {verdict(nodes).text}. What the nodes said is in "
-            f"{folder}/*.console"
+            f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
         )
         return status.EXIT_NO_LEADER
     reachable = sum(node.answer is not None for node in nodes if node.name in members)
