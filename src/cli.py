@@ -53,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
             parser.error(_no_command(arguments[0], commands.choices))
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            of_command = commands.choices.get(arguments[0], parser)
+            of_command.error(f"unrecognized arguments: {' '.join(unknown)}")
         if "carry_out" not in options:  # an option that there is not was complained of
             parser.error("a command is missing")
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out

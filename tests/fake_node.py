@@ -1,7 +1,7 @@
 """Stands in for server.py where `raftline up` is tested: answers `status`, and no more.
 
 What it does otherwise is told by files beside its configuration: `NAME.refuses` makes it refuse
-to start, `NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4.
+to start, `NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4, unless there is `s1.follows`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def main() -> int:
     lifeline.watch(lambda: os._exit(0))
     print(f"[*] {name} started with {' '.join(sys.argv[5:])}", flush=True)
     print(f"\x1b[2J{name} steers the terminal", flush=True)
-    facts = {"name": name, "role": "leader" if name == "s1" else "follower", "term": 4}
+    leads = name == "s1" and not (Path(folder) / "s1.follows").exists()
+    facts = {"name": name, "role": "leader" if leads else "follower", "term": 4}
     facts |= {"leader": "s1", "last_index": 1, "commit_index": 1, "last_applied": 1}
     answer = f"{name}@STATUS response: {json.dumps({**facts, 'pid': os.getpid()})}\n".encode()
     with socket.create_server(("127.0.0.1", int(port))) as listening:

@@ -10,6 +10,7 @@ from raftline.clients.deadline import say_waiting
 from raftline.common.config import Configuration, check_name
 from raftline.node.handover import TAKEN_OVER
 from raftline.tools import status
+from raftline.tools.statusverdict import verdict
 from raftline.wire.protocol import NO_LEADER, error
 from raftline.wire.replies import Outcome, outcome_of
 
@@ -26,7 +27,7 @@ def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> 
     nodes = status.ask_all(configuration, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
     if leader is None:
-        print(NO_LEADER, file=sys.stderr)
+        print(f"{NO_LEADER}\n[!] {verdict(nodes).text}", file=sys.stderr)
         status.complain_of(nodes)
         return Outcome.NO_LEADER
     try:

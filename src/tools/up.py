@@ -22,6 +22,7 @@ from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.residents import residents
+from raftline.tools.statusverdict import verdict
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -230,6 +231,7 @@ def _with_client(cluster: Cluster) -> int:
         cluster.relay.say(
             f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
         )
+        cluster.relay.say(f"[!] {verdict(nodes).text}")
         return status.EXIT_NO_LEADER
     reachable = sum(node.answer is not None for node in nodes if node.name in members)
     cluster.relay.say(

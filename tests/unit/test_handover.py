@@ -122,4 +122,5 @@ def test_without_a_leader_the_command_says_so_and_who_is_unreachable(
     (tmp_path / FILE_NAME).write_text("s1 localhost 9\n")
     assert cli.main(["transfer", "--dir", str(tmp_path), "--timeout", "1"]) == 3
     said = capsys.readouterr().err.splitlines()
-    assert said == [NO_LEADER, "s1 (localhost:9): connection refused"]
+    because = "[!] no leader: 0 of 1 voter answer, 1 is needed"
+    assert said == [NO_LEADER, because, "s1 (localhost:9): connection refused"]

@@ -37,7 +37,8 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools import cluster
+from raftline.tools import cluster, up
+up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 cluster.SERVER = Path({fake!r})
 def main(arguments):
     print("client " + " ".join(arguments), flush=True)
@@ -102,12 +103,13 @@ def running(
     terminal: bool = False,
     typed: bytes | None = None,
     errors: Path | None = None,
+    leader_s: float = SECONDS_MAX,
 ) -> Iterator[Up]:
-    fake = str(ROOT / "tests" / "fake_node.py")
+    program = PROGRAM.format(fake=str(ROOT / "tests" / "fake_node.py"), leader_s=leader_s)
     reading_end, writing_end = pty.openpty() if terminal else os.pipe()
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(fake=fake), "up", "--dir", str(folder), *options],
+            [sys.executable, "-c", program, "up", "--dir", str(folder), *options],
             stdin=subprocess.PIPE if typed is not None else subprocess.DEVNULL,
             stdout=writing_end,
             stderr=writing_end if errors is None else stack.enter_context(errors.open("wb")),
@@ -321,6 +323,17 @@ def test_the_client_talks_to_the_leader_and_its_end_ends_all(
         "[*] 3 nodes stopped",
     ]
     assert "[*] s1 started" in (tmp_path / "s1.console").read_text()
+
+
+def test_where_nobody_comes_to_lead_up_says_what_the_nodes_say(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    (tmp_path / "s1.follows").touch()
+    with running(tmp_path, "--client", leader_s=1.0) as cluster:
+        assert cluster.end() == 3
+    first, second, _ = cluster.text.splitlines()
+    assert first == f"[!] no leader within 1 s; what the nodes said is in {tmp_path}/*.console"
+    assert second.startswith("[!] no leader: ")
 
 
 def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
