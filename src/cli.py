@@ -51,14 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments:
             parser.print_help()
             return 0
-        if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
-            parser.error(_no_command(arguments[0], commands.choices))
-        options, unknown = parser.parse_known_args(arguments)
-        if unknown:
-            of_command = commands.choices.get(arguments[0], parser)
-            of_command.error(f"unrecognized arguments: {' '.join(unknown)}")
-        if "carry_out" not in options:  # an option that there is not was complained of
-            parser.error("a command is missing")
+        options = _options(parser, commands, arguments)
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
         with raised():
@@ -74,6 +67,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _options(
+    parser: Parser, commands: Commands, arguments: Sequence[str]
+) -> argparse.Namespace:
+    """Return the options of a command, or end the process with 2."""
+    if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
+        parser.error(_no_command(arguments[0], commands.choices))
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        of_command = commands.choices.get(arguments[0], parser)
+        of_command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if "carry_out" not in options:  # an option that there is not was complained of
+        parser.error("a command is missing")
+    return options
 
 
 def _pass_on(command: str, arguments: list[str]) -> int:
