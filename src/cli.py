@@ -47,11 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = [*arguments[1:2], "--help"]
         if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL}:
             return _pass_on(arguments[0], arguments[1:])  # they know their own options
-        parser, commands = _parser()
         if not arguments:
-            parser.print_help()
+            _parser()[0].print_help()
             return 0
-        options = _options(parser, commands, arguments)
+        options = _options(arguments)
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
         with raised():
@@ -69,10 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _options(
-    parser: Parser, commands: Commands, arguments: Sequence[str]
-) -> argparse.Namespace:
-    """Return the options of a command, or end the process with 2."""
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for. A usage error ends this process, in the command's own name."""
+    parser, commands = _parser()
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(_no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)

@@ -29,14 +29,16 @@ from raftline.clients.connection import (
 )
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
-from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
+from raftline.clients.shell import (
+    asks_nothing, point_at_id, run_shell, say, say_connecting, say_late,
+)  # fmt: skip
 from raftline.common.arguments import Parser, as_port, as_seconds, program
 from raftline.common.config import HOST
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
 from raftline.wire.protocol import error, escape
-from raftline.wire.replies import Outcome, Reply, as_json, outcome_to, value_in
+from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
 from raftline.wire.requests import VERBS
 
 __all__ = [
@@ -86,11 +88,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     def converse() -> int:
-        client.connect()
+        if options.name and not words:
+            point_at_id(options.name)
         if with_screen:
+            client.connect()
             return run_shell(client, on_terminal)
-        commands = [command_of(words)] if words else _lines_of_stdin()
-        return answer_each(client, commands, options.quiet, options.json)
+        if words:
+            outcome = answer_one(client, command_of(words), options.quiet, options.json)
+            if options.name and outcome == Outcome.USAGE:
+                point_at_id(options.name)
+            return outcome
+        client.connect()
+        return answer_each(client, _lines_of_stdin(), options.quiet, options.json)
 
     return finish(client, converse, parser().prog)
 
@@ -174,6 +183,22 @@ def _lines_of_stdin() -> Iterator[str]:
             yield command
 
 
+def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
+    """Print the reply to a command; where no node is reached, what is wrong with the command first.
+
+    Raises:
+        Unreachable: nobody listens there, and no object is wanted.
+    """
+    try:
+        client.connect()
+    except ClientError as failure:
+        mistake = mistake_in(command)
+        if not (mistake or as_object):
+            raise
+        return _tell(command, Reply("", error(mistake or str(failure))), quiet, as_object)
+    return answer_each(client, [command], quiet, as_object)
+
+
 def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
     """Print the reply to each command, in the form that is wanted; return the worst outcome."""
     worst = Outcome.DONE
@@ -182,17 +207,21 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
             reply = client.ask(command)
         except ClientError as failure:
             reply = Reply("", error(str(failure)))
-        outcome = outcome_to(command, reply.text)
-        worst = max(worst, outcome)
-        if as_object:
-            say(as_json(command, reply))
-        elif not quiet:
-            say(reply.text)
-        elif outcome is not Outcome.DONE:
-            print(reply.text, file=sys.stderr)
-        elif value_in(reply.text) or reply.text.startswith("GET "):
-            say(value_in(reply.text))
+        worst = max(worst, _tell(command, reply, quiet, as_object))
     return worst
+
+
+def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> Outcome:
+    outcome = outcome_to(command, reply.text)
+    if as_object:
+        say(as_json(command, reply))
+    elif not quiet:
+        say(reply.text)
+    elif outcome is not Outcome.DONE:
+        print(reply.text, file=sys.stderr)
+    elif value_in(reply.text) or reply.text.startswith("GET "):
+        say(value_in(reply.text))
+    return outcome
 
 
 def parser() -> Parser:

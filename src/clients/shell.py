@@ -36,6 +36,7 @@ ELSEWHERE = {
     "keys": "show", "list": "show", "ls": "show", "dump": "show", "info": "status",
 }  # fmt: skip
 HISTORY_LINES = 1000
+LIKE_A_COMMAND = 0.7  # of an ID, as difflib has it: shwo is, and ada is not (add)
 KEYS_OFFERED = 10_000
 
 
@@ -114,14 +115,21 @@ def _show(command: str, lines: Sequence[str]) -> None:
         say(f"Did you mean: {meant}")
 
 
-def _meant(command: str) -> str:
+def _meant(command: str, likeness: float = 0.6) -> str:
     """Return how the command is typed that was meant, "" where none is near."""
     import difflib  # only who mistypes needs it
 
     verb = command.split(" ", 1)[0].lower()
     if verb in ELSEWHERE:
         return form_of(ELSEWHERE[verb])
-    return next(map(form_of, difflib.get_close_matches(verb, FORMS, 1)), "")
+    return next(map(form_of, difflib.get_close_matches(verb, FORMS, 1, likeness)), "")
+
+
+def point_at_id(name: str) -> None:
+    """Say on standard error where an ID looks like a command that was mistyped."""
+    if meant := _meant(name, LIKE_A_COMMAND):
+        said = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}"
+        print(said, file=sys.stderr, flush=True)
 
 
 def _echoing_reader() -> Callable[[], str]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import NoReturn
 
-from raftline.client import add_forms, answer_each, command_of, finish
+from raftline.client import add_forms, answer_one, command_of, finish
 from raftline.clients.addresses import addresses_in
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
@@ -47,11 +47,9 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         on_wait=None if options.quiet else say_waiting,
     )  # fmt: skip
 
-    def ask() -> int:
-        client.connect()
-        return answer_each(client, [command], options.quiet, options.json)
-
-    return finish(client, ask, reader.prog)
+    return finish(
+        client, lambda: answer_one(client, command, options.quiet, options.json), reader.prog
+    )
 
 
 def parser(verb: str) -> Parser:

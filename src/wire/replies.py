@@ -69,23 +69,23 @@ def outcome_to(command: str, text: str) -> Outcome:
     """Return what became of this command, which was answered so: a mistake in it is one of
     usage, whoever refuses it."""
     outcome = outcome_of(text)
-    return Outcome.USAGE if outcome is Outcome.REFUSED and _is_mistyped(command) else outcome
+    return Outcome.USAGE if outcome is Outcome.REFUSED and mistake_in(command) else outcome
 
 
-def _is_mistyped(command: str) -> bool:
-    """Whether no node takes it, whatever that holds: no such command, a word too few or too many,
-    what can't stand in a line."""
+def mistake_in(command: str) -> str:
+    """Return why no node takes it, whatever that holds: no such command, a word too few or too
+    many, what can't stand in a line. "" where a node may."""
     try:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
-            return True
+            return "the command holds what would get lost on its way."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
         if request.verb in MEMBER_VERBS:
             from raftline.wire.membercommands import read_change  # only who mistypes needs it
 
             read_change(request.command)
-    except (ProtocolError, UnicodeError):
-        return True
-    return False
+    except (ProtocolError, UnicodeError) as mistake:
+        return str(mistake)
+    return ""
 
 
 def _parts(text: str) -> tuple[str, str, str]:

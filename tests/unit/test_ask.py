@@ -157,3 +157,8 @@ def test_where_nobody_listens_one_line_says_so_at_once(tmp_path: Path) -> None:
     done = raftline(tmp_path, "set", "a", "5", at=f"localhost:{port}")
     assert done.stderr.startswith(f"Sorry, nothing listens on localhost port {port}: no node runs")
     assert (done.stdout, done.returncode) == ("", 5)
+    done = raftline(tmp_path, "set", "--json", "a", "5", at=f"localhost:{port}")
+    told = json.loads(done.stdout)
+    assert told.pop("error").startswith(f"nothing listens on localhost port {port}: ")
+    assert told == {"ok": False, "verb": "set", "key": "a", "code": 5}
+    assert (done.stderr, done.returncode) == ("", 5)

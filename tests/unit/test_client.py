@@ -217,6 +217,26 @@ def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
     assert node.received == ["alice@get ana"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("shwo", "show [PREFIX] [after KEY]"), ("sets", "set KEY VALUE"),
+     ("ls", "show [PREFIX] [after KEY]")],
+)  # fmt: skip
+def test_an_id_that_looks_like_a_command_is_pointed_at(
+    start: Start, name: str, meant: str
+) -> None:
+    node = start(store())
+    line = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}\n"
+    for form in ([], ["--screen"]):
+        done = run(*form, node.port, name, typed="get ana\n")
+        assert (done.stderr, done.returncode) == (line, 0)
+    refused = run(node.port, name, "ana")
+    assert (refused.stderr, refused.returncode) == (line, 2)
+    assert run(node.port, name, "get", "ana").stderr == ""
+    assert run(node.port, "ada", typed="get ana\n").stderr == ""
+    assert node.received[0] == f"{name}@get ana"
+
+
 @pytest.mark.parametrize("arguments", [["get", "a"], [], ["--screen"]])
 def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> None:
     port = free_port()
@@ -226,6 +246,21 @@ def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> 
         f"Sorry, nothing listens on localhost port {port}: no node runs there."
         f" Start one with raftline up, or python3 src/server.py NAME {port}.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")]
+)
+def test_a_mistake_in_the_command_is_one_of_usage_though_nobody_listens(
+    words: list[str], said: str
+) -> None:
+    port = free_port()
+    done = run(port, 1, *words)
+    assert done.stdout.startswith("Sorry, ") and said in done.stdout
+    assert (done.stderr, done.returncode) == ("", 2)
+    told = json.loads(run(port, 1, "--json", *words).stdout)
+    assert (told["code"], told["ok"]) == (2, False)
+    assert said in told["error"]
 
 
 @pytest.mark.parametrize("host", ["a..b", "", "a" * 64, "\udcff", "no such host"])
