@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from raftline.clients import shell
 from raftline.clients.addresses import without_brackets
 from raftline.clients.connection import (
     Address,
@@ -29,9 +30,7 @@ from raftline.clients.connection import (
 )
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
-from raftline.clients.shell import (
-    asks_nothing, point_at_id, run_shell, say, say_connecting, say_late,
-)  # fmt: skip
+from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
 from raftline.common.arguments import Parser, as_port, as_seconds, program
 from raftline.common.config import HOST
 from raftline.common.console import open_closed_streams
@@ -89,14 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def converse() -> int:
         if options.name and not words:
-            point_at_id(options.name)
+            shell.point_at_id(options.name)
         if with_screen:
             client.connect()
             return run_shell(client, on_terminal)
         if words:
             outcome = answer_one(client, command_of(words), options.quiet, options.json)
             if options.name and outcome == Outcome.USAGE:
-                point_at_id(options.name)
+                shell.point_at_id(options.name)
             return outcome
         client.connect()
         return answer_each(client, _lines_of_stdin(), options.quiet, options.json)

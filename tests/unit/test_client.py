@@ -249,14 +249,16 @@ def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")]
+    ("words", "said"),
+    [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")],
 )
 def test_a_mistake_in_the_command_is_one_of_usage_though_nobody_listens(
     words: list[str], said: str
 ) -> None:
     port = free_port()
     done = run(port, 1, *words)
-    assert done.stdout.startswith("Sorry, ") and said in done.stdout
+    assert done.stdout.startswith("Sorry, ")
+    assert said in done.stdout
     assert (done.stderr, done.returncode) == ("", 2)
     told = json.loads(run(port, 1, "--json", *words).stdout)
     assert (told["code"], told["ok"]) == (2, False)
