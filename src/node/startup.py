@@ -60,10 +60,11 @@ class Startup:
         """
         members = self.configuration.members
         known = {} if self._joins else {name: str(where) for name, where in members.items()}
-        logmanager = LogManager(self.name, self.folder(), known, self._machines)
+        folder = self.folder()
+        logmanager = LogManager(self.name, folder, known, self._machines)
         never_ran, self._never_ran = self._never_ran, False
         if self._joins:
-            _check_that_it_brings_nothing(self.folder(), self.name)
+            _check_that_it_brings_nothing(folder, self.name)
         recovered = _recover(logmanager, self.configuration, self._say, never_ran)
         if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self._first_term, None)
@@ -80,6 +81,8 @@ def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
         FilesRefused: its log was written by hand.
     """
     log = f"{name}.log"
+    if folder.exists(f"{name}.storage"):
+        return  # it began before: a log without its base line is damaged
     if folder.exists(log) and is_hand_written(folder, log):
         raise FilesRefused(
             f"{log} was written by hand, and a node that joins takes its entries from the cluster; "

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from raftline.common.config import FILE_NAME, Address, Configuration
 from raftline.logmanager import LogManager, Recovered
+from raftline.node.startup import Startup
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.storage.errors import FilesRefused
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -114,6 +117,18 @@ def test_a_death_at_any_step_never_makes_a_leaders_entries_hand_written_ones() -
             manager.persist([Effects(recovered=True, save=HardState(1, "s1"), append=[entry])])
         recovered = boot(folder.kill())[1]
         assert not (recovered.newborn and recovered.log.last_index), step
+
+
+def test_a_joiner_whose_log_lost_its_first_line_is_mended_and_not_refused(tmp_path: Path) -> None:
+    for name, data in WHOLE.items():
+        (tmp_path / name).write_bytes(data.replace(b"0 0 base", b"0 0 bass"))
+    members = {name: Address("localhost", 1) for name in MEMBERS}
+    said: list[str] = []
+    startup = Startup("s1", Configuration(tmp_path / FILE_NAME, members), said.append, joins=True)
+    manager, recovered = startup.recover()
+    manager.close()
+    assert recovered.amnesiac
+    assert (tmp_path / "s1.log.damaged-1").exists()
 
 
 def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
