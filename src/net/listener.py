@@ -8,6 +8,7 @@ import errno
 import resource
 import select
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 AT_ONCE = 1024  # connections that are taken before the first of them is served
+SWITCH_S = 20e-6  # of the switch interval for each connection; see `switch_interval_s`
+USUAL_SWITCH_S = sys.getswitchinterval()
 
 
 class Listener:
@@ -136,6 +139,7 @@ class Listener:
             return
         with self._lock:
             self._connections.add(connection)
+            sys.setswitchinterval(switch_interval_s(len(self._connections)))
         self._taken.append(connection)
 
     def _begin_taken(self) -> None:
@@ -149,8 +153,7 @@ class Listener:
             try:
                 _thread.start_new_thread(self._serve, (connection,))
             except (RuntimeError, MemoryError) as error:  # no thread to be had
-                with self._lock:
-                    self._connections.discard(connection)
+                self._forget(connection)
                 self._complain(error)
                 connection.close()
 
@@ -158,14 +161,28 @@ class Listener:
         try:
             connection.serve()
         finally:
-            with self._lock:
-                self._connections.discard(connection)
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+            sys.setswitchinterval(switch_interval_s(len(self._connections)))
 
     def _complain(self, error: BaseException) -> None:
         now_s = time.monotonic()
         if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
             self._complained_s = now_s
             self._server.warn(f"can't take a connection: {error}; those that are open go on")
+
+
+def switch_interval_s(connections: int) -> float:
+    """Return how long a thread that waits for the interpreter sleeps between two looks, in s.
+
+    A thousand threads that each look every 5 ms use a whole core for it. Then a thread that steps
+    the core and sends to a peer waits for half a second, and the leader falls (docs/speed.md).
+    Up to 250 connections it stays as it was when this process started.
+    """
+    return max(USUAL_SWITCH_S, connections * SWITCH_S)
 
 
 def raise_file_limit(wanted: int) -> None:

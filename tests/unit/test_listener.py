@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,12 @@ import pytest
 
 from raftline.controller.udp import UdpListener
 from raftline.net import listener as listener_module
-from raftline.net.listener import PLACES_FOR_PEERS, Listener
+from raftline.net.listener import (
+    PLACES_FOR_PEERS,
+    USUAL_SWITCH_S,
+    Listener,
+    switch_interval_s,
+)
 from tests.e2e.wire import eventually, free_ports
 
 
@@ -123,6 +129,33 @@ def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
     crowd = Crowd(monkeypatch, at_once)
     crowd.open()
     assert crowd.close_after(5) == order
+
+
+# fault F42
+@pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
+def test_threads_look_for_the_interpreter_less_often_the_more_connections_there_are(
+    connections: int, milliseconds: float
+) -> None:
+    """Else a thousand of them keep the thread that steps the core from it, and the leader falls."""
+    assert switch_interval_s(connections) == pytest.approx(milliseconds / 1000)
+
+
+def test_the_switch_interval_follows_the_number_of_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener_module, "SWITCH_S", 0.01)
+    may_end = threading.Event()
+    monkeypatch.setattr(listener_module.Connection, "serve", lambda self: may_end.wait(30))
+    port = next(free_ports)
+    listener = Listener("127.0.0.1", port, 10)
+    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
+    assert eventually(lambda: sys.getswitchinterval() == pytest.approx(0.03))
+    may_end.set()
+    assert eventually(lambda: sys.getswitchinterval() == pytest.approx(USUAL_SWITCH_S))
+    listener.close()
+    for client in clients:
+        client.close()
 
 
 def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
