@@ -24,9 +24,11 @@ from raftline.node.queue import STOPPING, RequestQueue
 from raftline.node.service import Service
 from raftline.node.status import node_facts
 from raftline.node.writer import DiskTask, Writer
-from raftline.raft.effects import Effects, Snapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.inputs import Input, PeerDisconnected, Receive, Stop, Synced, Tick
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
+from raftline.raft.orders import OrderRefused
 from raftline.wire.membercommands import change_reply, membership_facts
 from raftline.wire.protocol import outcome_unknown
 
@@ -101,7 +103,7 @@ class Driver:
             for message in messages:
                 self._delivery.asked(message, origin)
                 try:
-                    self._carry_out(self.node.receive(message, now_ms()), origin)
+                    self._carry_out(self.node.step(Receive(message), now_ms()), origin)
                 except PeerError as error:
                     refused.append(str(error))
 
@@ -112,7 +114,7 @@ class Driver:
         """Tell the core that a peer's connection broke."""
         if self._stopping:
             return  # it is this server that goes away
-        self._step(lambda: self._carry_out(self.node.lost(peer, now_ms()), None))
+        self.step(PeerDisconnected(peer))
 
     def transfer(self, to: str | None) -> Batch:
         """Begin to hand the leadership over; the batch's one reply says how that ended."""
@@ -153,13 +155,19 @@ class Driver:
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` tells it."""
         with self._core:
-            state = self.node.state
-            return membership_facts(state.configurations, state.commit_index)
+            view = self.node.view
+            return membership_facts(view.configurations, view.commit_index)
+
+    def committed(self) -> tuple[int, list[Entry]]:
+        """Return the index that the log in memory begins behind, and what is committed there."""
+        with self._core:
+            base, last = self.node.view.log.base_index, self.node.view.commit_index
+            return base, self.node.committed(base + 1, last - base)
 
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
         with self._core:
-            facts = node_facts(self.node.state, now_ms())
+            facts = node_facts(self.node.view, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     # --- what waits, and time --------------------------------------------------------------
@@ -195,7 +203,7 @@ class Driver:
         """Do what time asks for, and serve what need not wait."""
         now = now_ms()
         if now >= self.node.wake_at_ms:
-            self._carry_out(self.node.pass_time(now), None)
+            self._carry_out(self.node.step(Tick(), now), None)
         if now >= self._late_look_ms:
             self._late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
@@ -238,8 +246,9 @@ class Driver:
             self._writer.add((effects, origin))
         elif effects.send_after_save:
             self._delivery.deliver(effects.send_after_save, origin)
-        self._service.leads = self.node.is_leader
-        led_term = self.node.state.term if self.node.is_leader else None
+        view = self.node.view
+        self._service.leads = view.is_leader
+        led_term = view.term if view.is_leader else None
         if self._queue.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's.
             self._queue.give_up_pending(LEADERSHIP_LOST)
@@ -270,10 +279,10 @@ class Driver:
     def _tell(self, effects: Effects) -> None:
         """Tell the world, and wake the owner if this step left it something to do."""
         self._rim.report(effects)
-        self._handover.look(self.node.state)
-        gives_way = self.node.state.transfer is not None
+        view = self.node.view
+        self._handover.look(view)
         is_held = self._queue.held_until_ms is not None
-        leader_found = is_held and self.node.state.leader is not None and not gives_way
+        leader_found = is_held and view.leader is not None and view.transfer is None
         is_early = self.node.wake_at_ms < self._asleep_until_ms
         if effects.refused or leader_found or is_early:
             self._wakeup.set()
@@ -293,7 +302,7 @@ class Driver:
             if effects.send_after_save:
                 self._delivery.deliver(effects.send_after_save, origin)
         if durable is not None:
-            self._carry_out(self.node.synced(*durable, now_ms()), None)
+            self._carry_out(self.node.step(Synced(*durable), now_ms()), None)
         if self._queue.writes:
             self._round()
         arrived = [effects.check for effects, _ in work if effects.check is not None]
@@ -301,9 +310,29 @@ class Driver:
 
     # --- for the threads of snapshots: see docs/snapshots.md ---------------------------------
 
-    def step(self, take: Callable[[Node, int], Effects]) -> None:
-        """Let the core take an input."""
-        self._step(lambda: self._carry_out(take(self.node, now_ms()), None))
+    def step(self, taken: Input) -> None:
+        """Let the core take an input, and carry out what it asks for."""
+        self._step(lambda: self._carry_out(self.node.step(taken, now_ms()), None))
+
+    def order(self, taken: Input) -> None:
+        """Let the core take a controller's order.
+
+        Raises:
+            OrderRefused: it can't be done now; nothing was changed.
+        """
+        refusals: list[OrderRefused] = []
+
+        def step() -> None:
+            try:
+                effects = self.node.step(taken, now_ms())
+            except OrderRefused as refusal:
+                refusals.append(refusal)
+            else:
+                self._carry_out(effects, None)
+
+        self._step(step)
+        if refusals:
+            raise refusals[0]
 
     def fail(self, error: Exception) -> None:
         """Stop the node: an invariant broke in a thread beside this one."""
@@ -337,14 +366,12 @@ class Driver:
         self._rim.fail(error)
 
     def _turn_all_away(self) -> None:
-        state = self.node.state
         failed = self._failure is not None
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
-        for batch in state.drop_reads():
+        left = self.node.step(Stop(), now_ms())
+        for batch in left.refused:
             batch.answer_all(STOPPING)
-        pending, state.pending_change = state.pending_change, None
-        if pending is not None:
-            pending.token.answer_all(outcome_unknown("this server is stopping; see: members"))
-        for _, batch in state.waiting:
-            batch.answer_all(STOPPING)
+        for batch, outcome, _ in left.settled:
+            unknown = outcome_unknown("this server is stopping; see: members")
+            batch.answer_all(unknown if outcome == "unknown" else STOPPING)
         self._handover.end()

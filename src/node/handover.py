@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.node.batch import Batch
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import Transfer
 from raftline.raft.node import Node
-from raftline.raft.state import Role, State
 from raftline.raft.transfer import TransferRefused
+from raftline.raft.view import NodeView
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
 if TYPE_CHECKING:
@@ -36,26 +37,26 @@ class Handover:
         self, batch: Batch, node: Node, to: str | None, not_leader: Callable[[str], str], now: int
     ) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
-        state = node.state
-        if not node.is_leader:
-            batch.answer_all(NO_LEADER if state.leader is None else not_leader(state.leader))
+        view = node.view
+        if not view.is_leader:
+            batch.answer_all(NO_LEADER if view.leader is None else not_leader(view.leader))
             return Effects()
         try:
-            effects = node.transfer(to, now)
+            effects = node.step(Transfer(to), now)
         except TransferRefused as refusal:
             batch.answer_all(error(f"{refusal}."))
             return Effects()
-        if state.transfer is not None:
-            self._waiting.append(_Waiting(batch, state.transfer.to, state.term))
+        if view.transfer is not None:
+            self._waiting.append(_Waiting(batch, view.transfer.to, view.term))
         return effects
 
-    def look(self, state: State) -> None:
+    def look(self, view: NodeView) -> None:
         """Answer those whose transfer has ended: somebody else leads, or this server again."""
         if not self._waiting:
             return
         still: list[_Waiting] = []
         for waiting in self._waiting:
-            reply = _outcome(waiting, state)
+            reply = _outcome(waiting, view)
             if reply is None:
                 still.append(waiting)
             else:
@@ -69,17 +70,17 @@ class Handover:
         self._waiting = []
 
 
-def _outcome(waiting: _Waiting, state: State) -> str | None:
+def _outcome(waiting: _Waiting, view: NodeView) -> str | None:
     """Return what to say of a transfer; None while it is not known."""
-    if state.role is Role.LEADER:
-        if state.transfer is not None and state.term == waiting.term:
+    if view.is_leader:
+        if view.transfer is not None and view.term == waiting.term:
             return None
-        return error(f"{waiting.to} did not take over: {state.name} leads term {state.term}.")
-    if state.leader is None:
+        return error(f"{waiting.to} did not take over: {view.name} leads term {view.term}.")
+    if view.leader is None:
         return None
-    if state.leader == waiting.to:
-        return f"{TAKEN_OVER}{state.leader} leads term {state.term}"
-    return error(f"{waiting.to} did not take over: {state.leader} leads term {state.term}.")
+    if view.leader == waiting.to:
+        return f"{TAKEN_OVER}{view.leader} leads term {view.term}"
+    return error(f"{waiting.to} did not take over: {view.leader} leads term {view.term}.")
 
 
 def hand_over_before_stopping(driver: Driver, election_timeout_ms: int) -> None:
@@ -89,7 +90,7 @@ def hand_over_before_stopping(driver: Driver, election_timeout_ms: int) -> None:
     another is tried; where nobody is left, nothing is waited for.
     """
     end_s = time.monotonic() + min(election_timeout_ms / 1000, STOP_LIMIT_S)
-    while driver.node.is_leader and (left_s := end_s - time.monotonic()) > 0:
+    while driver.node.view.is_leader and (left_s := end_s - time.monotonic()) > 0:
         batch = driver.transfer(None)
         if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
             return

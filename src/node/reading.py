@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import Read
 from raftline.raft.node import Node
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def read_as_leader(node: Node, batches: Sequence[Batch], now: int) -> Iterator[E
     leased = [batch for batch in reads if batch.reading.by_lease]
     by_round = [batch for batch in reads if not batch.reading.by_lease]
     if leased:
-        yield node.read_leased(leased, now)
+        yield node.step(Read(leased, by_lease=True), now)
     if by_round:
-        yield node.read(by_round, now)
+        yield node.step(Read(by_round), now)

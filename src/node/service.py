@@ -14,6 +14,7 @@ from raftline.node.queue import RequestQueue
 from raftline.node.reading import read_as_leader
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import AskLeader, ChangeMembers, Propose
 from raftline.raft.node import Node
 from raftline.wire.protocol import REMOVED
 
@@ -98,8 +99,8 @@ class Service:
         return self._reads_in_flight() or not self._reads.is_ripe(len(self._queue.reads))
 
     def _reads_in_flight(self) -> bool:
-        state = self._node.state
-        return len(state.read_rounds) >= state.options.read_rounds
+        view = self._node.view
+        return view.read_rounds >= view.options.read_rounds
 
     # --- with `core` held ----------------------------------------------------------------------
 
@@ -137,21 +138,22 @@ class Service:
         if not batches:
             return
         now, node = clock(), self._node
-        if node.is_leader:
+        view = node.view
+        if view.is_leader:
             self._serve_as_leader(batches, now)
-        elif node.state.leader is not None:
-            reply = self._rim.not_leader(node.state.leader)
+        elif view.leader is not None:
+            reply = self._rim.not_leader(view.leader)
             for batch in batches:
                 if not batch.asks_leader:
                     batch.answer_all(reply)
             asking = [batch for batch in batches if batch.asks_leader]
             if asking:
-                self._carry_out(node.ask_leader(asking, now))
-        elif node.state.removed_by and not node.state.is_member:
+                self._carry_out(node.step(AskLeader(asking), now))
+        elif view.removed_by and not view.is_member:
             for batch in batches:
                 batch.answer_all(REMOVED)
         else:
-            self._queue.hold(batches, now, node.state.no_leader_because)
+            self._queue.hold(batches, now, view.no_leader_because)
 
     def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
         if not self._node.takes_proposals:
@@ -168,15 +170,15 @@ class Service:
 
     def _change(self, batch: Batch, now: int) -> None:
         if batch.change is not None and self._node.takes_proposals:
-            self._carry_out(self._node.change(batch.change, batch, now))
+            self._carry_out(self._node.step(ChangeMembers(batch.change, batch), now))
         else:  # a step before ended this leadership: look for the new leader
             self._queue.put(batch)
             self._wake_owner()
 
     def _propose(self, batches: list[Batch], now: int) -> None:
-        state = self._node.state
-        commands = self._queue.enter(batches, state.log.last_index + 1, state.term)
+        view = self._node.view
+        commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
         self._proposed_s = time.monotonic()
-        last_index = state.log.last_index + len(commands)
+        last_index = view.log.last_index + len(commands)
         self._in_flight.append((last_index, len(batches), self._proposed_s))
-        self._carry_out(self._node.propose(commands, now))
+        self._carry_out(self._node.step(Propose(commands), now))

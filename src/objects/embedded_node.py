@@ -126,7 +126,7 @@ class Node(NoCopies):
         )  # fmt: skip
         server.recover()
         try:
-            for note in check_member(server.node.state, self._configuration):
+            for note in check_member(server.node.view, self._configuration):
                 say(note)
         except Exception:
             server.logmanager.close()

@@ -43,7 +43,7 @@ class Scene:
             speakers=Speakers(300, lambda: 0), hear=self._hear, is_peer=lambda name: name == "s2",
             why_no_peer=lambda name: f"{name} is no peer of s1",
             node=SimpleNamespace(
-                listens_to=lambda _: False, state=SimpleNamespace(hears_from_leader=True)
+                accepts=lambda _: False, view=SimpleNamespace(hears_from_leader=True)
             ),
             traffic_log=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
@@ -240,7 +240,7 @@ class Told:
         here, self.there = socket.socketpair()
         server: Any = SimpleNamespace(
             name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
-            node=SimpleNamespace(state=SimpleNamespace(hears_from_leader=False)),
+            node=SimpleNamespace(view=SimpleNamespace(hears_from_leader=False)),
             control=SimpleNamespace(why_no_order=lambda *_: ""),
             traffic_log=SimpleNamespace(requested=lambda *_: None),
         )  # fmt: skip
@@ -264,7 +264,7 @@ class Told:
 def test_a_peer_s_room_is_for_who_has_spoken_as_one(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
-    node = SimpleNamespace(state=SimpleNamespace(hears_from_leader=hears))
+    node = SimpleNamespace(view=SimpleNamespace(hears_from_leader=hears))
     connection = Told(node=node).connection
     connection._speaks_for = "s2" if has_spoken else None
     assert connection._longest(beginning) == longest

@@ -77,7 +77,7 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
         state.amnesiac = False
 
     server: Any = SimpleNamespace(
-        name="s1", is_down=True, node=SimpleNamespace(state=state), recover=lambda: None,
+        name="s1", is_down=True, node=SimpleNamespace(view=state), recover=lambda: None,
         driver=SimpleNamespace(has_written=False), start=catch_up,
         listener=SimpleNamespace(end_connections=lambda but_controllers: None),
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> N
     faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]
     server: Any = SimpleNamespace(
         name="s1", is_down=True, faults=faults, book=[],
-        node=SimpleNamespace(state=SimpleNamespace(leader=None)),
+        node=SimpleNamespace(view=SimpleNamespace(leader=None)),
         pace=SimpleNamespace(heartbeat_ms=100),
     )  # fmt: skip
     control = Control(server, SimpleNamespace(), lambda _: None, None)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from raftline.node.reading import Reading
 from raftline.node.service import Service
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.lease import lease_until_ms
+from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -107,16 +107,16 @@ def driver_of_s1(
 def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
-    node.state.election_at_ms = 0
+    node._state.election_at_ms = 0
     driver._wakeup.set()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
         pause = threading.Event()
-        while node.state.role is not role:
+        while node.view.role is not role:
             assert not pause.wait(0.001)
-        term = node.state.term + 1 if pre_vote else node.state.term
+        term = node.view.term + 1 if pre_vote else node.view.term
         assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
-    assert node.is_leader
+    assert node.view.is_leader
 
 
 def test_a_new_leader_beats_though_its_owner_slept_for_longer(
@@ -155,7 +155,7 @@ def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> N
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:
+    while driver.node.view.log.last_index < 2:
         assert not pause.wait(0.001)
     stolen = [Entry(1, 2, "noop"), Entry(2, 2, "set stolen 9")]
     assert driver.receive([AppendEntries("s2", "s1", 2, 0, 0, stolen, 2, 1)], Answers()) == []
@@ -173,7 +173,7 @@ def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() 
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:
+    while driver.node.view.log.last_index < 2:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -195,7 +195,7 @@ def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
 def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     elect(driver)
-    state, pause = driver.node.state, threading.Event()
+    state, pause = driver.node._state, threading.Event()
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
@@ -257,10 +257,10 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     driver.lost("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
-    while not driver.node.state.waiting:  # for the no-op, now
+    while not driver.node._state.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    while driver.node.state.pending_change is None:  # and for the disk
+    while driver.node._state.pending_change is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -273,7 +273,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
     pause = threading.Event()
-    while not driver.node.state.waiting:
+    while not driver.node._state.waiting:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -285,11 +285,11 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     elect(driver)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     pause = threading.Event()
-    while driver.node.state.commit_index < 1:
+    while driver.node.view.commit_index < 1:
         assert not pause.wait(0.001)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    while driver.node.state.pending_change is None:
+    while driver.node._state.pending_change is None:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -301,7 +301,7 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     elect(driver)
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
-    state, pause = driver.node.state, threading.Event()
+    state, pause = driver.node.view, threading.Event()
     while [one[0] for one in driver._service._in_flight] != [2]:  # by whoever has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
@@ -326,7 +326,7 @@ def test_who_is_missing_is_not_waited_for_long() -> None:
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:  # by the owner: nothing else happens here
+    while driver.node.view.log.last_index < 2:  # by the owner: nothing else happens here
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -392,7 +392,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
-    state = driver.node.state
+    state = driver.node._state
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
@@ -427,9 +427,9 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
     answer = AppendAccepted(
-        "s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms
+        "s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms
     )
-    node.receive(answer, TIMEOUT_MS)
+    node.step(Receive(answer), TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
     monkeypatch.setattr(raftline.node.driver, "now_ms", lambda: time_ms[0])
     batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
@@ -443,11 +443,11 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
-    assert node.state.now_ms < lease_until_ms(node.state)
+    assert node.view.now_ms < node.view.lease_until_ms
     driver._late_look_ms = 0
     driver._round()
     assert batch.reader is None
-    assert [waiting.tokens for waiting in node.state.read_rounds] == [[batch]]
+    assert [waiting.tokens for waiting in node._state.read_rounds] == [[batch]]
 
 
 class HeldManager(LogManager):
@@ -503,9 +503,9 @@ def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
     is_member: bool, said: str
 ) -> None:
     node, queue = node_of("s1", 1, 1), RequestQueue(hold_ms=1000)
-    node.state.removed_by = 2
+    node._state.removed_by = 2
     if not is_member:
-        node.state.configurations.append(2, "members s2=localhost:10001,voter")
+        node.view.configurations.append(2, "members s2=localhost:10001,voter")
     writer: Any = SimpleNamespace(is_full=False, is_busy=False)
     service = Service(node, queue, writer, FakeRim(), lambda _: None, lambda: None)
     batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]

@@ -49,7 +49,7 @@ class Scene:
         self.service.enqueue(Batch(["set a 1"], is_read=False))
         self.clock.now_s += QUIET_S
         self.service.serve(lambda: 0)
-        return self.node.state.log.last_index
+        return self.node.view.log.last_index
 
     def pass_time(self, seconds: float, share: float) -> None:
         """Let time pass in which the node uses that share of a core."""
@@ -73,7 +73,7 @@ class Scene:
         self.clock.now_s = until_s + 1e-6
         assert self.service.is_wanted()
         self.service.serve(lambda: 0)
-        assert self.node.state.log.last_index == first + 1
+        assert self.node.view.log.last_index == first + 1
         self.clock.now_s += 0.02
         assert self.service.committed(first + 1)
         return until_s - begun_s

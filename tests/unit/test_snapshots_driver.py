@@ -436,7 +436,7 @@ def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
     rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
     assert rig.posted == []
-    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.state.snapshot)
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.view.snapshot)
     second = rig.manager.snapshots.current
     assert second is not None
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))

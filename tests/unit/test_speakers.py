@@ -57,8 +57,8 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
 
 def test_a_member_that_was_removed_is_told_so_and_a_stranger_that_it_is_none() -> None:
     node = node_of("s1", 1, 1)
-    node.state.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
-    node.state.configurations.append(2, "members s1=h:1,voter")
+    node.view.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
+    node.view.configurations.append(2, "members s1=h:1,voter")
     server: Any = SimpleNamespace(name="s1", node=node)
     assert Server.why_no_peer(server, "s2") == "s2 was removed from the cluster by entry 2"
     assert Server.why_no_peer(server, "s9") == "s9 is no peer of s1"
