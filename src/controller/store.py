@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.controller.retrieval import numbered, page
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
