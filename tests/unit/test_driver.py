@@ -128,6 +128,23 @@ def test_a_new_leader_beats_though_its_owner_slept_for_longer(
     driver.stop(DEADLINE_S)
 
 
+# mistake 22
+def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, rim = established("s1"), FakeRim()
+    for module in (raftline.node.driver, raftline.node.stepper):
+        monkeypatch.setattr(module, "now_ms", lambda: node.state.now_ms)
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, hold_ms=60_000)
+    driver.submit(Batch(["set a 1"], is_read=False))
+    written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
+    sent = [[entry.command for entry in one.entries] for one in rim.sent
+            if isinstance(one, AppendEntries)]  # fmt: skip
+    assert written == ["set a 1"]
+    assert sent == [["set a 1"]] * 2
+    assert node.state.log.last_index == 2
+
+
 # mistake 23
 def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> None:
     driver = driver_of_s1(FakeRim())
