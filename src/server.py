@@ -26,7 +26,7 @@ from raftline.net.reachability import Reachability
 from raftline.node import registering
 from raftline.node.cpu_affinity import CpuAffinity
 from raftline.node.joining import Joiner, advertised, check_member
-from raftline.node.reading import Readings
+from raftline.node.queue import Readings
 from raftline.node.server import Server
 from raftline.node.startup import Startup
 from raftline.node.timeofday import local_time

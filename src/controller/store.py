@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.controller.retrieval import numbered, page
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request

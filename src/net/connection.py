@@ -14,8 +14,7 @@ from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands, ParsedLine
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
-from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
+from raftline.node.queue import BY_ROUND, Batch, Reading
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.membercommands import read_change

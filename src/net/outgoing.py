@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raftline.common.wakeup import Wakeup
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 if TYPE_CHECKING:

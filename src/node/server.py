@@ -19,13 +19,13 @@ from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.net.speakers import Speakers
-from raftline.node.delivery import Origin
-from raftline.node.driver import Driver, now_ms
-from raftline.node.handover import hand_over_before_stopping
-from raftline.node.reading import Readings
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.queue import Readings
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
+from raftline.node.writer import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.entrylines import spell_entries
@@ -220,7 +220,7 @@ class Server:
         """Serve until told to stop; then stop, and return the exit status."""
         self._end.wait()
         if self.exit_status == 0 and not self.is_down:
-            hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
+            self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         self.listener.close()

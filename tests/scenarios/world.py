@@ -18,6 +18,7 @@ from raftline.raft.inputs import (
     Read,
     Receive,
     SnapshotChecked,
+    SnapshotGone,
     SnapshotRejected,
     SnapshotTaken,
     Synced,
@@ -402,7 +403,7 @@ class World:
             server, snapshot = self.servers[message.sender], message.snapshot
             if server.disk.snapshot != snapshot:
                 peer, now_ms = message.to, self.time_at(server)
-                self.step(server, lambda node: node.snapshot_gone(peer, snapshot, now_ms))
+                self.step(server, lambda node: node.step(SnapshotGone(peer, snapshot), now_ms))
                 return
             text = server.disk.snapshot_text
             data = text[message.offset : message.offset + message.length]

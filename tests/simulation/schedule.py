@@ -187,7 +187,7 @@ class _Schedule:
         """Return how far the nodes have come with what they receive: a snapshot, or entries,
         which alone don't show that anybody is served."""
         states = [host.node.view for host in self.hosts.values() if host.node is not None]
-        received = sum(state.incoming.received for state in states if state.incoming is not None)
+        received = sum(state.arriving_bytes for state in states)
         return received + (sum(state.last_applied for state in states) if what == "agree" else 0)
 
     def _members(self) -> list[Host]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotTaken
+from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
 from raftline.storage.errors import DiskFailed, StorageError
@@ -130,7 +130,7 @@ class Snapshots:
             loaded = rim.manager.snapshots.check(snapshot, no_pause)
         except (ValueError, StorageError) as error:
             self._world.counts["snapshots refused"] += 1
-            rim.carry_out(node, node.refuse(snapshot, str(error), rim.now_ms()))
+            rim.carry_out(node, node.step(SnapshotRejected(snapshot, str(error)), rim.now_ms()))
             return
         rim.manager.arrived(loaded)
         rim.carry_out(node, node.step(SnapshotChecked(snapshot, loaded.members), rim.now_ms()))

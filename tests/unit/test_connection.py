@@ -15,8 +15,7 @@ from raftline.controller.store import store
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers
-from raftline.node.batch import Batch
-from raftline.node.reading import Readings
+from raftline.node.queue import Batch, Readings
 from raftline.raft.messages import Message, RequestVote
 from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request

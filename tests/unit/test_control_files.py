@@ -13,8 +13,9 @@ import pytest
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch
-from raftline.node.driver import Driver, now_ms
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.queue import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node

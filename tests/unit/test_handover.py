@@ -11,8 +11,8 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.node.batch import Batch
 from raftline.node.handover import Handover
+from raftline.node.queue import Batch
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import Node
@@ -41,7 +41,7 @@ def test_who_asked_is_told_who_leads_then() -> None:
     node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS)
     handover.look(node.view)
     assert reply_of(batch) is None  # nobody is known to lead yet
-    node.receive(append(2, (1, 1), 2, sender="s3", to="s1"), TIMEOUT_MS)
+    node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS)
     handover.look(node.view)
     assert batch.wait(DEADLINE_S)
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"

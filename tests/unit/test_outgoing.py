@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from tests.e2e.wire import eventually
 
 DEADLINE_S = 60.0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raftline.net.outgoing import Outgoing
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 
 DEADLINE_S = 60.0
 

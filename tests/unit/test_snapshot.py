@@ -270,11 +270,11 @@ def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     assert effects.wants_disk
     assert effects.check is None
     assert node_facts(node.view, 0)["arriving_bytes"] == 4
-    effects = node.receive(piece(4, "b 5\n"), 0)
+    effects = node.step(Receive(piece(4, "b 5\n")), 0)
     assert effects.chunks == [Chunk(4, b"b 5\n")]
     assert effects.check == Snapshot(7, 2, 8, 5)
     assert node.view.commit_index == 0
-    effects = node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0)
+    effects = node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
     assert effects.install == Snapshot(7, 2, 8, 5)
     assert effects.wants_disk
     state = node._state
