@@ -1,8 +1,8 @@
 """Who may call the consensus core, and in what order its Effects are carried out.
 
-One lock, `core`, for a step of the core (docs/architecture.md). The owner thread gathers requests
-and keeps time; answers are stepped by the thread that received them; what is to be written is
-left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
+One lock, `core`, for a step of the core (docs/develop/architecture.md). The owner thread gathers
+requests and keeps time; answers are stepped by the thread that received them; what is to be
+written is left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class Driver:
         arrived = [effects.check for effects, _ in work if effects.check is not None]
         self._rim.wrote(arrived[-1] if arrived else None)
 
-    # --- for the threads of snapshots: see docs/snapshots.md ---------------------------------
+    # --- for the threads of snapshots: see docs/operate/snapshots.md -------------------------
 
     def step(self, take: Callable[[Node, int], Effects]) -> None:
         """Let the core take an input."""
