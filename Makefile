@@ -55,8 +55,8 @@ nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [M
 	@$(PY) tests/e2e/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
-mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/mutants.md)
-	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page docs/mutants.md)
+mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
+	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)
 
 accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
 	@$(PY) -m pytest -q tests/scenarios --accept

@@ -1,8 +1,8 @@
 """Which thread steps the core, and when.
 
-One lock, `core`, for a step of the core (docs/architecture.md). The owner thread gathers requests
-and keeps time; answers are stepped by the thread that received them; what is to be written is
-left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
+One lock, `core`, for a step of the core (docs/develop/architecture.md). The owner thread gathers
+requests and keeps time; answers are stepped by the thread that received them; what is to be
+written is left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Driver:
             self.step(PeerDisconnected(peer))
 
     def step(self, taken: Input) -> None:
-        """Let the core take an input of another thread: see docs/snapshots.md."""
+        """Let the core take an input of another thread: see docs/operate/snapshots.md."""
         self._step(lambda: self._stepper.take(taken))
 
     def order(self, taken: Input) -> None:

@@ -158,9 +158,9 @@ class State:
 
     def send_early(self, message: Message) -> None:
         """Send ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many writes at
-        one connection, 1.2 at 64 (docs/speed.md). The one exception; a term or vote on its way to
-        the disk still goes first. Others vote only for a term that is on the candidate's disk; but
-        a lone voter elects itself before, and may have learners."""
+        one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
+        way to the disk still goes first. Others vote only for a term that is on the candidate's
+        disk; but a lone voter elects itself before, and may have learners."""
         early = self.out.save is None and self.durable_index >= self.term_durable_index
         (self.out.send if early else self.out.send_after_save).append(message)
 

@@ -99,7 +99,7 @@ class Operator:
 
     def _can_end(self, node: Node, change: Change) -> bool:
         """Whether a majority of those who would vote have their logs, or are new and get them
-        first: else it could never end, which is known (docs/membership.md)."""
+        first: else it could never end, which is known (docs/operate/membership.md)."""
         try:
             planned = plan(change, node.view.membership)
         except Refused:
@@ -119,7 +119,7 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
     if any(host.view is None for host in hosts):
         return False  # one that has not started yet may be needed, and may find that it has no vote
     # A learner by its own log stands in no election: ahead of a voter of a joint configuration that
-    # it has not heard of, it denies that one its vote for good (docs/membership.md).
+    # it has not heard of, it denies that one its vote for good (docs/operate/membership.md).
     whole = {
         host.name
         for host in hosts

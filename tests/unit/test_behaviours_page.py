@@ -1,4 +1,4 @@
-"""docs/behaviours.md: every row has tests, all of them exist, and one names the row."""
+"""tests/behaviours.md: every row has tests, all of them exist, and one names the row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "behaviours.md"
+PAGE = ROOT / "tests" / "behaviours.md"
 ROW = re.compile(r"^\| (00\d-\d\d|F\d+|mistake \d+) \| (.+) \| (.*) \|$", re.MULTILINE)
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 NOT_BUILT_FAULTS = {95, 97, 102, 103}

@@ -90,10 +90,10 @@ def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
     ("link", "problem"),
     [
         ("docs/index.md", ""),
-        ("docs/protocol.md#conditional-and-atomic-commands", ""),
+        ("docs/use/protocol.md#conditional-and-atomic-commands", ""),
         ("docs", ""),
         ("docs/nothing.md", "no such file"),
-        ("docs/protocol.md#nothing", "no such heading"),
+        ("docs/use/protocol.md#nothing", "no such heading"),
         ("../outside.md", "leads out of the repository"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What servers say, byte for byte: docs/protocol.md, peers."""
+"""What servers say, byte for byte: docs/use/protocol.md, peers."""
 
 from __future__ import annotations
 

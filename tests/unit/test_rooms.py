@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md: each module is in one, and imports point up its table.
+"""The rooms of docs/develop/architecture.md: each module is in one, and imports point up its table.
 
 A module that has a row of its own is a room of its own, also inside a folder: `src/node/server.py`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "develop" / "architecture.md").read_text(encoding="utf-8")
 SERVE_ALL = ("common",)  # named below the table
 
 
