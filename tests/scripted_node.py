@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_request
-from tests.e2e.wire import free_ports
+from tests.processes.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60

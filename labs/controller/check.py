@@ -39,7 +39,7 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
-from tests.e2e.wire import free_ports
+from tests.processes.wire import free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.

@@ -8,9 +8,9 @@ from labs.failures.actions import Lab
 from labs.failures.asking import KEY
 from labs.phase5.figures import entries_that_count
 from raftline.common.config import FILE_NAME, Address
-from tests.e2e.cluster import Cluster
-from tests.e2e.node import Node
-from tests.e2e.wire import free_ports
+from tests.processes.cluster import Cluster
+from tests.processes.node import Node
+from tests.processes.wire import free_ports
 
 
 class Nodes(Cluster):

@@ -15,7 +15,7 @@ from labs.failures.actions import Lab
 from labs.leftovers import Scene
 from raftline.common.config import FILE_NAME, Address
 from raftline.common.lifeline import Lifeline
-from tests.e2e.wire import DEADLINE_S, free_ports
+from tests.processes.wire import DEADLINE_S, free_ports
 
 HERE = Path(__file__).resolve().parent
 

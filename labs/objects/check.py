@@ -32,7 +32,7 @@ import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import Scene
 from labs.objects.node import ordinal_of
-from tests.e2e.wire import ports_in_a_row
+from tests.processes.wire import ports_in_a_row
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"

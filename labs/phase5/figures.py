@@ -32,10 +32,10 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
-from tests.e2e.cluster import Cluster
-from tests.e2e.node import Node
-from tests.e2e.proxy import LinkedCluster
-from tests.e2e.wire import Conversation, eventually
+from tests.processes.cluster import Cluster
+from tests.processes.node import Node
+from tests.processes.proxy import LinkedCluster
+from tests.processes.wire import Conversation, eventually
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 

@@ -24,7 +24,7 @@ class Gathering:
     make a disk write of its own for it, and keep the others waiting until that has ended; so as
     many as were there before are waited for, while they keep coming. One lone client never waits.
     At 8 connections that is 1.3 times as many writes a second, and 1.5 times at 16 in flight on
-    each of them (docs/speed.md).
+    each of them (docs/develop/speed.md).
     """
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Sharing:
     Those have mostly ended before SHARING_S is over. Where none has for a minute, as over a slow
     network, the wait is only added to theirs: then it is the shorter the less of a core this node
     uses, and several groups are on their way at once. With 5 ms between the nodes that is 1.25
-    times as many writes at 64 connections (docs/speed.md). A crowded leader's groups may take as
-    long for a while, and small ones would take from it what it lacks.
+    times as many writes at 64 connections (docs/develop/speed.md). A crowded leader's groups may
+    take as long for a while, and small ones would take from it what it lacks.
     """
 
     def __init__(self, now_s: float, used_s: float) -> None:
