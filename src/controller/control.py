@@ -15,32 +15,31 @@ from typing import TYPE_CHECKING
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER, Permits
 from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
-from raftline.controller.verbs import FAULT_FORMS, IN_FORCE, read_fault
+from raftline.controller.verbs import IN_FORCE, read_fault
 from raftline.node.joining import check_member
 from raftline.node.startup import Startup
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import State
 from raftline.storage.errors import StorageError
 from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
 from raftline.wire.requests import VERBS as COMMAND_VERBS
 from raftline.wire.requests import Request
 
 if TYPE_CHECKING:
     from raftline.node.server import Server
 
-NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 WITHOUT_VOTE = " without a vote until it has caught up"
-VERBS = frozenset({*NEED_A_LIFE, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
 
 
 def no_order(verb: str) -> str:
     """Return what to say of a word that is none of the verbs: the nearest, and all there are."""
     if not verb:
-        return f"the order is missing. There are {', '.join(sorted(VERBS))}"
-    near = difflib.get_close_matches(verb.upper(), sorted(VERBS), 1)
+        return f"the order is missing. There are {', '.join(sorted(ORDERS))}"
+    near = difflib.get_close_matches(verb.upper(), sorted(ORDERS), 1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(VERBS))}"
+    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(ORDERS))}"
 
 
 class Control:
@@ -86,7 +85,7 @@ class Control:
         if refusal is not None:
             return sorry(verb, refusal)
         self._say(f"[*] {self._name}: its controller says {request.command[:200]}")
-        if self._server.is_down and verb in NEED_A_LIFE:
+        if self._server.is_down and verb in NODE_ORDERS:
             return sorry(verb, f"{self._name} was shut down by its controller; RESTART it first")
         try:
             return self._carry_out(verb, operands, request)

@@ -8,29 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.controller.control import VERBS as CONTROL_VERBS
 from raftline.net.arrival import Arrival
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
-from raftline.net.local_commands import LocalCommands, ParsedLine
+from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft import messages
-from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.membercommands import read_change
+from raftline.raft.messages import Message, PeerError
+from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import (
     FULL,
-    MEMBER_VERBS,
     SHUT_DOWN,
-    ProtocolError,
     Request,
-    decode_line,
     error,
     looks_foreign,
-    read_request,
     reply_line,
-    split_sender,
 )
 
 if TYPE_CHECKING:
@@ -157,7 +150,10 @@ class Connection:
         for line in lines:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
-        spoken = [self._understand(line) for line in lines]
+        host = self._server
+        spoken = [
+            self._route(parse(line, host.limits, host.readings, host.name)) for line in lines
+        ]
         if self._for_peers_only and spoken[0].kind != "peer":
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
@@ -186,64 +182,43 @@ class Connection:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)
 
-    def _understand(self, line: bytes) -> ParsedLine:
-        server = self._server
-        sender, number, text = "", "", ""
+    def _route(self, line: ParsedLine) -> ParsedLine:
+        """Return the line as this node takes it: some that can be understood are refused."""
+        server, request = self._server, line.request
+        if line.kind == "control":
+            return line
+        if line.kind == "peer":
+            return self._hear(line)
+        if server.is_down and line.kind != "garbled" and line.text != "status":
+            return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
+        if request.verb == "machine" and (reply := server.without_machine(request.command)):
+            return line._replace(kind="local", reply=reply)
+        if request.verb not in ("", "status"):  # tools ask for a status all the time
+            server.traffic_log.requested(request.sender, line.text)
+        return self._refuse(line, line.problem) if line.problem else line
+
+    def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
+        why = self._server.control.why_no_order(line.request.sender, line.text) or problem
+        return ParsedLine("local", line.request, reply=error(why))
+
+    def _hear(self, line: ParsedLine) -> ParsedLine:
+        """Let a server's message in, if its sender may speak for a peer on this connection."""
+        server, sender, message = self._server, line.request.sender, line.message
+        if server.is_down:
+            return line._replace(message=None)
+        if not server.is_peer(sender) and not (message and server.node.listens_to(message)):
+            why = f"{server.why_no_peer(sender)}, so it can't say {line.text[:40]}"
+            return self._refuse(line, why)
         try:
-            sender, number, text = split_sender(decode_line(line))
-            order = text.lstrip(" ")
-            if order.partition(" ")[0] in CONTROL_VERBS:
-                return ParsedLine("control", Request(sender, number, "", order))
-            if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
-                heard = None if server.is_down else self._read_message(sender, text)
-                return ParsedLine("peer", _NOBODY, heard)
-            if server.is_down and text != "status":
-                raise ProtocolError(SHUT_DOWN.removeprefix("Sorry, "))
-            request = read_request(sender, number, text, server.limits)
-            if request.verb in MEMBER_VERBS:
-                server.traffic_log.requested(sender, text)
-                return ParsedLine("members", request, change=read_change(request.command))
-        except (ProtocolError, PeerError) as problem:
-            why = server.control.why_no_order(sender, text) or str(problem)
-            return ParsedLine("local", Request(sender, number, "", ""), None, error(why))
-        return self._sort(request, sender, text)
-
-    def _sort(self, request: Request, sender: str, text: str) -> ParsedLine:
-        """Return what kind of request it is."""
-        server, verb = self._server, request.verb
-        if verb == "machine" and (reply := server.without_machine(request.command)):
-            return ParsedLine("local", request, None, reply)
-        if verb != "status":  # tools ask for it all the time
-            server.traffic_log.requested(sender, text)
-        if verb in ("help", "status", "transfer"):
-            return ParsedLine("local", request)
-        if verb not in ("get", "show"):
-            return ParsedLine("backup" if verb == "backup" else "write", request)
-        kind, reading = server.readings.kind_of(verb, request.read)
-        if verb == "show" and kind == "read":
-            kind = "show"
-        return ParsedLine(kind, request, reading=reading)
-
-    def _read_message(self, sender: str, text: str) -> Message:
-        server = self._server
-        if not server.is_peer(sender) and not self._may_be_heard(sender, text):
-            raise PeerError(f"{server.why_no_peer(sender)}, so it can't say {text[:40]}")
-        server.speakers.claim(sender, self)
+            server.speakers.claim(sender, self)
+        except PeerError as taken:
+            return self._refuse(line, str(taken))
         self._speaks_for = sender
-        message = messages.read(sender, server.name, text)
-        if isinstance(message, Answer):
-            raise PeerError("an answer is only taken on the connection that asked")
+        if message is None or line.problem:
+            return self._refuse(line, line.problem)
         if not server.faults.cuts_off(sender):
-            server.traffic_log.received(sender, text, message)
-        return message
-
-    def _may_be_heard(self, sender: str, text: str) -> bool:
-        """Whether the core would listen to a stranger that says this (reconfiguration)."""
-        try:
-            message = messages.read(sender, self._server.name, text)
-        except PeerError:
-            return False
-        return self._server.node.listens_to(message)
+            server.traffic_log.received(sender, line.text, message)
+        return line
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._server.hear(received, self):
@@ -284,6 +259,3 @@ def _logged(request: Request) -> str:
     if request.id:
         return f"{request.sender}#{request.id}@{request.command}"
     return f"{request.sender}@session" if request.verb == "session" else request.command
-
-
-_NOBODY = Request("", "", "", "")

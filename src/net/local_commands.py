@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from raftline.net.backupfile import Backups
 from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
-from raftline.raft.change import Change
-from raftline.raft.messages import Message
 from raftline.wire.membercommands import CHANGE_S
+from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
 
 if TYPE_CHECKING:
     from raftline.node.server import Server
-
-
-class ParsedLine(NamedTuple):
-    """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
-
-    # "peer", "write", "read", "show", "members", "backup", "control", or "local": answered here
-    kind: str
-    request: Request
-    message: Message | None = None
-    reply: str = ""
-    reading: Reading = BY_ROUND
-    change: Change | None = None
 
 
 class LocalCommands:

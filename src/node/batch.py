@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft.change import Change
+from raftline.wire.parsing import BY_ROUND, Reading
 
 
 class ReplySink(Protocol):

@@ -22,7 +22,6 @@ from raftline.net.speakers import Speakers
 from raftline.node.delivery import Origin
 from raftline.node.driver import Driver, now_ms
 from raftline.node.handover import hand_over_before_stopping
-from raftline.node.reading import Readings
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
@@ -31,6 +30,7 @@ from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.entrylines import spell_entries
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.storage.errors import EXIT_DISK, DiskFailed, StorageError
+from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
 
 EXIT_BROKEN = 70

@@ -16,8 +16,8 @@ from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.speakers import Speakers
 from raftline.node.batch import Batch
-from raftline.node.reading import Readings
 from raftline.raft.messages import Message, RequestVote
+from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request
 from tests.e2e.wire import eventually
@@ -283,7 +283,7 @@ def test_a_peer_s_room_is_for_who_has_spoken_as_one(
 def test_a_node_that_was_shut_down_tells_its_clients_and_hears_its_controller(
     line: bytes, kind: str, reply: str
 ) -> None:
-    spoken = Told(is_down=True).connection._understand(line)
+    spoken = Told(is_down=True).connection._route(parse(line, SHORT, Readings(), "s1"))
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 

@@ -17,7 +17,6 @@ from raftline.logmanager import LogManager
 from raftline.node.batch import Batch
 from raftline.node.driver import Driver, now_ms
 from raftline.node.queue import RequestQueue
-from raftline.node.reading import Reading
 from raftline.node.service import Service
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
@@ -33,6 +32,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

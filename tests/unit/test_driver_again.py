@@ -14,12 +14,12 @@ from raftline.node.batch import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
-from raftline.node.reading import Reading
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.orders import step_down
 from raftline.raft.questions import ReadIndexReply
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER
 from tests.unit.cores import established
 from tests.unit.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
