@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from raftline.controller.later import Later
-from raftline.node.delivery import Origin
+from raftline.net.host import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message
 

@@ -6,14 +6,14 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from raftline.net.arrival import Arrival
+from raftline.net.batch import Batch
+from raftline.net.host import Host
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
-from raftline.node.batch import Batch
 from raftline.raft import messages
 from raftline.raft.messages import Message, PeerError
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
@@ -26,9 +26,6 @@ from raftline.wire.protocol import (
     reply_line,
 )
 
-if TYPE_CHECKING:
-    from raftline.node.server import Server
-
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
@@ -40,24 +37,24 @@ class Connection:
 
     def __init__(
         self,
-        server: Server,
+        host: Host,
         connection: socket.socket,
         *,
         for_peers_only: bool,
         announce: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; `announce` says on the console that this connection has come."""
-        self._server = server
+        self._host = host
         self._arrival = Arrival(announce)
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
-        self.outgoing = Outgoing(server, connection)
+        self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
         self._speaks_for: str | None = None
         self._replies: list[str] = []
-        self._local_commands = LocalCommands(server, connection, self._flush)
+        self._local_commands = LocalCommands(host, connection, self._flush)
 
     @property
     def is_controllers(self) -> bool:
@@ -77,7 +74,7 @@ class Connection:
                 self.outgoing.wait_for_room()
             self.outgoing.wait_until_empty()
         except LineTooLong:
-            self._say_and_flush(self._server.limits.line_too_long)
+            self._say_and_flush(self._host.limits.line_too_long)
             self._drain_before_close()
         except HalfLine:
             self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
@@ -87,9 +84,9 @@ class Connection:
             self._say_and_flush("this request needs more memory than there is.")
         finally:
             name = self._speaks_for
-            if name is not None and self._server.speakers.release(name, self):
+            if name is not None and self._host.speakers.release(name, self):
                 # All that it said has been taken: only now is its silence certain.
-                self._server.driver.lost(name)
+                self._host.lost(name)
             self.close()
 
     def close(self) -> None:
@@ -119,7 +116,7 @@ class Connection:
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
-        data = "".join(f"{self._server.name}@{messages.spell(m)}\n" for m in answers).encode()
+        data = "".join(f"{self._host.name}@{messages.spell(m)}\n" for m in answers).encode()
         if not self.outgoing.send_now(data):
             self.break_off()
 
@@ -129,14 +126,14 @@ class Connection:
         Who only says to be a peer gets room for one entry of any size (JSON doubles its
         backslashes), and the rest once it has spoken as one.
         """
-        server = self._server
+        host = self._host
         name, at, text = beginning.partition(b"@")
-        is_peer = at and server.is_peer(name.decode(errors="replace"))
+        is_peer = at and host.is_peer(name.decode(errors="replace"))
         if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
-            is_peer = not server.node.state.hears_from_leader
+            is_peer = not host.hears_from_leader()
         if not is_peer:
-            return server.limits.line_bytes
-        return LINE_BYTES_MAX if self._speaks_for else 2 * server.limits.line_bytes
+            return host.limits.line_bytes
+        return LINE_BYTES_MAX if self._speaks_for else 2 * host.limits.line_bytes
 
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
@@ -144,13 +141,13 @@ class Connection:
             self._is_first_line = False
             foreign = looks_foreign(lines[0])
             if foreign:
-                self._replies.append(reply_line(self._server.name, "", error(foreign)))
+                self._replies.append(reply_line(self._host.name, "", error(foreign)))
                 self._flush()
                 return False
         for line in lines:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
-        host = self._server
+        host = self._host
         spoken = [
             self._route(parse(line, host.limits, host.readings, host.name)) for line in lines
         ]
@@ -184,45 +181,43 @@ class Connection:
 
     def _route(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
-        server, request = self._server, line.request
+        host, request = self._host, line.request
         if line.kind == "control":
             return line
         if line.kind == "peer":
             return self._hear(line)
-        if server.is_down and line.kind != "garbled" and line.text != "status":
+        if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        if request.verb == "machine" and (reply := server.without_machine(request.command)):
+        if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return line._replace(kind="local", reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time
-            server.traffic_log.requested(request.sender, line.text)
+            host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
-        why = self._server.control.why_no_order(line.request.sender, line.text) or problem
+        why = self._host.control.why_no_order(line.request.sender, line.text) or problem
         return ParsedLine("local", line.request, reply=error(why))
 
     def _hear(self, line: ParsedLine) -> ParsedLine:
         """Let a server's message in, if its sender may speak for a peer on this connection."""
-        server, sender, message = self._server, line.request.sender, line.message
-        if server.is_down:
+        host, sender, message = self._host, line.request.sender, line.message
+        if host.is_down:
             return line._replace(message=None)
-        if not server.is_peer(sender) and not (message and server.node.listens_to(message)):
-            why = f"{server.why_no_peer(sender)}, so it can't say {line.text[:40]}"
-            return self._refuse(line, why)
+        if stranger := host.why_not_heard(sender, message):
+            return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:
-            server.speakers.claim(sender, self)
+            host.speakers.claim(sender, self)
         except PeerError as taken:
             return self._refuse(line, str(taken))
         self._speaks_for = sender
         if message is None or line.problem:
             return self._refuse(line, line.problem)
-        if not server.faults.cuts_off(sender):
-            server.traffic_log.received(sender, line.text, message)
+        host.traffic_log.received(sender, line.text, message)
         return line
 
     def _serve_peer(self, received: list[Message]) -> None:
-        for complaint in self._server.hear(received, self):
-            self._replies.append(reply_line(self._server.name, "", error(complaint)))
+        for complaint in self._host.hear(received, self):
+            self._replies.append(reply_line(self._host.name, "", error(complaint)))
 
     def _serve_requests(
         self, requests: list[Request], *, is_read: bool, reading: Reading
@@ -237,13 +232,13 @@ class Connection:
         )
         self._flush()
         self.outgoing.add(batch)
-        self._server.driver.submit(batch)
+        self._host.submit(batch)
 
     def _reply(self, request: Request, text: str) -> None:
-        self._replies.append(reply_line(self._server.name, request.id, text))
+        self._replies.append(reply_line(self._host.name, request.id, text))
 
     def _say_and_flush(self, problem: str) -> None:
-        self._replies.append(reply_line(self._server.name, "", error(problem)))
+        self._replies.append(reply_line(self._host.name, "", error(problem)))
         with contextlib.suppress(OSError):
             self._flush()
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from raftline.net.host import Origin
 from raftline.raft.messages import Answer, Message
 from raftline.raft.questions import ReadIndex, ReadIndexReply
-
-
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
 
 
 class Delivery:

@@ -16,9 +16,10 @@ from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch, ReplySink
+from raftline.net.batch import Batch, ReplySink
+from raftline.net.host import Origin
 from raftline.node.compaction import Compaction
-from raftline.node.delivery import Delivery, Origin
+from raftline.node.delivery import Delivery
 from raftline.node.handover import Handover
 from raftline.node.queue import STOPPING, RequestQueue
 from raftline.node.service import Service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
 
 __all__ = ["STOPPING", "RequestQueue"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.node import Node
 

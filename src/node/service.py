@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.gathering import Gathering, Sharing
 from raftline.node.queue import RequestQueue
 from raftline.node.reading import read_as_leader

@@ -14,7 +14,7 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.driver import Driver, now_ms
 from raftline.node.queue import RequestQueue
 from raftline.node.service import Service

@@ -22,6 +22,7 @@ from raftline.net.listener import (
     switch_interval_s,
 )
 from tests.e2e.wire import eventually, free_ports
+from tests.fake_host import FakeHost
 
 
 class Watched:
@@ -51,7 +52,7 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
 
     monkeypatch.setattr(listener, "_accept", slow_to_end)
     monkeypatch.setattr(listener, "_socket", Watched(listener._socket, note_close))
-    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.open(cast(Any, FakeHost()))
     listener.close()
     assert order == ["nobody takes any more", "closed"]
 
@@ -81,7 +82,7 @@ class Crowd:
         self.order = ""  # T: one was taken; B: its thread was begun
         self.no_threads = 0  # so many can't be had, from the first on
         self.on_taken: Callable[[], None] = lambda: None
-        self.warnings: list[str] = []
+        self.host = FakeHost()
         self._begun = threading.Condition()
         monkeypatch.setattr(listener_module, "AT_ONCE", at_once)
         # None of these threads runs: whoever waits for one to run begins no second.
@@ -94,8 +95,7 @@ class Crowd:
 
     def open(self) -> None:
         assert eventually(lambda: queue_of(self.listener)[0] == len(self.clients))
-        server = SimpleNamespace(name="s1", warn=self.warnings.append)
-        self.listener.open(cast(Any, server))
+        self.listener.open(cast(Any, self.host))
 
     def _taken(self, connection: object, patience_s: float) -> None:
         self.order += "T"
@@ -148,7 +148,7 @@ def test_the_switch_interval_follows_the_number_of_connections(
     monkeypatch.setattr(listener_module.Connection, "serve", lambda self: may_end.wait(30))
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 10)
-    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.open(cast(Any, FakeHost()))
     clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
     assert eventually(lambda: sys.getswitchinterval() == pytest.approx(0.03))
     may_end.set()
@@ -167,7 +167,7 @@ def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
     assert [client.recv(1) for client in crowd.clients[:2]] == [b"", b""]
     assert crowd.close_after(3) == "TTTTTBBB"
     said = "can't take a connection: can't start new thread; those that are open go on"
-    assert crowd.warnings == [said]
+    assert crowd.host.told == [said]
 
 
 def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(

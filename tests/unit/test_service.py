@@ -9,7 +9,7 @@ import pytest
 
 import raftline.node.gathering
 import raftline.node.service
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.gathering import MINUTE_S, QUIET_S
 from raftline.node.queue import RequestQueue
 from raftline.node.service import Service
