@@ -27,7 +27,7 @@ from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.entrylines import spell_entries
+from raftline.raft.entries import spell_entries
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.raft.node import Node
 from raftline.raft.state import State

@@ -9,7 +9,7 @@ from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.entrylines import spell_entries
+from raftline.raft.entries import spell_entries
 from raftline.raft.log import Log
 from raftline.raft.messages import (
     AppendAccepted,

@@ -17,7 +17,7 @@ from raftline.controller import udp
 from raftline.controller.faults import Table
 from raftline.controller.verbs import read_fault
 from raftline.raft import membership, messages
-from raftline.raft.entrylines import is_one_line, read_entries, spell_entries
+from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
 from raftline.state.sessions import Sessions
 from raftline.storage.errors import StorageError
