@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.net.batch import Batch, ReplySink
-from raftline.net.speakers import Speakers
+from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import Limits

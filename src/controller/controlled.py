@@ -1,4 +1,4 @@
-"""What a controller's orders ask of their node, and nothing else of it."""
+"""The node as a controller's orders see it: a protocol, which `node/server.py` fulfils."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a controller asks of a leader: to store a pair, to show what is committed, who leads."""
+"""The orders for a leader: store a pair, show the committed entries, name the leader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from raftline.controller.controlled import ControlledNode
-from raftline.controller.retrieval import numbered, page
+from raftline.controller.course_lines import numbered, page
 from raftline.net.batch import Batch
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.node import Node
@@ -21,7 +21,7 @@ COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
 
 
 class Answer(NamedTuple):
-    """What came of an order. `line` is the reply to a person, `key` and `value` a program's."""
+    """The outcome of an order. `line` is the reply to a person, `key` and `value` a program's."""
 
     verb: str  # of the order; LEADER_INFO where another node is to be asked
     text: str

@@ -18,7 +18,7 @@ _TIME = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,3}))?(ms|s)", re.ASCII)
 
 
 class Fault(NamedTuple):
-    """What a verb asks for: a change of what is in force, for so many milliseconds; 0: for good."""
+    """A change of the faults in force, for a number of milliseconds; 0: for good."""
 
     change: Callable[[Table], Table]
     for_ms: int = 0

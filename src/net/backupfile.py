@@ -1,4 +1,4 @@
-"""What a node answers to `backup`: a copy of its state, fetched piece by piece (docs/repair.md).
+"""The answer to `backup`: a copy of the node's state, fetched piece by piece (docs/repair.md).
 
 The copy is the text of a snapshot, in a file without a name beside the node's own: it goes away
 with the connection that asked for it, or with the process.

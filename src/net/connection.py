@@ -7,10 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.net.arrival import Arrival
 from raftline.net.batch import Batch
 from raftline.net.host import Host
-from raftline.net.lines import HalfLine, LineReader, LineTooLong
+from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
@@ -28,7 +27,7 @@ from raftline.wire.protocol import (
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
-HEAR_OUT_S = 2.0  # for what is still on its way when a connection is of no more use
+DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -106,10 +105,10 @@ class Connection:
         To close a socket with bytes unread resets it, and a reset takes away what the other side
         has not read yet.
         """
-        end_s = time.monotonic() + HEAR_OUT_S
+        end_s = time.monotonic() + DRAIN_S
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-            self._socket.settimeout(HEAR_OUT_S)
+            self._socket.settimeout(DRAIN_S)
             while time.monotonic() < end_s and self._socket.recv(BUFFER_BYTES):
                 pass
 

@@ -1,4 +1,4 @@
-"""What connections ask of their node, and nothing else of it (`node/host.py` answers)."""
+"""The node as its connections see it: a protocol, which `node/host.py` fulfils."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from raftline.net.batch import Batch, ReplySink
-from raftline.net.speakers import Speakers
+from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.parsing import Readings
@@ -14,7 +14,7 @@ from raftline.wire.requests import Limits, Request
 
 
 class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
+    """The source of a peer's message; the answer goes back there."""
 
     def answer(self, messages: Sequence[Message]) -> None: ...
 

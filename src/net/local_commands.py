@@ -1,4 +1,4 @@
-"""What a connection asks that its own thread answers, one after the other, in order."""
+"""The commands that a connection's own thread answers, one after the other, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves on one connection: replies in the order of their lines, whoever completes them."""
+"""The replies that leave on one connection, in the order of their lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What those hear who wait for a leadership transfer; and the transfer before a leader stops."""
+"""The replies to requests for a leadership transfer, and the transfer before a leader stops."""
 
 from __future__ import annotations
 

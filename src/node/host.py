@@ -11,8 +11,7 @@ from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.net.batch import Batch, ReplySink
 from raftline.net.host import Origin
-from raftline.net.peerbook import PeerBook
-from raftline.net.speakers import Speakers
+from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message

@@ -15,9 +15,8 @@ from raftline.controller.course_lines import CourseLines
 from raftline.controller.faults import Faults
 from raftline.controller.udp import UdpListener
 from raftline.net.listener import Listener
-from raftline.net.peerbook import PeerBook
+from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.peers import Peer
-from raftline.net.speakers import Speakers
 from raftline.node.driver import Driver, now_ms
 from raftline.node.handover import hand_over_before_stopping
 from raftline.node.host import NodeHost

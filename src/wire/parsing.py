@@ -1,4 +1,4 @@
-"""One line that arrived, understood as far as that takes no knowledge of the node. Pure."""
+"""One line that arrived, turned into a `ParsedLine`; the node is not asked. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_ROUND = Reading()
 
 
 class Readings(NamedTuple):
-    """What a node was told about reads when it was started."""
+    """The ways of reading that a node was started with."""
 
     mode: str = "index"
     at_followers: bool = False

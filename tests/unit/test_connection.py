@@ -1,4 +1,4 @@
-"""What becomes of the lines of one connection: in which order, in what words, and who is heard."""
+"""The lines of one connection: their order, their replies, and the peers that are let in."""
 
 from __future__ import annotations
 

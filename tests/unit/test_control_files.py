@@ -1,4 +1,4 @@
-"""What a controller's orders come to where something else happens at the same time."""
+"""A controller's orders while something else happens at the same time."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Watched:
         self.fileno, self.close = listener.fileno, close
 
 
-def test_a_door_is_closed_once_nobody_takes_connections_from_it(
+def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else its thread would take them from whatever is opened next, under the same number."""
@@ -57,7 +57,7 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
     assert order == ["nobody takes any more", "closed"]
 
 
-def test_a_door_for_datagrams_that_was_closed_gives_its_port_and_its_thread_back() -> None:
+def test_a_closed_listener_for_datagrams_gives_its_port_and_its_thread_back() -> None:
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
     listener = UdpListener("127.0.0.1", port)
@@ -170,7 +170,7 @@ def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
     assert crowd.host.told == [said]
 
 
-def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
+def test_a_connection_taken_while_the_listener_closes_has_a_thread_that_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = Crowd(monkeypatch)
@@ -179,8 +179,8 @@ def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
     assert crowd.close_after(1) == "TB"
 
 
-def test_as_many_may_wait_at_the_door_as_may_be_connected() -> None:
-    """Who finds the queue full is heard a second later, by the kernel's second try."""
+def test_the_queue_of_the_listener_is_as_long_as_the_limit_of_connections() -> None:
+    """A connection that finds the queue full begins a second later, by the kernel's second try."""
     listener = Listener("127.0.0.1", next(free_ports), 2000)
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
     _, longest = queue_of(listener)

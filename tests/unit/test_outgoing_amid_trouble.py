@@ -1,4 +1,4 @@
-"""What leaves on one connection, whoever completes it and whatever happens meanwhile."""
+"""Replies leave complete and in order, also amid slow readers and broken connections."""
 
 from __future__ import annotations
 

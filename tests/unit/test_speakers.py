@@ -1,4 +1,4 @@
-"""Who speaks for a peer, and what its silence means."""
+"""One connection speaks for a peer, and its end means that the peer is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raftline.net.connection import Connection
-from raftline.net.speakers import Speakers
+from raftline.net.peerbook import Speakers
 from raftline.node.server import Server
 from raftline.raft.messages import PeerError
 from tests.fake_host import FakeHost
