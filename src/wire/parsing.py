@@ -71,12 +71,12 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     order = text.lstrip(" ")
     if order.partition(" ")[0] in ORDERS:
         return ParsedLine("control", Request(sender, number, "", order), text)
-    speaker = Request(sender, number, "", "")
     if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
-        return _parse_message(speaker, text, me)
+        return _parse_message(Request(sender, number, "", ""), text, me)
     try:
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:
+        speaker = Request(sender, number, "", "")
         return ParsedLine("refused", speaker, text, problem=str(problem))
     return _parse_request(request, text, readings)
 
@@ -108,4 +108,4 @@ def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLin
     kind, reading = readings.kind_of(verb, request.read)
     if verb == "show" and kind == "read":
         kind = "show"
-    return ParsedLine(kind, request, text, reading=reading)
+    return ParsedLine(kind, request, text, None, "", reading)
