@@ -14,7 +14,7 @@ class ReplySink(Protocol):
     """The connection that the replies of a batch leave from."""
 
     def mark_ready(self) -> None:
-        """Note that replies can leave; whoever stepped the core calls `flush` after that step."""
+        """Note that replies can leave; `flush` is called after that step of the core."""
 
     def flush(self) -> None:
         """Send them."""
@@ -55,8 +55,8 @@ class Batch:
         self.ids = ids  # of the requests, "" where one has none; for `reply_sink`
         self.reply_sink = reply_sink
         self.replies: list[str] = []
-        self.reader: Reader | None = None  # of confirmed reads: of the life that confirmed them
-        self.sent = 0  # so many replies have left
+        self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
+        self.sent = 0  # replies that have left
         self.first_index = 0
         self.asked_ms = 0
         self.hold_until_ms = 0  # 0: not held for want of a leader

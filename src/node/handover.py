@@ -1,8 +1,7 @@
-"""The replies to requests for a leadership transfer, and the transfer before a leader stops."""
+"""Leadership transfers that clients wait for, and the reply to each."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from raftline.raft.state import Role, State
 from raftline.raft.transfer import TransferRefused
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
-STOP_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 TAKEN_OVER = "TRANSFER response: "
 
 
@@ -77,18 +75,3 @@ def _outcome(waiting: _Waiting, state: State) -> str | None:
     if state.leader == waiting.to:
         return f"{TAKEN_OVER}{state.leader} leads term {state.term}"
     return error(f"{waiting.to} did not take over: {state.leader} leads term {state.term}.")
-
-
-def hand_over_before_stopping(
-    leads: Callable[[], bool], transfer: Callable[[str | None], Batch], election_timeout_ms: int
-) -> None:
-    """Give the leadership, if this server has it, to whoever can take it; then it may stop.
-
-    Bounded by an election timeout. Where the first one goes away meanwhile (all stop at once)
-    another is tried; where nobody is left, nothing is waited for.
-    """
-    end_s = time.monotonic() + min(election_timeout_ms / 1000, STOP_LIMIT_S)
-    while leads() and (left_s := end_s - time.monotonic()) > 0:
-        batch = transfer(None)
-        if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
-            return

@@ -17,8 +17,8 @@ from raftline.controller.udp import UdpListener
 from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.peers import Peer
-from raftline.node.driver import Driver, now_ms
-from raftline.node.handover import hand_over_before_stopping
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
 from raftline.node.joining import check_member
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
@@ -182,9 +182,7 @@ class Server(NodeHost):
         """Serve until told to stop; then stop, and return the exit status."""
         self._end.wait()
         if self.exit_status == 0 and not self.is_down:
-            hand_over_before_stopping(
-                lambda: self.node.is_leader, self.transfer, self.pace.election_timeout_ms
-            )
+            self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         self.listener.close()

@@ -14,7 +14,8 @@ from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.net.batch import Batch
-from raftline.node.driver import Driver, now_ms
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership

@@ -63,7 +63,7 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
         later = AppendRejected("s2", "s1", driver.node.state.term + 1, 0, 0)
         assert driver.receive([later], None) == []
     assert not driver.node.is_leader
-    assert not driver._service.leads
+    assert not driver._stepper._batching.leads
 
 
 # fault F44
@@ -110,7 +110,7 @@ def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_th
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._service._in_flight
+        assert not driver._stepper._batching._in_flight
     driver.stop(DEADLINE_S)
 
 

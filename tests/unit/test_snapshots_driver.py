@@ -10,7 +10,8 @@ import pytest
 
 import raftline.node.snapshots
 from raftline.logmanager import LogManager
-from raftline.node.driver import Driver, now_ms
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
