@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from raftline.common.config import ConfigError
 from raftline.controller.controlled import ControlledNode
 from raftline.controller.permits import CONTROLLER, Permits
-from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
+from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
 from raftline.controller.verbs import IN_FORCE, read_fault
 from raftline.raft.orders import OrderRefused, beat, step_down, time_out
 from raftline.raft.state import State
@@ -100,10 +100,10 @@ class Control:
             case "LEADER_INFO":
                 return leader_info(self._node)
             case "CONVERT_FOLLOWER":
-                self._order(step_down)
+                self._node.order(step_down)
                 return Answer(verb, f"{self._name} follows in term {self._state.term}")
             case "TIMEOUT":
-                self._order(time_out)
+                self._node.order(time_out)
                 return Answer(verb, f"{self._name} stands in term {self._state.term}")
             case "SHUTDOWN":
                 return self._shut_down()
@@ -114,9 +114,6 @@ class Control:
     @property
     def _state(self) -> State:
         return self._node.view
-
-    def _order(self, order: Callable[[State], None]) -> None:
-        give_order(self._node, order)
 
     # --- faults --------------------------------------------------------------------------------
 
@@ -141,7 +138,7 @@ class Control:
         heartbeat_ms = node.faults.table.heartbeat_ms or node.pace.heartbeat_ms
         self._say(f"[*] {self._name}: heartbeats are {heartbeat_ms / 1000:g} s apart")
         if not node.is_down:
-            self._order(lambda state: beat(state, heartbeat_ms))
+            self._node.order(lambda state: beat(state, heartbeat_ms))
 
     def _beat_again(self, slowing: object) -> None:
         """End this slowing of heartbeats, unless another was ordered meanwhile."""

@@ -8,8 +8,7 @@ from typing import Protocol
 from raftline.common.config import Address, Pace
 from raftline.controller.faults import Faults
 from raftline.net.batch import Batch
-from raftline.raft.effects import Effects
-from raftline.raft.node import Node
+from raftline.raft.effects import Entry
 from raftline.raft.state import State
 from raftline.storage.folder import Folder
 from raftline.wire.requests import Limits
@@ -38,8 +37,11 @@ class ControlledNode(Protocol):
     def submit(self, batch: Batch) -> None:
         """Have requests served."""
 
-    def step(self, take: Callable[[Node, int], Effects]) -> None:
-        """Let the core take an input."""
+    def order(self, order: Callable[[State], None]) -> None:
+        """Let the core obey; OrderRefused: it can't now, and nothing was changed."""
+
+    def committed(self) -> tuple[int, list[Entry]]:
+        """Return the index that the log begins behind, and its committed entries."""
 
     def halt(self, patience_s: float) -> None:
         """End its threads, its connections to peers, its hold on the files."""

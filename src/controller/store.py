@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from raftline.controller.controlled import ControlledNode
 from raftline.controller.course_lines import numbered, page
 from raftline.net.batch import Batch
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
-from raftline.raft.state import State
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request
@@ -81,18 +77,11 @@ def retrieve(node: ControlledNode, words: Sequence[str]) -> Answer:
         return leader_info(node)
     if batch.replies:
         return _not_done(node, "RETRIEVE", batch.replies[0])
-    committed: list[Entry] = []
-    base = [0]
-
-    def look(state: State) -> None:
-        base[0] = state.log.base_index
-        committed.extend(state.log.entries(base[0] + 1, state.commit_index))
-
-    give_order(node, look)
+    base, committed = node.committed()
     entries, more = page(numbered(committed), after)
     facts: dict[str, object] = {COMMITTED: entries, "term": node.view.term}
-    if base[0]:
-        facts["behind_snapshot_of"] = base[0]
+    if base:
+        facts["behind_snapshot_of"] = base
     if more:
         facts["more"] = f"RETRIEVE after {more}"
     for_programs = {**entries, **({"more": f"after {more}"} if more else {})}
@@ -107,26 +96,6 @@ def leader_info(node: ControlledNode) -> Answer:
     where = str(address) if address else state.membership.addresses.get(leader or "")
     facts = {"LEADER": leader, "address": where, "term": state.term}
     return Answer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
-
-
-def give_order(node: ControlledNode, order: Callable[[State], None]) -> None:
-    """Let the core obey.
-
-    Raises:
-        OrderRefused: it can't be done now; nothing was changed.
-    """
-    refusals: list[OrderRefused] = []
-
-    def take(core: Node, now_ms: int) -> Effects:
-        try:
-            return core.obey(order, now_ms)
-        except OrderRefused as refusal:
-            refusals.append(refusal)
-            return Effects()
-
-    node.step(take)
-    if refusals:
-        raise refusals[0]
 
 
 def _not_done(node: ControlledNode, verb: str, reply: str) -> Answer:

@@ -147,21 +147,21 @@ class Connection:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
         host = self._host
-        spoken = [
+        parsed = [
             self._route(parse(line, host.limits, host.readings, host.name)) for line in lines
         ]
-        if self._for_peers_only and spoken[0].kind != "peer":
+        if self._for_peers_only and parsed[0].kind != "peer":
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
-        while spoken:
-            kind, reading = spoken[0].kind, spoken[0].reading
+        while parsed:
+            kind, reading = parsed[0].kind, parsed[0].reading
             length = 1
-            while length < len(spoken) and spoken[length][0] == kind:
-                if spoken[length].reading != reading:
+            while length < len(parsed) and parsed[length][0] == kind:
+                if parsed[length].reading != reading:
                     break
                 length += 1
-            self._serve_run(kind, reading, spoken[:length])
-            spoken = spoken[length:]
+            self._serve_run(kind, reading, parsed[:length])
+            parsed = parsed[length:]
         return True
 
     def _serve_run(self, kind: str, reading: Reading, run: list[ParsedLine]) -> None:

@@ -25,10 +25,11 @@ from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Snapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.entries import spell_entries
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.raft.node import Node
+from raftline.raft.orders import OrderRefused
 from raftline.raft.state import State
 from raftline.storage.errors import EXIT_DISK, DiskFailed, StorageError
 from raftline.storage.folder import Folder
@@ -224,9 +225,35 @@ class Server(NodeHost):
         """Return where `name` is reached; None for one that was never heard of."""
         return self.book.address(name)
 
-    def step(self, take: Callable[[Node, int], Effects]) -> None:
-        """Let the core take an input."""
+    def order(self, order: Callable[[State], None]) -> None:
+        """Let the core obey.
+
+        Raises:
+            OrderRefused: it can't be done now; nothing was changed.
+        """
+        refusals: list[OrderRefused] = []
+
+        def take(node: Node, now: int) -> Effects:
+            try:
+                return node.obey(order, now)
+            except OrderRefused as refusal:
+                refusals.append(refusal)
+                return Effects()
+
         self.driver.step(take)
+        if refusals:
+            raise refusals[0]
+
+    def committed(self) -> tuple[int, list[Entry]]:
+        """Return the index that the log begins behind, and its committed entries."""
+        found: list[tuple[int, list[Entry]]] = []
+
+        def look(state: State) -> None:
+            base = state.log.base_index
+            found.append((base, list(state.log.entries(base + 1, state.commit_index))))
+
+        self.order(look)
+        return found[0] if found else (0, [])
 
     def check_member(self) -> list[str]:
         """Return what to say about the members that the log names.
