@@ -12,6 +12,7 @@ from raftline.clients.conversation import Client
 from raftline.common import config
 from raftline.common.arguments import as_port
 from raftline.common.config import Address, ConfigError, Configuration
+from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.view import NodeView
@@ -20,7 +21,6 @@ from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
-EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 
 
 def joining_address(text: str) -> Address:
