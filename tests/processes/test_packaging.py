@@ -156,6 +156,13 @@ def test_the_version_is_the_same_everywhere(script: str) -> None:
     assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']}"
 
 
+def test_the_newest_release_of_the_changelog_has_the_version_of_the_package() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, *releases = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", text, re.MULTILINE)
+    assert unreleased == "Unreleased"
+    assert releases[0] == setup()["metadata"]["version"]
+
+
 def test_no_module_takes_the_name_of_a_standard_one() -> None:
     ours = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
     assert ours & set(sys.stdlib_module_names) == set()
