@@ -130,10 +130,10 @@ def test_old_rounds_are_forgotten_and_the_lease_stays() -> None:
     now = TIMEOUT_MS
     for _ in range(STARTS_MAX + 10):
         now += 1
-        node._state.heartbeat_at_ms = now
-        node._state.quorum_check_at_ms = now + 10
+        node._state.as_leader.heartbeat_at_ms = now
+        node._state.as_leader.quorum_check_at_ms = now + 10
         node.step(Tick(), now)
-    assert len(node._state.round_starts) < STARTS_MAX
+    assert len(node._state.as_leader.round_starts) < STARTS_MAX
     promised(node, "s2", now)
     assert node.view.lease_until_ms == now + LEASE_MS
 
@@ -244,7 +244,7 @@ def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=7)
     node.step(Receive(lost), TIMEOUT_MS + 20)
-    node._state.progress["s2"].is_counted = True  # it was made whole, by a quick fence
+    node._state.as_leader.progress["s2"].is_counted = True  # it was made whole, by a quick fence
     assert node.view.lease_until_ms == 0
 
 

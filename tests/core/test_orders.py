@@ -122,7 +122,7 @@ def test_the_only_voter_is_elected_by_its_timeout() -> None:
 def test_heartbeats_are_slowed_from_the_next_on() -> None:
     node = leader_of("s1", 1)
     node.step(SetHeartbeat(20_000), TIMEOUT_MS)
-    assert node._state.heartbeat_at_ms == TIMEOUT_MS + 20_000
+    assert node._state.as_leader.heartbeat_at_ms == TIMEOUT_MS + 20_000
     effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
     assert effects.send == []
     node.step(SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)

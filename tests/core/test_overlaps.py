@@ -140,8 +140,8 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
     begun = []
     for _ in range(count):
         now_ms = node.view.now_ms + 10
-        node._state.heartbeat_at_ms = now_ms
-        node._state.quorum_check_at_ms = now_ms + 100
+        node._state.as_leader.heartbeat_at_ms = now_ms
+        node._state.as_leader.quorum_check_at_ms = now_ms + 100
         node.step(Tick(), now_ms)
         begun.append((node.view.round, now_ms))
     return begun
@@ -349,7 +349,7 @@ def places(effects: Effects) -> list[int]:
 def test_a_loss_is_told_by_the_answers_to_all_that_was_under_way_and_counts_once() -> None:
     node = sending()
     before = node.view.round
-    beat_at_ms = node._state.heartbeat_at_ms
+    beat_at_ms = node._state.as_leader.heartbeat_at_ms
     node.step(Tick(), beat_at_ms)
     assert node.view.round == before + 1
     assert held(node, 0, before) == [0, 10]
@@ -362,7 +362,7 @@ def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_t
     fall_behind(node)
     places_sent = []
     for offset in (40, 50, 20, 70):  # an earlier leader sent it some; it began anew; it was told
-        node._state.round += 1
+        node._state.as_leader.round += 1
         places_sent.append(held(node, offset))
     assert places_sent == [[40, 50], [60], [20, 30], [70, 80]]
 
@@ -384,16 +384,16 @@ def test_one_that_is_silent_amid_a_snapshot_is_asked_once_in_an_election_timeout
     node = sending()
     asked = []
     for _ in range(10):
-        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
-        asked.append(places(node.step(Tick(), node._state.heartbeat_at_ms)))
+        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        asked.append(places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)))
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
 
 def test_one_that_speaks_amid_a_snapshot_is_not_asked_how_far_it_is() -> None:
     node = sending()
     for offset in (20, 25, 25):
-        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
-        assert places(node.step(Tick(), node._state.heartbeat_at_ms)) == []
+        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        assert places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)) == []
         held(node, offset)
 
 
@@ -506,16 +506,16 @@ def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is()
     sync(node)
     for _ in range(2):  # s5 answers first, and everything
         acknowledge(node, "s5")
-        node.step(Tick(), node._state.heartbeat_at_ms)
-    assert "s5" in node._state.leaving
+        node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert "s5" in node._state.as_leader.leaving
     for peer in ("s2", "s3"):
         acknowledge(node, peer)
     assert node.view.configurations.index <= node.view.commit_index
     acknowledge(node, "s5", number=node.view.round - 1)
-    assert "s5" in node._state.leaving
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    assert "s5" in node._state.as_leader.leaving
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert "s5" not in node._state.leaving
+    assert "s5" not in node._state.as_leader.leaving
 
 
 def test_of_two_removals_each_is_told_of_its_own() -> None:
@@ -527,12 +527,12 @@ def test_of_two_removals_each_is_told_of_its_own() -> None:
             sync(node)
             for peer in ("s2", "s3"):
                 acknowledge(node, peer)
-    assert set(node._state.leaving) == {"s4", "s5"}
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    assert set(node._state.as_leader.leaving) == {"s4", "s5"}
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert set(node._state.leaving) == {"s4"}
+    assert set(node._state.as_leader.leaving) == {"s4"}
     assert node.view.role is Role.LEADER
 
 
@@ -565,7 +565,7 @@ def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waite
     assert node.view.membership.voters == ("s1",)
     held = AppendAccepted("s2", "s1", 1, 1, node.view.round, without_vote=1)
     node.step(Receive(held), TIMEOUT_MS)
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s2")
     assert node.view.membership.voters == ("s1", "s2")
 
@@ -576,7 +576,7 @@ def test_who_holds_more_is_nearer_than_who_answered_later() -> None:
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2", 2)
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s3", 1)
     node.step(Transfer(None), node.view.now_ms)
     assert node.view.transfer is not None

@@ -62,7 +62,7 @@ def test_reads_that_come_while_rounds_are_under_way_share_the_next() -> None:
     node = established("s1")
     for number in range(10):
         node.step(Read([number]), TIMEOUT_MS)
-    assert len(node._state.read_rounds) == node.view.options.read_rounds
+    assert len(node._state.as_leader.read_rounds) == node.view.options.read_rounds
     served = [acknowledge(node, "s2").reads for _ in range(2)]
     assert [[ready.token for ready in reads] for reads in served] == [[0, 1], [*range(2, 10)]]
 

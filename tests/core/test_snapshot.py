@@ -152,7 +152,7 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 
 def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
-    node._state.progress[peer].match_index = 0
+    node._state.as_leader.progress[peer].match_index = 0
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 

@@ -110,7 +110,7 @@ def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
 )  # fmt: skip
 def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: str) -> None:
     node = established("s1")
-    node._state.progress["s3"].heard_at_ms = 0
+    node._state.as_leader.progress["s3"].heard_at_ms = 0
     now = TIMEOUT_MS + OPTIONS.election_timeout_ms
     acknowledge(node, "s2")
     with pytest.raises(TransferRefused, match=f"^{reason}$"):

@@ -192,7 +192,7 @@ def without_s4() -> Node:
         sync(node)
         for peer in ("s2", "s3"):
             acknowledge(node, peer)
-    assert node._state.leaving == {"s4": "s4:1"}
+    assert node._state.as_leader.leaving == {"s4": "s4:1"}
     return node
 
 
@@ -217,7 +217,7 @@ def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_l
     assert [(one.token, one.outcome) for one in settled] == [("s2", "refused"), ("s3", "refused")]
     elect(node)
     everybody_answers(node)
-    assert node._state.pending_change is None
+    assert node.view.pending_change is None
     assert node.view.membership.voters == ("s1", "s2", "s3", "s4")
     assert fall(node).settled == []
 
@@ -256,7 +256,7 @@ def test_a_leader_that_is_told_to_stand_leaves_nothing_to_the_candidate() -> Non
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
     assert effects.refused == ["get a"]
     assert [one.outcome for one in effects.settled] == ["unknown"]
-    assert (node.view.progress, node._state.leaving) == ({}, {})
+    assert node._state.leading is None
 
 
 def test_a_candidate_that_is_told_to_follow_waits_for_a_whole_timeout_from_then_on() -> None:

@@ -39,8 +39,8 @@ def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]
 
 
 def beat(leader: Node) -> list[Message]:
-    leader.step(Tick(), leader._state.heartbeat_at_ms)
-    effects = leader.step(Tick(), leader._state.heartbeat_at_ms)
+    leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
+    effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     return effects.send
 
 

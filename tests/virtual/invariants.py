@@ -58,8 +58,10 @@ class HonestInvariants(Invariants):
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership (fault F44)."""
         forwarded = state.forwarded_reads
-        kept = [*state.reads_waiting, *forwarded.asked, *forwarded.waiting]
-        kept += [token for waiting in state.read_rounds for token in waiting.tokens]
+        kept = [*forwarded.asked, *forwarded.waiting]
+        if (leading := state.leading) is not None:
+            kept += leading.reads_waiting
+            kept += [token for waiting in leading.read_rounds for token in waiting.tokens]
         kept += [ready.token for ready in forwarded.ready]
         own = [token for token in kept if not isinstance(token, PeerRead)]
         self._hold(

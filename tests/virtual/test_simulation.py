@@ -114,7 +114,7 @@ def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:
     leader.step(
         ChangeMembers(Change("remove", "s2"), "t"), leader.view.now_ms
     )  # its no-op isn't committed
-    assert leader._state.waiting
+    assert leader._state.as_leader.waiting
     assert not can_lose(hosts, "s1")  # of s1 and s3 both are needed
     assert can_lose(hosts, "s2")
 
