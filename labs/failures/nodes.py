@@ -7,7 +7,8 @@ from pathlib import Path
 from labs.failures.actions import Lab
 from labs.failures.asking import KEY
 from labs.phase5.figures import entries_that_count
-from raftline.common.config import FILE_NAME, Address
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
 from tests.e2e.wire import free_ports

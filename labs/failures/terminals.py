@@ -13,7 +13,8 @@ from pathlib import Path
 
 from labs.failures.actions import Lab
 from labs.leftovers import Scene
-from raftline.common.config import FILE_NAME, Address
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME
 from raftline.common.lifeline import Lifeline
 from tests.e2e.wire import DEADLINE_S, free_ports
 

@@ -6,18 +6,11 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from raftline.clients.deadline import Deadline
+from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
-
-
-class Address(NamedTuple):
-    """Where a node listens."""
-
-    host: str
-    port: int
 
 
 def in_words(addresses: Iterable[Address]) -> str:

@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import Address, NodeConnection
+from raftline.clients.connection import NodeConnection
 from raftline.clients.deadline import Deadline, say_waiting
 from raftline.common import config
+from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
@@ -48,15 +49,15 @@ def order(
 def _address_of(target: str, folder: str | None) -> Address:
     """Return where a node listens: one of the configuration, or HOST:PORT."""
     if ":" in target:
-        host, _, port = target.rpartition(":")
-        if not config.HOST.fullmatch(host):
+        host, port = split(target)
+        if not HOST.fullmatch(host):
             raise ConfigError(f"TARGET: {target!r} is neither a node's name nor HOST:PORT")
         return Address(host, config.port_number(port, "TARGET"))
     configuration = config.load(folder)
     if target not in configuration.members:
         known = " ".join(configuration.members)
         raise ConfigError(f"{target} is not in {configuration.path} (it names: {known})")
-    return Address(*configuration.members[target])
+    return configuration.members[target]
 
 
 def _line(verb: str, operands: Sequence[str]) -> bytes:

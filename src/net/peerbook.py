@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net.peers import Peer
 
 
@@ -31,7 +31,9 @@ class PeerBook:
 
     def follow(self, contacts: Mapping[str, str]) -> None:
         """Keep a connection to exactly these, name to host:port; never waits for a network."""
-        wanted = {name: self._here.get(name, address_of(text)) for name, text in contacts.items()}
+        wanted = {
+            name: self._here.get(name, Address.parse(text)) for name, text in contacts.items()
+        }
         peers = dict(self._peers)
         for name in [name for name in peers if peers[name].address != wanted.get(name)]:
             peers.pop(name).stop()
@@ -68,9 +70,3 @@ class PeerBook:
         self._stopped = True
         for peer in list(self._peers.values()):
             peer.stop()
-
-
-def address_of(text: str) -> Address:
-    """Return the address that `host:port` spells."""
-    host, _, port = text.rpartition(":")
-    return Address(host, int(port))

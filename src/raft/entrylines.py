@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 
 from raftline.raft.effects import Entry, entries_of
 
-NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
+NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:

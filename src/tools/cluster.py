@@ -20,8 +20,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from raftline.common.address import Address
 from raftline.common.arguments import typed
-from raftline.common.config import Address, Configuration, Pace
+from raftline.common.config import Configuration, Pace
 from raftline.common.lifeline import Lifeline
 from raftline.common.signals import threads_without_signals
 from raftline.tools import status

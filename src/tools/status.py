@@ -6,6 +6,7 @@ Each node is asked over TCP, as a person would: `status`. It answers with one li
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftline.clients.deadline import Deadline
-from raftline.common.config import PORT, Address, Configuration
+from raftline.common.address import Address
+from raftline.common.config import Configuration
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
 
@@ -128,9 +130,9 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     known = {node.name for node in nodes}
     found = {}
     for name, where in newest_members(nodes).get("members", {}).items():
-        host, _, port = str(where).rpartition(":")
-        if name not in known and PORT.fullmatch(port):
-            found[str(name)] = Address(host, int(port))
+        if name not in known:
+            with contextlib.suppress(ValueError):
+                found[str(name)] = Address.parse(where)
     return found
 
 

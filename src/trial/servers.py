@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raftline.common import config
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.common.lifeline import Lifeline
 from raftline.tools import status
 from raftline.tools.cluster import how_it_ended

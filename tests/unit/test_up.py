@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common import config
-from raftline.common.config import Address, ConfigError, Configuration
+from raftline.common.address import Address
+from raftline.common.config import ConfigError, Configuration
 from raftline.common.lifeline import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
