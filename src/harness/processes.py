@@ -179,7 +179,7 @@ def end_all(processes: Iterable[Process], patience_s: float = 0.0) -> int:
 
 
 def eventually(
-    look: Callable[[], Found], what: str = "", timeout_s: float = DEADLINE_S
+    look: Callable[[], Found | None], what: str = "", timeout_s: float = DEADLINE_S
 ) -> Found:
     """Return the first true answer of `look`. Raises AssertionError if there is none in time."""
     pause = threading.Event()

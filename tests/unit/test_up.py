@@ -38,7 +38,8 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools import cluster, up
+from raftline.harness import cluster
+from raftline.tools import up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 cluster.SERVER = Path({fake!r})
 def main(arguments):
