@@ -20,6 +20,10 @@ class Ended(ConnectionError):
         super().__init__("closed the connection before it answered")
 
 
+class TooLong(Exception):
+    """What came is longer than any line that was to come."""
+
+
 class LineConnection:
     """A connection to one node, or to anything else that speaks lines."""
 
@@ -49,13 +53,13 @@ class LineConnection:
         Raises:
             TimeoutError: none came in time; one that comes later can still be read.
             Ended: the other side ended the connection first.
-            ValueError: what came is longer than `bytes_max`.
+            TooLong: what came is longer than `bytes_max`.
         """
         looked_at = 0
         while (end := self._received.find(b"\n", looked_at)) < 0:
             looked_at = len(self._received)
             if bytes_max is not None and looked_at > bytes_max:
-                raise ValueError(f"more than {bytes_max} bytes without a newline")
+                raise TooLong(f"more than {bytes_max} bytes without a newline")
             if until_s is not None:
                 self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
             data = self.socket.recv(1 << 16)
