@@ -28,13 +28,13 @@ from labs.leftovers import Scene
 from labs.phase5.report import FIGURES as REPORTED
 from labs.phase5.report import differs_from_report
 from labs.phase5.terminal import Screen
+from raftline.harness.proxy import LinkedCluster
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
 from tests.e2e.cluster import Cluster
 from tests.e2e.node import Node
-from tests.e2e.proxy import LinkedCluster
 from tests.e2e.wire import Conversation, eventually
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
@@ -226,11 +226,10 @@ def leaders() -> Shown:
 def _cut_off_with_a_write(
     cluster: LinkedCluster, node: Node, stale: list[tuple[Node, Conversation]]
 ) -> None:
-    """Hold all that the leader says and hears from now on, and let a client write there."""
+    """Hold all that the leaders so far say and hear from now on, and let a client write there."""
     conversation = node.connect()
     stale.append((node, conversation))
-    for link in cluster.around(node):
-        link.stall()
+    cluster.block(set().union(*(cluster.around(each) for each, _ in stale)))
     conversation.send(f"client1@set a from-{node.name}")
     eventually(lambda: f" set a from-{node.name}\n" in node.log.read_text(), "its own entry")
 

@@ -15,10 +15,10 @@ from raftline.common.address import Address
 from raftline.harness.cluster import Node
 from raftline.harness.processes import end_all, is_free
 from raftline.harness.processes import free_ports as any_ports
+from raftline.harness.proxy import Network
 from raftline.tools import status
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.messages import node_name
-from raftline.trial.network import Network
 
 UP_SECONDS_MAX = 60.0
 ASK_SECONDS_MAX = 1.0
@@ -58,9 +58,7 @@ class Servers:
         self._nodes: dict[str, Node] = {}
         for server in ports:
             lines = [
-                f"{node_name(other)} localhost "
-                f"{ports[other] if other == server else network.port(server, other)}\n"
-                for other in ports
+                f"{node_name(other)} localhost {network.port(server, other)}\n" for other in ports
             ]
             text = config.HEADER + "".join(lines)
             own = folder / server

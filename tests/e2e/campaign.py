@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from raftline.harness.proxy import LinkedCluster
 from tests.e2e import verdict
 from tests.e2e.cluster import Cluster
 from tests.e2e.mix import Mix, Pulse
 from tests.e2e.namespaces import NamespacedCluster
 from tests.e2e.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.e2e.nemesis_report import Tally, keep_evidence, markdown
-from tests.e2e.proxy import LinkedCluster
 from tests.e2e.scene import Finding
 from tests.e2e.wire import eventually
 from tests.e2e.workload import Workload

@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 
+from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.network import Network
 from raftline.trial.servers import Health, NotStarted, Servers, free_ports
 from tests.e2e.wire import eventually
 
