@@ -13,10 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline.trial.linearizable import Operation
+from raftline.harness.history import Increment, Operation
 from tests.e2e import faults
 from tests.e2e.cluster import Cluster
-from tests.e2e.mix import Increment
 from tests.e2e.namespaces import BALLAST
 from tests.e2e.nemesis import EVERYTHING
 

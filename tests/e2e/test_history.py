@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.trial.linearizable import Verdict
+from raftline.harness.linearizable import Verdict
 from tests.e2e.cluster import Cluster
 from tests.e2e.nemesis import torment
 
