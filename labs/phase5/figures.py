@@ -28,14 +28,14 @@ from labs.leftovers import Scene
 from labs.phase5.report import FIGURES as REPORTED
 from labs.phase5.report import differs_from_report
 from labs.phase5.terminal import Screen
+from raftline.clients.lines import LineConnection
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
-from tests.e2e.cluster import Cluster
-from tests.e2e.node import Node
-from tests.e2e.wire import Conversation, eventually
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 
@@ -189,7 +189,7 @@ def leaders() -> Shown:
     with Scene() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()
         assert cluster.ask("client9@set a before") == "SET response: a set to before"
-        stale: list[tuple[Node, Conversation]] = []
+        stale: list[tuple[Node, LineConnection]] = []
         facts = []
         for _ in range(2):
             node = cluster.leader()
@@ -224,7 +224,7 @@ def leaders() -> Shown:
 
 
 def _cut_off_with_a_write(
-    cluster: LinkedCluster, node: Node, stale: list[tuple[Node, Conversation]]
+    cluster: LinkedCluster, node: Node, stale: list[tuple[Node, LineConnection]]
 ) -> None:
     """Hold all that the leaders so far say and hear from now on, and let a client write there."""
     conversation = node.connect()

@@ -97,10 +97,10 @@ class Process:
         return self
 
     def _open(self, stdout: int | IO[bytes], options: Sequence[str]) -> None:
-        settings = {"stdin": subprocess.DEVNULL, **self._popen, **tied(self._popen.get("env"))}
+        usual: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         self.process = subprocess.Popen(
             [*self.command, *options], cwd=self.working_folder, stdout=stdout,
-            stderr=subprocess.STDOUT, **settings,
+            **{**usual, **self._popen, **tied(self._popen.get("env"))},
         )  # fmt: skip
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
