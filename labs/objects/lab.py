@@ -159,7 +159,7 @@ def all_of(
     says why, where it never will."""
     end_s = time.monotonic() + BEGIN_S
     ports = {base_port + number - 1: node for number, node in nodes.items()}
-    while not all(holds(port, node.running.pid) for port, node in ports.items()):
+    while not all(holds(port, node.pid) for port, node in ports.items()):
         ended = [node.name for node in nodes.values() if not node.is_running]
         if ended or time.monotonic() > end_s:
             why = "could not start: see above" if ended else "not all have a vote yet"

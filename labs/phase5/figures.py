@@ -195,8 +195,7 @@ def leaders() -> Shown:
             node = cluster.leader()
             _cut_off_with_a_write(cluster, node, stale)
             facts.append(f"{_fact(node)}; cut off with `set a from-{node.name}` in its log")
-            assert node.process is not None
-            scene.ends_with_us(node.process.pid)  # while it stands still, it can't see to that
+            scene.ends_with_us(node.pid)  # while it stands still, it can't see to that
             node.pause()  # else it finds out within a second that it has no quorum
         facts.append(_fact(cluster.leader()))
         told = [f"of the working leader, `set a after`: {cluster.ask('client9@set a after')}"]

@@ -61,6 +61,10 @@ class Process:
         return self.process
 
     @property
+    def pid(self) -> int:
+        return self.running.pid
+
+    @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -130,7 +134,7 @@ class Process:
         """Have the process stand still, and wait until all its threads do."""
         self.send_signal(signal.SIGSTOP)
         if self.running.returncode is None:
-            os.waitid(os.P_PID, self.running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self.is_paused = True
 
     def resume(self) -> None:

@@ -134,7 +134,7 @@ class Cluster:
         ours = self._nodes.get(node.name)  # None: a member that was not started here
         if node.answer is None or ours is None:
             return False
-        return ours.is_running and node.answer.get("pid", ours.running.pid) == ours.running.pid
+        return ours.is_running and node.answer.get("pid", ours.pid) == ours.pid
 
     def report_death(self, name: str) -> None:
         """Say how a node ended.

@@ -150,7 +150,7 @@ class Servers:
         return found
 
     def process_id(self, server: str) -> int:
-        return self._nodes[server].running.pid
+        return self._nodes[server].pid
 
     def stop(self) -> None:
         """End every process that still runs; none is left."""
