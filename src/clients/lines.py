@@ -31,8 +31,8 @@ class LineConnection:
         """Connect. Raises OSError where nobody listens, or not within `timeout_s`."""
         self.socket = socket.create_connection((host, port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._timeout_s = timeout_s
-        self._received = bytearray()
+        self.timeout_s = timeout_s
+        self.received = bytearray()  # and not read yet
 
     def __enter__(self) -> LineConnection:
         return self
@@ -44,7 +44,7 @@ class LineConnection:
         """Send these lines, each with a newline behind it."""
         raw = [each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
                for each in lines]  # fmt: skip
-        self.socket.settimeout(self._timeout_s)
+        self.socket.settimeout(self.timeout_s)
         self.socket.sendall(b"".join(line + b"\n" for line in raw))
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
@@ -56,8 +56,8 @@ class LineConnection:
             TooLong: what came is longer than `bytes_max`.
         """
         looked_at = 0
-        while (end := self._received.find(b"\n", looked_at)) < 0:
-            looked_at = len(self._received)
+        while (end := self.received.find(b"\n", looked_at)) < 0:
+            looked_at = len(self.received)
             if bytes_max is not None and looked_at > bytes_max:
                 raise TooLong(f"more than {bytes_max} bytes without a newline")
             if until_s is not None:
@@ -65,9 +65,9 @@ class LineConnection:
             data = self.socket.recv(1 << 16)
             if not data:
                 raise Ended
-            self._received += data
-        line = bytes(self._received[:end])
-        del self._received[: end + 1]
+            self.received += data
+        line = bytes(self.received[:end])
+        del self.received[: end + 1]
         return line
 
     def read_line(self) -> str:
@@ -75,7 +75,7 @@ class LineConnection:
         try:
             return self.read().replace(TELNET_ANSWER, b"").decode()
         except Ended:
-            rest, self._received = bytes(self._received), bytearray()
+            rest, self.received = bytes(self.received), bytearray()
             return rest.replace(TELNET_ANSWER, b"").decode()
 
     def read_lines(self, count: int) -> list[str]:
@@ -88,7 +88,7 @@ class LineConnection:
 
     def is_closed(self) -> bool:
         """Wait for the other side to say something or end; return whether it ended."""
-        if self._received:
+        if self.received:
             return False
         try:
             return self.socket.recv(1, socket.MSG_PEEK) == b""

@@ -66,10 +66,10 @@ def _line(verb: str, operands: Sequence[str]) -> bytes:
         key, *value = operands
         operands = [escape(key, key=True), *([escape(" ".join(value), key=False)] * bool(value))]
     try:
-        line = f"{CONTROLLER}@{' '.join([verb, *operands])}\n".encode()
+        line = f"{CONTROLLER}@{' '.join([verb, *operands])}".encode()
     except (ProtocolError, UnicodeEncodeError) as mistake:
         raise ConfigError(f"this can't be sent: {mistake}") from None
-    if line.count(b"\n") > 1:
+    if b"\n" in line:
         raise ConfigError("an order is one line; nothing was sent")
     return line
 
@@ -82,7 +82,7 @@ def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> R
     except OSError as failure:
         why = (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
-    with connection.socket:
+    with connection:
         try:
             deadline = Deadline(timeout_s, say_waiting)
             reply = read_reply(connection.exchange(line, timeout_s, deadline))
