@@ -21,7 +21,7 @@ class Ended(ConnectionError):
 
 
 class TooLong(Exception):
-    """What came is longer than any line that was to come."""
+    """A line that is longer than the caller takes."""
 
 
 class LineConnection:

@@ -13,7 +13,7 @@ PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
 class Address(NamedTuple):
-    """Where a node is reached."""
+    """The place where a node is reached."""
 
     host: str
     port: int

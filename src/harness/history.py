@@ -1,4 +1,4 @@
-"""What clients asked and what they were told: one operation each, and what an answer means.
+"""The history of what clients asked and were told: one operation each, and its answer.
 
 Whether a history of gets, sets, deletes and conditions could be true, linearizable.py finds out;
 for increments counting is enough.

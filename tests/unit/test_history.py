@@ -1,4 +1,4 @@
-"""What an answer tells of a request, and what increments must have come to."""
+"""Each answer tells what became of a request; nothing else is taken for one."""
 
 from __future__ import annotations
 
