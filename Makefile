@@ -29,7 +29,7 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 	  exec $(PYTHON) src/cli.py up --client; \
 	else exit 1; fi
 
-test: .venv/dev-installed ## all tests: unit, scenarios, simulation (short), end to end
+test: .venv/dev-installed ## all tests: in memory, in virtual time, of real processes
 	@$(PY) -m pytest -q -n $(WORKERS)
 
 check: lint types ## lint and types
@@ -46,20 +46,20 @@ types: .venv/dev-installed ## mypy --strict
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
-	@$(PY) tests/simulation/simulate.py --seed $(SEED)
+	@$(PY) tests/virtual/simulate.py --seed $(SEED)
 
 sim-long: .venv/dev-installed ## simulated schedules until you stop it
-	@$(PY) tests/simulation/simulate.py --forever
+	@$(PY) tests/virtual/simulate.py --forever
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
-	@$(PY) tests/e2e/run_nemesis.py --minutes $(MINUTES) \
+	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
-mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/mutants.md)
-	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page docs/mutants.md)
+mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
+	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)
 
-accept: .venv/dev-installed ## rewrite what the scenarios expect; review the diff as code
-	@$(PY) -m pytest -q tests/scenarios --accept
+accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
+	@$(PY) -m pytest -q tests/transcripts --accept
 
 pictures: ## draw the README's picture from a new run of three nodes
 	@$(PYTHON) docs/pictures/make.py

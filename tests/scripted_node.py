@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_request
-from tests.e2e.wire import free_ports
+from tests.processes.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60
@@ -74,7 +74,7 @@ class ScriptedNode:
 
 
 def store() -> Handler:
-    """A small node's answers: the shapes of docs/protocol.md over a dict."""
+    """A small node's answers: the shapes of docs/use/protocol.md over a dict."""
     pairs: dict[str, str] = {"ana": "4"}
 
     def handler(message: str) -> str:

@@ -30,7 +30,7 @@ import subprocess
 
 from labs.checking import end_with
 from labs.leftovers import Scene
-from tests.simulation.plan import FAULTS
+from tests.virtual.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -109,7 +109,7 @@ def happens(script: str, sources: Path) -> str:
 def simulate(sources: Path, options: list[str], scene: Scene) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then."""
     # The package is bound to these sources before the simulation puts its own on the path.
-    code = "import raftline, sys; from tests.simulation.simulate import main; "
+    code = "import raftline, sys; from tests.virtual.simulate import main; "
     code += f"sys.exit(main(['--seed', '0', *{options!r}]))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],

@@ -1,7 +1,7 @@
 """Plays a lab's transcript against whatever `raftline` stands first on the path.
 
 Two kinds, told apart by their first act. Most play a cluster of cores, by the rules of
-`tests/scenarios/player.py`, but without its invariants: they would stop at the first wrong step,
+`tests/transcripts/player.py`, but without its invariants: they would stop at the first wrong step,
 and what a student is to see is where that leads. `> files s1` plays one node's files:
 
     > files s1                    a node in an empty folder starts
@@ -24,7 +24,7 @@ from typing import Any
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, HardState
 from tests.faulty_folder import MemoryFolder
-from tests.scenarios.player import Player
+from tests.transcripts.player import Player
 
 
 class Unchecked:

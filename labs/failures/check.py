@@ -30,7 +30,7 @@ from labs.leftovers import Scene
 from labs.phase5.figures import entries_in
 from raftline.common.config import FILE_NAME
 from raftline.harness.processes import Process, eventually, free_ports
-from tests.scenarios.player import perform
+from tests.transcripts.player import perform
 
 HERE = Path(__file__).resolve().parent
 ROWS = Rows(*(f"003-{number:02}" for number in range(1, 17)))
@@ -223,7 +223,7 @@ def main() -> int:
             play_settled(name)
         with row(*names, what=f"scenario {name}, the transcript happens as it is written"):
             written = (HERE / f"scenario-{name}.txt").read_text(encoding="utf-8")
-            assert perform(written) == written, "see tests/scenarios for the difference"
+            assert perform(written) == written, "see tests/transcripts for the difference"
     return ROWS.finish()
 
 

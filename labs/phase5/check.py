@@ -26,7 +26,7 @@ from labs.phase5.terminal import CLIENT, Screen
 from raftline.common.config import FAST, FILE_NAME
 from raftline.harness.cluster import STARTED, Cluster
 from raftline.harness.processes import eventually
-from tests.e2e.played import has_counted_down
+from tests.processes.played import has_counted_down
 
 REPORT_LOG = ("0 1 set a 4", "1 2 set b 30", "2 3 get b", "3 3 set c 5", "4 3 delete b")
 ROWS = Rows(*(f"004-{number:02}" for number in range(1, 38)))

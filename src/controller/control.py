@@ -1,4 +1,4 @@
-"""What a controller may ask of a node, and how it is carried out (docs/controller.md).
+"""What a controller may ask of a node, and how it is carried out (docs/learn/controller.md).
 
 `Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
 (controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER, Permits
-from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
+from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
 from raftline.controller.verbs import FAULT_FORMS, IN_FORCE, read_fault
 from raftline.node.joining import check_member
 from raftline.node.startup import Startup
-from raftline.raft.orders import OrderRefused, beat, step_down, time_out
-from raftline.raft.state import State
+from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
+from raftline.raft.orders import OrderRefused
+from raftline.raft.view import NodeView
 from raftline.storage.errors import StorageError
 from raftline.wire.escapes import ProtocolError, shown
 from raftline.wire.requests import VERBS as COMMAND_VERBS
@@ -108,11 +109,11 @@ class Control:
             case "LEADER_INFO":
                 return leader_info(self._server)
             case "CONVERT_FOLLOWER":
-                self._order(step_down)
-                return Answer(verb, f"{self._name} follows in term {self._state.term}")
+                self._server.driver.order(StepDown())
+                return Answer(verb, f"{self._name} follows in term {self._view.term}")
             case "TIMEOUT":
-                self._order(time_out)
-                return Answer(verb, f"{self._name} stands in term {self._state.term}")
+                self._server.driver.order(Campaign())
+                return Answer(verb, f"{self._name} stands in term {self._view.term}")
             case "SHUTDOWN":
                 return self._shut_down()
             case "RESTART":
@@ -120,17 +121,14 @@ class Control:
         return self._delete_log()
 
     @property
-    def _state(self) -> State:
-        return self._server.node.state
-
-    def _order(self, order: Callable[[State], None]) -> None:
-        give_order(self._server, order)
+    def _view(self) -> NodeView:
+        return self._server.node.view
 
     # --- faults --------------------------------------------------------------------------------
 
     def _fault(self, verb: str, words: list[str]) -> Answer:
         server = self._server
-        leader = [name for name in (self._state.leader,) if name and server.is_peer(name)]
+        leader = [name for name in (self._view.leader,) if name and server.is_peer(name)]
         fault = read_fault(verb, words, {*server.book, *leader})
         before = server.faults.table
         table = server.faults.change(fault.change)
@@ -150,7 +148,7 @@ class Control:
         heartbeat_ms = server.faults.table.heartbeat_ms or server.pace.heartbeat_ms
         self._say(f"[*] {self._name}: heartbeats are {heartbeat_ms / 1000:g} s apart")
         if not server.is_down:
-            self._order(lambda state: beat(state, heartbeat_ms))
+            server.driver.order(SetHeartbeat(heartbeat_ms))
 
     def _beat_again(self, slowing: object) -> None:
         """End this slowing of heartbeats, unless another was ordered meanwhile."""
@@ -171,7 +169,7 @@ class Control:
             if not self._server.is_down:
                 raise OrderRefused(f"{self._name} is not down; SHUTDOWN it first")
             without = WITHOUT_VOTE if self._stand_up() else ""
-        return Answer("RESTART", f"{self._name} is up in term {self._state.term}{without}")
+        return Answer("RESTART", f"{self._name} is up in term {self._view.term}{without}")
 
     def _delete_log(self) -> Answer:
         """Put the log aside, as if it had been deleted while the node was down.
@@ -180,7 +178,7 @@ class Control:
         what it acknowledged. So it stands down first, and comes back without a vote.
         """
         with self._lock:
-            if set(self._state.membership.names) <= {self._name}:
+            if set(self._view.membership.names) <= {self._name}:
                 raise OrderRefused(
                     f"{self._name} is the only member: there is nobody to catch up from"
                 )
@@ -233,15 +231,15 @@ class Control:
         self._let_go()
         server.recover()
         try:
-            notes = check_member(self._state, self._startup.configuration)
+            notes = check_member(self._view, self._startup.configuration)
         except (StorageError, ConfigError):
             server.logmanager.close()
             raise
         for note in notes:
             self._say(note)
-        without_vote = self._state.amnesiac  # before it starts: it may catch up at once
+        without_vote = self._view.amnesiac  # before it starts: it may catch up at once
         server.listener.end_connections(but_controllers=True)  # they spoke to the life before
         server.start()
         server.is_down = False
-        self._say(f"[*] {self._name}: restarted by its controller in term {self._state.term}")
+        self._say(f"[*] {self._name}: restarted by its controller in term {self._view.term}")
         return without_vote

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.retrieval import numbered
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.state import Role, State
+from raftline.raft.state import Role
+from raftline.raft.view import NodeView
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
 ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many
@@ -35,34 +36,34 @@ class CourseLines:
         self._count = 0  # entries that clients wrote, committed, from the log's base on
         self._latest: list[str] = []
 
-    def stepped(self, state: State, effects: Effects) -> None:
+    def stepped(self, view: NodeView, effects: Effects) -> None:
         """Say what one step of the core changed."""
-        if effects.install is not None or self._last < state.log.base_index:
-            self._last, self._count, self._latest = state.log.base_index, 0, []
-        role = SHOWN_ROLES.get(state.role, state.role)
-        if role is Role.LEADER and self._state[0] < state.term:  # alone, it is elected at once
-            self._changed(state, Role.CANDIDATE)
-        if (state.term, role) != self._state:
-            self._changed(state, role)
-        if state.role is Role.LEADER and effects.append:
-            self._forwarded(state, effects.append[0].index)
+        if effects.install is not None or self._last < view.log.base_index:
+            self._last, self._count, self._latest = view.log.base_index, 0, []
+        role = SHOWN_ROLES.get(view.role, view.role)
+        if role is Role.LEADER and self._state[0] < view.term:  # alone, it is elected at once
+            self._changed(view, Role.CANDIDATE)
+        if (view.term, role) != self._state:
+            self._changed(view, role)
+        if view.role is Role.LEADER and effects.append:
+            self._forwarded(view, effects.append[0].index)
         if effects.apply:
             self._applied(effects.apply)
 
-    def _changed(self, state: State, role: Role) -> None:
-        self._state = state.term, role
-        self._say(f"Current Term is: {state.term}")
-        self._say(f"Current Entries are: {self._entries(state)}")
+    def _changed(self, view: NodeView, role: Role) -> None:
+        self._state = view.term, role
+        self._say(f"Current Term is: {view.term}")
+        self._say(f"Current Entries are: {self._entries(view)}")
         self._say(f"Current State is: {role.value}")
 
-    def _entries(self, state: State) -> str:
-        log = state.log
+    def _entries(self, view: NodeView) -> str:
+        log = view.log
         found = numbered(log.entries(log.base_index + 1, log.last_index))
         latest = [f"{number}: {one}" for number, one in list(found.items())[-ENTRIES_SHOWN:]]
         return _the_latest(latest, len(found), "{}")
 
-    def _forwarded(self, state: State, first: int) -> None:
-        waiting = state.log.entries(self._last + 1, state.log.last_index)
+    def _forwarded(self, view: NodeView, first: int) -> None:
+        waiting = view.log.entries(self._last + 1, view.log.last_index)
         before = len(numbered(entry for entry in waiting if entry.index < first))
         new = numbered((e for e in waiting if e.index >= first), self._count + before + 1)
         if new:

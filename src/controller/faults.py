@@ -2,7 +2,7 @@
 
 Everything acts at this node alone, on what it says to its peers and hears from them; clients are
 served as ever. A fault needs nothing from the other side: who neither speaks nor hears is cut off.
-docs/controller.md is the user's view.
+docs/learn/controller.md is the user's view.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from raftline.controller.later import Later
-from raftline.node.delivery import Origin
+from raftline.node.writer import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.controller.retrieval import numbered, page
-from raftline.node.batch import Batch
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
-from raftline.raft.state import State
+from raftline.node.queue import Batch
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request
@@ -83,18 +79,11 @@ def retrieve(server: Server, words: Sequence[str]) -> Answer:
         return leader_info(server)
     if batch.replies:
         return _not_done(server, "RETRIEVE", batch.replies[0])
-    committed: list[Entry] = []
-    base = [0]
-
-    def look(state: State) -> None:
-        base[0] = state.log.base_index
-        committed.extend(state.log.entries(base[0] + 1, state.commit_index))
-
-    give_order(server, look)
+    base, committed = server.driver.committed()
     entries, more = page(numbered(committed), after)
-    facts: dict[str, object] = {COMMITTED: entries, "term": server.node.state.term}
-    if base[0]:
-        facts["behind_snapshot_of"] = base[0]
+    facts: dict[str, object] = {COMMITTED: entries, "term": server.node.view.term}
+    if base:
+        facts["behind_snapshot_of"] = base
     if more:
         facts["more"] = f"RETRIEVE after {more}"
     for_programs = {**entries, **({"more": f"after {more}"} if more else {})}
@@ -103,32 +92,12 @@ def retrieve(server: Server, words: Sequence[str]) -> Answer:
 
 def leader_info(server: Server) -> Answer:
     """Return who leads, as far as this server has heard."""
-    state = server.node.state
-    leader = state.leader
+    view = server.node.view
+    leader = view.leader
     address = server.book.address(leader) if leader else None
-    where = str(address) if address else state.membership.addresses.get(leader or "")
-    facts = {"LEADER": leader, "address": where, "term": state.term}
+    where = str(address) if address else view.membership.addresses.get(leader or "")
+    facts = {"LEADER": leader, "address": where, "term": view.term}
     return Answer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
-
-
-def give_order(server: Server, order: Callable[[State], None]) -> None:
-    """Let the core obey.
-
-    Raises:
-        OrderRefused: it can't be done now; nothing was changed.
-    """
-    refusals: list[OrderRefused] = []
-
-    def take(node: Node, now_ms: int) -> Effects:
-        try:
-            return node.obey(order, now_ms)
-        except OrderRefused as refusal:
-            refusals.append(refusal)
-            return Effects()
-
-    server.driver.step(take)
-    if refusals:
-        raise refusals[0]
 
 
 def _not_done(server: Server, verb: str, reply: str) -> Answer:

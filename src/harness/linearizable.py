@@ -1,4 +1,4 @@
-"""Linearizability: whether what clients saw could have come from one copy of the data: linearizability.
+"""Linearizability: whether what clients saw could have come from one copy of the data.
 
 A history is good if every operation can be given one moment between its call and its answer
 so that, taken in the order of these moments, each answer is right. Keys don't influence one

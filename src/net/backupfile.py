@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from raftline.storage.appendfile import disk_failed
 from raftline.storage.errors import DiskFailed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot

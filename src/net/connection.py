@@ -14,8 +14,7 @@ from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands, ParsedLine
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
-from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
+from raftline.node.queue import BY_ROUND, Batch, Reading
 from raftline.raft import messages
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.membercommands import read_change
@@ -140,7 +139,7 @@ class Connection:
         name, at, text = beginning.partition(b"@")
         is_peer = at and server.is_peer(name.decode(errors="replace"))
         if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
-            is_peer = not server.node.state.hears_from_leader
+            is_peer = not server.node.view.hears_from_leader
         if not is_peer:
             return server.limits.line_bytes
         return LINE_BYTES_MAX if self._speaks_for else 2 * server.limits.line_bytes
@@ -243,7 +242,7 @@ class Connection:
             message = messages.read(sender, self._server.name, text)
         except PeerError:
             return False
-        return self._server.node.listens_to(message)
+        return self._server.node.accepts(message)
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._server.hear(received, self):

@@ -98,7 +98,7 @@ class Listener:
         """Take all connections that wait; then begin their threads; then wait for more.
 
         A thread that serves asks for the interpreter again and again. With a thousand of them at
-        it, a connection that is not taken yet would wait for seconds (docs/speed.md).
+        it, a connection that is not taken yet would wait for seconds (docs/develop/speed.md).
         """
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
@@ -179,8 +179,9 @@ def switch_interval_s(connections: int) -> float:
     """Return how long a thread that waits for the interpreter sleeps between two looks, in s.
 
     A thousand threads that each look every 5 ms use a whole core for it. Then a thread that steps
-    the core and sends to a peer waits for half a second, and the leader falls (docs/speed.md).
-    Up to 250 connections it stays as it was when this process started.
+    the core and sends to a peer waits for half a second, and the leader falls.
+    docs/develop/speed.md has the figures. Up to 250 connections it stays as it was when this
+    process started.
     """
     return max(USUAL_SWITCH_S, connections * SWITCH_S)
 

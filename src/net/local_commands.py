@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.net.backupfile import Backups
-from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
+from raftline.node.queue import BY_ROUND, Batch, Reading
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.wire.membercommands import CHANGE_S

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raftline.common.wakeup import Wakeup
-from raftline.node.batch import Batch
+from raftline.node.queue import Batch
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Outgoing:
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
     connection's own thread for that would cost more than all the rest of a request (1.3 times as
-    many sets at 64 connections without it: docs/speed.md). What a reader does not take at once
-    goes out by a thread that lives until it has, so nobody else is held up.
+    many sets at 64 connections without it: docs/develop/speed.md). What a reader does not take at
+    once goes out by a thread that lives until it has, so nobody else is held up.
     """
 
     def __init__(self, server: Server, connection: socket.socket) -> None:

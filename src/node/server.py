@@ -19,13 +19,13 @@ from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.net.speakers import Speakers
-from raftline.node.delivery import Origin
-from raftline.node.driver import Driver, now_ms
-from raftline.node.handover import hand_over_before_stopping
-from raftline.node.reading import Readings
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.queue import Readings
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
+from raftline.node.writer import Origin
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.entrylines import spell_entries
@@ -102,7 +102,7 @@ class Server:
                 self.name, peer, address, self._answered, driver.lost, say
             ),
         )
-        self.book.follow(self.node.state.contacts)
+        self.book.follow(self.node.view.contacts)
         self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
@@ -159,21 +159,21 @@ class Server:
         """Return the reply to a command for a state machine that this node lacks, "" where it has
         it. Another leader may have it; here the command must never become an entry."""
         why = self.logmanager.machines.why_not(command.split(" ", 2)[1])
-        leader = self.node.state.leader
+        leader = self.node.view.leader
         if not why or leader == self.name:
             return error(why) if why else ""
         return self.not_leader(leader) if leader else NO_LEADER
 
     def is_peer(self, name: str) -> bool:
         """Whether `name` is a member that this node talks to, or leads it."""
-        return name in self.book or name == self.node.state.leader != self.name
+        return name in self.book or name == self.node.view.leader != self.name
 
     def why_no_peer(self, name: str) -> str:
         """Return why nothing is taken from `name`, which is no peer."""
-        removed_by = self.node.state.configurations.removed_by(name)
+        removed_by = self.node.view.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"
-        if self.node.state.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
+        if self.node.view.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
             return (
                 f"{name} is no peer of {self.name}, which never ran before (if the members have "
                 f"changed, start it with --join HOST:PORT)"
@@ -184,10 +184,10 @@ class Server:
         """Say on the console what a step did; make connections of new members, end those of old
         ones."""
         if effects.members_changed:
-            self.book.follow(self.node.state.contacts)
-        self.traffic_log.carried_out(effects, self.node.state)
+            self.book.follow(self.node.view.contacts)
+        self.traffic_log.carried_out(effects, self.node.view)
         if self._course is not None:
-            self._course.stepped(self.node.state, effects)
+            self._course.stepped(self.node.view, effects)
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""
@@ -214,13 +214,13 @@ class Server:
             listener.open(self)
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
-                datagrams.open(self.name, self.control, lambda: self.node.state.term, ignored)
+                datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""
         self._end.wait()
         if self.exit_status == 0 and not self.is_down:
-            hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
+            self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         self.listener.close()
@@ -234,7 +234,7 @@ class Server:
     def start(self) -> None:
         """Let the threads of this life begin."""
         if self._course is not None:
-            self._course.stepped(self.node.state, Effects())
+            self._course.stepped(self.node.view, Effects())
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)

@@ -13,12 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
-from raftline.node.delivery import Origin
 from raftline.raft.effects import Effects
+from raftline.raft.messages import Message
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
 
-DiskTask = tuple[Effects, Origin | None]
+
+class Origin(Protocol):
+    """Where a peer's message came from; its answer goes back there."""
+
+    def answer(self, messages: Sequence[Message]) -> None: ...
+
+
+DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
 

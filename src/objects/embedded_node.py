@@ -21,7 +21,7 @@ from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
 from raftline.node.joining import check_member
-from raftline.node.reading import Readings
+from raftline.node.queue import Readings
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup
 from raftline.objects.awaitable import Awaitable
@@ -127,7 +127,7 @@ class Node(NoCopies):
         )  # fmt: skip
         server.recover()
         try:
-            for note in check_member(server.node.state, self._configuration):
+            for note in check_member(server.node.view, self._configuration):
                 say(note)
         except Exception:
             server.logmanager.close()

@@ -6,7 +6,7 @@ They stand in the `.txt` files beside this one, a block of lines for each:
     @ src/raft/membership.py majority
     - return len(voters) // 2 + 1
     + return (len(voters) + 1) // 2
-    ? tests/unit/test_membership.py
+    ? tests/core/test_membership.py
 
 The name, and why it is a fault; the file, and the function (or `Class.method`) where the line is
 looked for; the line, without its indentation, and what takes its place; the tests that come first.

@@ -1,10 +1,10 @@
 """Puts each listed fault into a throw-away copy of the tree, and sees that a test notices it:
 `python tests/mutants/run.py -j 2`, or `--only NAME …`.
 
-A mutant meets its own tests first, then the unit tests and transcripts, the simulation, and the
-end-to-end tests. What fails there and passes when it is run again has noticed nothing. Exit codes:
-0 all were caught, save those that are known to survive; 1 one survived, or one that is known to
-was caught; 2 usage, or a test fails without any fault.
+A mutant meets its own tests first, then the tests in memory and the transcripts, the simulation,
+and the tests of real processes. What fails there and passes when it is run again has noticed
+nothing. Exit codes: 0 all were caught, save those that are known to survive; 1 one survived, or
+one that is known to was caught; 2 usage, or a test fails without any fault.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ COPIED = ("src", "tests", "docs", "bench", "labs", "pyproject.toml", "setup.cfg"
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 STAGES: tuple[tuple[str, int, tuple[str, ...]], ...] = (  # name, seconds at most, arguments
     # Without the test that holds the list against the tree: it knows the faultless one.
-    ("unit", 900, (*PYTEST, "--timeout=60", "--ignore=tests/unit/test_mutants.py", "tests/unit",
-                   "tests/scenarios")),
-    ("simulation", 300, ("tests/simulation/simulate.py", "--count", str(SCHEDULES))),
-    ("e2e", 1800, (*PYTEST, "--timeout=120", "tests/e2e")),
+    ("memory", 900, (*PYTEST, "--timeout=60", "--ignore=tests/lists/test_mutants.py", "tests/core",
+                     "tests/rim", "tests/tools", "tests/lists", "tests/transcripts")),
+    ("virtual", 300, ("tests/virtual/simulate.py", "--count", str(SCHEDULES))),
+    ("processes", 1800, (*PYTEST, "--timeout=120", "tests/processes")),
 )  # fmt: skip
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 SEED = re.compile(r"^seed (\d+): (.*)", re.MULTILINE)

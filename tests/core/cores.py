@@ -1,0 +1,129 @@
+"""Cores for small cases: a node over a log of given terms, and short ways to make it lead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.inputs import Compact, Receive, Synced, Tick
+from raftline.raft.log import Log
+from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
+from raftline.raft.node import Node
+from raftline.raft.options import Options
+
+OPTIONS = Options(election_timeout_ms=150, heartbeat_ms=50)
+TIMEOUT_MS = 200  # what every election waits here
+
+
+def log_of(*terms: int) -> Log:
+    log = Log()
+    for term in terms:
+        log.append(term, f"set x {log.last_index + 1}.{term}")
+    return log
+
+
+def node_of(
+    name: str,
+    *terms: int,
+    term: int | None = None,
+    vote: str | None = None,
+    voters: Sequence[str] = ("s1", "s2", "s3"),
+    amnesiac: bool = False,
+    newborn: bool = False,
+    may_be_new: bool = False,
+    incarnation: int = 1,
+    options: Options = OPTIONS,
+    lease_ms: int = 0,
+) -> Node:
+    """Return a node whose log holds entries of these terms, at time 0."""
+    log = log_of(*terms)
+    hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
+    return Node(
+        name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
+        amnesiac=amnesiac, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
+    )
+
+
+def candidate_of(name: str, *terms: int, **more: object) -> Node:
+    """Return a node that has just asked for votes: the PreVotes of all peers were granted."""
+    node = node_of(name, *terms, **more)  # type: ignore[arg-type]
+    node.step(Tick(), TIMEOUT_MS)
+    for peer in node.view.peers:
+        if node.view.role.value == "pre-candidate":
+            granted = RequestVoteReply(peer, name, node.view.term + 1, True, pre_vote=True)
+            node.step(Receive(granted), TIMEOUT_MS)
+    return node
+
+
+def leader_of(name: str, *terms: int, **more: object) -> Node:
+    """Return a node that has just been elected by all, its no-op on its own disk."""
+    node = candidate_of(name, *terms, **more)
+    for peer in node.view.peers:
+        if not node.view.is_leader:
+            node.step(Receive(RequestVoteReply(peer, name, node.view.term, True)), TIMEOUT_MS)
+    sync(node)
+    return node
+
+
+def established(name: str, *terms: int, **more: object) -> Node:
+    """Return a leader whose no-op every follower holds: committed and applied."""
+    node = leader_of(name, *terms, **more)
+    for peer in node.view.peers:
+        acknowledge(node, peer)
+    return node
+
+
+def sync(node: Node) -> Effects:
+    """Tell the node that its whole log is on its disk."""
+    log = node.view.log
+    return node.step(Synced(log.last_index, log.last_term), node.view.now_ms)
+
+
+def acknowledge(
+    leader: Node, peer: str, index: int | None = None, number: int | None = None
+) -> Effects:
+    """Let a follower say that it holds the leader's log up to `index`, or all of it."""
+    state = leader.view
+    index = state.log.last_index if index is None else index
+    number = state.round if number is None else number
+    return leader.step(
+        Receive(AppendAccepted(peer, state.name, state.term, index, number)), state.now_ms
+    )
+
+
+def append(
+    term: int,
+    prev: tuple[int, int],
+    *terms: int,
+    commit: int = 0,
+    number: int = 1,
+    sender: str = "s1",
+    to: str = "s2",
+    vote_again: int = 0,
+) -> AppendEntries:
+    """Return an AppendEntries with entries of these terms behind `prev`, (index, term)."""
+    entries = [
+        Entry(index, entry_term, f"set x {index}.{entry_term}")
+        for index, entry_term in enumerate(terms, start=prev[0] + 1)
+    ]
+    return AppendEntries(sender, to, term, *prev, entries, commit, number, vote_again)
+
+
+def request(
+    term: int, last: tuple[int, int] = (0, 0), *, sender: str = "s1", to: str = "s2",
+    pre_vote: bool = False,
+) -> RequestVote:  # fmt: skip
+    return RequestVote(sender, to, term, *last, pre_vote)
+
+
+def compact(node: Node, index: int) -> bool:
+    """Drop entries up to `index` from memory, as many as one step may; return whether more
+    remain."""
+    node.step(Compact(index), node.view.now_ms)
+    return node.view.log.base_index < index
+
+
+def terms_of(node: Node) -> list[int | None]:
+    """Return the terms of the node's entries, first to last."""
+    log = node.view.log
+    return [log.term_at(index) for index in range(1, log.last_index + 1)]

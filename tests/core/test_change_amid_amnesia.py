@@ -1,0 +1,109 @@
+"""A change of members and lost files meet: paper §6, src/raft/amnesia.py."""
+
+from __future__ import annotations
+
+from raftline.raft.change import Change
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import ChangeMembers, Receive
+from raftline.raft.membership import Membership
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
+from raftline.raft.node import Node
+from tests.core.cores import acknowledge, established, sync
+
+LIFE = 77
+
+
+def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
+    names = (*voters, *learners)
+    return Membership(voters, learners, (), {name: f"{name}:1" for name in names})
+
+
+def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
+    return node.step(ChangeMembers(Change(verb, name, address), "t"), node.view.now_ms)
+
+
+def hold(node: Node, *names: str) -> None:
+    """Let the leader's disk and these followers hold all that there is, and what follows on it."""
+    for _ in range(3):
+        sync(node)
+        for name in names:
+            acknowledge(node, name)
+
+
+def lose_memory(node: Node, name: str) -> None:
+    state = node.view
+    node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
+
+
+def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginning() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    change(node, "remove", "s3")  # its disk is gone
+    hold(node, "s2")
+    change(node, "add", "s3", "s3:1")  # a new one is in its place
+    hold(node, "s2")
+    answer = AppendRejected("s3", "s1", node.view.term, 0, node.view.round)
+    sent = [m for m in node.step(Receive(answer), node.view.now_ms).send if m.to == "s3"]
+    assert [(m.prev_index, len(m.entries)) for m in sent if isinstance(m, AppendEntries)] == [
+        (0, node.view.log.last_index)
+    ]
+    hold(node, "s2", "s3")
+    assert node.view.membership == members("s1", "s2", "s3")
+
+
+def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")
+    refused = change(node, "remove", "s2")
+    assert [one.outcome for one in refused.settled] == ["refused"]
+    assert refused.settled[0].text == (
+        "s3 lost its memory and has no vote until it has caught up; with too few others beside it, "
+        "that would never be: ask again then. Nothing was changed"
+    )
+    assert node.view.membership == members("s1", "s2", "s3")
+    hold(node, "s2")
+    state = node.view
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    node.step(Receive(held), state.now_ms)  # it holds the fence, and is told to vote again
+    acknowledge(node, "s3")
+    change(node, "remove", "s2")
+    hold(node, "s2", "s3")
+    assert node.view.membership == members("s1", "s3")
+
+
+def test_who_has_lost_its_vote_may_be_removed() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")
+    change(node, "remove", "s3")
+    hold(node, "s2")
+    assert node.view.membership == members("s1", "s2")
+
+
+def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None:
+    node = established("s1", voters=members("s1", "s2", learners=("s3",)))
+    lose_memory(node, "s3")
+    assert change(node, "promote", "s3").settled == []
+    state = node.view
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    node.step(Receive(held), state.now_ms)
+    assert not state.membership.is_joint
+    hold(node, "s2", "s3")
+    assert state.membership == members("s1", "s2", "s3")
+
+
+def test_a_voter_that_asks_to_be_added_without_its_memory_is_told_who_the_members_are() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
+    assert change(node, "add", "s3", "localhost:1").settled == []
+    state = node.view
+    assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
+        members("s1", "s2", "s3").spell()
+    )
+    sync(node)
+    (settled,) = acknowledge(node, "s2").settled
+    index = state.log.last_index
+    assert (settled.outcome, settled.text) == (
+        "done", f"s3 is a voter as before, entry {index} tells it who the others are"
+    )  # fmt: skip
+    moved = change(node, "add", "s3", "localhost:1").settled[0]  # the log says it by now
+    assert moved.text == "s3 is a member at s3:1; to move it, remove it first. Nothing was changed"
+    assert state.log.last_index == index

@@ -1,0 +1,147 @@
+"""What a controller asks of the core: only what time and loss could bring about as well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from raftline.raft.effects import HardState
+from raftline.raft.inputs import Campaign, Receive, SetHeartbeat, StepDown, Tick
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.orders import OrderRefused
+from raftline.raft.state import Role
+from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
+
+
+# seed 000-04
+def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
+    node = leader_of("s1", 1)
+    term, last = node.view.term, node.view.log.last_index
+    effects = node.step(StepDown(), TIMEOUT_MS)
+    assert (node.view.role, node.view.term, node.view.vote) == (Role.FOLLOWER, term, "s1")
+    assert node.view.log.last_index == last
+    assert effects.save is None
+    assert node.view.election_at_ms == TIMEOUT_MS + TIMEOUT_MS
+
+
+def test_who_follows_already_is_not_told_to() -> None:
+    node = node_of("s1", 1, 1)
+    before = node.view.election_at_ms
+    with pytest.raises(OrderRefused, match="s1 follows already, in term 1"):
+        node.step(StepDown(), 10)
+    assert node.view.election_at_ms == before
+
+
+# seed 000-04
+def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
+    node = node_of("s1", 1, 1)
+    effects = node.step(Campaign(), 10)
+    assert (node.view.role, node.view.term, node.view.vote) == (Role.CANDIDATE, 2, "s1")
+    assert effects.save == HardState(2, "s1")
+    assert effects.send == []
+    asked = [one for one in effects.send_after_save if isinstance(one, RequestVote)]
+    assert [(one.to, one.term, one.pre_vote, one.transfer) for one in asked] == [
+        ("s2", 2, False, False),
+        ("s3", 2, False, False),
+    ]
+
+
+def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_hear_it() -> None:
+    leader, follower, rebel = leader_of("s1", 1), node_of("s2", 1), node_of("s3", 1)
+    heartbeat = AppendEntries("s1", "s2", leader.view.term, 1, 1, [], 0, 1)
+    follower.step(Receive(heartbeat), 10)
+    rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 1)), 10)
+    asked = rebel.step(Campaign(), 20).send_after_save
+    to_follower = next(one for one in asked if one.to == "s2")
+    [denied] = follower.step(Receive(to_follower), 30).send_after_save
+    assert getattr(denied, "granted", None) is False
+    told = rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 2)), 40)
+    [answer] = told.send_after_save
+    assert isinstance(answer, AppendRejected)
+    leader.step(Receive(answer), TIMEOUT_MS + 40)
+    assert (leader.view.role, leader.view.term) == (Role.FOLLOWER, rebel.view.term)
+
+
+def test_who_has_no_vote_does_not_stand() -> None:
+    for node in (node_of("s1", 1, amnesiac=True), node_of("s4", 1)):
+        with pytest.raises(OrderRefused):
+            node.step(Campaign(), 10)
+        assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
+
+
+def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
+    # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
+    node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
+    promised_ms = node._state.promised_until_ms  # as it was started
+    node.step(Receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1)), promised_ms)
+    assert node._state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
+    with pytest.raises(OrderRefused, match="s2 has promised its vote to a leader for 140 ms more"):
+        node.step(Campaign(), promised_ms + 10)
+    assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
+    node.step(Campaign(), node._state.promised_until_ms)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
+
+
+def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
+    node = node_of("s3", newborn=True)
+    effects = node.step(Campaign(), 10)
+    assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)
+    effects = node.step(
+        Receive(RequestVote("s2", "s3", 5, 3, 4)), 20
+    )  # it lacks what s3 acknowledged
+    assert effects.forgot
+    assert node.view.amnesiac
+    [answer] = effects.send_after_save
+    assert getattr(answer, "granted", None) is False
+
+
+def test_who_is_told_to_stand_at_a_cluster_s_birth_is_whole_once_it_is_elected() -> None:
+    node = node_of("s3", newborn=True)
+    node.step(Campaign(), 10)
+    effects = node.step(Receive(RequestVoteReply("s2", "s3", 1, True)), 20)
+    assert node.view.is_leader
+    assert effects.recovered
+    assert not node.view.newborn
+
+
+def test_the_only_voter_is_elected_by_its_timeout() -> None:
+    node = node_of("s1", 1, voters=("s1",))
+    node.step(Campaign(), 10)
+    sync(node)
+    assert (node.view.role, node.view.term, node.view.commit_index) == (Role.LEADER, 2, 2)
+
+
+# seed 003-08
+def test_heartbeats_are_slowed_from_the_next_on() -> None:
+    node = leader_of("s1", 1)
+    node.step(SetHeartbeat(20_000), TIMEOUT_MS)
+    assert node._state.heartbeat_at_ms == TIMEOUT_MS + 20_000
+    effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
+    assert effects.send == []
+    node.step(SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
+    effects = node.step(Tick(), TIMEOUT_MS + 60 + OPTIONS.heartbeat_ms)
+    assert [type(one) for one in effects.send] == [AppendEntries, AppendEntries]
+
+
+# seed 000-16
+def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
+    node = candidate_of("s1", 1)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
+    [answer] = node.step(Receive(AppendEntries("s2", "s1", 1, 1, 1)), TIMEOUT_MS).send_after_save
+    assert (type(answer), answer.term) == (AppendRejected, 2)
+    assert node.view.role is Role.CANDIDATE
+
+
+# seed 000-16
+def test_a_candidate_that_lost_follows_the_winner() -> None:
+    node = candidate_of("s1", 1)
+    [answer] = node.step(Receive(AppendEntries("s2", "s1", 2, 1, 1)), TIMEOUT_MS).send_after_save
+    assert isinstance(answer, AppendAccepted)
+    assert (node.view.role, node.view.leader, node.view.term) == (Role.FOLLOWER, "s2", 2)

@@ -1,0 +1,224 @@
+"""A snapshot carries the configuration in force at its last entry: with learners, and joint."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, HardState, Snapshot
+from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
+from raftline.raft.membership import Configurations, Membership, all_vote
+from raftline.raft.messages import AppendEntries, RequestVoteReply
+from raftline.raft.node import Node
+from raftline.raft.state import Role
+from raftline.storage.lines import base_line, read_base, spell_members
+from raftline.storage.snapshotfile import no_pause
+from raftline.storage.snapshotlines import LoadedSnapshot
+from tests.core.cores import TIMEOUT_MS, compact, node_of
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, boot, entries
+
+PLAIN = all_vote(MEMBERS)
+FOURTH = {**MEMBERS, "s4": "localhost:10003"}
+WITH_LEARNER = Membership(("s1", "s2", "s3"), ("s4",), (), FOURTH)
+JOINT = WITH_LEARNER.joint_to(Membership(("s1", "s2", "s4"), (), (), FOURTH))
+BOTH = Membership(("s1", "s4"), ("s3",), ("s1", "s2"), FOURTH)
+
+NAMES = st.lists(st.sampled_from(["s1", "s2", "s3", "s4", "s5"]), unique=True, max_size=5)
+
+
+@given(voters=NAMES, learners=NAMES, outgoing=NAMES)
+def test_any_configuration_is_read_back_from_a_base_line(
+    voters: list[str], learners: list[str], outgoing: list[str]
+) -> None:
+    learners = [name for name in learners if name not in voters]
+    if not voters and (learners or outgoing):
+        return  # nobody who votes: no configuration
+    names = {*voters, *learners, *outgoing}
+    members = Membership(
+        tuple(voters), tuple(learners), tuple(outgoing), {name: f"{name}:1" for name in names}
+    )
+    assert read_base(base_line(members, 17, 4)) == (17, 4, members)
+
+
+def test_where_all_vote_the_line_is_the_one_that_it_always_was() -> None:
+    assert spell_members(PLAIN) == "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
+    assert spell_members(WITH_LEARNER) == (
+        "s1=localhost:10000,voter s2=localhost:10001,voter s3=localhost:10002,voter "
+        "s4=localhost:10003,learner"
+    )
+    assert spell_members(BOTH) == (
+        "s1=localhost:10000,voter s2=localhost:10001,voter | "
+        "s1=localhost:10000,voter s4=localhost:10003,voter s3=localhost:10002,learner"
+    )
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        "s1=a:1,voter s1=a:1,learner",
+        "s1=a:1,learner",
+        "s1=a:1,voter s2=a:2",
+        "s1=a:1,learner | s2=a:2,voter",
+        "s1=a:1,voter | s1=b:1,voter",
+        "s1=a:1,voter |",
+        "s1=a:1,voter,learner",
+    ],
+)
+def test_a_base_line_that_spells_no_configuration_is_refused(members: str) -> None:
+    with pytest.raises(ValueError, match="the base line names a member as"):
+        read_base(f"17 4 base {members}\n".encode())
+
+
+def compacted(members: Membership) -> MemoryFolder:
+    """Return the files of a node that took a snapshot of entry 3, a configuration, with entries
+    4 and 5 behind."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    written = entries(1, 1, "noop", "set a 1", members.spell(), "set b 2", PLAIN.spell())
+    manager.persist([Effects(save=HardState(1, "s1"), append=written)])
+    manager.apply(written[:3])
+    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    manager.apply(written[3:])
+    assert manager.snapshots.publish(snapshot)
+    rewrite = manager.begin_rewrite(snapshot)
+    rewrite.copy(written[3:4])
+    manager.finish_rewrite(rewrite, written[4:])
+    manager.close()
+    return folder
+
+
+@pytest.mark.parametrize("members", [WITH_LEARNER, JOINT, BOTH])
+def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Membership) -> None:
+    folder = compacted(members)
+    spelled = spell_members(members)
+    assert folder.content("s1.log").startswith(f"3 1 base {spelled}\n".encode())
+    assert folder.content("s1.state_machine").startswith(f"3 1 snapshot {spelled}\n".encode())
+    manager, recovered = boot(folder.kill())
+    assert recovered.members == members
+    assert manager.members == members
+    configurations = Configurations(3, recovered.members, recovered.log.commands)
+    assert configurations.at(3) == configurations.at(4) == members
+    assert configurations.latest == PLAIN  # entry 5, which may be rolled back
+    configurations.cut_after(4)
+    assert configurations.latest == members
+
+
+def test_before_any_configuration_is_applied_the_members_are_those_of_the_base_line() -> None:
+    """Whatever the configuration file says by now."""
+    folder = MemoryFolder()
+    LogManager("s1", folder, {"s1": "a:1"}).recover()
+    manager, _ = boot(folder.kill())
+    manager.apply(entries(1, 1, "set a 1"))
+    assert manager.freeze().members == all_vote({"s1": "a:1"})
+
+
+def test_the_next_snapshot_behind_one_that_arrived_has_its_members() -> None:
+    manager, _ = boot(MemoryFolder())
+    loaded = LoadedSnapshot(Snapshot(20, 3, 8, 5), WITH_LEARNER, ['{"forgotten": false}'])
+    manager.arrived(loaded)
+    manager.take_over(loaded.snapshot)
+    manager.apply(entries(21, 3, "set a 1"))
+    state = manager.freeze()
+    assert (state.index, state.members) == (21, WITH_LEARNER)
+
+
+# mistake 32
+@pytest.mark.parametrize("members", [WITH_LEARNER, JOINT])
+def test_a_configuration_that_is_not_applied_is_in_no_snapshot(members: Membership) -> None:
+    manager, _ = boot(MemoryFolder())
+    written = entries(1, 1, "noop", WITH_LEARNER.spell(), "set a 1", members.spell())
+    manager.persist([Effects(save=HardState(1, "s1"), append=written)])
+    manager.apply(written[:1])
+    assert manager.freeze().members == PLAIN
+    manager.apply(written[1:3])
+    state = manager.freeze()
+    manager.apply(written[3:])  # while it is being written
+    assert (state.index, state.members) == (3, WITH_LEARNER)
+    assert manager.freeze().members == members
+
+
+def test_what_only_looks_like_a_configuration_changes_no_members() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(1, 1, "members s9", "client4@members s9=a:1,voter", "set members s9"))
+    assert manager.members == PLAIN
+
+
+@given(st.lists(st.sampled_from(["set a 1", "noop", "members x", *(
+    one.spell() for one in (PLAIN, WITH_LEARNER, JOINT, BOTH)
+)]), max_size=12))  # fmt: skip
+def test_the_state_machine_and_the_core_read_the_same_members(commands: list[str]) -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    configurations = Configurations(0, PLAIN, commands)
+    for entry in entries(1, 1, *commands):
+        manager.apply([entry])
+        assert manager.freeze().members == configurations.at(entry.index)
+
+
+# --- a follower that installs one -------------------------------------------------------------
+
+SENT = Snapshot(7, 2, 8, 5)
+
+
+def installed(name: str, members: Membership) -> Node:
+    """Return a follower that knew s1, s2, s3 and has installed a snapshot with these members."""
+    node = node_of(name, voters=PLAIN)
+    piece = InstallSnapshot("s1", name, 2, SENT, 0, 8, 3, "a 4\nb 5\n")
+    assert node.step(Receive(piece), 0).check == SENT
+    effects = node.step(SnapshotChecked(SENT, members), 0)
+    assert effects.install == SENT
+    assert effects.members_changed
+    return node
+
+
+def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
+    node = installed("s3", Membership(("s1", "s2"), ("s3",), (), MEMBERS))
+    assert not node._state.may_stand
+    assert set(node.view.contacts) == {"s1", "s2"}
+    effects = node.step(Tick(), 10 * TIMEOUT_MS)
+    assert effects.send == effects.send_after_save == []
+
+
+# mistake 31
+def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() -> None:
+    node = installed("s2", JOINT)  # s1 s2 s3 | s1 s2 s4
+    state = node.view
+    assert state.membership == JOINT
+    assert set(state.contacts) == {"s1", "s3", "s4"}
+    now = 2 * TIMEOUT_MS
+    assert {message.to for message in node.step(Tick(), now).send_after_save} == {"s1", "s3", "s4"}
+    node.step(Receive(RequestVoteReply("s3", "s2", 3, True, pre_vote=True)), now)
+    assert state.role is Role.PRE_CANDIDATE  # s2 and s3 are two of the old ones, of the new one
+    node.step(Receive(RequestVoteReply("s4", "s2", 3, True, pre_vote=True)), now)
+    assert state.role is Role.CANDIDATE
+    node.step(Receive(RequestVoteReply("s3", "s2", 3, True)), now)
+    assert state.role is Role.CANDIDATE
+    effects = node.step(Receive(RequestVoteReply("s4", "s2", 3, True)), now)
+    # The joint configuration is committed, as everything in a snapshot is: C_new follows at once.
+    assert [entry.command for entry in effects.append] == ["noop", JOINT.settled().spell()]
+    assert state.membership == JOINT.settled()
+
+
+# mistake 32
+def test_what_is_rolled_back_behind_a_snapshot_gives_its_members_back() -> None:
+    node = installed("s2", WITH_LEARNER)
+    change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
+    node.step(Receive(change), 0)
+    assert node.view.membership == JOINT
+    node.step(Receive(AppendEntries("s3", "s2", 3, 7, 2, [Entry(8, 3, "noop")], 7, 1)), 0)
+    assert node.view.membership == WITH_LEARNER
+
+
+# mistake 32
+def test_compaction_amid_a_change_keeps_the_joint_configuration_as_the_base() -> None:
+    node = node_of("s2", voters=PLAIN)
+    entries = [Entry(1, 1, "noop"), Entry(2, 1, JOINT.spell()), Entry(3, 1, "set a 1"),
+               Entry(4, 1, JOINT.settled().spell())]  # fmt: skip
+    node.step(Receive(AppendEntries("s1", "s2", 1, 0, 0, entries, 3, 1)), 0)
+    node.step(SnapshotTaken(Snapshot(3, 1, 8, 5)), 0)
+    compact(node, 3)
+    assert node.view.configurations.at(3) == JOINT
+    assert node.view.membership == JOINT.settled()

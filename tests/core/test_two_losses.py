@@ -1,0 +1,267 @@
+"""A node that loses its memory twice, or during a snapshot: only its last incarnation counts.
+Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018."""
+
+from __future__ import annotations
+
+import contextlib
+from random import Random
+
+import pytest
+
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
+from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.inputs import Propose, Receive, Tick
+from raftline.raft.membership import Membership
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
+from raftline.raft.node import Node
+from raftline.raft.progress import Mode
+from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync
+from tests.core.test_snapshot import fall_behind, leader_with_snapshot
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import boot, known, storage_file
+
+
+def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
+    """Let a follower answer that has nothing left, in this incarnation of it."""
+    state = leader.view
+    answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
+    effects = leader.step(Receive(answer), state.now_ms)
+    sync(leader)
+    return effects
+
+
+def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
+    """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
+    state = leader.view
+    index = state.log.last_index
+    answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=incarnation)
+    return leader.step(Receive(answer), state.now_ms).send
+
+
+def beat(leader: Node) -> list[Message]:
+    leader.step(Tick(), leader._state.heartbeat_at_ms)
+    effects = leader.step(Tick(), leader._state.heartbeat_at_ms)
+    return effects.send
+
+
+def lives_told(messages: list[Message]) -> set[int]:
+    """Return the lives that are told to vote again."""
+    return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
+
+
+def told_to_vote_again(incarnation: int = 1) -> Node:
+    """Return a leader that tells s3 to vote again, and has not heard that it does."""
+    leader = established("s1")
+    loses(leader, incarnation)
+    holds_all(leader, incarnation)
+    assert lives_told(acknowledge(leader, "s2").send) == {incarnation}
+    return leader
+
+
+# mistake 20
+def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
+    leader = told_to_vote_again()
+    effects = loses(leader, 2)
+    assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
+    assert lives_told([*effects.send, *beat(leader)]) == set()
+    assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert leader.view.commit_index == 2
+    assert lives_told(acknowledge(leader, "s2").send) == {2}
+
+
+# mistake 20
+def test_each_loss_has_a_fence_of_its_own() -> None:
+    leader = established("s1")
+    fences = [loses(leader, incarnation).append for incarnation in (1, 2, 3)]
+    assert fences == [[Entry(2, 1, "noop")], [Entry(3, 1, "noop")], [Entry(4, 1, "noop")]]
+    holds_all(leader, 3)
+    for index in (2, 3):
+        assert lives_told(acknowledge(leader, "s2", index).send) == set()
+    assert lives_told(acknowledge(leader, "s2", 4).send) == {3}
+
+
+# mistake 20
+@pytest.mark.parametrize("late_life", [0, 1, 2])
+def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    sync(leader)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_life)
+    for incarnation in (1, 2, 3):
+        loses(leader, incarnation)
+        acknowledge(leader, "s2", 1)
+        beat(leader)
+    leader.step(Receive(late), leader.view.now_ms)
+    progress = leader.view.progress["s3"]
+    assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
+    assert leader.view.commit_index == 1
+
+
+# mistake 20
+def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() -> None:
+    leader = told_to_vote_again()
+    beat(leader)
+    acknowledge(leader, "s3")  # without the mark: it votes again
+    assert leader.view.progress["s3"].is_counted
+    assert loses(leader, 2).append == [Entry(3, 1, "noop")]
+    assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert lives_told(acknowledge(leader, "s2").send) == {2}
+    beat(leader)
+    acknowledge(leader, "s3")
+    assert leader.view.progress["s3"].is_counted
+
+
+# mistake 20
+def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
+    leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
+    loses(leader, 7, "s4")
+    loses(leader, 8, "s5")
+    holds_all(leader, 7, "s4")
+    for peer in ("s2", "s3"):
+        acknowledge(leader, peer)
+    assert lives_told(beat(leader)) == {7}
+    holds_all(leader, 8, "s5")
+    assert {m.to: m.vote_again for m in beat(leader) if isinstance(m, AppendEntries)} == {
+        "s2": 0, "s3": 0, "s4": 7, "s5": 8,
+    }  # fmt: skip
+
+
+# mistake 20
+def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
+    node = node_of("s3", term=1, amnesiac=True, incarnation=4)
+    node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
+    again = node_of("s3", term=1, amnesiac=True, incarnation=5)  # what it had taken is gone as well
+    again.step(Receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4)), 20)
+    assert again.view.amnesiac
+    assert not again.step(Receive(append(1, (2, 1), to="s3", number=2, vote_again=4)), 30).recovered
+    assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
+
+
+# mistake 20
+def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
+    where = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
+    members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
+    leader = leader_of("s1", 1, 1, 1, voters=members)  # which of these are committed is not known
+    loses(leader, 1, "s4")
+    answer = AppendAccepted("s4", "s1", leader.view.term, 2, leader.view.round, without_vote=1)
+    leader.step(Receive(answer), leader.view.now_ms)
+    assert lives_told(beat(leader)) == set()
+    acknowledge(leader, "s2")
+    assert leader.view.commit_index == 4
+    leader.step(Receive(answer), leader.view.now_ms)
+    assert lives_told(beat(leader)) == set()  # it lacks entries 3 and 4
+    assert lives_told([*holds_all(leader, 1, "s4"), *beat(leader)]) == {1}
+
+
+# --- amid a snapshot -----------------------------------------------------------------------
+
+
+def sent_to_s2(effects: Effects) -> list[tuple[int, int]]:
+    """Return offset and length of the pieces that are sent."""
+    return [(m.offset, m.length) for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
+
+
+@pytest.mark.parametrize("how", ["entries", "snapshot"])
+def test_one_that_loses_its_memory_amid_a_snapshot_is_sent_it_from_its_beginning(how: str) -> None:
+    leader = leader_with_snapshot()
+    state = leader.view
+    fall_behind(leader)
+    leader.step(
+        Receive(InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round)), state.now_ms
+    )
+    if how == "snapshot":  # a piece came behind the loss
+        told = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
+        assert sent_to_s2(leader.step(Receive(told), state.now_ms)) == []
+        assert state.progress["s2"].mode is Mode.PROBE
+        beat(leader)
+    loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)
+    assert sent_to_s2(leader.step(Receive(loss), state.now_ms)) == [(0, 10), (10, 10)]
+
+
+# --- on the disk ---------------------------------------------------------------------------
+
+MADE_WHOLE = Effects(append=[Entry(1, 4, "noop"), Entry(2, 4, "set a 1")], recovered=True)
+
+
+def amnesiac_folder() -> MemoryFolder:
+    """Return the files of a node that lost its log, and has begun to catch up."""
+    folder = MemoryFolder({"s1.storage": storage_file(4, "s2", mark=(17, 4))})
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    manager.close()
+    return folder
+
+
+# mistake 20, fault F1
+@pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
+def test_a_death_in_the_write_that_makes_it_whole_leaves_no_flag_without_the_entries(
+    kind: Kind,
+) -> None:
+    became: set[bool] = set()
+    for step in range(1, 20):
+        folder = amnesiac_folder()
+        manager, _ = boot(folder)
+        folder.fault = Fault(folder.steps + step, kind)
+        with contextlib.suppress(Died):
+            manager.persist([MADE_WHOLE])
+        for end in (folder.kill(), folder.crash(Random(step))):
+            again, recovered = boot(end)
+            became.add(recovered.amnesiac)
+            assert recovered.amnesiac or len(known(recovered)) == 2, (kind, step)
+            again.close()
+            # Whether or not the mark had moved: what it has now is known at its next start.
+            assert boot(MemoryFolder({"s1.storage": end.content("s1.storage")}))[1].amnesiac
+    assert became == {True, False}
+
+
+# mistake 20
+def test_a_node_that_loses_its_log_again_while_it_catches_up_is_still_without_a_vote() -> None:
+    folder = amnesiac_folder()
+    for _ in range(3):
+        manager, recovered = boot(folder)
+        assert recovered.amnesiac
+        manager.persist([Effects(append=[Entry(1, 1, "noop"), Entry(2, 1, "set a 1")])])
+        manager.close()
+        folder = MemoryFolder({"s1.storage": folder.content("s1.storage")})
+    manager, recovered = boot(folder)
+    assert recovered.amnesiac
+    assert recovered.hard_state == HardState(4, "s2")
+    manager.persist([MADE_WHOLE])
+    manager.close()
+    assert not boot(folder)[1].amnesiac
+    assert boot(MemoryFolder({"s1.storage": folder.content("s1.storage")}))[1].amnesiac
+
+
+def test_the_mark_of_a_write_is_not_forgotten_by_the_next_one() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    manager.write([Effects(save=HardState(1, "s2"), append=[Entry(1, 1, "noop")], recovered=True)])
+    manager.write([Effects(save=HardState(2, None))])  # no entry; the mark was not noted yet
+    manager.note_mark()
+    assert folder.content("s1.storage") == storage_file(2, mark=(1, 1))
+    manager.persist([Effects(save=HardState(3, None))])
+    assert folder.content("s1.storage") == storage_file(3, mark=(1, 1))
+
+
+# mistake 20, fault F1
+def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tells() -> None:
+    for step in range(1, 30):
+        folder = MemoryFolder({"s1.storage": storage_file(4, "s2", mark=(0, 0))})
+        folder.fault = Fault(step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            boot(folder)
+        for end in (folder.kill(), folder.crash(Random(step))):
+            assert boot(end)[1].amnesiac, step
+
+
+# mistake 20
+def test_what_is_found_out_or_mended_in_a_write_of_many_steps_is_on_the_disk() -> None:
+    folder = MemoryFolder()
+    entry = Entry(1, 1, "noop")
+    found_out = [Effects(save=HardState(1, None)), Effects(forgot=True), Effects(append=[entry])]
+    mended = [Effects(recovered=True), Effects()]
+    for works, state in ((found_out, "unknown"), (mended, "whole")):
+        manager, _ = boot(folder)
+        manager.persist(works)
+        manager.close()
+        assert folder.content("s1.storage") == storage_file(1, mark=(1, 1), state=state)

@@ -1,0 +1,142 @@
+"""The pages: every link leads somewhere, every file that is named exists, the index is whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = re.compile(r"(?<!!)\[[^][]*(?:\[[^][]*\][^][]*)*\]\(([^()\s]+)\)|<img src=\"([^\"]+)\"")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+NAMED = re.compile(
+    r"(?<![\w/.-])((?:docs|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
+)
+OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
+HISTORY = "CHANGELOG.md"  # names what was, too
+README_LINES_MAX = 90
+
+
+@cache
+def tracked() -> frozenset[str]:
+    """Return the files of the repository."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0 or "README.md" not in listed.stdout.split("\n"):
+        pytest.skip("this copy of the files is no git repository")
+    return frozenset(name for name in listed.stdout.split("\n") if (ROOT / name).is_file())
+
+
+def pages() -> list[str]:
+    return sorted(name for name in tracked() if name.endswith(".md"))
+
+
+@cache
+def text_of(name: str) -> str:
+    return (ROOT / name).read_bytes().decode("utf-8", "replace")
+
+
+def prose(text: str) -> str:
+    """Return a page without its blocks of code."""
+    return FENCE.sub("", text)
+
+
+def links_in(text: str) -> list[str]:
+    """Return where the relative links of a page lead; its code has none."""
+    found = [match[1] or match[2] for match in LINK.finditer(CODE.sub("``", prose(text)))]
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def anchors_in(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found: set[str] = set()
+    for title in re.findall(r"^#{1,6} (.+?)\s*$", prose(text), re.MULTILINE):
+        words = re.sub(r"\[([^][]*)\]\([^()]*\)", r"\1", title).lower()
+        anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        again = sum(one == anchor or one.startswith(f"{anchor}-") for one in found)
+        found.add(f"{anchor}-{again}" if anchor in found else anchor)
+    return found
+
+
+def problem_of(page: str, link: str) -> str:
+    """Return why a link of a page leads nowhere, or ""."""
+    path, _, anchor = link.partition("#")
+    target = (ROOT / page).parent.joinpath(path).resolve() if path else ROOT / page
+    if not target.is_relative_to(ROOT):
+        return "leads out of the repository"
+    name = target.relative_to(ROOT).as_posix()
+    if name not in tracked() and not any(one.startswith(f"{name}/") for one in tracked()):
+        return "no such file"
+    if anchor and anchor not in anchors_in(text_of(name)):
+        return "no such heading"
+    return ""
+
+
+def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
+    broken = [
+        f"{page}: {link}: {problem}"
+        for page in pages()
+        for link in links_in(text_of(page))
+        if (problem := problem_of(page, link))
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("link", "problem"),
+    [
+        ("docs/index.md", ""),
+        ("docs/use/protocol.md#conditional-and-atomic-commands", ""),
+        ("docs", ""),
+        ("docs/nothing.md", "no such file"),
+        ("docs/use/protocol.md#nothing", "no such heading"),
+        ("../outside.md", "leads out of the repository"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(link: str, problem: str) -> None:
+    assert links_in(f"see [this page]({link})") == [link]
+    assert problem_of("README.md", link) == problem
+
+
+def test_a_heading_that_stands_twice_has_two_anchors() -> None:
+    text = "# The `log`, and why\n## Rules\n## Rules\n```\n# no heading\n```\n"
+    assert anchors_in(text) == {"the-log-and-why", "rules", "rules-1"}
+
+
+def test_every_file_that_a_page_or_the_code_names_exists() -> None:
+    sources = [name for name in tracked() if name.startswith("src/") and name.endswith(".py")]
+    missing = [
+        f"{name}: {path}"
+        for name in sorted([*pages(), *sources])
+        if name != HISTORY
+        for path in NAMED.findall(text_of(name))
+        if path not in tracked()
+    ]
+    assert missing == []
+
+
+def test_no_file_mentions_a_place_outside_the_repository() -> None:
+    found = [
+        f"{name}: {match[0]}"
+        for name in sorted(tracked())
+        for match in OUTSIDE.finditer(text_of(name))
+    ]
+    assert found == []
+
+
+def test_the_index_lists_every_page_once() -> None:
+    index = text_of("docs/index.md")
+    rows = [links_in(line) for line in index.splitlines() if line.startswith("| [")]
+    assert all(len(links) == 1 for links in rows)
+    listed = [(ROOT / "docs" / links[0]).resolve().relative_to(ROOT).as_posix() for links in rows]
+    assert sorted(set(listed)) == sorted(listed)
+    own = {page for page in pages() if page.startswith("docs/") and page != "docs/index.md"}
+    assert own - set(listed) == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= README_LINES_MAX

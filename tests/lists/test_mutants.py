@@ -1,0 +1,68 @@
+"""The list of one-line faults is true, and some of them are caught here and now."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.mutants.listed import ROOT, Mutant, MutantError, mutants, read
+from tests.mutants.page import MARK
+
+MISTAKES = 34
+PAGE = ROOT / "tests" / "mutants" / "results.md"
+RUN = ROOT / "tests" / "mutants" / "run.py"
+# Caught by tests that take a second, one for each room.
+QUICK = (
+    "majority-of-half", "commit-by-counting", "second-vote-in-a-term", "session-check-skipped",
+    "torn-tail-taken", "configuration-not-rolled-back",
+)  # fmt: skip
+
+LISTED = mutants()
+
+
+@pytest.mark.parametrize("mutant", LISTED, ids=lambda mutant: mutant.name)
+def test_each_mutant_still_fits_its_file_and_its_tests_are_there(mutant: Mutant) -> None:
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    assert mutant.applied(source) != source
+    assert mutant.tests or mutant.survives
+    assert [test for test in mutant.tests if not (ROOT / test.split("::")[0]).exists()] == []
+
+
+def test_every_mistake_that_others_made_is_among_them() -> None:
+    assert len(LISTED) >= 80
+    found = {int(mutant.mistake) for mutant in LISTED if mutant.mistake}
+    assert found == set(range(1, MISTAKES + 1))
+
+
+def test_the_page_tells_what_became_of_each() -> None:
+    results = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (.+) \|$", results, re.MULTILINE))
+    assert list(rows) == [mutant.name for mutant in LISTED]
+    survived = [name for name, caught_by in rows.items() if caught_by.startswith("nothing")]
+    assert survived == [mutant.name for mutant in LISTED if mutant.survives]
+    count, caught, left = re.findall(r"(\d+) mutants, (\d+) caught, (\d+) survived", results)[0]
+    assert (int(count), int(left)) == (len(LISTED), len(survived))
+    assert int(caught) == len(LISTED) - len(survived)
+
+
+def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
+    (mutant,) = read("gone mistake 1: x\n@ src/raft/log.py\n- no such line\n+ pass\n? tests")
+    with pytest.raises(MutantError, match="gone: 'no such line' occurs 0 times"):
+        mutant.applied("a line\n")
+    (mutant,) = read("two why\n@ f.py\n- pass\n+ return\n? tests")
+    with pytest.raises(MutantError, match="occurs 2 times"):
+        mutant.applied("def a():\n    pass\ndef b():\n    pass\n")
+    (mutant,) = read("one why\n@ f.py b\n- pass\n+ return\n? tests")
+    assert mutant.applied("def a():\n    pass\ndef b():\n    pass\n").endswith("    return\n")
+
+
+def test_some_of_them_are_caught_here_and_now() -> None:
+    hunt = subprocess.run(
+        [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert hunt.returncode == 0, hunt.stdout + hunt.stderr
+    assert f"{len(QUICK)} of {len(QUICK)} mutants caught" in hunt.stdout

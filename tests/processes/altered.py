@@ -1,0 +1,98 @@
+"""Nodes whose program is altered on its way in: a disk that fails, another system, …"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.processes.node import SERVER, Node
+
+_MAIN = """
+sys.path.insert(0, {source!r})
+from raftline.server import main
+sys.exit(main())
+"""
+
+_FAILING_SYNC = """
+import os, sys
+really = os.fdatasync
+def fdatasync(descriptor):
+    if os.path.exists({flag!r}):
+        with open({flag!r}, "a") as file:
+            file.write("called\\n")
+        raise OSError(5, "Input/output error")
+    really(descriptor)
+os.fdatasync = fdatasync
+"""
+
+_BROKEN_CORE = """
+import sys
+sys.path.insert(0, {source!r})
+from raftline.raft.node import Node
+really = Node.propose
+def propose(self, commands, now_ms):
+    if any("break the core" in command for command in commands):
+        raise RuntimeError("a bug that no test has met")
+    return really(self, commands, now_ms)
+Node.propose = propose
+"""
+
+_IMPATIENT = """
+import sys
+sys.path.insert(0, {source!r})
+import raftline.net.connection, raftline.net.peers
+raftline.net.connection.PATIENCE_S = raftline.net.peers.PATIENCE_S = {seconds}
+"""
+
+# What Linux has and macOS lacks; and the one call that macOS has for a sync that reaches the disk.
+_AS_ON_MACOS = """
+import fcntl, os, select, signal, socket, subprocess, sys, tempfile, threading, time
+lacking = {{
+    os: ["sched_getaffinity", "sched_setaffinity", "fdatasync", "posix_fadvise", "posix_fallocate",
+         "pidfd_open", "pipe2", "memfd_create", "eventfd", "splice", "accept4"],
+    select: ["epoll"],
+    signal: ["sigtimedwait", "sigwaitinfo", "SIGRTMIN"],
+    socket: ["TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_QUICKACK", "SOCK_CLOEXEC", "SO_PEERCRED"],
+    time: ["CLOCK_BOOTTIME", "CLOCK_TAI"],
+}}
+for module, names in lacking.items():
+    for name in names:
+        vars(module).pop(name, None)
+sys.platform = "darwin"
+fcntl.F_FULLFSYNC = 51
+really = fcntl.fcntl
+def call(descriptor, command, *rest):
+    if command != fcntl.F_FULLFSYNC:
+        return really(descriptor, command, *rest)
+    with open({flag!r}, "a") as file:
+        file.write("called\\n")
+    os.fsync(descriptor)
+    return 0
+fcntl.fcntl = call
+"""
+
+
+def _alter(node: Node, code: str, **facts: object) -> None:
+    source = str(SERVER.parent)
+    program = (code + _MAIN).format(source=source, **facts)
+    node.program = [sys.executable, "-c", program]
+
+
+def fail_syncs(node: Node, flag: Path) -> None:
+    """Make each fdatasync fail while the file `flag` exists; each failed call is a line in it."""
+    _alter(node, _FAILING_SYNC, flag=str(flag))
+
+
+def break_core(node: Node) -> None:
+    """Make a command that holds `break the core` raise in the core, as a bug would."""
+    _alter(node, _BROKEN_CORE)
+
+
+def hurry(node: Node, seconds: float) -> None:
+    """Make the node's patience with half lines and deaf readers this short."""
+    _alter(node, _IMPATIENT, seconds=seconds)
+
+
+def live_on_macos(node: Node, flag: Path) -> None:
+    """Take from the node's Python what macOS lacks; each F_FULLFSYNC is a line in `flag`."""
+    _alter(node, _AS_ON_MACOS, flag=str(flag))

@@ -1,0 +1,243 @@
+"""Faults of all kinds for a time, under clients whose histories are judged.
+
+A cluster lives for a round of some minutes. A round is cut into windows of about a minute with
+keys of their own: faults, then peace, then the verdict on what was seen and on what the files
+hold. So an hour needs no more memory than a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from raftline.harness.history import counter_findings
+from raftline.harness.proxy import LinkedCluster
+from tests.processes import verdict
+from tests.processes.cluster import Cluster
+from tests.processes.mix import Mix, Pulse
+from tests.processes.namespaces import NamespacedCluster
+from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
+from tests.processes.nemesis_report import Tally, keep_evidence, markdown
+from tests.processes.scene import Finding
+from tests.processes.wire import eventually
+from tests.processes.workload import Workload
+
+ROUND_S = 600.0
+WINDOW_S = 60.0
+PEACE_S = 60.0  # so long after healing everything must be well
+LOOK_S = 1.0  # between two looks at who leads
+PROGRESS_S = 10.0
+KNOWN_ENTRIES = 50_000
+READS = ("", "", " read index", " read lease", " read log", " read local")
+
+
+class Campaign:
+    """Rounds of windows until the time is over, or something is found."""
+
+    def __init__(self, options: argparse.Namespace, has_namespaces: bool) -> None:
+        self.tally = Tally(options, has_namespaces)
+        self._options = options
+        self._has_namespaces = has_namespaces
+        self._chance = random.Random(options.seed)
+        self._events: deque[str] = deque(maxlen=2_000)
+        self._consoles: dict[str, deque[str]] = {}
+        self._begun_s = time.monotonic()
+        self._end_s = self._begun_s + 60 * options.minutes
+        self._said_s = self._looked_s = 0.0
+        self._pulse = Pulse()
+        self._known: verdict.Log = {}
+        self._leaders = verdict.Leaders()
+        self._workload: Workload | None = None
+
+    def run(self) -> None:
+        """Run until the end, a finding or an interruption; what came of it is in `tally`."""
+        rounds = max(1, round((self._end_s - self._begun_s) / ROUND_S))
+        if self._options.nodes == 0 and 60 * self._options.minutes >= 120:
+            rounds = max(2, rounds)
+        round_s = (self._end_s - self._begun_s) / rounds
+        for number in range(rounds):
+            count = self._options.nodes or (5, 3)[number % 2]
+            self._round(count, min(self._begun_s + (number + 1) * round_s, self._end_s))
+            if self.tally.findings:
+                return
+
+    def _round(self, count: int, end_s: float) -> None:
+        self._known, self._leaders = {}, verdict.Leaders()
+        self._consoles.clear()
+        self._event(f"a cluster of {count} begins")
+        self.tally.rounds[count] += 1
+        with tempfile.TemporaryDirectory() as folder, self._cluster(Path(folder), count) as cluster:
+            nemesis = None
+            try:
+                cluster.start().leader()
+                kinds = EVERYTHING if self._has_namespaces else ANYWHERE
+                if not getattr(cluster, "thin", True):
+                    kinds = {k: v for k, v in kinds.items() if k.__name__ != "thin_out"}
+                at_once = 3 if count > 3 else 2
+                nemesis = Nemesis(cluster, kinds, self._chance, self._event, at_once)
+                nemesis.scene.haste = self._options.haste
+                self.tally.watch(nemesis.faults)
+                while time.monotonic() < end_s - WINDOW_S / 2 or not self.tally.windows:
+                    self._window(cluster, nemesis, min(time.monotonic() + WINDOW_S, end_s))
+            except (Finding, AssertionError) as finding:
+                self.tally.findings.append(str(finding))
+            except Exception:  # ours or theirs: whoever looks into it needs the evidence
+                self.tally.findings.append(traceback.format_exc())
+            finally:
+                self._take_consoles(cluster)
+                if self.tally.findings:
+                    self._keep(cluster)
+                    cluster.kill()
+
+    def _cluster(self, folder: Path, count: int) -> Cluster:
+        options = ("--compact-at", str(self._options.compact_at), "--follower-reads",
+                   "--reads", self._chance.choice(("index", "lease")))  # fmt: skip
+        if self._has_namespaces:
+            return NamespacedCluster(folder, count, *options)
+        return LinkedCluster(folder, count, *options)
+
+    # --- a window --------------------------------------------------------------------------
+
+    def _window(self, cluster: Cluster, nemesis: Nemesis, end_s: float) -> None:
+        """Strike for a while, make peace, and judge. Raises Finding."""
+        self.tally.windows += 1
+        mix = Mix(
+            keys=8, prefix=f"w{self.tally.windows}.", counters=2, cas=0.15, numbered=0.5,
+            reads=READS, beat_s=self._options.beat, patience_s=3.0, padding=2_000,
+        )  # fmt: skip
+        seed = f"{self._options.seed} {self.tally.windows}"
+        self._pulse.restart()
+        with self._clients(cluster, mix, seed) as workload:
+            while time.monotonic() < end_s or self._must_go_on(nemesis):
+                nemesis.turn()
+                self._look(cluster, nemesis, workload)
+                threading.Event().wait(TURN_S)
+            nemesis.heal()
+            self._make_peace(cluster, nemesis)
+        eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
+        self._judge(cluster, workload, mix)
+
+    def _must_go_on(self, nemesis: Nemesis) -> bool:
+        return self._options.each_kind and not nemesis.has_struck_each_kind
+
+    @contextlib.contextmanager
+    def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
+        workload = Workload(cluster.nodes, self._options.clients, mix, seed, self._pulse)
+        self._workload = workload
+        try:
+            with workload:
+                yield workload
+        finally:
+            self.tally.asked(workload.outcomes)
+
+    def _make_peace(self, cluster: Cluster, nemesis: Nemesis) -> None:
+        """Wait until the cluster serves again, all by itself, with everybody in it."""
+        begun_s = time.monotonic()
+
+        def serves() -> bool:
+            nemesis.look_at_processes()
+            views = [node.status() for node in cluster.nodes]
+            leaders = [view for view in views if view.get("role") == "leader"]
+            if len(leaders) != 1 or self._pulse.silent_s > time.monotonic() - begun_s:
+                return False
+            end = leaders[0]["commit_index"]
+            return all(
+                view.get("leader") == leaders[0]["name"]
+                and not view["recovering"]
+                and view["last_applied"] >= end - 200
+                for view in views
+            )
+
+        eventually(serves, f"{len(cluster.nodes)} healed nodes that serve", PEACE_S)
+        self.tally.healed(time.monotonic() - begun_s)
+
+    def _is_at_rest(self, cluster: Cluster) -> bool:
+        """Whether every node has everything on its disk and has applied it."""
+        views = [node.status() for node in cluster.nodes]
+        facts = ("last_index", "synced_index", "commit_index", "last_applied")
+        return len({view.get(fact) for view in views for fact in facts}) == 1 and bool(views[0])
+
+    def _judge(self, cluster: Cluster, workload: Workload, mix: Mix) -> None:
+        """Look at all that the window left behind; note what is found."""
+        finals = {}
+        for number in range(mix.counters):
+            key = f"{mix.prefix}n{number}"
+            finals[key] = int(cluster.ask(f"judge@get {key}").partition("GET response: ")[2] or 0)
+        eventually(lambda: self._is_at_rest(cluster), "equal nodes")
+        commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
+        found = verdict.history_findings(workload.history)
+        found += counter_findings(workload.increments, finals)
+        found += verdict.state_findings(cluster.nodes, mix.prefix)
+        found += verdict.log_findings(cluster.nodes, self._known, commit_index)
+        found += self._take_consoles(cluster)
+        for index in sorted(self._known)[:-KNOWN_ENTRIES]:
+            del self._known[index]
+        self.tally.judged(len(workload.history), len(workload.increments))
+        if found:
+            raise Finding("\n".join(found))
+
+    # --- looking and telling ---------------------------------------------------------------
+
+    def _look(self, cluster: Cluster, nemesis: Nemesis, workload: Workload) -> None:
+        """Now and then, see who leads, and say how far we are. Raises Finding."""
+        now = time.monotonic()
+        if workload.problems:
+            raise Finding(f"a client: {workload.problems[0]}")
+        if now - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now
+        views = [node.status() for node in cluster.nodes]
+        for problem in self._leaders.findings(views):
+            raise Finding(problem)
+        self.tally.saw(views)
+        self.tally.silence(self._pulse.longest_s, nemesis.now)
+        leading = max((v for v in views if v.get("role") == "leader"), default=None,
+                      key=lambda view: int(view["term"]))  # fmt: skip
+        nemesis.scene.leader = leading["name"] if leading else ""
+        if now - self._said_s >= PROGRESS_S:
+            self._said_s = now
+            who = f"{leading['name']} leads term {leading['term']}" if leading else "no leader"
+            asked = self.tally.operations + sum(workload.outcomes.values())
+            minutes, seconds = divmod(int(now - self._begun_s), 60)
+            print(
+                f"{minutes:02}:{seconds:02}  window {self.tally.windows}, {len(views)} nodes, "
+                f"{asked:,} operations, {self.tally.struck:,} faults, {who}, "
+                f"findings: {len(self.tally.findings)}; now: {nemesis.now}",
+                flush=True,
+            )
+
+    def _event(self, what: str) -> None:
+        self._events.append(f"{time.monotonic() - self._begun_s:9.3f} {what}")
+        if self._options.verbose:
+            print(self._events[-1], flush=True)
+
+    def _take_consoles(self, cluster: Cluster) -> list[str]:
+        found = []
+        for node in cluster.nodes:
+            lines = node.take_lines()
+            self._consoles.setdefault(node.name, deque(maxlen=20_000)).extend(lines)
+            found += verdict.console_findings(node, lines)
+        return found
+
+    def _keep(self, cluster: Cluster) -> None:
+        """Put everything that may explain a finding into a folder."""
+        for finding in self.tally.findings:
+            self._event(f"finding: {finding}")
+        history = self._workload.history if self._workload else []
+        increments = self._workload.increments if self._workload else []
+        keep_evidence(
+            self.tally, cluster, [*history, *increments], self._events, self._consoles
+        )
+
+    def finish(self) -> str:
+        """Return the report."""
+        self.tally.seconds = time.monotonic() - self._begun_s
+        return markdown(self.tally)

@@ -1,0 +1,87 @@
+"""Members that come and go under faults, and leadership that is handed over."""
+
+from __future__ import annotations
+
+from tests.processes.namespaces import NamespacedCluster
+from tests.processes.node import Node
+from tests.processes.scene import Fault, Scene, Waits
+
+PAUSE_S = 0.5
+
+
+def transfer(scene: Scene) -> Fault:
+    """the leadership handed over"""
+    names = [node.name for node in scene.cluster.nodes]
+    with scene.claim("transfer"):
+        name = scene.chance.choice(["", *names])
+        yield f"transfer {name}".strip()
+        yield from scene.ask(f"transfer {name}".strip())
+
+
+def replace_dead(scene: Scene) -> Fault:
+    """a member lost with all its files, another in its place"""
+    with scene.changing_members(), scene.struck() as (old,):
+        yield f"{old.name} is lost with all its files"
+        old.kill()
+        if scene.chance.random() < 0.5:
+            yield from _out(scene, old)
+            yield from _in(scene, _newcomer(scene, old))
+        else:
+            yield from _in(scene, _newcomer(scene, old))
+            yield from _out(scene, old)
+        _cluster(scene).discard(old)
+
+
+def exchange(scene: Scene) -> Fault:
+    """a member added, another removed while it runs"""
+    with scene.changing_members(), scene.struck() as (old,):
+        yield f"add a member, then remove {old.name}"
+        yield from _in(scene, _newcomer(scene, old))
+        yield from _out(scene, old)
+        yield scene.some(0, 4)  # it goes on asking for a while, which harms nobody
+        _cluster(scene).discard(old)
+
+
+def demote(scene: Scene) -> Fault:
+    """a member's vote taken, and given back"""
+    with scene.changing_members():
+        node = scene.chance.choice(scene.cluster.nodes)
+        yield f"demote {node.name}"
+        yield from _until(scene, node, ("voters", False), f"demote {node.name}")
+        yield scene.some(0, 3)
+        yield from _in(scene, node)
+
+
+def _cluster(scene: Scene) -> NamespacedCluster:
+    assert isinstance(scene.cluster, NamespacedCluster)
+    return scene.cluster
+
+
+def _newcomer(scene: Scene, old: Node) -> Node:
+    """Start a node that asks another to be added."""
+    there = scene.chance.choice([node for node in scene.cluster.nodes if node is not old])
+    return _cluster(scene).add("--join", f"{there.host}:{there.port}").launch()
+
+
+def _in(scene: Scene, node: Node) -> Waits:
+    """Wait until a node votes. It asks by itself; ask for it where that led to nothing."""
+    yield from _until(scene, node, ("voters", True), f"promote {node.name}")
+
+
+def _out(scene: Scene, node: Node) -> Waits:
+    yield from _until(scene, node, ("members", False), f"remove {node.name}")
+
+
+def _until(scene: Scene, node: Node, wanted: tuple[str, bool], request: str) -> Waits:
+    """Ask for a change until it has come about and no other is under way."""
+    group, is_in = wanted
+    while True:
+        facts = yield from scene.members()
+        settled = facts.get("members_committed") and not facts.get("outgoing")
+        if settled and (node.name in facts[group]) == is_in:
+            return
+        if settled and is_in and node.name not in facts["members"]:
+            yield from scene.ask(f"add {node.name} {node.host} {node.port}")
+        elif settled:
+            yield from scene.ask(request)
+        yield PAUSE_S

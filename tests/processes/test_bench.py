@@ -1,0 +1,230 @@
+"""The load generator and the bench at real nodes: what they count, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes.cluster import Cluster
+from tests.processes.wire import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Path:
+    """The program, built as `make bench` builds it."""
+    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    return ROOT / "build" / "loadgen"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a node that is alone and leads."""
+    with Cluster(tmp_path_factory.mktemp("bench"), 1) as cluster:
+        yield cluster.start().leader().port
+
+
+def run(generator: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(generator), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def figures(generator: Path, *arguments: object) -> dict[str, Any]:
+    done = run(generator, *arguments)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def ask(port: int, line: str) -> str:
+    with socket.create_connection(("localhost", port), 30) as connection:
+        connection.sendall(line.encode() + b"\n")
+        return connection.makefile().readline().rstrip("\n")
+
+
+def test_the_generator_counts_each_answer_and_every_key_is_there(
+    generator: Path, node: int
+) -> None:
+    loaded = figures(generator, "-p", node, "-o", "load", "-k", 50, "-c", 3, "-d", 4, "-v", 7)
+    assert (loaded["ops"], loaded["errors"]) == (50, 0)
+    assert ask(node, "get k000000000000049") == "s1@GET response: vvvvvvv"
+    read = figures(generator, "-p", node, "-o", "get", "-k", 50, "-c", 2, "-n", 40, "-v", 7)
+    assert (read["ops"], read["errors"]) == (40, 0)
+    assert 0 < read["p50_ms"] <= read["p99_ms"] <= read["p999_ms"] <= read["max_ms"]
+
+
+def test_an_answer_that_was_not_asked_for_is_an_error_and_is_said(
+    generator: Path, node: int
+) -> None:
+    figures(generator, "-p", node, "-o", "load", "-k", 5, "-v", 3)
+    done = run(generator, "-p", node, "-o", "get", "-k", 5, "-n", 20, "-v", 4)  # another length
+    found = json.loads(done.stdout)
+    assert (found["ops"], found["errors"]) == (0, 20)
+    assert done.stderr.startswith("loadgen: the first error: s1@GET response: vvv")
+
+
+def test_values_of_a_mebibyte_go_there_and_back(generator: Path, node: int) -> None:
+    size = 1 << 20
+    options = ("-p", node, "-k", 2, "-c", 2, "-v", size)
+    assert figures(generator, *options, "-o", "load")["errors"] == 0
+    assert figures(generator, *options, "-o", "get", "-n", 4)["ops"] == 4
+
+
+def test_a_record_holds_each_answers_moment_and_wait_and_idle_connections_ask_nothing(
+    generator: Path, node: int, tmp_path: Path
+) -> None:
+    record = tmp_path / "answers"
+    found = figures(generator, "-p", node, "-n", 30, "-c", 2, "-i", 40, "-r", record)
+    numbers = array("Q", record.read_bytes())
+    moments, waits = numbers[::2], numbers[1::2]
+    assert len(moments) == found["ops"] == 30
+    assert list(moments) == sorted(moments)
+    assert round(max(waits) / 1e6, 3) == found["max_ms"]
+
+
+def test_connections_that_begin_at_once_are_all_answered(generator: Path, node: int) -> None:
+    found = figures(generator, "-p", node, "-b", "-c", 20, "-n", 20)
+    assert (found["ops"], found["errors"], found["unanswered_ms"]) == (20, 0, 0)
+    assert 0 < found["first_p50_ms"] <= found["first_p99_ms"] <= found["first_max_ms"]
+    assert found["first_max_ms"] == found["max_ms"]
+
+
+def test_a_connection_that_is_never_answered_has_waited_until_the_end(generator: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes none
+        port = listener.getsockname()[1]
+        found = figures(generator, "-p", port, "-b", "-c", 2, "-w", 0, "-t", 0.2)
+    assert found["ops"] == 0
+    assert 200 <= found["first_p50_ms"] <= found["first_max_ms"] == found["unanswered_ms"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "set"],
+        ["-p", "1", "-v", "2000000"],
+        ["-p", "1", "-o", "sing"],
+        ["-p", "1", "-P", "carrier-pigeon"],
+        ["-p", "1", "-P", "etcd", "-v", "16001"],
+        ["-p", "1", "-P", "etcd", "-d", "1000"],
+        ["-p", "1", "-P", "etcd", "-o", "ping"],
+        ["-p", "1", "-c", "many"],
+        ["-p", "1", "-b", "-R", "10"],
+        ["-p", "1", "more"],
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(generator: Path, arguments: list[str]) -> None:
+    done = run(generator, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("loadgen: ")
+
+
+def test_a_server_that_is_not_there_or_hangs_up_is_said(generator: Path) -> None:
+    port = next(free_ports)
+    done = run(generator, "-p", port)
+    assert (done.returncode, done.stderr) == (1, "loadgen: connect: Connection refused\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = threading.Thread(target=lambda: listener.accept()[0].close())
+        caller.start()
+        done = run(generator, "-p", listener.getsockname()[1])
+        caller.join()
+    assert done.returncode == 1
+    assert done.stderr.startswith("loadgen: ")
+
+
+def test_resp_errors_are_told_from_answers(generator: Path) -> None:
+    replies = [b"+OK\r\n", b"-OOM no memory left\r\n", b"+OK\r\n"]
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for reply in replies:
+                assert connection.recv(4096).startswith(b"*3\r\n$3\r\nSET\r\n$16\r\nk")
+                connection.sendall(reply)
+            connection.recv(1)  # until the generator has left
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,))
+        server.start()
+        done = run(generator, "-P", "resp", "-p", listener.getsockname()[1], "-n", 3)
+        server.join()
+    found = json.loads(done.stdout)
+    assert (found["ops"], found["errors"]) == (2, 1)
+    assert "OOM no memory left" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+def test_etcd_is_asked_by_the_same_generator_for_the_same_rows(
+    generator: Path, tmp_path: Path
+) -> None:
+    done = bench(tmp_path, "--systems", "etcd", "--rows", "get, 8")
+    assert done.returncode == 0, done.stderr
+    (row,) = saved(tmp_path)["rows"]
+    assert (row["name"], row["system"]) == ("get, 8", "etcd")
+    assert row["figures"]["per_s"][0] > 0
+
+
+def test_without_etcd_the_bench_says_how_to_get_it_and_measures_the_rest(
+    generator: Path, tmp_path: Path
+) -> None:
+    done = bench(tmp_path, "--systems", "raftline", "etcd", "--rows", "set, 8", path="")
+    assert done.returncode == 3, done.stderr
+    assert "etcd is not installed: `apt-get install etcd-server`" in done.stderr.splitlines()[0]
+    found = saved(tmp_path)
+    (row,) = found["rows"]
+    assert row["system"] == "raftline"
+    assert {"per_s", "p50_ms", "p99_ms", "p999_ms", "servers_cpu", "generator_cpu",
+            "fdatasyncs_s"} <= row["figures"].keys()  # fmt: skip
+    assert found["machine"]["etcd"] == "none"
+
+
+def bench(
+    folder: Path, *arguments: str, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run bench/run.py in `folder` for one short round, with another PATH where one is given."""
+    command = [
+        *(sys.executable, str(ROOT / "bench" / "run.py"), "--rounds", "1", "--seconds", "2"),
+        *("--nodes", "1", "--dir", "nodes", "--json", str(folder / "json")),
+        *("--base-port", str(next(free_ports)), *arguments),
+    ]
+    environment = None if path is None else {"PATH": path}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=100, env=environment,
+        cwd=folder,
+    )  # fmt: skip
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    (path,) = folder.joinpath("json").glob("trial-*.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_without_a_compiler_make_says_what_to_install(tmp_path: Path) -> None:
+    # Elsewhere: what fails here takes its target away, which another test may have made just now.
+    (tmp_path / "bench").symlink_to(ROOT / "bench")
+    command = ["make", "-f", str(ROOT / "Makefile"), "build/loadgen", "CC=no-such-compiler"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "'no-such-compiler' is missing" in done.stderr.splitlines()[0]
+    assert "apt-get install gcc" in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "nodes,nonsense"])
+def test_an_unknown_growth_row_is_refused_with_the_list_of_all(name: str) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "growth.py"), "--only", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "no row 'nonsense'; there are log-length, " in done.stderr

@@ -1,0 +1,366 @@
+"""A controller's datagrams: the course's Message.json in front of the same verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from raftline.controller.store import Answer
+from raftline.controller.udp import AT_ONCE_MAX, UdpListener
+from raftline.wire.requests import Request
+from tests.processes.cluster import Cluster
+from tests.processes.node import Node
+from tests.processes.wire import DEADLINE_S, eventually, free_ports
+
+if TYPE_CHECKING:
+    from raftline.controller.control import Control
+
+SERVER = Path(__file__).resolve().parents[2] / "src" / "server.py"
+FIELDS = ["sender_name", "request", "term", "key", "value"]
+SILENCE_S = 0.5  # for an answer that must not come
+
+
+def free_datagram_port() -> int:
+    """Return a port that is free together with the one behind it, and that nobody else chooses:
+    none of those that the kernel hands out."""
+    for port in free_ports:
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as one,
+            socket.socket(type=socket.SOCK_DGRAM) as next_one,
+            contextlib.suppress(OSError),
+        ):
+            one.bind(("127.0.0.1", port))
+            next_one.bind(("127.0.0.1", next(free_ports)))
+            if next_one.getsockname()[1] == port + 1:
+                return port
+    raise AssertionError("no two datagram ports in a row")
+
+
+class Mailbox:
+    """A node of one that listens for datagrams, and a controller that sends them."""
+
+    def __init__(self, node: Node, port: int) -> None:
+        self.node = node
+        self.port = port
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.settimeout(DEADLINE_S)
+        self.socket.bind(("127.0.0.1", 0))
+
+    def post(self, message: object) -> None:
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.socket.sendto(data, ("127.0.0.1", self.port))
+
+    def order(self, request: object, **fields: object) -> dict[str, Any]:
+        message = {**dict.fromkeys(FIELDS), "sender_name": "Controller", "request": request}
+        self.post(message | fields)
+        answer: dict[str, Any] = json.loads(self.socket.recv(65_535))
+        assert list(answer) == FIELDS
+        assert answer["sender_name"] == self.node.name
+        return answer
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    port = free_datagram_port()
+    options = ["--controller", "--controller-udp", str(port), "--controller-lines"]
+    with Cluster(tmp_path, 1, *options) as single:
+        mailbox = Mailbox(single.start().leader(), port)
+        yield mailbox
+        mailbox.socket.close()
+
+
+# seed 000-02, seed 000-03, seed 000-04
+def test_a_message_of_five_fields_is_answered_by_one_of_five(mailbox: Mailbox) -> None:
+    stored = mailbox.order("STORE", key="a key", value="of blue\nand green")
+    assert (stored["request"], stored["term"]) == ("STORE", 2)
+    assert (stored["key"], stored["value"]) == ("a key", "of blue\nand green")
+    held = mailbox.order("RETRIEVE", key="left over", value="from the template")
+    assert held["key"] == "COMMITED_LOGS"
+    assert held["value"] == {"1": {"term": 2, "a key": "of blue\nand green"}}
+    assert mailbox.node.ask("show") == 's1@SHOW response: {"a key": "of blue\\nand green"}'
+    assert mailbox.order("LEADER_INFO")["value"] == "s1"
+    assert mailbox.order("SHUTDOWN")["value"] == "s1 is down; it hears its controller alone"
+    assert mailbox.order("RETRIEVE")["key"] == "ERROR"
+    assert mailbox.order("RESTART")["key"] is None
+    assert eventually(lambda: mailbox.order("RETRIEVE")["value"] == held["value"])
+    assert mailbox.order("DROP", value="30%")["value"] == ["DROP 30%"]
+    assert mailbox.order("HEAL", value=[])["value"] == []
+
+
+# seed 000-07
+def test_numbers_and_unicode_are_stored_as_they_are_spelled(mailbox: Mailbox) -> None:
+    mailbox.order("STORE", key="n", value=5)
+    mailbox.order("STORE", key="name", value="Ångström")
+    assert mailbox.node.ask("get n") == "s1@GET response: 5"
+    assert mailbox.node.ask("get name") == "s1@GET response: Ångström"
+
+
+ODD = [
+    "", " ", "\x1b[2J\n[*] I am Leader", '{"a": "b"}', "it's", r"C:\new", "\0", "日本", "\u2028",
+    "Controller@x",
+]  # fmt: skip
+
+
+# seed 000-10
+@pytest.mark.parametrize("text", ODD)
+def test_what_is_stored_is_retrieved_as_it_was_whatever_is_in_it(
+    mailbox: Mailbox, text: str
+) -> None:
+    key = text or "empty"
+    stored = mailbox.order("STORE", key=key, value=text)
+    assert (stored["key"], stored["value"]) == (key, text)
+    assert mailbox.order("RETRIEVE")["value"]["1"][key] == text
+    assert all(line.isprintable() for line in mailbox.node.said)
+
+
+def test_a_store_that_no_answer_can_repeat_is_not_called_an_error(mailbox: Mailbox) -> None:
+    long = "é" * 20_000  # two bytes each, and six in an answer
+    message = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": long}
+    mailbox.post(json.dumps(message, ensure_ascii=False).encode())
+    answer = json.loads(mailbox.socket.recv(65_535))
+    said = "… 20000 characters; ask over TCP to see them"
+    assert (answer["request"], answer["key"], answer["value"]) == ("STORE", "k", said)
+    assert mailbox.node.ask("get k") == f"s1@GET response: {long}"
+    assert mailbox.order("RETRIEVE")["key"] == "ERROR"
+
+
+def test_more_than_one_datagram_holds_is_retrieved_page_by_page(mailbox: Mailbox) -> None:
+    for number in range(1, 4):
+        mailbox.order("STORE", key="k", value=f"{number}" * 15_000)
+    first = mailbox.order("RETRIEVE")["value"]
+    assert (list(first), first["more"]) == (["1", "2", "more"], "after 2")
+    assert list(mailbox.order("RETRIEVE", value=first["more"])["value"]) == ["3"]
+
+
+def test_who_is_not_answered_is_named_on_the_console(mailbox: Mailbox) -> None:
+    for message, why in (
+        (b"{", "it is no JSON object"),
+        ({"request": "SHUTDOWN"}, "its sender_name is missing"),
+        ({"sender_name": "x\n[*] forged"}, r"its sender_name is x\x0a[*] forged"),
+    ):
+        mailbox.post(message)
+        mailbox.node.wait_for_line(f"[*] Ignored a datagram from 127.0.0.1: {why}")
+
+
+def test_what_is_no_order_is_said_to_the_controller_and_to_nobody_else(mailbox: Mailbox) -> None:
+    for request, said in (
+        ("EXPLODE", "EXPLODE is no order."), (None, "the order is missing."), (5, "5 is no order."),
+        (["STORE"], '["STORE"] is no order; did you mean STORE?'),
+    ):  # fmt: skip
+        answer = mailbox.order(request)
+        assert answer["key"] == "ERROR"
+        assert answer["value"].startswith(f"Sorry, {said} There are CONVERT_FOLLOWER, ")
+    for fields in ({"value": "v"}, {"key": "", "value": "v"}, {"key": "k"}):
+        missing = "value" if "value" not in fields else "key"
+        said = f"Sorry, the {missing} is missing: STORE needs key and value"
+        assert mailbox.order("STORE", **fields)["value"] == said
+    for nothing in (
+        b"",
+        b"\xff\xfe",
+        b"[1]",
+        b"[" * 60_000,
+        {"sender_name": "s2"},
+        {"request": "X"},
+    ):
+        mailbox.post(nothing)
+    assert mailbox.order("LEADER_INFO")["value"] == "s1"  # it was the next one that was answered
+    mailbox.socket.settimeout(SILENCE_S)
+    with pytest.raises(TimeoutError):
+        mailbox.socket.recv(65_535)
+
+
+class Slow:
+    """In place of a node's Control: a STORE is not answered before it may be."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.asked = threading.Semaphore(0)
+
+    def obey(self, request: Request, host: str) -> Answer:
+        self.asked.release()
+        if request.command.startswith("STORE"):
+            self.may_answer.wait(DEADLINE_S)
+        return Answer(request.command.partition(" ")[0], f"asked from {host}")
+
+
+def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
+    port, slow, ignored = free_datagram_port(), Slow(), queue.SimpleQueue[str]()
+    listener = UdpListener("127.0.0.1", port)
+    listener.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
+    mailbox = Mailbox(cast("Node", SimpleNamespace(name="s1")), port)
+    store = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
+    for _ in range(AT_ONCE_MAX):
+        mailbox.post(store)
+        assert slow.asked.acquire(timeout=DEADLINE_S)
+    mailbox.post(store)
+    said = f"{AT_ONCE_MAX} such requests wait for their answers already"
+    assert ignored.get(timeout=DEADLINE_S) == said
+    assert mailbox.order("HEAL")["value"] == "asked from 127.0.0.1"
+    slow.may_answer.set()
+    for _ in range(AT_ONCE_MAX):
+        assert json.loads(mailbox.socket.recv(65_535))["request"] == "STORE"
+    listener.close()
+    mailbox.socket.close()
+
+
+# seed 000-06
+def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> None:
+    port = free_datagram_port()
+    with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
+        single.start().leader()
+        message = {"sender_name": "Controller", "request": "LEADER_INFO"}
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as sender,
+            socket.socket(type=socket.SOCK_DGRAM) as receiver,
+        ):
+            sender.bind(("127.0.0.2", port + 1))
+            receiver.bind(("127.0.0.2", port))
+            for one in (sender, receiver):
+                one.settimeout(DEADLINE_S)
+            sender.sendto(json.dumps(message).encode(), ("127.0.0.1", port))
+            assert json.loads(sender.recv(65_535)) == json.loads(receiver.recv(65_535))
+
+
+# seed 000-08, seed 000-09
+def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> None:
+    node = mailbox.node
+    node.wait_for_line("Current State is: leader")
+    said = [line for line in node.said if line.startswith("Current ")]
+    assert said == [
+        "Current Term is: 1", "Current Entries are: {}", "Current State is: follower",
+        "Current Term is: 2", "Current Entries are: {}", "Current State is: candidate",
+        "Current Term is: 2", "Current Entries are: {}", "Current State is: leader",
+    ]  # fmt: skip
+
+
+# seed 000-07
+def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
+    mailbox: Mailbox,
+) -> None:
+    entry = "{'term': 2, 'k': 'v'}"
+    for number in (1, 2):
+        mailbox.order("STORE", key="k", value="v")
+        mailbox.node.wait_for_line(f"Forwarding the log to followers: [{number}: {entry}]")
+    mailbox.node.wait_for_line(f"Log entries are: ['1': {entry}, '2': {entry}]")
+    mailbox.order("SHUTDOWN")
+    mailbox.order("RESTART")
+    mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--controller-udp", "5x"], "is no port"),
+        (["--controller-udp", "5555"], "add --controller to obey them"),
+        (["--controller-from", "10.0.0.0/8"], "add --controller to obey them"),
+        (["--controller", "--controller-from", "10.0.0.0/33"], "'10.0.0.0/33' is no network"),
+        (["--controller", "--controller-from", "a..b"], "'a..b' is no host name or address"),
+        (["--host", "a" * 64], "is no host name or address"),
+    ],
+)
+def test_a_door_for_orders_that_can_not_work_is_refused_at_once(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    cluster = Cluster(tmp_path, 1, *options)
+    with cluster:
+        node = cluster.nodes[0].launch()
+        assert node.ended() == 2
+        assert said in node.transcript()
+        assert "Traceback" not in node.transcript()
+
+
+def test_no_node_is_called_as_its_controller_is(tmp_path: Path) -> None:
+    # Two such could take each other's answers for orders.
+    (tmp_path / "server-configuration.txt").write_text("Controller localhost 10000\n")
+    options = ["--controller", "--dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, str(SERVER), "Controller", "10000", *options],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = "[!] a node that obeys Controller can't be called so; rename it\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_datagram_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
+            assert single.nodes[0].launch().ended() == 2
+            said = f"can't listen for datagrams on localhost port {port}: Address already in use"
+            assert said in single.nodes[0].transcript()
+
+
+CLI = [sys.executable, str(SERVER.with_name("cli.py")), "controller"]
+
+
+def cli(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*CLI, *arguments, "--dir", str(folder)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+# seed 000-05
+def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1, "--controller") as single:
+        single.start().leader()
+        assert cli(tmp_path, "s1", "store", "my key", "two", "words") == (
+            0, "s1@STORE response: my\\skey set to two words\n", "",
+        )  # fmt: skip
+        # One that is quoted as a whole is a line, of which the verb alone is written in capitals.
+        assert cli(tmp_path, "s1", " store colour light blue") == (
+            0, "s1@STORE response: colour set to light blue\n", "",
+        )  # fmt: skip
+        code, out, _ = cli(tmp_path, "s1", "retrieve after 1", "--json")
+        entries = json.loads(out)["value"]["COMMITED_LOGS"]
+        assert [entries[n]["colour"] for n in entries] == ["light blue"]
+        empty = "raftline: REQUEST is empty; see raftline controller --help for those there are\n"
+        assert cli(tmp_path, "s1", "") == (2, "", empty)
+        code, out, _ = cli(tmp_path, "s1", "RETRIEVE", "--json")
+        told = json.loads(out)
+        assert (code, told["ok"], told["answer"]) == (0, True, "RETRIEVE")
+        assert told["value"]["COMMITED_LOGS"]["1"]["my key"] == "two words"
+        code, out, _ = cli(tmp_path, "s1", "DROP", "30%", "--json")
+        assert (code, json.loads(out)["value"]) == (0, ["DROP 30%"])
+        assert json.loads(cli(tmp_path, "s1", "HEAL", "--json")[1])["value"] == []
+        code, out, _ = cli(tmp_path, "s1", "DROP", "1", "--json")
+        assert (code, json.loads(out)["error"]) == (
+            5, "the form is: DROP PERCENT% [NAME…], as in DROP 30% s2. Nothing was changed.",
+        )  # fmt: skip
+        single.kill()
+        code, out, err = cli(tmp_path, "s1", "RETRIEVE")
+        assert (code, out) == (5, "")
+        assert err.startswith("Sorry, s1 (localhost:")
+        where = f"localhost:{single.nodes[0].port}"
+        said = f"Sorry, {where} is not reached: connection refused; nothing was done\n"
+        assert cli(tmp_path, where, "RETRIEVE") == (5, "", said)
+        code, _, err = cli(tmp_path, "s9", "RETRIEVE")
+        assert (code, err.startswith("raftline: s9 is not in ")) == (2, True)
+
+
+# seed 000-10
+def test_the_command_tells_where_another_leads_by_its_exit_code(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, "--controller") as cluster:
+        cluster.start()
+        follower = cluster.followers()[0]
+
+        def answer() -> dict[str, Any] | None:
+            code, out, _ = cli(tmp_path, f"localhost:{follower.port}", "STORE", "k", "v", "--json")
+            told: dict[str, Any] = json.loads(out)
+            return told if code == 3 and told["value"]["LEADER"] else None
+
+        told = eventually(answer, "a follower's answer")
+        assert (told["ok"], told["answer"], told["server"]) == (False, "LEADER_INFO", follower.name)

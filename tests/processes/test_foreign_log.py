@@ -1,0 +1,21 @@
+"""The log of another cluster in a node's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.processes.cluster import Cluster
+
+
+# fault F13
+def test_the_log_of_another_cluster_is_refused_by_the_names_in_it(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster["s1"]
+        foreign = "0 0 base x1=localhost:10000 x2=localhost:10001\n"
+        node.log.write_text(foreign)
+        assert node.launch().ended() == 2
+        assert [line for line in node.said if line.startswith("[!]")] == [
+            "[!] s1 is no member of the cluster in its log (x1 x2): is this the log of another "
+            "node? Put its own s1.log back, or start it elsewhere"
+        ]
+        assert node.log.read_text() == foreign

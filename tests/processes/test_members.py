@@ -1,0 +1,345 @@
+"""Members come and go while real nodes serve."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
+from raftline.wire.protocol import REMOVED
+from tests.processes.cluster import Cluster
+from tests.processes.node import Node
+from tests.processes.wire import eventually, free_ports
+
+CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+
+
+def newcomer(cluster: Cluster, there: Node, folder: Path | None = None) -> Node:
+    """Return a node that is no member and will ask `there` to be added, once it is started."""
+    name = f"s{len(cluster.nodes) + 1}"
+    folder = folder or cluster.folder
+    options = [*cluster.nodes[0].options, "--join", f"localhost:{there.port}"]
+    node = Node(name, next(free_ports), folder, options)
+    cluster.nodes.append(node)
+    return node
+
+
+def joined(node: Node) -> Node:
+    """Start a newcomer, and wait until it votes: where the leadership moves meanwhile, nobody may
+    tell it so, and it asks no more."""
+    node.start()
+
+    def votes() -> bool:
+        view = node.status()
+        return node.name in view.get("voters", ()) and view["outgoing"] == []
+
+    eventually(votes, f"{node.name} votes")
+    return node
+
+
+def members(cluster: Cluster) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(cluster.ask("members").partition(": ")[2])
+    return facts
+
+
+def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CLI), *words, "--dir", str(cluster.folder)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def removed(cluster: Cluster, name: str) -> None:
+    """Have a member removed, also where the leader that was asked loses its place meanwhile."""
+
+    def gone() -> bool:
+        done = raftline(cluster, "remove", name)
+        return done.returncode == 0 or name not in members(cluster)["members"]
+
+    eventually(gone, f"{name} is removed")
+
+
+class Without(Cluster):
+    """A view of a cluster from which one node has gone."""
+
+    def __init__(self, cluster: Cluster, gone: Node) -> None:
+        self.folder = cluster.folder
+        self.nodes = [node for node in cluster.nodes if node is not gone]
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+
+class Writer:
+    """Writes one key after another, in the background, and keeps those that were acknowledged."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        first, *others = [("localhost", node.port) for node in cluster.nodes]
+        self.acknowledged: list[str] = []
+        self.unknown = 0
+        self._client = Client(*first, "writer", 20.0, follow=True, also=others)
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        eventually(lambda: len(self.acknowledged) > 3, "first writes")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join(30)
+        self._client.close()
+
+    def _write(self) -> None:
+        number = 0
+        while not self._enough.is_set():
+            number += 1
+            try:
+                self._client.request(f"set k{number} {number}")
+                self.acknowledged.append(f"k{number}")
+            except OutcomeUnknown:
+                self.unknown += 1
+            except ClientError:
+                self._enough.wait(0.05)
+
+    def more(self, count: int = 5) -> None:
+        """Wait until so many more writes were acknowledged."""
+        wanted = len(self.acknowledged) + count
+        eventually(lambda: len(self.acknowledged) >= wanted, "writes go on")
+
+
+def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
+    for key in writer.acknowledged:
+        assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
+
+
+def test_who_joins_where_nobody_is_says_so_and_goes_on_asking(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
+        node.launch()
+        node.wait_for_line("s2 is not added yet: nothing listens on localhost port")
+        cluster.start()
+        node.wait_for_line("ADD response: s2 added as a learner, votes from entry")
+
+
+# issue 3.4
+def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None:
+    leader = cluster.leader()
+    assert leader.ask("set a 4").endswith("a set to 4")
+    there = cluster.followers()[0]  # it sends the newcomer on to the leader
+    node = newcomer(cluster, there, tmp_path / "elsewhere").start()
+    node.wait_for_line("knows no members yet")
+    node.wait_for_line("ADD response: s4 added as a learner, votes from entry")
+    view = eventually(lambda: v if "s4" in (v := node.status()).get("voters", []) else None)
+    assert view["members"]["s4"] == f"localhost:{node.port}"
+    cluster.wait_until_equal()
+    # With s4 three of four are there; without it this would be two of four.
+    [follower, *_] = [one for one in cluster.followers() if one is not node]
+    follower.kill()
+    assert cluster.ask("set b 5") == "SET response: b set to 5"
+
+
+# issue 3.4
+def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path) -> None:
+    node = joined(newcomer(cluster, cluster.leader(), tmp_path / "elsewhere"))
+    node.kill()
+    node.options = []  # no --join, and no file that names it
+    node.start()
+    cluster.ask("set a 4")
+    cluster.wait_until_equal()
+    assert not any("asks" in line for line in node.said)
+
+
+# issue 3.4, mistake 31
+def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with Writer(cluster) as writer:
+        assert (
+            leader.ask(f"remove {leader.name}")
+            .partition("@")[2]
+            .startswith(f"REMOVE response: {leader.name} removed with entry ")
+        )
+        leader.wait_for_line(f"{leader.name} was removed from the cluster by entry")
+        writer.more()
+        rest = Without(cluster, leader)
+        assert rest.leader() is not leader
+    assert sorted(members(rest)["voters"]) == sorted({"s1", "s2", "s3"} - {leader.name})
+    assert_nothing_is_lost(rest, writer)
+    assert leader.status()["role"] == "follower"
+    assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
+
+
+# fault F65
+def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    away = cluster.followers()[0]
+    away.kill()
+    assert "removed with entry" in leader.ask(f"remove {away.name}")
+    rest = Without(cluster, away)
+    # A leader tells those who were removed, for a while; one that was elected since does not.
+    leader.kill()
+    leader.start()
+    term = rest.leader().status()["term"]
+    away.start()
+    away.wait_for_line("asking for PreVotes")
+    away.wait_for_line(f"{away.name} was removed from the cluster by entry")
+    assert rest.ask("set b 5") == "SET response: b set to 5"
+    assert rest.leader().status()["term"] == term
+
+
+# fault F67
+@pytest.mark.parametrize("when", ["at once", "while it learns"])
+def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when: str) -> None:
+    leader = cluster.leader()
+    node = newcomer(cluster, leader)
+    with leader.connect() as conversation:
+        conversation.send(f"add {node.name} localhost {node.port}")
+        if when == "while it learns":
+            eventually(lambda: leader.status().get("learners"), "a learner")
+        leader.kill()
+    rest = Without(Without(cluster, leader), node)
+    assert rest.ask("set a 4") == "SET response: a set to 4"
+    node.start()  # asks to be added, by way of the node that it knows, which is dead
+    leader.start()
+    eventually(lambda: "s4" in members(rest)["voters"], "s4 votes")
+
+    def agreed() -> bool:
+        views = [one.status() for one in cluster.nodes]
+        voters = {str(view.get("voters")) for view in views}
+        return len(voters) == 1 and all(view.get("outgoing") == [] for view in views)
+
+    eventually(agreed, "one configuration, which nobody is about to leave")
+
+
+# fault F68
+def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with leader.connect(timeout_s=60) as first:  # it answers after ten election timeouts
+        first.send("add s4 localhost 9")  # nobody is there: it catches up never
+        eventually(lambda: leader.status().get("learners") == ["s4"], "a learner")
+        reply = leader.ask("remove s2")
+        assert reply == (
+            f"{leader.name}@Sorry, add s4 is under way, and only one change is made at a time. "
+            "Nothing was changed."
+        )
+        assert "does not answer" in first.read_line()
+    assert "removed with entry" in leader.ask("remove s4")
+
+
+# issue 3.4
+def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    dead = cluster.followers()[0]
+    leader.ask("set a 4")
+    dead.kill()
+    node = newcomer(cluster, leader)
+    node.start()
+    done = raftline(cluster, "replace", dead.name, "s4", "localhost", str(node.port))
+    # The newcomer asks for itself as well: whoever comes second is told that s4 is there.
+    rest = Without(cluster, dead)
+    if done.returncode:
+        eventually(lambda: "s4" in members(rest)["voters"], "s4 votes")
+        raftline(cluster, "remove", dead.name)
+    eventually(lambda: dead.name not in members(rest)["members"], "the dead one is out")
+    assert sorted(members(rest)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {dead.name})
+    rest.wait_until_equal()
+
+
+# fault F71
+def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    leader = cluster.leader()
+    old = cluster.followers()[0]
+    node = newcomer(cluster, leader, tmp_path / "elsewhere")
+    words = ["replace", old.name, "s4", "localhost", str(node.port)]
+    begun = raftline(cluster, *words)
+    assert (begun.returncode, begun.stdout) == (
+        5, "REPLACE response: s4 is a learner without a vote, since it does not answer, and "
+        f"{old.name} votes as before. Once s4 is up: {' '.join(words)}; to give it up: remove s4\n"
+    )  # fmt: skip
+    joined(node)  # it has itself added meanwhile: both vote
+    done = raftline(cluster, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"REPLACE response: s4 votes instead of {old.name} from entry ")
+    assert sorted(members(cluster)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {old.name})
+    again = raftline(cluster, *words)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert f"s4 votes and {old.name} is no member, as it was before; entry " in again.stdout
+    added = raftline(cluster, "add", *words[2:])
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout.startswith("ADD response: s4 is a voter as before, entry ")
+
+
+# issue 3.4
+def test_three_become_five_become_three_while_writes_go_on(fast: Cluster) -> None:
+    with Writer(fast) as writer:
+        for _ in range(2):
+            joined(newcomer(fast, fast.leader()))
+            writer.more()
+        assert len(members(fast)["voters"]) == 5
+        for name in ("s1", "s2"):
+            removed(fast, name)
+            fast[name].wait_for_line("was removed from the cluster")
+            writer.more()
+    rest = Without(Without(fast, fast["s1"]), fast["s2"])
+    assert sorted(members(rest)["voters"]) == ["s3", "s4", "s5"]
+    assert_nothing_is_lost(rest, writer)
+
+
+# issue 3.4
+def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
+    cluster.leader()
+    shown = raftline(cluster, "members")
+    assert shown.returncode == 0
+    assert [line.split()[::2] for line in shown.stdout.splitlines()] == [
+        ["s1", "voter"], ["s2", "voter"], ["s3", "voter"]
+    ]  # fmt: skip
+    told = raftline(cluster, "members", "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (0, members(cluster))
+    follower = cluster.followers()[0].name
+    done = raftline(cluster, "demote", follower)
+    assert done.stdout.startswith(f"DEMOTE response: {follower} is a learner from entry ")
+    assert "2 voters need each other" in done.stdout
+    shown = raftline(cluster, "members")
+    assert f"{follower}  localhost:{cluster[follower].port}  learner\n" in shown.stdout
+    assert shown.stdout.splitlines()[-1].startswith("[!] 2 voters need each other")
+    status = raftline(cluster, "status")
+    assert (
+        next(line for line in status.stdout.splitlines() if line.startswith(follower)).split()[2]
+        == "learner"
+    )
+    assert raftline(cluster, "promote", follower).returncode == 0
+    wrong = raftline(cluster, "promote", follower)
+    assert (wrong.returncode, wrong.stderr) == (
+        5, f"Sorry, {follower} votes already. Nothing was changed.\n"
+    )  # fmt: skip
+    assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
+
+
+# issue 3.4
+def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> None:
+    node = joined(newcomer(cluster, cluster.leader()))
+    status = raftline(cluster, "status")
+    assert status.returncode == 0
+    assert f"s4    localhost:{node.port}" in status.stdout
+    assert status.stdout.splitlines()[-1].endswith(": 4 of 4 voters answer")
+
+
+# mistake 20
+def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) -> None:
+    node = joined(newcomer(cluster, cluster.leader()))
+    cluster.ask("set a 4")
+    cluster.wait_until_equal()
+    node.kill()
+    node.log.unlink()
+    node.start()
+    node.wait_for_line("votes again")
+    eventually(lambda: sorted(node.status().get("voters", [])) == ["s1", "s2", "s3", "s4"])

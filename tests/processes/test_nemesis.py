@@ -1,0 +1,76 @@
+"""`make nemesis`, a short slice of it: real nodes under faults of every kind, nothing found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.wire import eventually, processes_of
+
+PROGRAM = Path(__file__).parent / "run_nemesis.py"
+
+
+@contextlib.contextmanager
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a campaign whose nodes' files, and report, lie in `folder`."""
+    with subprocess.Popen(
+        [sys.executable, str(PROGRAM), *words, "--report", str(folder / "report.md")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    ) as campaign:
+        try:
+            yield campaign
+        finally:
+            campaign.kill()
+
+
+def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
+    """Wait until nodes are under faults."""
+    output = campaign.stdout
+    assert output is not None
+    eventually(lambda: "window 1, " in output.readline(), "the first window")
+
+
+# fault F14, fault F31, fault F33, fault F36, fault F51, fault F77, mistake 22
+@pytest.mark.parametrize(
+    ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
+)
+def test_under_faults_of_many_kinds_nothing_is_found(
+    tmp_path: Path, network: str, seconds: int, nodes: int
+) -> None:
+    words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
+    words += ["--network", network, "--each-kind", "--haste", "0.4"]
+    with started(tmp_path, *words) as campaign:
+        printed, _ = campaign.communicate(timeout=280)
+    assert campaign.returncode == 0, printed
+    report = (tmp_path / "report.md").read_text()
+    assert "| **findings** | **none** |" in report
+    assert "| windows judged | 1 of 1 |" in report
+    assert report in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert processes_of(tmp_path) == {}
+
+
+def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
+        wait_for_faults(campaign)
+        campaign.send_signal(signal.SIGINT)
+        printed, _ = campaign.communicate(timeout=280)
+    assert campaign.returncode == 130, printed
+    assert "(stopped by Ctrl-C)" in (tmp_path / "report.md").read_text()
+    assert processes_of(tmp_path) == {}
+
+
+def test_a_campaign_that_is_killed_takes_its_nodes_along(tmp_path: Path) -> None:
+    with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
+        wait_for_faults(campaign)
+    eventually(lambda: processes_of(tmp_path) == {}, "all nodes ended")

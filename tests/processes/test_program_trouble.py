@@ -1,0 +1,265 @@
+"""Programs that share objects and do what programs do: fork, cancel, call back, die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raftline
+from raftline.objects.leadership import Leadership, View
+from tests.processes.cluster import Cluster
+from tests.processes.wire import DEADLINE_S, eventually, free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+FORKS = """
+import os, signal, sys, raftline
+node = raftline.Node("node1", members={members!r}, dir="logs")
+os.chdir("/")
+node.wait_until_leader(timeout=20)
+count = raftline.ReplicatedCounter("count", node=node)
+own = raftline.ReplicatedDict("own", node=node)
+lock = raftline.ReplicatedLock("door", node=node)
+lock.acquire()
+count.add(0)
+begun = os.fork()
+name = "parent" if begun else "child"
+for number in range(100):
+    count.add()
+    own[name] = number
+    assert own[name] == number
+if begun:
+    assert os.WIFSTOPPED(os.waitpid(begun, os.WUNTRACED)[1])
+    print(count.value, own.copy(), lock.is_held, begun, flush=True)
+    sys.stdin.read()
+assert not node.is_running and not lock.is_held
+for asked in (node.get_leader, node.wait_for_leader, node.status, lambda: node.on_leader(print)):
+    try:
+        asked()
+    except raftline.NodeError as error:
+        assert "from which this one was forked" in str(error)
+    else:
+        raise AssertionError(asked)
+node.close()
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def clients(cluster: Cluster) -> Iterator[raftline.Clients]:
+    addresses = [f"localhost:{node.port}" for node in cluster.nodes]
+    with raftline.Clients(*addresses, timeout=DEADLINE_S) as found:
+        yield found
+
+
+# seed 002-13
+def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_path: Path) -> None:
+    members = {"node1": f"127.0.0.1:{next(free_ports)}"}
+    program = FORKS.format(members=members)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, cwd=tmp_path,
+    )  # fmt: skip
+    assert parent.stdout
+    assert parent.stderr
+    said = parent.stdout.readline()
+    assert said.startswith("200 {"), parent.stderr.read()
+    assert "'parent': 99" in said
+    assert "'child': 99" in said
+    held, child = said.split()[-2:]
+    parent.kill()
+    parent.wait()
+    try:
+        # the child lives yet
+        with raftline.Node("node1", members=members, dir=tmp_path / "logs") as node:
+            assert raftline.ReplicatedCounter("count", node=node) == 200
+        os.kill(int(child), 0)
+    finally:
+        os.kill(int(child), signal.SIGKILL)
+        parent.communicate()
+    assert held == "True"
+
+
+CLOSES = """
+import os, signal, raftline
+clients = raftline.Clients("127.0.0.1:1")
+with clients._lock:  # as a thread has it that asks just now
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        clients.close()
+        os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_closes_what_another_thread_was_using() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSES], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.stdout == "0\n"
+
+
+def heard_by(leadership: Leadership) -> list[str]:
+    """Have what is called back written down: the roles that follow one another."""
+    roles: list[str] = []
+    leadership.on_role(lambda: roles.append("leads"), leads=True)
+    leadership.on_role(lambda: roles.append("follows"), leads=False)
+    leadership.start()
+    return roles
+
+
+class Seen:
+    """The part of a core's state that tells who leads."""
+
+    def __init__(self, leader: str, term: int) -> None:
+        self.leader = leader or None
+        self.term = term
+
+
+# seed 002-13
+@pytest.mark.parametrize(
+    ("views", "roles"),
+    [
+        ("b", "follows"),
+        ("b - b c - b", "follows"),
+        ("a", "leads"),
+        ("a - a", "leads follows leads"),
+        ("b a b a -", "follows leads follows leads follows"),
+        ("- -", ""),
+        ("a b c", "leads follows"),
+    ],
+)
+def test_the_two_roles_take_turns_whatever_a_node_hears(views: str, roles: str) -> None:
+    leadership = Leadership("a")
+    told = heard_by(leadership)
+    over = threading.Event()
+    for term, leader in enumerate(views.split(), start=1):
+        leadership.look(Seen(leader.strip("-"), term))  # type: ignore[arg-type]
+    leadership.tell(lambda _: over.set())
+    assert over.wait(DEADLINE_S)
+    leadership.stop()
+    assert told == roles.split()
+
+
+def test_who_waits_for_a_leader_is_not_held_up_by_what_is_called_back() -> None:
+    leadership = Leadership("a")
+    found: list[bool] = []
+    go_on, done = threading.Event(), threading.Event()
+
+    def told(view: View) -> None:
+        if view.leader == "b":
+            found.append(leadership.wait_for(lambda each: each.leader == "c", DEADLINE_S))
+            go_on.wait(DEADLINE_S)
+            done.set()
+
+    leadership.tell(told)
+    leadership.start()
+    leadership.look(Seen("b", 1))  # type: ignore[arg-type]
+    eventually(lambda: leadership.view.leader == "b")
+    leadership.look(Seen("c", 2))  # type: ignore[arg-type]
+    assert leadership.wait_for(lambda view: view.leader == "c", DEADLINE_S)
+    assert not done.is_set()
+    go_on.set()
+    assert done.wait(DEADLINE_S)
+    assert found == [True]
+    leadership.stop()
+
+
+async def cancelled(call: Any) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(call, 0.2)
+
+
+def gone(name: str) -> Callable[[], bool]:
+    return lambda: not [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def test_a_wait_that_asyncio_cancelled_takes_no_lock_and_no_item(
+    clients: raftline.Clients,
+) -> None:
+    held = raftline.ReplicatedLock("door", node=clients)
+    wanted = raftline.ReplicatedLock("door", node=clients)
+    jobs = raftline.ReplicatedQueue("jobs", node=clients)
+
+    async def enter(lock: raftline.ReplicatedLock) -> None:
+        async with lock.awaitable:
+            raise AssertionError("it was held all the time")
+
+    async def main() -> None:
+        held.acquire()
+        await cancelled(wanted.awaitable.acquire())
+        await cancelled(enter(wanted))
+        for wait in (held.awaitable.acquire(), enter(held)):  # within this program
+            await cancelled(wait)
+        await cancelled(jobs.awaitable.get())
+        await asyncio.to_thread(eventually, gone("raftline awaits"), "the end of all waits")
+        held.release()  # still held: what was cancelled has not released it
+        jobs.put("for whoever asks next")
+
+    asyncio.run(main())
+    assert jobs.copy() == ["for whoever asks next"]
+    assert not wanted.locked()
+    with wanted:
+        assert jobs.get_nowait() == "for whoever asks next"
+
+
+def test_what_came_together_with_a_cancellation_is_taken_back(clients: raftline.Clients) -> None:
+    lock = raftline.ReplicatedLock("door", node=clients)
+    jobs = raftline.ReplicatedQueue("jobs", node=clients)
+    for number in range(3):
+        jobs.put(number)
+
+    async def main() -> None:
+        asked = [
+            asyncio.ensure_future(lock.awaitable.acquire()),
+            asyncio.ensure_future(jobs.awaitable.get()),
+        ]
+        await asyncio.sleep(0)  # they have begun: their requests are on their way
+        for call in asked:
+            call.cancel()
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+        threads = [t for t in threading.enumerate() if t.name == "raftline awaits"]
+        await asyncio.to_thread(lambda: [thread.join(DEADLINE_S) for thread in threads])
+
+    asyncio.run(main())
+    eventually(lambda: not lock.locked() and jobs.copy() == [0, 1, 2], "both as they were")
+
+
+def test_a_leader_that_hangs_does_not_cost_the_lock(
+    cluster: Cluster, clients: raftline.Clients
+) -> None:
+    addresses = [f"localhost:{node.port}" for node in cluster.nodes]
+    # So patient that the lease would be over long before another node was asked.
+    with raftline.Clients(*addresses, timeout=8 * DEADLINE_S) as patient:
+        lock = raftline.ReplicatedLock("door", node=patient, lease=3.0)
+        rival = raftline.ReplicatedLock("door", node=clients)
+        assert lock.acquire()
+        token, before = lock.token, rival.holder()
+        assert before is not None
+        waits = threading.Thread(target=rival.acquire)
+        waits.start()
+        hung = cluster.leader()
+        hung.pause()
+
+        def beats() -> bool:
+            now = rival.holder()
+            return now is not None and now["beat"] > before["beat"] + 4
+
+        eventually(beats, "beats at another leader")
+        assert (lock.check(), lock.is_held) == (token, True)
+        hung.resume()
+        lock.release()
+        waits.join(DEADLINE_S)
+        assert rival.token > token
+        rival.release()

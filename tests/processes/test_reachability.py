@@ -1,0 +1,114 @@
+"""A node says where others look for it in vain: at another port, at another host."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, Configuration
+from raftline.net.reachability import Reachability
+from tests.processes.cluster import Cluster
+from tests.processes.node import STARTED, Node
+
+OPEN = "--open-to-network"
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Cluster:
+    """Return one node that is configured and not started."""
+    return Cluster(tmp_path, 1)
+
+
+def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[Node, str]:
+    """Say in the file that s1 is at `host`; return the node and what its note begins with."""
+    node = cluster["s1"]
+    path = cluster.folder / FILE_NAME
+    path.write_text(f"s1 {host} {port or node.port}\n")
+    return node, f"[!] {path} says that others reach s1 "
+
+
+def notes(node: Node) -> list[str]:
+    """Return what the node says of where it is reached, before it serves."""
+    said = node.said[: next(n for n, line in enumerate(node.said) if STARTED in line)]
+    return [line for line in said if "others reach" in line]
+
+
+# fault F96
+def test_a_host_that_the_node_does_not_listen_on_is_told_with_the_option(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "127.0.0.2")
+        assert notes(node.start()) == [
+            f"{begin}at 127.0.0.2:{node.port}, and it listens on localhost: right behind a proxy, "
+            "else nobody will find it. Without a proxy, start it with --host 127.0.0.2"
+        ]
+
+
+def test_a_host_of_another_machine_is_told_with_both_options(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "192.0.2.5")  # nobody's: for documentation
+        assert notes(node.start()) == [
+            f"{begin}at 192.0.2.5:{node.port}, and it listens on localhost: right behind a proxy, "
+            "else nobody will find it. Without a proxy, 192.0.2.5 is no address of this machine: "
+            f"correct it there, or start the node with --host 0.0.0.0 {OPEN}"
+        ]
+
+
+def test_a_host_name_that_is_not_known_is_told(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "nowhere.invalid")
+        node.start()
+        line = node.wait_for_line("others reach")
+        assert line.startswith(f"{begin}at nowhere.invalid:{node.port}, and it listens on loc")
+        assert line.endswith(f"or start the node with --host 0.0.0.0 {OPEN}")
+
+
+def test_a_node_on_another_host_than_the_file_s_localhost_is_told(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "localhost")
+        node.host = "127.0.0.3"
+        said = notes(node.start("--host", "127.0.0.3"))
+        assert len(said) == 1
+        assert said[0].startswith(f"{begin}at localhost:{node.port}, and it listens on 127.0.0.3: ")
+        assert said[0].endswith("start it with --host localhost")
+
+
+@pytest.mark.parametrize(
+    ("host", "options"),
+    [
+        ("localhost", []), ("LOCALHOST", []), ("127.0.0.1", []),
+        ("127.0.0.1", ["--host", "localhost"]), ("localhost", ["--host", "127.0.0.1"]),
+        ("127.0.0.2", ["--host", "127.0.0.2"]), ("192.0.2.5", ["--host", "0.0.0.0", OPEN]),
+        ("0.0.0.0", []),
+    ],
+)  # fmt: skip
+def test_nothing_is_said_of_a_host_that_the_node_listens_on(
+    alone: Cluster, host: str, options: list[str]
+) -> None:
+    with alone:
+        node, _ = configured(alone, host)
+        assert notes(node.start(*options)) == []
+
+
+def test_another_port_than_the_file_s_is_told(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "localhost", 1)
+        assert notes(node.start()) == [
+            f"{begin}on port 1, and it listens on {node.port}: right behind a proxy, else nobody "
+            "will find it"
+        ]
+
+
+def test_nothing_is_said_of_a_name_that_only_others_know() -> None:
+    """A load balancer's, say, before a node that listens for the network."""
+    said: list[str] = []
+    configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
+    for bound in ("192.0.2.5", "127.0.0.1"):
+        Reachability("s1", Address(bound, 1), configuration, {}).tell(bound, said.append)
+        for thread in threading.enumerate():
+            if thread.name == "s1 looks up itself":
+                thread.join()
+    assert len(said) == 1
+    assert "listens on 127.0.0.1" in said[0]

@@ -1,0 +1,70 @@
+"""A retried request takes effect once, whoever leads and whatever was restarted in between."""
+
+from __future__ import annotations
+
+from raftline.state.sessions import SESSIONS_MAX
+from tests.processes.cluster import Cluster
+from tests.processes.wire import Conversation, eventually
+
+
+# mistake 22, fault F77
+def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster) -> None:
+    retried = "client4#17@incr visits"
+    assert cluster.ask(retried) == "INCR response: 1"
+    first = cluster.leader()
+    first.kill()
+    assert cluster.ask(retried) == "INCR response: 1"  # at another leader
+    first.start()
+    cluster.wait_until_equal()
+    for node in cluster.nodes:
+        node.terminate()
+    for node in cluster.nodes:
+        node.start()
+    assert cluster.ask(retried) == "INCR response: 1"  # after everybody was restarted
+    assert cluster.ask("client4@get visits") == "GET response: 1"
+    assert eventually(lambda: first.log.read_text().count(f" {retried}\n") >= 3, "as it travelled")
+
+
+def test_conditions_and_changes_take_effect_once_whatever_they_would_find_now(
+    cluster: Cluster,
+) -> None:
+    asked = {
+        "client4#1@setnx lock client4": "SETNX response: lock set to client4",
+        "client5#1@setnx lock client5": "SETNX response, key exists: lock",
+        "client4#2@cas lock client4 nobody": "CAS response: lock set to nobody",
+        "client4#3@append lock  at all": "APPEND response: lock has 13 bytes",
+        "client4#4@incr lock": "Sorry, the value of lock is no whole number, so nothing was added "
+        "to it",
+    }
+    assert [cluster.ask(line) for line in asked] == list(asked.values())
+    cluster.leader().kill()
+    assert [cluster.ask(line) for line in asked] == list(asked.values())
+    assert cluster.ask("client4@get lock") == "GET response: nobody at all"
+
+
+# fault F77
+def test_the_session_used_least_recently_is_forgotten_by_all_and_never_begun_again(
+    cluster: Cluster,
+) -> None:
+    assert cluster.ask("old#1@incr n") == "INCR response: 1"
+    first = cluster.leader()
+    with Conversation(first.port) as many:
+        for begin in range(0, SESSIONS_MAX, 256):
+            many.send(*(f"new{number}@session" for number in range(begin, begin + 256)))
+            assert all(": new" in line for line in many.read_lines(256))
+    assert first.status()["sessions"] == SESSIONS_MAX
+    assert cluster.ask("old#1@incr n").startswith("Sorry, session expired: ")
+    first.kill()
+    assert cluster.ask("old#1@incr n").startswith("Sorry, session expired: ")  # all forget alike
+    assert cluster.leader().status()["sessions"] == SESSIONS_MAX
+    assert cluster.ask("client4@get n") == "GET response: 1"
+
+
+def test_a_session_begun_has_a_fresh_name_each_time(cluster: Cluster) -> None:
+    begun = {cluster.ask("client4@session") for _ in range(3)}
+    assert len(begun) == 3
+    assert all(reply.startswith("SESSION response: client4-") for reply in begun)
+    name = begun.pop().removeprefix("SESSION response: ")
+    assert cluster.ask(f"{name}#1@incr visits") == "INCR response: 1"
+    assert cluster.ask("client4-999999#1@incr visits").startswith("Sorry, session expired: ")
+    assert cluster.ask("client4@get visits") == "GET response: 1"

@@ -1,0 +1,99 @@
+"""A disk that takes its time: the cluster goes on, and nothing is acknowledged too early."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.cluster import STEADY, Cluster
+from tests.processes.node import SERVER, Node
+from tests.processes.wire import eventually
+
+# Each fdatasync waits as long as the file `flag` exists.
+HELD_SYNCS = """
+import os, sys, threading
+really, pause = os.fdatasync, threading.Event()
+def fdatasync(descriptor):
+    while os.path.exists({flag!r}):
+        pause.wait(0.02)
+    really(descriptor)
+os.fdatasync = fdatasync
+sys.path.insert(0, {source!r})
+from raftline.server import main
+sys.exit(main())
+"""
+
+
+def flag_of(node: Node) -> Path:
+    return node.folder / f"{node.name}.held"
+
+
+def with_disks(folder: Path, *options: str) -> Cluster:
+    """Return three nodes, not started yet, whose disks can be held."""
+    cluster = Cluster(folder, 3, *options)
+    for node in cluster.nodes:
+        code = HELD_SYNCS.format(flag=str(flag_of(node)), source=str(SERVER.parent))
+        node.program = [sys.executable, "-c", code]
+    return cluster
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes that serve, led by s1, whose disks can be held."""
+    with with_disks(tmp_path, *STEADY) as cluster:
+        cluster.start().led_by("s1")
+        cluster.ask("client4@set b 0")
+        cluster.wait_until_equal()
+        yield cluster
+
+
+@contextlib.contextmanager
+def held(*nodes: Node) -> Iterator[None]:
+    for node in nodes:
+        flag_of(node).touch()
+    try:
+        yield
+    finally:
+        for node in nodes:
+            flag_of(node).unlink()
+
+
+# fault F18
+def test_a_follower_s_slow_disk_holds_nobody_up(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with held(cluster.followers()[0]), leader.connect() as client:
+        for number in range(20):
+            reply = client.ask(f"client4@set b {number}")
+            assert reply == f"{leader.name}@SET response: b set to {number}"
+    cluster.wait_until_equal()
+
+
+# fault F18
+def test_while_the_leader_s_disk_is_held_it_leads_on_and_serves(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    term = leader.status()["term"]
+    with held(leader), leader.connect() as client:
+        for number in range(20):
+            reply = client.ask(f"client4@set b {number}")
+            assert reply == f"{leader.name}@SET response: b set to {number}"
+            assert client.ask("client4@get b") == f"{leader.name}@GET response: {number}"
+        for _ in range(4):  # more than an election timeout
+            cluster.breathe()
+        assert (leader.status()["role"], leader.status()["term"]) == ("leader", term)
+    for node in cluster.nodes:
+        assert eventually(lambda n=node: " set b 19\n" in n.log.read_text(), "a write at last")
+
+
+# fault F18, mistake 5, mistake 18
+def test_what_only_the_leader_s_disk_has_taken_is_not_acknowledged(tmp_path: Path) -> None:
+    with with_disks(tmp_path) as cluster:  # at the usual pace it is given up sooner
+        assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"
+        leader = cluster.leader()
+        with held(*cluster.followers()):
+            reply = leader.ask("client4@set b 1")
+            assert reply.startswith(f"{leader.name}@Sorry, outcome unknown: ")
+        assert cluster.ask("client4@get b") in ("GET response: 0", "GET response: 1")

@@ -1,0 +1,196 @@
+"""The leadership is handed over: when somebody asks for it, and before a leader stops."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.processes.cluster import Cluster
+from tests.processes.node import Node
+from tests.processes.wire import DEADLINE_S, eventually, free_ports
+
+CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+
+
+def test_the_one_that_is_named_leads_the_next_term(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    term = leader.status()["term"]
+    to = cluster.followers()[0]
+    reply = leader.ask(f"client4@transfer {to.name}")
+    assert reply == f"{leader.name}@TRANSFER response: {to.name} leads term {term + 1}"
+    assert cluster.leader() is to
+    assert leader.is_running
+    to.wait_for_line(f"[*] {leader.name} hands the leadership over")
+    assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
+
+
+def test_without_a_name_somebody_else_leads(shared: Cluster) -> None:
+    leader = shared.leader()
+    reply = leader.ask("transfer")
+    assert reply.startswith(f"{leader.name}@TRANSFER response: ")
+    assert shared.leader() is not leader
+
+
+def test_what_can_not_be_is_refused_and_the_leader_leads_on(shared: Cluster) -> None:
+    leader, follower = shared.leader(), shared.followers()[0]
+    said = leader.name + "@Sorry, "
+    assert leader.ask(f"transfer {leader.name}") == f"{said}{leader.name} leads already."
+    assert leader.ask("transfer s9") == said + "s9 is no member of this cluster."
+    assert leader.ask("transfer 9").startswith(said + "transfer takes the name of one server")
+    assert follower.ask(f"transfer {follower.name}") == (
+        f"{follower.name}@Sorry, I am not the leader. "
+        f"Last leader I heard from is: {leader.name} (localhost:{leader.port})"
+    )
+    assert shared.leader() is leader
+
+
+def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    leader, [follower, _] = cluster.leader(), cluster.followers()
+    joins = ["--join", f"localhost:{follower.port}"]
+    newcomer = Node("s4", next(free_ports), tmp_path / "elsewhere", joins)
+    cluster.nodes.append(newcomer)
+    newcomer.start().wait_for_line("ADD response: s4 added as a learner, votes from entry")
+    assert leader.ask("transfer s4").startswith(f"{leader.name}@TRANSFER response: s4 leads term")
+    done = "s4@DEMOTE response: "  # a new leader refuses until it has committed an entry
+    eventually(lambda: newcomer.ask(f"demote {leader.name}").startswith(done))
+    assert newcomer.ask(f"transfer {leader.name}") == (
+        f"s4@Sorry, {leader.name} is a learner, it has no vote."
+    )
+    assert newcomer.ask("incr visits") == "s4@INCR response: 1"
+    assert newcomer.ask("remove s4").startswith("s4@REMOVE response: s4 removed with entry ")
+    rest = [node for node in cluster.nodes if node is not newcomer]
+    eventually(
+        lambda: any(line.endswith("s4 hands the leadership over") for n in rest for line in n.said)
+    )
+
+
+def test_one_that_stands_still_does_not_take_over_and_writes_go_on(cluster: Cluster) -> None:
+    leader, follower = cluster.leader(), cluster.followers()[0]
+    follower.pause()
+    with leader.connect() as asked, leader.connect() as client:
+        asked.send(f"transfer {follower.name}")
+        client.send("client4@set a 4")
+        assert asked.read_line().startswith(f"{leader.name}@Sorry, {follower.name} ")
+        assert client.read_line() == f"{leader.name}@SET response: a set to 4"
+    follower.resume()
+    assert cluster.ask("client4@get a") == "GET response: 4"
+
+
+def test_the_command_finds_the_leader_and_hands_over(cluster: Cluster) -> None:
+    to = cluster.followers()[1]
+    cluster.leader()
+    command = [sys.executable, str(CLI), "transfer", to.name, "--dir", str(cluster.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"TRANSFER response: {to.name} leads term ")
+    assert cluster.leader() is to
+
+
+class Writer(threading.Thread):
+    """Writes one key after the other to whoever leads, until told to stop."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: dict[str, str] = {}
+        self.uncertain = 0
+        self.over = threading.Event()
+        self._cluster = cluster
+        self._name = name
+
+    def run(self) -> None:
+        nodes = self._cluster.nodes
+        number = 0
+        while not self.over.is_set():
+            node = nodes[number % len(nodes)]
+            with contextlib.suppress(OSError), node.connect() as connection:
+                while not self.over.is_set():
+                    number += 1
+                    key = f"{self._name}-{number}"
+                    text = connection.ask(f"{self._name}@set {key} {number}").partition("@")[2]
+                    if text == f"SET response: {key} set to {number}":
+                        self.acknowledged[key] = str(number)
+                        continue
+                    self.uncertain += text.startswith("Sorry, outcome unknown")
+                    break
+            number += 1
+
+
+def test_transfers_under_load_lose_nothing_and_leave_nobody_in_doubt(cluster: Cluster) -> None:
+    writers = [Writer(cluster, name) for name in ("client1", "client2", "client3")]
+    cluster.leader()
+    for writer in writers:
+        writer.start()
+    for _ in range(6):
+        before = [len(writer.acknowledged) for writer in writers]
+        eventually(lambda: "@TRANSFER response: " in cluster.leader().ask("transfer"), "a transfer")
+        eventually(
+            lambda before=before: all(
+                len(writer.acknowledged) > count + 5
+                for writer, count in zip(writers, before, strict=True)
+            ),
+            "writes at the new leader",
+        )
+    for writer in writers:
+        writer.over.set()
+        writer.join(DEADLINE_S)
+    assert sum(writer.uncertain for writer in writers) == 0
+    cluster.wait_until_equal()
+    log = cluster.leader().log
+
+    def missing() -> list[str]:
+        held = {line.partition(" set ")[2] for line in log.read_text().splitlines()}
+        done = [one for writer in writers for one in writer.acknowledged.items()]
+        return [key for key, value in done if f"{key} {value}" not in held]
+
+    assert eventually(lambda: not missing(), "all that was acknowledged, on the leader's disk")
+
+
+# fault F33
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_leader_that_is_told_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
+    leader = cluster.leader()
+    term = leader.status()["term"]
+    assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
+    with leader.connect() as client:
+        client.send("client4@get a")
+        assert leader.terminate(number) == 0
+    leader.wait_for_line("[*] Handing the leadership over to ")
+    new = cluster.leader()
+    assert new.status()["term"] == term + 1  # nobody waited, nobody stood in vain
+    new.wait_for_line(f"[*] {leader.name} hands the leadership over")
+    assert cluster.ask("client4@get a") == "GET response: 4"
+
+
+def test_all_are_told_to_stop_at_once_and_none_waits_for_another(fast: Cluster) -> None:
+    fast.leader()
+    for node in fast.nodes:
+        assert node.process is not None
+        node.process.send_signal(signal.SIGTERM)
+    assert [node.ended() for node in fast.nodes] == [0, 0, 0]
+
+
+def test_a_leader_alone_stops_without_anybody_to_hand_over_to(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        cluster.start()
+        leader = cluster.leader()
+        assert leader.terminate() == 0
+        assert not any("Handing" in line for line in leader.said)
+
+
+def test_status_shows_to_whom_the_leader_gives_way(cluster: Cluster) -> None:
+    leader, follower = cluster.leader(), cluster.followers()[0]
+    assert leader.status()["handing_over_to"] is None
+    follower.pause()
+    with leader.connect() as asked:
+        asked.send(f"transfer {follower.name}")
+        eventually(lambda: leader.status().get("handing_over_to") == follower.name, "a transfer")
+        assert asked.read_line().startswith(f"{leader.name}@Sorry, {follower.name} did not take")
+    follower.resume()

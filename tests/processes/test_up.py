@@ -1,0 +1,140 @@
+"""`raftline up` with real nodes: how it is ended from a script, and whom it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from raftline.common import config
+from raftline.tools import status
+from tests.processes.node import Node
+from tests.processes.wire import DEADLINE_S, eventually, free_ports, ports_in_a_row
+
+CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+
+
+class Up:
+    """A `raftline up` in a script, behind a `&`; `lines` are those that were read."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.lines: list[str] = []
+        script = '"$@" & echo "process $!"; wait $!; echo "status $?"'
+        command = [sys.executable, str(CLI), "up", "--dir", str(folder), *options]
+        self._shell = subprocess.Popen(
+            ["sh", "-c", script, "sh", *command], stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self.process = int(self.read_until("process ").split()[1])
+
+    def read_until(self, part: str) -> str:
+        """Read on and return the first line that holds `part`."""
+        assert self._shell.stdout
+        for line in self._shell.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if part in line:
+                return self.lines[-1]
+        raise AssertionError(f"{part!r} was never said, but: {self.lines}")
+
+    def interrupt(self) -> None:
+        """Do as `kill -INT` and wait for the end."""
+        os.kill(self.process, signal.SIGINT)
+        assert self.read_until("status ") == "status 0"
+        self._shell.wait(DEADLINE_S)
+
+    def kill(self) -> None:
+        if self._shell.poll() is None:
+            os.killpg(self._shell.pid, signal.SIGKILL)
+        self._shell.communicate(timeout=DEADLINE_S)
+
+
+@contextlib.contextmanager
+def up(folder: Path, *options: str) -> Iterator[Up]:
+    started = Up(folder, *options)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def carry_out(folder: Path, *words: str) -> str:
+    """Return what a command says that succeeds."""
+    command = [sys.executable, str(CLI), *words, "--dir", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_up_behind_an_ampersand_in_a_script_is_ended_by_kill_int(tmp_path: Path) -> None:
+    """There the shell has SIGINT ignored."""
+    with up(tmp_path, "--base-port", str(ports_in_a_row(3))) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        cluster.interrupt()
+    assert cluster.lines[-2:] == ["[*] 3 nodes stopped", "status 0"]
+    assert sum(line.endswith("has shut down cleanly.") for line in cluster.lines) == 3
+
+
+def test_up_starts_whom_the_log_calls_members_and_names_the_others(tmp_path: Path) -> None:
+    first, port = ports_in_a_row(3), next(free_ports)
+    s4 = Node("s4", port, tmp_path, [])
+    try:
+        with up(tmp_path, "--base-port", str(first)) as cluster:
+            cluster.read_until("Ctrl-C stops all")
+            s4.start("--join", f"localhost:{first}")
+            wait_for_voters(tmp_path, 4)
+            carry_out(tmp_path, "remove", "s3")
+            wait_for_voters(tmp_path, 3)
+            cluster.interrupt()
+        # s4 goes on, in its terminal: `up` counts its own nodes, whatever s4 says.
+        removed = "s3 (no member, says the newest log)"
+        with up(tmp_path) as cluster:
+            assert cluster.read_until("not started: ") == (
+                f"[*] not started: {removed}, s4 (runs already on localhost:{port})"
+            )
+            cluster.read_until(f"[*] 2 nodes up: s1 s2 on ports {first}-{first + 1}; Ctrl-C")
+            cluster.interrupt()
+        assert s4.terminate() == 0
+        with up(tmp_path) as cluster:
+            assert cluster.read_until("not started: ") == f"[*] not started: {removed}"
+            cluster.read_until(f"[*] 3 nodes up: s1 s2 s4 on ports {first} {first + 1} {port}; Ctr")
+            wait_for_voters(tmp_path, 3)
+            cluster.interrupt()
+    finally:
+        s4.close()
+
+
+def wait_for_voters(folder: Path, count: int) -> None:
+    """Wait until a leader serves with so many voters, each of which answers and has a vote."""
+
+    def settled() -> bool:
+        nodes = status.ask_all(config.load(folder), 5.0)
+        leader = status.leader_of(nodes)
+        answers = {node.name: node.answer for node in nodes if node.answer}
+        if leader is None or leader.answer is None or leader.answer.get("outgoing"):
+            return False
+        voters = leader.answer["voters"]
+        return len(voters) == count and all(
+            name in answers and not answers[name].get("recovering") for name in voters
+        )
+
+    eventually(settled, f"{count} voters")
+
+
+# fault F10
+def test_only_nodes_whose_folder_up_has_just_made_are_said_to_be_new(tmp_path: Path) -> None:
+    first = ports_in_a_row(3)
+    said = "votes at once: it never ran before (--new)"
+    folder = tmp_path / "fresh"
+    for is_new in (True, False):
+        with up(folder, "--base-port", str(first)) as started:
+            started.read_until("3 nodes up")
+            assert sum(said in line for line in started.lines) == 3 * is_new
+            started.interrupt()
+    empty = tmp_path / "there already"
+    empty.mkdir()
+    with up(empty, "--base-port", str(first)) as started:
+        started.read_until("3 nodes up")
+        assert not any(said in line for line in started.lines)
+        started.interrupt()

@@ -1,0 +1,263 @@
+"""Many clients over raw sockets, and the history of what each asked and learned."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from raftline.harness.history import Increment, Operation, learned
+from tests.processes.mix import Mix, Pulse
+from tests.processes.node import Node
+from tests.processes.wire import Conversation
+
+LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then
+PAUSE_S = 0.05  # between a refusal and the next try
+JITTER_S = 0.003
+LEADER = re.compile(r"Last leader I heard from is: (\S+) \(")
+NUMBER = re.compile(r"INCR response: ([0-9]+)")
+FAITHLESS = {" read index": 1.0, " read lease": 0.6}  # how often such a get is asked of any node
+UNKNOWN = "Sorry, outcome unknown: "
+NEVER_REFUSED = ("session expired", "another command")
+
+
+class WorkloadClient:
+    """One client: a request at a time, to the node it takes for the leader."""
+
+    def __init__(
+        self, name: str, nodes: Sequence[Node], mix: Mix, seed: str, pulse: Pulse | None = None
+    ) -> None:
+        self.name = name
+        self.history: list[Operation] = []
+        self.increments: list[Increment] = []
+        self.outcomes: Counter[str] = Counter()
+        self._nodes = nodes  # may change while we ask
+        self._mix = mix
+        self._pulse = pulse or Pulse()
+        self._chance = random.Random(f"{seed} {name}")
+        self._node = self._chance.choice(list(nodes))
+        self._conversation: Conversation | None = None
+        self._written = 0
+        self._number = 0
+        self._seen: dict[str, str] = {}  # what each key was when last looked at
+        self._stop = threading.Event()
+        self.is_abandoned = False  # nobody waits for the answers any more
+
+    def run(self, stop: threading.Event) -> None:
+        """Ask until told to stop."""
+        self._stop = stop
+        while not stop.is_set():
+            self._wait_for_the_beat()
+            if self._mix.counters and self._chance.random() < 0.15:
+                done = self._increment()
+            else:
+                done = self._carry_out(self._pick())
+            if not done:
+                stop.wait(PAUSE_S * self._chance.random())
+        self._hang_up()
+
+    def _wait_for_the_beat(self) -> None:
+        if self._mix.beat_s:
+            rest_s = self._mix.beat_s - time.monotonic() % self._mix.beat_s
+            self._stop.wait(rest_s + JITTER_S * self._chance.random())
+
+    # --- what is asked ---------------------------------------------------------------------
+
+    def _pick(self) -> Operation:
+        mix, kind = self._mix, self._chance.random()
+        key = f"{mix.prefix}k{self._chance.randrange(mix.keys)}"
+        if mix.beat_s and self._chance.random() < 0.5:  # one key in each beat is everybody's
+            key = f"{mix.prefix}k{int(time.monotonic() / mix.beat_s) % mix.keys}"
+        verb: Literal["get", "set", "delete", "cas"] = "delete"
+        if kind < mix.cas and key in self._seen:
+            verb = "cas"
+        elif kind < 0.45 + mix.cas / 2:
+            verb = "get"
+        elif kind < 0.9:
+            verb = "set"
+        value = old = None
+        if verb in ("set", "cas"):
+            self._written += 1
+            value = f"{self.name}.{self._written}"
+            if self._chance.random() < 0.1:
+                value += "." * self._chance.randrange(mix.padding + 1)
+            old = self._seen[key] if verb == "cas" else None
+        return Operation(self.name, verb, key, value, time.monotonic(), None, None, old)
+
+    def _carry_out(self, asked: Operation) -> bool:
+        """Ask one thing; return False where nothing was done for certain."""
+        mode = self._chance.choice(self._mix.reads) if asked.verb == "get" else ""
+        words = [asked.verb, asked.key, asked.old, asked.value]
+        line = " ".join(word for word in words if word is not None) + mode
+        numbered = asked.verb != "get" and self._chance.random() < self._mix.numbered
+        if mode == " read local":
+            return self._ask_in_passing(line)
+        # A leader that stood still and was replaced is asked by nobody but by chance.
+        if self._chance.random() < FAITHLESS.get(mode, 0.0):
+            self._look_at(self._chance.choice(list(self._nodes)))
+        text, was_sent = self._settle(line, numbered, asked.called_at)
+        answered = learned(asked, text, time.monotonic()) if text else None
+        if answered is None:
+            assert not text, f"{self.name} asked {line!r} and got {text!r}"
+            if was_sent:
+                self._note(f"{asked.verb} unknown", None)
+                self.history.append(asked)
+            return False
+        self._note(f"{asked.verb} answered", answered)
+        self.history.append(answered)
+        if asked.verb != "delete" and answered.value is not None and answered.matched is not False:
+            self._seen[asked.key] = answered.value
+        return True
+
+    def _increment(self) -> bool:
+        self._number += 1
+        number, called_at = self._number, time.monotonic()
+        key = f"{self._mix.prefix}n{self._chance.randrange(self._mix.counters)}"
+        text, was_sent = self._settle(f"incr {key}", True, called_at)
+        if not text:
+            if was_sent:
+                self._note("incr unknown", None)
+                self.increments.append(Increment(self.name, number, key, called_at))
+            return False
+        found = NUMBER.fullmatch(text)
+        assert found, f"{self.name} asked for incr {key} and got {text!r}"
+        done = Increment(self.name, number, key, called_at, time.monotonic(), int(found[1]))
+        self._note("incr answered", done)
+        self.increments.append(done)
+        return True
+
+    def _ask_in_passing(self, line: str) -> bool:
+        """Ask any node for what may be stale: it answers, and nothing more is held against it."""
+        self._look_at(self._chance.choice(list(self._nodes)))
+        text, _ = self._try(f"{self.name}@{line}")
+        assert text is None or text.startswith(("GET response", "Sorry, ", "")), text
+        self.outcomes["local get " + ("answered" if text else "unanswered")] += 1
+        return bool(text)
+
+    # --- how it is asked -------------------------------------------------------------------
+
+    def _settle(self, line: str, numbered: bool, called_at: float) -> tuple[str, bool]:
+        """Return the answer, "" where there is none, and whether it may have taken effect.
+
+        With a number it is sent again, to any node, until it is answered; without one never.
+        """
+        if numbered and not line.startswith("incr "):
+            self._number += 1
+        whole = f"{self.name}#{self._number}@{line}" if numbered else f"{self.name}@{line}"
+        was_sent = False
+        while True:
+            text, where = self._try(whole)
+            if text and not text.startswith("Sorry, "):
+                return text, True
+            if text is None:
+                self._look_elsewhere("could not connect")
+            elif not text or text.startswith(UNKNOWN):
+                was_sent = True
+                self._look_elsewhere("no answer" if not text else "outcome unknown")
+            else:
+                self._look_elsewhere("refused", where)
+                assert not any(words in text for words in NEVER_REFUSED), f"{whole!r} got {text!r}"
+            late = self.is_abandoned or time.monotonic() > called_at + LONGEST_S
+            if not numbered or late or (self._stop.is_set() and not was_sent):
+                return "", was_sent
+            threading.Event().wait(PAUSE_S * self._chance.random())
+
+    def _try(self, line: str) -> tuple[str | None, str | None]:
+        """Return the reply, "" where the connection ended before it, None where there was none
+        to ask on; and the leader that a refusal names."""
+        try:
+            self._conversation = self._conversation or self._node.connect(self._mix.patience_s)
+        except OSError:
+            return None, None
+        try:
+            reply = self._conversation.ask(line).partition("@")[2]
+        except OSError:
+            return "", None
+        named = LEADER.search(reply)
+        return reply, named[1] if named else None
+
+    def _note(self, what: str, answered: Operation | Increment | None) -> None:
+        self.outcomes[what] += 1
+        if answered is not None and answered.returned_at is not None and not what.startswith("get"):
+            self._pulse.beat(answered.returned_at)
+
+    def _look_elsewhere(self, why: str, name: str | None = None) -> None:
+        self.outcomes[why] += 1
+        self._hang_up()
+        nodes = list(self._nodes)
+        named = [node for node in nodes if node.name == name]
+        self._node = self._chance.choice(named or nodes)
+
+    def _look_at(self, node: Node) -> None:
+        if node is not self._node:
+            self._hang_up()
+            self._node = node
+
+    def _hang_up(self) -> None:
+        if self._conversation is not None:
+            self._conversation.close()
+        self._conversation = None
+
+
+class Workload:
+    """Clients in threads of their own; leaving it stops them all, when what they asked is
+    answered or given up."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        clients: int,
+        mix: Mix,
+        seed: str,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self.clients = [
+            WorkloadClient(f"{mix.prefix}client{number}", nodes, mix, seed, pulse)
+            for number in range(1, clients + 1)
+        ]
+        self._stop = threading.Event()
+        self.problems: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._guarded(client.run), daemon=True)
+            for client in self.clients
+        ]
+
+    def __enter__(self) -> Workload:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._stop.set()
+        for client in self.clients:
+            client.is_abandoned = kind is not None
+        for thread in self._threads:
+            thread.join(2 * LONGEST_S)
+        if kind is None:
+            assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
+            assert not self.problems, self.problems[0]
+
+    def _guarded(self, run: Callable[[threading.Event], None]) -> Callable[[], None]:
+        def guarded() -> None:
+            try:
+                run(self._stop)
+            except BaseException as problem:
+                self.problems.append(problem)
+
+        return guarded
+
+    @property
+    def history(self) -> list[Operation]:
+        return [operation for client in self.clients for operation in client.history]
+
+    @property
+    def increments(self) -> list[Increment]:
+        return [increment for client in self.clients for increment in client.increments]
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        return sum((client.outcomes for client in self.clients), Counter())

@@ -1,0 +1,318 @@
+"""What becomes of the lines of one connection: in which order, in what words, and who is heard."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.controller.store import store
+from raftline.net.connection import Connection
+from raftline.net.peers import LINE_BYTES_MAX
+from raftline.net.speakers import Speakers
+from raftline.node.queue import Batch, Readings
+from raftline.raft.messages import Message, RequestVote
+from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
+from raftline.wire.requests import Request
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import boot, entries
+from tests.processes.wire import eventually
+
+DEADLINE_S = 60.0
+SHORT = Limits(key_bytes=16, value_bytes=16)
+
+
+class Scene:
+    """A connection served by a thread of its own, and a driver that answers when it is told to."""
+
+    def __init__(self, limits: Limits = SHORT) -> None:
+        self.here, self.there = socket.socketpair()
+        self.there.settimeout(DEADLINE_S)
+        self.batches: list[Batch] = []
+        self.heard: list[Message] = []
+        self.ready_sinks: deque[Any] = deque()
+        self.server: Any = SimpleNamespace(
+            name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S,
+            readings=Readings(at_followers=True),
+            speakers=Speakers(300, lambda: 0), hear=self._hear, is_peer=lambda name: name == "s2",
+            why_no_peer=lambda name: f"{name} is no peer of s1",
+            node=SimpleNamespace(
+                accepts=lambda _: False, view=SimpleNamespace(hears_from_leader=True)
+            ),
+            traffic_log=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
+            control=SimpleNamespace(why_no_order=lambda *_: ""),
+            faults=SimpleNamespace(cuts_off=lambda _: False),
+            driver=SimpleNamespace(
+                submit=self.batches.append, ready_sinks=self.ready_sinks, lost=lambda _: None
+            ),
+        )  # fmt: skip
+        self.connection = Connection(self.server, self.here, for_peers_only=False)
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
+        self.thread.start()
+
+    def _hear(self, messages: Sequence[Message], origin: object) -> list[str]:
+        self.heard += messages
+        return []
+
+    def say(self, text: str) -> None:
+        self.there.sendall(text.encode())
+
+    def submitted(self, count: int) -> list[list[str]]:
+        """Return the commands of each batch, once so many have come."""
+        eventually(lambda: len(self.batches) >= count, f"{count} batches")
+        return [list(batch.commands) for batch in self.batches]
+
+    def waits(self) -> bool:
+        """Whether the connection's thread waits until the replies before have left."""
+        return bool(self.connection.outgoing._is_awaited)
+
+    def answer(self, place: int, reply: str) -> None:
+        self.batches[place].answer_all(reply)
+        while self.ready_sinks:
+            self.ready_sinks.popleft().flush()
+
+    def lines(self) -> list[str]:
+        """Return all that is said until the connection ends."""
+        with self.there.makefile("r") as file:
+            return file.read().splitlines()
+
+    def line(self) -> str:
+        data = b""
+        while not data.endswith(b"\n"):
+            data += self.there.recv(1)
+        return data.decode().removesuffix("\n")
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    one = Scene()
+    yield one
+    one.there.close()
+    for place in range(len(one.batches)):
+        one.answer(place, "over")
+    one.thread.join(DEADLINE_S)
+
+
+Refused = Callable[[Scene], None]
+
+
+def _too_long(scene: Scene) -> None:
+    scene.say("set b " + "x" * SHORT.line_bytes)
+
+
+def _no_command(scene: Scene) -> None:
+    scene.say("nonsense\n")
+
+
+def _no_peer(scene: Scene) -> None:
+    scene.say("s9@RequestVote 1-0-0\n")
+
+
+# fault F81
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (_too_long, f"s1@Sorry, {SHORT.line_too_long}"),
+        (_no_command, "s1@Sorry, I don't understand: nonsense. Try"),
+        (_no_peer, "s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0"),
+    ],
+)
+def test_a_refusal_behind_a_write_that_waits_is_said_behind_its_reply(
+    scene: Scene, refused: Refused, said: str
+) -> None:
+    scene.say("set a 1\n")
+    assert scene.submitted(1) == [["set a 1"]]
+    refused(scene)
+    eventually(scene.waits)  # for the reply to the write
+    scene.answer(0, "SET response: a set to 1")
+    scene.there.shutdown(socket.SHUT_WR)
+    first, second = scene.lines()
+    assert first == "s1@SET response: a set to 1"
+    assert second.startswith(said)
+
+
+def test_a_read_behind_a_write_that_waits_is_asked_once_that_is_answered(scene: Scene) -> None:
+    scene.say("set a 1\nset a 2\nget a\n")
+    assert scene.submitted(1) == [["set a 1", "set a 2"]]
+    eventually(scene.waits)
+    assert len(scene.batches) == 1
+    scene.answer(0, "done")
+    assert scene.submitted(2)[1] == ["get a"]
+
+
+def test_a_connection_ends_behind_the_reply_to_its_last_line(scene: Scene) -> None:
+    scene.say("set a 1\n")
+    scene.submitted(1)
+    scene.there.shutdown(socket.SHUT_WR)
+    eventually(scene.waits)
+    scene.answer(0, "SET response: a set to 1")
+    assert scene.lines() == ["s1@SET response: a set to 1"]
+
+
+# mistake 22
+@pytest.mark.parametrize(
+    ("line", "command", "reply"),
+    [
+        ("set a 1", "set a 1", "s1@done"),
+        ("client4@set a 1", "set a 1", "s1@done"),
+        ("client4#17@set  a", "client4#17@set \\sa ", ""),
+        ("client4#17@set a 1", "client4#17@set a 1", "s1#17@done"),
+        ("client4#0@delete a", "client4#0@delete a", "s1#0@done"),
+        ("client4#18@get a read log", "client4#18@get a", "s1#18@done"),
+        ("client4@session", "client4@session", "s1@done"),
+        ("client4#3@session", "client4#3@session", "s1#3@done"),
+    ],
+)
+def test_the_log_gets_a_request_with_its_client_and_number_and_so_does_the_reply(
+    scene: Scene, line: str, command: str, reply: str
+) -> None:
+    scene.say(line + "\n")
+    if not reply:  # no such command: nothing is logged
+        assert scene.line().startswith("s1#17@Sorry, ")
+        assert not scene.batches
+        return
+    assert scene.submitted(1) == [[command]]
+    scene.answer(0, "done")
+    assert scene.line() == reply
+
+
+def test_a_read_is_confirmed_without_its_number(scene: Scene) -> None:
+    scene.say("client4#18@get a\n")
+    assert scene.submitted(1) == [["get a"]]
+    assert scene.batches[0].is_read
+
+
+# mistake 26
+def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
+    for piece in ("se", "t a", " 1", "\nset b", " 2\nset c 3\n"):
+        scene.say(piece)
+    eventually(lambda: sum(len(batch.commands) for batch in scene.batches) == 3)
+    assert [c for commands in scene.submitted(1) for c in commands] == [
+        "set a 1", "set b 2", "set c 3",
+    ]  # fmt: skip
+
+
+def test_a_peer_is_heard_and_nobody_else_nor_an_answer_that_was_not_asked_for_here(
+    scene: Scene,
+) -> None:
+    scene.say("s9@RequestVote 1-0-0\n")
+    assert scene.line() == ("s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0")
+    scene.say("s2@Count on me term 1\n")
+    assert scene.line() == ("s1@Sorry, an answer is only taken on the connection that asked")
+    assert not scene.heard
+    scene.say("s2@RequestVote 1-0-0\nset a 1\n")
+    scene.submitted(1)
+    assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
+
+
+# mistake 22
+def test_a_controller_s_numbered_order_that_comes_again_is_done_once() -> None:
+    manager, _ = boot(MemoryFolder())
+    logged: list[str] = []
+
+    def submit(batch: Batch) -> None:
+        first = len(logged) + 1
+        logged.extend(batch.commands)
+        batch.replies = manager.apply(entries(first, 1, *batch.commands))
+        batch.wake()
+
+    server: Any = SimpleNamespace(
+        limits=Limits(), driver=SimpleNamespace(submit=submit), patience_s=DEADLINE_S
+    )
+    asked = [store(server, "k 1", Request("Controller", "7", "", ""))]
+    store(server, "k 2", Request("Controller", "", "", ""))
+    asked.append(store(server, "k 1", Request("Controller", "7", "", "")))
+    assert [answer.line for answer in asked] == ["STORE response: k set to 1"] * 2
+    assert logged == ["Controller#7@set k 1", "set k 2", "Controller#7@set k 1"]
+    assert manager.pairs == {"k": "2"}
+
+
+class Told:
+    """What a connection does with the lines of one kind of speaker, decided without a thread."""
+
+    def __init__(self, **facts: Any) -> None:
+        here, self.there = socket.socketpair()
+        server: Any = SimpleNamespace(
+            name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
+            node=SimpleNamespace(view=SimpleNamespace(hears_from_leader=False)),
+            control=SimpleNamespace(why_no_order=lambda *_: ""),
+            traffic_log=SimpleNamespace(requested=lambda *_: None),
+        )  # fmt: skip
+        server.__dict__.update(facts)
+        self.connection = Connection(server, here, for_peers_only=False)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "hears", "has_spoken", "longest"),
+    [
+        (b"set a ", False, False, SHORT.line_bytes),
+        (b"client4@set a ", False, False, SHORT.line_bytes),
+        (b"s9@AppendEntries 1-0-0-[", True, False, SHORT.line_bytes),
+        (b"s9@AppendEntries 1-0-0-[", False, False, 2 * SHORT.line_bytes),
+        (b"s9@InstallSnapshot 1-", False, False, SHORT.line_bytes),
+        (b"s2@AppendEntries 1-0-0-[", True, False, 2 * SHORT.line_bytes),
+        (b"s2@AppendEntries 1-0-0-[", True, True, LINE_BYTES_MAX),
+        (b"\xff@AppendEntries", True, True, SHORT.line_bytes),
+    ],
+)
+def test_a_peer_s_room_is_for_who_has_spoken_as_one(
+    beginning: bytes, hears: bool, has_spoken: bool, longest: int
+) -> None:
+    node = SimpleNamespace(view=SimpleNamespace(hears_from_leader=hears))
+    connection = Told(node=node).connection
+    connection._speaks_for = "s2" if has_spoken else None
+    assert connection._longest(beginning) == longest
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "reply"),
+    [
+        (b"get a", "local", f"{SHUT_DOWN}"),
+        (b"client4#1@set a 1", "local", f"{SHUT_DOWN}"),
+        (b"s2@RequestVote 1-0-0", "peer", ""),  # and nobody hears it
+        (b"status", "local", ""),
+        (b"Controller@RESTART", "control", ""),
+    ],
+)
+def test_a_node_that_was_shut_down_tells_its_clients_and_hears_its_controller(
+    line: bytes, kind: str, reply: str
+) -> None:
+    spoken = Told(is_down=True).connection._understand(line)
+    assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
+
+
+def test_the_last_places_are_kept_for_peers(scene: Scene) -> None:
+    scene.connection._for_peers_only = True
+    scene.say("client4#1@get a\nget b\n")
+    assert scene.lines() == [f"s1@{FULL}"]
+    assert not scene.batches
+
+
+def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
+    scene.say("help\n")
+    assert scene.line().startswith("s1@HELP response")
+    scene.say("GET / HTTP/1.1\n")
+    assert scene.line().startswith("s1@Sorry, I don't understand: GET / HTTP/1.1")
+    scene.say("set a 1\n")
+    assert scene.submitted(1) == [["set a 1"]]
+
+
+def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
+    scene.say("get a read lease\nget b read lease\nget c read index\n")
+    assert scene.submitted(1)[0] == ["get a", "get b"]
+    scene.answer(0, "done")
+    assert scene.submitted(2)[1] == ["get c"]
+    assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
+
+
+def test_a_show_is_spelled_by_its_connection_s_own_thread(scene: Scene) -> None:
+    scene.say("show\n")
+    assert scene.submitted(1) == [["show"]]
+    assert scene.batches[0].reply_sink is None
+    scene.answer(0, "SHOW response: {}")
+    assert scene.line() == "s1@SHOW response: {}"

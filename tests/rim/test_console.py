@@ -1,0 +1,466 @@
+"""The console: every event, little traffic, and nobody waits for a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raftline.common.console import (
+    LINE_CHARACTERS_MAX,
+    LINES_PER_SECOND_MAX,
+    QUEUE_LINES_MAX,
+    Console,
+    safe_line,
+)
+from raftline.node.traffic_log import TrafficLog, abridged
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
+from raftline.raft.node import Node
+from tests.core.cores import node_of
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+class Clock:
+    """A clock that stands until it is moved, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Costly:
+    """Counts how often somebody makes text of it."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __str__(self) -> str:
+        self.made += 1
+        return "costly"
+
+
+class Watched(io.StringIO):
+    """A stream that tells when a line with `awaited` in it was written."""
+
+    def __init__(self, awaited: str) -> None:
+        super().__init__()
+        self.awaited = awaited
+        self.came = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.awaited in self.getvalue():
+            self.came.set()
+        return written
+
+
+def close(console: Console) -> None:
+    """Close a console, and wait until all is printed: it waits for a second itself, which a busy
+    machine may stand still for."""
+    console.close()
+    console._printer.join(30)
+
+
+def closed_output(console: Console, stream: io.StringIO) -> list[str]:
+    close(console)
+    return stream.getvalue().splitlines()
+
+
+def test_lines_come_out_in_the_order_in_which_they_were_said() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.say("[*] Starting election...")
+    console.traffic("requests", "[*] Received from %s : %s", "client", "get ana")
+    console.say("[*] I am Leader")
+    assert closed_output(console, stream) == [
+        "[*] Starting election...",
+        "[*] Received from client : get ana",
+        "[*] I am Leader",
+    ]
+
+
+def test_traffic_above_the_limit_is_summed_up_when_the_second_is_over() -> None:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, verbose=False, clock=clock)
+    for number in range(3160):
+        console.traffic("requests", "request %d", number)
+    clock.now += 1.0
+    console.traffic("requests", "request %s", "of the next second")
+    lines = closed_output(console, stream)
+    assert lines[:LINES_PER_SECOND_MAX] == [f"request {n}" for n in range(LINES_PER_SECOND_MAX)]
+    assert lines[LINES_PER_SECOND_MAX:] == [
+        "… 3,120 more requests in this second",
+        "request of the next second",
+    ]
+
+
+def test_each_kind_of_traffic_is_counted_by_itself() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    for _ in range(LINES_PER_SECOND_MAX + 2):
+        console.traffic("requests", "a request")
+    console.traffic("connections", "a connection")
+    console.traffic("entries", "an entry")
+    assert closed_output(console, stream)[-1] == (
+        "… 2 more requests, 1 more connection, 1 more entry in this second"
+    )
+
+
+class CountedMeanwhile(int):
+    """A count in whose printing another thread counts what it could not print either."""
+
+    held: dict[str, int]
+
+    def __format__(self, form: str) -> str:
+        self.held["entries"] = 1
+        return super().__format__(form)
+
+
+def test_what_is_counted_while_a_second_is_summed_up_harms_nobody() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    count = CountedMeanwhile(2)
+    count.held = console._held = {"requests": count, "connections": 3}
+    console.end_traffic()
+    assert closed_output(console, stream) == [
+        "… 2 more requests, 3 more connections in this second"
+    ]
+
+
+def test_events_are_printed_however_much_traffic_there_is() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    for _ in range(1000):
+        console.traffic("requests", "a request")
+    for term in range(100):
+        console.say(f"term {term}")
+    lines = closed_output(console, stream)
+    assert [line for line in lines if line.startswith("term")] == [f"term {n}" for n in range(100)]
+
+
+def test_what_is_not_printed_is_not_formatted() -> None:
+    costly = Costly()
+    console = Console(io.StringIO(), verbose=False, clock=Clock())
+    for _ in range(1000):
+        console.traffic("requests", "%s", costly)
+    console.close()
+    assert costly.made == LINES_PER_SECOND_MAX
+
+
+def test_the_sum_comes_by_itself_when_the_traffic_ends() -> None:
+    stream = Watched("the last that is printed")
+    console = Console(stream, verbose=False)  # the real clock: somebody has to wake up
+    for _ in range(LINES_PER_SECOND_MAX - 1):
+        console.traffic("requests", "a request")
+    console.traffic("requests", "the last that is printed")
+    assert stream.came.wait(timeout=30)  # nothing is left to do for the printer
+    stream.awaited = " more request"
+    stream.came.clear()
+    for _ in range(2 * LINES_PER_SECOND_MAX):  # too many, even if a new second has begun
+        console.traffic("requests", "another")
+    came = stream.came.wait(timeout=30)
+    console.close()
+    assert came
+
+
+def test_text_without_arguments_may_hold_percent_signs() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.traffic("requests", "set a 100%s")
+    assert closed_output(console, stream) == ["set a 100%s"]
+
+
+# fault F99, fault F88
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("set a b\ns1@I am Leader", r"set a b\x0as1@I am Leader"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("bell\x07 nul\x00 del\x7f tab\t", r"bell\x07 nul\x00 del\x7f tab\x09"),
+        ("next line\x85", r"next line\xc2\x85"),
+        ("\udcff no UTF-8", r"\xff no UTF-8"),
+        ("\ud800 half a pair", r"\xed\xa0\x80 half a pair"),
+        ("right to left \u202e", r"right to left \xe2\x80\xae"),
+        ("Grüße, 世界", "Grüße, 世界"),
+    ],
+)
+def test_nothing_that_is_printed_can_steer_a_terminal(text: str, shown: str) -> None:
+    assert safe_line(text) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000_000, "\x00" * 5_000_000, "x" * 399 + "\x00\x00"])
+def test_a_long_line_is_cut_with_a_mark(text: str) -> None:
+    line = safe_line(text)
+    assert len(line) == LINE_CHARACTERS_MAX
+    assert line.endswith("…")
+
+
+def test_a_line_of_just_the_limit_is_whole() -> None:
+    assert safe_line("x" * LINE_CHARACTERS_MAX) == "x" * LINE_CHARACTERS_MAX
+
+
+def test_a_terminal_that_stands_still_holds_nobody_up() -> None:
+    reading_end, writing_end = os.pipe()
+    with open(writing_end, "w", encoding="utf-8") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        while _is_printing(console):
+            console.say("x" * 300)
+        for number in range(2 * QUEUE_LINES_MAX):  # more than the queue holds
+            console.say(f"{number} " + "x" * 300)
+        console.traffic("requests", "the last request")
+        console.say("the end")
+        received = bytearray()
+        reader = threading.Thread(target=lambda: received.extend(_all_of(reading_end)))
+        reader.start()  # Ctrl-Q
+        close(console)
+    reader.join()
+    lines = received.decode().splitlines()
+    assert lines[-1] == "the end"
+    said = [line for line in lines if line.endswith("dropped: the terminal stood still")]
+    assert any("lines" in line for line in said), lines[-3:]
+    assert "the last request" not in lines  # traffic goes first
+
+
+def _is_printing(console: Console) -> bool:
+    """Whether the printer takes what is queued; it stands still once the pipe is full."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if not console._lines:
+            return True
+        pause.wait(0.001)
+    return False
+
+
+def _all_of(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
+    program = (
+        "import sys; from raftline.common.console import Console\n"
+        "console = Console(sys.stdout, False)\n"
+        "for _ in range(3000): console.say('x' * 300)\n"
+        "console.close()\n"
+    )
+    reading_end, writing_end = os.pipe()  # nobody reads
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=writing_end,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(reading_end)
+        os.close(writing_end)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.fixture
+def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return the list of what threads died of during the test."""
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda details: errors.append(details.exc_value))
+    return errors
+
+
+def test_a_reader_that_went_away_ends_the_printing_and_nothing_else(
+    thread_errors: list[object],
+) -> None:
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with open(writing_end, "w", encoding="utf-8") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        for number in range(100):
+            console.say(f"line {number}")
+        close(console)
+    assert not console._printer.is_alive()
+    assert thread_errors == []
+
+
+def test_a_closed_stream_ends_the_printing_and_nothing_else(thread_errors: list[object]) -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    stream.close()
+    console.say("to nobody")
+    close(console)
+    assert not console._printer.is_alive()
+    assert thread_errors == []
+
+
+def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:
+    reading_end, writing_end = os.pipe()
+    with open(writing_end, "w", encoding="ascii") as stream:
+        console = Console(stream, verbose=False, clock=Clock())
+        console.say("ünder …")
+        close(console)
+    assert _all_of(reading_end) == b"\\xfcnder \\u2026\n"
+
+
+def test_after_closing_nothing_is_printed() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.say("before")
+    close(console)
+    console.say("after")
+    assert closed_output(console, stream) == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "status"),
+    [
+        ("status", 1, 3), ("status", 2, 3), ("recover s1", 0, 1), ("client 1 1 get a", 2, 5),
+        ("server s9 1", 1, 2), ("server s9 1", 2, 2),
+    ],
+)  # fmt: skip
+def test_a_stream_that_a_command_was_started_without_is_not_missed(
+    tmp_path: Path, command: str, closed: int, status: int
+) -> None:
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
+    (tmp_path / "s1.log").write_text("1 1 set a 4\n")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
+        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
+
+
+# seed 004-20, seed 004-22
+@pytest.mark.parametrize(
+    ("commands", "ends"),
+    [(["set b 30", "get b"], "Last log: 2 3 get b"), ([], "Last log: 0 0")],
+)
+def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
+    commands: list[str], ends: str
+) -> None:
+    missing = AppendRejected("s2", "s1", 6, len(commands), 4)
+    stream = io.StringIO()
+    console = Console(stream, verbose=False)
+    traffic_log = TrafficLog(console, course=True)
+    node = node_of("s2")
+    if commands:
+        node.view.log.extend(3, commands)
+    traffic_log.carried_out(Effects(send_after_save=[missing]), node.view)
+    # An old leader is answered the same, yet nothing is asked of it (round 0).
+    traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.view)
+    close(console)
+    asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
+    assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
+
+
+def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
+    """Return what a traffic log says of these steps of a node, and of votes that it receives."""
+    stream = io.StringIO()
+    console = Console(stream, verbose=verbose)
+    traffic_log = TrafficLog(console)
+    for step in steps:
+        if isinstance(step, RequestVoteReply):
+            traffic_log.received(step.sender, None, step)
+        else:
+            traffic_log.carried_out(step, node.view)
+    close(console)
+    return stream.getvalue().splitlines()
+
+
+HEARD = "[*] Heard from no leader: asking for PreVotes for term 2"
+ASKED = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
+SENDS = [f"Sending message to {to}: PreVote 2-1-1" for to in ("s2", "s3")]
+YES = RequestVoteReply("s2", "s1", 2, True, pre_vote=True)
+NO = RequestVoteReply("s3", "s1", 1, False, pre_vote=True, reason="no")
+
+
+@pytest.mark.parametrize(("verbose", "times"), [(False, 1), (True, 2)])
+def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times: int) -> None:
+    first, again = Effects(send=ASKED, notes=[HEARD]), Effects(send=ASKED)
+    assert said_by(node_of("s1", 1), first, again, verbose=verbose) == [HEARD, *SENDS * times]
+
+
+def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
+    said = said_by(node_of("s1", 1), Effects(send=ASKED), Effects(send=ASKED))
+    assert said == SENDS
+    stream = io.StringIO()
+    console = Console(stream, verbose=False)
+    traffic_log, node = TrafficLog(console), node_of("s1", 1)
+    for leader in (None, "s2", None, None):
+        node._state.leader = leader
+        traffic_log.carried_out(Effects(send=ASKED), node.view)
+    close(console)
+    assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
+
+
+def test_who_answers_is_told_now_and_then() -> None:
+    ask = Effects(send=ASKED)
+    said = said_by(node_of("s1", 1), *[part for _ in range(600) for part in (ask, YES, NO)])
+    told = [line for line in said if line.startswith("[*] Still no leader: ")]
+    assert told == [
+        f"[*] Still no leader: asked {times} times for PreVotes for term 2. Yes: s2. No: s3 (no)"
+        for times in (4, 8, 16, 32, 64, 128, 256, 384, 512)
+    ]
+    assert len(said) == len(SENDS) + len(told) + 2  # and one line for each of the answers
+
+
+def test_who_answers_is_told_when_that_has_changed_for_two_rounds() -> None:
+    ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
+    rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
+    said = said_by(node_of("s1", 1), *rounds)
+    begin = "[*] Still no leader: asked "
+    told = [line.removeprefix(begin) for line in said if line.startswith(begin)]
+    assert told == [
+        "4 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
+        "8 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
+        "14 times for PreVotes for term 2. Yes: s2. No answer: s3",
+    ]
+
+
+def test_a_denied_prevote_is_a_line_once() -> None:
+    note = "[*] s1 denies its PreVote to s3 for term 4: log not up to date"
+    answer = RequestVoteReply("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
+    step = Effects(send_after_save=[answer], notes=[note])
+    other = "[*] s1 denies its vote to s3 for term 4: log not up to date"
+    said = said_by(node_of("s1", 1), step, step, Effects(notes=[other]), Effects(notes=[other]))
+    sent = "Sending message to s3: Not this time term 3 prevote: log not up to date"
+    assert said == [note, sent, other, other]
+
+
+def test_of_many_entries_that_are_sent_the_first_is_shown_and_how_many_follow() -> None:
+    entries = [Entry(index, 2, f"set k {'v' * 100}") for index in range(4, 1004)]
+    message = AppendEntries("s1", "s2", 2, 3, 1, entries, 3, 7)
+    assert abridged(message) == (
+        f'AppendEntries 2-3-1-[{{"index": 4, "term": 2, "command": "set k {"v" * 53}…"}}, '
+        "… 999 more] commit 3 round 7"
+    )
+
+
+def test_of_a_snapshot_s_piece_that_is_sent_the_data_is_not_shown() -> None:
+    piece = InstallSnapshot("s1", "s2", 5, Snapshot(17, 4, 66, 1), 0, 9, 3, "17 4 snapshot")
+    assert abridged(piece) == "InstallSnapshot 5-17-4 offset 0 of 66 crc32 00000001 round 3"
+
+
+def test_times_stand_before_each_line_and_do_not_shorten_it() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock(), stamp=lambda: "12:00")
+    console.say("x" * LINE_CHARACTERS_MAX)
+    for _ in range(LINES_PER_SECOND_MAX + 1):
+        console.traffic("requests", "one")
+    close(console)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"12:00 {'x' * LINE_CHARACTERS_MAX}"
+    assert lines[-1] == "12:00 … 1 more request in this second"
+    assert all(line.startswith("12:00 ") for line in lines)

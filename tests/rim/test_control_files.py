@@ -1,0 +1,107 @@
+"""What a controller's orders come to where something else happens at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.controller.control import Control
+from raftline.controller.faults import Faults
+from raftline.logmanager import LogManager
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.queue import Batch
+from raftline.raft.effects import Effects
+from raftline.raft.membership import Membership
+from raftline.raft.node import Node
+from raftline.raft.state import Options
+from raftline.storage.errors import FilesRefused
+from raftline.storage.folder import Folder
+from tests.node_files import MEMBERS
+from tests.rim.test_driver import FakeRim, elect
+
+DEADLINE_S = 60.0
+
+
+class SlowManager(LogManager):
+    """Its disk stands still until it is told to go on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stands, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        if not self.goes_on.is_set():
+            self.stands.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return super().write(works)
+
+
+def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_it(
+    tmp_path: Path,
+) -> None:
+    manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
+    recovered = manager.recover()
+    node = Node(
+        "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
+        Options(election_timeout_ms=60_000, heartbeat_ms=20), lambda: 60_000, now_ms(),
+    )  # fmt: skip
+    driver = Driver(node, manager, FakeRim(), hold_ms=60_000)
+    driver.start("s1")
+    elect(driver)
+    manager.goes_on.clear()
+    driver.submit(Batch(["set a 1"], is_read=False))
+    assert manager.stands.wait(DEADLINE_S)
+    driver.stop(0.01)
+    server: Any = SimpleNamespace(name="s1", driver=driver, logmanager=manager)
+    startup: Any = SimpleNamespace(folder=lambda: Folder(str(tmp_path)))
+    control = Control(server, startup, lambda _: None, None)
+    with pytest.raises(FilesRefused):
+        control._put_aside()
+    manager.goes_on.set()
+    driver._threads[1].join(DEADLINE_S)
+    assert control._put_aside() == "s1.log.aside-1"
+
+
+def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = SimpleNamespace(term=3, amnesiac=True, membership=SimpleNamespace(names=("s1", "s2")))
+
+    def catch_up() -> None:
+        state.amnesiac = False
+
+    server: Any = SimpleNamespace(
+        name="s1", is_down=True, node=SimpleNamespace(view=state), recover=lambda: None,
+        driver=SimpleNamespace(has_written=False), start=catch_up,
+        listener=SimpleNamespace(end_connections=lambda but_controllers: None),
+    )  # fmt: skip
+    control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
+    monkeypatch.setattr("raftline.controller.control.check_member", lambda state, configuration: [])
+    assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
+
+
+def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> None:
+    ends: list[Callable[[], None]] = []
+    faults = Faults("s1")
+    faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]
+    server: Any = SimpleNamespace(
+        name="s1", is_down=True, faults=faults, book=[],
+        node=SimpleNamespace(view=SimpleNamespace(leader=None)),
+        pace=SimpleNamespace(heartbeat_ms=100),
+    )  # fmt: skip
+    control = Control(server, SimpleNamespace(), lambda _: None, None)  # type: ignore[arg-type]
+    control._fault("HEARTBEAT", ["20s", "for", "3s"])
+    control._fault("HEARTBEAT", ["20s"])
+    ends[0]()
+    assert faults.table.described() == ["HEARTBEAT 20000ms"]
+    control._fault("HEARTBEAT", ["20s", "for", "3s"])
+    ends[1]()
+    assert faults.table.described() == []

@@ -1,0 +1,374 @@
+"""Client: its exceptions, following the leader, what is never sent twice."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import raftline
+from raftline.client import (
+    Client,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
+from raftline.wire.protocol import (
+    FULL,
+    NO_LEADER,
+    REMOVED,
+    SHUT_DOWN,
+    STOPPING,
+    error,
+    not_leader,
+    outcome_unknown,
+)
+from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from tests.processes.wire import eventually
+from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
+
+
+def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:
+    answers = iter([NO_LEADER, NO_LEADER, NO_LEADER])
+    node = start(lambda _: next(answers, "GET response: 5"))
+    with Client(port=node.port, follow=True) as client:
+        assert client.request("get a") == "GET response: 5"
+    assert node.received == ["client@get a"] * 4
+
+
+def test_follow_leaves_a_dead_leader_for_a_node_it_knows(start: Start) -> None:
+    dead = free_port()
+    answers = iter([not_leader("s1", "localhost", dead)] * 2)
+    second = start(lambda _: next(answers, "GET response: 5"), "s2")
+    with Client(port=dead, follow=True, also=[("localhost", second.port)]) as client:
+        assert client.request("get a") == "GET response: 5"
+        assert client.request("get a") == "GET response: 5"
+    assert len(second.received) == 4
+
+
+def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start) -> None:
+    dead = free_port()
+    second = start(lambda _: not_leader("s1", "localhost", dead), "s2")
+    third = start(store(), "s3")
+    also = [("localhost", second.port), ("localhost", third.port)]
+    with Client(port=dead, follow=True, also=also) as client:
+        assert client.request("get ana") == "GET response: 4"
+
+
+@pytest.mark.parametrize("farewell", [STOPPING, REMOVED])
+def test_follow_leaves_a_node_that_serves_no_more_for_another(start: Start, farewell: str) -> None:
+    leaving, other = start(lambda _: farewell), start(store(), "s2")
+    with Client(port=leaving.port, follow=True, also=[("localhost", other.port)]) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+    with Client(port=leaving.port) as client, pytest.raises(NoLeader, match="this server "):
+        client.request("set a 5")
+
+
+def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
+    def gives_up() -> bool:
+        """Whether it asked more than once before; where all stood still there was no time to."""
+        node = start(lambda _: NO_LEADER)
+        with (
+            Client(port=node.port, follow=True, timeout_s=0.3) as client,
+            pytest.raises((NoLeader, Unreachable)) as caught,
+        ):
+            client.request("set a 5")
+        return caught.type is NoLeader and len(node.received) > 1
+
+    assert eventually(gives_up, "to be asked again until the time is over")
+    with (
+        Client(port=free_port(), follow=True, timeout_s=0.3) as client,
+        pytest.raises(Unreachable, match="nothing listens"),
+    ):
+        client.request("set a 5")
+
+
+# mistake 22
+def test_a_change_of_members_whose_outcome_is_unknown_is_not_asked_for_again(start: Start) -> None:
+    unsure = start(lambda _: outcome_unknown("lost its place"))
+    leaves = start(lambda _: None)
+    with Client(port=unsure.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("remove s3")
+    with Client(port=leaves.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("add s4 localhost 10003")
+    assert (unsure.received, leaves.received) == (
+        ["client@remove s3"], ["client@add s4 localhost 10003"],
+    )  # fmt: skip
+
+
+# mistake 22, fault F77
+def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
+    lost = iter(["SESSION response: client-7"])
+    leaves = start(lambda _: next(lost, None))
+    unsure = iter([outcome_unknown("lost its place")])
+    said = start(lambda _: next(unsure, "SET response: a set to 5"), "s2")
+    with Client(port=leaves.port, follow=True, also=[("localhost", said.port)]) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+    assert leaves.received[:2] == ["client@session", "client-7#1@set a 5"]
+    assert set(said.received) == {"client-7#1@set a 5"}
+
+
+# mistake 22, fault F77
+@pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
+def test_a_node_that_serves_nobody_does_not_settle_a_write_of_unknown_outcome(
+    start: Start, refusal: str
+) -> None:
+    answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
+    ended = start(lambda _: next(answers, refusal))  # a leader that its controller shuts down
+    served = start(lambda _: "INCR response: 1", "s2")
+    with Client(port=ended.port, follow=True, also=[("localhost", served.port)]) as client:
+        assert client.request("incr n") == "INCR response: 1"
+    assert served.received == ["client-7#1@incr n"]
+
+    def stays_unknown() -> bool:
+        """Whether it does; where all stood still there was no time to ask again."""
+        behind = iter([outcome_unknown("this server is stopping")])
+        alone = start(
+            lambda line: "SESSION response: c-1" if line == "session" else next(behind, refusal)
+        )
+        with (
+            Client(port=alone.port, follow=True, timeout_s=0.3) as client,
+            pytest.raises((OutcomeUnknown, Unreachable)) as caught,
+        ):
+            client.request("incr n")
+        if len(alone.received) > 1:  # the write itself was sent
+            assert caught.type is OutcomeUnknown
+        return len(alone.received) > 2
+
+    assert eventually(stays_unknown, "an outcome that a refusal can't settle")
+
+
+def test_each_write_has_a_number_of_its_own(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port, follow=True) as client:
+        for number in range(3):
+            client.request(f"set a {number}")
+        client.request("get a")
+    assert node.received == [
+        "client@session",
+        *(f"client-7#{number + 1}@set a {number}" for number in range(3)),
+        "client@get a",
+    ]
+
+
+def test_a_write_that_finds_its_session_expired_is_done_in_another(start: Start) -> None:
+    expired = error("session expired: nothing is known of client-7 any more")
+    answers = iter(["SESSION response: client-7", expired, "SESSION response: client-9"])
+    node = start(lambda _: next(answers, "SET response: a set to 5"))
+    with Client(port=node.port, follow=True) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+    assert node.received[2:] == ["client@session", "client-9#1@set a 5"]
+
+
+# mistake 22, mistake 23
+def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) -> None:
+    expired = error("session expired: nothing is known of client-7 any more")
+    answers = iter(["SESSION response: client-7", outcome_unknown("lost its place"), expired])
+    node = start(lambda _: next(answers, "SET response: a set to 5"))
+    with Client(port=node.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+        client.request("set a 5")
+    assert node.received[1:] == ["client-7#1@set a 5"] * 2
+
+
+# mistake 23
+@pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
+def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
+    first: str | None, start: Start
+) -> None:
+    def stays_unknown() -> bool:
+        """Whether it does; where all stood still there was no time to ask anybody else."""
+        answers = iter(["SESSION response: client-7", first])
+        node = start(lambda _: next(answers, NO_LEADER))
+        with (
+            Client(port=node.port, follow=True, timeout_s=0.3) as client,
+            pytest.raises((OutcomeUnknown, Unreachable)) as caught,
+        ):
+            client.request("set a 5")
+        if len(node.received) > 1:  # the write itself was sent
+            assert caught.type is OutcomeUnknown
+        return len(node.received) > 2
+
+    assert eventually(stays_unknown, "an outcome that others can't settle")
+
+
+# mistake 23
+def test_a_write_whose_session_never_began_was_certainly_not_done(start: Start) -> None:
+    silent = start(lambda _: None)
+    with (
+        Client(port=silent.port, follow=True, timeout_s=0.3) as client,
+        pytest.raises(Unreachable),
+    ):
+        client.request("set a 5")
+    assert set(silent.received) <= {"client@session"}  # more than once, where there was time
+
+
+def test_a_node_that_keeps_a_request_for_too_long_is_left_for_another(start: Start) -> None:
+    held = threading.Event()
+    mute = start(lambda _: str(held.wait(DEADLINE_S)))
+    other = start(store(), "s2")
+    also = [("localhost", other.port)]
+    with Client(port=mute.port, follow=True, also=also, attempt_s=0.1) as client:
+        assert client.request("get ana") == "GET response: 4"
+    held.set()
+
+
+def test_without_follow_a_write_is_never_sent_again(start: Start) -> None:
+    silent = start(lambda _: None)
+    with Client(port=silent.port) as client, pytest.raises(OutcomeUnknown):
+        client.request("set a 5")
+    assert silent.received == ["client@set a 5"]
+
+
+def test_follow_asks_another_node_when_a_read_was_lost(start: Start) -> None:
+    silent, other = start(lambda _: None), start(store(), "s2")
+    with Client(port=silent.port, follow=True, also=[("localhost", other.port)]) as client:
+        assert client.request("get ana") == "GET response: 4"
+
+
+def test_each_sorry_line_is_an_exception_of_its_own(start: Start) -> None:
+    answers = iter([not_leader("s1", "localhost", 10000), NO_LEADER, error("too long")])
+    with Client(port=start(lambda _: next(answers)).port) as client:
+        with pytest.raises(NotLeader, match=r"^I am not the leader") as caught:
+            client.request("set a 5")
+        assert caught.value.leader == ("localhost", 10000)
+        with pytest.raises(NoLeader, match=r"^I know of no leader"):
+            client.request("set a 5")
+        with pytest.raises(Refused, match=r"^too long$"):
+            client.request("set a 5")
+
+
+def test_a_command_of_two_lines_is_never_sent(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client, pytest.raises(Refused, match="one line"):
+        client.request("get a\ndelete ana")
+    assert node.received == []
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a b", "a@b", "a#1", "1", "a" * 65])
+def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
+    for ask in (
+        lambda: Client("localhost", 1, name),
+        lambda: raftline.Clients("localhost:1", name=name),
+    ):
+        with pytest.raises(ValueError, match="is no name of a client: a letter, then letters"):
+            ask()
+
+
+def test_a_node_that_closed_an_idle_connection_is_asked_on_a_new_one(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client:
+        assert client.request("set a 5") == "SET response: a set to 5"
+        node.connections[0].shutdown(socket.SHUT_RDWR)
+        assert client.request("set a 6") == "SET response: a set to 6"
+    assert len(node.connections) == 2
+
+
+def test_a_late_answer_is_not_taken_for_the_next_request(start: Start) -> None:
+    leave = threading.Event()
+    node = start(lambda m: "GET response: old" if m == "get a" and leave.wait(DEADLINE_S) else m)
+    with Client(port=node.port, timeout_s=0.2) as client:
+        with pytest.raises(Unreachable):
+            client.request("get a")
+        leave.set()
+        client.timeout_s = DEADLINE_S
+        assert client.request("get b") == "get b"
+
+
+# fault F101
+def test_an_answer_of_a_million_bytes_comes_whole(start: Start) -> None:
+    value = "v" * (1 << 20)
+    with Client(port=start(lambda _: f"GET response: {value}").port) as client:
+        assert client.request("get a") == f"GET response: {value}"
+
+
+def test_a_reply_is_read_back_as_it_was_written() -> None:
+    assert read_reply(b"s1@GET response: 5") == Reply("s1", "GET response: 5")
+    assert read_reply(b"s1#17@GET response: a@b") == Reply("s1", "GET response: a@b")
+    assert read_reply(b"HTTP/1.1 400 Bad Request") is None
+    assert read_reply(b"@GET response: 5") is None
+    assert outcome_of("GET response, no such key: a: b") is Outcome.ABSENT
+
+
+def test_when_nobody_is_there_the_address_that_was_asked_for_is_named() -> None:
+    port, other = free_port(), free_port()
+    client = Client(port=port, follow=True, also=[("localhost", other)])
+    with pytest.raises(Unreachable, match=f"nothing listens on localhost port {port}:"):
+        client.connect()
+
+
+# seed 004-33
+def test_a_connection_is_announced_before_it_is_tried() -> None:
+    port, said = free_port(), list[object]()
+    client = Client(port=port, on_connect=said.append)
+    with pytest.raises(Unreachable):
+        client.connect()
+    assert said == [("localhost", port)]
+
+
+# fault F89
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("set k v\r", r"a carriage return ends the command, .* it is written \\r$"),
+        ("set k v\r\udcff\udcfb\x01", r"telnet's bytes .* each is written \\xNN$"),
+        ("set k v\udcff\udcf4\udcff\udcfd\x06get k", r"telnet's bytes .*"),
+    ],
+)
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_a_node_would_silently_leave_out_is_refused_before_it_is_sent(
+    start: Start, command: str, named: str, follow: bool
+) -> None:
+    node = start(store())
+    with Client(port=node.port, follow=follow) as client, pytest.raises(Refused, match=named):
+        client.request(command)
+    with (
+        raftline.Clients(f"localhost:{node.port}") as clients,
+        pytest.raises(Refused, match=named),
+    ):
+        clients.request(command)
+    assert [line for line in node.received if "@session" not in line] == []
+
+
+def test_bytes_that_spell_a_character_are_sent_as_that_character(start: Start) -> None:
+    node = start(store())
+    with Client(port=node.port) as client:
+        assert client.request("set k \udcc3\udca9") == "SET response: k set to é"
+
+
+WHY = "s2 and s3 have no vote, since they may be new."
+
+
+@pytest.mark.parametrize("command", ["get a", "set a 1"])
+def test_a_node_that_says_why_nobody_leads_is_believed_before_those_that_do_not_answer(
+    start: Start, command: str
+) -> None:
+    """Nothing was written: not even the session of a write was begun."""
+    voteless = start(lambda _: f"{NO_LEADER} s2 has no vote, since it may be new, and so on.", "s2")
+    asks = start(lambda _: f"{NO_LEADER} {WHY}")
+    points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
+    also = [("localhost", port) for port in (asks.port, voteless.port, points.port, free_port())]
+    with (
+        Client(port=free_port(), timeout_s=1, follow=True, also=also) as client,
+        pytest.raises(NoLeader, match=f"I know of no leader. Try again. {WHY}"),
+    ):
+        client.request(command)
+
+
+def test_a_session_that_gets_no_answer_leaves_nothing_open(start: Start) -> None:
+    silent = start(lambda _: None)
+    with (
+        Client(port=silent.port, timeout_s=0.3, follow=True) as client,
+        pytest.raises(Unreachable, match="closed the connection before it answered"),
+    ):
+        client.request("set a 1")
+    assert {line.partition("@")[2] for line in silent.received} == {"session"}

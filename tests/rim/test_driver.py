@@ -1,0 +1,515 @@
+"""The driver: who is told what, and that nothing is stepped after a failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import raftline.node.driver
+import raftline.node.stepper
+from raftline.logmanager import LogManager
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.queue import Batch, Reading, RequestQueue
+from raftline.raft.change import Change
+from raftline.raft.effects import Effects, Entry
+from raftline.raft.inputs import Receive
+from raftline.raft.membership import Membership
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.node import Node
+from raftline.raft.options import Options
+from raftline.raft.state import Role
+from raftline.wire.protocol import NO_LEADER, REMOVED
+from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+
+DEADLINE_S = 60.0
+
+
+class FakeRim:
+    """The world around a driver: it keeps what is sent and what failed."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.heartbeat = threading.Event()
+        self.failed: list[BaseException] = []
+        self.has_failed = threading.Event()
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+        if isinstance(message, AppendEntries) and not message.entries:
+            self.heartbeat.set()
+
+    def not_leader(self, leader: str) -> str:
+        return f"Sorry, I am not the leader: {leader}"
+
+    def report(self, effects: Effects) -> None:
+        pass
+
+    def wrote(self, arrived: object) -> None:
+        pass
+
+    def give_up_late(self, now: int) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        self.failed.append(error)
+        self.has_failed.set()
+
+
+class Answers:
+    """A peer's connection: it keeps what is answered."""
+
+    def __init__(self) -> None:
+        self.given: list[Message] = []
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        self.given += messages
+
+
+class FailingManager(LogManager):
+    """Its disk fails at the first write."""
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        raise RuntimeError("a bug that no test has met")
+
+
+def driver_of_s1(
+    rim: FakeRim, kind: type[LogManager] = LogManager, heartbeat_ms: int = 20
+) -> Driver:
+    manager = kind("s1", MemoryFolder(), MEMBERS)
+    recovered = manager.recover()
+    options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
+    node = Node(
+        "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
+        options, lambda: 60_000, now_ms(),
+    )  # fmt: skip
+    driver = Driver(node, manager, rim, hold_ms=60_000)
+    driver.start("s1")
+    return driver
+
+
+def elect(driver: Driver) -> None:
+    """Have s1 stand, and s2 vote for it."""
+    node = driver.node
+    node._state.election_at_ms = 0
+    driver._sleep.wake()
+    for pre_vote in (True, False):
+        role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
+        pause = threading.Event()
+        while node.view.role is not role:
+            assert not pause.wait(0.001)
+        term = node.view.term + 1 if pre_vote else node.view.term
+        assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
+    assert node.view.is_leader
+
+
+def test_a_new_leader_beats_though_its_owner_slept_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Else it would look by itself.
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 60_000)
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    elect(driver)
+    assert rim.heartbeat.wait(DEADLINE_S)
+    driver.stop(DEADLINE_S)
+
+
+# mistake 22
+def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, rim = established("s1"), FakeRim()
+    for module in (raftline.node.driver, raftline.node.stepper):
+        monkeypatch.setattr(module, "now_ms", lambda: node.view.now_ms)
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, hold_ms=60_000)
+    driver.submit(Batch(["set a 1"], is_read=False))
+    written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
+    sent = [[entry.command for entry in one.entries] for one in rim.sent
+            if isinstance(one, AppendEntries)]  # fmt: skip
+    assert written == ["set a 1"]
+    assert sent == [["set a 1"]] * 2
+    assert node.view.log.last_index == 2
+
+
+# mistake 23
+def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.view.log.last_index < 2:
+        assert not pause.wait(0.001)
+    stolen = [Entry(1, 2, "noop"), Entry(2, 2, "set stolen 9")]
+    assert driver.receive([AppendEntries("s2", "s1", 2, 0, 0, stolen, 2, 1)], Answers()) == []
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
+    driver.stop(DEADLINE_S)
+
+
+# mistake 23
+def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.view.log.last_index < 2:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping"]
+
+
+# mistake 24
+def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
+    queue, batch = RequestQueue(hold_ms=100), Batch(["incr a", "incr b"], is_read=False)
+    queue.enter([batch], 5, 1)
+    queue.answer_applied(["4: noop", "5: a"], 4, 5)
+    assert not batch.wait(0)
+    queue.answer_applied(["6: b", "7: another's"], 6, 7)
+    assert batch.wait(0)
+    assert batch.replies == ["5: a", "6: b"]
+
+
+# mistake 21
+def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    elect(driver)
+    state, pause = driver.node._state, threading.Event()
+
+    def answer() -> None:
+        """Have s2 answer all that it was sent."""
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
+        assert driver.receive([given], None) == []
+
+    while state.durable_index < 1:
+        assert not pause.wait(0.001)
+    answer()
+    batch = Batch(["get a"], is_read=True)
+    driver.submit(batch)
+    while not state.read_rounds:
+        assert not pause.wait(0.001)
+    assert (batch.is_answered, batch.reader) == (False, None)
+    answer()
+    assert batch.is_answered
+    assert batch.reader is not None
+    driver.stop(DEADLINE_S)
+
+
+def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
+    queue, batch = RequestQueue(hold_ms=100), Batch(["get a"], is_read=True)
+    queue.hold([batch], 1000)
+    assert queue.held_until_ms == 1100
+    queue.hold(queue.take(writes=False, reads=False), 1099)
+    assert not batch.wait(0)
+    queue.hold(queue.take(writes=False, reads=False), 1100)
+    assert batch.wait(0)
+    assert batch.replies == [NO_LEADER]
+
+
+# fault F41, mistake 5
+def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim, FailingManager)
+    heartbeat = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
+    driver.receive([heartbeat], answers)
+    assert rim.has_failed.wait(DEADLINE_S)
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, [], 0, 2)], answers)
+    assert answers.given == []
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    driver.stop(DEADLINE_S)
+    assert [str(error) for error in rim.failed] == ["a bug that no test has met"]
+
+
+# mistake 31
+def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    handing_over = driver.transfer("s2")  # its no-op is not committed: it waits for that
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver._queue.held_until_ms is None:
+        assert not pause.wait(0.001)
+    driver.lost("s2")
+    assert handing_over.wait(DEADLINE_S)
+    assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
+    while not driver.node._state.waiting:  # for the no-op, now
+        assert not pause.wait(0.001)
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
+    while driver.node._state.pending_change is None:  # and for the disk
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
+
+
+def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    pause = threading.Event()
+    while not driver.node._state.waiting:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+
+
+def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
+    pause = threading.Event()
+    while driver.node.view.commit_index < 1:
+        assert not pause.wait(0.001)
+    batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
+    driver.submit(batch)
+    while driver.node._state.pending_change is None:
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
+
+
+def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    first = Batch(["set a 1"], is_read=False)
+    driver.submit(first)
+    state, pause = driver.node.view, threading.Event()
+    in_flight = driver._stepper._batching._in_flight
+    while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
+        assert not pause.wait(0.001)
+    others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
+    with driver._core:  # whoever has the core looks at the queue once it lets go
+        for batch in others:
+            driver._stepper.enqueue(batch)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
+    assert first.wait(DEADLINE_S)
+    while state.log.last_index < 5:
+        assert not pause.wait(0.001)
+    driver.receive([AppendAccepted("s2", "s1", state.term, 5, state.round)], None)
+    assert [batch.wait(DEADLINE_S) for batch in others] == [True] * 3
+    replies = [batch.replies[0] for batch in others]
+    assert replies == [f"SET response: b set to {number}" for number in range(3)]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_is_missing_is_not_waited_for_long() -> None:
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    # As after 64 clients that then went away.
+    driver._stepper._batching._writes.answered(64, time.monotonic())
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    pause = threading.Event()
+    while driver.node.view.log.last_index < 2:  # by the owner: nothing else happens here
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+
+
+def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None:
+    driver = driver_of_s1(FakeRim())
+    batch = Batch(["set a 1"], is_read=False)
+    with driver._core:
+        driver.submit(batch)  # returns at once
+        assert not driver._queue._held
+    pause = threading.Event()
+    while driver._queue.held_until_ms is None:  # nobody leads: it is held
+        assert not pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+    assert batch.wait(DEADLINE_S)
+
+
+def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
+    driver = driver_of_s1(FakeRim())
+    driver.stop(DEADLINE_S)
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    assert batch.wait(DEADLINE_S)
+    assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+
+
+def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    batch = Batch(["get a"], is_read=True)
+    reckon, pause, submitted = driver._pause_s, threading.Event(), threading.Event()
+
+    def submit() -> None:
+        # A hundred are expected: it waits for them.
+        driver._stepper._batching.answered(100, 0, time.monotonic())
+        driver.submit(batch)
+        submitted.set()
+
+    def reckon_too_soon() -> float:
+        driver._pause_s = reckon  # type: ignore[method-assign]
+        reckon()
+        threading.Thread(target=submit).start()
+        assert submitted.wait(DEADLINE_S)
+        return 3600.0
+
+    driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    driver._sleep.wake()
+    assert submitted.wait(DEADLINE_S)
+    end = now_ms() + 30_000
+    while driver._queue.reads:
+        assert now_ms() < end, "nobody looks at the queue"
+        pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+
+
+def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
+    rim = FakeRim()
+    driver = driver_of_s1(rim, heartbeat_ms=50_000)
+    elect(driver)
+    state = driver.node._state
+
+    def answer() -> None:
+        """Have s2 answer all that it was sent."""
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
+        assert driver.receive([given], None) == []
+
+    pause = threading.Event()
+    answer()
+    while state.commit_index < 1:
+        assert not pause.wait(0.01)
+        answer()
+    reads = [Batch(["get a"], is_read=True) for _ in range(state.options.read_rounds + 1)]
+    for number, batch in enumerate(reads[:-1], 1):
+        driver.submit(batch)
+        while len(state.read_rounds) < number:
+            assert not pause.wait(0.001)
+    while driver._sleep.until_s < time.monotonic() + 40:  # until a heartbeat is due
+        assert not pause.wait(0.001)
+    driver.submit(reads[-1])
+    assert list(driver._queue.reads) == reads[-1:]
+    answer()
+    assert reads[0].is_answered
+    end = now_ms() + 30_000
+    while driver._queue.reads:
+        assert now_ms() < end, "nobody looks at the queue"
+        pause.wait(0.001)
+    driver.stop(DEADLINE_S)
+
+
+def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = established("s1", options=replace(OPTIONS, lease=True))
+    answer = AppendAccepted(
+        "s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms
+    )
+    node.step(Receive(answer), TIMEOUT_MS)
+    time_ms = [TIMEOUT_MS]
+    for module in (raftline.node.driver, raftline.node.stepper):
+        monkeypatch.setattr(module, "now_ms", lambda: time_ms[0])
+    batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
+
+    class SlowRim(FakeRim):
+        def give_up_late(self, now: int) -> None:
+            """Stand for all that a step does before it looks at the queue: others are elected, they
+            acknowledge a write, and who knows of it comes to read."""
+            time_ms[0] += 10 * OPTIONS.election_timeout_ms
+            driver._stepper.enqueue(batch)
+
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
+    assert node.view.now_ms < node.view.lease_until_ms
+    driver._late_look_ms = 0
+    driver._round()
+    assert batch.reader is None
+    assert [waiting.tokens for waiting in node._state.read_rounds] == [[batch]]
+
+
+class HeldManager(LogManager):
+    """Its disk stands still while it is told to."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stands, self.goes_on = threading.Event(), threading.Event()
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.stands.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return super().write(works)
+
+
+# mistake 5
+def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
+    rim, first, then = FakeRim(), Answers(), Answers()
+    driver = driver_of_s1(rim, HeldManager)
+    manager: Any = driver._logmanager
+    driver.receive([RequestVote("s2", "s1", 5, 0, 0)], first)
+    assert manager.stands.wait(DEADLINE_S)  # the vote is on its way to the disk
+    driver.receive([RequestVote("s3", "s1", 5, 0, 0)], then)
+    assert (first.given, then.given) == ([], [])  # a denial tells of the vote, and writes nothing
+    manager.goes_on.set()
+    pause = threading.Event()
+    while not then.given:
+        assert not pause.wait(0.001)
+    assert first.given == [RequestVoteReply("s1", "s2", 5, True)]
+    (denied,) = then.given
+    assert isinstance(denied, RequestVoteReply)
+    assert (denied.to, denied.term, denied.granted) == ("s3", 5, False)
+    driver.stop(DEADLINE_S)
+
+
+# mistake 25
+def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
+    driver = driver_of_s1(FakeRim(), HeldManager)
+    manager: Any = driver._logmanager
+    driver.receive([RequestVote("s2", "s1", 5, 0, 0)], Answers())
+    assert manager.stands.wait(DEADLINE_S)
+    told: list[dict[str, object]] = []
+    asking = threading.Thread(target=lambda: told.append(driver.status()), daemon=True)
+    asking.start()
+    asking.join(DEADLINE_S / 3)
+    manager.goes_on.set()
+    assert [facts["term"] for facts in told] == [5]
+    driver.stop(DEADLINE_S)
+
+
+@pytest.mark.parametrize(("is_member", "said"), [(False, REMOVED), (True, "")])
+def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
+    is_member: bool, said: str
+) -> None:
+    node = node_of("s1", 1, 1)
+    node._state.removed_by = 2
+    if not is_member:
+        node.view.configurations.append(2, "members s2=localhost:10001,voter")
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), FakeRim(), hold_ms=60_000)
+    batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]
+    for batch in batches:
+        driver.submit(batch)
+    assert [batch.replies for batch in batches] == [[said] if said else []] * 2
+    assert (driver._queue.held_until_ms is None) is not is_member

@@ -1,0 +1,262 @@
+"""A driver whose node falls and leads again, or stops meanwhile: who waits is told once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+import raftline.node.driver
+from raftline.logmanager import LogManager
+from raftline.node.driver import Driver
+from raftline.node.handover import Handover
+from raftline.node.queue import Batch, Reading, RequestQueue
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.inputs import StepDown
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
+from raftline.raft.questions import ReadIndexReply
+from raftline.wire.protocol import NO_LEADER
+from tests.core.cores import established
+from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
+
+STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the owner sleep until it is woken: else it would find within a second what it misses."""
+    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 10**9)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + DEADLINE_S / 2
+    pause = threading.Event()
+    while not is_so():
+        assert time.monotonic() < end_s
+        pause.wait(0.001)
+
+
+def acknowledge(driver: Driver) -> None:
+    """Have s2 hold all of the leader's log, and answer its latest round."""
+    state = driver.node.view
+    until(lambda: state.durable_index == state.log.last_index)
+    answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
+    assert driver.receive([answer], None) == []
+
+
+def lead(driver: Driver) -> None:
+    """Elect s1, and have its no-op committed."""
+    elect(driver)
+    acknowledge(driver)
+    assert driver.node.view.commit_index == driver.node.view.log.last_index
+
+
+def fall(driver: Driver, *, in_its_term: bool = False) -> None:
+    if in_its_term:
+        driver.step(StepDown())
+    else:
+        later = AppendRejected("s2", "s1", driver.node.view.term + 1, 0, 0)
+        assert driver.receive([later], None) == []
+    assert not driver.node.view.is_leader
+    assert not driver._stepper._batching.leads
+
+
+# fault F44
+@pytest.mark.parametrize("in_its_term", [False, True])
+def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
+    *, in_its_term: bool
+) -> None:
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    lead(driver)
+    state = driver.node._state
+    batches = [Batch([f"get {key}"], is_read=True) for key in "abcd"]
+    for batch in batches:
+        driver.submit(batch)
+    until(lambda: bool(state.read_rounds))
+    fall(driver, in_its_term=in_its_term)
+    until(lambda: len(driver._queue._held) == len(batches))
+    assert not any(batch.is_answered for batch in batches)
+    elect(driver)
+    until(lambda: len(state.reads_waiting) == len(batches))
+    assert not any(batch.is_answered for batch in batches)
+    acknowledge(driver)  # commits the no-op: their round begins
+    acknowledge(driver)
+    assert all(batch.is_answered for batch in batches)
+    assert not state.read_rounds
+    driver.stop(DEADLINE_S)
+
+
+# mistake 23
+@pytest.mark.parametrize("in_its_term", [False, True])
+def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_them(
+    *, in_its_term: bool
+) -> None:
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    for _ in range(3):
+        lead(driver)
+        done, unknown = Batch(["set a 1"], is_read=False), Batch(["set b 2"], is_read=False)
+        driver.submit(done)
+        until(lambda: bool(driver._queue._pending))
+        acknowledge(driver)
+        assert done.is_answered
+        assert done.replies == ["SET response: a set to 1"]
+        driver.submit(unknown)
+        until(lambda: bool(driver._queue._pending))
+        fall(driver, in_its_term=in_its_term)
+        assert unknown.is_answered
+        assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
+        assert not driver._stepper._batching._in_flight
+    driver.stop(DEADLINE_S)
+
+
+def following() -> Driver:
+    """Return a driver whose node follows s2."""
+    driver = driver_of_s1(FakeRim())
+    word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
+    assert driver.receive([word], None) == []
+    return driver
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered: bool) -> None:
+    driver = following()
+    forwarded = driver.node._state.forwarded_reads
+    batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
+    for batch in batches:
+        driver.submit(batch)
+    until(lambda: len(forwarded.asked) + len(forwarded.waiting) == 3)
+    if answered:  # and not applied up to there
+        driver.receive([ReadIndexReply("s2", "s1", 1, 1, forwarded.round)], None)
+        assert forwarded.ready
+    driver.stop(DEADLINE_S)
+    assert all(batch.is_answered for batch in batches)
+    assert [batch.replies for batch in batches] == [[STOPPING]] * 3
+
+
+def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is_lost() -> None:
+    driver = following()
+    batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
+    driver.submit(batch)
+    until(lambda: bool(driver.node._state.forwarded_reads.asked))
+    driver.lost("s2")
+    until(lambda: bool(driver._queue._held))
+    word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
+    assert driver.receive([word], None) == []
+    forwarded = driver.node._state.forwarded_reads
+    until(lambda: bool(forwarded.asked))
+    driver.receive([ReadIndexReply("s3", "s1", 2, 2, forwarded.round)], None)
+    assert batch.is_answered
+    assert batch.reader is not None
+    driver.stop(DEADLINE_S)
+
+
+def test_a_request_that_is_kept_is_served_as_soon_as_a_leader_is_heard_of() -> None:
+    driver = driver_of_s1(FakeRim())  # whose own election is a minute away
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    until(lambda: bool(driver._queue._held))
+    word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
+    assert driver.receive([word], None) == []
+    until(lambda: batch.is_answered)
+    assert batch.replies == ["Sorry, I am not the leader: s2"]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_was_taken_out_and_is_a_member_again_keeps_requests_for_the_next_leader() -> None:
+    driver = driver_of_s1(FakeRim())
+    driver.node._state.removed_by = 1  # and a later entry has it back
+    assert driver.node.view.is_member
+    batch = Batch(["set a 1"], is_read=False)
+    driver.submit(batch)
+    until(lambda: batch.is_answered or bool(driver._queue._held))
+    assert not batch.is_answered
+    driver.stop(DEADLINE_S)
+
+
+class StandingManager(LogManager):
+    """Its first write takes until it is told to go on."""
+
+    may_end: threading.Event
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        assert self.may_end.wait(DEADLINE_S)
+        return super().write(works)
+
+
+# mistake 32
+def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None:
+    StandingManager.may_end = threading.Event()
+    rim, arrived = FakeRim(), []
+    rim.wrote = lambda snapshot: arrived.append(snapshot) if snapshot else None  # type: ignore
+    driver = driver_of_s1(rim, StandingManager)
+    word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
+    assert driver.receive([word], None) == []
+    until(lambda: bool(driver._writer._writing))
+    earlier, later = Snapshot(5, 1, 4, 4), Snapshot(7, 1, 4, 5)
+    for snapshot in (earlier, later):
+        piece = InstallSnapshot("s2", "s1", 1, snapshot, 0, 4, 2, "a 4\n")
+        assert driver.receive([piece], None) == []
+    StandingManager.may_end.set()
+    until(lambda: bool(arrived))
+    assert arrived == [later]
+    driver.stop(DEADLINE_S)
+
+
+# --- the queue, and transfers ---------------------------------------------------------------
+
+
+def test_of_two_that_wait_for_a_leader_each_is_given_up_in_its_own_time() -> None:
+    queue = RequestQueue(hold_ms=100)
+    first, second = Batch(["get a"], is_read=True), Batch(["get b"], is_read=True)
+    queue.hold([first], 1000)
+    queue.hold([*queue.take(writes=False, reads=False), second], 1050)
+    assert queue.held_until_ms == 1100
+    queue.hold(queue.take(writes=False, reads=False), 1100)
+    assert (first.replies, second.replies) == ([NO_LEADER], [])
+    assert queue.held_until_ms == 1150
+    assert queue.take(writes=False, reads=False) == [second]
+    assert queue.take(writes=False, reads=False) == []
+
+
+def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> None:
+    queue = RequestQueue(hold_ms=100)
+    batches = [Batch(["set a", "set b"], is_read=False) for _ in range(3)]
+    queue.enter(batches, 5, 2)
+    queue.answer_applied(["5", "6", "7"], 5, 7)
+    assert [batch.replies for batch in batches] == [["5", "6"], ["7"], []]
+    queue.give_up_pending("it fell")
+    late = "Sorry, outcome unknown: it fell"
+    assert [batch.replies for batch in batches] == [["5", "6"], ["7", late], [late, late]]
+    assert not queue.are_pending_beside(None)
+
+
+def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_this_term() -> None:
+    node = established("s1")
+    handover, first, second = Handover(), *(Batch(["transfer"], is_read=False) for _ in "12")
+    handover.begin(first, node, "s3", lambda _: "", node.view.now_ms)
+    node._state.term += 2  # it fell and was elected anew, and gives way once more
+    node._state.transfer = None
+    node._state.progress["s2"].heard_at_ms = node.view.now_ms
+    handover.begin(second, node, "s2", lambda _: "", node.view.now_ms)
+    handover.look(node.view)
+    assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
+    assert second.replies == []
+    handover.end()
+    node._state.transfer = None
+    handover.look(node.view)
+    assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
+    node._state.term += 1
+    handover.look(node.view)
+    assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was told
+
+
+def test_who_asked_for_a_transfer_is_told_when_the_server_stops_amid_it() -> None:
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    lead(driver)
+    batch = driver.transfer("s2")
+    assert not batch.is_answered
+    driver.stop(DEADLINE_S)
+    assert batch.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]

@@ -1,0 +1,127 @@
+"""What is said of a transfer, at the node that began it and by `raftline transfer`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline import cli
+from raftline.common.config import FILE_NAME
+from raftline.node.handover import Handover
+from raftline.node.queue import Batch
+from raftline.raft.inputs import Receive, Tick
+from raftline.raft.messages import RequestVote
+from raftline.raft.node import Node
+from raftline.wire.protocol import NO_LEADER, not_leader
+from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
+from tests.scripted_node import ScriptedNode
+
+DEADLINE_S = 60.0
+
+
+def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
+    handover, batch = Handover(), Batch(["transfer"], is_read=False)
+    handover.begin(
+        batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.view.now_ms
+    )
+    return handover, batch
+
+
+def reply_of(batch: Batch) -> str | None:
+    return batch.replies[0] if batch.replies else None
+
+
+def test_who_asked_is_told_who_leads_then() -> None:
+    node = established("s1")
+    handover, batch = begun(node)
+    node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS)
+    handover.look(node.view)
+    assert reply_of(batch) is None  # nobody is known to lead yet
+    node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS)
+    handover.look(node.view)
+    assert batch.wait(DEADLINE_S)
+    assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
+
+
+def test_who_asked_is_told_that_another_leads() -> None:
+    node = established("s1")
+    handover, batch = begun(node)
+    node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
+    handover.look(node.view)
+    assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
+
+
+def test_who_asked_is_told_that_nobody_took_over() -> None:
+    node = established("s1")
+    handover, batch = begun(node)
+    acknowledge(node, "s2")
+    node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms)
+    handover.look(node.view)
+    assert reply_of(batch) == "Sorry, s3 did not take over: s1 leads term 1."
+
+
+def test_a_server_that_stops_leaves_nobody_waiting() -> None:
+    handover, batch = begun(established("s1"))
+    handover.end()
+    assert reply_of(batch) == "Sorry, outcome unknown: s3 may take over yet, or not"
+
+
+def test_what_can_not_be_is_refused_at_once() -> None:
+    _, batch = begun(established("s1"), "s9")
+    assert reply_of(batch) == "Sorry, s9 is no member of this cluster."
+    follower = node_of("s2")
+    assert reply_of(begun(follower)[1]) == NO_LEADER
+    follower.step(Receive(append(1, (0, 0))), 0)
+    assert reply_of(begun(follower)[1]) == not_leader("s1", "localhost", 1)
+
+
+@contextlib.contextmanager
+def leader_that_says(folder: Path, transfer: Callable[[str], str | None]) -> Iterator[list[str]]:
+    """Yield the command for a cluster of one scripted leader."""
+    facts = {"name": "s1", "role": "leader", "term": 3, "leader": "s1", "last_index": 9}
+    status = "STATUS response: " + json.dumps({**facts, "commit_index": 9, "last_applied": 9})
+    node = ScriptedNode(lambda command: transfer(command) if "transfer" in command else status)
+    (folder / FILE_NAME).write_text(f"s1 localhost {node.port}\n")
+    try:
+        yield ["transfer", "--dir", str(folder), "--timeout", "5"]
+    finally:
+        node.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("TRANSFER response: s3 leads term 4", 0),
+        ("Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:2)", 3),
+        ("Sorry, outcome unknown: it is not known yet who leads", 4),
+        ("Sorry, s3 is not reached at the moment.", 5),
+    ],
+)
+def test_the_command_prints_the_reply_and_ends_with_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reply: str, code: int
+) -> None:
+    with leader_that_says(tmp_path, lambda _: reply) as command:
+        assert cli.main([*command, "s3"]) == code
+    output, errors = capsys.readouterr()
+    assert (output if code == 0 else errors) == reply + "\n"
+
+
+def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with leader_that_says(tmp_path, lambda line: asked.append(line) or "Sorry, no.") as command:
+        assert cli.main(command) == 5
+    assert asked == ["transfer"]
+
+
+def test_without_a_leader_the_command_says_so_and_who_is_unreachable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE_NAME).write_text("s1 localhost 9\n")
+    assert cli.main(["transfer", "--dir", str(tmp_path), "--timeout", "1"]) == 3
+    said = capsys.readouterr().err.splitlines()
+    because = "[!] no leader: 0 of 1 voter answer, 1 is needed"
+    assert said == [NO_LEADER, because, "s1 (localhost:9): connection refused"]

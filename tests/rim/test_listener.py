@@ -1,0 +1,188 @@
+"""The listeners of a node: how they open, take connections, and close."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from raftline.controller.udp import UdpListener
+from raftline.net import listener as listener_module
+from raftline.net.listener import (
+    PLACES_FOR_PEERS,
+    USUAL_SWITCH_S,
+    Listener,
+    switch_interval_s,
+)
+from tests.processes.wire import eventually, free_ports
+
+
+class Watched:
+    """A listening socket that says when it is closed."""
+
+    def __init__(self, listener: socket.socket, close: Callable[[], None]) -> None:
+        self.accept, self.shutdown = listener.accept, listener.shutdown
+        self.fileno, self.close = listener.fileno, close
+
+
+def test_a_door_is_closed_once_nobody_takes_connections_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its thread would take them from whatever is opened next, under the same number."""
+    listener = Listener("127.0.0.1", next(free_ports), 10)
+    order: list[str] = []
+    take, close = listener._accept, listener._socket.close
+
+    def slow_to_end() -> None:
+        take()
+        threading.Event().wait(0.1)
+        order.append("nobody takes any more")
+
+    def note_close() -> None:
+        order.append("closed")
+        close()
+
+    monkeypatch.setattr(listener, "_accept", slow_to_end)
+    monkeypatch.setattr(listener, "_socket", Watched(listener._socket, note_close))
+    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.close()
+    assert order == ["nobody takes any more", "closed"]
+
+
+def test_a_door_for_datagrams_that_was_closed_gives_its_port_and_its_thread_back() -> None:
+    port, before = next(free_ports), {*threading.enumerate()}
+    ignored: list[str] = []
+    listener = UdpListener("127.0.0.1", port)
+    listener.open("s1", cast(Any, None), lambda: 1, lambda source, why: ignored.append(why))
+    listener.close()
+    assert {*threading.enumerate()} <= before
+    UdpListener("127.0.0.1", port).close()
+    assert ignored == []
+
+
+def queue_of(listener: Listener) -> tuple[int, int]:
+    """Return how many connections wait at a listener, and how many may."""
+    info = listener._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    waiting, longest = struct.unpack_from("2I", info, 24)  # tcpi_unacked, tcpi_sacked
+    return waiting, longest
+
+
+class Crowd:
+    """Five connections that wait at a listener before it is opened, and what it does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at_once: int = 1024) -> None:
+        self.order = ""  # T: one was taken; B: its thread was begun
+        self.no_threads = 0  # so many can't be had, from the first on
+        self.on_taken: Callable[[], None] = lambda: None
+        self.warnings: list[str] = []
+        self._begun = threading.Condition()
+        monkeypatch.setattr(listener_module, "AT_ONCE", at_once)
+        # None of these threads runs: whoever waits for one to run begins no second.
+        threads = SimpleNamespace(start_new_thread=self._begin)
+        monkeypatch.setattr(listener_module, "_thread", threads)
+        monkeypatch.setattr(listener_module, "prepare", self._taken)
+        port = next(free_ports)
+        self.listener = Listener("127.0.0.1", port, 10)
+        self.clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(5)]
+
+    def open(self) -> None:
+        assert eventually(lambda: queue_of(self.listener)[0] == len(self.clients))
+        server = SimpleNamespace(name="s1", warn=self.warnings.append)
+        self.listener.open(cast(Any, server))
+
+    def _taken(self, connection: object, patience_s: float) -> None:
+        self.order += "T"
+        self.on_taken()
+
+    def _begin(self, serve: object, arguments: object) -> None:
+        if self.no_threads:
+            self.no_threads -= 1
+            raise RuntimeError("can't start new thread")
+        with self._begun:
+            self.order += "B"
+            self._begun.notify()
+
+    def close_after(self, begun: int) -> str:
+        """Return what happened, once so many threads were begun."""
+        with self._begun:
+            assert self._begun.wait_for(lambda: self.order.count("B") >= begun, 30)
+        self.listener.close()
+        self.listener.end_connections()
+        for client in self.clients:
+            client.close()
+        return self.order
+
+
+# fault F42
+@pytest.mark.parametrize(("at_once", "order"), [(1024, "TTTTTBBBBB"), (3, "TTTBBBTTBB")])
+def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
+) -> None:
+    """Else those who are served leave the listener few turns of the interpreter."""
+    crowd = Crowd(monkeypatch, at_once)
+    crowd.open()
+    assert crowd.close_after(5) == order
+
+
+# fault F42
+@pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
+def test_threads_look_for_the_interpreter_less_often_the_more_connections_there_are(
+    connections: int, milliseconds: float
+) -> None:
+    """Else a thousand of them keep the thread that steps the core from it, and the leader falls."""
+    assert switch_interval_s(connections) == pytest.approx(milliseconds / 1000)
+
+
+def test_the_switch_interval_follows_the_number_of_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener_module, "SWITCH_S", 0.01)
+    may_end = threading.Event()
+    monkeypatch.setattr(listener_module.Connection, "serve", lambda self: may_end.wait(30))
+    port = next(free_ports)
+    listener = Listener("127.0.0.1", port, 10)
+    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
+    assert eventually(lambda: sys.getswitchinterval() == pytest.approx(0.03))
+    may_end.set()
+    assert eventually(lambda: sys.getswitchinterval() == pytest.approx(USUAL_SWITCH_S))
+    listener.close()
+    for client in clients:
+        client.close()
+
+
+def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch)
+    crowd.no_threads = 2
+    crowd.open()
+    assert [client.recv(1) for client in crowd.clients[:2]] == [b"", b""]
+    assert crowd.close_after(3) == "TTTTTBBB"
+    said = "can't take a connection: can't start new thread; those that are open go on"
+    assert crowd.warnings == [said]
+
+
+def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch)
+    crowd.on_taken = crowd.listener._closing.set
+    crowd.open()
+    assert crowd.close_after(1) == "TB"
+
+
+def test_as_many_may_wait_at_the_door_as_may_be_connected() -> None:
+    """Who finds the queue full is heard a second later, by the kernel's second try."""
+    listener = Listener("127.0.0.1", next(free_ports), 2000)
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    _, longest = queue_of(listener)
+    listener.close()
+    assert longest == min(2000 + PLACES_FOR_PEERS, most)

@@ -1,0 +1,244 @@
+"""The words for changing members, the peer book, and how a node that joins starts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, ConfigError, Configuration
+from raftline.net.peerbook import PeerBook
+from raftline.net.peers import Peer
+from raftline.node.joining import advertised, check_member, joining_address, settle_configuration
+from raftline.raft.change import Change
+from raftline.raft.effects import HardState, Snapshot
+from raftline.raft.log import Log
+from raftline.raft.membership import PREFIX, Membership, all_vote
+from raftline.raft.node import Node
+from raftline.storage.errors import FilesRefused
+from raftline.storage.lines import base_line, read_base
+from raftline.wire.escapes import ProtocolError
+from raftline.wire.membercommands import change_reply, read_change
+from raftline.wire.protocol import Limits, read_request
+from tests.core.cores import OPTIONS, node_of
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        ("members", None),
+        ("add s4 localhost 10003", Change("add", "s4", "localhost:10003")),
+        ("add  s4   ::1  10003 ", Change("add", "s4", "::1:10003")),
+        ("remove s4", Change("remove", "s4")),
+        ("replace s2 s5 h 1", Change("replace", "s5", "h:1", "s2")),
+        ("promote s4", Change("promote", "s4")),
+        ("demote s4", Change("demote", "s4")),
+    ],
+)
+def test_a_change_is_read_from_its_line(line: str, change: Change | None) -> None:
+    request = read_request("client4", "", line, Limits())
+    assert read_change(request.command) == change
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("members all", "members stands alone"),
+        ("add", "the form is: add NAME HOST PORT"),
+        ("add s4 localhost", "the form is: add NAME HOST PORT"),
+        ("add s4 localhost 0", '"0" is no port'),
+        ("add s4 localhost 99999", '"99999" is no port'),
+        ("add s4 localhost １", "is no port"),
+        ("add 4s localhost 1", '"4s" is no name'),
+        ("add s4 a,b 1", '"a,b" is no host'),
+        ("add s4 a|b 1", "is no host"),
+        ("remove", "the form is: remove NAME"),
+        ("remove s1 s2", "the form is: remove NAME"),
+        ("replace s1 s4", "the form is: replace OLD NEW HOST PORT"),
+        ("promote s4=h:1,voter", "is no name"),
+    ],
+)
+def test_a_change_in_another_form_is_refused(line: str, why: str) -> None:
+    with pytest.raises(ProtocolError, match="Nothing was changed") as refused:
+        read_change(line)
+    assert why in str(refused.value)
+
+
+def test_no_request_of_a_client_can_be_taken_for_a_configuration() -> None:
+    for line in ("members s1=h:1,voter", "set members s1=h:1,voter", "get members"):
+        request = read_request("members", "", line, Limits())
+        if request.verb == "members":
+            with pytest.raises(ProtocolError):
+                read_change(request.command)
+        else:
+            assert not request.command.startswith(PREFIX)
+
+
+def test_each_outcome_has_its_reply() -> None:
+    assert change_reply("add s4 h 1", "done", "s4 votes") == "ADD response: s4 votes"
+    assert change_reply("add s4 h 1", "refused", "no") == "Sorry, no."
+    assert change_reply("add s4 h 1", "unknown", "lost") == "Sorry, outcome unknown: lost"
+
+
+# --- the peer book ----------------------------------------------------------------------------
+
+
+class ScriptedPeer:
+    def __init__(self, name: str, address: Address, life: list[str]) -> None:
+        self.name, self.address, self._life = name, address, life
+
+    def start(self) -> None:
+        self._life.append(f"start {self.name} {self.address}")
+
+    def stop(self) -> None:
+        self._life.append(f"stop {self.name}")
+
+    def send(self, line: bytes) -> None:
+        self._life.append(f"{self.name} <- {line.decode()}")
+
+
+def book_of(here: dict[str, Address]) -> tuple[PeerBook, list[str]]:
+    life: list[str] = []
+
+    def dial(name: str, address: Address) -> Peer:
+        return ScriptedPeer(name, address, life)  # type: ignore[return-value]
+
+    return PeerBook(here, dial), life
+
+
+def test_connections_begin_and_end_as_the_members_change() -> None:
+    book, life = book_of({})
+    book.follow({"s2": "h:2", "s3": "h:3"})
+    assert life == []
+    book.start()
+    book.follow({"s3": "h:3", "s4": "h:4"})
+    book.send("s4", b"x")
+    book.send("s2", b"lost")
+    assert life == ["start s2 h:2", "start s3 h:3", "stop s2", "start s4 h:4", "s4 <- x"]
+    assert "s4" in book
+    assert "s2" not in book
+    assert book.address("s2") == Address("h", 2)  # a client may still be sent there
+    assert book.address("s9") is None
+
+
+def test_the_configuration_file_has_the_last_word_on_where() -> None:
+    book, life = book_of({"s2": Address("proxy", 7)})
+    book.start()
+    book.follow({"s2": "h:2"})
+    assert life == ["start s2 proxy:7"]
+
+
+def test_a_member_that_moved_is_dialled_anew() -> None:
+    book, life = book_of({})
+    book.start()
+    book.follow({"s2": "h:2"})
+    book.follow({"s2": "h:9"})
+    assert life == ["start s2 h:2", "stop s2", "start s2 h:9"]
+
+
+def test_no_connection_begins_once_the_node_stops() -> None:
+    book, life = book_of({})
+    book.start()
+    book.stop()
+    book.follow({"s2": "h:2"})
+    assert life == []
+
+
+# --- a node that joins ------------------------------------------------------------------------
+
+
+def test_who_joins_needs_no_configuration_file(tmp_path: Path) -> None:
+    there = Address("localhost", 1)
+    folder = tmp_path / "new"
+    found = settle_configuration(str(folder), "s4", "localhost", 4, joins=there)
+    assert found.members == {}
+    assert folder.is_dir()
+
+
+def test_who_has_joined_starts_again_without_being_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("s1 localhost 1\n")
+    with pytest.raises(ConfigError, match=r"s4 is not in .*--join HOST:PORT"):
+        settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
+    (tmp_path / "s4.log").write_text("0 0 base\n")
+    assert settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None).members
+
+
+def test_a_base_line_may_name_nobody() -> None:
+    one = all_vote({"s1": "h:1"})
+    assert base_line(all_vote({})) == b"0 0 base\n"
+    assert read_base(b"0 0 base\n") == (0, 0, all_vote({}))
+    assert read_base(base_line(one)) == (0, 0, one)
+
+
+def place_of(name: str, membership: Membership, *, amnesiac: bool = False) -> list[str]:
+    node = node_of(name, voters=membership, amnesiac=amnesiac)
+    return check_member(node.view, Configuration(Path("c"), {}))
+
+
+def test_a_node_s_place_is_said_at_its_start() -> None:
+    assert place_of("s4", Membership(())) == [
+        "[*] s4 knows no members yet: it waits until a leader adds it"
+    ]
+    assert place_of("s1", Membership(("s1",))) == []
+
+
+@pytest.mark.parametrize(
+    ("voters", "why"),
+    [
+        (2, "[!] 2 voters need each other, the loss of either stops the cluster: have 1 or 3"),
+        (4, "[!] 4 voters stand the loss of 1, no more than 3 do, and every write waits for 3: "
+            "have 3 or 5"),
+    ],
+)  # fmt: skip
+def test_a_poor_number_of_voters_is_said_at_the_start(voters: int, why: str) -> None:
+    names = tuple(f"s{number}" for number in range(1, voters + 1))
+    assert place_of("s1", Membership(names)) == [why]
+    assert place_of("s1", Membership((*names, "s9"))) == []
+    assert place_of("s9", Membership(names, learners=("s9",))) == []  # it has no say in that
+
+
+def test_the_log_of_another_cluster_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is this the log of another node"):
+        place_of("s4", Membership(("s1", "s2")))
+
+
+@pytest.mark.parametrize("amnesiac", [False, True])
+def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(amnesiac: bool) -> None:
+    """It was killed before the entry came that adds it, or has lost that entry."""
+    node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
+                lambda: 1, 0, amnesiac=amnesiac, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
+    [said] = check_member(node.view, Configuration(Path("c"), {}))
+    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+
+
+def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
+    log = Log()
+    log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
+    node = Node("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
+    [said] = check_member(node.view, Configuration(Path("c"), {}))
+    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+
+
+def test_a_lone_node_without_its_log_is_refused() -> None:
+    with pytest.raises(FilesRefused, match="nobody to catch up from"):
+        place_of("s1", Membership(("s1",)), amnesiac=True)
+
+
+def test_who_listens_everywhere_must_say_where_it_is_reached() -> None:
+    empty = Configuration(Path("c"), {})
+    assert advertised("s4", "h", 4, empty) == Address("h", 4)
+    with pytest.raises(ConfigError, match="doesn't tell where others reach s4"):
+        advertised("s4", "0.0.0.0", 4, empty)
+    named = Configuration(Path("c"), {"s4": Address("outside", 9)})
+    assert advertised("s4", "0.0.0.0", 4, named) == Address("outside", 9)
+
+
+@pytest.mark.parametrize("text", ["localhost", "localhost:", ":1", "a b:1", "h:0", "h:x"])
+def test_what_names_no_node_can_t_be_joined(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        joining_address(text)
+    assert joining_address("::1:10000") == Address("::1", 10000)

@@ -1,0 +1,154 @@
+"""Replies leave in the order of their lines, and a reader that takes none holds nobody up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from raftline.net.outgoing import BATCHES_MAX, Outgoing
+from raftline.node.queue import Batch
+from tests.processes.wire import eventually
+
+DEADLINE_S = 60.0
+
+
+class Manager:
+    """A state machine of large values."""
+
+    def __init__(self) -> None:
+        self.most_at_once = 0
+
+    def read(self, commands: Sequence[str]) -> list[str]:
+        self.most_at_once = max(self.most_at_once, len(commands))
+        return [f"GET response: {'v' * 100_000}" for _ in commands]
+
+
+class Line:
+    """A connection's two ends, and what is to be flushed."""
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.far.settimeout(DEADLINE_S)
+        self.ready_sinks: deque[Outgoing] = deque()
+        self.manager = Manager()
+        driver = SimpleNamespace(ready_sinks=self.ready_sinks)
+        server = SimpleNamespace(name="s1", driver=driver, logmanager=self.manager)
+        self.outgoing = Outgoing(cast(Any, server), self.near)
+
+    def ask(self, *commands: str, is_read: bool = False, ids: list[str] | None = None) -> Batch:
+        batch = Batch(
+            commands, is_read=is_read, ids=ids or [""] * len(commands), reply_sink=self.outgoing
+        )
+        batch.asked_ms = 1
+        batch.reader = self.manager if is_read else None
+        self.outgoing.add(batch)
+        return batch
+
+    def flush_replies(self) -> None:
+        while self.ready_sinks:
+            self.ready_sinks.popleft().flush()
+
+    def receive(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            data += self.far.recv(size - len(data))
+        return data
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    with line.near, line.far:
+        yield line
+
+
+def test_replies_leave_in_the_order_of_their_lines_whoever_is_answered_first(line: Line) -> None:
+    first, second = line.ask("set a 1", "set a 2", ids=["", "7"]), line.ask("set b 1")
+    second.answer_all("B")
+    line.flush_replies()
+    line.far.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        line.far.recv(1)
+    line.far.settimeout(DEADLINE_S)
+    first.answer_all("A")
+    line.flush_replies()
+    assert line.far.recv(100) == b"s1@A\ns1#7@A\ns1@B\n"
+    line.outgoing.wait_until_empty()
+
+
+# fault F93
+def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
+    line: Line,
+) -> None:
+    reads = line.ask(*["get a"] * 1000, is_read=True)
+    reads.wake()
+    line.flush_replies()  # returns, though a hundred megabytes can't leave
+    assert reads.sent < 100
+    assert line.manager.most_at_once <= 16
+    assert not line.outgoing.send_now(b"for a peer")
+    reply = len(b"s1@GET response: \n") + 100_000
+    assert line.receive(1000 * reply).count(b"\n") == 1000
+    line.outgoing.wait_until_empty()
+
+
+def test_what_is_answered_while_the_reader_is_slow_follows_in_order(line: Line) -> None:
+    line.ask(*["get a"] * 100, is_read=True).wake()
+    line.flush_replies()
+    line.ask("set a 1").answer_all("A")
+    line.flush_replies()
+    reply = len(b"s1@GET response: \n") + 100_000
+    line.receive(100 * reply)
+    assert line.receive(5) == b"s1@A\n"
+    line.ask("set a 1").answer_all("B")
+    eventually(lambda: not line.outgoing._is_stuck)
+    line.flush_replies()
+    assert line.receive(5) == b"s1@B\n"
+
+
+def test_a_client_that_sends_without_reading_waits_for_room(line: Line) -> None:
+    batches = [line.ask("set a 1") for _ in range(BATCHES_MAX)]
+    has_room = threading.Event()
+
+    def wait() -> None:
+        line.outgoing.wait_for_room()
+        has_room.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    eventually(lambda: line.outgoing._is_awaited)
+    assert not has_room.is_set()
+    batches[0].answer_all("A")
+    line.flush_replies()
+    assert has_room.wait(DEADLINE_S)
+
+
+def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
+    batch = line.ask("set a 1")
+    line.ask("set b 1")
+    line.far.close()
+    batch.answer_all("A")
+    line.flush_replies()
+    line.outgoing.wait_until_empty()
+    assert not line.ready_sinks
+
+
+def test_what_nobody_could_answer_in_time_is_said_to_be_so(line: Line) -> None:
+    write, read, young = line.ask("set a 1"), line.ask("get a", is_read=True), line.ask("set b 1")
+    write.asked_ms, read.asked_ms, young.asked_ms = 1000, 2000, 3000
+    line.outgoing.give_up_late(before_ms=2500)
+    line.flush_replies()
+    said = line.far.recv(1000).decode().splitlines()
+    assert said == [
+        "s1@Sorry, outcome unknown: no quorum answered in time",
+        "s1@Sorry, I know of no leader. Try again.",
+    ]
+    write.answer_rest("too late")  # it comes after all: nobody hears it
+    line.flush_replies()
+    young.answer_all("B")
+    line.flush_replies()
+    assert line.far.recv(1000) == b"s1@B\n"

@@ -1,0 +1,135 @@
+"""What leaves on one connection, whoever completes it and whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.net.outgoing import Outgoing
+from raftline.node.queue import Batch
+
+DEADLINE_S = 60.0
+
+
+class Sockets:
+    """The two ends of a connection, and what leaves on this one."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair()
+        self.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.there.settimeout(DEADLINE_S)
+        self.server: Any = SimpleNamespace(
+            name="s1", driver=SimpleNamespace(ready_sinks=deque()), logmanager=None
+        )
+        self.outgoing = Outgoing(self.server, self.here)
+
+    def batch(self, *commands: str) -> Batch:
+        """Return a batch of writes that waits for its replies."""
+        batch = Batch(commands, is_read=False, ids=[""] * len(commands), reply_sink=self.outgoing)
+        self.outgoing.add(batch)
+        return batch
+
+    def received(self, count: int) -> list[str]:
+        """Return the next lines at the other end."""
+        with self.there.makefile("r") as file:
+            return [file.readline().removesuffix("\n") for _ in range(count)]
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    both = Sockets()
+    yield both
+    both.here.close()
+    both.there.close()
+
+
+def test_what_is_being_sent_has_not_left_yet(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the connection's thread may close the socket, or send its next reply in between."""
+    outgoing, send = sockets.outgoing, sockets.outgoing._send
+    at_it, go_on, is_empty = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly(data: bytes) -> int:
+        at_it.set()
+        assert go_on.wait(DEADLINE_S)
+        return send(data)
+
+    monkeypatch.setattr(outgoing, "_send", slowly)
+    sockets.batch("set a 1").answer_all("x" * 1_000_000)
+    flusher = threading.Thread(target=outgoing.flush)
+    flusher.start()
+    assert at_it.wait(DEADLINE_S)
+
+    def speak() -> None:
+        outgoing.wait_until_empty()
+        is_empty.set()
+        outgoing.send(["s1@later"])
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    came_early = is_empty.wait(0.2)
+    go_on.set()
+    assert sockets.received(2) == ["s1@" + "x" * 1_000_000, "s1@later"]
+    assert not came_early
+    flusher.join(DEADLINE_S)
+    speaker.join(DEADLINE_S)
+
+
+def test_a_slow_reader_for_whom_there_is_no_thread_is_cut_off_and_nobody_else_hears_of_it(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sockets.batch("set a 1").answer_all("x" * 1_000_000)
+    sockets.batch("set b 2")  # and nobody waits for the answer to this
+    sockets.outgoing.flush()
+    assert not sockets.outgoing._batches
+    sockets.outgoing.wait_until_empty()
+    while sockets.there.recv(1 << 20):
+        pass  # what had left, and then the end
+
+
+def test_behind_half_an_answer_to_a_peer_nothing_leaves(sockets: Sockets) -> None:
+    """Else the peer reads the next reply as the rest of that line."""
+    line = b"s1@" + b"x" * 1_000_000 + b"\n"
+    assert not sockets.outgoing.send_now(line)
+    sockets.batch("set a 1").answer_all("SET response: a set to 1")
+    sockets.there.settimeout(0.2)
+    received = bytearray()
+    with contextlib.suppress(TimeoutError):
+        while data := sockets.there.recv(1 << 20):
+            received += data
+            sockets.outgoing.flush()  # there is room again
+    assert line.startswith(received)
+    assert 0 < len(received) < len(line)
+    sockets.outgoing.wait_until_empty()
+
+
+def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) -> None:
+    batch = sockets.batch("set a 1")
+    sockets.outgoing.give_up_late(before_ms=1_000_000)
+    assert not batch.is_answered
+    batch.asked_ms = 1
+    sockets.outgoing.give_up_late(before_ms=1_000_000)
+    assert batch.replies == ["Sorry, outcome unknown: no quorum answered in time"]
+
+
+def test_a_read_is_served_from_the_life_that_confirmed_it(sockets: Sockets) -> None:
+    """A controller's connection outlives a node's life; the next one may know less at first."""
+    sockets.server.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
+    batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)
+    batch.reader = SimpleNamespace(read=lambda commands: ["GET response: 5"] * len(commands))
+    sockets.outgoing.add(batch)
+    batch.wake()
+    sockets.outgoing.flush()
+    assert sockets.received(1) == ["s1@GET response: 5"]

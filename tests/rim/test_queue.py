@@ -1,0 +1,94 @@
+"""What waits in the queue, and who gets which reply."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import raftline.node.queue
+from raftline.node.queue import BY_ROUND, Batch, Reading, RequestQueue
+from raftline.raft.change import Change
+from raftline.wire.protocol import NO_LEADER
+
+
+# mistake 24
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    st.integers(1, 9),
+    st.integers(0, 4),
+    st.data(),
+)
+def test_each_request_gets_the_reply_to_its_own_entry(
+    sizes: list[int], first: int, before: int, data: st.DataObject
+) -> None:
+    queue = RequestQueue(hold_ms=1000)
+    batches = [
+        Batch([f"{n}.{i}" for i in range(size)], is_read=False) for n, size in enumerate(sizes)
+    ]
+    entered = queue.enter(batches, first + before, term=1)
+    commands = [f"before {i}" for i in range(before)] + entered + ["behind 1", "behind 2"]
+    applied = 0
+    while applied < len(commands):  # as many at a time as are committed together
+        count = data.draw(st.integers(1, len(commands) - applied))
+        replies = [f"to {command}" for command in commands[applied : applied + count]]
+        queue.answer_applied(replies, first + applied, first + applied + count - 1)
+        applied += count
+        for batch in batches:
+            assert batch.replies == [f"to {each}" for each in batch.commands][: len(batch.replies)]
+            assert batch.is_answered == (len(batch.replies) == len(batch.commands))
+    assert all(batch.is_answered for batch in batches)
+
+
+# mistake 23
+def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unknown() -> None:
+    queue = RequestQueue(hold_ms=1000)
+    batches = [Batch(["a", "b"], is_read=False), Batch(["c"], is_read=False)]
+    queue.enter(batches, 5, term=3)
+    assert not queue.are_pending_beside(3)
+    assert queue.are_pending_beside(4)
+    assert queue.are_pending_beside(None)
+    queue.answer_applied(["to a"], 5, 5)
+    queue.give_up_pending("it fell")
+    assert batches[0].replies == ["to a", "Sorry, outcome unknown: it fell"]
+    assert batches[1].replies == ["Sorry, outcome unknown: it fell"]
+    queue.answer_applied(["to another's", "to another's"], 6, 7)  # too late for these
+    assert batches[1].replies == ["Sorry, outcome unknown: it fell"]
+
+
+# mistake 21
+@pytest.mark.parametrize(
+    ("is_read", "reading", "asks"),
+    [(True, Reading(may_ask=True), True), (True, BY_ROUND, False), (False, BY_ROUND, False),
+     (False, Reading(may_ask=True), False)],
+)  # fmt: skip
+def test_a_follower_asks_its_leader_for_those_reads_alone_that_may_be_asked(
+    is_read: bool, reading: Reading, asks: bool
+) -> None:
+    assert Batch(["get a"], is_read=is_read, reading=reading).asks_leader is asks
+
+
+def test_what_is_held_goes_first_and_waits_no_longer_for_that() -> None:
+    queue = RequestQueue(hold_ms=1000)
+    held, write, read = (Batch(["x"], is_read=is_read) for is_read in (False, False, True))
+    change = Batch(["remove s2"], is_read=False, change=Change("remove", "s2"))
+    queue.hold([held], 5)
+    assert queue.held_until_ms == 1005
+    for batch in (write, read, change):
+        queue.put(batch)
+    assert queue.take(writes=True, reads=False) == [held, change, write]
+    assert queue.take(writes=True, reads=True) == [read]
+    queue.hold([held], 900)
+    assert queue.held_until_ms == 1005
+    queue.hold(queue.take(writes=True, reads=True), 1005)
+    assert held.replies == [NO_LEADER]
+
+
+def test_only_so_many_wait_for_a_leader_and_the_next_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raftline.node.queue, "WAITING_MAX", 2)
+    queue = RequestQueue(hold_ms=1000)
+    batches = [Batch(["x"], is_read=False) for _ in range(3)]
+    queue.hold(batches, 5)
+    assert [batch.replies for batch in batches] == [[], [], [NO_LEADER]]

@@ -1,0 +1,88 @@
+"""How a request asks to be read, and what the node makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.node.queue import Reading, Readings
+from raftline.wire.protocol import READ_MODES, Limits, ProtocolError, read_request
+
+
+@pytest.mark.parametrize("mode", READ_MODES)
+def test_a_get_may_say_how_it_is_read(mode: str) -> None:
+    request = read_request("client4", "", f"get b read {mode} ", Limits())
+    assert (request.verb, request.command, request.read) == ("get", "get b", mode)
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "read"),
+    [
+        ("get read", "get read", ""),
+        ("get read read local", "get read", "local"),
+        ("show read local", "show", "local"),
+        ("show read", "show read", ""),
+        ("show read read index", "show read", "index"),
+        ("show p after k read lease", "show p after k", "lease"),
+        ("show after read local", "show after", "local"),
+        ("set b read local", "set b read local", ""),
+    ],
+)
+def test_keys_and_values_may_be_called_so_too(line: str, command: str, read: str) -> None:
+    request = read_request("", "", line, Limits())
+    assert (request.command, request.read) == (command, read)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("get b read foo", "there is no read foo; there is index, lease, log, local"),
+        ("get read local", "get takes one key"),
+        ("get b read", "get takes one key"),
+        ("get b read local now", "get takes one key"),
+        ("show read log", "a show is never an entry of the log"),
+        ("delete b read local", "delete takes one key"),
+    ],
+)
+def test_another_form_is_refused_and_the_rule_said(line: str, rule: str) -> None:
+    with pytest.raises(ProtocolError, match=rule):
+        read_request("", "", line, Limits())
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [("transfer", "transfer"), ("transfer s3", "transfer s3"), (" transfer  s3 ", "transfer s3")],
+)
+def test_a_transfer_names_one_server_or_none(line: str, command: str) -> None:
+    assert read_request("", "", line, Limits()).command == command
+
+
+@pytest.mark.parametrize("line", ["transfer s2 s3", "transfer 3", r"transfer s\s3"])
+def test_a_transfer_to_anything_else_is_refused(line: str) -> None:
+    with pytest.raises(ProtocolError, match="transfer takes the name of one server, or none"):
+        read_request("", "", line, Limits())
+
+
+@pytest.mark.parametrize(
+    ("node", "asked_for", "kind"),
+    [
+        (Readings(), "", ("read", Reading(by_lease=False, may_ask=False))),
+        (Readings(), "index", ("read", Reading(by_lease=False, may_ask=True))),
+        (Readings(), "lease", ("read", Reading(by_lease=True, may_ask=False))),
+        (Readings("index", at_followers=True), "", ("read", Reading(False, True))),
+        (Readings("lease", at_followers=True), "", ("read", Reading(True, True))),
+        (Readings("lease"), "", ("read", Reading(True, False))),
+        (Readings("lease"), "index", ("read", Reading(False, True))),
+        (Readings("log"), "", ("write", Reading())),
+        (Readings("log"), "local", ("local", Reading())),
+        (Readings("local"), "", ("local", Reading())),
+        (Readings("local"), "log", ("write", Reading())),
+    ],
+)
+def test_the_request_decides_and_else_the_node(
+    node: Readings, asked_for: str, kind: tuple[str, Reading]
+) -> None:
+    assert node.kind_of("get", asked_for) == kind
+
+
+def test_a_show_is_never_an_entry() -> None:
+    assert Readings("log").kind_of("show", "") == ("read", Reading())

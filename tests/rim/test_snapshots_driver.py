@@ -1,0 +1,489 @@
+"""The driver and the threads of snapshots, over a folder in memory and without a socket."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+import raftline.node.snapshots
+from raftline.logmanager import LogManager
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.snapshots import Snapshots
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
+from raftline.raft.membership import all_vote
+from raftline.raft.messages import AppendEntries, Message, spell
+from raftline.raft.node import Node
+from raftline.raft.options import Options
+from raftline.storage.errors import FilesRefused
+from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotlines import MachineState
+from tests.faulty_folder import Fault, Kind, MemoryFolder
+from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+from tests.processes.wire import eventually
+
+DEADLINE_S = 60.0
+OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
+
+
+class HeldManager(LogManager):
+    """Writes nothing while `hold` is held."""
+
+    def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
+        super().__init__(name, folder, members)
+        self.hold = threading.Lock()
+        self.is_writing = False
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.is_writing = True
+        with self.hold:
+            self.is_writing = False
+            return super().write(works)
+
+
+class Rig:
+    """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
+
+    def __init__(
+        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]
+    ) -> None:
+        self.folder = folder
+        self.answers: list[str] = []
+        self.posted: list[InstallSnapshot] = []
+        self.said: list[str] = []
+        self.failures: list[BaseException] = []
+        self.changed = threading.Condition()
+        self.manager = HeldManager("s2", folder, members)
+        recovered = self.manager.recover()
+        node = Node(
+            "s2", recovered.members, recovered.log,
+            recovered.hard_state, OPTIONS,
+            lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
+        )  # fmt: skip
+        self.driver = Driver(node, self.manager, self, hold_ms=1000)
+        self.snapshots = Snapshots(
+            self.driver, self.manager, self.post, self.say, compact_bytes
+        )
+        self.driver.start("s2")
+
+    # What the driver and the threads ask of the world.
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        with self.changed:
+            self.answers += [spell(message) for message in messages]
+            self.changed.notify_all()
+
+    def not_leader(self, leader: str) -> str:
+        return f"Sorry, {leader}"
+
+    def report(self, effects: Effects) -> None:
+        for note in effects.notes:
+            self.say(note)
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        self.snapshots.wrote(arrived)
+
+    def fail(self, error: BaseException) -> None:
+        with self.changed:
+            self.failures.append(error)
+            self.changed.notify_all()
+
+    def post(self, message: InstallSnapshot) -> None:
+        with self.changed:
+            self.posted.append(message)
+            self.changed.notify_all()
+
+    def say(self, line: str) -> None:
+        with self.changed:
+            self.said.append(line)
+            self.changed.notify_all()
+
+    # What a test does.
+
+    def receive(self, *messages: Message) -> None:
+        assert self.driver.receive(messages, self) == []
+
+    def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
+        new = entries(first, term, *commands)
+        self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
+
+    def wait_for(self, fact: Callable[[], object]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: fact() or self.failures, DEADLINE_S), self.said
+        assert self.failures == []
+
+    def wait_for_line(self, part: str) -> None:
+        self.wait_for(lambda: any(part in line for line in self.said))
+
+
+@pytest.fixture
+def make_rig() -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(
+        folder: MemoryFolder | None = None,
+        compact_bytes: int = 1 << 40,
+        members: dict[str, str] = MEMBERS,
+    ) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes, members))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.snapshots.stop()
+        rig.driver.stop(patience_s=5.0)
+        rig.manager.close()
+
+
+def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    state = MachineState(20, 3, all_vote(MEMBERS), [], pairs)
+    snapshot = file.write(state, no_pause)
+    file.publish(snapshot)
+    return folder.content(file.name), snapshot
+
+
+def pieces(data: bytes, snapshot: Snapshot, size: int) -> list[InstallSnapshot]:
+    return [
+        InstallSnapshot("s1", "s2", 3, snapshot, begin, len(data[begin : begin + size]), 1,
+                        data[begin : begin + size].decode("utf-8", "surrogateescape"))
+        for begin in range(0, len(data), size)
+    ]  # fmt: skip
+
+
+def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.append(1, 2, 2, "set a 1", "set old 2", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9", "é": "é" * 40})
+    rig.receive(*pieces(data, snapshot, 7))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
+    assert rig.manager.pairs == {"a": "9", "é": "é" * 40}
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    rig.wait_for(lambda: "I am up to date term 3 index 21 round 1" in rig.answers)
+    assert rig.manager.pairs["b"] == "1"
+    assert rig.folder.content("s2.log").startswith(b"20 3 base ")
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert manager.pairs == {"a": "9", "é": "é" * 40}
+    assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
+
+
+# mistake 22
+def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
+    leader = LogManager("s1", MemoryFolder(), MEMBERS)
+    leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
+    leader.recover()
+    snapshot = leader.snapshots.write(leader.freeze(), no_pause)
+    leader.snapshots.publish(snapshot)
+    file = leader.snapshots.open(snapshot)
+    assert file is not None
+    file.seek(0)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(file.read(), snapshot, 100))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
+    retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
+    assert retried == ["INCR response: 1"]
+    assert rig.manager.pairs == {"visits": "1"}
+
+
+# fault F74
+def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    snapshot = file.write(MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}), no_pause)
+    file.publish(snapshot)
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.receive(*pieces(folder.content(file.name), snapshot, 100))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
+    folder.put("s1.storage", storage_file(3))
+    folder.put("s1.log", log_file(base=BASE.replace(b"0 0 base", b"20 3 base")))
+    with pytest.raises(FilesRefused, match=r"s1\.state_machine: .*newer version"):
+        boot(folder)
+
+
+# fault F74
+def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.snapshots.start()
+    rig.append(1, 2, 1, "set a 1", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data.replace(b"a 9", b"a 8"), snapshot, 50))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: line ")
+    assert rig.manager.pairs == {"a": "1"}
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    assert rig.manager.pairs == {"a": "9"}
+
+
+def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(compact_bytes=500)
+    rig.snapshots.start()
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for_line("[*] s2.log begins behind entry 40 now")
+    assert rig.driver.status()["snapshot_index"] == 40
+    assert rig.driver.status()["base_index"] == 40
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert len(manager.pairs) == 40
+    assert recovered.log.last_index == 40
+
+
+# fault F14
+def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500)
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
+    rig.snapshots.start()
+    rig.wait_for_line("[!] s2 could take no snapshot: ")
+    rig.append(41, 1, 41, "set more 1", prev_term=1)
+    rig.wait_for(lambda: "I am up to date term 1 index 41 round 1" in rig.answers)
+    assert "s2.state_machine.tmp" not in rig.folder.contents()
+
+
+def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(snapshot)
+    rig.driver.step(SnapshotTaken(snapshot))
+    rewrite = rig.manager.begin_rewrite(snapshot)
+    # Only what no cut can touch is copied early.
+    assert rig.driver.compaction.committed_entries(5, 100) == []
+    with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
+        rig.append(7, 1, 4, "lost 7", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(5, 2, 4, "set b 5", prev_term=1)
+        finishing = threading.Thread(
+            target=lambda: rig.say(f"finished: {rig.driver.compaction.finish_rewrite(rewrite)}")
+        )
+        finishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    rig.wait_for_line("finished: True")
+    finishing.join(DEADLINE_S)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert [entry.command for entry in recovered.log.entries(5, 5)] == ["set b 5"]
+    assert recovered.log.last_index == 5
+    assert manager.pairs == {"a": "1"}
+
+
+def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
+    own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(own)
+    rig.driver.step(SnapshotTaken(own))
+    rewrite = rig.manager.begin_rewrite(own)
+    rig.snapshots.start()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    assert not rig.driver.compaction.finish_rewrite(rewrite)
+    assert rig.failures == []
+    rewrite.abandon()
+    _, recovered = boot(rig.folder.kill(), "s2")
+    assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
+
+
+def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    data, arriving = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, arriving, 50))
+    rig.wait_for(lambda: f"GiveSnapshotAfterByte {len(data)} of 20-3" in " ".join(rig.answers))
+    loaded = rig.manager.snapshots.check(arriving, no_pause)
+    rig.manager.arrived(loaded)
+    with rig.manager.hold:  # a write that takes long is under way; behind it waits all the rest
+        rig.append(1, 3, 0, "set void 1", prev_term=0)
+        eventually(lambda: rig.manager.is_writing)
+        rig.driver.step(SnapshotChecked(arriving, loaded.members))
+        rig.append(21, 3, 21, "set b 1", prev_term=3)
+        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        assert own.index == 21
+        publishing = threading.Thread(
+            target=lambda: rig.say(f"published: {rig.driver.compaction.publish(own)}")
+        )
+        publishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    rig.wait_for_line("published: True")
+    publishing.join(DEADLINE_S)
+    rig.driver.step(SnapshotTaken(own))
+    rewrite = rig.manager.begin_rewrite(own)
+    assert rig.driver.compaction.finish_rewrite(rewrite)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert (recovered.snapshot, recovered.log.base_index) == (own, 21)
+    assert manager.pairs == {"a": "9", "b": "1"}
+
+
+# fault F76
+def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 1, "set a 1", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    disks: list[MemoryFolder] = []
+    publish = SnapshotFile.publish
+
+    def killed_right_after(files: SnapshotFile, snapshot: Snapshot) -> bool:
+        published = publish(files, snapshot)
+        disks.append(rig.folder.kill())
+        return published
+
+    monkeypatch.setattr(SnapshotFile, "publish", killed_right_after)
+    with rig.manager.hold:  # a write is under way; what a quorum has committed waits behind it
+        rig.append(2, 1, 1, "set a 2", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(3, 2, 3, "set a 3", prev_term=1)
+        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        assert own[:2] == (3, 2)
+        publishing = threading.Thread(target=rig.driver.compaction.publish, args=(own,))
+        publishing.start()
+        eventually(lambda: rig.driver._writer._jobs)
+    publishing.join(DEADLINE_S)
+    _, recovered = boot(disks[0], "s2")
+    assert recovered.log.last_term <= recovered.hard_state.term  # else it could not start
+
+
+def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    first = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    rig.driver.compaction.publish(first)
+    data = rig.folder.content("s2.state_machine")
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.driver.compaction.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
+
+
+def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
+    """Let s2 have a snapshot of four entries in force, and know it."""
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(snapshot)
+    rig.driver.step(SnapshotTaken(snapshot))
+    return snapshot
+
+
+def test_of_too_many_snapshots_that_are_sent_the_one_begun_first_is_closed(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raftline.node.snapshots, "OPEN_MAX", 1)
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.wait_for(lambda: rig.manager.applied.index == 5)
+    later = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    assert rig.driver.compaction.publish(later)
+    for offset in (0, 10):
+        rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 3)
+    assert list(rig.snapshots._open) == [later]
+
+
+def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    rig.snapshots.start()
+    rig.snapshots.ask()
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4")
+    assert not rig.snapshots._is_asked
+
+
+# fault F6, fault F74
+@pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
+def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
+    make_rig: Callable[..., Rig], way: str
+) -> None:
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    good = rig.folder.content("s2.state_machine")
+    if way == "delete":
+        rig.folder.remove("s2.state_machine")
+    else:
+        bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
+        rig.folder.put("s2.state_machine", bad[way])
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert rig.posted == []
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.view.snapshot)
+    second = rig.manager.snapshots.current
+    assert second is not None
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
+    assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
+
+
+# fault F6
+def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
+    still open."""
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.snapshots.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    opened = rig.snapshots._open[first]  # over a disk the open file rots as the named one does
+    opened.seek(-5, 2)
+    assert isinstance(opened, io.BytesIO)
+    opened.write(b"?")
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert len(rig.posted) == 2
+
+
+# mistake 32
+def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500, members={})
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
+    rig.snapshots.start()
+    rig.wait_for(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes)  # it had a look
+    members = "members s1=a:1,voter s2=b:2,learner"
+    rig.append(41, 1, 81, members, *commands, prev_term=1)
+    rig.wait_for_line("[*] s2.log begins behind entry 81 now")
+    assert not any("after entry 40," in line for line in rig.said)
+    head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
+    assert rig.folder.content("s2.state_machine").startswith(head)
+    assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)

@@ -1,0 +1,60 @@
+"""`raftline backup --from`: what a stopped node's files hold, or why that can't be told."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from raftline.storage.errors import EXIT_DISK, EXIT_FILES
+from raftline.storage.folder import Folder
+from raftline.tools.backup import of_node
+from raftline.tools.fsck import fsck
+from raftline.tools.restore import restore
+from tests.node_files import boot, vote, write
+from tests.tools.test_fsck import COMPACTED
+
+
+def test_commands_of_a_program_s_state_machine_are_left_to_that_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    manager, _ = boot(Folder(tmp_path / "logs"))
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "set a 1", 'machine bank {"to": "ann"}')
+    manager.close()
+    backup = tmp_path / "backup.txt"
+    assert of_node(tmp_path / "logs", "s1", str(backup)) == EXIT_FILES
+    assert capsys.readouterr().err == (
+        "raftline: s1.log holds commands for a state machine of a program, which only that "
+        "program can carry out; start the nodes from it and back up the running cluster\n"
+    )
+    assert not backup.exists()
+
+
+def test_where_the_disk_is_full_backup_restore_and_fsck_say_so_and_end_with_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name, content in COMPACTED.items():
+        (logs / name).write_bytes(content)
+    backup, members = str(tmp_path / "backup.txt"), ["s1=localhost:10000"]
+    assert of_node(logs, "s1", backup) == 0
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    statuses = [
+        of_node(logs, "s1", str(tmp_path / "another.txt")),
+        restore(backup, str(tmp_path / "new"), members),
+    ]
+    (logs / "s1.storage").unlink()
+    statuses.append(fsck(["s1"], str(logs), repairs=True, as_json=False))
+    assert statuses == [EXIT_DISK] * 3 == [4] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert all("No space left on device" in line for line in said)

@@ -1,0 +1,84 @@
+"""What `raftline recover` goes on with: whatever a last survivor has left of the state."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.common.config import ConfigError
+from raftline.logmanager import LogManager
+from raftline.raft.membership import Configurations
+from raftline.state.entry_numbers import ERA_TERMS
+from raftline.storage.folder import Folder
+from raftline.tools.fsck import fsck
+from raftline.tools.recover import recover
+from tests.tools.test_fsck import COMPACTED
+
+
+def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in COMPACTED.items():
+        if name != "s1.log":
+            (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert "Entries up to 3 were committed for certain: its snapshot holds them." in said
+    assert "s1 HAS LOST FILES" in said
+    manager = LogManager("s1", Folder(tmp_path), {})
+    recovered = manager.recover()
+    manager.close()
+    log = recovered.log
+    latest = Configurations(log.base_index, recovered.members, log.commands).latest
+    assert latest.names == ("s1",)
+    assert (log.last_index, log.last_term) == (4, 2 * ERA_TERMS)
+    assert not recovered.amnesiac
+
+
+def test_a_second_recovery_changes_nothing_and_says_that_it_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["raftline"])  # whatever runs this test
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("s1 is the only member already, with what it holds up to entry 6.")
+    assert "Nothing was changed. Start it: raftline server s1 " in said
+    assert said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_the_only_member_that_lost_files_is_recovered_all_the_same(tmp_path: Path) -> None:
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    (tmp_path / "s1.storage").unlink()
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    manager = LogManager("s1", Folder(tmp_path), {})
+    recovered = manager.recover()
+    manager.close()
+    assert (recovered.log.last_term, recovered.amnesiac) == (4 * ERA_TERMS, False)
+
+
+def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) -> None:
+    (tmp_path / "s1.storage").write_bytes(COMPACTED["s1.storage"])
+    with pytest.raises(ConfigError, match=r"neither s1\.log nor s1\.state_machine"):
+        recover(str(tmp_path), "s1", confirmed=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["s1.storage"]
+
+
+def test_fsck_tells_what_a_survivor_is_chosen_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    assert fsck([str(tmp_path)], None, repairs=False, as_json=True) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert (report["last_term"], report["last_index"]) == (2, 5)  # the log's; its term is 5

@@ -1,0 +1,97 @@
+"""One trial: what is made of a crash and of the clients' requests, and how it is told."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from raftline import simulator
+from raftline.trial.load import Client
+from raftline.trial.metrics import Metrics
+from raftline.trial.record import Asked
+from raftline.trial.servers import Health
+from raftline.trial.store import Tally
+from raftline.trial.trial import Trial
+from raftline.trial.verdict import Exit, judge
+from tests.tools.trials import asked, pair, record
+
+
+# seed 001-17
+def test_a_leader_that_ends_by_itself_is_unknown_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Trial(Metrics(servers=3), tmp_path) as trial:
+        trial.watch.start_at(0.0)
+        trial.watch.saw("0001", "0000", b"s0001@AppendEntries 1-0-0-[]", True, 0.5)
+        monkeypatch.setattr(trial.servers, "newly_crashed", lambda: [("0001", -9)])
+        trial._tick(1.0, 0.0)
+        assert trial.watch.leaders == [(0.0, "unkown"), (0.5, "0001"), (1.0, "unkown")]
+        [event] = trial.record.events
+    assert event.text == "0001 ended by itself (killed by SIGKILL)"
+    assert trial.record.health == [(1.0, "0001", Health.CRASHED)]
+
+
+class Finished:
+    """A client that has made these requests."""
+
+    problem = None
+    prior_get_requests = 2
+    tally = Tally(sent=3)
+
+    def __init__(self, *requests: Asked) -> None:
+        self.requests = list(requests)
+
+    def join(self, _: float) -> None: ...
+
+
+# seed 001-16
+def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judged(
+    tmp_path: Path,
+) -> None:
+    wrong = asked(2, "get", key="key1", value="of nobody")
+    later = asked(1 << 20, took=None, called=None)
+    with Trial(Metrics(servers=3), tmp_path) as trial:
+        assert not trial.has_begun
+        trial._start_s = time.monotonic() - 10
+        trial._clients = [cast(Client, Finished(wrong, later)), cast(Client, Finished(asked(1)))]
+        for _ in range(2):  # asked to stop twice, it collects everything once
+            made = trial.break_off("interrupted")
+            assert [each.due for each in made.requests] == [1.0, 2.0]
+    assert [each.wrong for each in made.requests] == [False, True]
+    assert (made.prior_get_requests, made.tally.sent, made.broken_off) == (4, 6, "interrupted")
+    assert 10 <= made.ended < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("more", "history", "status"),
+    [
+        ({}, None, Exit.GOOD),
+        ({}, "/dev/full", Exit.USAGE),
+        ({"broken_off": "interrupted"}, None, 130),
+        ({"two_leaders": "0000 and 0001 both led term 3"}, "/dev/full", Exit.UNSAFE),
+        ({"two_leaders": "0000 and 0001 both led term 3", "broken_off": "interrupted"}, None,
+         Exit.UNSAFE),
+    ],
+)  # fmt: skip
+def test_a_wrong_answer_is_told_whatever_else_went_wrong(
+    more: dict[str, str], history: str | None, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = record(pair(1), **more)
+    options = argparse.Namespace(json=False, history=history, html=None)
+    assert simulator._tell(made, judge(made), options) == status
+    told = capsys.readouterr()
+    assert "Leaders:" in told.out
+    assert ("/dev/full: can't be written" in told.err) == (history is not None)
+
+
+@pytest.mark.parametrize(("option", "drawn_from"), [(None, 5), (0, 0), (7, 7)])
+def test_a_seed_that_is_given_goes_before_that_of_the_metrics(
+    option: int | None, drawn_from: int, tmp_path: Path
+) -> None:
+    (tmp_path / "m.json").write_text('{"seed": 5}')
+    options = argparse.Namespace(metrics=str(tmp_path / "m.json"), seed=option)
+    assert simulator._metrics(options).seed == drawn_from

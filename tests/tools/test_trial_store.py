@@ -1,0 +1,190 @@
+"""put and get: after the leader, again under the same Message-ID, and what is counted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from raftline.trial.load import Client, Due
+from raftline.trial.messages import BadMessage
+from raftline.trial.metrics import Metrics
+from raftline.trial.store import Store, Unanswered
+from raftline.wire.protocol import not_leader, outcome_unknown
+from tests.processes.wire import eventually
+from tests.scripted_node import (
+    DEADLINE_S,
+    Handler,
+    ScriptedNode,
+    Start,
+    free_port,
+    scripted_nodes,
+    store,
+)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
+
+
+def client(*nodes: ScriptedNode | int) -> Store:
+    """Return a client that knows these as 0000, 0001, … and asks 0000 first."""
+    ports = {
+        f"{number:04}": node if isinstance(node, int) else node.port
+        for number, node in enumerate(nodes)
+    }
+
+    class First(random.Random):
+        def choice(self, seq):  # type: ignore[no-untyped-def]
+            return seq[0]
+
+    return Store("0005", ports, First())
+
+
+def once(first: str | None, then: Handler) -> Handler:
+    """Return a handler that answers `first` to the first line, and goes on with another."""
+    answers = iter([first])
+
+    def handler(command: str) -> str | None:
+        try:
+            return next(answers)
+        except StopIteration:
+            return then(command)
+
+    return handler
+
+
+# seed 001-02, seed 001-07
+def test_put_and_get_are_answered_with_messages(start: Start) -> None:
+    with client(start(store(), "s0000")) as asking:
+        assert asking.put("lamp", "on")["req_category"] == "success"
+        answer = asking.get("lamp")
+        missing = asking.get("nothing")
+    assert answer == {
+        "source": "0000", "destination": "0005", "leader": "0000", "req_category": "success",
+        "Message-ID": 2, "value": "on",
+    }  # fmt: skip
+    assert (missing["req_category"], missing["absent"]) == ("failure", True)
+
+
+# seed 001-05, seed 001-16
+def test_a_redirect_is_followed_and_counted_with_the_same_message_id(start: Start) -> None:
+    leader = start(store(), "s0001")
+    follower = start(lambda _: not_leader("s0001", "localhost", leader.port), "s0000")
+    with client(follower, leader) as asking:
+        asking.put("lamp", "on")
+        asking.get("lamp")
+    assert follower.received == ["c0005#1@set lamp on"]
+    assert leader.received == ["c0005#1@set lamp on", "c0005#2@get lamp"]
+    assert asking.tally.redirects == 1
+    assert (asking.tally.sent, asking.tally.received) == (3, 3)
+
+
+# seed 001-16
+def test_an_unknown_outcome_is_asked_again_under_the_same_message_id(start: Start) -> None:
+    left = start(lambda _: outcome_unknown("it lost its place"), "s0000")
+    leader = start(store(), "s0001")
+    with client(left, leader) as asking:
+        assert asking.put("lamp", "on")["req_category"] == "success"
+    assert left.received == leader.received == ["c0005#1@set lamp on"]
+    assert [attempt.category for attempt in asking.attempts] == ["unknown", "success"]
+
+
+def test_a_server_that_is_down_or_hangs_up_is_passed_over(start: Start) -> None:
+    leader = start(store(), "s0002")
+    hanging = start(lambda _: None, "s0001")
+    with client(free_port(), hanging, leader) as asking:
+        asking.chance = random.Random(1)
+        assert asking.get("ana")["value"] == "4"
+    assert leader.received[-1] == "c0005#1@get ana"
+
+
+# seed 001-16
+def test_an_answer_to_another_message_is_never_taken_for_this_one(start: Start) -> None:
+    doubled = once("SET response: lamp set to on\ns0000#1@SET response: lamp set to on", store())
+    with client(start(doubled, "s0000")) as asking:
+        asking.put("lamp", "on")
+        assert asking.get("ana")["value"] == "4"
+    assert (asking.tally.duplicates, asking.tally.rejected) == (1, 0)
+
+
+# seed 001-03
+def test_an_answer_to_nothing_that_was_asked_is_rejected_and_counted(start: Start) -> None:
+    stray = once("GET response: 4\ns0000#77@GET response: 9", store())
+    with client(start(stray, "s0000")) as asking:
+        assert asking.get("ana")["value"] == "4"
+        assert asking.get("ana")["value"] == "4"
+    assert (asking.tally.duplicates, asking.tally.rejected) == (0, 1)
+
+
+# seed 001-03
+def test_an_invalid_message_is_rejected_counted_and_never_sent(start: Start) -> None:
+    node = start(store(), "s0000")
+    whole = {"source": "0005", "destination": "0000", "leader": "unkown", "req_category": "get",
+             "Message-ID": 1, "key": "ana"}  # fmt: skip
+    wrong: list[object] = [{}, None, {**whole, "source": "0009"}, {**whole, "destination": "0005"},
+                           {**whole, "req_category": "success"}]  # fmt: skip
+    with client(node) as asking:
+        for message in wrong:
+            with pytest.raises(BadMessage):
+                asking.ask(message)
+        assert asking.ask(whole)["value"] == "4"
+    assert asking.tally.rejected == len(wrong)
+    assert node.received == ["c0005#1@get ana"]
+
+
+def test_a_leader_that_is_nobody_here_is_rejected(start: Start) -> None:
+    lying = once(not_leader("s0009", "localhost", 1), store())
+    with client(start(lying, "s0000")) as asking:
+        assert asking.get("ana")["value"] == "4"
+    assert asking.tally.rejected == 1
+
+
+# seed 001-15
+def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
+    start: Start,
+) -> None:
+    node = start(store(), "s0000")
+    dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
+    now_s = time.monotonic()
+    made = Client("0005", dues, client(node), Metrics(), now_s)
+    made.start()
+    made.join(DEADLINE_S)
+    assert made.problem is None
+    assert [each.category for each in made.requests] == ["put", "get", "put", "get"]
+    assert made.prior_get_requests == 1
+    put, first_get, other_put, last_get = made.requests
+    assert (first_get.key, first_get.value) == (put.key, put.value)
+    assert last_get.key in (put.key, other_put.key)
+    assert not any(each.wrong for each in made.requests)
+    assert all(each.latency is not None and each.latency > 0 for each in made.requests)
+
+
+# seed 001-16
+def test_a_get_that_answers_anything_else_than_was_put_is_wrong(start: Start) -> None:
+    def forgetful(command: str) -> str:
+        verb, key, *value = command.split()
+        return f"SET response: {key} set to {value[0]}" if verb == "set" else "GET response: old"
+
+    dues = [Due(0, 0.0, False), Due(0, 0.0, True)]
+    made = Client("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
+    made.start()
+    made.join(DEADLINE_S)
+    assert [each.wrong for each in made.requests] == [False, True]
+
+
+def test_where_nobody_settles_it_in_time_that_is_said(start: Start) -> None:
+    nowhere = start(lambda _: "Sorry, I know of no leader. Try again.", "s0000")
+
+    def is_said() -> bool:
+        """Whether it is, after answers that did not settle it; none comes in time where all stood
+        still."""
+        with client(nowhere) as asking, pytest.raises(Unanswered, match="get ana: no answer"):
+            asking.get("ana", time.monotonic() + 0.2)
+        return {attempt.category for attempt in asking.attempts} == {"forward2leader"}
+
+    assert eventually(is_said, "answers that do not settle it")

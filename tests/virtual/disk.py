@@ -1,0 +1,203 @@
+"""A simulated node's disk: the real file code over a folder in memory that dies and forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from raftline.logmanager import LogManager, Recovered
+from raftline.raft.effects import Effects
+from raftline.raft.node import Node
+from raftline.storage.errors import DiskFailed, FilesRefused
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.invariants import InvariantError
+from tests.virtual.world import World
+
+DEATHS = (Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE)
+FAILURES = (Kind.EIO, Kind.ENOSPC)
+STEPS_MAX = 10  # a fault strikes within this many steps of the disk
+
+
+class Disk:
+    """What outlives a node, and what it has promised to hold."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.folder = MemoryFolder()
+        self.whole = True  # False: it lost its memory and has not caught up yet
+        self.newborn = False  # it has taken part in nothing yet
+        self.lost_promise = False  # its term and vote among it, since it last began
+        self._world = world
+        self._name = name
+        self._promised = (0, 0)  # index and term of the last entry reported durable
+        self._was_robbed = False
+        self._may_be_whole = False  # died while writing down that it caught up
+        # The mark that tells a log cut at a line's end is not synced: a power cut may take it.
+        self._mark_is_there = True
+
+    def persist(self, manager: LogManager, works: Sequence[Effects]) -> tuple[int, int] | None:
+        """Make step 2 of these durable.
+
+        Raises:
+            DiskFailed: the disk failed, as `fail_soon` had asked.
+        """
+        durable = manager.persist(works)
+        if durable is not None:
+            self._promised = durable
+        for work in works:
+            self.whole = (self.whole and not work.forgot) or work.recovered
+            self.newborn = self.newborn and not (work.forgot or work.recovered)
+        return durable
+
+    def bring(self, by_hand: int) -> None:
+        """Let the node begin with a log that a person wrote: so many entries, of terms that no
+        election comes to."""
+        lines = [f"{index} 1001 set hand {index}\n" for index in range(1, by_hand + 1)]
+        self.folder = MemoryFolder({f"{self._name}.log": "".join(lines).encode()})
+
+    def recover(
+        self, members: Mapping[str, str], *, never_ran: bool = False
+    ) -> tuple[LogManager, Recovered]:
+        """Read everything back, after a death or two in the midst of it, and hold the code to
+        what was promised. An operator's word that is denied is not said again."""
+        while True:
+            manager = LogManager(self._name, self.folder, members)
+            if self._world.chance(0.05):
+                self._strike(DEATHS + FAILURES, within=2 * STEPS_MAX)
+            try:
+                recovered = manager.recover(never_ran=never_ran)
+            except (Died, FilesRefused) as error:
+                if self.folder.fault is None and not str(error).startswith("--new says "):
+                    raise
+                self._may_be_whole = self._may_be_whole or never_ran  # the word may be on the disk
+                never_ran = False
+                if self.folder.fault is None:
+                    continue
+                self._world.counts["deaths while recovering"] += 1
+                self._leave(power_cut=not self._was_robbed and self._world.chance(0.5))
+                continue
+            self.folder.fault = None
+            if never_ran:
+                self._world.counts["said to be new"] += 1
+                self.whole = True
+            self._check(recovered)
+            return manager, recovered
+
+    def die(
+        self,
+        manager: LogManager,
+        writing: Sequence[Effects],
+        unsaved: Sequence[Effects],
+        node: Node,
+        *,
+        power_cut: bool,
+    ) -> None:
+        """Be left as after a kill or a power cut, with `writing` done in part, or not, or whole."""
+        cuts = [work.cut_after for work in (*writing, *unsaved) if work.cut_after is not None]
+        if writing and cuts and min(cuts) < self._promised[0]:
+            self._promised = (min(cuts), node.view.log.term_at(min(cuts)) or 0)
+        installs = [work.install.index for work in writing if work.install is not None]
+        if installs and max(installs) < self._promised[0]:
+            self._promised = (0, 0)  # the log goes, or not; nothing of its tail was committed
+        self._may_be_whole = any(work.recovered or work.forgot for work in writing)
+        if any(work.forgot for work in writing):
+            self.whole = False
+        if writing and self._world.chance(0.7):
+            self._strike(DEATHS)
+            try:
+                manager.persist(writing)
+            except (Died, DiskFailed):
+                self._world.counts["writes torn or cut off"] += 1
+        self._leave(power_cut=power_cut)
+
+    def _leave(self, *, power_cut: bool) -> None:
+        folder = self.folder
+        self.folder = folder.crash(self._world.random) if power_cut else folder.kill()
+        self._mark_is_there = not power_cut
+
+    def die_soon(self) -> None:
+        """Let a write or a sync that comes soon be the last."""
+        self._strike(DEATHS, within=2 * STEPS_MAX)
+
+    def fail_soon(self) -> None:
+        """Let a write or a sync that comes soon fail."""
+        self._strike(FAILURES)
+
+    def _strike(self, kinds: Sequence[Kind], within: int = STEPS_MAX) -> None:
+        chance = self._world.random
+        step = self.folder.steps + chance.randint(1, within)
+        self.folder.fault = Fault(step, chance.choice(kinds))
+
+    @property
+    def has_vote(self) -> bool:
+        """Whether the node can vote when it is up; a newborn may yet find that it can't."""
+        return self.whole and not self.newborn
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether anything is left by which others could tell that the cluster has a history."""
+        left = self.folder.contents()
+        has_snapshot = f"{self._name}.state_machine" in left
+        if self.newborn:
+            return False  # what a person wrote tells nothing
+        return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
+
+    def lose_storage(self) -> None:
+        """Somebody deletes the stopped node's term and vote, or they rot."""
+        name, left = f"{self._name}.storage", self.folder.contents()
+        if name in left:
+            self.whole, self._was_robbed, self.lost_promise = False, True, True
+            left[name] = left[name][1:]
+            if self._world.chance(0.7):
+                del left[name]
+            self.folder = MemoryFolder(left)
+
+    def lose_all(self, *, trace: bool) -> None:
+        """Somebody deletes all files of the stopped node; also the trace that it was there."""
+        left = self.folder.contents()
+        if f"{self._name}.storage" in left:
+            self.whole, self._was_robbed, self.lost_promise = False, True, True
+            kept = {name: data for name, data in left.items() if name.endswith(".born")}
+            self.folder = MemoryFolder({} if trace else kept)
+
+    def lose_log(self) -> None:
+        """Somebody deletes the log of the stopped node, empties it, or takes its last lines."""
+        name, chance = f"{self._name}.log", self._world.random
+        left = self.folder.contents()
+        if name not in left:
+            return
+        self.whole, self._was_robbed = False, True
+        way = chance.randrange(3 if self._mark_is_there else 2)
+        if way == 0:
+            del left[name]
+        elif way == 1:
+            left[name] = b""
+        else:
+            lines = left[name].splitlines(keepends=True)
+            notes = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
+            left[name] = b"".join(lines[: chance.choice([0, *notes]) + 1])
+        self.folder = MemoryFolder(left)
+
+    def _check(self, recovered: Recovered) -> None:
+        """What was reported durable is there, or the node knows that it is not.
+
+        Raises:
+            InvariantError: neither.
+        """
+        index, term = self._promised
+        log = recovered.log
+        holds = log.term_at(index) == term or index < log.base_index  # a snapshot holds it
+        if recovered.amnesiac and self.whole:
+            raise InvariantError(f"{self._name} takes itself for an amnesiac, and lost nothing")
+        remembers = not (recovered.amnesiac or (recovered.newborn and self._was_robbed))
+        if remembers and not holds:
+            raise InvariantError(
+                f"{self._name} lost entry {index} of term {term}, which was durable, and its log "
+                f"ends at {recovered.log.last_index}; it does not notice"
+            )
+        forgets = recovered.amnesiac or recovered.newborn
+        if not (forgets or self.whole or self._was_robbed or self._may_be_whole):
+            raise InvariantError(f"{self._name} was an amnesiac, and forgot that")
+        self.newborn = recovered.newborn
+        if not (recovered.newborn and not self.whole):
+            self.whole = not recovered.amnesiac
+        self._was_robbed = self._may_be_whole = False
+        self._promised = (recovered.log.last_index, recovered.log.last_term)

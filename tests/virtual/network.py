@@ -1,0 +1,105 @@
+"""The network between the nodes: it loses, delays, doubles and reorders messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from raftline.raft.messages import Message, read, spell
+from tests.virtual.plan import Plan
+from tests.virtual.world import World
+
+OLD_MAX = 20  # messages of each kind to each node that may come again
+
+
+class Network:
+    """Carries messages; a cut link works one way, so that partitions can be asymmetric."""
+
+    def __init__(self, world: World, plan: Plan, names: Sequence[str]) -> None:
+        self._world = world
+        self._plan = plan
+        self._names = names
+        self._cut: Counter[tuple[str, str]] = Counter()  # how many cuts lie on a link
+        self._calm = False
+        # What was sent to each node once; the sender of a new message may get some of it again.
+        self._old: dict[str, dict[type, list[Message]]] = {name: {} for name in names}
+        self.deliver: Callable[[Message], None]  # given by who owns the nodes
+
+    def send(self, message: Message) -> None:
+        """Take a message along: it arrives once, twice or never."""
+        world, plan = self._world, self._plan
+        world.counts["messages sent"] += 1
+        if self._calm:
+            # Broadcast time ≪ election timeout, or no election is sure to end (paper §5.6).
+            delay_ms = min(plan.delay_ms, plan.options.election_timeout_ms // 10)
+            world.after(world.random.randint(0, delay_ms), self.deliver, message)
+            return
+        if (message.sender, message.to) in self._cut or world.chance(plan.loss):
+            world.counts["messages lost"] += 1
+            return
+        if plan.spelled:
+            message = self._travelled(message)
+        copies = 2 if world.chance(plan.duplicates) else 1
+        for _ in range(copies):
+            world.after(self._delay_ms(), self._arrive, message)
+        world.counts["messages doubled"] += copies - 1
+        if plan.replays:
+            self._replay(message)
+
+    def _replay(self, message: Message) -> None:
+        """Bring back an old message where it can do harm: to a node that is asking just now."""
+        world = self._world
+        kept = self._old[message.to].setdefault(type(message), [])
+        if len(kept) < OLD_MAX:
+            kept.append(message)
+        elif world.chance(0.2):  # some of it stays for long
+            kept[world.random.randrange(OLD_MAX)] = message
+        kinds = list(self._old[message.sender].values())  # votes are as likely as heartbeats
+        if kinds and world.chance(self._plan.replays):
+            world.counts["messages replayed"] += 1
+            again = world.random.choice(world.random.choice(kinds))
+            world.after(self._delay_ms(), self._arrive, again)
+
+    def _arrive(self, message: Message) -> None:
+        if not self._calm:  # else it would go on making trouble long after
+            self.deliver(message)
+
+    def _travelled(self, message: Message) -> Message:
+        line = spell(message)
+        arrived = read(message.sender, message.to, line)
+        if arrived != message:
+            raise AssertionError(f"{message} was spelled {line!r} and read as {arrived}")
+        return arrived
+
+    def _delay_ms(self) -> int:
+        if self._world.chance(self._plan.late):
+            self._world.counts["messages late"] += 1
+            return self._world.random.randint(0, self._plan.late_ms)
+        return self._world.random.randint(0, self._plan.delay_ms)
+
+    def cut(self, senders: Sequence[str], receivers: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Let nothing through from these to those; what is on its way still arrives.
+
+        Returns what `mend` needs to take back this cut and no other.
+        """
+        cut = Counter((one, other) for one in senders for other in receivers if one != other)
+        self._cut += cut
+        return cut
+
+    def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Part these from all others, both ways; see `cut`."""
+        others = [name for name in self._names if name not in one]
+        return self.cut(one, others) + self.cut(others, one)
+
+    def mend(self, cut: Counter[tuple[str, str]]) -> None:
+        """Take back one cut."""
+        self._cut -= cut
+
+    def heal(self) -> None:
+        """Let everything through again, as badly as planned."""
+        self._cut.clear()
+
+    def calm_down(self) -> None:
+        """Lose, double and delay nothing from now on."""
+        self.heal()
+        self._calm = True

@@ -1,0 +1,67 @@
+"""A name that is no member, and what it says to newborn nodes: nothing may come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftline.raft.effects import Entry
+from raftline.raft.inputs import Receive
+from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, RequestVoteReply
+from raftline.raft.newborn import HEARS_LEADER
+from raftline.raft.state import State
+from tests.virtual.host import Host
+from tests.virtual.plan import Plan
+from tests.virtual.world import World
+
+NAME = "s99"
+
+
+class Stranger:
+    """Speaks again and again to every newborn that knows its members."""
+
+    def __init__(self, world: World, plan: Plan, hosts: Sequence[Host]) -> None:
+        self._world = world
+        self._pause_ms = plan.strangers_every_ms
+        self._hosts = hosts
+        if self._pause_ms:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._world.after(self._world.random.randint(1, 2 * self._pause_ms), self._speak)
+
+    def _speak(self) -> None:
+        for host in self._hosts:
+            node = host.node
+            if node is None or not node._state.newborn or not node._state.membership.names:
+                continue
+            self._world.counts["words of strangers refused"] += 1
+            before = _known(node._state)
+            message = self._message(host.name, node._state.term)
+            try:
+                node.step(Receive(message), host.now_ms())
+            except PeerError:
+                if _known(node._state) != before or node.accepts(message):
+                    raise AssertionError(f"{message} changed {before}") from None
+            else:
+                raise AssertionError(f"{host.name} took {message} from a stranger")
+        self._wait()
+
+    def _message(self, to: str, term: int) -> Message:
+        chance = self._world.random
+        term += chance.randint(0, 3) + 1
+        log = (chance.randint(1, 9), chance.randint(1, term))
+        entry = Entry(1, term, "set stranger 1")
+        return chance.choice([
+            RequestVote(NAME, to, term + 1, *log, pre_vote=True),
+            RequestVote(NAME, to, term + 1, *log),
+            RequestVote(NAME, to, term + 1, *log, newborn=True),
+            AppendEntries(NAME, to, term, 0, 0, [entry], 1, 1),
+            RequestVoteReply(NAME, to, term, False, True, f"{HEARS_LEADER} s98 of term {term}"),
+        ])  # fmt: skip
+
+
+def _known(state: State) -> tuple[object, ...]:
+    return (
+        state.term, state.vote, state.role, state.leader, state.newborn, state.amnesiac,
+        state.log.last_index, dict(state.votes), state.commit_index,
+    )  # fmt: skip

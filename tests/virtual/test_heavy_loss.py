@@ -1,0 +1,26 @@
+"""A network that loses most of what is sent: slow, but there is progress, and nothing breaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.virtual import schedule
+from tests.virtual.schedule import run
+
+pick_plan = schedule.pick_plan
+
+
+# fault F54
+@pytest.mark.parametrize("loss", [0.1, 0.3, 0.6])
+def test_with_so_many_messages_lost_clients_are_still_served(
+    monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    monkeypatch.setattr(
+        schedule, "pick_plan", lambda *given: replace(pick_plan(*given), loss=loss, delay_ms=10)
+    )
+    outcome = run(3000, nodes=3, steps=20_000, faults=["heal"])
+    assert outcome.counts["messages lost"] > loss / 2 * outcome.counts["messages sent"]
+    assert outcome.counts["elections won"] >= 1
+    assert outcome.counts["operations answered"] > 20

@@ -1,0 +1,213 @@
+"""Schedules of faults in virtual time: nothing that Raft promises breaks in any of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import MutableMapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.raft.change import Change
+from raftline.raft.inputs import ChangeMembers
+from raftline.raft.membership import Membership
+from raftline.raft.state import State
+from raftline.state import commands
+from tests.core.cores import leader_of
+from tests.virtual.churn import can_lose
+from tests.virtual.plan import FAULTS, LATER_FAULTS
+from tests.virtual.schedule import SimulationFailed, run
+
+SCRIPT = Path(__file__).with_name("simulate.py")
+CHUNKS = 20
+CHUNK_SCHEDULES = 100
+
+# What every hundred schedules together must have met; a simulation in which nothing happens
+# proves nothing.
+COVERED = (
+    "elections won",
+    "entries applied",
+    "cuts",
+    "messages lost",
+    "messages doubled",
+    "messages late",
+    "messages replayed",
+    "operations answered",
+    "operations refused",
+    "operations of unknown outcome",
+    "snapshots taken",
+    "snapshots installed",
+    "deaths at the disk",
+    "writes torn or cut off",
+    "completed: add",
+    "completed: remove",
+    "completed: replace",
+    "completed: promote",
+    "completed: demote",
+    "changes refused",
+    "changes unknown",
+    "changes rolled back",
+    "leaders removed",
+    "transfers completed",
+    "log lost",
+    "storage lost",
+    "all lost",
+    "started to join without files",
+    "newborns that found a history",
+    "amnesiacs made whole",
+    "retries answered from the table",
+    "retries behind a later request",
+    "sessions expired",
+    "conditions met",
+    "conditions not met",
+    "appends answered",
+    "late starts",
+    "logs written by hand",
+    "hand-written logs that won",
+    "words of strangers refused",
+    "said to be new",
+    "leaderships regained",
+    "reads given back",
+)
+
+
+# faults F29-F33, F36, F44-F51, F54-F57, F79, F80; mistakes 1-23, 27, 30-33 in one net
+# fault F53, fault F55
+@pytest.mark.timeout(600)  # eleven seconds of computing, on a machine that may have other work
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(chunk * CHUNK_SCHEDULES, (chunk + 1) * CHUNK_SCHEDULES):
+        counts += run(seed).counts
+    missed = [name for name in COVERED if not counts[name]]
+    assert not missed, f"these schedules never met: {missed}"
+
+
+# What is rare in a mixture has a schedule of its own.
+# fault F35, fault F53
+@pytest.mark.parametrize("kind", FAULTS + LATER_FAULTS)
+def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
+    outcome = run(2000, nodes=3, faults=[kind])
+    assert outcome.counts[f"fault: {kind}"] > 0
+    assert outcome.counts["operations answered"] > 0
+
+
+# mistake 20
+def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
+    outcome = run(2004, nodes=5, faults=["lose log"])
+    assert outcome.counts["log lost"] > 0
+    assert outcome.counts["amnesiacs made whole"] > 0
+
+
+def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:
+    names = ("s1", "s2", "s3")
+    members = Membership(names, addresses={name: f"{name}:1" for name in names})
+    leader = leader_of("s3", voters=members)
+    disk = SimpleNamespace(has_vote=True)
+    hosts: Any = [SimpleNamespace(name=name, disk=disk, view=leader.view) for name in names]
+    assert can_lose(hosts, "s1")
+    leader.step(
+        ChangeMembers(Change("remove", "s2"), "t"), leader.view.now_ms
+    )  # its no-op isn't committed
+    assert leader._state.waiting
+    assert not can_lose(hosts, "s1")  # of s1 and s3 both are needed
+    assert can_lose(hosts, "s2")
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5])
+def test_a_cluster_of_each_size_comes_through(nodes: int) -> None:
+    outcome = run(1000 + nodes, nodes=nodes)
+    assert outcome.nodes == nodes
+    assert outcome.counts["operations answered"] > 0
+
+
+def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_same_seed_gives_the_same_schedule_event_by_event() -> None:
+    first = simulate("--seed", "7", "--steps", "1000", "--verbose", hash_seed="1")
+    second = simulate("--seed", "7", "--steps", "1000", "--verbose", hash_seed="2")
+    events = [line for line in first.stdout.splitlines() if " schedules, " not in line]
+    assert first.returncode == 0
+    assert len(events) > 300
+    assert events == [line for line in second.stdout.splitlines() if " schedules, " not in line]
+
+
+def test_the_script_sums_up_what_it_went_through() -> None:
+    done = simulate("--count", "3", "--steps", "500", "--nodes", "3")
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 schedules, ")
+    assert "fault: " in done.stdout
+
+
+def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counts_itself_too_early(state: State) -> None:
+        if state.log.last_term == state.term:
+            state.advance_commit_index(state.log.last_index)
+
+    monkeypatch.setattr("raftline.raft.node.advance_commit", counts_itself_too_early)
+    with pytest.raises(SimulationFailed) as failed:
+        run(7, nodes=3, steps=2000)
+    text = str(failed.value)
+    assert text.startswith("seed 7: InvariantError: ")
+    assert "simulate.py --seed 7 --nodes 3 --steps 2000 --verbose" in text
+    assert "[*] I am Leader" in text
+    assert "@Count on me term" in text
+
+
+def first_failure(seeds: range) -> str:
+    for seed in seeds:
+        try:
+            run(seed)
+        except SimulationFailed as failed:
+            return str(failed).splitlines()[0]
+    return ""
+
+
+# mistake 22
+def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
+    monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
+    assert "client" in first_failure(range(20))
+
+
+# mistake 31
+def test_a_change_that_only_the_new_voters_decide_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Membership, "_halves", lambda members: (members.voters,))
+    assert "InvariantError" in first_failure(range(200))
+
+
+# mistake 32
+def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
+    assert first_failure(range(60))
+
+
+@pytest.mark.parametrize("verb", ["cas", "setnx"])
+def test_a_condition_that_nobody_looks_at_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def blind(pairs: MutableMapping[str, str], operands: str) -> str:
+        key, value = operands.split(" ", 1)
+        pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
+        return f"{verb.upper()} response: {key} set to {pairs[key]}"
+
+    monkeypatch.setitem(commands._OTHERS, verb, blind)
+    assert "not linearizable" in first_failure(range(30))
