@@ -27,11 +27,11 @@ from raftline.net.reachability import Reachability
 from raftline.node import registering
 from raftline.node.cpu_affinity import CpuAffinity
 from raftline.node.joining import Joiner, advertised, check_member
-from raftline.node.queue import Readings
 from raftline.node.server import Server
 from raftline.node.startup import Startup
 from raftline.node.timeofday import local_time
 from raftline.storage.errors import EXIT_FILES, StorageError
+from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 if (3, 12) < sys.version_info < (3, 14):

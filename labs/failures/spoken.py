@@ -1,4 +1,4 @@
-"""A node that says what it does in the words of the course's program: `node.py --seed-words`.
+"""A node that says what it does in the words of the course's program: `node.py --course-words`.
 
 What that program printed for an event, a node of ours prints when it happens; words.py has what
 is only told apart by its text. Indexes are ours: the first entry is 1, and a no-op has one, too.

@@ -34,7 +34,7 @@ def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, Lab]]:
         consoles = {}
         for name in members:
             # At this pace nobody loses its place who stands still for a second, on a busy machine.
-            options = ("--config", str(file), "--seed-words", "--pace", "class")
+            options = ("--config", str(file), "--course-words", "--pace", "class")
             consoles[name] = terminal(name, *options)
             stack.callback(consoles[name].close)
         yield consoles, file, Lab(members, say=lambda _: None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raftline.node.writer import DiskTask, Origin, Writer
+from raftline.net.host import Origin
+from raftline.node.writer import DiskTask, Writer
 from raftline.raft.effects import Effects
 from raftline.raft.messages import Answer, Message
 from raftline.raft.questions import ReadIndex, ReadIndexReply

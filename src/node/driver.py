@@ -13,13 +13,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
+from raftline.net.batch import Batch, ReplySink
+from raftline.net.host import Origin
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
-from raftline.node.queue import Batch, ReplySink, RequestQueue
+from raftline.node.queue import RequestQueue
 from raftline.node.status import node_facts
 from raftline.node.stepper import Rim, Stepper
-from raftline.node.writer import DiskTask, Durable, Origin, Writer
-from raftline.raft.effects import Entry
+from raftline.node.writer import DiskTask, Durable, Writer
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
 from raftline.raft.node import Node

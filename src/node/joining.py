@@ -13,6 +13,7 @@ from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import as_port
 from raftline.common.config import ConfigError, Configuration
+from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.view import NodeView
@@ -21,7 +22,6 @@ from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
-EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 
 
 def joining_address(text: str) -> Address:

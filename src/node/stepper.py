@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from raftline.logmanager import LogManager
+from raftline.net.batch import Batch
+from raftline.net.host import Origin
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
 from raftline.node.handover import Handover
-from raftline.node.queue import Batch, RequestQueue
-from raftline.node.writer import DiskTask, Durable, Origin, Writer
+from raftline.node.queue import RequestQueue
+from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.inputs import (
     AskLeader,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.entrylines import spell_entries
+from raftline.raft.entries import spell_entries
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -32,10 +32,18 @@ class TrafficLog:
     lines a second and sums up the rest.
     """
 
-    def __init__(self, console: Console, *, course: bool = False) -> None:
-        """Prepare; `course` is to say no more of a message, or of votes, than the figures do."""
+    def __init__(
+        self,
+        console: Console,
+        *,
+        course: bool = False,
+        is_cut_off: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Prepare; `course` is to say no more of a message, or of votes, than the figures do.
+        Nothing is said of a peer that `is_cut_off` by a fault."""
         self._console = console
         self._course = course
+        self._is_cut_off = is_cut_off
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was said
         self._pre_votes = PreVotes()
         self._led_term = 0  # the last one whose votes were told
@@ -52,6 +60,8 @@ class TrafficLog:
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
         """Say what a peer said, unless it is the pulse of a cluster at rest, or an election's."""
+        if self._is_cut_off(sender):
+            return
         self._pre_votes.heard(message)
         if not self._console.verbose and (
             self._is_pulse(message) or not self._pre_votes.is_news("from", sender, message)

@@ -13,16 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
+from raftline.net.host import Origin
 from raftline.raft.effects import Effects
-from raftline.raft.messages import Message
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
-
-
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
 
 
 DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it

@@ -21,7 +21,6 @@ from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
 from raftline.node.joining import check_member
-from raftline.node.queue import Readings
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup
 from raftline.objects.awaitable import Awaitable
@@ -34,6 +33,7 @@ from raftline.objects.members import check_open, resolve_members
 from raftline.objects.waiting import time_limit
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.errors import StorageError
+from raftline.wire.parsing import Readings
 
 CONNECTIONS_MAX = 1024
 NAME_MAX = 56  # of the node's name in that of its clients, which has 64 characters at most

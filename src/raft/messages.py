@@ -21,8 +21,7 @@ from raftline.raft.chunks import (
     spell_install,
     spell_without_vote,
 )
-from raftline.raft.effects import Entry
-from raftline.raft.entrylines import NUMBER_MAX, read_entries, spell_entries
+from raftline.raft.entries import NUMBER_MAX, Entry, read_entries, spell_entries
 from raftline.raft.questions import FORMS, PATTERNS, Question, ReadIndexReply, spell_question
 
 

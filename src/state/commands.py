@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objects import execute_object
 from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.protocol import COMMANDS, NOT_UNDERSTOOD, Limits, error, shown

@@ -25,7 +25,7 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.storage.errors import DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 

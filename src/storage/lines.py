@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends

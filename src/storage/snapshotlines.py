@@ -25,7 +25,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Snapshot
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.membership import Membership
 from raftline.storage.lines import read_members, spell_members
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.forms import MEMBER_VERBS
 from raftline.wire.operands import Unfit, operands_of

@@ -13,9 +13,10 @@ import pytest
 import raftline.node.driver
 import raftline.node.stepper
 from raftline.logmanager import LogManager
+from raftline.net.batch import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
-from raftline.node.queue import Batch, Reading, RequestQueue
+from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.inputs import Receive
@@ -30,6 +31,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from tests.faulty_folder import MemoryFolder

@@ -10,14 +10,16 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
+from raftline.net.batch import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
-from raftline.node.queue import Batch, Reading, RequestQueue
+from raftline.node.queue import RequestQueue
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.inputs import StepDown
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.questions import ReadIndexReply
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER
 from tests.core.cores import established
 from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect

@@ -11,8 +11,8 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
+from raftline.net.batch import Batch
 from raftline.node.handover import Handover
-from raftline.node.queue import Batch
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import Node
