@@ -57,13 +57,11 @@ class Servers:
         self.failed: list[str] = []  # those that are down by our doing, longest first
         self._nodes: dict[str, Node] = {}
         for server in ports:
-            lines = [
-                f"{node_name(other)} localhost {network.port(server, other)}\n" for other in ports
-            ]
-            text = config.HEADER + "".join(lines)
             own = folder / server
             try:
                 own.mkdir(parents=True, exist_ok=True)
+                members = [f"{node_name(a)} localhost {network.port(server, a)}\n" for a in ports]
+                text = config.HEADER + "".join(members)
                 (own / config.FILE_NAME).write_text(text, encoding="utf-8")
             except OSError as error:
                 what = f"{own}: the server's files can't be written"
