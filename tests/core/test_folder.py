@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.node.joining import settle_configuration
 from raftline.node.registering import begun, register
 from raftline.raft.effects import Entry

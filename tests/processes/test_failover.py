@@ -229,7 +229,7 @@ def test_where_sighup_is_inherited_ignored_it_stays_so_and_sigint_does_not(tmp_p
         node = cluster["s1"]
         node.program = ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *node.program]
         cluster.start()
-        node.ask_to_stop(signal.SIGHUP)
+        node.send_signal(signal.SIGHUP)
         assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
         assert node.terminate(signal.SIGINT) == 0
         ends = [line for line in node.said if "shutting down" in line or "shut down" in line]

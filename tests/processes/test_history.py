@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.trial.linearizable import Verdict
+from raftline.harness.linearizable import Verdict
 from tests.processes.cluster import Cluster
 from tests.processes.nemesis import torment
 

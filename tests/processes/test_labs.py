@@ -13,7 +13,7 @@ import pytest
 
 from labs.failures.check import check_cloud, check_deleted, check_door, check_menu
 from labs.failures.scenario import play_settled
-from labs.failures.terminals import HERE, Console, as_in_the_sheet
+from labs.failures.terminals import as_in_the_sheet, terminal
 from labs.failures.watchful import LOOK_S
 from labs.phase5 import figures
 from labs.phase5.figures import made
@@ -75,15 +75,15 @@ def test_of_two_stale_leaders_beside_one_that_works_one_commits() -> None:
 def test_three_nodes_start_by_name_and_speak_the_course_s_words() -> None:
     with as_in_the_sheet() as (nodes, _, lab):
         leader = lab.leader()
-        nodes[leader].wait_for(f"{leader} is now the leader.")
+        nodes[leader].wait_for_line(f"{leader} is now the leader.")
         for name, node in nodes.items():
-            node.wait_for(f"{name} log file not found. Starting with an empty log.")
-            node.wait_for(f"{name} is listening on localhost:{lab.members[name].port}")
+            node.wait_for_line(f"{name} log file not found. Starting with an empty log.")
+            node.wait_for_line(f"{name} is listening on localhost:{lab.members[name].port}")
         voted = f"voted for {leader} for term"
         assert eventually(lambda: [n for n, c in nodes.items() if voted in "\n".join(c.lines)])
-        assert nodes[leader].press_ctrl_c() == 0
-        nodes[leader].wait_for(f"{leader} server is shutting down.")
-        nodes[leader].wait_for(f"{leader} has shut down cleanly.")
+        assert nodes[leader].terminate(signal.SIGINT) == 0
+        nodes[leader].wait_for_line(f"{leader} server is shutting down.")
+        nodes[leader].wait_for_line(f"{leader} has shut down cleanly.")
 
 
 # seed 003-07, seed 003-08, seed 003-09, seed 003-10, seed 003-11, seed 003-14, seed 003-15
@@ -104,13 +104,13 @@ def test_a_node_looks_after_its_log_where_dir_says_that_it_is(tmp_path: Path) ->
         folder.mkdir()
         (folder / FILE_NAME).write_text(f"node1 localhost {next(free_ports)}\n")
     options = ("--config", str(sheet / FILE_NAME), "--dir", str(files))
-    node = Console(str(HERE / "node.py"), "node1", *options)
+    node = terminal("node1", *options)
     try:
-        node.wait_for("I am Leader")
+        node.wait_for_line("I am Leader")
         threading.Event().wait(10 * LOOK_S)
         assert not [line for line in node.lines if "was deleted" in line], node.lines
         (files / "node1.log").unlink()
-        node.wait_for("node1.log was deleted while it ran")
+        node.wait_for_line("node1.log was deleted while it ran")
     finally:
         node.close()
 

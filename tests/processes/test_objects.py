@@ -18,7 +18,8 @@ from typing import Any, Literal
 import pytest
 
 import raftline
-from raftline.trial.linearizable import Operation, Verdict, check
+from raftline.harness.history import Operation
+from raftline.harness.linearizable import Verdict, check
 from tests.processes.cluster import Cluster
 from tests.processes.wire import DEADLINE_S, eventually, free_ports
 

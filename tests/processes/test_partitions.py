@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.proxy import LinkedCluster, Network, Pair
 from tests.processes.cluster import STEADY, Cluster
 from tests.processes.node import Node
-from tests.processes.proxy import Link, LinkedCluster
 from tests.processes.wire import eventually
 
 LEADS_NO_LONGER = "hears from no quorum of followers: it leads no longer"
@@ -41,13 +41,12 @@ def other_leader(cluster: Cluster, old: Node) -> Node:
 
 
 # fault F44, fault F79, fault F63, mistake 23
-@pytest.mark.parametrize("fault", [Link.stall, Link.cut])
+@pytest.mark.parametrize("fault", [Network.hold, Network.cut])
 def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
-    linked: LinkedCluster, fault: Callable[[Link], None]
+    linked: LinkedCluster, fault: Callable[[Network, set[Pair]], None]
 ) -> None:
     old = linked.leader()
-    for link in linked.around(old):
-        fault(link)
+    fault(linked.network, linked.around(old))
     with old.connect() as reader, old.connect() as writer:
         reader.send("client4@get b")
         writer.send("client4@set b lost")
@@ -69,8 +68,7 @@ def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
 def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path) -> None:
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
-        for link in cluster.links.values():
-            link.cut()
+        cluster.network.cut(set.union(*(cluster.around(node) for node in cluster.nodes)))
         for node in cluster.nodes:
             reply = node.ask("client4@set b alone")
             # One that has not noticed yet may still send the client on to the leader it had.
@@ -83,11 +81,7 @@ def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path
 # fault F47
 def test_a_leader_that_hears_nobody_steps_down_by_itself(linked: LinkedCluster) -> None:
     old = linked.leader()
-    for (one, other), link in linked.links.items():
-        if one == old.name:
-            link.answers.clear()
-        elif other == old.name:
-            link.questions.clear()
+    linked.block({pair for pair in linked.around(old) if pair[1] == old.name})
     old.wait_for_line(LEADS_NO_LONGER)
     new = other_leader(linked, old)
     assert new.ask("client4@set b 1") == f"{new.name}@SET response: b set to 1"
@@ -100,11 +94,7 @@ def test_a_leader_that_nobody_hears_is_replaced_and_follows_after_healing(
     linked: LinkedCluster,
 ) -> None:
     old = linked.leader()
-    for (one, other), link in linked.links.items():
-        if one == old.name:
-            link.questions.clear()
-        elif other == old.name:
-            link.answers.clear()
+    linked.block({pair for pair in linked.around(old) if pair[0] == old.name})
     new = other_leader(linked, old)
     assert new.ask("client4@set b 1") == f"{new.name}@SET response: b set to 1"
     linked.heal()
@@ -118,8 +108,7 @@ def test_two_that_reach_each_other_only_over_a_third_don_t_fight_for_ever(
 ) -> None:
     leader = linked.leader()
     one, other = linked.followers()
-    for link in linked.between(leader, one):
-        link.cut()
+    linked.network.cut(linked.between(leader, one))
 
     def stood() -> bool:
         """Whether the one without a leader asked for votes by now; writes go on."""
@@ -137,8 +126,7 @@ def test_of_five_split_three_to_two_only_the_three_commit(tmp_path: Path) -> Non
         cluster.start().led_by("s1")
         old = cluster.leader()
         friend = cluster.followers()[0]
-        for link in cluster.around(old, friend):
-            link.stall()
+        cluster.block(cluster.around(old, friend))
         with old.connect() as client:
             client.send("client4@set b two")
             new = other_leader(cluster, old)
@@ -155,8 +143,7 @@ def test_a_follower_cut_off_for_long_does_not_depose_the_leader(linked: LinkedCl
     leader = linked.leader()
     term = leader.status()["term"]
     away = linked.followers()[0]
-    for link in linked.around(away):
-        link.cut()
+    linked.network.cut(linked.around(away))
     away.wait_for_line("asking for PreVotes")
     eventually(lambda: away.ask("client4@get b").endswith("I know of no leader. Try again."))
     linked.heal()
@@ -170,8 +157,7 @@ def test_a_link_that_comes_and_goes_costs_no_acknowledged_write(linked: LinkedCl
     leader, flapping = linked.leader(), linked.followers()[0]
     done = []
     for number in range(10):
-        for link in linked.between(leader, flapping):
-            link.cut() if number % 2 else link.heal()
+        linked.network.cut(linked.between(leader, flapping) if number % 2 else set())
         for part in range(5):
             assert linked.ask(f"client4@set n{number}-{part} v").startswith("SET response: ")
             done.append(f"n{number}-{part}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import FILE_NAME, Address, Configuration
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, Configuration
 from raftline.net.reachability import Reachability
 from tests.processes.cluster import Cluster
 from tests.processes.node import STARTED, Node

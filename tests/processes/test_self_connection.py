@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 from tests.processes.wire import free_ports

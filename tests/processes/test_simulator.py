@@ -15,10 +15,9 @@ from typing import Any, cast
 import pexpect
 import pytest
 
-from raftline.trial.network import Network
+from raftline.harness.proxy import LinkedCluster, Network
 from raftline.trial.servers import NotStarted, Servers
 from raftline.trial.verdict import PERFECT
-from tests.processes.proxy import LinkedCluster
 from tests.processes.wire import eventually, processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -150,14 +149,11 @@ def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_p
         def reply() -> str:
             """Return what is answered in the end; "" where it heard of no leader for too long."""
             follower = cluster.followers()[0]
-            links = cluster.around(follower)
-            for link in links:
-                link.stall()
+            cluster.block(cluster.around(follower))
             eventually(lambda: follower.status().get("leader", "") is None, "no leader known")
             with follower.connect() as conversation:
                 conversation.send("c0005#1@get lamp")
-                for link in links:
-                    link.heal()
+                cluster.heal()
                 text = conversation.read_line()
             return "" if "I know of no leader" in text else text
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common import config
-from raftline.common.config import Address, ConfigError, Configuration
+from raftline.common.address import Address
+from raftline.common.config import ConfigError, Configuration
 from raftline.common.lifeline import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
@@ -37,7 +38,8 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools import cluster, up
+from raftline.harness import cluster
+from raftline.tools import up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 cluster.SERVER = Path({fake!r})
 def main(arguments):

@@ -14,7 +14,8 @@ from typing import IO, Any
 import pytest
 
 from raftline.common import config
-from raftline.common.config import Address, ConfigError
+from raftline.common.address import Address
+from raftline.common.config import ConfigError
 from raftline.node import registering
 from raftline.tools import up
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 

@@ -19,7 +19,7 @@ from labs.failures.spoken import SeedLines
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
 from raftline.client import OutcomeUnknown
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.node.server import Server
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.inputs import Propose, Receive, Synced

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.harness.proxy import Network
 from raftline.trial.actions import Actions
 from raftline.trial.metrics import Action, Metrics
-from raftline.trial.network import Network
 from raftline.trial.record import Record
 from raftline.trial.servers import Servers
 from raftline.trial.watch import Watch
