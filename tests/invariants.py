@@ -186,7 +186,7 @@ class Invariants:
 
     def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
         """What belongs to a leadership ends with it: reads, changes, what followers hold, the
-        batch that was sent last. Who does not follow a leader has asked none (fault F44)."""
+        batch that was sent last. Who does not follow a leader has asked none."""
         state, name = node.state, node.state.name
         reads = [*state.reads_waiting, *state.read_rounds]
         if state.role is not Role.LEADER:

@@ -23,7 +23,6 @@ from tests.core.cores import (
 )
 
 
-# mistake 5
 def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     node = node_of("s2")
     effects = node.receive(append(1, (0, 0), 1, 1), 10)
@@ -32,9 +31,6 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 2, 1)]
 
 
-# seed 004-20
-# seed 004-21
-# mistake 14, seed 000-15
 def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers() -> None:
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.receive(append(7, (11, 6)), 10)
@@ -43,8 +39,6 @@ def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers(
     assert effects.send_after_save == [AppendAccepted("s2", "s1", 7, 11, 2)]
 
 
-# mistake 12
-# fault F56
 def test_a_late_shorter_append_erases_nothing() -> None:
     node = node_of("s2", 1, 1, 1, 1)
     for message in (append(1, (0, 0)), append(1, (0, 0), 1), append(1, (1, 1), 1, 1)):
@@ -53,8 +47,6 @@ def test_a_late_shorter_append_erases_nothing() -> None:
     assert terms_of(node) == [1, 1, 1, 1]
 
 
-# mistake 13
-# seed 003-12, seed 000-14
 def test_only_what_conflicts_is_cut() -> None:
     node = node_of("s2", 1, 1, 2, 2, 2)
     effects = node.receive(append(3, (1, 1), 1, 2, 3), 10)
@@ -63,8 +55,6 @@ def test_only_what_conflicts_is_cut() -> None:
     assert terms_of(node) == [1, 1, 2, 3]
 
 
-# mistake 13
-# seed 003-12, seed 000-15
 def test_equal_length_is_not_agreement() -> None:
     node = node_of("s2", 1, 2, 2)
     effects = node.receive(append(3, (3, 1)), 10)
@@ -72,7 +62,6 @@ def test_equal_length_is_not_agreement() -> None:
     assert "[*] s2 differs from s1 at entry 3" in effects.notes
 
 
-# mistake 15
 @pytest.mark.parametrize(
     ("message", "index"),
     [
@@ -89,28 +78,24 @@ def test_an_acknowledgement_names_what_matched_not_what_lies_in_the_log(
     assert node.receive(message, 10).send_after_save == [AppendAccepted("s2", "s1", 2, index, 1)]
 
 
-# mistake 11
 def test_a_heartbeat_tells_the_commit_index() -> None:
     node = node_of("s2", 1, 1)
     effects = node.receive(append(1, (2, 1), commit=2), 10)
     assert [entry.index for entry in effects.apply] == [1, 2]
 
 
-# mistake 11
 def test_a_heartbeat_that_does_not_match_commits_nothing() -> None:
     node = node_of("s2", 1, 1)
     effects = node.receive(append(3, (2, 2), commit=2), 10)
     assert (effects.apply, node.state.commit_index) == ([], 0)
 
 
-# mistake 11
 def test_a_follower_commits_no_further_than_the_message_matched() -> None:
     node = node_of("s2", 1, 1, 1, 1)
     node.receive(append(2, (2, 1), commit=4), 10)
     assert node.state.commit_index == 2
 
 
-# mistake 19
 def test_each_entry_is_applied_once_and_in_order_whatever_is_said_twice() -> None:
     node = node_of("s2")
     applied = []
@@ -133,7 +118,6 @@ def test_commit_and_applied_indexes_never_fall() -> None:
     assert (node.state.commit_index, node.state.last_applied) == (3, 3)
 
 
-# mistake 28
 def test_entries_keep_the_index_and_term_they_came_with() -> None:
     node = node_of("s2", 1)
     effects = node.receive(append(4, (1, 1), 2, 4), 10)
@@ -141,7 +125,6 @@ def test_entries_keep_the_index_and_term_they_came_with() -> None:
     assert node.state.term == 4
 
 
-# fault F95
 @pytest.mark.parametrize(
     "message",
     [

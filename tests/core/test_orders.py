@@ -19,7 +19,6 @@ from raftline.raft.state import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 
-# seed 000-04
 def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
     node = leader_of("s1", 1)
     term, last = node.state.term, node.state.log.last_index
@@ -38,7 +37,6 @@ def test_who_follows_already_is_not_told_to() -> None:
     assert node.state.election_at_ms == before
 
 
-# seed 000-04
 def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     node = node_of("s1", 1, 1)
     effects = node.obey(time_out, 10)
@@ -115,7 +113,6 @@ def test_the_only_voter_is_elected_by_its_timeout() -> None:
     assert (node.state.role, node.state.term, node.state.commit_index) == (Role.LEADER, 2, 2)
 
 
-# seed 003-08
 def test_heartbeats_are_slowed_from_the_next_on() -> None:
     node = leader_of("s1", 1)
     node.obey(lambda state: beat(state, 20_000), TIMEOUT_MS)
@@ -127,7 +124,6 @@ def test_heartbeats_are_slowed_from_the_next_on() -> None:
     assert [type(one) for one in effects.send] == [AppendEntries, AppendEntries]
 
 
-# seed 000-16
 def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     node = candidate_of("s1", 1)
     assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
@@ -136,7 +132,6 @@ def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     assert node.state.role is Role.CANDIDATE
 
 
-# seed 000-16
 def test_a_candidate_that_lost_follows_the_winner() -> None:
     node = candidate_of("s1", 1)
     [answer] = node.receive(AppendEntries("s2", "s1", 2, 1, 1), TIMEOUT_MS).send_after_save

@@ -181,7 +181,6 @@ def test_text_without_arguments_may_hold_percent_signs() -> None:
     assert closed_output(console, stream) == ["set a 100%s"]
 
 
-# fault F99, fault F88
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -342,7 +341,6 @@ def test_a_stream_that_a_command_was_started_without_is_not_missed(
     assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
 
 
-# seed 004-20, seed 004-22
 @pytest.mark.parametrize(
     ("commands", "ends"),
     [(["set b 30", "get b"], "Last log: 2 3 get b"), ([], "Last log: 0 0")],

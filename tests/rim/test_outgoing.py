@@ -82,7 +82,6 @@ def test_replies_leave_in_the_order_of_their_lines_whoever_is_answered_first(lin
     line.outgoing.wait_until_empty()
 
 
-# fault F93
 def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
     line: Line,
 ) -> None:

@@ -206,7 +206,6 @@ Servers that were failed by simulator: 2
 TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 0003"
 
 
-# seed 001-20
 def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_for() -> None:
     asked_for = Report(RUN_2)
     assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
@@ -221,7 +220,6 @@ def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_fo
     assert not Report(busy.format(40)).only_silence_elected
 
 
-# seed 001-20
 @pytest.mark.parametrize(
     ("told", "instead"),
     [
@@ -323,7 +321,6 @@ def test_a_lab_s_program_says_in_a_line_why_it_ended(
     assert (end.value.code, capsys.readouterr().err) == (status, said)
 
 
-# seed 002-10
 def test_clean_removes_all_that_a_node_may_have_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,7 +332,6 @@ def test_clean_removes_all_that_a_node_may_have_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-# seed 002-10
 def test_stop_ends_a_node_that_has_only_begun_and_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,8 +75,6 @@ COVERED = (
 )
 
 
-# faults F29-F33, F36, F44-F51, F54-F57, F79, F80; mistakes 1-23, 27, 30-33 in one net
-# fault F53, fault F55
 @pytest.mark.timeout(600)  # eleven seconds of computing, on a machine that may have other work
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
@@ -88,7 +86,6 @@ def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
 
 
 # What is rare in a mixture has a schedule of its own.
-# fault F35, fault F53
 @pytest.mark.parametrize("kind", FAULTS + LATER_FAULTS)
 def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
     outcome = run(2000, nodes=3, faults=[kind])
@@ -96,7 +93,6 @@ def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
     assert outcome.counts["operations answered"] > 0
 
 
-# mistake 20
 def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
     outcome = run(2004, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0
@@ -176,14 +172,12 @@ def first_failure(seeds: range) -> str:
     return ""
 
 
-# mistake 22
 def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
     monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
     assert "client" in first_failure(range(20))
 
 
-# mistake 31
 def test_a_change_that_only_the_new_voters_decide_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,7 +185,6 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
     assert "InvariantError" in first_failure(range(200))
 
 
-# mistake 32
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
     assert first_failure(range(60))
