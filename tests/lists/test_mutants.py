@@ -83,6 +83,7 @@ def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
     assert mutant.applied("def a():\n    pass\ndef b():\n    pass\n").endswith("    return\n")
 
 
+@pytest.mark.slow
 def test_some_of_them_are_caught_here_and_now() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],

@@ -55,10 +55,10 @@ class Line:
             self.ready_sinks.popleft().flush()
 
     def receive(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
-            data += self.far.recv(size - len(data))
-        return data
+            data += self.far.recv(min(size - len(data), 1 << 20))
+        return bytes(data)
 
 
 @pytest.fixture

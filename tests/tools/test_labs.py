@@ -132,6 +132,7 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
     assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "typed",
     [
