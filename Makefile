@@ -15,7 +15,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long nemesis mutants nightly accept labs compose-test clean
+.PHONY: sim sim-long nemesis mutants nightly accept labs compose-test release clean
 .PHONY: bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
@@ -65,8 +65,8 @@ nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [M
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
-mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/mutants.md)
-	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page docs/mutants.md)
+mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
+	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)
 
 nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, nemesis, mutants, labs, bench
 	@$(PY) tests/nightly.py
@@ -95,6 +95,11 @@ lab-%:
 compose-test: ## the controller lab's twelve steps in containers (needs Docker)
 	@$(WITH_DOCKER) $(PYTHON) labs/controller/steps.py --containers
 
+# The wheel is built from the sdist, in an environment that is made for it.
+release: .venv/release-installed ## build sdist and wheel into dist/, and check them
+	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
+	@$(PY) -m twine check --strict dist/*
+
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -116,6 +121,12 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@echo "Setting up .venv with the tools for tests and checks ..." >&2
 	@$(MAKE) -s .venv-made
 	@$(call quietly,$(INSTALL) '.[dev]')
+	@touch $@ .venv/run-installed
+
+.venv/release-installed: setup.py setup.cfg pyproject.toml
+	@echo "Setting up .venv with the tools for a release ..." >&2
+	@$(MAKE) -s .venv-made
+	@$(call quietly,$(INSTALL) '.[release]')
 	@touch $@ .venv/run-installed
 
 # An environment that works is kept and brought up to date; a broken or half-made one is made anew.

@@ -26,11 +26,11 @@ from raftline.net.reachability import Reachability
 from raftline.node import registering
 from raftline.node.cpu_affinity import CpuAffinity
 from raftline.node.joining import Joiner, advertised, check_member
-from raftline.node.reading import Readings
 from raftline.node.server import Server
 from raftline.node.startup import Startup
 from raftline.node.timeofday import local_time
 from raftline.storage.errors import EXIT_FILES, StorageError
+from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 if (3, 12) < sys.version_info < (3, 14):
@@ -97,16 +97,16 @@ def _boot(
             lifeline.watch(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
         server.recover()
-        state = server.node.state
-        for note in check_member(state, configuration):
+        view = server.node.view
+        for note in check_member(view, configuration):
             console.say(note)
         listens = Address(arguments.host, port)
-        reachability = Reachability(name, listens, configuration, state.membership.addresses)
+        reachability = Reachability(name, listens, configuration, view.membership.addresses)
         reachability.tell(listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
-        timeout_s = (state.election_at_ms - state.now_ms) / 1000
+        timeout_s = (view.election_at_ms - view.now_ms) / 1000
         where = (arguments.host, port)
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         if arguments.join:

@@ -1,6 +1,6 @@
 """`raftline simulate`, `python simulator.py`: a cluster under load and faults, and a report on it.
 
-From the course's simulator it has the metrics dictionary and the report; see docs/simulator.md.
+The metrics dictionary and the report are those of the course's simulator: docs/learn/simulator.md.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from raftline.trial.verdict import Exit, Verdict, judge
 INTERRUPTED = "interrupted"  # why a trial was broken off
 _EPILOG = """
 METRICS is a JSON or TOML file with the metrics dictionary; without one it is metrics_1 of the
-course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. docs/simulator.md has each key
-and each action.
+course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. docs/learn/simulator.md has each
+key and each action.
 
 Exit status: 0 good; 1 a limit of the service was broken (too many unanswered, a crash, …);
 2 wrong arguments or metrics, a server did not start, or a file could not be written; 3 an answer

@@ -40,7 +40,7 @@ class Invariants:
 
     def started(self, node: Node) -> None:
         """A node begins, or begins again, with what its disk holds."""
-        state = node.state
+        state = node.view
         name = state.name
         saved = self.saved_states.get(name, HardState(0, None))
         self._hold(
@@ -125,7 +125,7 @@ class Invariants:
 
     def stepped(self, node: Node, effects: Effects) -> None:
         """A node took one input; call this before its effects are carried out."""
-        state = node.state
+        state = node.view
         self._never_back(node)
         for entry in effects.append:
             self._log_matching(node, entry.index)
@@ -161,7 +161,7 @@ class Invariants:
 
     def _never_back(self, node: Node) -> None:
         """Terms and commit indexes only grow."""
-        name, state = node.state.name, node.state
+        name, state = node.view.name, node.view
         self._hold(state.term >= self._term[name], f"{name} goes back to term {state.term}")
         self._hold(
             state.commit_index >= self._commit[name],
@@ -172,22 +172,22 @@ class Invariants:
     def _log_matching(self, node: Node, index: int) -> None:
         """An entry of one index and term has one command and one predecessor, wherever it lies;
         by induction two logs that share it are equal up to it."""
-        log = node.state.log
+        log = node.view.log
         term, before = log.term_at(index), log.term_at(index - 1)
         if term is None or before is None:
-            raise InvariantError(f"{node.state.name} was to append entry {index}, but lacks it")
+            raise InvariantError(f"{node.view.name} was to append entry {index}, but lacks it")
         command = log.entries(index, index)[0].command
         known = self.entries.setdefault((index, term), (before, command))
         self._hold(
             known == (before, command),
             f"entry {index} of term {term} is {command!r} after term {before} at "
-            f"{node.state.name}, elsewhere {known[1]!r} after term {known[0]}",
+            f"{node.view.name}, elsewhere {known[1]!r} after term {known[0]}",
         )
 
     def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
         """What belongs to a leadership ends with it: reads, changes, what followers hold, the
         batch that was sent last. Who does not follow a leader has asked none."""
-        state, name = node.state, node.state.name
+        state, name = node._state, node.view.name
         reads = [*state.reads_waiting, *state.read_rounds]
         if state.role is not Role.LEADER:
             kept = [*reads, state.transfer, state.pending_change, *state.waiting, *state.leaving]
@@ -208,7 +208,7 @@ class Invariants:
 
     def _leader(self, node: Node, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
-        state = node.state
+        state = node.view
         led = self._led.pop(state.name, None)
         if state.role is not Role.LEADER:
             return
@@ -225,7 +225,7 @@ class Invariants:
 
     def _leader_completeness(self, node: Node) -> None:
         """A new leader holds all that was committed in terms before its own."""
-        state = node.state
+        state = node.view
         index = len(self.committed)
         while index and self.commit_terms[index - 1] >= state.term:
             index -= 1
@@ -243,19 +243,19 @@ class Invariants:
             leader = self.nodes.get(message.to)
             if not isinstance(message, AppendAccepted) or leader is None:
                 continue
-            if message.index < max(node.state.log.base_index, leader.state.log.base_index):
+            if message.index < max(node.view.log.base_index, leader.view.log.base_index):
                 continue  # committed, and in a snapshot
-            if leader.is_leader and leader.state.term == message.term:
-                held = node.state.log.term_at(message.index)
+            if leader.view.is_leader and leader.view.term == message.term:
+                held = node.view.log.term_at(message.index)
                 self._hold(
-                    held is not None and held == leader.state.log.term_at(message.index),
+                    held is not None and held == leader.view.log.term_at(message.index),
                     f"{message.sender} acknowledges entry {message.index}, "
                     f"but does not hold its leader's",
                 )
 
     def _commits(self, node: Node, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
-        state = node.state
+        state = node.view
         first, last = self._commit[state.name] + 1, state.commit_index
         if first > last:
             return
@@ -280,19 +280,19 @@ class Invariants:
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
     def _on_a_quorum_of_disks(self, node: Node, index: int, known_index: int) -> None:
-        term = node.state.log.term_at(index)
+        term = node.view.log.term_at(index)
         holders = [
             name
             for name, other in self.nodes.items()
-            if other.state.log.base_index >= index
-            or (self.durable[name] >= index and other.state.log.term_at(index) == term)
+            if other.view.log.base_index >= index
+            or (self.durable[name] >= index and other.view.log.term_at(index) == term)
         ]
         # By the configuration that was in use before this step: what it appended came after.
-        members = node.state.configurations.at(known_index)
+        members = node.view.configurations.at(known_index)
         for half in (members.voters, members.outgoing or members.voters):
             on_disks = [name for name in holders if name in half]
             self._hold(
-                2 * len(on_disks) > len(half) and term == node.state.term,
-                f"{node.state.name} commits entry {index} of term {term} in term "
-                f"{node.state.term}, on the disks of {on_disks} only, out of {list(half)}",
+                2 * len(on_disks) > len(half) and term == node.view.term,
+                f"{node.view.name} commits entry {index} of term {term} in term "
+                f"{node.view.term}, on the disks of {on_disks} only, out of {list(half)}",
             )

@@ -74,7 +74,7 @@ class ScriptedNode:
 
 
 def store() -> Handler:
-    """A small node's answers: the shapes of docs/protocol.md over a dict."""
+    """A small node's answers: the shapes of docs/use/protocol.md over a dict."""
     pairs: dict[str, str] = {"ana": "4"}
 
     def handler(message: str) -> str:

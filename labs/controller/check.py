@@ -33,6 +33,7 @@ from steps import twelve_steps
 
 from labs.checking import end_with
 from raftline.raft.effects import HardState
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
@@ -332,14 +333,14 @@ def candidates() -> str:
     core = Node(
         "Node1", names, log, HardState(2, None), options, lambda: 150 + timeouts.randrange(150), 0
     )
-    core.pass_time(400)
-    core.receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True), 401)
-    assert (core.state.role, core.state.term) == (Role.CANDIDATE, 3)
-    told = core.receive(AppendEntries("Node3", "Node1", 2, 0, 0), 402).send_after_save
-    assert core.state.role is Role.CANDIDATE
+    core.step(Tick(), 400)
+    core.step(Receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True)), 401)
+    assert (core.view.role, core.view.term) == (Role.CANDIDATE, 3)
+    told = core.step(Receive(AppendEntries("Node3", "Node1", 2, 0, 0)), 402).send_after_save
+    assert core.view.role is Role.CANDIDATE
     assert [(type(one), one.term) for one in told] == [(AppendRejected, 3)]
-    core.receive(AppendEntries("Node3", "Node1", 3, 0, 0), 403)
-    assert (core.state.role, core.state.leader) == (Role.FOLLOWER, "Node3")
+    core.step(Receive(AppendEntries("Node3", "Node1", 3, 0, 0)), 403)
+    assert (core.view.role, core.view.leader) == (Role.FOLLOWER, "Node3")
     return "a candidate stays one, and follows whoever won its election"
 
 

@@ -202,7 +202,7 @@ def check_cloud() -> None:
     with row("003-01", what="--cloud listens on 0.0.0.0"), Scene() as scene:
         file, port = scene.folder / FILE_NAME, next(free_ports)
         file.write_text(f"node1 127.0.0.9 {port}\n")
-        options = ("--config", str(file), "--cloud", "--seed-words")
+        options = ("--config", str(file), "--cloud", "--course-words")
         node = Console(str(HERE / "node.py"), "node1", *options)
         try:
             node.wait_for(f"node1 is listening on 0.0.0.0:{port}")

@@ -1,6 +1,6 @@
 """One node of the failure lab: `python3 labs/failures/node.py node1`.
 
-With --seed-words its console speaks as the course's program did (spoken.py).
+With --course-words its console speaks as the course's program did (spoken.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("name", help="which line of the configuration: node1")
     parser.add_argument("--cloud", action="store_true", help="listen on 0.0.0.0, for all to reach")
-    parser.add_argument("--seed-words", action="store_true", help="speak as the course's program")
+    parser.add_argument("--course-words", action="store_true", help="speak as the course's program")
     arguments, options = parser.parse_known_args()
     members = members_of(parser, arguments.config, arguments.name)
     words = [
@@ -45,7 +45,7 @@ def main() -> int:
     from raftline.common.console import Console
 
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with
-    if not arguments.seed_words:
+    if not arguments.course_words:
         return server.main(words, console_of=Console, server_of=WatchfulServer)
     return server.main(
         words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer

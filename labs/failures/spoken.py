@@ -1,4 +1,4 @@
-"""A node that says what it does in the words of the course's program: `node.py --seed-words`.
+"""A node that says what it does in the words of the course's program: `node.py --course-words`.
 
 What that program printed for an event, a node of ours prints when it happens; words.py has what
 is only told apart by its text. Indexes are ours: the first entry is 1, and a no-op has one, too.
@@ -14,7 +14,8 @@ from labs.failures.words import Words, value_of
 from raftline.common.console import Console
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
-from raftline.raft.state import Role, State
+from raftline.raft.state import Role
+from raftline.raft.view import NodeView
 
 ENTRIES_SAID = 30  # of those that one step appends or applies; of more, the last
 QUESTIONS_KEPT = 64  # of a leader, until they are answered
@@ -45,8 +46,8 @@ class SeedServer(WatchfulServer):
     def recover(self) -> None:
         super().recover()
         is_first = self._lines is None
-        self._lines = SeedLines(self.node.state, self._console.say)
-        self._lines.begin(self.node.state, is_first=is_first)
+        self._lines = SeedLines(self.node.view, self._console.say)
+        self._lines.begin(self.node.view, is_first=is_first)
 
     def hear(self, received: Sequence[Message], origin: Any) -> list[str]:
         if self._lines is not None and not self.is_down:
@@ -57,25 +58,25 @@ class SeedServer(WatchfulServer):
         super().report(effects)
         if self._lines is not None:
             self._lines.stepped(
-                self.node.state, effects, skips=self.faults.table.skips_replication
+                self.node.view, effects, skips=self.faults.table.skips_replication
             )
 
 
 class SeedLines:
     """Follows one life of a node, step by step, and says what the course's program would."""
 
-    def __init__(self, state: State, say: Callable[[str], None]) -> None:
+    def __init__(self, view: NodeView, say: Callable[[str], None]) -> None:
         self._say = say
-        self._name = state.name
-        self._role = state.role
-        self._commit_index = state.commit_index
+        self._name = view.name
+        self._role = view.role
+        self._commit_index = view.commit_index
         self._timeout_s = 0.0  # the last one that was picked for an election
         self._held: dict[str, int] = {}  # a leader's: up to where each follower holds its log
         self._prev_indexes: dict[tuple[str, int], int] = {}  # by leader and round
 
-    def begin(self, state: State, *, is_first: bool) -> None:
+    def begin(self, view: NodeView, *, is_first: bool) -> None:
         """Say what was found in the log file."""
-        name, count = self._name, state.log.last_index
+        name, count = self._name, view.log.last_index
         if is_first and count:
             self._say(f"{name} loaded log from file with {count} entries.")
         elif is_first:
@@ -98,39 +99,39 @@ class SeedLines:
                     self._prev_indexes.clear()
                 self._prev_indexes[message.sender, message.round] = message.prev_index
 
-    def stepped(self, state: State, effects: Effects, *, skips: bool) -> None:
+    def stepped(self, view: NodeView, effects: Effects, *, skips: bool) -> None:
         """Say what one step did; `skips`: this node was told to replicate nothing."""
         name = self._name
-        self._elected(state, effects)
+        self._elected(view, effects)
         if effects.cut_after is not None:
             self._say(f"{name}: Truncated conflicting entries from index {effects.cut_after + 1}.")
-        self._appended(state, effects.append, skips=skips)
+        self._appended(view, effects.append, skips=skips)
         for message in effects.send_after_save:
             if isinstance(message, AppendRejected) and message.round:
-                self._missing(state, message)
-        self._replicated(state)
-        self._committed(state, effects.apply)
+                self._missing(view, message)
+        self._replicated(view)
+        self._committed(view, effects.apply)
 
-    def _elected(self, state: State, effects: Effects) -> None:
+    def _elected(self, view: NodeView, effects: Effects) -> None:
         """Say the timeouts around an election, and begin to count as a leader."""
-        before, self._role = self._role, state.role
-        if state.role is before:
+        before, self._role = self._role, view.role
+        if view.role is before:
             return
-        if state.role is Role.CANDIDATE:
-            self._say(f"{self._name} is requesting votes for term {state.term}")
-            self._timeout_s = (state.election_at_ms - state.now_ms) / 1000
+        if view.role is Role.CANDIDATE:
+            self._say(f"{self._name} is requesting votes for term {view.term}")
+            self._timeout_s = (view.election_at_ms - view.now_ms) / 1000
             self._say(f"time out set for {self._name} to {self._timeout_s:.3f}")
-        elif before in (Role.CANDIDATE, Role.LEADER) and state.role is Role.FOLLOWER:
-            self._timeout_s = (state.election_at_ms - state.now_ms) / 1000
+        elif before in (Role.CANDIDATE, Role.LEADER) and view.role is Role.FOLLOWER:
+            self._timeout_s = (view.election_at_ms - view.now_ms) / 1000
             self._say(f"election timeout {self._timeout_s:.3f}")
-        elif state.role is Role.LEADER:
+        elif view.role is Role.LEADER:
             self._say(f"election timeout {self._timeout_s:.3f}")
             self._held = dict.fromkeys(
-                state.progress, state.log.last_index - len(effects.append)
+                view.progress, view.log.last_index - len(effects.append)
             )
 
-    def _appended(self, state: State, entries: Sequence[Entry], *, skips: bool) -> None:
-        leads = state.role is Role.LEADER
+    def _appended(self, view: NodeView, entries: Sequence[Entry], *, skips: bool) -> None:
+        leads = view.role is Role.LEADER
         for index, term, command in self._last(entries, "appended"):
             value = f"{term},{value_of(command)}"
             if leads:
@@ -138,22 +139,22 @@ class SeedLines:
             else:
                 self._say(f"{self._name}: Appended entry at index {index}: {value}")
         if entries and leads and skips:
-            for peer in state.progress:
+            for peer in view.progress:
                 self._say(f"Replication to {peer} skipped due to simulation.")
 
-    def _missing(self, state: State, message: AppendRejected) -> None:
+    def _missing(self, view: NodeView, message: AppendRejected) -> None:
         prev_index = self._prev_indexes.get((message.to, message.round), 0)
-        if prev_index > state.log.last_index:  # else a note has told that the logs differ
+        if prev_index > view.log.last_index:  # else a note has told that the logs differ
             self._say(
                 f"{self._name}: Missing entry at prev_log_index {prev_index}. "
                 "Leader will backtrack."
             )
 
-    def _replicated(self, state: State) -> None:
+    def _replicated(self, view: NodeView) -> None:
         """Say which followers hold more of this leader's log, and for which it stepped back."""
-        if state.role is not Role.LEADER:
+        if view.role is not Role.LEADER:
             return
-        for peer, progress in state.progress.items():
+        for peer, progress in view.progress.items():
             held = self._held.setdefault(peer, progress.match_index)
             if progress.next_index - 1 < held:
                 held = progress.next_index - 1
@@ -165,13 +166,13 @@ class SeedLines:
                 self._say(f"Successfully updated {peer} with {new} entries.")
             self._held[peer] = max(held, progress.match_index)
 
-    def _committed(self, state: State, applied: Sequence[Entry]) -> None:
-        before, self._commit_index = self._commit_index, state.commit_index
-        if state.commit_index > before and state.role is Role.LEADER:
-            self._say(f"Leader {self._name} committed entry at index {state.commit_index}")
-        elif state.commit_index > before:
+    def _committed(self, view: NodeView, applied: Sequence[Entry]) -> None:
+        before, self._commit_index = self._commit_index, view.commit_index
+        if view.commit_index > before and view.role is Role.LEADER:
+            self._say(f"Leader {self._name} committed entry at index {view.commit_index}")
+        elif view.commit_index > before:
             self._say(
-                f"{self._name}: Updated commit index from {before} to {state.commit_index}"
+                f"{self._name}: Updated commit index from {before} to {view.commit_index}"
             )
         for index, term, command in self._last(applied, "applied"):
             self._say(f"{self._name} applying entry {index} (term {term}): {value_of(command)}")

@@ -81,7 +81,7 @@ def as_in_the_sheet() -> Iterator[tuple[dict[str, Console], Path, Lab]]:
         consoles = {}
         for name in members:
             # At this pace nobody loses its place who stands still for a second, on a busy machine.
-            options = ("--config", str(file), "--seed-words", "--pace", "class")
+            options = ("--config", str(file), "--course-words", "--pace", "class")
             console = Console(str(HERE / "node.py"), name, *options)
             stack.callback(console.close)
             consoles[name] = console

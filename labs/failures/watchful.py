@@ -20,7 +20,7 @@ class WatchfulServer(Server):
     """A server that looks after its log file."""
 
     def start(self) -> None:
-        found = self.node.state.durable_index
+        found = self.node.view.durable_index
         super().start()
         threading.Thread(
             target=self._watch, args=(found,), name=f"{self.name} log", daemon=True
@@ -38,7 +38,7 @@ class WatchfulServer(Server):
             if self.node is not node:
                 return
             is_there = log.exists()
-            was_there = was_there or is_there or node.state.durable_index > found
+            was_there = was_there or is_there or node.view.durable_index > found
             missing = 0 if is_there or self.is_down or not was_there else missing + 1
         self._console.say(
             f"[!] {self.name}: {log.name} was deleted while it ran. It starts anew, without a vote "

@@ -1,4 +1,4 @@
-"""Runs the lab for real and asserts every row of seed 002; exit 0 when all of them hold."""
+"""Runs the lab for real and asserts every row of course program 002; exit 0 when all hold."""
 
 from __future__ import annotations
 

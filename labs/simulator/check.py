@@ -79,8 +79,8 @@ def check_run_1(checks: Checks, folder: Path) -> None:
     row("01", "python simulator.py > output.txt runs and reports", run.lines and not run.said,
         run.said)
     missing = [line for line in SEED_LINES if line not in run.text]
-    row("18", "the report has every line of the seed's", not missing, missing)
-    row("19", "the verdict is the seed's line, at the end", run.lines[-1:] == [PERFECT], run.text)
+    row("18", "the report has every line of the course's", not missing, missing)
+    row("19", "the verdict is the course's line, at the end", run.lines[-1:] == [PERFECT], run.text)
     one = len(run.leaders) == 2 or say_unasked(run)
     row("20", f"run 1: one leader ({run.leaders}), all counters of failure 0, exit 0",
         one and run.leaders[0] == UNKNOWN_LEADER and run.failures == [0] * 6
@@ -128,7 +128,7 @@ def check_run_2(checks: Checks, folder: Path) -> None:
     row("13", "fail leader strikes at its trigger points, 8 and 16, if somebody leads then",
         len(late) == 2 and all(0 <= each <= 1 + run.stalled_s for each in late), run.story)
     shares = len([each for each in run.history if each["req_category"] == "get"])
-    row("12", f"the seed's keys are read and kept to: gp ratio 0.2 gave {shares} gets of 500",
+    row("12", f"the course's keys are read and kept to: gp ratio 0.2 gave {shares} gets of 500",
         70 <= shares <= 130, shares)
     row("21", f"what is called perfect left nobody unanswered (exit {run.status})",
         (PERFECT in run.lines) == (run.failures == [0] * 6) and run.status == 0, run.text)
@@ -321,7 +321,7 @@ def check_limits(checks: Checks, folder: Path) -> None:
     with Trial(short(actions=fails), folder / "limits") as trial:
         record = trial.run()
     verdict, followers = judge(record), {event.servers for event in record.events}
-    checks.row("13", "fail_follower, as the seed spells it elsewhere, fails one after the other",
+    checks.row("13", "fail_follower, as the course spells it elsewhere, fails one after the other",
                record.failed == 3 and len(followers) == 3, record.events)
     said = "\n".join(verdict.lines())
     checks.row("19", "the verdict names the limit that was broken", "unanswered (" in said, said)

@@ -11,8 +11,9 @@ from raftline.clients.deadline import Deadline, say_waiting
 from raftline.common import config
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER
-from raftline.controller.verbs import FAULT_FORMS, IN_FORCE
+from raftline.controller.verbs import IN_FORCE
 from raftline.wire.escapes import ProtocolError, escape
+from raftline.wire.forms import FAULT_FORMS
 from raftline.wire.protocol import error, outcome_unknown
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 

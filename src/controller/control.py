@@ -1,4 +1,4 @@
-"""What a controller may ask of a node, and how it is carried out (docs/controller.md).
+"""The orders of a controller, and how a node carries them out (docs/learn/controller.md).
 
 `Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
 (controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,
@@ -10,37 +10,32 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from raftline.common.config import ConfigError
+from raftline.controller.controlled import ControlledNode
 from raftline.controller.permits import CONTROLLER, Permits
-from raftline.controller.store import Answer, give_order, leader_info, retrieve, sorry, store
-from raftline.controller.verbs import FAULT_FORMS, IN_FORCE, read_fault
-from raftline.node.joining import check_member
-from raftline.node.startup import Startup
-from raftline.raft.orders import OrderRefused, beat, step_down, time_out
-from raftline.raft.state import State
+from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
+from raftline.controller.verbs import IN_FORCE, read_fault
+from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
+from raftline.raft.orders import OrderRefused
+from raftline.raft.view import NodeView
 from raftline.storage.errors import StorageError
 from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
 from raftline.wire.requests import VERBS as COMMAND_VERBS
 from raftline.wire.requests import Request
 
-if TYPE_CHECKING:
-    from raftline.node.server import Server
-
-NEED_A_LIFE = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 WITHOUT_VOTE = " without a vote until it has caught up"
-VERBS = frozenset({*NEED_A_LIFE, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
 
 
 def no_order(verb: str) -> str:
     """Return what to say of a word that is none of the verbs: the nearest, and all there are."""
     if not verb:
-        return f"the order is missing. There are {', '.join(sorted(VERBS))}"
-    near = difflib.get_close_matches(verb.upper(), sorted(VERBS), 1)
+        return f"the order is missing. There are {', '.join(sorted(ORDERS))}"
+    near = difflib.get_close_matches(verb.upper(), sorted(ORDERS), 1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(VERBS))}"
+    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(ORDERS))}"
 
 
 class Control:
@@ -48,15 +43,13 @@ class Control:
 
     def __init__(
         self,
-        server: Server,
-        startup: Startup,
+        node: ControlledNode,
         say: Callable[[str], None],
         allowed: Sequence[str] | None,
     ) -> None:
         self.permits = Permits(allowed)
-        self._server = server
-        self._name = server.name
-        self._startup = startup
+        self._node = node
+        self._name = node.name
         self._say = say
         self._lock = threading.RLock()  # one order at a time that ends or begins a life
         self._slowing = object()  # the last order about heartbeats; an earlier one's end is void
@@ -74,10 +67,10 @@ class Control:
 
     def facts(self) -> dict[str, object]:
         """Return what `status` tells beside a node's own facts."""
-        faults = self._server.faults.table.described()
-        facts = {"controlled": self.permits.is_on, "down": self._server.is_down, "faults": faults}
+        faults = self._node.faults.table.described()
+        facts = {"controlled": self.permits.is_on, "down": self._node.is_down, "faults": faults}
         down = {"role": "down", "leader": None, "log_bytes": None}  # the files are let go
-        return facts | (down if self._server.is_down else {})
+        return facts | (down if self._node.is_down else {})
 
     def obey(self, request: Request, host: str) -> Answer:
         """Carry out one order, `request.command`, that came from the address `host`."""
@@ -86,7 +79,7 @@ class Control:
         if refusal is not None:
             return sorry(verb, refusal)
         self._say(f"[*] {self._name}: its controller says {request.command[:200]}")
-        if self._server.is_down and verb in NEED_A_LIFE:
+        if self._node.is_down and verb in NODE_ORDERS:
             return sorry(verb, f"{self._name} was shut down by its controller; RESTART it first")
         try:
             return self._carry_out(verb, operands, request)
@@ -99,20 +92,20 @@ class Control:
         if verb in FAULT_FORMS:
             return self._fault(verb, operands.split())
         if verb == "STORE":
-            return store(self._server, operands, request)
+            return store(self._node, operands, request)
         if verb == "RETRIEVE":
-            return retrieve(self._server, operands.split())
+            return retrieve(self._node, operands.split())
         if operands.strip():
             raise ProtocolError(f"the form is: {verb}")
         match verb:
             case "LEADER_INFO":
-                return leader_info(self._server)
+                return leader_info(self._node)
             case "CONVERT_FOLLOWER":
-                self._order(step_down)
-                return Answer(verb, f"{self._name} follows in term {self._state.term}")
+                self._node.order(StepDown())
+                return Answer(verb, f"{self._name} follows in term {self._view.term}")
             case "TIMEOUT":
-                self._order(time_out)
-                return Answer(verb, f"{self._name} stands in term {self._state.term}")
+                self._node.order(Campaign())
+                return Answer(verb, f"{self._name} stands in term {self._view.term}")
             case "SHUTDOWN":
                 return self._shut_down()
             case "RESTART":
@@ -120,37 +113,33 @@ class Control:
         return self._delete_log()
 
     @property
-    def _state(self) -> State:
-        return self._server.node.state
-
-    def _order(self, order: Callable[[State], None]) -> None:
-        give_order(self._server, order)
+    def _view(self) -> NodeView:
+        return self._node.view
 
     # --- faults --------------------------------------------------------------------------------
 
     def _fault(self, verb: str, words: list[str]) -> Answer:
-        server = self._server
-        leader = [name for name in (self._state.leader,) if name and server.is_peer(name)]
-        fault = read_fault(verb, words, {*server.book, *leader})
-        before = server.faults.table
-        table = server.faults.change(fault.change)
+        node = self._node
+        fault = read_fault(verb, words, node.peers())
+        before = node.faults.table
+        table = node.faults.change(fault.change)
         if verb == "HEARTBEAT":
             self._slowing = object()
         slowing = self._slowing
         if before.heartbeat_ms != table.heartbeat_ms or fault.for_ms:
             self._beat()
         if fault.for_ms:
-            server.faults.after(fault.for_ms / 1000, lambda: self._beat_again(slowing))
+            node.faults.after(fault.for_ms / 1000, lambda: self._beat_again(slowing))
         described = table.described()
         in_force = IN_FORCE + "; ".join(described) if described else "no fault in force"
         return Answer(verb, in_force, "faults", described)
 
     def _beat(self) -> None:
-        server = self._server
-        heartbeat_ms = server.faults.table.heartbeat_ms or server.pace.heartbeat_ms
+        node = self._node
+        heartbeat_ms = node.faults.table.heartbeat_ms or node.pace.heartbeat_ms
         self._say(f"[*] {self._name}: heartbeats are {heartbeat_ms / 1000:g} s apart")
-        if not server.is_down:
-            self._order(lambda state: beat(state, heartbeat_ms))
+        if not node.is_down:
+            self._node.order(SetHeartbeat(heartbeat_ms))
 
     def _beat_again(self, slowing: object) -> None:
         """End this slowing of heartbeats, unless another was ordered meanwhile."""
@@ -161,17 +150,17 @@ class Control:
 
     def _shut_down(self) -> Answer:
         with self._lock:
-            if self._server.is_down:
+            if self._node.is_down:
                 raise OrderRefused(f"{self._name} was shut down already")
             self._stand_down()
         return Answer("SHUTDOWN", f"{self._name} is down; it hears its controller alone")
 
     def _restart(self) -> Answer:
         with self._lock:
-            if not self._server.is_down:
+            if not self._node.is_down:
                 raise OrderRefused(f"{self._name} is not down; SHUTDOWN it first")
             without = WITHOUT_VOTE if self._stand_up() else ""
-        return Answer("RESTART", f"{self._name} is up in term {self._state.term}{without}")
+        return Answer("RESTART", f"{self._name} is up in term {self._view.term}{without}")
 
     def _delete_log(self) -> Answer:
         """Put the log aside, as if it had been deleted while the node was down.
@@ -180,11 +169,11 @@ class Control:
         what it acknowledged. So it stands down first, and comes back without a vote.
         """
         with self._lock:
-            if set(self._state.membership.names) <= {self._name}:
+            if set(self._view.membership.names) <= {self._name}:
                 raise OrderRefused(
                     f"{self._name} is the only member: there is nobody to catch up from"
                 )
-            if not self._server.is_down:
+            if not self._node.is_down:
                 self._stand_down()
             aside = self._put_aside()
             without = WITHOUT_VOTE if self._stand_up() else ""
@@ -199,8 +188,8 @@ class Control:
             StorageError: its files are still in use, or the disk failed.
         """
         log = f"{self._name}.log"
-        self._let_go()
-        folder = self._startup.folder()
+        self._node.release_files()
+        folder = self._node.folder()
         try:
             folder.lock(self._name)
             number = 1
@@ -212,16 +201,11 @@ class Control:
         return f"{log}.aside-{number}"
 
     def _stand_down(self) -> None:
-        server = self._server
-        server.is_down = True  # from here on nothing is heard but a controller
-        server.halt(DISK_PATIENCE_S)
-        server.listener.end_connections(but_controllers=True)
+        node = self._node
+        node.is_down = True  # from here on nothing is heard but a controller
+        node.halt(DISK_PATIENCE_S)
+        node.end_connections()
         self._say(f"[!] {self._name}: shut down by its controller; it waits for RESTART")
-
-    def _let_go(self) -> None:
-        """Let go of the files of the life before, which a write that took long kept open."""
-        if self._server.driver.has_written:
-            self._server.logmanager.close()
 
     def _stand_up(self) -> bool:
         """Come back as a process that boots does; return whether without a vote.
@@ -229,19 +213,19 @@ class Control:
         Raises:
             StorageError, ConfigError: not from these files; the node stays down.
         """
-        server = self._server
-        self._let_go()
-        server.recover()
+        node = self._node
+        self._node.release_files()
+        node.recover()
         try:
-            notes = check_member(self._state, self._startup.configuration)
+            notes = node.check_member()
         except (StorageError, ConfigError):
-            server.logmanager.close()
+            node.release_files()
             raise
         for note in notes:
             self._say(note)
-        without_vote = self._state.amnesiac  # before it starts: it may catch up at once
-        server.listener.end_connections(but_controllers=True)  # they spoke to the life before
-        server.start()
-        server.is_down = False
-        self._say(f"[*] {self._name}: restarted by its controller in term {self._state.term}")
+        without_vote = self._view.amnesiac  # before it starts: it may catch up at once
+        node.end_connections()  # they spoke to the life before
+        node.start()
+        node.is_down = False
+        self._say(f"[*] {self._name}: restarted by its controller in term {self._view.term}")
         return without_vote

@@ -11,8 +11,8 @@ OFF = "this server obeys no controller; start it with --controller, for teaching
 
 
 class Permits:
-    """Who may control. There is no authentication: whoever reaches the port from an allowed place
-    and calls itself Controller is obeyed."""
+    """The right to control. There is no authentication: a program that reaches the port from an
+    allowed place and calls itself Controller is obeyed."""
 
     def __init__(self, allowed: Sequence[str] | None) -> None:
         """Prepare; this machine is always allowed, `allowed` names further hosts and networks.

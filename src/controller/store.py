@@ -1,31 +1,25 @@
-"""What a controller asks of a leader: to store a pair, to show what is committed, who leads."""
+"""The orders for a leader: store a pair, show the committed entries, name the leader."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from raftline.controller.retrieval import numbered, page
-from raftline.node.batch import Batch
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
-from raftline.raft.state import State
+from raftline.controller.controlled import ControlledNode
+from raftline.controller.course_lines import numbered, page
+from raftline.net.batch import Batch
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request
-
-if TYPE_CHECKING:
-    from raftline.node.server import Server
 
 COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
 
 
 class Answer(NamedTuple):
-    """What came of an order. `line` is the reply to a person, `key` and `value` a program's."""
+    """The outcome of an order. `line` is the reply to a person, `key` and `value` a program's."""
 
-    verb: str  # of the order; LEADER_INFO where another server is to be asked
+    verb: str  # of the order; LEADER_INFO where another node is to be asked
     text: str
     key: str = ""
     value: object = None
@@ -41,31 +35,31 @@ def sorry(verb: str, why: str) -> Answer:
     return Answer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)
 
 
-def store(server: Server, operands: str, request: Request) -> Answer:
+def store(node: ControlledNode, operands: str, request: Request) -> Answer:
     """Write a pair through the log; the answer comes once a quorum has it on disk.
 
     Raises:
         ProtocolError: key or value are missing, or too long.
     """
     try:
-        asked = read_request(request.sender, request.id, f"set {operands}", server.limits)
+        asked = read_request(request.sender, request.id, f"set {operands}", node.limits)
     except ProtocolError as mistake:
         form = str(mistake).replace("set KEY VALUE", "STORE KEY VALUE")
         raise ProtocolError(form) from None
     numbered_as = f"{request.sender}#{request.id}@" if request.id else ""
     batch = Batch([numbered_as + asked.command], is_read=False)
-    server.driver.submit(batch)
-    if not batch.wait(server.patience_s):
+    node.submit(batch)
+    if not batch.wait(node.patience_s):
         return sorry("STORE", outcome_unknown("no quorum answered in time"))
     reply = batch.replies[0]
     if reply.startswith("Sorry, "):
-        return _not_done(server, "STORE", reply)
+        return _not_done(node, "STORE", reply)
     _, key, value = asked.command.split(" ", 2)
     return Answer("STORE", f"{key} set to {value}", unescape(key), unescape(value))
 
 
-def retrieve(server: Server, words: Sequence[str]) -> Answer:
-    """Return what is committed, once this server is known to lead.
+def retrieve(node: ControlledNode, words: Sequence[str]) -> Answer:
+    """Return what is committed, once this node is known to lead.
 
     Raises:
         ProtocolError: the words are not of the form.
@@ -78,61 +72,34 @@ def retrieve(server: Server, words: Sequence[str]) -> Answer:
         case _:
             raise ProtocolError("the form is: RETRIEVE [after NUMBER]")
     batch = Batch(["RETRIEVE"], is_read=True)
-    server.driver.submit(batch)
-    if not batch.wait(server.patience_s):
-        return leader_info(server)
+    node.submit(batch)
+    if not batch.wait(node.patience_s):
+        return leader_info(node)
     if batch.replies:
-        return _not_done(server, "RETRIEVE", batch.replies[0])
-    committed: list[Entry] = []
-    base = [0]
-
-    def look(state: State) -> None:
-        base[0] = state.log.base_index
-        committed.extend(state.log.entries(base[0] + 1, state.commit_index))
-
-    give_order(server, look)
+        return _not_done(node, "RETRIEVE", batch.replies[0])
+    base, committed = node.committed()
     entries, more = page(numbered(committed), after)
-    facts: dict[str, object] = {COMMITTED: entries, "term": server.node.state.term}
-    if base[0]:
-        facts["behind_snapshot_of"] = base[0]
+    facts: dict[str, object] = {COMMITTED: entries, "term": node.view.term}
+    if base:
+        facts["behind_snapshot_of"] = base
     if more:
         facts["more"] = f"RETRIEVE after {more}"
     for_programs = {**entries, **({"more": f"after {more}"} if more else {})}
     return Answer("RETRIEVE", json.dumps(facts), COMMITTED, for_programs)
 
 
-def leader_info(server: Server) -> Answer:
-    """Return who leads, as far as this server has heard."""
-    state = server.node.state
-    leader = state.leader
-    address = server.book.address(leader) if leader else None
-    where = str(address) if address else state.membership.addresses.get(leader or "")
-    facts = {"LEADER": leader, "address": where, "term": state.term}
+def leader_info(node: ControlledNode) -> Answer:
+    """Return who leads, as far as this node has heard."""
+    view = node.view
+    leader = view.leader
+    address = node.address(leader) if leader else None
+    where = str(address) if address else view.membership.addresses.get(leader or "")
+    facts = {"LEADER": leader, "address": where, "term": view.term}
     return Answer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
 
 
-def give_order(server: Server, order: Callable[[State], None]) -> None:
-    """Let the core obey.
-
-    Raises:
-        OrderRefused: it can't be done now; nothing was changed.
-    """
-    refusals: list[OrderRefused] = []
-
-    def take(node: Node, now_ms: int) -> Effects:
-        try:
-            return node.obey(order, now_ms)
-        except OrderRefused as refusal:
-            refusals.append(refusal)
-            return Effects()
-
-    server.driver.step(take)
-    if refusals:
-        raise refusals[0]
-
-
-def _not_done(server: Server, verb: str, reply: str) -> Answer:
-    """Return whom to ask where this server does not lead, else what it said."""
+def _not_done(node: ControlledNode, verb: str, reply: str) -> Answer:
+    """Return whom to ask where this node does not lead, else what it said."""
     if reply.startswith((NOT_LEADER, NO_LEADER)):
-        return leader_info(server)
+        return leader_info(node)
     return Answer(verb, reply, is_done=False)

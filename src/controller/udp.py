@@ -2,7 +2,7 @@
 
     {"sender_name": "Controller", "request": "STORE", "term": null, "key": "k", "value": "v"}
 
-is answered by a datagram of the same five fields. docs/controller.md is the user's view.
+is answered by a datagram of the same five fields. docs/learn/controller.md is the user's view.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from raftline.common.config import PortRefused
-from raftline.controller.control import VERBS, Control, no_order
+from raftline.controller.control import Control, no_order
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.store import Answer, sorry
-from raftline.controller.verbs import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError, escape, shown
+from raftline.wire.forms import FAULT_FORMS, ORDERS
 from raftline.wire.requests import Request
 
 PORT = 5555  # where the course's nodes and its controller listen
@@ -112,7 +112,7 @@ class UdpListener:
 
     def _reply(self, message: dict[str, Any], host: str) -> dict[str, object]:
         verb = message.get("request")
-        if not isinstance(verb, str) or verb not in VERBS:
+        if not isinstance(verb, str) or verb not in ORDERS:
             said = _text(verb)[:80]
             return self._spelled(sorry(said, no_order(said)))
         try:

@@ -9,15 +9,8 @@ from typing import NamedTuple
 
 from raftline.controller.faults import EVERYBODY, Table
 from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.forms import FAULT_FORMS
 
-FAULT_FORMS: Mapping[str, str] = {
-    "PARTITION": "PARTITION NAME…",
-    "HEAL": "HEAL [NAME…]",
-    "DROP": "DROP PERCENT% [NAME…], as in DROP 30% s2",
-    "DELAY": "DELAY TIME [NAME…], as in DELAY 200ms s2 or DELAY 1.5s",
-    "SKIP-REPLICATION": "SKIP-REPLICATION on|off",
-    "HEARTBEAT": "HEARTBEAT TIME|normal [for TIME], as in HEARTBEAT 20s for 1s",
-}
 IN_FORCE = "in force: "
 TIME_MS_MAX = 3_600_000
 _PERCENT = re.compile(r"(100|[0-9]{1,2})%", re.ASCII)
@@ -25,7 +18,7 @@ _TIME = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,3}))?(ms|s)", re.ASCII)
 
 
 class Fault(NamedTuple):
-    """What a verb asks for: a change of what is in force, for so many milliseconds; 0: for good."""
+    """A change of the faults in force, for a number of milliseconds; 0: for good."""
 
     change: Callable[[Table], Table]
     for_ms: int = 0

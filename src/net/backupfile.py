@@ -1,4 +1,4 @@
-"""What a node answers to `backup`: a copy of its state, fetched piece by piece (docs/repair.md).
+"""The answer to `backup`: a copy of the node's state, fetched piece by piece (docs/repair.md).
 
 The copy is the text of a snapshot, in a file without a name beside the node's own: it goes away
 with the connection that asked for it, or with the process.
@@ -9,17 +9,14 @@ from __future__ import annotations
 import tempfile
 import time
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING
 from zlib import crc32
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
+from raftline.net.host import Host
 from raftline.storage.appendfile import disk_failed
 from raftline.storage.errors import DiskFailed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.protocol import NO_LEADER, error
-
-if TYPE_CHECKING:
-    from raftline.node.server import Server
 
 PIECE_BYTES = 256 << 10
 PAUSE_FACTOR = 2  # so many times as long as was computed, others get to run
@@ -71,8 +68,8 @@ class BackupFile:
 class Backups:
     """The backup that one connection fetches."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._file: BackupFile | None = None
 
     def serve(self, command: str) -> str:
@@ -85,16 +82,16 @@ class Backups:
         return f"BACKUP response: {self._file.piece(int(offset))}"
 
     def _begin(self) -> str:
-        server = self._server
+        host = self._host
         batch = Batch(["backup"], is_read=True)
-        server.driver.submit(batch)
-        if not batch.wait(server.patience_s):
+        host.submit(batch)
+        if not batch.wait(host.patience_s):
             return NO_LEADER
         if batch.replies:
             return batch.replies[0]
         self._file = None  # frees the room of the one before
         try:
-            self._file = BackupFile(server.logmanager.freeze(), server.logmanager.folder_path)
+            self._file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
         except DiskFailed as failure:
             return error(str(failure))
         return f"BACKUP response: {self._file.begin}"

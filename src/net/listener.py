@@ -11,14 +11,11 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
+from raftline.net.host import Host
 from raftline.net.lines import prepare
-
-if TYPE_CHECKING:
-    from raftline.node.server import Server
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -62,11 +59,11 @@ class Listener:
         """The IP address that is listened on."""
         return str(self._socket.getsockname()[0])
 
-    def open(self, server: Server) -> None:
+    def open(self, host: Host) -> None:
         """Take connections from now on, in a thread of its own."""
-        self._server = server
+        self._host = host
         self._taker = threading.Thread(
-            target=self._accept, name=f"{server.name} accept", daemon=True
+            target=self._accept, name=f"{host.name} accept", daemon=True
         )
         self._taker.start()
 
@@ -98,7 +95,7 @@ class Listener:
         """Take all connections that wait; then begin their threads; then wait for more.
 
         A thread that serves asks for the interpreter again and again. With a thousand of them at
-        it, a connection that is not taken yet would wait for seconds (docs/speed.md).
+        it, a connection that is not taken yet would wait for seconds (docs/develop/speed.md).
         """
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
@@ -127,8 +124,8 @@ class Listener:
             accepted.close()
             return
         connection = Connection(
-            self._server, accepted, for_peers_only=count >= self._connections_max,
-            announce=lambda: self._server.traffic_log.connected(address),
+            self._host, accepted, for_peers_only=count >= self._connections_max,
+            announce=lambda: self._host.traffic_log.connected(address),
         )  # fmt: skip
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
@@ -172,15 +169,16 @@ class Listener:
         now_s = time.monotonic()
         if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
             self._complained_s = now_s
-            self._server.warn(f"can't take a connection: {error}; those that are open go on")
+            self._host.warn(f"can't take a connection: {error}; those that are open go on")
 
 
 def switch_interval_s(connections: int) -> float:
     """Return how long a thread that waits for the interpreter sleeps between two looks, in s.
 
     A thousand threads that each look every 5 ms use a whole core for it. Then a thread that steps
-    the core and sends to a peer waits for half a second, and the leader falls (docs/speed.md).
-    Up to 250 connections it stays as it was when this process started.
+    the core and sends to a peer waits for half a second, and the leader falls.
+    docs/develop/speed.md has the figures. Up to 250 connections it stays as it was when this
+    process started.
     """
     return max(USUAL_SWITCH_S, connections * SWITCH_S)
 

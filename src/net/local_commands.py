@@ -1,34 +1,17 @@
-"""What a connection asks that its own thread answers, one after the other, in order."""
+"""The commands that a connection's own thread answers, one after the other, in order."""
 
 from __future__ import annotations
 
 import json
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.net.backupfile import Backups
-from raftline.node.batch import Batch
-from raftline.node.reading import BY_ROUND, Reading
-from raftline.raft.change import Change
-from raftline.raft.messages import Message
+from raftline.net.batch import Batch
+from raftline.net.host import Host
 from raftline.wire.membercommands import CHANGE_S
+from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
-
-if TYPE_CHECKING:
-    from raftline.node.server import Server
-
-
-class ParsedLine(NamedTuple):
-    """One line, understood as far as it goes; lines of one `kind` in a row are served together."""
-
-    # "peer", "write", "read", "show", "members", "backup", "control", or "local": answered here
-    kind: str
-    request: Request
-    message: Message | None = None
-    reply: str = ""
-    reading: Reading = BY_ROUND
-    change: Change | None = None
 
 
 class LocalCommands:
@@ -38,12 +21,12 @@ class LocalCommands:
     """
 
     def __init__(
-        self, server: Server, connection: socket.socket, flush: Callable[[], None]
+        self, host: Host, connection: socket.socket, flush: Callable[[], None]
     ) -> None:
-        self._server = server
+        self._host = host
         self._socket = connection
         self._flush = flush
-        self._backups = Backups(server)
+        self._backups = Backups(host)
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
     def answer(self, kind: str, run: Sequence[ParsedLine]) -> list[str]:
@@ -61,22 +44,22 @@ class LocalCommands:
     def _shows(self, requests: Sequence[Request], reading: Reading) -> list[str]:
         commands = [request.command for request in requests]
         batch = Batch(commands, is_read=True, reading=reading)
-        self._server.driver.submit(batch)
-        if not batch.wait(self._server.patience_s):
+        self._host.submit(batch)
+        if not batch.wait(self._host.patience_s):
             return [NO_LEADER] * len(requests)
         return batch.reader.read(commands) if batch.reader is not None else batch.replies
 
     def _members(self, asked: ParsedLine) -> str:
         """Change the members, or tell who they are once this server is known to lead."""
-        server, change = self._server, asked.change
+        host, change = self._host, asked.change
         self._flush()
         batch = Batch([asked.request.command], is_read=change is None, change=change)
-        server.driver.submit(batch)
-        if not batch.wait(server.patience_s if change is None else CHANGE_S):
+        host.submit(batch)
+        if not batch.wait(host.patience_s if change is None else CHANGE_S):
             return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
         if batch.replies:
             return batch.replies[0]
-        return "MEMBERS response: " + json.dumps(server.driver.members())
+        return "MEMBERS response: " + json.dumps(host.members())
 
     def _backup(self, asked: ParsedLine) -> str:
         self._flush()
@@ -85,7 +68,7 @@ class LocalCommands:
     def _obey(self, asked: ParsedLine) -> str:
         self._flush()  # what came before may be about to end
         host = self._socket.getpeername()[0]
-        control, request = self._server.control, asked.request
+        control, request = self._host.control, asked.request
         self.is_controllers = control.is_allowed(request.sender, host)
         return control.obey(request, host).line
 
@@ -94,13 +77,13 @@ class LocalCommands:
         if asked.reply:
             return asked.reply
         if request.verb in ("get", "show"):
-            return self._server.logmanager.read([request.command])[0]
+            return self._host.logmanager.read([request.command])[0]
         if request.verb == "transfer":
             return self._transfer(request)
-        return HELP if request.verb == "help" else self._server.status()
+        return HELP if request.verb == "help" else self._host.status()
 
     def _transfer(self, request: Request) -> str:
-        batch = self._server.driver.transfer(request.command.partition(" ")[2] or None)
-        if batch.wait(self._server.patience_s):
+        batch = self._host.transfer(request.command.partition(" ")[2] or None)
+        if batch.wait(self._host.patience_s):
             return batch.replies[0]
         return outcome_unknown("it is not known yet who leads")

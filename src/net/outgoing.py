@@ -1,4 +1,4 @@
-"""What leaves on one connection: replies in the order of their lines, whoever completes them."""
+"""The replies that leave on one connection, in the order of their lines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import contextlib
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
 
 from raftline.common.wakeup import Wakeup
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
+from raftline.net.host import Host
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
-
-if TYPE_CHECKING:
-    from raftline.node.server import Server
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16
@@ -25,12 +22,12 @@ class Outgoing:
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
     connection's own thread for that would cost more than all the rest of a request (1.3 times as
-    many sets at 64 connections without it: docs/speed.md). What a reader does not take at once
-    goes out by a thread that lives until it has, so nobody else is held up.
+    many sets at 64 connections without it: docs/develop/speed.md). What a reader does not take at
+    once goes out by a thread that lives until it has, so nobody else is held up.
     """
 
-    def __init__(self, server: Server, connection: socket.socket) -> None:
-        self._server = server
+    def __init__(self, host: Host, connection: socket.socket) -> None:
+        self._host = host
         self._socket = connection
         self._lock = threading.Lock()  # for what never waits
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
@@ -83,7 +80,7 @@ class Outgoing:
 
     def mark_ready(self) -> None:
         """Note that replies can leave; see `ReplySink`."""
-        self._server.driver.ready_sinks.append(self)
+        self._host.mark_ready(self)
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken. Behind a part of it nothing leaves
@@ -138,7 +135,7 @@ class Outgoing:
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
                 replies = batch.reader.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
-                lines.append(reply_line(self._server.name, number, reply))
+                lines.append(reply_line(self._host.name, number, reply))
                 size += len(reply)
             batch.sent += len(replies)
             if batch.sent == len(batch.commands):

@@ -1,4 +1,4 @@
-"""Whom this node keeps a connection to, and where they are reached.
+"""The peers of a node: where they are reached, and the one connection that speaks for each.
 
 The log says who the members are and where; `server-configuration.txt` has the last word on where
 (a proxy, another network). Connections begin and end as the configuration changes.
@@ -6,10 +6,12 @@ The log says who the members are and where; `server-configuration.txt` has the l
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from raftline.common.config import Address
 from raftline.net.peers import Peer
+from raftline.raft.messages import PeerError
 
 
 class PeerBook:
@@ -74,3 +76,40 @@ def address_of(text: str) -> Address:
     """Return the address that `host:port` spells."""
     host, _, port = text.rpartition(":")
     return Address(host, int(port))
+
+
+class Speakers:
+    """Remembers for each peer's name the connection that used it last, and when.
+
+    While that connection is open and spoke within `quiet_ms`, nobody else may use the name: a
+    second process under one name would collect votes that were given to the first. A name whose
+    bearer is silent or away is free, so a person may type in its stead.
+    """
+
+    def __init__(self, quiet_ms: int, clock_ms: Callable[[], int]) -> None:
+        self._quiet_ms = quiet_ms
+        self._clock_ms = clock_ms
+        self._lock = threading.Lock()
+        self._speaking: dict[str, tuple[object, int]] = {}
+
+    def claim(self, name: str, connection: object) -> None:
+        """Let `connection` speak for the peer.
+
+        Raises:
+            PeerError: another connection spoke for it just now.
+        """
+        now = self._clock_ms()
+        with self._lock:
+            holder, spoke_ms = self._speaking.get(name, (connection, now))
+            if holder is not connection and now - spoke_ms < self._quiet_ms:
+                raise PeerError(f"{name} speaks on another connection; nobody else does for it")
+            self._speaking[name] = (connection, now)
+
+    def release(self, name: str, connection: object) -> bool:
+        """End the claim of a connection that ended; return whether it had one. If not, the peer
+        speaks on a later connection."""
+        with self._lock:
+            was_its = self._speaking.get(name, (None, 0))[0] is connection
+            if was_its:
+                del self._speaking[name]
+            return was_its

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from raftline.common.config import Address, Configuration
 from raftline.common.signals import threads_without_signals
 from raftline.net.peerbook import address_of
-from raftline.node.joining import EVERYWHERE
 
+EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 _ADVICE = "right behind a proxy, else nobody will find it"
 
 

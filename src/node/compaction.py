@@ -1,4 +1,4 @@
-"""What the thread of snapshots does to a node that goes on working: docs/snapshots.md.
+"""What the thread of snapshots does to a node that goes on working: docs/operate/snapshots.md.
 
 Files are touched between two writes, by the writer thread; memory under the driver's `core`
 lock, a little at a time.
@@ -11,6 +11,7 @@ import threading
 from raftline.logmanager import LogManager
 from raftline.node.writer import Writer
 from raftline.raft.effects import Entry, Snapshot
+from raftline.raft.inputs import Compact
 from raftline.raft.node import Node
 from raftline.storage.logfile import LogFile
 from raftline.storage.rewrite import LogRewrite
@@ -47,9 +48,8 @@ class Compaction:
     def committed_entries(self, first: int, count: int) -> list[Entry]:
         """Return entries from `first` on that are committed and on this node's disk."""
         with self._core:
-            state = self._node.state
-            last = min(state.commit_index, state.durable_index, first + count - 1)
-            return [] if first <= state.log.base_index else state.log.entries(first, last)
+            durable = self._node.view.durable_index - first + 1
+            return self._node.committed(first, min(count, durable))
 
     def finish_rewrite(self, rewrite: LogRewrite) -> bool:
         """Let the log written anew take the old one's place; False where a snapshot arrived
@@ -62,12 +62,12 @@ class Compaction:
 
         def finish() -> bool:
             with self._core:
-                state, last = self._node.state, self._logmanager.last_written
-                if state.snapshot != rewrite.snapshot:
+                view, last = self._node.view, self._logmanager.last_written
+                if view.snapshot != rewrite.snapshot:
                     return True
                 if last + 1 < rewrite.next_index or self._writer.goes_first:
                     return False
-                rest = state.log.entries(rewrite.next_index, last)
+                rest = view.log.entries(rewrite.next_index, last)
             finished.append(self._logmanager.finish_rewrite(rewrite, rest))
             return True
 
@@ -80,10 +80,11 @@ class Compaction:
     def compaction_index(self) -> int:
         """Return up to where the log may be dropped from memory."""
         with self._core:
-            return self._node.compaction_index()
+            return self._node.view.compaction_index
 
     def compact(self, index: int) -> bool:
         """Drop some thousand entries from memory, `index` the last; return whether more remain.
         Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
         with self._core:
-            return self._node.compact(index)
+            self._node.step(Compact(index), self._node.view.now_ms)
+            return self._node.view.log.base_index < index

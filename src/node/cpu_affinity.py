@@ -2,8 +2,9 @@
 
 One interpreter runs one thread at a time. Spread over two cores its threads wake each other across
 cores for every request, and mostly to find the interpreter taken again. On one core they take turns
-by themselves, which gives up to twice the requests a second (docs/speed.md). Since others may want
-that core as well, a thread looks several times a second whether another one has more to give.
+by themselves, which gives up to twice the requests a second (docs/develop/speed.md). Since others
+may want that core as well, a thread looks several times a second whether another one has more to
+give.
 """
 
 from __future__ import annotations

@@ -1,31 +1,48 @@
-"""Where messages go: an answer back to where its question came from, the rest to the peers."""
+"""Where messages go, at once or behind a write: an answer back to where its question came from,
+the rest to the peers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from raftline.net.host import Origin
+from raftline.node.writer import DiskTask, Writer
+from raftline.raft.effects import Effects
 from raftline.raft.messages import Answer, Message
 from raftline.raft.questions import ReadIndex, ReadIndexReply
 
 
-class Origin(Protocol):
-    """Where a peer's message came from; its answer goes back there."""
-
-    def answer(self, messages: Sequence[Message]) -> None: ...
-
-
 class Delivery:
-    """Whoever calls holds the driver's `core` lock."""
+    """Sends an Effects' messages, and leaves with the writer what the disk comes before.
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
+    The caller holds the driver's `core` lock.
+    """
+
+    def __init__(self, send: Callable[[Message], None], writer: Writer) -> None:
         self._send = send
+        self._writer = writer
         self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
 
     def asked(self, message: Message, origin: Origin | None) -> None:
         """Remember who asks what may be answered by another step than this one."""
         if isinstance(message, ReadIndex):
             self._askers[message.sender] = origin
+
+    def dispatch(self, effects: Effects, origin: Origin | None) -> None:
+        """Send what may leave at once; queue what is to be written, and what may not overtake
+        that. `origin` is where the message came from that is answered."""
+        for message in effects.send:
+            self._send(message)
+        if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
+            self._writer.add((effects, origin))
+        elif effects.send_after_save:
+            self.deliver(effects.send_after_save, origin)
+
+    def written(self, tasks: Sequence[DiskTask]) -> None:
+        """Let the messages go that waited for these writes."""
+        for effects, origin in tasks:
+            if effects.send_after_save:
+                self.deliver(effects.send_after_save, origin)
 
     def deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
         """Let messages go; `origin` is where the message came from that they answer."""

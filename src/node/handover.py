@@ -1,22 +1,18 @@
-"""What those hear who wait for a leadership transfer; and the transfer before a leader stops."""
+"""Leadership transfers that clients wait for, and the reply to each."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import Transfer
 from raftline.raft.node import Node
-from raftline.raft.state import Role, State
 from raftline.raft.transfer import TransferRefused
+from raftline.raft.view import NodeView
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
-if TYPE_CHECKING:
-    from raftline.node.driver import Driver
-
-STOP_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 TAKEN_OVER = "TRANSFER response: "
 
 
@@ -36,26 +32,26 @@ class Handover:
         self, batch: Batch, node: Node, to: str | None, not_leader: Callable[[str], str], now: int
     ) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
-        state = node.state
-        if not node.is_leader:
-            batch.answer_all(NO_LEADER if state.leader is None else not_leader(state.leader))
+        view = node.view
+        if not view.is_leader:
+            batch.answer_all(NO_LEADER if view.leader is None else not_leader(view.leader))
             return Effects()
         try:
-            effects = node.transfer(to, now)
+            effects = node.step(Transfer(to), now)
         except TransferRefused as refusal:
             batch.answer_all(error(f"{refusal}."))
             return Effects()
-        if state.transfer is not None:
-            self._waiting.append(_Waiting(batch, state.transfer.to, state.term))
+        if view.transfer is not None:
+            self._waiting.append(_Waiting(batch, view.transfer.to, view.term))
         return effects
 
-    def look(self, state: State) -> None:
+    def look(self, view: NodeView) -> None:
         """Answer those whose transfer has ended: somebody else leads, or this server again."""
         if not self._waiting:
             return
         still: list[_Waiting] = []
         for waiting in self._waiting:
-            reply = _outcome(waiting, state)
+            reply = _outcome(waiting, view)
             if reply is None:
                 still.append(waiting)
             else:
@@ -69,27 +65,14 @@ class Handover:
         self._waiting = []
 
 
-def _outcome(waiting: _Waiting, state: State) -> str | None:
+def _outcome(waiting: _Waiting, view: NodeView) -> str | None:
     """Return what to say of a transfer; None while it is not known."""
-    if state.role is Role.LEADER:
-        if state.transfer is not None and state.term == waiting.term:
+    if view.is_leader:
+        if view.transfer is not None and view.term == waiting.term:
             return None
-        return error(f"{waiting.to} did not take over: {state.name} leads term {state.term}.")
-    if state.leader is None:
+        return error(f"{waiting.to} did not take over: {view.name} leads term {view.term}.")
+    if view.leader is None:
         return None
-    if state.leader == waiting.to:
-        return f"{TAKEN_OVER}{state.leader} leads term {state.term}"
-    return error(f"{waiting.to} did not take over: {state.leader} leads term {state.term}.")
-
-
-def hand_over_before_stopping(driver: Driver, election_timeout_ms: int) -> None:
-    """Give the leadership, if this server has it, to whoever can take it; then it may stop.
-
-    Bounded by an election timeout. Where the first one goes away meanwhile (all stop at once)
-    another is tried; where nobody is left, nothing is waited for.
-    """
-    end_s = time.monotonic() + min(election_timeout_ms / 1000, STOP_LIMIT_S)
-    while driver.node.is_leader and (left_s := end_s - time.monotonic()) > 0:
-        batch = driver.transfer(None)
-        if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
-            return
+    if view.leader == waiting.to:
+        return f"{TAKEN_OVER}{view.leader} leads term {view.term}"
+    return error(f"{waiting.to} did not take over: {view.leader} leads term {view.term}.")

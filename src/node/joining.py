@@ -12,15 +12,15 @@ from raftline.clients.conversation import Client
 from raftline.common import config
 from raftline.common.arguments import as_port
 from raftline.common.config import Address, ConfigError, Configuration
+from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
 from raftline.raft.node import Node
-from raftline.raft.state import State
+from raftline.raft.view import NodeView
 from raftline.storage.errors import FilesRefused
 from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
-EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 
 
 def joining_address(text: str) -> Address:
@@ -77,7 +77,7 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: can't be made: {error.strerror}") from error
 
 
-def check_member(state: State, configuration: Configuration) -> list[str]:
+def check_member(view: NodeView, configuration: Configuration) -> list[str]:
     """Return what to say about a node's place in the cluster, as its log has it.
 
     Raises:
@@ -85,17 +85,17 @@ def check_member(state: State, configuration: Configuration) -> list[str]:
             to.
         FilesRefused: it has lost entries, and nobody else is there who holds them.
     """
-    name, configurations, members = state.name, state.configurations, state.membership
+    name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
     known = " ".join(members.names)
     is_known = configurations.has_known(name)
-    if not is_known and state.log.base_index == 0 and configurations.at(0).names:
+    if not is_known and view.log.base_index == 0 and configurations.at(0).names:
         raise ConfigError(
             f"{name} is no member of the cluster in its log ({known}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
         )
-    if state.amnesiac and set(members.names) == {name}:
+    if view.amnesiac and set(members.names) == {name}:
         raise FilesRefused(
             f"{name} has lost files, or a part of them, and is the only member: there is nobody "
             f"to catch up from. Restore all its files from one backup; or go on with what is left: "
@@ -155,7 +155,7 @@ class Joiner:
         self._pause = threading.Event()  # never set: the process just ends
 
     def start(self) -> None:
-        if not self._node.state.is_member:
+        if not self._node.view.is_member:
             threading.Thread(target=self._ask, name=f"{self._name} joins", daemon=True).start()
 
     def _ask(self) -> None:
@@ -172,7 +172,7 @@ class Joiner:
                     return
             except ClientError as failure:
                 said = str(failure)
-            if self._name in self._node.state.membership.electors:
+            if self._name in self._node.view.membership.electors:
                 return
             if said != last:
                 self._say(f"[!] {self._name} is not added yet: {said}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from raftline.raft.messages import Message, RequestVote, RequestVoteReply, spell
-from raftline.raft.state import State
+from raftline.raft.view import NodeView
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
 REMINDED_EVERY_MAX = 128
@@ -38,9 +38,9 @@ class PreVotes:
         self._last: Mapping[str, bool] = {}  # who answered the round before it
         self._told: Mapping[str, bool] | None = None
 
-    def follow(self, state: State) -> None:
+    def follow(self, view: NodeView) -> None:
         """Begin anew in a new term, or where the leader changes."""
-        moment = state.term, state.leader
+        moment = view.term, view.leader
         if self._moment is not None and moment != self._moment:
             self._begin_anew()
         self._moment = moment

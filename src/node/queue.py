@@ -1,14 +1,12 @@
-"""The requests that wait: for the owner thread, for the disk, for a leader, for their entries."""
+"""The queue of requests: it keeps each batch until it is answered."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
-
-__all__ = ["STOPPING", "RequestQueue"]
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 

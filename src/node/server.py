@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 
-from raftline.common.config import Pace
+from raftline.common.config import Address, Pace
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.common.wakeup import Wakeup
@@ -16,27 +15,30 @@ from raftline.controller.course_lines import CourseLines
 from raftline.controller.faults import Faults
 from raftline.controller.udp import UdpListener
 from raftline.net.listener import Listener
-from raftline.net.peerbook import PeerBook
+from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.peers import Peer
-from raftline.net.speakers import Speakers
-from raftline.node.delivery import Origin
-from raftline.node.driver import Driver, now_ms
-from raftline.node.handover import hand_over_before_stopping
-from raftline.node.reading import Readings
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.host import NodeHost
+from raftline.node.joining import check_member
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Snapshot
-from raftline.raft.entrylines import spell_entries
+from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.entries import spell_entries
+from raftline.raft.inputs import Input
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
+from raftline.raft.view import NodeView
 from raftline.storage.errors import EXIT_DISK, DiskFailed, StorageError
-from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
+from raftline.storage.folder import Folder
+from raftline.wire.parsing import Readings
+from raftline.wire.protocol import Limits
 
 EXIT_BROKEN = 70
 
 
-class Server:
+class Server(NodeHost):
     """One node: the core and its driver, its peers, its listener, and what it prints."""
 
     def __init__(
@@ -59,7 +61,10 @@ class Server:
         self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self._patience_ms = 4 * self._slowest_ms + 5000
         self.patience_s = self._patience_ms / 1000
-        self.traffic_log = TrafficLog(console, course=course_console)
+        self.faults = Faults(self.name, say=console.say)
+        self.traffic_log = TrafficLog(
+            console, course=course_console, is_cut_off=self.faults.cuts_off
+        )
         self._startup = startup
         self._compact_bytes = compact_bytes
         self._console = console
@@ -67,9 +72,8 @@ class Server:
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
-        self.is_down = False  # by its controller's word: it hears nobody else
-        self.faults = Faults(self.name, say=console.say)
-        self.control = Control(self, startup, console.say, allowed)
+        self.is_down = False
+        self.control = Control(self, console.say, allowed)
         self._prints_course_lines = course_lines
 
     def recover(self) -> None:
@@ -102,7 +106,7 @@ class Server:
                 self.name, peer, address, self._answered, driver.lost, say
             ),
         )
-        self.book.follow(self.node.state.contacts)
+        self.book.follow(self.node.view.contacts)
         self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
     # --- what the driver asks of the world (driver.Rim) ------------------------------------
@@ -130,16 +134,6 @@ class Server:
         else:
             self.book.send(message.to, line)
 
-    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step what peers say, as far as this node hears it; return a complaint for each message
-        that was refused."""
-        if self.is_down:
-            return []
-        if self.faults.in_force:
-            received = [one for one in received if not self.faults.cuts_off(one.sender)]
-            origin = self.faults.around(origin)
-        return self.driver.receive(received, origin)
-
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
         self.snapshots.wrote(arrived)
@@ -148,46 +142,14 @@ class Server:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""
         self.listener.give_up_late(now - self._patience_ms)
 
-    def not_leader(self, leader: str) -> str:
-        """Return the reply that sends a client on to `leader`."""
-        address = self.book.address(leader)
-        if address is None:  # no entry said yet where it is
-            return NO_LEADER
-        return not_leader(leader, address.host, address.port)
-
-    def without_machine(self, command: str) -> str:
-        """Return the reply to a command for a state machine that this node lacks, "" where it has
-        it. Another leader may have it; here the command must never become an entry."""
-        why = self.logmanager.machines.why_not(command.split(" ", 2)[1])
-        leader = self.node.state.leader
-        if not why or leader == self.name:
-            return error(why) if why else ""
-        return self.not_leader(leader) if leader else NO_LEADER
-
-    def is_peer(self, name: str) -> bool:
-        """Whether `name` is a member that this node talks to, or leads it."""
-        return name in self.book or name == self.node.state.leader != self.name
-
-    def why_no_peer(self, name: str) -> str:
-        """Return why nothing is taken from `name`, which is no peer."""
-        removed_by = self.node.state.configurations.removed_by(name)
-        if removed_by:
-            return f"{name} was removed from the cluster by entry {removed_by}"
-        if self.node.state.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
-            return (
-                f"{name} is no peer of {self.name}, which never ran before (if the members have "
-                f"changed, start it with --join HOST:PORT)"
-            )
-        return f"{name} is no peer of {self.name}"
-
     def report(self, effects: Effects) -> None:
         """Say on the console what a step did; make connections of new members, end those of old
         ones."""
         if effects.members_changed:
-            self.book.follow(self.node.state.contacts)
-        self.traffic_log.carried_out(effects, self.node.state)
+            self.book.follow(self.node.view.contacts)
+        self.traffic_log.carried_out(effects, self.node.view)
         if self._course is not None:
-            self._course.stepped(self.node.state, effects)
+            self._course.stepped(self.node.view, effects)
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""
@@ -214,13 +176,13 @@ class Server:
             listener.open(self)
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
-                datagrams.open(self.name, self.control, lambda: self.node.state.term, ignored)
+                datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""
         self._end.wait()
         if self.exit_status == 0 and not self.is_down:
-            hand_over_before_stopping(self.driver, self.pace.election_timeout_ms)
+            self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()
         self._console.say(f"[*] {self.name}: server is shutting down.")
         self.listener.close()
@@ -234,7 +196,7 @@ class Server:
     def start(self) -> None:
         """Let the threads of this life begin."""
         if self._course is not None:
-            self._course.stepped(self.node.state, Effects())
+            self._course.stepped(self.node.view, Effects())
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
@@ -246,20 +208,62 @@ class Server:
         self.driver.stop(patience_s)
         self.book.stop()
 
+    # --- what its controller asks (controller.controlled.ControlledNode) ---------------------
+
+    @property
+    def view(self) -> NodeView:
+        """What the core knows."""
+        return self.node.view
+
+    def peers(self) -> set[str]:
+        """Return the names of those that this node talks to."""
+        leader = self.view.leader
+        return {*self.book, *([leader] if leader and self.is_peer(leader) else [])}
+
+    def address(self, name: str) -> Address | None:
+        """Return where `name` is reached; None for one that was never heard of."""
+        return self.book.address(name)
+
+    def order(self, order: Input) -> None:
+        """Let the core obey.
+
+        Raises:
+            OrderRefused: it can't be done now; nothing was changed.
+        """
+        self.driver.order(order)
+
+    def committed(self) -> tuple[int, list[Entry]]:
+        """Return the index that the log begins behind, and its committed entries."""
+        return self.driver.committed()
+
+    def check_member(self) -> list[str]:
+        """Return what to say about the members that the log names.
+
+        Raises:
+            ConfigError: this node is none of them.
+        """
+        return check_member(self.view, self._startup.configuration)
+
+    def folder(self) -> Folder:
+        """Return the folder of the node's files, not locked yet."""
+        return self._startup.folder()
+
+    def release_files(self) -> None:
+        """Let go of the files of the start before, which a write that took long kept open."""
+        if self.driver.has_written:
+            self.logmanager.close()
+
+    def end_connections(self) -> None:
+        """End every connection but a controller's."""
+        self.listener.end_connections(but_controllers=True)
+
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""
         self._stopping = True
         self._end.set()
 
-    def status(self) -> str:
-        """Return the reply to `status`."""
-        facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
-        facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
-        return "STATUS response: " + json.dumps(facts)
-
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
-            if not self.faults.cuts_off(answer.sender):
-                self.traffic_log.received(answer.sender, None, answer)
+            self.traffic_log.received(answer.sender, None, answer)
         for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")

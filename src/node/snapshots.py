@@ -1,4 +1,4 @@
-"""Taking, sending and checking snapshots beside a node's other work (docs/snapshots.md).
+"""Taking, sending and checking snapshots beside a node's other work (docs/operate/snapshots.md).
 
 Two threads, neither of which holds a lock while it reads, writes or computes for long. Python runs
 one thread at a time, so they also pause after each small piece, in proportion to what it cost.
@@ -21,6 +21,7 @@ from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Snapshot
+from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.storage.errors import StorageError
 from raftline.storage.rewrite import LogRewrite
 
@@ -156,7 +157,7 @@ class Snapshots:
         if not published:
             return
         self._rotten = None
-        self._driver.step(lambda node, now_ms: node.snapshot_taken(snapshot, now_ms))
+        self._driver.step(SnapshotTaken(snapshot))
         self._say(
             f"[*] {self._name} took a snapshot: the state after entry {snapshot.index}, "
             f"{keys:,} key{'s' * (keys != 1)}, {snapshot.size:,} bytes"
@@ -214,11 +215,11 @@ class Snapshots:
             self._logmanager.arrived(loaded, self._breathe)
         except (ValueError, StorageError) as error:
             why = str(error)
-            self._driver.step(lambda node, now_ms: node.refuse(snapshot, why, now_ms))
+            self._driver.step(SnapshotRejected(snapshot, why))
             return
         members = loaded.members
         del loaded
-        self._driver.step(lambda node, now_ms: node.install(snapshot, members, now_ms))
+        self._driver.step(SnapshotChecked(snapshot, members))
         self._logmanager.free_replaced(self._breathe)
         self._due_bytes = self._next_due(0)
 
@@ -263,9 +264,7 @@ class Snapshots:
             data = file.read(message.length).decode("utf-8", "surrogateescape")
             self._post(replace(message, data=data))
         elif self._files.current != snapshot:
-            self._driver.step(
-                lambda node, now_ms: node.snapshot_gone(message.to, snapshot, now_ms)
-            )
+            self._driver.step(SnapshotGone(message.to, snapshot))
         else:
             self._rotten = snapshot
             self._say(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from raftline.common.config import Configuration, Pace
 from raftline.logmanager import LogManager, Recovered
-from raftline.node.driver import now_ms
+from raftline.node.clock import now_ms
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
 from raftline.raft.options import Options

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.entrylines import spell_entries
-from raftline.raft.log import Log
+from raftline.raft.entries import spell_entries
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -19,7 +18,8 @@ from raftline.raft.messages import (
     spell,
     spell_append,
 )
-from raftline.raft.state import Role, State
+from raftline.raft.state import Role
+from raftline.raft.view import LogView, NodeView
 
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
 
@@ -32,10 +32,18 @@ class TrafficLog:
     lines a second and sums up the rest.
     """
 
-    def __init__(self, console: Console, *, course: bool = False) -> None:
-        """Prepare; `course` is to say no more of a message, or of votes, than the figures do."""
+    def __init__(
+        self,
+        console: Console,
+        *,
+        course: bool = False,
+        is_cut_off: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Prepare; `course` is to say no more of a message, or of votes, than the figures do.
+        Nothing is said of a peer that `is_cut_off` by a fault."""
         self._console = console
         self._course = course
+        self._is_cut_off = is_cut_off
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was said
         self._pre_votes = PreVotes()
         self._led_term = 0  # the last one whose votes were told
@@ -52,6 +60,8 @@ class TrafficLog:
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
         """Say what a peer said, unless it is the pulse of a cluster at rest, or an election's."""
+        if self._is_cut_off(sender):
+            return
         self._pre_votes.heard(message)
         if not self._console.verbose and (
             self._is_pulse(message) or not self._pre_votes.is_news("from", sender, message)
@@ -65,25 +75,25 @@ class TrafficLog:
             text = text[: text.index(" data ")]
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)
 
-    def carried_out(self, effects: Effects, state: State) -> None:
-        """Say what one step did: its notes in any case, sends and entries as traffic. `state` is
+    def carried_out(self, effects: Effects, view: NodeView) -> None:
+        """Say what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
-        self._pre_votes.follow(state)
+        self._pre_votes.follow(view)
         for note in effects.notes:
             if self._console.verbose or self._pre_votes.is_new_note(note):
                 self._console.say(note)
-        self._tell_votes(state)
+        self._tell_votes(view)
         questions = effects.send or effects.send_after_save
         if reminder := self._pre_votes.asked(questions):
             self._console.say(reminder)
         if not self._console.verbose:
             questions = [one for one in questions if self._pre_votes.is_news("to", one.to, one)]
         if questions and (self._console.verbose or not all(map(_is_empty, questions))):
-            self._sends(questions, state.log)
+            self._sends(questions, view.log)
         if effects.append and not effects.send:
             self._console.traffic("entries", "Last log: %d %d %s", *effects.append[-1])
 
-    def _sends(self, questions: Sequence[Message], log: Log) -> None:
+    def _sends(self, questions: Sequence[Message], log: LogView) -> None:
         """Say to whom each message goes, and what it says; to the course's figures, that one
         goes."""
         if isinstance(questions[0], AppendEntries):
@@ -100,17 +110,17 @@ class TrafficLog:
         if lacks:
             self._tell_last(log)
 
-    def _tell_votes(self, state: State) -> None:
+    def _tell_votes(self, view: NodeView) -> None:
         """Say who elected a new leader, beside the course's table of votes."""
-        if state.role is not Role.LEADER or state.term == self._led_term:
+        if view.role is not Role.LEADER or view.term == self._led_term:
             return
-        self._led_term = state.term
-        electors = state.membership.electors
-        given = [name for name in electors if state.votes.get(name)]
+        self._led_term = view.term
+        electors = view.membership.electors
+        given = [name for name in electors if view.votes.get(name)]
         if not self._course:
             self._console.say(f"votes: {' '.join(given)} of {' '.join(electors)}")
 
-    def _tell_last(self, log: Log) -> None:
+    def _tell_last(self, log: LogView) -> None:
         """Say where the log ends of a follower that can't take what it was sent (the seed's
         Figures 2 and 7); without a command where that entry is in a snapshot, or there is none."""
         last = f"{log.last_index} {log.last_term}"

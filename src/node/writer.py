@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
-from raftline.node.delivery import Origin
+from raftline.net.host import Origin
 from raftline.raft.effects import Effects
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
 
-DiskTask = tuple[Effects, Origin | None]
+
+DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
 

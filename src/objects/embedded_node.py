@@ -20,7 +20,6 @@ from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
 from raftline.node.joining import check_member
-from raftline.node.reading import Readings
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup
 from raftline.objects.awaitable import Awaitable
@@ -33,6 +32,7 @@ from raftline.objects.members import check_open, resolve_members
 from raftline.objects.waiting import time_limit
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.errors import StorageError
+from raftline.wire.parsing import Readings
 
 CONNECTIONS_MAX = 1024
 NAME_MAX = 56  # of the node's name in that of its clients, which has 64 characters at most
@@ -126,7 +126,7 @@ class Node(NoCopies):
         )  # fmt: skip
         server.recover()
         try:
-            for note in check_member(server.node.state, self._configuration):
+            for note in check_member(server.node.view, self._configuration):
                 say(note)
         except Exception:
             server.logmanager.close()

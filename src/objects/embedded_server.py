@@ -49,7 +49,7 @@ class EmbeddedServer(Server):
 
     def report(self, effects: Effects) -> None:
         super().report(effects)
-        self._leadership.look(self.node.state)
+        self._leadership.look(self.node.view)
         if effects.apply and self._state_file_every is not None:
             self._applied.set()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from raftline.common.wakeup import Wakeup
 from raftline.objects.waiting import Waiting
-from raftline.raft.state import State
+from raftline.raft.view import NodeView
 
 LOG = logging.getLogger("raftline")
 
@@ -62,9 +62,9 @@ class Leadership:
             self._changed.notify_all()
         self._wakeup.set()
 
-    def look(self, state: State) -> None:
+    def look(self, node: NodeView) -> None:
         """Take note of the core's state; called after each of its steps, so it hardly waits."""
-        view = View(state.leader or "", state.term)
+        view = View(node.leader or "", node.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)
             self._wakeup.set()

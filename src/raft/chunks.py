@@ -14,9 +14,9 @@ import json
 import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
-from raftline.raft.effects import Snapshot
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 
 CHUNK_BYTES = 256 << 10
 INSTALL_FORM = (
@@ -34,6 +34,19 @@ _HELD = re.compile(
     rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}"
     rf"{WITHOUT_VOTE}"
 )
+
+
+class Snapshot(NamedTuple):
+    """A snapshot, told from any other: the state after entry `index` of `term` (paper §7).
+
+    `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
+    ways, and a transfer must not mix them.
+    """
+
+    index: int  # type: ignore[assignment]  # tuple.index is not used
+    term: int
+    size: int
+    crc: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from raftline.raft.messages import Message
+from raftline.raft.chunks import Snapshot
+from raftline.raft.entries import Entry, entries_of
+from raftline.raft.messages import Message
+
+__all__ = [
+    "Chunk", "Effects", "Entry", "HardState", "ReadReady", "SafetyError", "Settled", "Snapshot",
+    "entries_of",
+]  # fmt: skip
 
 
 class SafetyError(Exception):
     """An invariant of Raft broke in this server. It must stop; nothing it holds can be trusted."""
-
-
-class Entry(NamedTuple):
-    """One line of the log: `index term command`. Indexes begin at 1, terms at 1."""
-
-    index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
-    term: int
-    command: str
-
-
-def entries_of(first: int, term: int, commands: Sequence[str]) -> list[Entry]:
-    """Return entries from index `first` on, all of one term.
-
-    As by `Entry(…)` for each, but in C, which is what a third of a busy leader's time went to.
-    """
-    return list(map(tuple.__new__, repeat(Entry), zip(count(first), repeat(term), commands)))
 
 
 class HardState(NamedTuple):
@@ -44,7 +32,7 @@ class ReadReady(NamedTuple):
     machine has applied everything that was committed then (thesis §6.4)."""
 
     token: Any
-    index: int  # type: ignore[assignment]  # as above
+    index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
 
 
 class Settled(NamedTuple):
@@ -53,19 +41,6 @@ class Settled(NamedTuple):
     token: Any
     outcome: str
     text: str
-
-
-class Snapshot(NamedTuple):
-    """A snapshot, told from any other: the state after entry `index` of `term` (paper §7).
-
-    `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
-    ways, and a transfer must not mix them.
-    """
-
-    index: int  # type: ignore[assignment]  # as above
-    term: int
-    size: int
-    crc: int
 
 
 class Chunk(NamedTuple):

@@ -86,9 +86,13 @@ def short_delay_ms(state: State) -> int:
     return (state.pick_timeout_ms() - state.options.election_timeout_ms) // 5
 
 
-def on_lost_leader(state: State) -> None:
-    """The leader's connection broke: ask for PreVotes soon instead of waiting out the timeout,
-    yet not while one's vote is promised (raft/lease.py)."""
+def on_disconnected(state: State, peer: str) -> None:
+    """The connection of a peer broke. If it led, ask for PreVotes soon instead of waiting out the
+    timeout, yet not while this server's vote is promised (raft/lease.py)."""
+    if peer in state.progress:
+        state.progress[peer].away = True
+    if state.role is not Role.FOLLOWER or state.leader != peer:
+        return
     state.note(f"[*] Lost the connection to leader {state.leader}")
     state.refuse_forwarded_reads()
     state.leader = None

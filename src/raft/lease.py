@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from raftline.raft.entrylines import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
 from raftline.raft.state import Role, State

@@ -2,7 +2,7 @@
 
 The words that begin each line are those of a person's course report ("Count on me", "I am up
 to date"); what follows them (term, index, round) makes a late answer tell itself from a new
-one. docs/protocol.md lists every form; `read(spell(m))` gives `m` back.
+one. docs/use/protocol.md lists every form; `read(spell(m))` gives `m` back.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from raftline.raft.chunks import (
     spell_install,
     spell_without_vote,
 )
-from raftline.raft.effects import Entry
-from raftline.raft.entrylines import NUMBER_MAX, read_entries, spell_entries
+from raftline.raft.entries import NUMBER_MAX, Entry, read_entries, spell_entries
 from raftline.raft.questions import FORMS, PATTERNS, Question, ReadIndexReply, spell_question
 
 

@@ -28,7 +28,7 @@ def step_down(state: State) -> None:
     state.arm_election()
 
 
-def time_out(state: State) -> None:
+def campaign(state: State) -> None:
     """Stand at once in a new term, as the paper's servers do at the end of a timeout (§5.2).
 
     No PreVote asks first, so a leader that works is deposed by the higher term. Those who hear
@@ -59,7 +59,7 @@ def time_out(state: State) -> None:
         state.newborn, state.out.recovered = True, False
 
 
-def beat(state: State, heartbeat_ms: int) -> None:
+def set_heartbeat(state: State, heartbeat_ms: int) -> None:
     """Send heartbeats, as a leader, so many milliseconds apart; the next comes in so many."""
     state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
     if state.role is Role.LEADER:

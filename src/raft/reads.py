@@ -15,31 +15,25 @@ from raftline.raft.state import Role, State
 from raftline.raft.waiting_reads import PeerRead, ReadRound
 
 
-def read(state: State, tokens: Sequence[Any]) -> None:
-    """Serve the reads that `tokens` stand for once that is safe; refuse them where nobody leads.
+def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
+    """Serve the reads that `tokens` stand for once that is safe; refuse them if this server does
+    not lead. Those that wait share one round of heartbeats.
 
-    All reads that wait share one round of heartbeats.
+    Under a lease they are served at once: a quorum has promised its votes (thesis §6.4.1). What
+    was committed in this term before they came was applied before it was answered; so the state
+    machine holds all that any client can know of.
     """
     if state.role is not Role.LEADER:
         state.out.refused += tokens
         return
-    state.reads_waiting += tokens
-    open_round(state)
-
-
-def read_leased(state: State, tokens: Sequence[Any]) -> None:
-    """Serve reads at once while a quorum has promised its votes (thesis §6.4.1); else by a round.
-
-    What was committed in this term before they came was applied before it was answered; so the
-    state machine holds all that any client can know of.
-    """
     index = state.commit_index
     is_current = state.log.term_at(index) == state.term and state.last_applied == index
-    if is_current and holds_lease(state):
+    if by_lease and is_current and holds_lease(state):
         for token in tokens:
             release(state, token, index)
     else:
-        read(state, tokens)
+        state.reads_waiting += tokens
+        open_round(state)
 
 
 def on_read_index(state: State, message: ReadIndex) -> None:
@@ -50,7 +44,7 @@ def on_read_index(state: State, message: ReadIndex) -> None:
             f"it does not lead term {message.term}"
         )
         return
-    read_leased(state, [PeerRead(message.sender, message.term, message.round)])
+    read(state, [PeerRead(message.sender, message.term, message.round)], by_lease=True)
 
 
 def open_round(state: State) -> None:

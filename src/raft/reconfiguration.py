@@ -1,4 +1,4 @@
-"""Changing the members while the cluster serves: paper §6, thesis §4; docs/membership.md.
+"""Changing the members while the cluster serves: paper §6, thesis §4; docs/operate/membership.md.
 
 The leader takes one change at a time through the log. What is committed under which quorum is
 `membership`'s business; here is when the next entry may be appended, and who hears of it.

@@ -24,6 +24,8 @@ def propose(state: State, commands: list[str]) -> None:
     """
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to append, but is {state.role.value}")
+    if state.transfer is not None:
+        raise SafetyError(f"{state.name} is asked to append while it gives way")
     first = state.log.last_index + 1
     state.log.extend(state.term, commands)
     state.out.append += entries_of(first, state.term, commands)

@@ -51,8 +51,8 @@ def compaction_index(state: State) -> int:
     return index
 
 
-def compact(state: State, index: int) -> bool:
-    """Drop entries up to `index`, so many as one step may; return whether more remain.
+def compact(state: State, index: int) -> None:
+    """Drop entries up to `index` from memory, as many as one step may.
 
     Raises:
         SafetyError: a part of them was not applied, or no snapshot on disk stands for it.
@@ -67,7 +67,6 @@ def compact(state: State, index: int) -> bool:
     if index > log.base_index:
         log.compact(min(index, log.base_index + COMPACT_MAX))
         state.configurations.compact(log.base_index)
-    return index > log.base_index
 
 
 # --- the leader's side ---------------------------------------------------------------------

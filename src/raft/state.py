@@ -30,7 +30,7 @@ class Role(Enum):
 
 
 @dataclass(slots=True)
-class Transfer:
+class PendingTransfer:
     """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
 
     to: str
@@ -91,7 +91,7 @@ class State:
     read_rounds: deque[ReadRound] = field(default_factory=deque)
     term_durable_index: int = 0  # the entry that proves, once on disk, this leader's term there
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
-    transfer: Transfer | None = None
+    transfer: PendingTransfer | None = None
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term
     pending_change: PendingChange | None = None  # the change of members under way here
@@ -158,9 +158,9 @@ class State:
 
     def send_early(self, message: Message) -> None:
         """Send ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many writes at
-        one connection, 1.2 at 64 (docs/speed.md). The one exception; a term or vote on its way to
-        the disk still goes first. Others vote only for a term that is on the candidate's disk; but
-        a lone voter elects itself before, and may have learners."""
+        one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
+        way to the disk still goes first. Others vote only for a term that is on the candidate's
+        disk; but a lone voter elects itself before, and may have learners."""
         early = self.out.save is None and self.durable_index >= self.term_durable_index
         (self.out.send if early else self.out.send_after_save).append(message)
 
@@ -224,6 +224,11 @@ class State:
         self.read_rounds.clear()
         self.forwarded_reads.ready.clear()
         return [token for token in tokens if not isinstance(token, PeerRead)]
+
+    def stop(self) -> None:
+        """Forget all that waits for an answer, and hand its tokens back: this server stops."""
+        self.out.refused += self.drop_reads()
+        self.drop_pending_change()
 
     def drop_pending_change(self) -> None:
         """Forget the change of members that this leader was asked for; the log tells the rest."""

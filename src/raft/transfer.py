@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from raftline.raft.election import start_election
 from raftline.raft.questions import TimeoutNow
-from raftline.raft.state import Role, State, Transfer
+from raftline.raft.state import PendingTransfer, Role, State
 
 
 class TransferRefused(Exception):
@@ -38,7 +38,7 @@ def begin_transfer(state: State, to: str | None) -> None:
     reason = why_unfit(state, to)
     if reason is not None:
         raise TransferRefused(reason)
-    state.transfer = Transfer(to, state.now_ms + state.options.election_timeout_ms)
+    state.transfer = PendingTransfer(to, state.now_ms + state.options.election_timeout_ms)
     state.note(f"[*] Handing the leadership over to {to}")
 
 

@@ -1,4 +1,4 @@
-"""State machines of the program's own: `machine NAME JSON` (docs/objects.md).
+"""State machines of the program's own: `machine NAME JSON` (docs/use/objects.md).
 
 Between two commands a machine's state is the JSON text under the key NAME, like any object's: it
 is in every snapshot, and `get NAME` shows it. The program's instance is a place to compute in; it

@@ -1,6 +1,7 @@
-"""`object KEY OPERATION [JSON …]`: an operation on the JSON value under a key (docs/objects.md).
+"""`object KEY OPERATION [JSON …]`: an operation on the JSON value under a key.
 
-Every node applies these alike: no type has to be known to it, and nothing here can raise.
+docs/use/objects.md is the user's view. Every node applies these alike: no type has to be known to
+it, and nothing here can raise.
 """
 
 from __future__ import annotations

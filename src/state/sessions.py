@@ -4,7 +4,7 @@ A request `client4#17@set b 5` belongs to the session `client4`; its number is 1
 remembers, for the last requests of each session, what they were and what they answered. It is
 changed by the log alone, so every node holds the same, forgets the same, and answers the same.
 
-Two bounds, both stated in docs/protocol.md:
+Two bounds, both stated in docs/use/protocol.md:
 
 * per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
   order, but one that lies further back is refused;

@@ -24,7 +24,7 @@ OUR_SERVER = ("raft.py", "server.py")  # the seed's name for the server's file, 
 class Action:
     """What is done to the servers `trigger_point` seconds after the start.
 
-    docs/simulator.md says what each category means.
+    docs/learn/simulator.md says what each category means.
     """
 
     category: str

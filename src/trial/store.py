@@ -60,7 +60,7 @@ class Store:
     """Asks one thing at a time; not for several threads at once.
 
     `servers` are ports on this machine by id. A request carries a number of its own, so that a
-    put that is sent again takes effect once (docs/protocol.md, Sessions).
+    put that is sent again takes effect once (docs/use/protocol.md, Sessions).
     """
 
     client: str

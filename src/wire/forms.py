@@ -1,4 +1,4 @@
-"""Each command that a client may type: its operands, and what it does. All help is made of this."""
+"""Each command that a client or a controller may type: its operands, and what it does."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ AT_THE_SHELL: Mapping[str, str] = {
     "show": "all pairs, or those whose keys begin with PREFIX",
 }
 MEMBER_VERBS = frozenset({"members", "add", "remove", "replace", "promote", "demote"})
+
+# A controller's orders (docs/learn/controller.md).
+FAULT_FORMS: Mapping[str, str] = {
+    "PARTITION": "PARTITION NAME…",
+    "HEAL": "HEAL [NAME…]",
+    "DROP": "DROP PERCENT% [NAME…], as in DROP 30% s2",
+    "DELAY": "DELAY TIME [NAME…], as in DELAY 200ms s2 or DELAY 1.5s",
+    "SKIP-REPLICATION": "SKIP-REPLICATION on|off",
+    "HEARTBEAT": "HEARTBEAT TIME|normal [for TIME], as in HEARTBEAT 20s for 1s",
+}
+# Those that only a node which runs can carry out.
+NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
+ORDERS = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
 
 
 def form_of(verb: str) -> str:

@@ -1,6 +1,6 @@
 """Lines between people, clients and nodes: names, framing, replies. Pure.
 
-A message is one line, `NAME@MESSAGE` or `NAME#ID@MESSAGE`; docs/protocol.md is the user's view.
+A message is one line, `NAME@MESSAGE` or `NAME#ID@MESSAGE`; docs/use/protocol.md is the user's view.
 """
 
 from __future__ import annotations

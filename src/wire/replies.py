@@ -96,7 +96,9 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 
 def _pairs(rest: str) -> tuple[dict[str, str], str]:
-    """Return the pairs of a `show`, and the command for the next page or ""; see docs/protocol.md.
+    """Return the pairs of a `show`, and the command for the next page or "".
+
+    docs/use/protocol.md has the form.
 
     Raises:
         ValueError: it is not the JSON that a node writes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.inputs import Compact, Receive, Synced, Tick
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
@@ -46,20 +47,20 @@ def node_of(
 def candidate_of(name: str, *terms: int, **more: object) -> Node:
     """Return a node that has just asked for votes: the PreVotes of all peers were granted."""
     node = node_of(name, *terms, **more)  # type: ignore[arg-type]
-    node.pass_time(TIMEOUT_MS)
-    for peer in node.state.peers:
-        if node.state.role.value == "pre-candidate":
-            granted = RequestVoteReply(peer, name, node.state.term + 1, True, pre_vote=True)
-            node.receive(granted, TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
+    for peer in node.view.peers:
+        if node.view.role.value == "pre-candidate":
+            granted = RequestVoteReply(peer, name, node.view.term + 1, True, pre_vote=True)
+            node.step(Receive(granted), TIMEOUT_MS)
     return node
 
 
 def leader_of(name: str, *terms: int, **more: object) -> Node:
     """Return a node that has just been elected by all, its no-op on its own disk."""
     node = candidate_of(name, *terms, **more)
-    for peer in node.state.peers:
-        if not node.is_leader:
-            node.receive(RequestVoteReply(peer, name, node.state.term, True), TIMEOUT_MS)
+    for peer in node.view.peers:
+        if not node.view.is_leader:
+            node.step(Receive(RequestVoteReply(peer, name, node.view.term, True)), TIMEOUT_MS)
     sync(node)
     return node
 
@@ -67,25 +68,27 @@ def leader_of(name: str, *terms: int, **more: object) -> Node:
 def established(name: str, *terms: int, **more: object) -> Node:
     """Return a leader whose no-op every follower holds: committed and applied."""
     node = leader_of(name, *terms, **more)
-    for peer in node.state.peers:
+    for peer in node.view.peers:
         acknowledge(node, peer)
     return node
 
 
 def sync(node: Node) -> Effects:
     """Tell the node that its whole log is on its disk."""
-    log = node.state.log
-    return node.synced(log.last_index, log.last_term, node.state.now_ms)
+    log = node.view.log
+    return node.step(Synced(log.last_index, log.last_term), node.view.now_ms)
 
 
 def acknowledge(
     leader: Node, peer: str, index: int | None = None, number: int | None = None
 ) -> Effects:
     """Let a follower say that it holds the leader's log up to `index`, or all of it."""
-    state = leader.state
+    state = leader.view
     index = state.log.last_index if index is None else index
     number = state.round if number is None else number
-    return leader.receive(AppendAccepted(peer, state.name, state.term, index, number), state.now_ms)
+    return leader.step(
+        Receive(AppendAccepted(peer, state.name, state.term, index, number)), state.now_ms
+    )
 
 
 def append(
@@ -113,7 +116,14 @@ def request(
     return RequestVote(sender, to, term, *last, pre_vote)
 
 
+def compact(node: Node, index: int) -> bool:
+    """Drop entries up to `index` from memory, as many as one step may; return whether more
+    remain."""
+    node.step(Compact(index), node.view.now_ms)
+    return node.view.log.base_index < index
+
+
 def terms_of(node: Node) -> list[int | None]:
     """Return the terms of the node's entries, first to last."""
-    log = node.state.log
+    log = node.view.log
     return [log.term_at(index) for index in range(1, log.last_index + 1)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Entry, HardState
+from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -30,7 +31,7 @@ from tests.core.cores import (
 
 def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
     """Return what a follower answers that has just lost its memory."""
-    state = leader.state
+    state = leader.view
     return AppendRejected(
         peer, state.name, state.term, index, state.round, without_vote=incarnation
     )
@@ -38,10 +39,10 @@ def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -
 
 def heartbeat(leader: Node) -> list[Message]:
     """Let time pass until the leader opens its next round; return what it sends."""
-    before = leader.state.round
+    before = leader.view.round
     sent: list[Message] = []
-    while leader.state.round == before:
-        sent = leader.pass_time(leader.wake_at_ms).send
+    while leader.view.round == before:
+        sent = leader.step(Tick(), leader.wake_at_ms).send
     return sent
 
 
@@ -54,12 +55,12 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
 
 def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
-    state = leader.state
+    state = leader.view
     answer = AppendAccepted(
         peer, "s1", state.term, state.log.last_index, state.round, without_vote=incarnation
     )
     sync(leader)
-    return leader.receive(answer, state.now_ms).send
+    return leader.step(Receive(answer), state.now_ms).send
 
 
 # --- the node that lost its log ------------------------------------------------------------
@@ -68,53 +69,53 @@ def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Messa
 def test_it_gives_no_vote_and_says_why() -> None:
     node = node_of("s3", term=4, amnesiac=True)
     for pre_vote in (True, False):
-        effects = node.receive(request(5, (9, 4), to="s3", pre_vote=pre_vote), 10)
+        effects = node.step(Receive(request(5, (9, 4), to="s3", pre_vote=pre_vote)), 10)
         (answer,) = effects.send_after_save
         assert isinstance(answer, RequestVoteReply)
         assert not answer.granted
         assert answer.reason == "I lost my memory and catch up without a vote"
-        assert node.state.vote is None
+        assert node.view.vote is None
 
 
 def test_it_never_stands() -> None:
     node = node_of("s3", term=4, amnesiac=True)
     for _ in range(10):
-        effects = node.pass_time(node.wake_at_ms)
+        effects = node.step(Tick(), node.wake_at_ms)
         assert (effects.send_after_save, effects.save) == ([], None)
-    assert node.state.term == 4
+    assert node.view.term == 4
 
 
 def test_alone_in_its_cluster_it_does_not_lead_an_empty_log() -> None:
     node = node_of("s1", term=4, voters=("s1",), amnesiac=True)
-    node.pass_time(node.wake_at_ms)
-    assert not node.is_leader
+    node.step(Tick(), node.wake_at_ms)
+    assert not node.view.is_leader
 
 
 def test_it_still_learns_of_higher_terms() -> None:
     node = node_of("s3", term=4, vote="s1", amnesiac=True)
-    effects = node.receive(request(9, (9, 4), to="s3"), 10)
+    effects = node.step(Receive(request(9, (9, 4), to="s3")), 10)
     assert effects.save == HardState(9, None)
 
 
 def test_its_answers_say_that_they_count_for_nothing() -> None:
     node = node_of("s3", term=1, amnesiac=True)
-    assert node.receive(append(1, (2, 1), to="s3"), 10).send_after_save == [
+    assert node.step(Receive(append(1, (2, 1), to="s3")), 10).send_after_save == [
         AppendRejected("s3", "s1", 1, 0, 1, without_vote=1)
     ]
-    assert node.receive(append(1, (0, 0), 1, 1, to="s3"), 10).send_after_save == [
+    assert node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10).send_after_save == [
         AppendAccepted("s3", "s1", 1, 2, 1, without_vote=1)
     ]
 
 
 def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer() -> None:
     node = node_of("s3", term=1, amnesiac=True)
-    node.receive(append(1, (0, 0), 1, 1, to="s3"), 10)
-    effects = node.receive(append(1, (2, 1), number=3, to="s3", vote_again=1), 20)
+    node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
+    effects = node.step(Receive(append(1, (2, 1), number=3, to="s3", vote_again=1)), 20)
     assert effects.recovered
     assert effects.wants_disk
     assert effects.send == []
     assert effects.send_after_save == [AppendAccepted("s3", "s1", 1, 2, 3)]
-    later = node.receive(request(2, (2, 1), sender="s2", to="s3"), 20 + TIMEOUT_MS)
+    later = node.step(Receive(request(2, (2, 1), sender="s2", to="s3")), 20 + TIMEOUT_MS)
     (vote,) = later.send_after_save
     assert isinstance(vote, RequestVoteReply)
     assert vote.granted
@@ -122,9 +123,9 @@ def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer
 
 def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
     node = node_of("s3", term=1, amnesiac=True)
-    effects = node.receive(append(1, (2, 1), to="s3", vote_again=1), 10)
+    effects = node.step(Receive(append(1, (2, 1), to="s3", vote_again=1)), 10)
     assert not effects.recovered
-    assert node.state.amnesiac
+    assert node.view.amnesiac
 
 
 # --- its leader ----------------------------------------------------------------------------
@@ -132,8 +133,8 @@ def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
 
 def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> None:
     leader = established("s1", 1, 1)
-    effects = leader.receive(loss(leader), TIMEOUT_MS)
-    assert leader.state.progress["s3"].match_index == 0
+    effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
+    assert leader.view.progress["s3"].match_index == 0
     (sent,) = [m for m in effects.send if m.to == "s3"]
     assert isinstance(sent, AppendEntries)
     assert (sent.to, sent.prev_index, len(sent.entries)) == ("s3", 0, 3)
@@ -142,138 +143,138 @@ def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> Non
 
 def test_without_a_vote_it_helps_to_commit_nothing() -> None:
     leader = established("s1")
-    leader.receive(loss(leader), TIMEOUT_MS)
-    leader.propose(["set a 4"], TIMEOUT_MS)
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
     catch_up(leader)
-    assert leader.state.commit_index == 1
+    assert leader.view.commit_index == 1
     acknowledge(leader, "s2")
-    assert leader.state.commit_index == 3  # the fence, and what was proposed
+    assert leader.view.commit_index == 3  # the fence, and what was proposed
 
 
 def test_a_late_acknowledgement_from_before_the_loss_counts_for_nothing() -> None:
     leader = established("s1")
-    leader.propose(["set a 4"], TIMEOUT_MS)
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
-    before = leader.state.round
-    leader.receive(loss(leader), TIMEOUT_MS)
+    before = leader.view.round
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
     acknowledge(leader, "s3", 2, before)
-    assert leader.state.commit_index == 1
-    assert leader.state.progress["s3"].match_index == 0
+    assert leader.view.commit_index == 1
+    assert leader.view.progress["s3"].match_index == 0
 
 
 def test_a_leader_alone_with_such_nodes_steps_down() -> None:
     leader = established("s1")
-    leader.receive(loss(leader), TIMEOUT_MS)
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
     for _ in range(20):
-        if not leader.is_leader:
+        if not leader.view.is_leader:
             break
-        leader.pass_time(leader.wake_at_ms)
-        if leader.is_leader:
+        leader.step(Tick(), leader.wake_at_ms)
+        if leader.view.is_leader:
             catch_up(leader)
-    assert not leader.is_leader
+    assert not leader.view.is_leader
 
 
 def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_does_too() -> None:
     leader = established("s1")
-    effects = leader.receive(loss(leader), TIMEOUT_MS)
+    effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
     assert effects.append == [Entry(2, 1, "noop")]
     sync(leader)
     assert not says_vote_again(catch_up(leader))
     assert not says_vote_again(heartbeat(leader))
     assert not says_vote_again(catch_up(leader))  # it holds all, but s2 has not the fence yet
     assert not says_vote_again(acknowledge(leader, "s2", 1).send)
-    assert leader.state.commit_index == 1
+    assert leader.view.commit_index == 1
     assert says_vote_again(acknowledge(leader, "s2", 2).send)
 
 
 def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
     leader = established("s1")
-    leader.propose(["set a 4"], TIMEOUT_MS)
-    leader.receive(loss(leader), TIMEOUT_MS)
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
     sync(leader)
     heartbeat(leader)
     assert not says_vote_again(acknowledge(leader, "s2").send)
-    assert leader.state.commit_index == 3
-    state = leader.state
+    assert leader.view.commit_index == 3
+    state = leader.view
     half = AppendAccepted("s3", "s1", 1, 2, state.round, without_vote=1)
-    assert not says_vote_again(leader.receive(half, state.now_ms).send)
+    assert not says_vote_again(leader.step(Receive(half), state.now_ms).send)
     assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
 
 
 def test_an_entry_from_before_the_loss_is_no_fence() -> None:
     """Who votes for a log that was long before the loss must be told by a later one."""
     leader = established("s1")
-    leader.propose(["set a 4"], TIMEOUT_MS)
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
-    leader.receive(loss(leader), TIMEOUT_MS)
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
     catch_up(leader)
     assert not says_vote_again(acknowledge(leader, "s2", 2).send)
-    assert leader.state.commit_index == 2
+    assert leader.view.commit_index == 2
 
 
 def test_a_leader_that_gives_way_appends_no_fence() -> None:
     leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     acknowledge(leader, "s2")
-    leader.transfer("s2", leader.state.now_ms)
-    assert leader.state.transfer is not None
-    assert leader.receive(loss(leader), leader.state.now_ms).append == []
-    leader.lost("s2", leader.state.now_ms)
-    assert leader.state.transfer is None
-    assert leader.state.log.last_index == 2
+    leader.step(Transfer("s2"), leader.view.now_ms)
+    assert leader.view.transfer is not None
+    assert leader.step(Receive(loss(leader)), leader.view.now_ms).append == []
+    leader.step(PeerDisconnected("s2"), leader.view.now_ms)
+    assert leader.view.transfer is None
+    assert leader.view.log.last_index == 2
 
 
 def made_whole(incarnation: int = 1) -> Node:
     """Return a leader whose follower s3 lost its memory and votes again."""
     leader = established("s1")
-    leader.receive(loss(leader, incarnation=incarnation), TIMEOUT_MS)
+    leader.step(Receive(loss(leader, incarnation=incarnation)), TIMEOUT_MS)
     sync(leader)
     heartbeat(leader)
     catch_up(leader, incarnation=incarnation)
     acknowledge(leader, "s2")
     acknowledge(leader, "s3")
-    assert leader.state.progress["s3"].is_counted
+    assert leader.view.progress["s3"].is_counted
     return leader
 
 
 def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
     leader = made_whole()
-    index = leader.state.commit_index
-    leader.propose(["set a 4"], leader.state.now_ms)
+    index = leader.view.commit_index
+    leader.step(Propose(["set a 4"]), leader.view.now_ms)
     sync(leader)
     acknowledge(leader, "s3")
-    assert leader.state.commit_index == index + 1
+    assert leader.view.commit_index == index + 1
 
 
 def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
     leader = made_whole()
-    assert leader.receive(loss(leader), leader.state.now_ms).send == []
-    assert leader.state.progress["s3"].is_counted
+    assert leader.step(Receive(loss(leader)), leader.view.now_ms).send == []
+    assert leader.view.progress["s3"].is_counted
 
 
 def test_a_second_loss_is_noted() -> None:
     leader = made_whole()
     heartbeat(leader)
-    late = AppendAccepted("s3", "s1", 1, leader.state.commit_index, leader.state.round)
-    effects = leader.receive(loss(leader, incarnation=2), leader.state.now_ms)
+    late = AppendAccepted("s3", "s1", 1, leader.view.commit_index, leader.view.round)
+    effects = leader.step(Receive(loss(leader, incarnation=2)), leader.view.now_ms)
     assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
-    assert leader.state.progress["s3"].match_index == 0
-    leader.receive(late, leader.state.now_ms)  # of the incarnation before
-    assert not leader.state.progress["s3"].is_counted
+    assert leader.view.progress["s3"].match_index == 0
+    leader.step(Receive(late), leader.view.now_ms)  # of the incarnation before
+    assert not leader.view.progress["s3"].is_counted
 
 
 def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
     leader = established("s1")
-    leader.receive(loss(leader), TIMEOUT_MS)
+    leader.step(Receive(loss(leader)), TIMEOUT_MS)
     sync(leader)
     catch_up(leader)
     heartbeat(leader)
-    late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=1)
-    leader.receive(loss(leader, incarnation=2), leader.state.now_ms)
-    leader.receive(late, leader.state.now_ms)
-    assert leader.state.progress["s3"].match_index == 0
+    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=1)
+    leader.step(Receive(loss(leader, incarnation=2)), leader.view.now_ms)
+    leader.step(Receive(late), leader.view.now_ms)
+    assert leader.view.progress["s3"].match_index == 0
     sent = acknowledge(leader, "s2", 2).send
-    assert leader.state.commit_index == 2
+    assert leader.view.commit_index == 2
     assert not says_vote_again([*sent, *heartbeat(leader)])
 
 
@@ -282,18 +283,18 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
 
 def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
     node = node_of("s3", 1, 1, term=1, amnesiac=True, incarnation=8)
-    node.receive(append(1, (2, 1), to="s3", vote_again=7), 10)
-    assert node.state.amnesiac
-    node.receive(append(1, (2, 1), to="s3", vote_again=8), 20)
-    assert not node.state.amnesiac
+    node.step(Receive(append(1, (2, 1), to="s3", vote_again=7)), 10)
+    assert node.view.amnesiac
+    node.step(Receive(append(1, (2, 1), to="s3", vote_again=8)), 20)
+    assert not node.view.amnesiac
 
 
 def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
     node = node_of("s3", 1, 1, term=1, amnesiac=True)
-    effects = node.receive(append(4, (2, 1), to="s3", vote_again=1), 10)
+    effects = node.step(Receive(append(4, (2, 1), to="s3", vote_again=1)), 10)
     assert effects.save == HardState(4, "s1")
-    assert not node.state.amnesiac
-    (vote,) = node.receive(request(4, (2, 1), sender="s2", to="s3"), 9999).send_after_save
+    assert not node.view.amnesiac
+    (vote,) = node.step(Receive(request(4, (2, 1), sender="s2", to="s3")), 9999).send_after_save
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
 
@@ -302,26 +303,26 @@ def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
 def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) -> None:
     node = node_of("s3", newborn=True)
     if evidence == "append":
-        effects = node.receive(append(4, (0, 0), to="s3"), 10)
+        effects = node.step(Receive(append(4, (0, 0), to="s3")), 10)
         (answer,) = effects.send_after_save
         assert isinstance(answer, AppendAccepted)
         assert answer.without_vote == 1
     else:
         question = request(4, (1, 1), to="s3", pre_vote=evidence == "prevote")
-        effects = node.receive(question, 10)
+        effects = node.step(Receive(question), 10)
         (answer,) = effects.send_after_save
         assert isinstance(answer, RequestVoteReply)
         assert not answer.granted
     assert effects.forgot
     assert effects.wants_disk
-    assert node.state.amnesiac
+    assert node.view.amnesiac
 
 
 def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> None:
     # s2's whole folder is gone. It had acknowledged entry 9, which s3 lacks: with s2's vote, s3
     # would lead without it.
     node = node_of("s2", newborn=True, voters=())
-    effects = node.receive(request(6, (8, 5), sender="s3", to="s2"), 10)
+    effects = node.step(Receive(request(6, (8, 5), sender="s3", to="s2")), 10)
     (vote,) = effects.send_after_save
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
@@ -331,61 +332,63 @@ def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> No
 def test_one_that_was_started_to_join_listens_to_no_candidate_with_an_empty_log() -> None:
     node = node_of("s2", newborn=True, voters=())
     with pytest.raises(PeerError, match="s3 is not a peer"):
-        node.receive(request(6, (0, 0), sender="s3", to="s2"), 10)
-    assert node.state.newborn
+        node.step(Receive(request(6, (0, 0), sender="s3", to="s2")), 10)
+    assert node.view.newborn
 
 
 def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
     node = node_of("s2", newborn=True, voters=(), incarnation=7)
-    node.receive(append(1, (0, 0), 1, commit=1, vote_again=7), 10)
-    assert node.state.amnesiac
+    node.step(Receive(append(1, (0, 0), 1, commit=1, vote_again=7)), 10)
+    assert node.view.amnesiac
     who = Entry(2, 1, "members s1=h:1,voter s2=h:2,voter s3=h:3,voter")
     tells = AppendEntries("s1", "s2", 1, 1, 1, [who], 1, 2, vote_again=7)
-    node.receive(tells, 20)
-    assert node.state.amnesiac  # that entry may be cut off yet
-    assert node.receive(append(1, (2, 1), commit=2, number=3, vote_again=7), 30).recovered
-    assert not node.state.amnesiac
+    node.step(Receive(tells), 20)
+    assert node.view.amnesiac  # that entry may be cut off yet
+    assert node.step(Receive(append(1, (2, 1), commit=2, number=3, vote_again=7)), 30).recovered
+    assert not node.view.amnesiac
 
 
 def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> None:
     node = node_of("s3", newborn=True)
-    node.pass_time(node.wake_at_ms)
-    now_ms = node.state.now_ms
-    assert node.receive(request(4, (1, 1), to="s3", pre_vote=True), now_ms).forgot
+    node.step(Tick(), node.wake_at_ms)
+    now_ms = node.view.now_ms
+    assert node.step(Receive(request(4, (1, 1), to="s3", pre_vote=True)), now_ms).forgot
     granted = RequestVoteReply(
         "s2", "s3", 1, granted=True, pre_vote=True
     )  # by another that has nothing
-    assert node.receive(granted, now_ms).save is None
-    assert (node.state.role, node.state.term) == (Role.FOLLOWER, 0)
+    assert node.step(Receive(granted), now_ms).save is None
+    assert (node.view.role, node.view.term) == (Role.FOLLOWER, 0)
 
 
 def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
     node = node_of("s3", newborn=True)
-    pre_vote = node.receive(request(1, (0, 0), to="s3", pre_vote=True), 10)
+    pre_vote = node.step(Receive(request(1, (0, 0), to="s3", pre_vote=True)), 10)
     assert not pre_vote.recovered
-    effects = node.receive(request(1, (0, 0), to="s3"), 20)
+    effects = node.step(Receive(request(1, (0, 0), to="s3")), 20)
     (vote,) = effects.send_after_save
     assert isinstance(vote, RequestVoteReply)
     assert vote.granted
     assert effects.recovered
-    node.receive(append(1, (0, 0), to="s3"), 30)
-    assert not node.state.amnesiac
+    node.step(Receive(append(1, (0, 0), to="s3")), 30)
+    assert not node.view.amnesiac
 
 
 def test_a_newborn_that_stands_is_whole() -> None:
     node = node_of("s3", newborn=True)
-    node.pass_time(node.wake_at_ms)
-    node.receive(RequestVoteReply("s2", "s3", 1, granted=True, pre_vote=True), node.state.now_ms)
+    node.step(Tick(), node.wake_at_ms)
+    node.step(
+        Receive(RequestVoteReply("s2", "s3", 1, granted=True, pre_vote=True)), node.view.now_ms
+    )
     granted = RequestVoteReply("s1", "s3", 1, granted=True, pre_vote=True)
-    assert node.receive(granted, node.state.now_ms).recovered
-    assert not node.state.newborn
+    assert node.step(Receive(granted), node.view.now_ms).recovered
+    assert not node.view.newborn
 
 
 def test_a_term_alone_is_no_history() -> None:
     node = node_of("s3", newborn=True)
-    node.receive(RequestVoteReply("s1", "s3", 7, granted=False, reason="no"), 10)
-    assert node.state.term == 7
-    assert node.state.newborn
+    node.step(Receive(RequestVoteReply("s1", "s3", 7, granted=False, reason="no")), 10)
+    assert node.view.term == 7
+    assert node.view.newborn
 
 
 @pytest.mark.parametrize("size", [3, 5])
@@ -393,21 +396,21 @@ def test_leader_and_node_together_come_to_an_end(size: int) -> None:
     """Play the loss out with both cores, the others only echoing rounds."""
     voters = [f"s{number}" for number in range(1, size + 1)]
     leader = established("s1", 1, 1, 1, voters=voters)
-    node = node_of(voters[-1], term=leader.state.term, voters=voters, amnesiac=True)
-    now_ms = leader.state.now_ms
+    node = node_of(voters[-1], term=leader.view.term, voters=voters, amnesiac=True)
+    now_ms = leader.view.now_ms
     for _ in range(10):
         now_ms = max(now_ms, leader.wake_at_ms)
-        pending = leader.pass_time(now_ms).send
+        pending = leader.step(Tick(), now_ms).send
         for peer in voters[1:-1]:
             pending += acknowledge(leader, peer).send
         while pending:
             message = pending.pop(0)
-            if message.to == node.state.name:
-                for answer in node.receive(message, now_ms).send_after_save:
-                    pending += leader.receive(answer, now_ms).send
+            if message.to == node.view.name:
+                for answer in node.step(Receive(message), now_ms).send_after_save:
+                    pending += leader.step(Receive(answer), now_ms).send
                 sync(leader)
             elif isinstance(message, AppendEntries) and message.entries:
                 pending += acknowledge(leader, message.to).send
-    assert not node.state.amnesiac
+    assert not node.view.amnesiac
     assert terms_of(node) == terms_of(leader)
-    assert leader.state.progress[node.state.name].is_counted
+    assert leader.view.progress[node.view.name].is_counted

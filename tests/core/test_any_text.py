@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from raftline.common import config
 from raftline.controller import udp
 from raftline.controller.faults import Table
-from raftline.controller.verbs import FAULT_FORMS, read_fault
+from raftline.controller.verbs import read_fault
 from raftline.raft import membership, messages
-from raftline.raft.entrylines import is_one_line, read_entries, spell_entries
+from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
 from raftline.state.sessions import Sessions
 from raftline.storage.errors import StorageError
@@ -25,6 +25,7 @@ from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.wire.escapes import ProtocolError, escape, unescape
+from raftline.wire.forms import FAULT_FORMS
 from raftline.wire.membercommands import read_change
 from raftline.wire.protocol import decode_line, split_sender
 from raftline.wire.requests import NAME, VERBS, Limits, read_request

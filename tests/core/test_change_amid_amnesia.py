@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import ChangeMembers, Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.node import Node
@@ -18,7 +19,7 @@ def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
 
 
 def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
-    return node.change(Change(verb, name, address), "t", node.state.now_ms)
+    return node.step(ChangeMembers(Change(verb, name, address), "t"), node.view.now_ms)
 
 
 def hold(node: Node, *names: str) -> None:
@@ -30,8 +31,8 @@ def hold(node: Node, *names: str) -> None:
 
 
 def lose_memory(node: Node, name: str) -> None:
-    state = node.state
-    node.receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE), state.now_ms)
+    state = node.view
+    node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 
 
 def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginning() -> None:
@@ -40,13 +41,13 @@ def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginn
     hold(node, "s2")
     change(node, "add", "s3", "s3:1")  # a new one is in its place
     hold(node, "s2")
-    answer = AppendRejected("s3", "s1", node.state.term, 0, node.state.round)
-    sent = [m for m in node.receive(answer, node.state.now_ms).send if m.to == "s3"]
+    answer = AppendRejected("s3", "s1", node.view.term, 0, node.view.round)
+    sent = [m for m in node.step(Receive(answer), node.view.now_ms).send if m.to == "s3"]
     assert [(m.prev_index, len(m.entries)) for m in sent if isinstance(m, AppendEntries)] == [
-        (0, node.state.log.last_index)
+        (0, node.view.log.last_index)
     ]
     hold(node, "s2", "s3")
-    assert node.state.membership == members("s1", "s2", "s3")
+    assert node.view.membership == members("s1", "s2", "s3")
 
 
 def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
@@ -58,15 +59,15 @@ def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
         "s3 lost its memory and has no vote until it has caught up; with too few others beside it, "
         "that would never be: ask again then. Nothing was changed"
     )
-    assert node.state.membership == members("s1", "s2", "s3")
+    assert node.view.membership == members("s1", "s2", "s3")
     hold(node, "s2")
-    state = node.state
+    state = node.view
     held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
-    node.receive(held, state.now_ms)  # it holds the fence, and is told to vote again
+    node.step(Receive(held), state.now_ms)  # it holds the fence, and is told to vote again
     acknowledge(node, "s3")
     change(node, "remove", "s2")
     hold(node, "s2", "s3")
-    assert node.state.membership == members("s1", "s3")
+    assert node.view.membership == members("s1", "s3")
 
 
 def test_who_has_lost_its_vote_may_be_removed() -> None:
@@ -74,16 +75,16 @@ def test_who_has_lost_its_vote_may_be_removed() -> None:
     lose_memory(node, "s3")
     change(node, "remove", "s3")
     hold(node, "s2")
-    assert node.state.membership == members("s1", "s2")
+    assert node.view.membership == members("s1", "s2")
 
 
 def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None:
     node = established("s1", voters=members("s1", "s2", learners=("s3",)))
     lose_memory(node, "s3")
     assert change(node, "promote", "s3").settled == []
-    state = node.state
+    state = node.view
     held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
-    node.receive(held, state.now_ms)
+    node.step(Receive(held), state.now_ms)
     assert not state.membership.is_joint
     hold(node, "s2", "s3")
     assert state.membership == members("s1", "s2", "s3")
@@ -93,7 +94,7 @@ def test_a_voter_that_asks_to_be_added_without_its_memory_is_told_who_the_member
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
     assert change(node, "add", "s3", "localhost:1").settled == []
-    state = node.state
+    state = node.view
     assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
         members("s1", "s2", "s3").spell()
     )

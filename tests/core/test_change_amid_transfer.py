@@ -6,6 +6,7 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import ChangeMembers, Propose, Tick, Transfer
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node
 from raftline.raft.questions import TimeoutNow
@@ -20,7 +21,7 @@ def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
 
 
 def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
-    return node.change(Change(verb, name, address), "t", TIMEOUT_MS)
+    return node.step(ChangeMembers(Change(verb, name, address), "t"), TIMEOUT_MS)
 
 
 def told(effects: Effects) -> list[str]:
@@ -34,33 +35,33 @@ def told(effects: Effects) -> list[str]:
 def test_the_new_configuration_waits_until_a_transfer_is_over() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
-    node.transfer("s2", TIMEOUT_MS)
+    node.step(Transfer("s2"), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2")
     acknowledge(node, "s3")
-    assert node.state.commit_index == node.state.log.last_index  # the joint one is committed
-    assert node.state.membership.is_joint
-    node.pass_time(node.state.transfer.until_ms)  # type: ignore[union-attr]
-    assert node.state.membership.voters == ("s1", "s2")
-    assert not node.state.membership.is_joint
+    assert node.view.commit_index == node.view.log.last_index  # the joint one is committed
+    assert node.view.membership.is_joint
+    node.step(Tick(), node.view.transfer.until_ms)  # type: ignore[union-attr]
+    assert node.view.membership.voters == ("s1", "s2")
+    assert not node.view.membership.is_joint
 
 
 def test_a_learner_gets_no_vote_while_the_leadership_is_handed_over() -> None:
     node = led("s1", "s2", "s3")
     change(node, "add", "s4", "s4:1")
-    node.transfer("s2", TIMEOUT_MS)
+    node.step(Transfer("s2"), TIMEOUT_MS)
     sync(node)
     for peer in ("s2", "s3", "s4"):
         acknowledge(node, peer)
-    assert node.state.membership.learners == ("s4",)
-    node.pass_time(node.state.transfer.until_ms)  # type: ignore[union-attr]
+    assert node.view.membership.learners == ("s4",)
+    node.step(Tick(), node.view.transfer.until_ms)  # type: ignore[union-attr]
     acknowledge(node, "s4")  # the round in which it caught up took too long meanwhile
-    assert node.state.membership.is_joint
+    assert node.view.membership.is_joint
 
 
 def test_a_change_is_refused_while_the_leadership_is_handed_over() -> None:
     node = led("s1", "s2", "s3")
-    node.transfer("s2", TIMEOUT_MS)
+    node.step(Transfer("s2"), TIMEOUT_MS)
     effects = change(node, "remove", "s3")
     assert [(outcome, text) for _, outcome, text in effects.settled] == [
         ("refused", "the leadership is being handed over to s2. Nothing was changed")
@@ -71,7 +72,7 @@ def test_a_change_is_refused_while_the_leadership_is_handed_over() -> None:
 def test_a_change_that_is_complete_is_answered_though_the_leader_gives_way() -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
     change(node, "remove", "s4")
-    node.transfer("s2", TIMEOUT_MS)
+    node.step(Transfer("s2"), TIMEOUT_MS)
     sync(node)
     effects = acknowledge(node, "s2")
     assert [outcome for _, outcome, _ in effects.settled] == ["done"]
@@ -83,22 +84,22 @@ def test_a_change_that_is_complete_is_answered_though_the_leader_gives_way() -> 
 def test_a_learner_is_handed_nothing() -> None:
     node = led("s1", learners=("s2",))
     with pytest.raises(TransferRefused, match=r"^s2 is a learner, it has no vote$"):
-        node.transfer("s2", TIMEOUT_MS)
+        node.step(Transfer("s2"), TIMEOUT_MS)
     with pytest.raises(TransferRefused, match=r"^no follower is there that could take over$"):
-        node.transfer(None, TIMEOUT_MS)
+        node.step(Transfer(None), TIMEOUT_MS)
 
 
 def test_who_is_about_to_leave_is_handed_nothing() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     with pytest.raises(TransferRefused, match=r"^s3 is about to leave the cluster$"):
-        node.transfer("s3", TIMEOUT_MS)
+        node.step(Transfer("s3"), TIMEOUT_MS)
     for peer in ("s2", "s3"):
         sync(node)
         acknowledge(node, peer)
-    assert "s3" not in node.state.membership.names
+    assert "s3" not in node.view.membership.names
     with pytest.raises(TransferRefused, match=r"^s3 is no member of this cluster$"):
-        node.transfer("s3", TIMEOUT_MS)
+        node.step(Transfer("s3"), TIMEOUT_MS)
 
 
 # --- a leader that was removed ----------------------------------------------------------------
@@ -108,27 +109,27 @@ def removed(node: Node) -> None:
     """Take s1 out, as far as C_new, which nobody holds yet."""
     change(node, "remove", "s1")
     sync(node)
-    joint = node.state.log.last_index
+    joint = node.view.log.last_index
     for peer in ("s2", "s3", "s4"):
         acknowledge(node, peer, joint)
-    assert node.state.log.last_index == joint + 1
-    assert node.state.membership.voters == ("s2", "s3", "s4")
+    assert node.view.log.last_index == joint + 1
+    assert node.view.membership.voters == ("s2", "s3", "s4")
 
 
 def test_a_removed_leader_lets_one_stand_that_holds_everything() -> None:
     node = led("s1", "s2", "s3", "s4")
     removed(node)
-    last = node.state.log.last_index
+    last = node.view.log.last_index
     assert told(acknowledge(node, "s3", last)) == []  # it is not committed
     assert told(acknowledge(node, "s4", last)) == ["s3"]  # s2 lacks it
-    assert not node.is_leader
+    assert not node.view.is_leader
 
 
 def test_a_removed_leader_leaves_to_nobody_who_lacks_an_entry() -> None:
     node = led("s1", "s2", "s3", "s4")
     removed(node)
-    last = node.state.log.last_index
-    node.propose(["set a 1"], TIMEOUT_MS)
+    last = node.view.log.last_index
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     acknowledge(node, "s2", last)
     assert told(acknowledge(node, "s3", last)) == []
-    assert not node.is_leader
+    assert not node.view.is_leader

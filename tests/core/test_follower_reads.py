@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects, ReadReady
+from raftline.raft.inputs import AskLeader, PeerDisconnected, Read, Receive, Tick
 from raftline.raft.messages import AppendRejected
 from raftline.raft.node import Node
 from raftline.raft.questions import ReadIndex, ReadIndexReply
@@ -23,7 +24,7 @@ from tests.core.cores import (
 def follower(commit: int = 1) -> Node:
     """Return a follower of s1 with three entries, `commit` of them committed."""
     node = node_of("s2")
-    node.receive(append(1, (0, 0), 1, 1, 1, commit=commit), 100)
+    node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=commit)), 100)
     sync(node)
     return node
 
@@ -37,29 +38,31 @@ def answers(effects: Effects) -> list[ReadIndexReply]:
 
 
 def answer(node: Node, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
-    return node.receive(ReadIndexReply("s1", "s2", index, question.term, question.round), now_ms)
+    return node.step(
+        Receive(ReadIndexReply("s1", "s2", index, question.term, question.round)), now_ms
+    )
 
 
 def test_a_follower_serves_a_read_once_it_has_applied_the_leaders_read_index() -> None:
     node = follower()
-    effects = node.ask_leader(["get a"], 100)
+    effects = node.step(AskLeader(["get a"]), 100)
     assert asked(effects) == [ReadIndex("s2", "s1", 1, 100)]
     assert answer(node, 3, asked(effects)[0]).reads == []  # only entry 1 is applied here
-    assert node.receive(append(1, (3, 1), commit=2), 120).reads == []
-    assert node.receive(append(1, (3, 1), commit=3), 120).reads == [ReadReady("get a", 3)]
+    assert node.step(Receive(append(1, (3, 1), commit=2)), 120).reads == []
+    assert node.step(Receive(append(1, (3, 1), commit=3)), 120).reads == [ReadReady("get a", 3)]
 
 
 def test_it_serves_at_once_what_it_has_applied() -> None:
     node = follower(commit=3)
-    question = asked(node.ask_leader(["get a", "get b"], 100))[0]
+    question = asked(node.step(AskLeader(["get a", "get b"]), 100))[0]
     assert answer(node, 3, question).reads == [ReadReady("get a", 3), ReadReady("get b", 3)]
     assert answer(node, 3, question).reads == []  # once
 
 
 def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
     node = follower(commit=3)
-    first = asked(node.ask_leader(["get a"], 100))[0]
-    assert asked(node.ask_leader(["get b"], 100)) == []
+    first = asked(node.step(AskLeader(["get a"]), 100))[0]
+    assert asked(node.step(AskLeader(["get b"]), 100)) == []
     effects = answer(node, 3, first)
     assert effects.reads == [ReadReady("get a", 3)]
     second = asked(effects)[0]
@@ -77,27 +80,27 @@ def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
 )
 def test_an_answer_to_another_question_serves_nothing(late: ReadIndexReply) -> None:
     node = follower(commit=3)
-    node.ask_leader(["get a"], 100)
-    assert node.receive(late, 110).reads == []
+    node.step(AskLeader(["get a"]), 100)
+    assert node.step(Receive(late), 110).reads == []
 
 
 def test_a_question_that_is_lost_is_asked_again_after_a_heartbeats_time() -> None:
     node = follower(commit=3)
-    question = asked(node.ask_leader(["get a"], 100))
+    question = asked(node.step(AskLeader(["get a"]), 100))
     for number in (1, 2, 3):
         again_at = 100 + number * OPTIONS.heartbeat_ms
         assert node.wake_at_ms == again_at
-        node.state.election_at_ms = again_at + TIMEOUT_MS
-        assert asked(node.pass_time(again_at)) == question
+        node._state.election_at_ms = again_at + TIMEOUT_MS
+        assert asked(node.step(Tick(), again_at)) == question
     assert answer(node, 3, question[0]).reads == [ReadReady("get a", 3)]
     assert answer(node, 3, question[0]).reads == []  # to the one that was sent again
 
 
 def test_reads_that_come_before_a_question_is_asked_again_wait_for_the_next_all_the_same() -> None:
     node = follower(commit=3)
-    (first,) = asked(node.ask_leader(["get a"], 100))
-    node.ask_leader(["get b"], 110)
-    assert asked(node.pass_time(100 + OPTIONS.heartbeat_ms)) == [first]
+    (first,) = asked(node.step(AskLeader(["get a"]), 100))
+    node.step(AskLeader(["get b"]), 110)
+    assert asked(node.step(Tick(), 100 + OPTIONS.heartbeat_ms)) == [first]
     effects = answer(node, 3, first, 160)  # the leader may have made it before `get b` came
     assert effects.reads == [ReadReady("get a", 3)]
     (second,) = asked(effects)
@@ -110,82 +113,82 @@ def test_reads_at_a_follower_are_served_however_many_heartbeats_a_round_trip_tak
     delay_ms: int,
 ) -> None:
     leader, node = established("s1"), follower()
-    leader.state.now_ms = now_ms = 100
-    on_the_way = [(now_ms + delay_ms, asked(node.ask_leader(["get a"], now_ms))[0])]
+    leader._state.now_ms = now_ms = 100
+    on_the_way = [(now_ms + delay_ms, asked(node.step(AskLeader(["get a"]), now_ms))[0])]
     served: list[ReadReady] = []
     for now_ms in range(101, 600):
-        node.state.election_at_ms = now_ms + TIMEOUT_MS  # its leader is heard
+        node._state.election_at_ms = now_ms + TIMEOUT_MS  # its leader is heard
         arriving = [message for at_ms, message in on_the_way if at_ms == now_ms]
         for message in arriving:
             if message.to == "s2":
-                served += node.receive(message, now_ms).reads
+                served += node.step(Receive(message), now_ms).reads
             else:
-                leader.receive(message, now_ms)
+                leader.step(Receive(message), now_ms)
                 confirmed = answers(acknowledge(leader, "s3"))
                 on_the_way += [(now_ms + delay_ms, answer) for answer in confirmed]
-        again = asked(node.pass_time(now_ms))
+        again = asked(node.step(Tick(), now_ms))
         on_the_way += [(now_ms + delay_ms, question) for question in again]
     assert served == [ReadReady("get a", 1)]
 
 
 def test_a_number_is_not_used_again_after_a_restart() -> None:
-    before = asked(follower().ask_leader(["get a"], 100))[0]
+    before = asked(follower().step(AskLeader(["get a"]), 100))[0]
     after = node_of("s2", 1, 1, 1)
-    after.receive(append(1, (3, 1), commit=1), 105)
-    assert asked(after.ask_leader(["get a"], 105))[0].round > before.round
+    after.step(Receive(append(1, (3, 1), commit=1)), 105)
+    assert asked(after.step(AskLeader(["get a"]), 105))[0].round > before.round
 
 
 def test_where_another_leads_the_reads_are_given_back() -> None:
     node = follower()
-    node.ask_leader(["get a"], 100)
-    node.ask_leader(["get b"], 100)
-    effects = node.receive(append(2, (3, 1), sender="s3"), 110)
+    node.step(AskLeader(["get a"]), 100)
+    node.step(AskLeader(["get b"]), 100)
+    effects = node.step(Receive(append(2, (3, 1), sender="s3")), 110)
     assert effects.refused == ["get a", "get b"]
 
 
 @pytest.mark.parametrize("how", ["silence", "broken connection"])
 def test_where_the_leader_is_gone_the_reads_are_given_back(how: str) -> None:
     node = follower()
-    node.ask_leader(["get a"], 100)
+    node.step(AskLeader(["get a"]), 100)
     if how == "silence":
-        node.state.forwarded_reads.again_at_ms = 10**6
-        effects = node.pass_time(100 + TIMEOUT_MS)
+        node._state.forwarded_reads.again_at_ms = 10**6
+        effects = node.step(Tick(), 100 + TIMEOUT_MS)
     else:
-        effects = node.lost("s1", 100)
+        effects = node.step(PeerDisconnected("s1"), 100)
     assert effects.refused == ["get a"]
 
 
 def test_without_a_leader_there_is_nobody_to_ask() -> None:
-    assert node_of("s2").ask_leader(["get a"], 0).refused == ["get a"]
+    assert node_of("s2").step(AskLeader(["get a"]), 0).refused == ["get a"]
 
 
 def test_a_leader_names_its_read_index_only_after_a_round() -> None:
     node = established("s1")
-    effects = node.receive(ReadIndex("s2", "s1", 1, 7), TIMEOUT_MS)
+    effects = node.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS)
     assert answers(effects) == []
     assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 1, 1, 7)]
 
 
 def test_a_new_leader_names_none_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1)
-    node.receive(ReadIndex("s2", "s1", node.state.term, 7), TIMEOUT_MS)
+    node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
     assert answers(acknowledge(node, "s3")) == []
-    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 3, node.state.term, 7)]
+    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 3, node.view.term, 7)]
 
 
 def test_a_leader_that_falls_answers_no_follower() -> None:
     node = established("s1")
-    node.receive(ReadIndex("s2", "s1", 1, 7), TIMEOUT_MS)
-    node.read(["get a"], TIMEOUT_MS)
-    effects = node.receive(AppendRejected("s2", "s1", 7, 0, 0), TIMEOUT_MS)
+    node.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS)
+    node.step(Read(["get a"]), TIMEOUT_MS)
+    effects = node.step(Receive(AppendRejected("s2", "s1", 7, 0, 0)), TIMEOUT_MS)
     assert effects.refused == ["get a"]  # the follower's is not the rim's to answer
     assert answers(effects) == []
 
 
 def test_who_does_not_lead_that_term_says_nothing() -> None:
     node = follower()
-    effects = node.receive(ReadIndex("s3", "s2", 1, 7), 100)
+    effects = node.step(Receive(ReadIndex("s3", "s2", 1, 7)), 100)
     assert effects.send_after_save == []
     assert "ignored ReadIndex from s3" in effects.notes[0]
     leader = established("s1", 1, 1)
-    assert leader.receive(ReadIndex("s2", "s1", 1, 7), TIMEOUT_MS).send == []
+    assert leader.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS).send == []

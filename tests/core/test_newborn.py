@@ -8,6 +8,7 @@ import pytest
 
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, HardState, Snapshot
+from raftline.raft.inputs import Campaign, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -17,7 +18,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused, time_out
+from raftline.raft.orders import OrderRefused
 from raftline.raft.state import Role
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
 
@@ -67,8 +68,8 @@ def test_a_member_that_tells_of_a_history_takes_the_vote(
     message: Message, terms: tuple[int, ...]
 ) -> None:
     node = newborn(*terms)
-    effects = node.receive(message, 10)
-    state = node.state
+    effects = node.step(Receive(message), 10)
+    state = node.view
     assert (state.newborn, state.amnesiac, state.may_be_new) == (False, True, True)
     assert effects.forgot
     assert effects.cut_after == (0 if terms else None)
@@ -78,43 +79,43 @@ def test_a_member_that_tells_of_a_history_takes_the_vote(
 @pytest.mark.parametrize("message", NO_HISTORY.values(), ids=NO_HISTORY)
 def test_what_tells_of_no_history_leaves_the_vote(message: Message) -> None:
     node = newborn()
-    effects = node.receive(message, 10)
-    assert (node.state.amnesiac, effects.forgot) == (False, False)
+    effects = node.step(Receive(message), 10)
+    assert (node.view.amnesiac, effects.forgot) == (False, False)
 
 
 @pytest.mark.parametrize("message", [*HISTORY.values(), *NO_HISTORY.values()])
 def test_the_word_of_a_name_that_is_no_member_changes_nothing(message: Message) -> None:
     node = newborn()
     stranger = replace(message, sender="s9", term=5)
-    assert not node.listens_to(stranger)
+    assert not node.accepts(stranger)
     with pytest.raises(PeerError, match="s9 is not a peer of s1"):
-        node.receive(stranger, 10)
-    state = node.state
+        node.step(Receive(stranger), 10)
+    state = node.view
     assert (state.newborn, state.amnesiac, state.term, state.vote) == (True, False, 0, None)
     assert state.log.last_index == 0
 
 
 def test_a_joiner_knows_no_members_and_listens_to_every_leader() -> None:
     node = node_of("s1", newborn=True, voters=())
-    node.receive(append(1, (0, 0), 1, sender="s9", to="s1"), 10)
-    assert (node.state.leader, node.state.may_be_new) == ("s9", True)
+    node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 10)
+    assert (node.view.leader, node.view.may_be_new) == ("s9", True)
 
 
 def test_a_member_that_hears_a_leader_opens_the_ear_for_a_leader_that_is_unknown() -> None:
     node = newborn()
-    node.receive(DENIED, 10)
-    node.receive(append(1, (0, 0), 1, sender="s9", to="s1"), 20)
-    assert (node.state.leader, terms_of(node)) == ("s9", [1])
+    node.step(Receive(DENIED), 10)
+    node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
+    assert (node.view.leader, terms_of(node)) == ("s9", [1])
 
 
 def test_candidacy_ends_where_a_history_is_found() -> None:
     node = newborn(1)
-    node.pass_time(0)
-    assert node.state.role is Role.PRE_CANDIDATE
-    node.receive(HISTORY["a pre-candidate with entries"], 10)
-    assert node.state.role is Role.FOLLOWER
-    node.receive(RequestVoteReply("s3", "s1", 2, True, True), 20)  # it was on its way
-    assert node.state.role is Role.FOLLOWER
+    node.step(Tick(), 0)
+    assert node.view.role is Role.PRE_CANDIDATE
+    node.step(Receive(HISTORY["a pre-candidate with entries"]), 10)
+    assert node.view.role is Role.FOLLOWER
+    node.step(Receive(RequestVoteReply("s3", "s1", 2, True, True)), 20)  # it was on its way
+    assert node.view.role is Role.FOLLOWER
 
 
 # --- a log that was written by hand ------------------------------------------------------------
@@ -122,15 +123,15 @@ def test_candidacy_ends_where_a_history_is_found() -> None:
 
 def asked(node: Node, at_ms: int) -> list[RequestVote]:
     """Let the node's time pass until then; return what it asks."""
-    effects = node.pass_time(at_ms)
+    effects = node.step(Tick(), at_ms)
     return [one for one in effects.send_after_save if isinstance(one, RequestVote)]
 
 
 def pre_voted(node: Node) -> Effects:
     """Let both others grant the PreVote that was just asked for."""
-    term = node.state.term + 1
-    node.receive(RequestVoteReply("s2", "s1", term, True, True), node.state.now_ms)
-    return node.receive(RequestVoteReply("s3", "s1", term, True, True), node.state.now_ms)
+    term = node.view.term + 1
+    node.step(Receive(RequestVoteReply("s2", "s1", term, True, True)), node.view.now_ms)
+    return node.step(Receive(RequestVoteReply("s3", "s1", term, True, True)), node.view.now_ms)
 
 
 def test_its_owner_asks_at_once_and_says_that_it_is_newborn() -> None:
@@ -146,9 +147,9 @@ def test_its_owner_asks_at_once_and_says_that_it_is_newborn() -> None:
 
 def test_its_owner_stays_newborn_while_it_stands_and_a_vote_is_lost() -> None:
     node = newborn(1, 2)
-    node.pass_time(0)
+    node.step(Tick(), 0)
     effects = pre_voted(node)
-    assert node.state.role is Role.CANDIDATE
+    assert node.view.role is Role.CANDIDATE
     assert effects.save == HardState(3, "s1")
     assert not effects.recovered
     assert all(one.newborn for one in effects.send_after_save if isinstance(one, RequestVote))
@@ -157,11 +158,11 @@ def test_its_owner_stays_newborn_while_it_stands_and_a_vote_is_lost() -> None:
 
 def test_a_first_leader_is_no_newborn_on_its_disk_before_anybody_hears_it() -> None:
     node = newborn(1, 2)
-    node.pass_time(0)
+    node.step(Tick(), 0)
     pre_voted(node)
-    effects = node.receive(RequestVoteReply("s2", "s1", 3, True), 20)
-    assert node.is_leader
-    assert not node.state.newborn
+    effects = node.step(Receive(RequestVoteReply("s2", "s1", 3, True)), 20)
+    assert node.view.is_leader
+    assert not node.view.newborn
     assert effects.recovered
     assert effects.save == HardState(3, "s1")
     assert effects.send == []
@@ -170,53 +171,53 @@ def test_a_first_leader_is_no_newborn_on_its_disk_before_anybody_hears_it() -> N
 
 def test_a_voter_with_such_a_log_is_whole_once_it_hears_the_leader_that_it_elected() -> None:
     node = newborn(1)
-    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
-    assert (node.state.vote, node.state.newborn) == ("s2", True)
-    effects = node.receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1"), 20)
-    assert (node.state.newborn, node.state.amnesiac) == (False, False)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    assert (node.view.vote, node.view.newborn) == ("s2", True)
+    effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 20)
+    assert (node.view.newborn, node.view.amnesiac) == (False, False)
     assert (effects.recovered, effects.forgot) == (True, False)
     assert terms_of(node) == [2, 2, 3]
 
 
 def test_a_denial_of_the_one_that_it_voted_for_may_tell_of_another_leader() -> None:
     node = newborn(1)
-    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     denial = RequestVoteReply("s2", "s1", 3, False, True, "I hear from leader s3 of term 3")
-    effects = node.receive(denial, 20)
-    assert (node.state.may_be_new, effects.cut_after) == (True, 0)
+    effects = node.step(Receive(denial), 20)
+    assert (node.view.may_be_new, effects.cut_after) == (True, 0)
 
 
 def test_the_one_that_it_voted_for_may_ask_again_with_an_entry_of_that_term() -> None:
     """It led, and died before anybody heard it: its no-op is the proof."""
     node = newborn(1)
-    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
-    node.receive(RequestVote("s2", "s1", 4, 3, 3, pre_vote=True), 20)
-    assert (node.state.newborn, node.state.amnesiac) == (False, False)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    node.step(Receive(RequestVote("s2", "s1", 4, 3, 3, pre_vote=True)), 20)
+    assert (node.view.newborn, node.view.amnesiac) == (False, False)
     assert terms_of(node) == [1]
 
 
 def test_a_pre_candidate_that_gives_its_vote_stands_no_more() -> None:
     node = node_of("s1", term=3, newborn=True)
-    node.pass_time(TIMEOUT_MS)
-    node.receive(request(3, sender="s2", to="s1"), TIMEOUT_MS + 1)
-    assert (node.state.vote, node.state.role) == ("s2", Role.FOLLOWER)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(request(3, sender="s2", to="s1")), TIMEOUT_MS + 1)
+    assert (node.view.vote, node.view.role) == ("s2", Role.FOLLOWER)
     for peer in ("s2", "s3"):  # its own PreVotes, granted late
-        node.receive(RequestVoteReply(peer, "s1", 4, True, True), TIMEOUT_MS + 2)
-    assert node.state.term == 3
+        node.step(Receive(RequestVoteReply(peer, "s1", 4, True, True)), TIMEOUT_MS + 2)
+    assert node.view.term == 3
 
 
 def test_another_leader_than_the_one_it_voted_for_is_a_history() -> None:
     node = newborn(1)
-    node.receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True), 10)
-    effects = node.receive(append(3, (1, 1), 3, sender="s3", to="s1"), 20)
-    assert node.state.may_be_new
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    effects = node.step(Receive(append(3, (1, 1), 3, sender="s3", to="s1")), 20)
+    assert node.view.may_be_new
     assert (effects.cut_after, terms_of(node)) == (0, [])  # its entry 1 of term 1 is another one
 
 
 @pytest.mark.parametrize("pre_vote", [True, False])
 def test_a_server_with_entries_of_a_cluster_gives_such_a_log_no_vote(pre_vote: bool) -> None:
     node = node_of("s1", 1, 1)
-    effects = node.receive(RequestVote("s2", "s1", 9, 5, 8, pre_vote, newborn=True), 10)
+    effects = node.step(Receive(RequestVote("s2", "s1", 9, 5, 8, pre_vote, newborn=True)), 10)
     (answer,) = effects.send_after_save
     assert isinstance(answer, RequestVoteReply)
     assert not answer.granted
@@ -226,24 +227,24 @@ def test_a_server_with_entries_of_a_cluster_gives_such_a_log_no_vote(pre_vote: b
 @pytest.mark.parametrize("is_newborn", [True, False])
 def test_a_server_without_entries_gives_such_a_log_its_vote(is_newborn: bool) -> None:
     node = node_of("s1", newborn=is_newborn)
-    node.receive(RequestVote("s2", "s1", 9, 5, 8, newborn=True), 10)
-    assert node.state.vote == "s2"
-    assert not node.state.newborn
+    node.step(Receive(RequestVote("s2", "s1", 9, 5, 8, newborn=True)), 10)
+    assert node.view.vote == "s2"
+    assert not node.view.newborn
 
 
 def test_a_better_hand_written_log_makes_a_newborn_give_way() -> None:
     node = node_of("s1", term=2, newborn=True)
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     by_hand = "log not up to date: it ends at 0 of term 0, mine at 2 of term 2, written by hand"
-    node.receive(RequestVoteReply("s2", "s1", 2, False, True, by_hand), TIMEOUT_MS + 1)
-    assert (node.state.role, node.state.newborn) == (Role.FOLLOWER, True)
-    node.receive(RequestVoteReply("s3", "s1", 3, True, True), TIMEOUT_MS + 2)
-    assert node.state.role is Role.FOLLOWER
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, False, True, by_hand)), TIMEOUT_MS + 1)
+    assert (node.view.role, node.view.newborn) == (Role.FOLLOWER, True)
+    node.step(Receive(RequestVoteReply("s3", "s1", 3, True, True)), TIMEOUT_MS + 2)
+    assert node.view.role is Role.FOLLOWER
     assert node.wake_at_ms == TIMEOUT_MS + 1 + TIMEOUT_MS
 
 
 def test_the_owner_of_such_a_log_says_so_to_one_with_less() -> None:
-    (denial,) = newborn(1, 2).receive(request(3, sender="s2", to="s1"), 10).send_after_save
+    (denial,) = newborn(1, 2).step(Receive(request(3, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
     assert denial.reason == (
         "log not up to date: it ends at 0 of term 0, mine at 2 of term 2, written by hand"
@@ -255,32 +256,32 @@ def test_the_owner_of_such_a_log_says_so_to_one_with_less() -> None:
 
 def test_a_quorum_of_pre_votes_is_not_enough_while_a_member_may_have_entries() -> None:
     node = newborn()
-    node.pass_time(TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 1, True, True), TIMEOUT_MS)
-    assert node.state.role is Role.PRE_CANDIDATE
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), TIMEOUT_MS)
+    assert node.view.role is Role.PRE_CANDIDATE
     has_entries = "log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
-    node.receive(RequestVoteReply("s3", "s1", 0, False, True, has_entries), TIMEOUT_MS + 10)
-    assert (node.state.role, node.state.may_be_new) == (Role.FOLLOWER, True)
+    node.step(Receive(RequestVoteReply("s3", "s1", 0, False, True, has_entries)), TIMEOUT_MS + 10)
+    assert (node.view.role, node.view.may_be_new) == (Role.FOLLOWER, True)
 
 
 def test_it_stands_as_soon_as_all_have_answered() -> None:
     node = newborn()
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     assert pre_voted(node).save == HardState(1, "s1")
 
 
 def test_a_member_that_is_away_keeps_it_waiting_for_half_an_election_timeout() -> None:
     node = newborn()
-    node.pass_time(TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 1, True, True), TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), TIMEOUT_MS)
     assert node.wake_at_ms == TIMEOUT_MS + 150 // 2
-    assert node.pass_time(node.wake_at_ms).save == HardState(1, "s1")
+    assert node.step(Tick(), node.wake_at_ms).save == HardState(1, "s1")
 
 
 def test_a_server_that_voted_before_waits_for_nobody() -> None:
     node = node_of("s1", term=1)
-    node.pass_time(TIMEOUT_MS)
-    effects = node.receive(RequestVoteReply("s2", "s1", 2, True, True), TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
+    effects = node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), TIMEOUT_MS)
     assert effects.save == HardState(2, "s1")
 
 
@@ -291,36 +292,36 @@ UNSURE = "I may be new or may have lost everything, so I catch up without a vote
 
 def test_one_that_may_be_new_says_no_more_than_that() -> None:
     node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
-    (denial,) = node.receive(request(1, sender="s2", to="s1"), 10).send_after_save
+    (denial,) = node.step(Receive(request(1, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
     assert denial.reason == UNSURE
-    (answer,) = node.receive(append(1, (0, 0), 1, sender="s2", to="s1"), 20).send_after_save
+    (answer,) = node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 20).send_after_save
     assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (7, True)
     with pytest.raises(OrderRefused, match="may be new or may have lost everything"):
-        node.obey(time_out, 30)
+        node.step(Campaign(), 30)
 
 
 def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
     node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
     last = append(1, (0, 0), 1, commit=1, sender="s2", to="s1", vote_again=7)
-    (answer,) = node.receive(last, 20).send_after_save
+    (answer,) = node.step(Receive(last), 20).send_after_save
     assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (0, False)
 
 
 def test_a_leader_says_that_such_a_follower_is_new_or_lost_its_memory() -> None:
     leader = established("s1")
-    leader.state.progress["s3"].match_index = 0
-    unsure = AppendAccepted("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
-    notes = leader.receive(unsure, leader.state.now_ms).notes
+    leader._state.progress["s3"].match_index = 0
+    unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
+    notes = leader.step(Receive(unsure), leader.view.now_ms).notes
     assert "[*] s3 is new, or lost its memory: it catches up without a vote" in notes
 
 
 def test_a_leader_that_knows_what_such_a_follower_held_says_that_it_lost_it() -> None:
     leader = established("s1")
-    unsure = AppendAccepted("s3", "s1", 1, 0, leader.state.round, 9, may_be_new=True)
-    notes = leader.receive(unsure, leader.state.now_ms).notes
+    unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
+    notes = leader.step(Receive(unsure), leader.view.now_ms).notes
     assert "[*] s3 lost its memory: it catches up without a vote" in notes
 
 
@@ -331,16 +332,16 @@ WAYS = (
 
 
 def denied(node: Node, sender: str, reason: str) -> None:
-    node.receive(RequestVoteReply(sender, "s1", 1, False, True, reason), node.state.now_ms)
+    node.step(Receive(RequestVoteReply(sender, "s1", 1, False, True, reason)), node.view.now_ms)
 
 
 def silence(node: Node) -> list[str]:
-    return [note for note in node.pass_time(node.wake_at_ms).notes if note.startswith("[!]")]
+    return [note for note in node.step(Tick(), node.wake_at_ms).notes if note.startswith("[!]")]
 
 
 def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4"))
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
     denied(node, "s3", "I lost my memory and catch up without a vote")
     why = (
@@ -348,18 +349,18 @@ def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() ->
         f"This ends when s4 answers, {WAYS}"
     )
     assert silence(node) == [f"[!] No leader is heard: {why}"]
-    assert node.state.no_leader_because == why
+    assert node.view.no_leader_because == why
     for peer, reason in (("s2", UNSURE), ("s3", "I lost my memory and catch up without a vote")):
         denied(node, peer, reason)
     assert silence(node) == []
-    node.receive(append(1, (1, 1), sender="s4", to="s1"), node.state.now_ms)
-    assert node.state.no_leader_because == ""
-    assert node.state.without_vote_now == {}
+    node.step(Receive(append(1, (1, 1), sender="s4", to="s1")), node.view.now_ms)
+    assert node.view.no_leader_because == ""
+    assert node._state.without_vote_now == {}
 
 
 def test_voters_that_answer_and_could_elect_are_not_held_up_by_others() -> None:
     node = node_of("s1", 1)
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
     denied(node, "s3", "already voted for s3 in term 1")
     assert silence(node) == []
@@ -367,7 +368,7 @@ def test_voters_that_answer_and_could_elect_are_not_held_up_by_others() -> None:
 
 def test_where_several_are_silent_enough_of_them_must_answer() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     denied(node, "s5", UNSURE)
     assert silence(node) == [
         "[!] No leader is heard: s5 has no vote, since it may be new or may have lost everything. "
@@ -378,16 +379,16 @@ def test_where_several_are_silent_enough_of_them_must_answer() -> None:
 def test_a_denial_without_a_vote_tells_whether_there_are_entries() -> None:
     for terms, end in (((), "a vote"), ((1,), "a vote, mine holds a cluster's entries")):
         node = node_of("s1", *terms, amnesiac=True, may_be_new=True)
-        (denial,) = node.receive(request(9, sender="s2", to="s1"), 10).send_after_save
+        (denial,) = node.step(Receive(request(9, sender="s2", to="s1")), 10).send_after_save
         assert isinstance(denial, RequestVoteReply)
         assert denial.reason.endswith(f"without {end}")
 
 
 def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
-    node.receive(RequestVoteReply("s2", "s1", 2, True, True), node.state.now_ms)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), node.view.now_ms)
     assert silence(node) == []
 
 
@@ -399,7 +400,7 @@ def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
     )
     assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert silence(node) == []
-    assert node.state.no_leader_because == why
+    assert node.view.no_leader_because == why
 
 
 def test_a_learner_has_no_vote_to_wait_for() -> None:
@@ -412,6 +413,6 @@ def test_a_learner_has_no_vote_to_wait_for() -> None:
 def test_one_that_lost_its_log_for_certain_is_as_silent_as_ever() -> None:
     assert silence(node_of("s1", 1, amnesiac=True)) == []
     node = node_of("s1", 1)
-    node.pass_time(TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", "I lost my memory and catch up without a vote")
     assert silence(node) == []

@@ -90,9 +90,9 @@ def page(number: str) -> object:
     def submit(batch: object) -> None:
         raise _Taken
 
-    server: Any = SimpleNamespace(driver=SimpleNamespace(submit=submit))
+    node: Any = SimpleNamespace(submit=submit)
     try:
-        return retrieve(server, ["after", number])
+        return retrieve(node, ["after", number])
     except _Taken:
         return True
 

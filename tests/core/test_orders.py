@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import HardState
+from raftline.raft.inputs import Campaign, Receive, SetHeartbeat, StepDown, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -14,33 +15,33 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.orders import OrderRefused, beat, step_down, time_out
+from raftline.raft.orders import OrderRefused
 from raftline.raft.state import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 
 def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
     node = leader_of("s1", 1)
-    term, last = node.state.term, node.state.log.last_index
-    effects = node.obey(step_down, TIMEOUT_MS)
-    assert (node.state.role, node.state.term, node.state.vote) == (Role.FOLLOWER, term, "s1")
-    assert node.state.log.last_index == last
+    term, last = node.view.term, node.view.log.last_index
+    effects = node.step(StepDown(), TIMEOUT_MS)
+    assert (node.view.role, node.view.term, node.view.vote) == (Role.FOLLOWER, term, "s1")
+    assert node.view.log.last_index == last
     assert effects.save is None
-    assert node.state.election_at_ms == TIMEOUT_MS + TIMEOUT_MS
+    assert node.view.election_at_ms == TIMEOUT_MS + TIMEOUT_MS
 
 
 def test_who_follows_already_is_not_told_to() -> None:
     node = node_of("s1", 1, 1)
-    before = node.state.election_at_ms
+    before = node.view.election_at_ms
     with pytest.raises(OrderRefused, match="s1 follows already, in term 1"):
-        node.obey(step_down, 10)
-    assert node.state.election_at_ms == before
+        node.step(StepDown(), 10)
+    assert node.view.election_at_ms == before
 
 
 def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     node = node_of("s1", 1, 1)
-    effects = node.obey(time_out, 10)
-    assert (node.state.role, node.state.term, node.state.vote) == (Role.CANDIDATE, 2, "s1")
+    effects = node.step(Campaign(), 10)
+    assert (node.view.role, node.view.term, node.view.vote) == (Role.CANDIDATE, 2, "s1")
     assert effects.save == HardState(2, "s1")
     assert effects.send == []
     asked = [one for one in effects.send_after_save if isinstance(one, RequestVote)]
@@ -52,88 +53,90 @@ def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
 
 def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_hear_it() -> None:
     leader, follower, rebel = leader_of("s1", 1), node_of("s2", 1), node_of("s3", 1)
-    heartbeat = AppendEntries("s1", "s2", leader.state.term, 1, 1, [], 0, 1)
-    follower.receive(heartbeat, 10)
-    rebel.receive(AppendEntries("s1", "s3", leader.state.term, 1, 1, [], 0, 1), 10)
-    asked = rebel.obey(time_out, 20).send_after_save
+    heartbeat = AppendEntries("s1", "s2", leader.view.term, 1, 1, [], 0, 1)
+    follower.step(Receive(heartbeat), 10)
+    rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 1)), 10)
+    asked = rebel.step(Campaign(), 20).send_after_save
     to_follower = next(one for one in asked if one.to == "s2")
-    [denied] = follower.receive(to_follower, 30).send_after_save
+    [denied] = follower.step(Receive(to_follower), 30).send_after_save
     assert getattr(denied, "granted", None) is False
-    told = rebel.receive(AppendEntries("s1", "s3", leader.state.term, 1, 1, [], 0, 2), 40)
+    told = rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 2)), 40)
     [answer] = told.send_after_save
     assert isinstance(answer, AppendRejected)
-    leader.receive(answer, TIMEOUT_MS + 40)
-    assert (leader.state.role, leader.state.term) == (Role.FOLLOWER, rebel.state.term)
+    leader.step(Receive(answer), TIMEOUT_MS + 40)
+    assert (leader.view.role, leader.view.term) == (Role.FOLLOWER, rebel.view.term)
 
 
 def test_who_has_no_vote_does_not_stand() -> None:
     for node in (node_of("s1", 1, amnesiac=True), node_of("s4", 1)):
         with pytest.raises(OrderRefused):
-            node.obey(time_out, 10)
-        assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
+            node.step(Campaign(), 10)
+        assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
 
 
 def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
     # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
     node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
-    promised_ms = node.state.promised_until_ms  # as it was started
-    node.receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1), promised_ms)
-    assert node.state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
+    promised_ms = node._state.promised_until_ms  # as it was started
+    node.step(Receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1)), promised_ms)
+    assert node._state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
     with pytest.raises(OrderRefused, match="s2 has promised its vote to a leader for 140 ms more"):
-        node.obey(time_out, promised_ms + 10)
-    assert (node.state.role, node.state.term) == (Role.FOLLOWER, 1)
-    node.obey(time_out, node.state.promised_until_ms)
-    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
+        node.step(Campaign(), promised_ms + 10)
+    assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
+    node.step(Campaign(), node._state.promised_until_ms)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
 
 
 def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
     node = node_of("s3", newborn=True)
-    effects = node.obey(time_out, 10)
+    effects = node.step(Campaign(), 10)
     assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)
-    effects = node.receive(RequestVote("s2", "s3", 5, 3, 4), 20)  # it lacks what s3 acknowledged
+    effects = node.step(
+        Receive(RequestVote("s2", "s3", 5, 3, 4)), 20
+    )  # it lacks what s3 acknowledged
     assert effects.forgot
-    assert node.state.amnesiac
+    assert node.view.amnesiac
     [answer] = effects.send_after_save
     assert getattr(answer, "granted", None) is False
 
 
 def test_who_is_told_to_stand_at_a_cluster_s_birth_is_whole_once_it_is_elected() -> None:
     node = node_of("s3", newborn=True)
-    node.obey(time_out, 10)
-    effects = node.receive(RequestVoteReply("s2", "s3", 1, True), 20)
-    assert node.is_leader
+    node.step(Campaign(), 10)
+    effects = node.step(Receive(RequestVoteReply("s2", "s3", 1, True)), 20)
+    assert node.view.is_leader
     assert effects.recovered
-    assert not node.state.newborn
+    assert not node.view.newborn
 
 
 def test_the_only_voter_is_elected_by_its_timeout() -> None:
     node = node_of("s1", 1, voters=("s1",))
-    node.obey(time_out, 10)
+    node.step(Campaign(), 10)
     sync(node)
-    assert (node.state.role, node.state.term, node.state.commit_index) == (Role.LEADER, 2, 2)
+    assert (node.view.role, node.view.term, node.view.commit_index) == (Role.LEADER, 2, 2)
 
 
 def test_heartbeats_are_slowed_from_the_next_on() -> None:
     node = leader_of("s1", 1)
-    node.obey(lambda state: beat(state, 20_000), TIMEOUT_MS)
-    assert node.state.heartbeat_at_ms == TIMEOUT_MS + 20_000
-    effects = node.pass_time(TIMEOUT_MS + OPTIONS.heartbeat_ms)
+    node.step(SetHeartbeat(20_000), TIMEOUT_MS)
+    assert node._state.heartbeat_at_ms == TIMEOUT_MS + 20_000
+    effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
     assert effects.send == []
-    node.obey(lambda state: beat(state, OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
-    effects = node.pass_time(TIMEOUT_MS + 60 + OPTIONS.heartbeat_ms)
+    node.step(SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
+    effects = node.step(Tick(), TIMEOUT_MS + 60 + OPTIONS.heartbeat_ms)
     assert [type(one) for one in effects.send] == [AppendEntries, AppendEntries]
 
 
 def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     node = candidate_of("s1", 1)
-    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
-    [answer] = node.receive(AppendEntries("s2", "s1", 1, 1, 1), TIMEOUT_MS).send_after_save
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
+    [answer] = node.step(Receive(AppendEntries("s2", "s1", 1, 1, 1)), TIMEOUT_MS).send_after_save
     assert (type(answer), answer.term) == (AppendRejected, 2)
-    assert node.state.role is Role.CANDIDATE
+    assert node.view.role is Role.CANDIDATE
 
 
 def test_a_candidate_that_lost_follows_the_winner() -> None:
     node = candidate_of("s1", 1)
-    [answer] = node.receive(AppendEntries("s2", "s1", 2, 1, 1), TIMEOUT_MS).send_after_save
+    [answer] = node.step(Receive(AppendEntries("s2", "s1", 2, 1, 1)), TIMEOUT_MS).send_after_save
     assert isinstance(answer, AppendAccepted)
-    assert (node.state.role, node.state.leader, node.state.term) == (Role.FOLLOWER, "s2", 2)
+    assert (node.view.role, node.view.leader, node.view.term) == (Role.FOLLOWER, "s2", 2)

@@ -13,7 +13,21 @@ from raftline.node.status import node_facts
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, ReadReady, Snapshot
-from raftline.raft.lease import STARTS_MAX, lease_until_ms
+from raftline.raft.inputs import (
+    AskLeader,
+    ChangeMembers,
+    Propose,
+    Read,
+    Receive,
+    SnapshotChecked,
+    SnapshotGone,
+    SnapshotRejected,
+    SnapshotTaken,
+    Synced,
+    Tick,
+    Transfer,
+)
+from raftline.raft.lease import STARTS_MAX
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
@@ -24,6 +38,7 @@ from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    compact,
     established,
     log_of,
     node_of,
@@ -51,9 +66,9 @@ def entries_to(effects: Effects, peer: str) -> list[list[int]]:
 @pytest.mark.parametrize("late_round", [1, 2])
 def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
     node = established("s1", voters=FIVE)
-    before = node.state.round
+    before = node.view.round
     for number in (1, 2, 3):
-        node.read([number], TIMEOUT_MS)
+        node.step(Read([number]), TIMEOUT_MS)
     served: list[ReadReady] = []
     for peer, rounds in (("s2", (2, late_round)), ("s3", (1, 2))):
         for number in rounds:
@@ -63,9 +78,9 @@ def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
 
 def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
     node = established("s1")
-    before = node.state.round
+    before = node.view.round
     for number in (1, 2):
-        node.read([number], TIMEOUT_MS)
+        node.step(Read([number]), TIMEOUT_MS)
     assert [one.token for one in acknowledge(node, "s2", number=before + 1).reads] == [1]
     assert [one.token for one in acknowledge(node, "s3", number=before + 1).reads] == []
     assert [one.token for one in acknowledge(node, "s3", number=before + 2).reads] == [2]
@@ -74,24 +89,24 @@ def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
 def follower() -> Node:
     """Return a follower of s1 with three entries, of which one is committed."""
     node = node_of("s2")
-    node.receive(append(1, (0, 0), 1, 1, 1, commit=1), 100)
+    node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
     sync(node)
     return node
 
 
 def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None:
     node = follower()
-    effects = node.ask_leader(["get a"], 100)
+    effects = node.step(AskLeader(["get a"]), 100)
     for index, further in ((2, "get b"), (3, "get c"), (3, "")):
         (question,) = effects.send_after_save
         assert isinstance(question, ReadIndex)
         if further:
-            assert node.ask_leader([further], 100).send_after_save == []
-        effects = node.receive(ReadIndexReply("s1", "s2", index, 1, question.round), 110)
+            assert node.step(AskLeader([further]), 100).send_after_save == []
+        effects = node.step(Receive(ReadIndexReply("s1", "s2", index, 1, question.round)), 110)
         assert effects.reads == []
-    first = node.receive(append(1, (3, 1), commit=2, number=2), 120)
+    first = node.step(Receive(append(1, (3, 1), commit=2, number=2)), 120)
     assert first.reads == [ReadReady("get a", 2)]
-    second = node.receive(append(1, (3, 1), commit=3, number=3), 130)
+    second = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 130)
     assert second.reads == [ReadReady("get b", 3), ReadReady("get c", 3)]
 
 
@@ -99,19 +114,19 @@ def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     node = follower()
     rounds = []
     for name in "abc":
-        node.ask_leader([name], 100)
-        rounds.append(node.state.forwarded_reads.round)
-        effects = node.receive(ReadIndexReply("s1", "s2", 1, 1, rounds[-1]), 110)
+        node.step(AskLeader([name]), 100)
+        rounds.append(node._state.forwarded_reads.round)
+        effects = node.step(Receive(ReadIndexReply("s1", "s2", 1, 1, rounds[-1])), 110)
         assert effects.reads == [ReadReady(name, 1)]
-    node.ask_leader(["d"], 120)
+    node.step(AskLeader(["d"]), 120)
     for late in rounds:
-        assert node.receive(ReadIndexReply("s1", "s2", 1, 1, late), 130).reads == []
-    last = ReadIndexReply("s1", "s2", 1, 1, node.state.forwarded_reads.round)
-    assert node.receive(last, 130).reads == [ReadReady("d", 1)]
+        assert node.step(Receive(ReadIndexReply("s1", "s2", 1, 1, late)), 130).reads == []
+    last = ReadIndexReply("s1", "s2", 1, 1, node._state.forwarded_reads.round)
+    assert node.step(Receive(last), 130).reads == [ReadReady("d", 1)]
 
 
 def test_a_leader_asks_nobody() -> None:
-    assert established("s1").ask_leader(["get a"], TIMEOUT_MS).refused == ["get a"]
+    assert established("s1").step(AskLeader(["get a"]), TIMEOUT_MS).refused == ["get a"]
 
 
 # --- leases --------------------------------------------------------------------------------
@@ -121,18 +136,18 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
     """Let a leader open so many rounds 10 ms apart; return number and beginning of each."""
     begun = []
     for _ in range(count):
-        now_ms = node.state.now_ms + 10
-        node.state.heartbeat_at_ms = now_ms
-        node.state.quorum_check_at_ms = now_ms + 100
-        node.pass_time(now_ms)
-        begun.append((node.state.round, now_ms))
+        now_ms = node.view.now_ms + 10
+        node._state.heartbeat_at_ms = now_ms
+        node._state.quorum_check_at_ms = now_ms + 100
+        node.step(Tick(), now_ms)
+        begun.append((node.view.round, now_ms))
     return begun
 
 
 def promise(node: Node, number: int, *, missing: bool = False) -> None:
     """Let s2 answer a round with a promise, at the time that it is."""
     kind = AppendRejected if missing else AppendAccepted
-    node.receive(kind("s2", "s1", 1, 1, number, 0, 150), node.state.now_ms)
+    node.step(Receive(kind("s2", "s1", 1, 1, number, 0, 150)), node.view.now_ms)
 
 
 @pytest.mark.parametrize("back", [1, 2, 3])
@@ -141,7 +156,7 @@ def test_a_promise_counts_from_the_round_that_it_answers(back: int, *, missing: 
     node = established("s1", options=LEASES)
     number, began_ms = beats(node, 3)[-back]
     promise(node, number, missing=missing)
-    assert lease_until_ms(node.state) == began_ms + LEASE_MS
+    assert node.view.lease_until_ms == began_ms + LEASE_MS
 
 
 def test_a_late_promise_shortens_no_lease() -> None:
@@ -149,7 +164,7 @@ def test_a_late_promise_shortens_no_lease() -> None:
     begun = beats(node, 3)
     for number, _ in reversed(begun):
         promise(node, number)
-    assert lease_until_ms(node.state) == begun[-1][1] + LEASE_MS
+    assert node.view.lease_until_ms == begun[-1][1] + LEASE_MS
 
 
 def test_when_old_rounds_are_forgotten_the_last_ones_are_not() -> None:
@@ -159,15 +174,15 @@ def test_when_old_rounds_are_forgotten_the_last_ones_are_not() -> None:
         begun = beats(node, 1)
         number, began_ms = begun[0]
         promise(node, number)
-        assert lease_until_ms(node.state) == began_ms + LEASE_MS
+        assert node.view.lease_until_ms == began_ms + LEASE_MS
 
 
 def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None:
     node = node_of("s2", lease_ms=100, options=LEASES)
-    effects = node.receive(append(1, (0, 0), 1), 100)
+    effects = node.step(Receive(append(1, (0, 0), 1)), 100)
     assert effects.save is not None
     assert effects.save.lease_ms == 150
-    assert node.receive(append(1, (1, 1), number=2), 110).save is None
+    assert node.step(Receive(append(1, (1, 1), number=2)), 110).save is None
 
 
 # --- windows and complaints ----------------------------------------------------------------
@@ -175,25 +190,25 @@ def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None
 
 def test_an_answer_to_the_last_message_of_a_window_frees_all_of_it() -> None:
     node = established("s1")
-    window = node.state.options.window
+    window = node.view.options.window
     for number in range(2 * window):
-        node.propose([f"set a {number}"], TIMEOUT_MS)
+        node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
     acknowledge(node, "s2", 1 + window)  # the answers to the others are lost
-    assert len(node.state.progress["s2"].in_flight) == 1  # all that waited, in one
-    sent = [node.propose(["set b"], TIMEOUT_MS) for _ in range(window)]
+    assert len(node.view.progress["s2"].in_flight) == 1  # all that waited, in one
+    sent = [node.step(Propose(["set b"]), TIMEOUT_MS) for _ in range(window)]
     assert [len(entries_to(effects, "s2")) for effects in sent] == [1] * (window - 1) + [0]
 
 
 # §5.3, end
 def test_a_whole_window_that_failed_holds_nothing_up() -> None:
     node = established("s1")
-    window = node.state.options.window
+    window = node.view.options.window
     for number in range(window):
-        node.propose([f"set a {number}"], TIMEOUT_MS)
-    effects = node.receive(AppendRejected("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
+        node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
+    effects = node.step(Receive(AppendRejected("s2", "s1", 1, 1, node.view.round)), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[*range(2, window + 2)]]
     acknowledge(node, "s2", window + 1)
-    sent = [node.propose(["set b"], TIMEOUT_MS) for _ in range(window)]
+    sent = [node.step(Propose(["set b"]), TIMEOUT_MS) for _ in range(window)]
     assert [len(entries_to(effects, "s2")) for effects in sent] == [1] * window
 
 
@@ -201,33 +216,33 @@ def test_a_whole_window_that_failed_holds_nothing_up() -> None:
 def test_complaints_of_the_window_before_last_set_nobody_back() -> None:
     node = established("s1")
     for number in range(3):
-        node.propose([f"set a {number}"], TIMEOUT_MS)
-    first = node.state.round
-    node.receive(AppendRejected("s2", "s1", 1, 1, first), TIMEOUT_MS)
+        node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
+    first = node.view.round
+    node.step(Receive(AppendRejected("s2", "s1", 1, 1, first)), TIMEOUT_MS)
     acknowledge(node, "s2", 4)
     for number in range(3):
-        node.propose([f"set b {number}"], TIMEOUT_MS)
-    second = node.state.round
-    effects = node.receive(AppendRejected("s2", "s1", 1, 4, second), TIMEOUT_MS)
+        node.step(Propose([f"set b {number}"]), TIMEOUT_MS)
+    second = node.view.round
+    effects = node.step(Receive(AppendRejected("s2", "s1", 1, 4, second)), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[5, 6, 7]]
     for late in (first, second):
-        assert node.receive(AppendRejected("s2", "s1", 1, 4, late), TIMEOUT_MS).send == []
+        assert node.step(Receive(AppendRejected("s2", "s1", 1, 4, late)), TIMEOUT_MS).send == []
 
 
 def test_while_a_probe_is_on_its_way_no_other_leaves() -> None:
     node = established("s1")
-    effects = node.receive(AppendRejected("s2", "s1", 1, 1, node.state.round), TIMEOUT_MS)
+    effects = node.step(Receive(AppendRejected("s2", "s1", 1, 1, node.view.round)), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[]]  # there is nothing behind entry 1
-    assert entries_to(node.propose(["set a 1"], TIMEOUT_MS), "s2") == []
+    assert entries_to(node.step(Propose(["set a 1"]), TIMEOUT_MS), "s2") == []
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
 
 def test_a_late_report_of_an_earlier_write_takes_nothing_back() -> None:
     node = established("s1")
     for number in range(3):
-        node.propose([f"set a {number}"], TIMEOUT_MS)
+        node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
     for index in (2, 4, 3):
-        node.synced(index, 1, TIMEOUT_MS)
+        node.step(Synced(index, 1), TIMEOUT_MS)
     assert acknowledge(node, "s2").apply[-1].index == 4
 
 
@@ -239,7 +254,7 @@ EARLIER, LATER = Snapshot(5, 1, 8, 4), Snapshot(7, 2, 8, 5)
 def taking(*pieces: InstallSnapshot, now_ms: int = 0) -> Node:
     node = node_of("s2", options=SMALL)
     for piece in pieces:
-        node.receive(piece, now_ms)
+        node.step(Receive(piece), now_ms)
     return node
 
 
@@ -250,48 +265,48 @@ def piece(offset: int, of: Snapshot = LATER, term: int = 2, sender: str = "s1") 
 
 def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0), piece(4))
-    assert node.install(EARLIER, MEMBERS, 10).install is None
-    assert node.install(LATER, MEMBERS, 10).install == LATER
-    assert node.install(LATER, MEMBERS, 20).install is None  # once
-    assert node_facts(node.state, 20)["arriving_bytes"] == 0
+    assert node.step(SnapshotChecked(EARLIER, MEMBERS), 10).install is None
+    assert node.step(SnapshotChecked(LATER, MEMBERS), 10).install == LATER
+    assert node.step(SnapshotChecked(LATER, MEMBERS), 20).install is None  # once
+    assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
 def test_a_snapshot_that_fails_its_check_takes_none_with_it_that_arrives_since() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0))
-    assert node.refuse(EARLIER, "it is damaged", 10).notes == []
-    (answer,) = node.receive(piece(4), 10).send_after_save
+    assert node.step(SnapshotRejected(EARLIER, "it is damaged"), 10).notes == []
+    (answer,) = node.step(Receive(piece(4)), 10).send_after_save
     assert isinstance(answer, InstallSnapshotReply)
     assert answer.offset == 8
 
 
 def test_a_snapshot_taken_on_by_a_second_leader_is_not_displaced_by_its_late_pieces() -> None:
     node = taking(piece(0))
-    node.receive(piece(4, term=3, sender="s3"), 10)
-    assert node.receive(piece(0, EARLIER, 3, "s3"), 20).chunks == []
-    assert node.install(LATER, MEMBERS, 30).install == LATER
+    node.step(Receive(piece(4, term=3, sender="s3")), 10)
+    assert node.step(Receive(piece(0, EARLIER, 3, "s3")), 20).chunks == []
+    assert node.step(SnapshotChecked(LATER, MEMBERS), 30).install == LATER
 
 
 def test_who_leads_by_now_installs_no_snapshot() -> None:
     node = taking(piece(0), piece(4))
-    node.pass_time(node.state.election_at_ms)
+    node.step(Tick(), node.view.election_at_ms)
     for pre_vote in (True, False):
-        node.receive(RequestVoteReply("s3", "s2", 3, True, pre_vote), node.state.now_ms)
-    assert node.is_leader
-    assert node.install(LATER, MEMBERS, node.state.now_ms).install is None
+        node.step(Receive(RequestVoteReply("s3", "s2", 3, True, pre_vote)), node.view.now_ms)
+    assert node.view.is_leader
+    assert node.step(SnapshotChecked(LATER, MEMBERS), node.view.now_ms).install is None
 
 
 def test_a_snapshot_that_the_log_has_overtaken_no_longer_arrives() -> None:
     node = taking(piece(0))
-    node.receive(append(2, (0, 0), 1, 1, 1, 1, 1, 2, 2, commit=7), 10)
-    node.receive(piece(4), 20)
-    assert node_facts(node.state, 20)["arriving_bytes"] == 0
+    node.step(Receive(append(2, (0, 0), 1, 1, 1, 1, 1, 2, 2, commit=7)), 10)
+    node.step(Receive(piece(4)), 20)
+    assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
 def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
     node = taking(piece(0), now_ms=100)
     assert node.wake_at_ms == 100 + TIMEOUT_MS
     question = request(9, (99, 8), sender="s3", pre_vote=True)
-    (answer,) = node.receive(question, 110).send_after_save
+    (answer,) = node.step(Receive(question), 110).send_after_save
     assert isinstance(answer, RequestVoteReply)
     assert answer.reason == "I hear from leader s1 of term 2"
 
@@ -306,11 +321,11 @@ def sending() -> Node:
 
 def held(node: Node, offset: int, number: int | None = None, of: int = 3) -> list[int]:
     """Let s2 say how far it is with a snapshot; return the places of the pieces it is sent."""
-    state = node.state
+    state = node.view
     number = state.round if number is None else number
     term = state.log.term_at(of) or 1
     answer = InstallSnapshotReply("s2", "s1", state.term, of, term, offset, number)
-    return places(node.receive(answer, state.now_ms))
+    return places(node.step(Receive(answer), state.now_ms))
 
 
 def places(effects: Effects) -> list[int]:
@@ -319,10 +334,10 @@ def places(effects: Effects) -> list[int]:
 
 def test_a_loss_is_told_by_the_answers_to_all_that_was_under_way_and_counts_once() -> None:
     node = sending()
-    before = node.state.round
-    beat_at_ms = node.state.heartbeat_at_ms
-    node.pass_time(beat_at_ms)
-    assert node.state.round == before + 1
+    before = node.view.round
+    beat_at_ms = node._state.heartbeat_at_ms
+    node.step(Tick(), beat_at_ms)
+    assert node.view.round == before + 1
     assert held(node, 0, before) == [0, 10]
     assert held(node, 0, before + 1) == []  # sent before the first word of the loss had come
     assert held(node, 20) == [20]
@@ -333,7 +348,7 @@ def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_t
     fall_behind(node)
     places_sent = []
     for offset in (40, 50, 20, 70):  # an earlier leader sent it some; it began anew; it was told
-        node.state.round += 1
+        node._state.round += 1
         places_sent.append(held(node, offset))
     assert places_sent == [[40, 50], [60], [20, 30], [70, 80]]
 
@@ -341,12 +356,12 @@ def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_t
 def test_a_late_answer_about_an_earlier_snapshot_moves_nothing() -> None:
     node = sending()
     later = Snapshot(5, 3, 50, 8)
-    node.snapshot_taken(later, node.state.now_ms)
+    node.step(SnapshotTaken(later), node.view.now_ms)
     earlier = Snapshot(3, 1, 25, 7)
-    assert places(node.snapshot_gone("s2", earlier, node.state.now_ms)) == [0, 10]
+    assert places(node.step(SnapshotGone("s2", earlier), node.view.now_ms)) == [0, 10]
     assert held(node, 20, of=3) == []
-    assert places(node.snapshot_gone("s2", earlier, node.state.now_ms)) == []
-    assert places(node.snapshot_gone("s2", later, node.state.now_ms)) == []  # it is in force
+    assert places(node.step(SnapshotGone("s2", earlier), node.view.now_ms)) == []
+    assert places(node.step(SnapshotGone("s2", later), node.view.now_ms)) == []  # it is in force
     assert held(node, 10, of=5) == [20]
 
 
@@ -354,27 +369,27 @@ def test_one_that_is_silent_amid_a_snapshot_is_asked_once_in_an_election_timeout
     node = sending()
     asked = []
     for _ in range(10):
-        node.state.quorum_check_at_ms = node.state.heartbeat_at_ms + 1
-        asked.append(places(node.pass_time(node.state.heartbeat_at_ms)))
+        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
+        asked.append(places(node.step(Tick(), node._state.heartbeat_at_ms)))
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
 
 def test_one_that_speaks_amid_a_snapshot_is_not_asked_how_far_it_is() -> None:
     node = sending()
     for offset in (20, 25, 25):
-        node.state.quorum_check_at_ms = node.state.heartbeat_at_ms + 1
-        assert places(node.pass_time(node.state.heartbeat_at_ms)) == []
+        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
+        assert places(node.step(Tick(), node._state.heartbeat_at_ms)) == []
         held(node, offset)
 
 
 def test_long_entries_count_by_their_length_where_some_stay_behind_a_snapshot() -> None:
     options = replace(OPTIONS, trailing_bytes=2500)
     node = established("s1", options=options)
-    node.propose(["x" * 1000] * 5, TIMEOUT_MS)
+    node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2")
-    node.snapshot_taken(Snapshot(6, 1, 10, 0), TIMEOUT_MS)
-    assert node.compaction_index() == 3
+    node.step(SnapshotTaken(Snapshot(6, 1, 10, 0)), TIMEOUT_MS)
+    assert node.view.compaction_index == 3
 
 
 # --- followers -----------------------------------------------------------------------------
@@ -384,9 +399,9 @@ def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None
     node = node_of("s2")
     for number in range(5):
         now_ms = 100 * number
-        node.receive(append(1, (0, 0), number=number), now_ms)
+        node.step(Receive(append(1, (0, 0), number=number)), now_ms)
         question = request(2, (9, 1), sender="s3", pre_vote=True)
-        (answer,) = node.receive(question, now_ms + 99).send_after_save
+        (answer,) = node.step(Receive(question), now_ms + 99).send_after_save
         assert isinstance(answer, RequestVoteReply)
         assert not answer.granted, number
 
@@ -394,19 +409,19 @@ def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None
 # §5.3, end
 def test_a_follower_that_differs_names_what_is_committed_where_that_is_nearer() -> None:
     node = node_of("s2", *[1] * 6)
-    node.receive(append(1, (6, 1), commit=3), 10)
-    (answer,) = node.receive(append(2, (5, 2), 2, sender="s3"), 20).send_after_save
+    node.step(Receive(append(1, (6, 1), commit=3)), 10)
+    (answer,) = node.step(Receive(append(2, (5, 2), 2, sender="s3")), 20).send_after_save
     assert isinstance(answer, AppendRejected)
     assert answer.index == 3
 
 
 def test_entries_on_both_sides_of_a_snapshots_end_are_taken_where_they_are_new() -> None:
     node = node_of("s2", *[1] * 4)
-    node.receive(append(1, (4, 1), commit=4), 10)
-    node.snapshot_taken(Snapshot(3, 1, 8, 4), 10)
-    while node.compact(3):
+    node.step(Receive(append(1, (4, 1), commit=4)), 10)
+    node.step(SnapshotTaken(Snapshot(3, 1, 8, 4)), 10)
+    while compact(node, 3):
         pass
-    effects = node.receive(append(1, (1, 1), 1, 1, 1, 1, number=2), 20)
+    effects = node.step(Receive(append(1, (1, 1), 1, 1, 1, 1, number=2)), 20)
     assert [entry.index for entry in effects.append] == [5]
     assert effects.cut_after is None
     (answer,) = effects.send_after_save
@@ -456,7 +471,7 @@ def test_a_server_that_is_taken_out_a_second_time_is_told_again() -> None:
     for number, members in enumerate((others, whole, others)):
         message = append(1, (number, min(number, 1)), 1, commit=number + 1, number=number + 1)
         entry = message.entries[0]._replace(command=members.spell())
-        effects = node.receive(replace(message, entries=[entry]), 10)
+        effects = node.step(Receive(replace(message, entries=[entry])), 10)
         said.append([note for note in effects.notes if "was removed" in note])
     assert [len(notes) for notes in said] == [1, 0, 1]
     assert "by entry 3:" in said[2][0]
@@ -465,41 +480,41 @@ def test_a_server_that_is_taken_out_a_second_time_is_told_again() -> None:
 def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
-    node.change(Change("remove", "s5"), "t", TIMEOUT_MS)
+    node.step(ChangeMembers(Change("remove", "s5"), "t"), TIMEOUT_MS)
     sync(node)
     for peer in ("s2", "s3", "s4"):  # commits the joint configuration; C_new follows
         acknowledge(node, peer)
     sync(node)
     for _ in range(2):  # s5 answers first, and everything
         acknowledge(node, "s5")
-        node.pass_time(node.state.heartbeat_at_ms)
-    assert "s5" in node.state.leaving
+        node.step(Tick(), node._state.heartbeat_at_ms)
+    assert "s5" in node._state.leaving
     for peer in ("s2", "s3"):
         acknowledge(node, peer)
-    assert node.state.configurations.index <= node.state.commit_index
-    acknowledge(node, "s5", number=node.state.round - 1)
-    assert "s5" in node.state.leaving
-    node.pass_time(node.state.heartbeat_at_ms)
+    assert node.view.configurations.index <= node.view.commit_index
+    acknowledge(node, "s5", number=node.view.round - 1)
+    assert "s5" in node._state.leaving
+    node.step(Tick(), node._state.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert "s5" not in node.state.leaving
+    assert "s5" not in node._state.leaving
 
 
 def test_of_two_removals_each_is_told_of_its_own() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
     for name in ("s4", "s5"):
-        node.change(Change("remove", name), name, TIMEOUT_MS)
+        node.step(ChangeMembers(Change("remove", name), name), TIMEOUT_MS)
         for _ in range(2):
             sync(node)
             for peer in ("s2", "s3"):
                 acknowledge(node, peer)
-    assert set(node.state.leaving) == {"s4", "s5"}
-    node.pass_time(node.state.heartbeat_at_ms)
+    assert set(node._state.leaving) == {"s4", "s5"}
+    node.step(Tick(), node._state.heartbeat_at_ms)
     acknowledge(node, "s5")
-    node.pass_time(node.state.heartbeat_at_ms)
+    node.step(Tick(), node._state.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert set(node.state.leaving) == {"s4"}
-    assert node.state.role is Role.LEADER
+    assert set(node._state.leaving) == {"s4"}
+    assert node.view.role is Role.LEADER
 
 
 def led_with(*voters: str, learner: str = "") -> Node:
@@ -511,37 +526,37 @@ def led_with(*voters: str, learner: str = "") -> Node:
 
 def test_a_learner_is_not_taken_out_again_before_the_entry_that_added_it_is_committed() -> None:
     node = led_with("s1", "s2", "s3")
-    node.change(Change("add", "s4", "s4:1"), "add", TIMEOUT_MS)
-    (refused,) = node.change(Change("remove", "s4"), "remove", TIMEOUT_MS).settled
+    node.step(ChangeMembers(Change("add", "s4", "s4:1"), "add"), TIMEOUT_MS)
+    (refused,) = node.step(ChangeMembers(Change("remove", "s4"), "remove"), TIMEOUT_MS).settled
     assert (refused.token, refused.outcome) == ("remove", "refused")
     sync(node)
     acknowledge(node, "s2")
-    settled = node.change(Change("remove", "s4"), "remove", TIMEOUT_MS).settled
+    settled = node.step(ChangeMembers(Change("remove", "s4"), "remove"), TIMEOUT_MS).settled
     assert [(one.token, one.outcome) for one in settled] == [("add", "refused")]
-    assert node.state.membership.learners == ()
+    assert node.view.membership.learners == ()
 
 
 def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waited_for() -> None:
     node = led_with("s1", learner="s2")
-    lost = AppendRejected("s2", "s1", 1, 0, node.state.round, without_vote=1)
-    node.receive(lost, TIMEOUT_MS)
-    assert node.change(Change("promote", "s2"), "t", TIMEOUT_MS).settled == []
-    assert node.state.membership.voters == ("s1",)
-    held = AppendAccepted("s2", "s1", 1, 1, node.state.round, without_vote=1)
-    node.receive(held, TIMEOUT_MS)
-    node.pass_time(node.state.heartbeat_at_ms)
+    lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=1)
+    node.step(Receive(lost), TIMEOUT_MS)
+    assert node.step(ChangeMembers(Change("promote", "s2"), "t"), TIMEOUT_MS).settled == []
+    assert node.view.membership.voters == ("s1",)
+    held = AppendAccepted("s2", "s1", 1, 1, node.view.round, without_vote=1)
+    node.step(Receive(held), TIMEOUT_MS)
+    node.step(Tick(), node._state.heartbeat_at_ms)
     acknowledge(node, "s2")
-    assert node.state.membership.voters == ("s1", "s2")
+    assert node.view.membership.voters == ("s1", "s2")
 
 
 # thesis §3.10
 def test_who_holds_more_is_nearer_than_who_answered_later() -> None:
     node = established("s1")
-    node.propose(["set a 1"], TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2", 2)
-    node.pass_time(node.state.heartbeat_at_ms)
+    node.step(Tick(), node._state.heartbeat_at_ms)
     acknowledge(node, "s3", 1)
-    node.transfer(None, node.state.now_ms)
-    assert node.state.transfer is not None
-    assert node.state.transfer.to == "s2"
+    node.step(Transfer(None), node.view.now_ms)
+    assert node.view.transfer is not None
+    assert node.view.transfer.to == "s2"

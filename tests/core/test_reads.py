@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.effects import ReadReady
+from raftline.raft.inputs import Propose, Read, Receive, Tick
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.state import APPLY_MAX
 from tests.core.cores import (
@@ -18,8 +19,8 @@ from tests.core.cores import (
 
 def test_a_read_waits_until_a_quorum_confirms_a_round_that_began_after_it() -> None:
     node = established("s1")
-    before = node.state.round
-    effects = node.read(["get a"], TIMEOUT_MS)
+    before = node.view.round
+    effects = node.step(Read(["get a"]), TIMEOUT_MS)
     assert [message.round for message in effects.send if isinstance(message, AppendEntries)] == [
         before + 1,
         before + 1,
@@ -33,7 +34,7 @@ def test_a_read_waits_until_a_quorum_confirms_a_round_that_began_after_it() -> N
 
 def test_a_read_is_served_once() -> None:
     node = established("s1")
-    node.read(["get a"], TIMEOUT_MS)
+    node.step(Read(["get a"]), TIMEOUT_MS)
     assert len(acknowledge(node, "s2").reads) == 1
     assert acknowledge(node, "s3").reads == []
     assert acknowledge(node, "s2").reads == []
@@ -41,16 +42,16 @@ def test_a_read_is_served_once() -> None:
 
 def test_even_an_answer_that_asks_for_entries_confirms_the_leader() -> None:
     node = established("s1")
-    node.read(["get a"], TIMEOUT_MS)
-    answer = AppendRejected("s2", "s1", 1, 0, node.state.round)
-    assert node.receive(answer, TIMEOUT_MS).reads == [ReadReady("get a", 1)]
+    node.step(Read(["get a"]), TIMEOUT_MS)
+    answer = AppendRejected("s2", "s1", 1, 0, node.view.round)
+    assert node.step(Receive(answer), TIMEOUT_MS).reads == [ReadReady("get a", 1)]
 
 
 def test_reads_of_one_input_share_one_round() -> None:
     node = established("s1")
-    before = node.state.round
-    effects = node.read(["get a", "get b", "get c"], TIMEOUT_MS)
-    assert node.state.round == before + 1
+    before = node.view.round
+    effects = node.step(Read(["get a", "get b", "get c"]), TIMEOUT_MS)
+    assert node.view.round == before + 1
     assert len(effects.send) == 2
     assert [ready.token for ready in acknowledge(node, "s3").reads] == ["get a", "get b", "get c"]
 
@@ -58,29 +59,29 @@ def test_reads_of_one_input_share_one_round() -> None:
 def test_reads_that_come_while_rounds_are_under_way_share_the_next() -> None:
     node = established("s1")
     for number in range(10):
-        node.read([number], TIMEOUT_MS)
-    assert len(node.state.read_rounds) == node.state.options.read_rounds
+        node.step(Read([number]), TIMEOUT_MS)
+    assert len(node._state.read_rounds) == node.view.options.read_rounds
     served = [acknowledge(node, "s2").reads for _ in range(2)]
     assert [[ready.token for ready in reads] for reads in served] == [[0, 1], [*range(2, 10)]]
 
 
 def test_a_new_leader_serves_no_read_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1)
-    effects = node.read(["get a"], TIMEOUT_MS)
+    effects = node.step(Read(["get a"]), TIMEOUT_MS)
     assert (effects.send, effects.reads) == ([], [])
     effects = acknowledge(node, "s2")
-    assert node.state.commit_index == 3
+    assert node.view.commit_index == 3
     assert effects.reads == []  # the round begins only now
     assert acknowledge(node, "s2").reads == [ReadReady("get a", 3)]
 
 
 def test_the_read_index_is_the_commit_index_when_the_round_began() -> None:
     node = established("s1")
-    node.propose(["set a 1"], TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
-    node.read(["get a"], TIMEOUT_MS)
+    node.step(Read(["get a"]), TIMEOUT_MS)
     effects = acknowledge(node, "s2")
-    assert node.state.commit_index == 2
+    assert node.view.commit_index == 2
     assert effects.reads == [ReadReady("get a", 1)]
     assert effects.apply[-1].index == 2  # handed out first, so that the read sees it or not
 
@@ -88,33 +89,33 @@ def test_the_read_index_is_the_commit_index_when_the_round_began() -> None:
 def test_reads_wait_for_the_state_machine() -> None:
     last = 2 * APPLY_MAX + 10
     node = leader_of("s1", *[1] * (last - 1))
-    node.read(["get a"], TIMEOUT_MS)
+    node.step(Read(["get a"]), TIMEOUT_MS)
     acknowledge(node, "s2")  # commits the no-op; the round begins
     confirmed = acknowledge(node, "s2")
-    assert (node.state.commit_index, node.state.last_applied) == (last, 2 * APPLY_MAX)
+    assert (node.view.commit_index, node.view.last_applied) == (last, 2 * APPLY_MAX)
     assert confirmed.reads == []
-    assert node.pass_time(TIMEOUT_MS).reads == [ReadReady("get a", last)]
-    assert node.state.last_applied == last
+    assert node.step(Tick(), TIMEOUT_MS).reads == [ReadReady("get a", last)]
+    assert node.view.last_applied == last
 
 
 def test_a_leader_that_falls_refuses_every_read_that_waits() -> None:
     node = established("s1")
     for number in range(4):
-        node.read([number], TIMEOUT_MS)
-    effects = node.receive(AppendRejected("s2", "s1", 7, 0, 0), TIMEOUT_MS)
+        node.step(Read([number]), TIMEOUT_MS)
+    effects = node.step(Receive(AppendRejected("s2", "s1", 7, 0, 0)), TIMEOUT_MS)
     assert sorted(effects.refused) == [0, 1, 2, 3]
     assert effects.reads == []
 
 
 def test_a_follower_refuses_reads_at_once() -> None:
     node = node_of("s2")
-    node.receive(append(1, (0, 0)), 0)
-    assert node.read(["get a"], 10).refused == ["get a"]
+    node.step(Receive(append(1, (0, 0))), 0)
+    assert node.step(Read(["get a"]), 10).refused == ["get a"]
 
 
 def test_a_single_node_serves_reads_at_once() -> None:
     node = established("s1", voters=("s1",))
-    assert node.read(["get a", "get b"], TIMEOUT_MS).reads == [
+    assert node.step(Read(["get a", "get b"]), TIMEOUT_MS).reads == [
         ReadReady("get a", 1),
         ReadReady("get b", 1),
     ]
@@ -122,7 +123,7 @@ def test_a_single_node_serves_reads_at_once() -> None:
 
 def test_a_node_that_lost_its_log_confirms_nobody() -> None:
     node = established("s1")
-    node.read(["get a"], TIMEOUT_MS)
-    answer = AppendAccepted("s2", "s1", 1, 0, node.state.round, without_vote=1)
-    assert node.receive(answer, TIMEOUT_MS).reads == []
+    node.step(Read(["get a"]), TIMEOUT_MS)
+    answer = AppendAccepted("s2", "s1", 1, 0, node.view.round, without_vote=1)
+    assert node.step(Receive(answer), TIMEOUT_MS).reads == []
     assert acknowledge(node, "s3").reads == [ReadReady("get a", 1)]

@@ -6,6 +6,7 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.inputs import ChangeMembers, Propose, Read, Receive, Tick
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -44,7 +45,7 @@ def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
 
 def change(node: Node, *words: str, token: str = "t") -> Effects:
     asked = Change(*words) if len(words) > 2 else Change(*words, address="")
-    return node.change(asked, token, node.state.now_ms)
+    return node.step(ChangeMembers(asked, token), node.view.now_ms)
 
 
 def outcomes(effects: Effects) -> list[str]:
@@ -54,8 +55,8 @@ def outcomes(effects: Effects) -> list[str]:
 def everybody_holds(node: Node) -> Effects:
     """Let each peer acknowledge all the leader has, and its disk too; return the last Effects."""
     last = sync(node)
-    for peer in list(node.state.progress):
-        if node.is_leader and peer in node.state.progress:
+    for peer in list(node.view.progress):
+        if node.view.is_leader and peer in node.view.progress:
             last = acknowledge(node, peer)
     return last
 
@@ -77,19 +78,19 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
     voters = members("s1", "s2")
     node = Node("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
-    node.pass_time(TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 2, True), TIMEOUT_MS)
-    assert node.is_leader
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
+    assert node.view.is_leader
     early = change(node, "add", "s9", "s9:1")
     assert early.settled == early.append == []
     sync(node)
     acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
-    assert node.state.membership == members("s1")
-    assert node.state.pending_change is None
+    assert node.view.membership == members("s1")
+    assert node._state.pending_change is None
     sync(node)
-    assert node.state.membership == members("s1", learners=("s9",))
-    assert str(node.state.pending_change.change if node.state.pending_change else "") == "add s9"
+    assert node.view.membership == members("s1", learners=("s9",))
+    assert str(node._state.pending_change.change if node._state.pending_change else "") == "add s9"
 
 
 def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
@@ -108,12 +109,12 @@ def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> No
 def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     change(node, "remove", "s3")
-    effects = node.receive(append(9, (1, 1), commit=0, sender="s2"), 0)
+    effects = node.step(Receive(append(9, (1, 1), commit=0, sender="s2")), 0)
     assert outcomes(effects) == ["refused"]
     assert effects.settled[0].text == (
         "remove s3: this server lost the leadership before it began. Nothing was changed"
     )
-    assert node.state.waiting == []
+    assert node._state.waiting == []
 
 
 def test_who_does_not_lead_changes_nothing() -> None:
@@ -127,9 +128,9 @@ def test_who_does_not_lead_changes_nothing() -> None:
 def test_a_configuration_is_used_from_its_append_on_not_from_its_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
-    assert node.state.membership.outgoing == ("s1", "s2", "s3")
-    assert node.state.membership.voters == ("s1", "s2")
-    assert node.state.commit_index < node.state.configurations.index
+    assert node.view.membership.outgoing == ("s1", "s2", "s3")
+    assert node.view.membership.voters == ("s1", "s2")
+    assert node.view.commit_index < node.view.configurations.index
 
 
 def test_the_new_configuration_follows_once_the_joint_one_is_committed() -> None:
@@ -156,9 +157,9 @@ def test_a_leader_that_inherits_a_joint_configuration_appends_the_new_one() -> N
     node = Node(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
-    node.pass_time(TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    node.receive(RequestVoteReply("s2", "s1", 2, True), TIMEOUT_MS)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
     sync(node)
     effects = acknowledge(node, "s2")
     assert effects.append[0].command == "members s1=s1:1,voter s2=s2:1,voter"
@@ -174,26 +175,26 @@ def test_a_candidate_needs_a_majority_of_each_half() -> None:
     node = Node(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
-    asked = node.pass_time(TIMEOUT_MS)
+    asked = node.step(Tick(), TIMEOUT_MS)
     assert {message.to for message in asked.send_after_save} == {"s2", "s3", "s4", "s5"}
     for peer in ("s4", "s5"):
-        node.receive(RequestVoteReply(peer, "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    assert node.state.term == 1
-    node.receive(RequestVoteReply("s3", "s1", 2, True, pre_vote=True), TIMEOUT_MS)
-    assert node.state.term == 2
+        node.step(Receive(RequestVoteReply(peer, "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
+    assert node.view.term == 1
+    node.step(Receive(RequestVoteReply("s3", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
+    assert node.view.term == 2
 
 
 def test_a_read_needs_a_majority_of_each_half() -> None:
     node = led("s1", "s2", "s3", learners=("s4", "s5"))
-    node.change(Change("promote", "s4"), "t", node.state.now_ms)
+    node.step(ChangeMembers(Change("promote", "s4"), "t"), node.view.now_ms)
     everybody_holds(node)
     everybody_holds(node)
     everybody_holds(node)
-    assert node.state.membership.voters == ("s1", "s2", "s3", "s4")
-    node.change(Change("replace", "s5", "s5:1", "s3"), "t", node.state.now_ms)
-    assert node.state.membership.outgoing == ("s1", "s2", "s3", "s4")
-    node.read(["read"], node.state.now_ms)
-    number = node.state.round
+    assert node.view.membership.voters == ("s1", "s2", "s3", "s4")
+    node.step(ChangeMembers(Change("replace", "s5", "s5:1", "s3"), "t"), node.view.now_ms)
+    assert node.view.membership.outgoing == ("s1", "s2", "s3", "s4")
+    node.step(Read(["read"]), node.view.now_ms)
+    number = node.view.round
     assert not acknowledge(node, "s5", 1, number).reads
     assert not acknowledge(node, "s4", 1, number).reads  # s1 s4 s5: 3 of the new, 2 of the old
     assert [ready.token for ready in acknowledge(node, "s2", 1, number).reads] == ["read"]
@@ -207,30 +208,30 @@ def test_a_removed_leader_steps_down_only_after_the_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s1")
     everybody_holds(node)
-    assert node.is_leader
-    assert node.state.membership.voters == ("s2", "s3")
+    assert node.view.is_leader
+    assert node.view.membership.voters == ("s2", "s3")
     sync(node)
     acknowledge(node, "s2")
-    assert node.is_leader  # its own disk doesn't count: s2 is half of two
+    assert node.view.is_leader  # its own disk doesn't count: s2 is half of two
     effects = acknowledge(node, "s3")
-    assert not node.is_leader
+    assert not node.view.is_leader
     assert outcomes(effects) == ["done"]
     assert any("s1 was removed from the cluster" in note for note in effects.notes)
-    assert node.state.contacts == {}
+    assert node.view.contacts == {}
 
 
 def test_a_removed_node_does_not_stand() -> None:
     node = node_of("s3", voters=members("s1", "s2"))
-    assert not node.pass_time(TIMEOUT_MS).send_after_save
-    assert node.state.role.value == "follower"
+    assert not node.step(Tick(), TIMEOUT_MS).send_after_save
+    assert node.view.role.value == "follower"
 
 
 def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
-    effects = node.receive(AppendEntries("s2", "s1", 9, 1, 1), node.state.now_ms)
+    effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
     assert outcomes(effects) == ["unknown"]
-    assert node.state.pending_change is None
+    assert node._state.pending_change is None
 
 
 # --- learners --------------------------------------------------------------------------------
@@ -239,89 +240,91 @@ def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
 # thesis §4.2.1
 def test_a_new_member_learns_before_it_votes() -> None:
     node = led("s1", "s2", "s3")
-    effects = node.change(ADD, "t", node.state.now_ms)
+    effects = node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     assert effects.append[0].command.endswith("s4=s4:1,learner")
     sync(node)
     acknowledge(node, "s2")
     acknowledge(node, "s3")
-    assert node.state.membership.voters == ("s1", "s2", "s3")
+    assert node.view.membership.voters == ("s1", "s2", "s3")
     acknowledge(node, "s4")
-    assert "s4" in node.state.membership.voters
+    assert "s4" in node.view.membership.voters
 
 
 def test_a_learner_s_word_counts_for_nothing() -> None:
     node = led("s1", "s2", "s3", learners=("s4", "s5"))
-    node.propose(["set a 4"], node.state.now_ms)
+    node.step(Propose(["set a 4"]), node.view.now_ms)
     sync(node)
     acknowledge(node, "s4")
     acknowledge(node, "s5")
-    assert node.state.commit_index < node.state.log.last_index
+    assert node.view.commit_index < node.view.log.last_index
     acknowledge(node, "s2")
-    assert node.state.commit_index == node.state.log.last_index
+    assert node.view.commit_index == node.view.log.last_index
 
 
 def test_a_learner_does_not_stand() -> None:
     node = node_of("s4", voters=members("s1", "s2", "s3", learners=("s4",)))
-    assert not node.pass_time(TIMEOUT_MS).send_after_save
+    assert not node.step(Tick(), TIMEOUT_MS).send_after_save
 
 
 # thesis §4.2.1
 def test_a_round_that_took_an_election_timeout_is_followed_by_another() -> None:
     node = led("s1", "s2", "s3")
-    node.change(ADD, "t", node.state.now_ms)
+    node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     sync(node)
     acknowledge(node, "s2")
-    node.propose(["set a 4"], node.state.now_ms)
-    work = node.state.pending_change
+    node.step(Propose(["set a 4"]), node.view.now_ms)
+    work = node._state.pending_change
     assert work is not None
-    began, first = node.state.now_ms, work.round_index
+    began, first = node.view.now_ms, work.round_index
     late = began + OPTIONS.election_timeout_ms
-    node.receive(AppendAccepted("s4", "s1", node.state.term, first, node.state.round), late)
-    assert "s4" not in node.state.membership.voters
+    node.step(Receive(AppendAccepted("s4", "s1", node.view.term, first, node.view.round)), late)
+    assert "s4" not in node.view.membership.voters
     assert (work.rounds, work.round_index) == (2, first + 1)
     soon = late + OPTIONS.election_timeout_ms - 1
-    node.receive(AppendAccepted("s4", "s1", node.state.term, first + 1, node.state.round), soon)
-    assert "s4" in node.state.membership.voters
+    node.step(Receive(AppendAccepted("s4", "s1", node.view.term, first + 1, node.view.round)), soon)
+    assert "s4" in node.view.membership.voters
 
 
 # thesis §4.2.1: a fixed number of rounds
 def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     node = led("s1", "s2", "s3")
-    node.change(ADD, "t", node.state.now_ms)
+    node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     sync(node)
     acknowledge(node, "s2")
     settled: list[str] = []
     for _ in range(10):
-        work = node.state.pending_change
+        work = node._state.pending_change
         assert work is not None
         target = work.round_index
-        node.propose(["set a 4"], node.state.now_ms)
-        late = node.state.now_ms + OPTIONS.election_timeout_ms
+        node.step(Propose(["set a 4"]), node.view.now_ms)
+        late = node.view.now_ms + OPTIONS.election_timeout_ms
         for peer in ("s2", "s4"):  # s2 keeps this server in its place
-            effects = node.receive(
-                AppendAccepted(peer, "s1", node.state.term, target, node.state.round), late
+            effects = node.step(
+                Receive(AppendAccepted(peer, "s1", node.view.term, target, node.view.round)), late
             )
             settled += [text for _, _, text in effects.settled]
     assert len(settled) == 1
     assert "s4 is a learner without a vote, since it lags behind after 10 rounds" in settled[0]
-    assert node.state.membership.learners == ("s4",)
+    assert node.view.membership.learners == ("s4",)
 
 
 def test_a_learner_without_its_log_does_not_get_a_vote() -> None:
     node = led("s1", "s2", "s3")
-    node.change(ADD, "t", node.state.now_ms)
+    node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     sync(node)
     acknowledge(node, "s2")
-    state = node.state
-    node.receive(AppendRejected("s4", "s1", state.term, 0, state.round, True), state.now_ms)
+    state = node.view
+    node.step(Receive(AppendRejected("s4", "s1", state.term, 0, state.round, True)), state.now_ms)
     last = state.log.last_index
-    node.receive(AppendAccepted("s4", "s1", state.term, last, state.round, True), state.now_ms)
+    node.step(
+        Receive(AppendAccepted("s4", "s1", state.term, last, state.round, True)), state.now_ms
+    )
     assert "s4" not in state.membership.voters
 
 
 def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     node = led("s1", "s2", "s3")
-    node.change(ADD, "first", node.state.now_ms)
+    node.step(ChangeMembers(ADD, "first"), node.view.now_ms)
     sync(node)
     acknowledge(node, "s2")
     effects = change(node, "remove", "s4", token="second")
@@ -338,7 +341,7 @@ def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -
     for _ in range(60):  # heartbeats and more: ten election timeouts
         sync(node)
         acknowledge(node, "s2")
-        settled += [text for _, _, text in node.pass_time(node.wake_at_ms).settled]
+        settled += [text for _, _, text in node.step(Tick(), node.wake_at_ms).settled]
     assert settled == [
         "s4 is a learner without a vote, since it does not answer, and s3 votes as before. Once s4 "
         "is up: replace s3 s4 h 7; to give it up: remove s4"
@@ -356,9 +359,9 @@ def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str
         settled += sync(node).settled
         settled += [one for name in ("s2", "s4") for one in acknowledge(node, name).settled]
     (done,) = settled
-    text = f"s4 votes instead of s3 from entry {node.state.configurations.index}"
+    text = f"s4 votes instead of s3 from entry {node.view.configurations.index}"
     assert done[1:] == ("done", text)
-    assert node.state.membership == members("s1", "s2", "s4")
+    assert node.view.membership == members("s1", "s2", "s4")
 
 
 @pytest.mark.parametrize(
@@ -374,21 +377,21 @@ def test_what_is_reached_already_is_done_once_its_entry_is_committed(
 ) -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
     assert outcomes(change(node, *words)) == []  # a leader that was deposed can't say so
-    index = node.state.configurations.index
+    index = node.view.configurations.index
     sync(node)
     effects = acknowledge(node, "s2")
     assert [one[1:] for one in effects.settled] == [("done", text.format(index))]
-    assert (index, node.state.log.last_index) == (2, 2)
-    assert node.state.membership == members("s1", "s2", "s3", learners=("s4",))
+    assert (index, node.view.log.last_index) == (2, 2)
+    assert node.view.membership == members("s1", "s2", "s3", learners=("s4",))
 
 
 # A name that is used again may have voted in this term in an earlier life.
 def test_a_learner_spends_its_vote_on_its_leader() -> None:
     node = node_of("s4", voters=Membership(()))
-    effects = node.receive(append(3, (0, 0), 1, sender="s1", to="s4"), 0)
+    effects = node.step(Receive(append(3, (0, 0), 1, sender="s1", to="s4")), 0)
     assert effects.save == HardState(3, "s1")
-    node.state.leader_heard_at_ms = None
-    answer = node.receive(request(3, (9, 2), sender="s2", to="s4"), 0).send_after_save[0]
+    node._state.leader_heard_at_ms = None
+    answer = node.step(Receive(request(3, (9, 2), sender="s2", to="s4")), 0).send_after_save[0]
     assert isinstance(answer, RequestVoteReply)
     assert not answer.granted
 
@@ -402,13 +405,13 @@ def test_a_removed_member_is_told_and_then_forgotten() -> None:
     everybody_holds(node)
     sync(node)
     acknowledge(node, "s2")
-    assert node.state.configurations.index <= node.state.commit_index
-    assert node.state.contacts == {"s2": "s2:1", "s3": "s3:1"}
+    assert node.view.configurations.index <= node.view.commit_index
+    assert node.view.contacts == {"s2": "s2:1", "s3": "s3:1"}
     acknowledge(node, "s3")
-    told = node.pass_time(node.state.heartbeat_at_ms)
+    told = node.step(Tick(), node._state.heartbeat_at_ms)
     assert "s3" in {message.to for message in told.send}
     assert acknowledge(node, "s3").members_changed
-    assert node.state.contacts == {"s2": "s2:1"}
+    assert node.view.contacts == {"s2": "s2:1"}
 
 
 def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
@@ -418,12 +421,12 @@ def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
         sync(node)
         acknowledge(node, "s2")
     for _ in range(40):
-        node.pass_time(node.wake_at_ms)
+        node.step(Tick(), node.wake_at_ms)
         acknowledge(node, "s2")
-    assert node.is_leader
-    assert node.state.contacts == {"s2": "s2:1"}
+    assert node.view.is_leader
+    assert node.view.contacts == {"s2": "s2:1"}
     with pytest.raises(PeerError):
-        node.receive(AppendAccepted("s3", "s1", node.state.term, 1, 1), node.state.now_ms)
+        node.step(Receive(AppendAccepted("s3", "s1", node.view.term, 1, 1)), node.view.now_ms)
 
 
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
@@ -432,10 +435,10 @@ def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
     for _ in range(2):
         sync(node)
         acknowledge(node, "s2")
-    assert node.state.leaving == {"s3": "s3:1"}
-    node.change(Change("add", "s3", "s3:2"), "t", node.state.now_ms)
-    assert node.state.leaving == {}
-    assert node.state.contacts["s3"] == "s3:2"
+    assert node._state.leaving == {"s3": "s3:1"}
+    node.step(ChangeMembers(Change("add", "s3", "s3:2"), "t"), node.view.now_ms)
+    assert node._state.leaving == {}
+    assert node.view.contacts["s3"] == "s3:2"
 
 
 # --- strangers -------------------------------------------------------------------------------
@@ -444,8 +447,8 @@ def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
 # thesis §4.1: servers don't ask their configuration who may lead
 def test_a_voter_that_slept_follows_a_leader_it_never_heard_of() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
-    node.receive(append(4, (2, 1), 4, sender="s7", to="s3"), 0)
-    assert node.state.leader == "s7"
+    node.step(Receive(append(4, (2, 1), 4, sender="s7", to="s3")), 0)
+    assert node.view.leader == "s7"
 
 
 def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
@@ -453,15 +456,15 @@ def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
     beyond its own, in which its cluster would be heard again."""
     node = node_of("s1", 1, 1, term=1_000_001, voters=members("s1"))
     with pytest.raises(PeerError):
-        node.receive(append(7, (2, 1), sender="s2", to="s1"), 0)
-    assert node.state.leader is None
+        node.step(Receive(append(7, (2, 1), sender="s2", to="s1")), 0)
+    assert node.view.leader is None
 
 
 def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     with pytest.raises(PeerError):
-        node.receive(request(4, (2, 1), sender="s7", to="s3"), 0)
-    answer = node.receive(request(4, (3, 2), sender="s7", to="s3"), 0).send_after_save[0]
+        node.step(Receive(request(4, (2, 1), sender="s7", to="s3")), 0)
+    answer = node.step(Receive(request(4, (3, 2), sender="s7", to="s3")), 0).send_after_save[0]
     assert isinstance(answer, RequestVoteReply)
     assert answer.granted
 
@@ -478,28 +481,30 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
 )
 def test_no_stranger_is_heard_while_a_leader_is(message: RequestVote | AppendEntries) -> None:
     node = node_of("s3", 1, voters=members("s1", "s2", "s3"))
-    node.receive(append(1, (1, 1), sender="s1", to="s3"), 0)
+    node.step(Receive(append(1, (1, 1), sender="s1", to="s3")), 0)
     with pytest.raises(PeerError):
-        node.receive(message, 10)
-    assert node.state.term == 1
+        node.step(Receive(message), 10)
+    assert node.view.term == 1
 
 
 def test_check_quorum_needs_a_majority_of_each_half() -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
-    node.change(Change("replace", "s4", "s4:1", "s3"), "t", node.state.now_ms)
-    assert node.state.membership.outgoing == ("s1", "s2", "s3")
-    heard_late = node.state.quorum_check_at_ms
-    node.receive(AppendAccepted("s4", "s1", node.state.term, 1, node.state.round), heard_late - 1)
-    node.state.progress["s2"].heard_at_ms = -10_000
-    node.state.progress["s3"].heard_at_ms = -10_000
-    node.pass_time(heard_late)  # s1 and s4 are a majority of s1 s2 s4, not of s1 s2 s3
-    assert not node.is_leader
+    node.step(ChangeMembers(Change("replace", "s4", "s4:1", "s3"), "t"), node.view.now_ms)
+    assert node.view.membership.outgoing == ("s1", "s2", "s3")
+    heard_late = node._state.quorum_check_at_ms
+    node.step(
+        Receive(AppendAccepted("s4", "s1", node.view.term, 1, node.view.round)), heard_late - 1
+    )
+    node._state.progress["s2"].heard_at_ms = -10_000
+    node._state.progress["s3"].heard_at_ms = -10_000
+    node.step(Tick(), heard_late)  # s1 and s4 are a majority of s1 s2 s4, not of s1 s2 s3
+    assert not node.view.is_leader
 
 
 def test_an_address_that_no_entry_can_hold_is_refused() -> None:
     odd = Membership(("s1", "s2"), addresses={"s1": "a,b:1", "s2": "h:2"})
     node = established("s1", voters=odd)
-    refused = node.change(ADD, "t", node.state.now_ms)
+    refused = node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     assert outcomes(refused) == ["refused"]
     assert refused.append == []
 
@@ -511,17 +516,17 @@ def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> No
     node = Node(
         "s2", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
-    node.receive(append(1, (1, 1), commit=1), 0)  # it knows the joint one to be committed
-    now = node.state.election_at_ms
-    node.pass_time(now)
+    node.step(Receive(append(1, (1, 1), commit=1)), 0)  # it knows the joint one to be committed
+    now = node.view.election_at_ms
+    node.step(Tick(), now)
     for pre_vote in (True, False):
         for peer in ("s1", "s3"):
-            node.receive(RequestVoteReply(peer, "s2", 2, True, pre_vote=pre_vote), now)
-    assert node.is_leader
+            node.step(Receive(RequestVoteReply(peer, "s2", 2, True, pre_vote=pre_vote)), now)
+    assert node.view.is_leader
     for _ in range(2):
         everybody_holds(node)
-    assert node.state.membership.voters == ("s1", "s3")
-    assert not node.is_leader
+    assert node.view.membership.voters == ("s1", "s3")
+    assert not node.view.is_leader
 
 
 # thesis §4.2.2
@@ -532,24 +537,24 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     node = Node(
         "s1", members("s1", "s2"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
-    assert node.state.contacts == {"s2": "s2:1"}
-    asked = node.pass_time(TIMEOUT_MS)
+    assert node.view.contacts == {"s2": "s2:1"}
+    asked = node.step(Tick(), TIMEOUT_MS)
     assert [message.to for message in asked.send_after_save] == ["s2"]
     late_ms = 4 * OPTIONS.election_timeout_ms
     assert node.wake_at_ms == 2 * TIMEOUT_MS + late_ms  # those who stay go first
-    node.receive(append(2, (2, 1), 2, commit=2, sender="s2", to="s1"), TIMEOUT_MS)
-    assert node.state.contacts == {}
-    node.state.leader_heard_at_ms = None
-    assert not node.pass_time(node.state.election_at_ms).send_after_save
+    node.step(Receive(append(2, (2, 1), 2, commit=2, sender="s2", to="s1")), TIMEOUT_MS)
+    assert node.view.contacts == {}
+    node._state.leader_heard_at_ms = None
+    assert not node.step(Tick(), node.view.election_at_ms).send_after_save
 
 
 def test_the_entries_of_a_lone_voter_wait_for_its_term_to_be_on_disk() -> None:
     node = node_of("s1", 1, voters=members("s1", learners=("s2",)))
-    elected = node.pass_time(TIMEOUT_MS)
-    assert node.is_leader
+    elected = node.step(Tick(), TIMEOUT_MS)
+    assert node.view.is_leader
     assert elected.send == []
-    heartbeat = node.pass_time(node.wake_at_ms)
+    heartbeat = node.step(Tick(), node.wake_at_ms)
     assert heartbeat.send == []
     assert heartbeat.send_after_save
     sync(node)
-    assert node.pass_time(node.wake_at_ms).send
+    assert node.step(Tick(), node.wake_at_ms).send

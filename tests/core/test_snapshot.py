@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 from raftline.node.status import node_facts
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Chunk, SafetyError, Snapshot
+from raftline.raft.inputs import (
+    Propose,
+    Receive,
+    SnapshotChecked,
+    SnapshotGone,
+    SnapshotRejected,
+    SnapshotTaken,
+    Synced,
+    Tick,
+)
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendAccepted, AppendRejected, PeerError, spell
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.progress import Mode
-from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, log_of, node_of
+from tests.core.cores import TIMEOUT_MS, acknowledge, append, compact, established, log_of, node_of
 
 SMALL = Options(
     election_timeout_ms=150, heartbeat_ms=50, chunk_bytes=10, trailing_bytes=0, chunk_window=2
@@ -77,61 +87,63 @@ def test_a_log_that_was_reset_goes_on_behind_the_snapshot() -> None:
 def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> Node:
     """Return a leader of entries 1-5 (5 is its no-op), compacted up to `index`."""
     node = established("s1", 1, 1, 1, 2, options=SMALL)
-    node.snapshot_taken(Snapshot(index, node.state.log.term_at(index) or 0, size, 7), TIMEOUT_MS)
-    while node.compact(node.compaction_index()):
+    node.step(
+        SnapshotTaken(Snapshot(index, node.view.log.term_at(index) or 0, size, 7)), TIMEOUT_MS
+    )
+    while compact(node, node.view.compaction_index):
         pass
     return node
 
 
 def test_what_a_snapshot_stands_for_goes_from_memory() -> None:
     node = leader_with_snapshot()
-    assert node.state.log.base_index == 3
-    assert node.state.log.last_index == 5
+    assert node.view.log.base_index == 3
+    assert node.view.log.last_index == 5
 
 
 def test_entries_are_dropped_some_at_a_time() -> None:
     node = node_of("s2", *[1] * 50_000, options=SMALL)
-    node.receive(append(1, (50_000, 1), commit=50_000), 0)
-    while node.state.last_applied < 50_000:
-        node.pass_time(0)
-    node.snapshot_taken(Snapshot(50_000, 1, 10, 0), 0)
-    assert node.compact(50_000)
-    assert 0 < node.state.log.base_index < 50_000
-    while node.compact(50_000):
+    node.step(Receive(append(1, (50_000, 1), commit=50_000)), 0)
+    while node.view.last_applied < 50_000:
+        node.step(Tick(), 0)
+    node.step(SnapshotTaken(Snapshot(50_000, 1, 10, 0)), 0)
+    assert compact(node, 50_000)
+    assert 0 < node.view.log.base_index < 50_000
+    while compact(node, 50_000):
         pass
-    assert node.state.log.base_index == 50_000
+    assert node.view.log.base_index == 50_000
 
 
 def test_nothing_is_dropped_that_no_snapshot_holds() -> None:
     node = established("s1", 1, 1, 1)
-    assert node.compaction_index() == 0
+    assert node.view.compaction_index == 0
     with pytest.raises(SafetyError, match="would drop"):
-        node.compact(1)
+        compact(node, 1)
     node = leader_with_snapshot()
     with pytest.raises(SafetyError, match="would drop"):
-        node.compact(4)
+        compact(node, 4)
 
 
 def test_a_snapshot_of_what_was_not_applied_stops_the_server() -> None:
     node = established("s1", 1, 1, 1)
     with pytest.raises(SafetyError, match="applied up to 4"):
-        node.snapshot_taken(Snapshot(5, 1, 10, 0), TIMEOUT_MS)
+        node.step(SnapshotTaken(Snapshot(5, 1, 10, 0)), TIMEOUT_MS)
     with pytest.raises(SafetyError, match="has term 1 there"):
-        node.snapshot_taken(Snapshot(2, 2, 10, 0), TIMEOUT_MS)
+        node.step(SnapshotTaken(Snapshot(2, 2, 10, 0)), TIMEOUT_MS)
 
 
 def test_some_entries_stay_in_memory_behind_a_snapshot() -> None:
     options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=250)
     node = established("s1", 1, 1, 1, 1, 1, options=options)
-    node.snapshot_taken(Snapshot(6, 2, 10, 0), TIMEOUT_MS)
-    assert node.compaction_index() == 3  # three entries of some 110 bytes each
+    node.step(SnapshotTaken(Snapshot(6, 2, 10, 0)), TIMEOUT_MS)
+    assert node.view.compaction_index == 3  # three entries of some 110 bytes each
 
 
 def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
     node = leader_with_snapshot(4)
-    node.snapshot_taken(Snapshot(2, 1, 10, 0), TIMEOUT_MS)
-    assert node.state.snapshot is not None
-    assert node.state.snapshot.index == 4
+    node.step(SnapshotTaken(Snapshot(2, 1, 10, 0)), TIMEOUT_MS)
+    assert node.view.snapshot is not None
+    assert node.view.snapshot.index == 4
 
 
 # --- the leader's side --------------------------------------------------------------------
@@ -139,20 +151,20 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 
 def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
-    node.state.progress[peer].match_index = 0
-    return pieces(node, AppendRejected(peer, "s1", node.state.term, 0, node.state.round))
+    node._state.progress[peer].match_index = 0
+    return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 
 def pieces(
     node: Node, message: AppendRejected | InstallSnapshotReply | AppendAccepted
 ) -> list[InstallSnapshot]:
-    effects = node.receive(message, node.state.now_ms)
+    effects = node.step(Receive(message), node.view.now_ms)
     return [m for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
 def held(node: Node, offset: int, number: int | None = None) -> InstallSnapshotReply:
-    number = node.state.round if number is None else number
-    return InstallSnapshotReply("s2", "s1", node.state.term, 3, 1, offset, number)
+    number = node.view.round if number is None else number
+    return InstallSnapshotReply("s2", "s1", node.view.term, 3, 1, offset, number)
 
 
 def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
@@ -167,19 +179,19 @@ def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
 def test_the_others_commit_while_one_gets_a_snapshot() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
-    effects = node.propose(["set a 1"], node.state.now_ms)
+    effects = node.step(Propose(["set a 1"]), node.view.now_ms)
     assert {message.to for message in effects.send} == {"s3"}
-    node.synced(6, node.state.term, node.state.now_ms)
+    node.step(Synced(6, node.view.term), node.view.now_ms)
     assert acknowledge(node, "s3").apply[0].command == "set a 1"
 
 
 def test_a_silent_follower_is_not_sent_a_snapshot() -> None:
     node = leader_with_snapshot()
-    progress = node.state.progress["s2"]
+    progress = node.view.progress["s2"]
     progress.match_index, progress.next_index = 0, 1
-    node.state.now_ms += 1000
+    node._state.now_ms += 1000
     acknowledge(node, "s3")
-    node.propose(["set a 1"], node.state.now_ms)
+    node.step(Propose(["set a 1"]), node.view.now_ms)
     assert progress.mode is Mode.PROBE
     assert progress.next_index == 4
 
@@ -187,21 +199,21 @@ def test_a_silent_follower_is_not_sent_a_snapshot() -> None:
 def test_a_late_answer_from_before_does_not_end_the_transfer() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
-    node.receive(AppendAccepted("s2", "s1", node.state.term, 1, 1), node.state.now_ms)
-    assert node.state.progress["s2"].mode is Mode.SNAPSHOT
-    caught_up = AppendAccepted("s2", "s1", node.state.term, 3, node.state.round)
-    node.receive(caught_up, node.state.now_ms)
-    assert node.state.progress["s2"].mode is Mode.REPLICATE
-    assert node.state.progress["s2"].sending is None
+    node.step(Receive(AppendAccepted("s2", "s1", node.view.term, 1, 1)), node.view.now_ms)
+    assert node.view.progress["s2"].mode is Mode.SNAPSHOT
+    caught_up = AppendAccepted("s2", "s1", node.view.term, 3, node.view.round)
+    node.step(Receive(caught_up), node.view.now_ms)
+    assert node.view.progress["s2"].mode is Mode.REPLICATE
+    assert node.view.progress["s2"].sending is None
 
 
 def test_a_heartbeat_speaks_of_the_snapshots_end_while_it_travels() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
-    node.snapshot_taken(Snapshot(5, 3, 50, 8), node.state.now_ms)
-    while node.compact(node.compaction_index()):
+    node.step(SnapshotTaken(Snapshot(5, 3, 50, 8)), node.view.now_ms)
+    while compact(node, node.view.compaction_index):
         pass
-    effects = node.pass_time(node.wake_at_ms)
+    effects = node.step(Tick(), node.wake_at_ms)
     beat = next(m for m in [*effects.send, *effects.send_after_save] if m.to == "s2")
     assert spell(beat).startswith("AppendEntries 3-3-1-[]")
 
@@ -210,25 +222,25 @@ def test_a_snapshot_that_is_gone_is_replaced_by_the_one_in_force() -> None:
     node = leader_with_snapshot()
     sent = fall_behind(node)
     later = Snapshot(5, 3, 50, 8)
-    node.snapshot_taken(later, node.state.now_ms)
-    effects = node.snapshot_gone("s2", sent[0].snapshot, node.state.now_ms)
+    node.step(SnapshotTaken(later), node.view.now_ms)
+    effects = node.step(SnapshotGone("s2", sent[0].snapshot), node.view.now_ms)
     assert [m.snapshot for m in effects.send_after_save if isinstance(m, InstallSnapshot)] == [
         later, later,
     ]  # fmt: skip
-    assert node.snapshot_gone("s2", sent[0].snapshot, node.state.now_ms).send_after_save == []
+    assert node.step(SnapshotGone("s2", sent[0].snapshot), node.view.now_ms).send_after_save == []
 
 
 def test_an_answer_beyond_the_snapshots_end_is_refused() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
     with pytest.raises(PeerError, match="can't hold 26 bytes"):
-        node.receive(held(node, 26), node.state.now_ms)
+        node.step(Receive(held(node, 26)), node.view.now_ms)
 
 
 def test_only_the_first_word_of_a_loss_counts() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
-    before = node.state.round
+    before = node.view.round
     pieces(node, held(node, 10))
     assert [p.offset for p in pieces(node, held(node, 0, before))] == [0, 10]
     assert pieces(node, held(node, 0, before)) == []
@@ -248,38 +260,38 @@ def piece(
 
 def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     node = node_of("s2", options=SMALL)
-    effects = node.receive(piece(0, "a 4\n"), 0)
+    effects = node.step(Receive(piece(0, "a 4\n")), 0)
     assert effects.chunks == [Chunk(0, b"a 4\n")]
     assert effects.wants_disk
     assert effects.check is None
-    assert node_facts(node.state, 0)["arriving_bytes"] == 4
-    effects = node.receive(piece(4, "b 5\n"), 0)
+    assert node_facts(node.view, 0)["arriving_bytes"] == 4
+    effects = node.step(Receive(piece(4, "b 5\n")), 0)
     assert effects.chunks == [Chunk(4, b"b 5\n")]
     assert effects.check == Snapshot(7, 2, 8, 5)
-    assert node.state.commit_index == 0
-    effects = node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0)
+    assert node.view.commit_index == 0
+    effects = node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
     assert effects.install == Snapshot(7, 2, 8, 5)
     assert effects.wants_disk
-    state = node.state
+    state = node._state
     assert (state.commit_index, state.last_applied, state.log.last_index) == (7, 7, 7)
     assert state.snapshot == Snapshot(7, 2, 8, 5)
 
 
 def test_a_snapshot_taken_anew_stands_instead_of_one_that_rotted() -> None:
     node = node_of("s2", *[1] * 6, options=SMALL)
-    node.receive(append(1, (6, 1), commit=6), 0)
+    node.step(Receive(append(1, (6, 1), commit=6)), 0)
     for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
-        node.snapshot_taken(again, 0)
-        assert node.state.snapshot == again
-    node.snapshot_taken(Snapshot(5, 1, 8, 6), 0)
-    assert node.state.snapshot == Snapshot(6, 1, 8, 6)
+        node.step(SnapshotTaken(again), 0)
+        assert node.view.snapshot == again
+    node.step(SnapshotTaken(Snapshot(5, 1, 8, 6)), 0)
+    assert node.view.snapshot == Snapshot(6, 1, 8, 6)
 
 
 def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
     node = node_of("s2", options=SMALL)
-    node.receive(piece(0, "a 4\n"), 0)
+    node.step(Receive(piece(0, "a 4\n")), 0)
     for again in (piece(0, "a 4\n"), piece(6, "5\n")):
-        effects = node.receive(again, 0)
+        effects = node.step(Receive(again), 0)
         assert effects.chunks == []
         assert [spell(answer) for answer in effects.send_after_save] == [
             "GiveSnapshotAfterByte 4 of 7-2 term 2 round 3"
@@ -288,57 +300,57 @@ def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
 
 def test_two_snapshots_are_never_mixed() -> None:
     node = node_of("s2", options=SMALL)
-    node.receive(piece(0, "a 4\n"), 0)
+    node.step(Receive(piece(0, "a 4\n")), 0)
     other = Snapshot(7, 2, 8, 6)  # the same entry, spelled in another way
-    effects = node.receive(piece(4, "b 5\n", snapshot=other), 0)
+    effects = node.step(Receive(piece(4, "b 5\n", snapshot=other)), 0)
     assert effects.chunks == []
     assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 ")
-    effects = node.receive(piece(0, "c 6\n", snapshot=other), 0)
+    effects = node.step(Receive(piece(0, "c 6\n", snapshot=other)), 0)
     assert effects.chunks == [Chunk(0, b"c 6\n")]
-    assert node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0).install is None
+    assert node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0).install is None
 
 
 def test_what_was_checked_is_not_installed_when_it_arrives_anew() -> None:
     node = node_of("s2", options=SMALL)
-    assert node.receive(piece(0, "a 4\nb 5\n"), 0).check == SENT
+    assert node.step(Receive(piece(0, "a 4\nb 5\n")), 0).check == SENT
     # While it is checked, another leader's begins to arrive in its place, and then itself again.
-    node.receive(piece(0, "c 6\n", snapshot=Snapshot(9, 2, 8, 6), term=3), 0)
-    assert node.receive(piece(0, "a 4\n", term=4), 0).chunks == [Chunk(0, b"a 4\n")]
-    assert node.install(SENT, MEMBERS, 0).install is None
-    assert node.receive(piece(4, "b 5\n", term=4), 0).check == SENT
-    assert node.install(SENT, MEMBERS, 0).install == SENT
+    node.step(Receive(piece(0, "c 6\n", snapshot=Snapshot(9, 2, 8, 6), term=3)), 0)
+    assert node.step(Receive(piece(0, "a 4\n", term=4)), 0).chunks == [Chunk(0, b"a 4\n")]
+    assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install is None
+    assert node.step(Receive(piece(4, "b 5\n", term=4)), 0).check == SENT
+    assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install == SENT
 
 
 def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> None:
     node = node_of("s2", options=SMALL)
-    node.receive(piece(0, "a 4\n", snapshot=Snapshot(9, 2, 8, 5)), 0)
-    effects = node.receive(piece(0, "a 4\n"), 0)
+    node.step(Receive(piece(0, "a 4\n", snapshot=Snapshot(9, 2, 8, 5))), 0)
+    effects = node.step(Receive(piece(0, "a 4\n")), 0)
     assert effects.chunks == effects.send_after_save == []
-    effects = node.receive(piece(0, "a 4\n", term=3), 0)  # a new leader's counts
+    effects = node.step(Receive(piece(0, "a 4\n", term=3)), 0)  # a new leader's counts
     assert effects.chunks == [Chunk(0, b"a 4\n")]
 
 
 def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     node = node_of("s2", *[1] * 7, term=2, options=SMALL)
     snapshot = Snapshot(5, 1, 8, 5)
-    node.state.incoming = None
-    node.receive(piece(0, "a 4\n", snapshot=Snapshot(8, 2, 4, 5)), 0)
-    node.receive(append(2, (7, 1), 2, commit=8), 0)
-    assert node.state.commit_index == 8
-    assert node.install(Snapshot(8, 2, 4, 5), MEMBERS, 0).install is None
-    effects = node.receive(piece(0, "a 4\n", snapshot=snapshot), 0)
+    node._state.incoming = None
+    node.step(Receive(piece(0, "a 4\n", snapshot=Snapshot(8, 2, 4, 5))), 0)
+    node.step(Receive(append(2, (7, 1), 2, commit=8)), 0)
+    assert node.view.commit_index == 8
+    assert node.step(SnapshotChecked(Snapshot(8, 2, 4, 5), MEMBERS), 0).install is None
+    effects = node.step(Receive(piece(0, "a 4\n", snapshot=snapshot)), 0)
     assert spell(effects.send_after_save[0]) == "I am up to date term 2 index 5 round 3"
-    assert node.state.last_applied == 8
+    assert node.view.last_applied == 8
 
 
 def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None:
     node = node_of("s2", *[1] * 6, term=2, options=SMALL)
-    node.receive(piece(0, "a 4\nb 5\n"), 0)
-    node.receive(append(2, (6, 1), 2, 2, 2, commit=9), 0)
-    node.snapshot_taken(Snapshot(9, 2, 8, 5), 0)
-    node.compact(9)
-    assert node.install(SENT, MEMBERS, 0).install is None
-    state = node.state
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    node.step(Receive(append(2, (6, 1), 2, 2, 2, commit=9)), 0)
+    node.step(SnapshotTaken(Snapshot(9, 2, 8, 5)), 0)
+    compact(node, 9)
+    assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install is None
+    state = node.view
     assert (state.log.base_index, state.last_applied, state.commit_index) == (9, 9, 9)
 
 
@@ -353,46 +365,46 @@ def test_a_snapshot_that_no_sound_cluster_sends_is_refused_and_changes_nothing(
     message: InstallSnapshot, why: str
 ) -> None:
     node = node_of("s2", term=2, options=SMALL)
-    node.receive(append(2, (0, 0), 1, 1, 2, commit=3), 0)
+    node.step(Receive(append(2, (0, 0), 1, 1, 2, commit=3)), 0)
     with pytest.raises(PeerError, match=why):
-        node.receive(message, 0)
-    assert node.state.incoming is None
-    assert node.state.leader == "s1"
+        node.step(Receive(message), 0)
+    assert node._state.incoming is None
+    assert node.view.leader == "s1"
 
 
 def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)
-    node.receive(piece(0, "a 4\nb 5\n"), 0)
-    node.install(Snapshot(7, 2, 8, 5), MEMBERS, 0)
-    log = node.state.log
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
+    log = node.view.log
     assert (log.base_index, log.base_term, log.last_index) == (7, 2, 7)
-    assert node.state.durable_index <= 7
+    assert node.view.durable_index <= 7
 
 
 def test_entries_that_follow_on_the_snapshot_stay() -> None:
     node = node_of("s2", term=2, options=SMALL)
-    node.receive(piece(0, "a 4\nb 5\n"), 0)
-    node.receive(append(2, (0, 0), *[1] * 6, 2, 2, 2, commit=3), 0)  # while it was checked
-    assert node.install(SENT, MEMBERS, 0).install is None
-    log = node.state.log
-    assert (log.base_index, log.last_index, node.state.commit_index) == (0, 9, 7)
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    node.step(Receive(append(2, (0, 0), *[1] * 6, 2, 2, 2, commit=3)), 0)  # while it was checked
+    assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install is None
+    log = node.view.log
+    assert (log.base_index, log.last_index, node.view.commit_index) == (0, 9, 7)
 
 
 def test_the_members_are_those_of_the_snapshot_from_then_on() -> None:
     node = node_of("s2", options=SMALL)
-    node.receive(piece(0, "a 4\nb 5\n"), 0)
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     others = {"s1": "localhost:10000", "s2": "localhost:10001", "s4": "localhost:10003"}
-    effects = node.install(SENT, all_vote(others), 0)
+    effects = node.step(SnapshotChecked(SENT, all_vote(others)), 0)
     assert effects.members_changed
-    assert node.state.membership.voters == ("s1", "s2", "s4")
+    assert node.view.membership.voters == ("s1", "s2", "s4")
 
 
 def test_what_arrived_damaged_is_asked_for_anew() -> None:
     node = node_of("s2", options=SMALL)
-    node.receive(piece(0, "a 4\nb 5\n"), 0)
-    said = node.refuse(Snapshot(7, 2, 8, 5), "line 3: …", 0).notes
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    said = node.step(SnapshotRejected(Snapshot(7, 2, 8, 5), "line 3: …"), 0).notes
     assert said == [
         "[!] s2 refuses the snapshot up to entry 7 that it received: line 3: …; it takes it anew"
     ]
-    effects = node.receive(piece(8, ""), 0)
+    effects = node.step(Receive(piece(8, "")), 0)
     assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")

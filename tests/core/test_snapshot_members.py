@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, HardState, Snapshot
+from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, RequestVoteReply
 from raftline.raft.node import Node
@@ -16,7 +17,7 @@ from raftline.raft.state import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot
-from tests.core.cores import TIMEOUT_MS, node_of
+from tests.core.cores import TIMEOUT_MS, compact, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 
@@ -165,8 +166,8 @@ def installed(name: str, members: Membership) -> Node:
     """Return a follower that knew s1, s2, s3 and has installed a snapshot with these members."""
     node = node_of(name, voters=PLAIN)
     piece = InstallSnapshot("s1", name, 2, SENT, 0, 8, 3, "a 4\nb 5\n")
-    assert node.receive(piece, 0).check == SENT
-    effects = node.install(SENT, members, 0)
+    assert node.step(Receive(piece), 0).check == SENT
+    effects = node.step(SnapshotChecked(SENT, members), 0)
     assert effects.install == SENT
     assert effects.members_changed
     return node
@@ -174,26 +175,26 @@ def installed(name: str, members: Membership) -> Node:
 
 def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
     node = installed("s3", Membership(("s1", "s2"), ("s3",), (), MEMBERS))
-    assert not node.state.may_stand
-    assert set(node.state.contacts) == {"s1", "s2"}
-    effects = node.pass_time(10 * TIMEOUT_MS)
+    assert not node._state.may_stand
+    assert set(node.view.contacts) == {"s1", "s2"}
+    effects = node.step(Tick(), 10 * TIMEOUT_MS)
     assert effects.send == effects.send_after_save == []
 
 
 def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() -> None:
     node = installed("s2", JOINT)  # s1 s2 s3 | s1 s2 s4
-    state = node.state
+    state = node.view
     assert state.membership == JOINT
     assert set(state.contacts) == {"s1", "s3", "s4"}
     now = 2 * TIMEOUT_MS
-    assert {message.to for message in node.pass_time(now).send_after_save} == {"s1", "s3", "s4"}
-    node.receive(RequestVoteReply("s3", "s2", 3, True, pre_vote=True), now)
+    assert {message.to for message in node.step(Tick(), now).send_after_save} == {"s1", "s3", "s4"}
+    node.step(Receive(RequestVoteReply("s3", "s2", 3, True, pre_vote=True)), now)
     assert state.role is Role.PRE_CANDIDATE  # s2 and s3 are two of the old ones, of the new one
-    node.receive(RequestVoteReply("s4", "s2", 3, True, pre_vote=True), now)
+    node.step(Receive(RequestVoteReply("s4", "s2", 3, True, pre_vote=True)), now)
     assert state.role is Role.CANDIDATE
-    node.receive(RequestVoteReply("s3", "s2", 3, True), now)
+    node.step(Receive(RequestVoteReply("s3", "s2", 3, True)), now)
     assert state.role is Role.CANDIDATE
-    effects = node.receive(RequestVoteReply("s4", "s2", 3, True), now)
+    effects = node.step(Receive(RequestVoteReply("s4", "s2", 3, True)), now)
     # The joint configuration is committed, as everything in a snapshot is: C_new follows at once.
     assert [entry.command for entry in effects.append] == ["noop", JOINT.settled().spell()]
     assert state.membership == JOINT.settled()
@@ -202,18 +203,18 @@ def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() 
 def test_what_is_rolled_back_behind_a_snapshot_gives_its_members_back() -> None:
     node = installed("s2", WITH_LEARNER)
     change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
-    node.receive(change, 0)
-    assert node.state.membership == JOINT
-    node.receive(AppendEntries("s3", "s2", 3, 7, 2, [Entry(8, 3, "noop")], 7, 1), 0)
-    assert node.state.membership == WITH_LEARNER
+    node.step(Receive(change), 0)
+    assert node.view.membership == JOINT
+    node.step(Receive(AppendEntries("s3", "s2", 3, 7, 2, [Entry(8, 3, "noop")], 7, 1)), 0)
+    assert node.view.membership == WITH_LEARNER
 
 
 def test_compaction_amid_a_change_keeps_the_joint_configuration_as_the_base() -> None:
     node = node_of("s2", voters=PLAIN)
     entries = [Entry(1, 1, "noop"), Entry(2, 1, JOINT.spell()), Entry(3, 1, "set a 1"),
                Entry(4, 1, JOINT.settled().spell())]  # fmt: skip
-    node.receive(AppendEntries("s1", "s2", 1, 0, 0, entries, 3, 1), 0)
-    node.snapshot_taken(Snapshot(3, 1, 8, 5), 0)
-    node.compact(3)
-    assert node.state.configurations.at(3) == JOINT
-    assert node.state.membership == JOINT.settled()
+    node.step(Receive(AppendEntries("s1", "s2", 1, 0, 0, entries, 3, 1)), 0)
+    node.step(SnapshotTaken(Snapshot(3, 1, 8, 5)), 0)
+    compact(node, 3)
+    assert node.view.configurations.at(3) == JOINT
+    assert node.view.membership == JOINT.settled()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.election import QUICK_RETRIES
+from raftline.raft.inputs import PeerDisconnected, Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
@@ -35,11 +36,11 @@ def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
         AppendAccepted("s3", "s2", 6, 2, 1),
     ]
     for message in ignored:
-        node.receive(message, 100)
+        node.step(Receive(message), 100)
         assert node.wake_at_ms == TIMEOUT_MS, message
-    node.receive(request(7, (2, 2)), 100)
+    node.step(Receive(request(7, (2, 2))), 100)
     assert node.wake_at_ms == 100 + TIMEOUT_MS
-    node.receive(append(7, (2, 2)), 120)
+    node.step(Receive(append(7, (2, 2))), 120)
     assert node.wake_at_ms == 120 + TIMEOUT_MS
 
 
@@ -47,13 +48,13 @@ def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
 def test_a_leader_that_stepped_down_may_stand_again(fall: str) -> None:
     node = established("s1")
     if fall == "no quorum":
-        while node.is_leader and node.state.now_ms < 10_000:
-            node.pass_time(node.wake_at_ms)
-        assert not node.is_leader
+        while node.view.is_leader and node.view.now_ms < 10_000:
+            node.step(Tick(), node.wake_at_ms)
+        assert not node.view.is_leader
     else:
-        node.receive(AppendRejected("s2", "s1", 5, 0, 0), node.state.now_ms)
-    assert node.wake_at_ms == node.state.now_ms + TIMEOUT_MS
-    effects = node.pass_time(node.wake_at_ms)
+        node.step(Receive(AppendRejected("s2", "s1", 5, 0, 0)), node.view.now_ms)
+    assert node.wake_at_ms == node.view.now_ms + TIMEOUT_MS
+    effects = node.step(Tick(), node.wake_at_ms)
     assert [type(message) for message in effects.send_after_save] == [RequestVote, RequestVote]
 
 
@@ -61,44 +62,44 @@ def test_a_leader_that_stepped_down_may_stand_again(fall: str) -> None:
 def test_a_leader_steps_down_only_when_no_quorum_answered_for_a_whole_timeout() -> None:
     node = established("s1")
     for _ in range(20):
-        node.pass_time(node.wake_at_ms)
+        node.step(Tick(), node.wake_at_ms)
         acknowledge(node, "s3")
-    assert node.is_leader
-    heard_at_ms = node.state.now_ms
+    assert node.view.is_leader
+    heard_at_ms = node.view.now_ms
     for _ in range(20):
-        effects = node.pass_time(node.wake_at_ms)
-        if not node.is_leader:
+        effects = node.step(Tick(), node.wake_at_ms)
+        if not node.view.is_leader:
             break
-    assert not node.is_leader
-    assert OPTIONS.election_timeout_ms < node.state.now_ms - heard_at_ms
-    assert node.state.now_ms - heard_at_ms <= 2 * OPTIONS.election_timeout_ms
+    assert not node.view.is_leader
+    assert OPTIONS.election_timeout_ms < node.view.now_ms - heard_at_ms
+    assert node.view.now_ms - heard_at_ms <= 2 * OPTIONS.election_timeout_ms
     assert "[!] s1 hears from no quorum of followers: it leads no longer" in effects.notes
 
 
 def test_a_broken_connection_to_the_leader_is_news_another_is_not() -> None:
     node = node_of("s2")
-    node.receive(append(1, (0, 0)), 0)
-    node.lost("s3", 10)
+    node.step(Receive(append(1, (0, 0))), 0)
+    node.step(PeerDisconnected("s3"), 10)
     assert node.wake_at_ms == TIMEOUT_MS
-    node.lost("s1", 10)
+    node.step(PeerDisconnected("s1"), 10)
     assert 10 < node.wake_at_ms < 10 + 50
-    asked = node.pass_time(node.wake_at_ms)
+    asked = node.step(Tick(), node.wake_at_ms)
     assert asked.send_after_save[0] == RequestVote("s2", "s1", 2, 0, 0, pre_vote=True)
 
 
 def test_time_that_goes_back_is_no_time_at_all() -> None:
     node = node_of("s2")
-    node.pass_time(100)
-    node.pass_time(50)
-    assert node.state.now_ms == 100
+    node.step(Tick(), 100)
+    node.step(Tick(), 50)
+    assert node.view.now_ms == 100
 
 
 def test_a_stranger_is_no_peer() -> None:
     node = node_of("s2")
     for sender in ("s9", "s2"):
         with pytest.raises(PeerError):
-            node.receive(request(9, sender=sender), 10)
-    assert node.state.term == 0
+            node.step(Receive(request(9, sender=sender)), 10)
+    assert node.view.term == 0
 
 
 def waits(node: Node, now_ms: int, count: int) -> list[int]:
@@ -107,14 +108,14 @@ def waits(node: Node, now_ms: int, count: int) -> list[int]:
     for _ in range(count):
         found.append(node.wake_at_ms - now_ms)
         now_ms = node.wake_at_ms
-        node.pass_time(now_ms)
+        node.step(Tick(), now_ms)
     return found
 
 
 def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> None:
     node = node_of("s2")
-    node.receive(append(1, (0, 0)), 0)
-    node.lost("s1", 10)
+    node.step(Receive(append(1, (0, 0))), 0)
+    node.step(PeerDisconnected("s1"), 10)
     short = 10 + (TIMEOUT_MS - OPTIONS.election_timeout_ms) // 5
     found = waits(node, 10, QUICK_RETRIES + 3)
     assert found[0] == short
@@ -124,7 +125,7 @@ def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> N
 
 def test_a_leader_that_is_heard_makes_all_waits_whole_again() -> None:
     node = node_of("s2")
-    node.receive(append(1, (0, 0)), 0)
-    node.lost("s1", 10)
-    node.receive(append(1, (0, 0)), 20)
+    node.step(Receive(append(1, (0, 0))), 0)
+    node.step(PeerDisconnected("s1"), 10)
+    node.step(Receive(append(1, (0, 0))), 20)
     assert waits(node, 20, 3) == [TIMEOUT_MS] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects, SafetyError
+from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.questions import TimeoutNow
@@ -29,21 +30,21 @@ def told(effects: Effects) -> list[str]:
 def follower(name: str = "s2", **more: object) -> Node:
     """Return a follower that hears from s1, leader of term 1."""
     node = node_of(name, **more)  # type: ignore[arg-type]
-    node.receive(append(1, (0, 0), 1, to=name), 0)
+    node.step(Receive(append(1, (0, 0), 1, to=name)), 0)
     sync(node)
     return node
 
 
 def test_one_that_holds_everything_is_told_at_once() -> None:
     node = established("s1")
-    assert told(node.transfer("s3", TIMEOUT_MS)) == ["s3"]
+    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == ["s3"]
 
 
 def test_one_that_lacks_an_entry_is_told_once_it_has_it() -> None:
     node = established("s1")
-    node.propose(["set a 1"], TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
-    assert told(node.transfer("s3", TIMEOUT_MS)) == []
+    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == []
     assert told(acknowledge(node, "s2")) == []  # committed, but s3 has not got it
     assert told(acknowledge(node, "s3")) == ["s3"]
     assert told(acknowledge(node, "s3")) == []  # once
@@ -51,55 +52,55 @@ def test_one_that_lacks_an_entry_is_told_once_it_has_it() -> None:
 
 def test_nobody_is_told_before_all_proposals_are_committed() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
-    node.propose(["set a 1"], TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
-    assert told(node.transfer("s3", TIMEOUT_MS)) == []
+    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == []
     assert told(acknowledge(node, "s3")) == []  # on two of five disks
     assert told(acknowledge(node, "s2")) == ["s3"]
 
 
 def test_a_leader_that_gives_way_takes_no_proposals_until_it_leads_on() -> None:
     node = established("s1")
-    node.transfer("s3", TIMEOUT_MS)
+    node.step(Transfer("s3"), TIMEOUT_MS)
     assert not node.takes_proposals
     with pytest.raises(SafetyError):
-        node.propose(["set a 1"], TIMEOUT_MS)
+        node.step(Propose(["set a 1"]), TIMEOUT_MS)
     acknowledge(node, "s2")
-    node.pass_time(TIMEOUT_MS + OPTIONS.election_timeout_ms - 1)
+    node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms - 1)
     assert not node.takes_proposals
     assert node.wake_at_ms <= TIMEOUT_MS + OPTIONS.election_timeout_ms
-    effects = node.pass_time(TIMEOUT_MS + OPTIONS.election_timeout_ms)
+    effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms)
     assert "[*] s3 did not take over: s1 leads on" in effects.notes
     assert node.takes_proposals
 
 
 def test_the_broken_connection_of_who_was_to_take_over_ends_it_at_once() -> None:
     node = established("s1")
-    node.transfer("s3", TIMEOUT_MS)
-    node.lost("s2", TIMEOUT_MS)
+    node.step(Transfer("s3"), TIMEOUT_MS)
+    node.step(PeerDisconnected("s2"), TIMEOUT_MS)
     assert not node.takes_proposals
-    node.lost("s3", TIMEOUT_MS)
+    node.step(PeerDisconnected("s3"), TIMEOUT_MS)
     assert node.takes_proposals
 
 
 def test_the_one_nearest_to_everything_is_chosen() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4"))
-    node.propose(["set a 1"], TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s3")
-    node.transfer(None, TIMEOUT_MS)
-    assert node.state.transfer is not None
-    assert node.state.transfer.to == "s3"
+    node.step(Transfer(None), TIMEOUT_MS)
+    assert node.view.transfer is not None
+    assert node.view.transfer.to == "s3"
 
 
 def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
     node = established("s1")
-    node.lost("s2", TIMEOUT_MS)
-    node.lost("s3", TIMEOUT_MS)
+    node.step(PeerDisconnected("s2"), TIMEOUT_MS)
+    node.step(PeerDisconnected("s3"), TIMEOUT_MS)
     with pytest.raises(TransferRefused, match="no follower is there that could take over"):
-        node.transfer(None, TIMEOUT_MS)
+        node.step(Transfer(None), TIMEOUT_MS)
     acknowledge(node, "s2")
-    assert told(node.transfer(None, TIMEOUT_MS)) == ["s2"]
+    assert told(node.step(Transfer(None), TIMEOUT_MS)) == ["s2"]
 
 
 @pytest.mark.parametrize(
@@ -109,29 +110,29 @@ def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
 )  # fmt: skip
 def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: str) -> None:
     node = established("s1")
-    node.state.progress["s3"].heard_at_ms = 0
+    node._state.progress["s3"].heard_at_ms = 0
     now = TIMEOUT_MS + OPTIONS.election_timeout_ms
     acknowledge(node, "s2")
     with pytest.raises(TransferRefused, match=f"^{reason}$"):
-        node.transfer(to, now)
+        node.step(Transfer(to), now)
     assert node.takes_proposals
 
 
 def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
     node = established("s1")
-    forgetful = AppendRejected("s3", "s1", 1, 0, node.state.round, without_vote=1)
-    node.state.log.append(1, "set a 1")  # so that s3 is not told at once
-    node.transfer("s3", TIMEOUT_MS)
-    node.receive(forgetful, TIMEOUT_MS)
-    assert node.state.transfer is None
+    forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
+    node.view.log.append(1, "set a 1")  # so that s3 is not told at once
+    node.step(Transfer("s3"), TIMEOUT_MS)
+    node.step(Receive(forgetful), TIMEOUT_MS)
+    assert node.view.transfer is None
     with pytest.raises(TransferRefused, match="s3 lost its memory and catches up without a vote"):
-        node.transfer("s3", TIMEOUT_MS)
+        node.step(Transfer("s3"), TIMEOUT_MS)
 
 
 def test_who_is_told_stands_at_once_and_says_why() -> None:
     node = follower()
-    effects = node.receive(TimeoutNow("s1", "s2", 1), 10)
-    assert node.state.role is Role.CANDIDATE
+    effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)
+    assert node.view.role is Role.CANDIDATE
     assert [m for m in effects.send_after_save if isinstance(m, RequestVote)] == [
         RequestVote("s2", "s1", 2, 1, 1, transfer=True),
         RequestVote("s2", "s3", 2, 1, 1, transfer=True),
@@ -141,21 +142,21 @@ def test_who_is_told_stands_at_once_and_says_why() -> None:
 @pytest.mark.parametrize("message", [TimeoutNow("s3", "s2", 1), TimeoutNow("s1", "s2", 0)])
 def test_only_the_leader_of_this_term_can_tell_so(message: TimeoutNow) -> None:
     node = follower()
-    effects = node.receive(message, 10)
-    assert node.state.role is Role.FOLLOWER
+    effects = node.step(Receive(message), 10)
+    assert node.view.role is Role.FOLLOWER
     assert "ignored TimeoutNow" in effects.notes[0]
 
 
 def test_one_without_a_vote_does_not_stand_when_it_is_told() -> None:
     node = follower(amnesiac=True)
-    node.receive(TimeoutNow("s1", "s2", 1), 10)
-    assert node.state.role is Role.FOLLOWER
-    assert node.state.term == 1
+    node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)
+    assert node.view.role is Role.FOLLOWER
+    assert node.view.term == 1
 
 
 def test_a_follower_that_hears_from_the_leader_votes_for_whom_it_gave_way_to() -> None:
     node = follower()
-    effects = node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
+    effects = node.step(Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10)
     assert effects.send_after_save == [RequestVoteReply("s2", "s3", 2, True)]
 
 
@@ -169,17 +170,17 @@ def test_a_follower_that_hears_from_the_leader_votes_for_whom_it_gave_way_to() -
 )
 def test_without_that_nobody_deposes_a_leader_that_is_heard(message: RequestVote) -> None:
     node = follower()
-    effects = node.receive(message, 10)
+    effects = node.step(Receive(message), 10)
     vote = effects.send_after_save[0]
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
-    assert node.state.term == 1
+    assert node.view.term == 1
 
 
 def test_a_log_that_lacks_entries_gets_no_vote_by_a_transfer_either() -> None:
     node = follower()
-    node.receive(append(1, (1, 1), 1), 5)
-    effects = node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
+    node.step(Receive(append(1, (1, 1), 1)), 5)
+    effects = node.step(Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10)
     vote = effects.send_after_save[0]
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
@@ -187,8 +188,8 @@ def test_a_log_that_lacks_entries_gets_no_vote_by_a_transfer_either() -> None:
 
 def test_the_vote_of_a_term_is_given_once_whoever_gave_way() -> None:
     node = follower()
-    node.receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True), 10)
-    effects = node.receive(RequestVote("s1", "s2", 2, 1, 1, transfer=True), 10)
+    node.step(Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10)
+    effects = node.step(Receive(RequestVote("s1", "s2", 2, 1, 1, transfer=True)), 10)
     vote = effects.send_after_save[0]
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
@@ -196,15 +197,15 @@ def test_the_vote_of_a_term_is_given_once_whoever_gave_way() -> None:
 
 def test_a_leader_that_gives_way_steps_down_and_votes_for_the_other() -> None:
     node = established("s1")
-    node.transfer("s3", TIMEOUT_MS)
-    effects = node.receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True), TIMEOUT_MS + 1)
+    node.step(Transfer("s3"), TIMEOUT_MS)
+    effects = node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS + 1)
     assert effects.send_after_save == [RequestVoteReply("s1", "s3", 2, True)]
-    assert node.state.transfer is None
-    assert node.state.role is Role.FOLLOWER
+    assert node.view.transfer is None
+    assert node.view.role is Role.FOLLOWER
 
 
 def test_heartbeats_go_on_while_a_leader_gives_way() -> None:
     node = established("s1")
-    node.transfer("s3", TIMEOUT_MS)
-    effects = node.pass_time(TIMEOUT_MS + OPTIONS.heartbeat_ms)
+    node.step(Transfer("s3"), TIMEOUT_MS)
+    effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
     assert sum(isinstance(m, AppendEntries) for m in effects.send) == 2

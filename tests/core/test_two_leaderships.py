@@ -9,7 +9,17 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.lease import lease_until_ms
+from raftline.raft.inputs import (
+    AskLeader,
+    Campaign,
+    ChangeMembers,
+    PeerDisconnected,
+    Propose,
+    Read,
+    Receive,
+    StepDown,
+    Tick,
+)
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -19,7 +29,6 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import Node
-from raftline.raft.orders import step_down, time_out
 from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.state import Role
 from tests.core.cores import (
@@ -36,23 +45,23 @@ from tests.core.cores import (
 
 def fall(node: Node) -> Effects:
     """Let a leader hear of a later term."""
-    state = node.state
+    state = node.view
     later = state.term + 1
-    return node.receive(AppendRejected(state.peers[0], state.name, later, 0, 0), state.now_ms)
+    return node.step(Receive(AppendRejected(state.peers[0], state.name, later, 0, 0)), state.now_ms)
 
 
 def elect(node: Node) -> Effects:
     """Let a follower stand, and all others vote for it; return what it does as the leader."""
-    state = node.state
-    effects = node.pass_time(max(state.election_at_ms, state.now_ms))
+    state = node.view
+    effects = node.step(Tick(), max(state.election_at_ms, state.now_ms))
     for pre_vote in (True, False):
         term = state.term + 1 if pre_vote else state.term
         for peer in state.peers:
             if state.role is (Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE):
-                effects = node.receive(
-                    RequestVoteReply(peer, state.name, term, True, pre_vote), state.now_ms
+                effects = node.step(
+                    Receive(RequestVoteReply(peer, state.name, term, True, pre_vote)), state.now_ms
                 )
-    assert node.is_leader
+    assert node.view.is_leader
     return effects
 
 
@@ -65,7 +74,7 @@ def everybody_answers(node: Node) -> list[Any]:
     served: list[Any] = []
     for _ in range(3):
         sync(node)
-        for peer in node.state.peers:
+        for peer in node.view.peers:
             served += tokens(acknowledge(node, peer))
     return served
 
@@ -77,20 +86,20 @@ def everybody_answers(node: Node) -> list[Any]:
 def test_reads_refused_at_a_fall_are_not_served_in_the_next_leadership(count: int) -> None:
     node = established("s1")
     for number in range(count):
-        node.read([number], TIMEOUT_MS)
+        node.step(Read([number]), TIMEOUT_MS)
     assert sorted(fall(node).refused) == [*range(count)]
     elect(node)
-    node.read(["new"], node.state.now_ms)
+    node.step(Read(["new"]), node.view.now_ms)
     assert everybody_answers(node) == ["new"]
     assert fall(node).refused == []  # nor are they refused once more
 
 
 def test_reads_that_wait_for_the_no_op_are_refused_once_in_each_leadership() -> None:
     node = leader_of("s1", 1)
-    node.read(["first"], node.state.now_ms)
+    node.step(Read(["first"]), node.view.now_ms)
     assert fall(node).refused == ["first"]
     elect(node)
-    node.read(["second"], node.state.now_ms)
+    node.step(Read(["second"]), node.view.now_ms)
     assert fall(node).refused == ["second"]
     elect(node)
     assert everybody_answers(node) == []
@@ -99,13 +108,13 @@ def test_reads_that_wait_for_the_no_op_are_refused_once_in_each_leadership() -> 
 def test_a_followers_question_of_one_leadership_is_not_answered_in_the_next() -> None:
     node = established("s1")
     for number in range(4):
-        node.receive(ReadIndex("s2", "s1", 1, number), TIMEOUT_MS)
+        node.step(Receive(ReadIndex("s2", "s1", 1, number)), TIMEOUT_MS)
     fall(node)
     elect(node)
     sync(node)
     sent: list[Message] = []
     for _ in range(3):
-        for peer in node.state.peers:
+        for peer in node.view.peers:
             sent += acknowledge(node, peer).send_after_save
     assert [message for message in sent if isinstance(message, ReadIndexReply)] == []
 
@@ -114,12 +123,12 @@ def asking_follower(*reads: str, ready: bool) -> Node:
     """Return a follower of s1 with three entries, one of them committed, that has asked for a
     read index; where it is `ready`, the answer was 3."""
     node = node_of("s2")
-    node.receive(append(1, (0, 0), 1, 1, 1, commit=1), 100)
+    node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
     sync(node)
-    question = node.ask_leader(list(reads), 100).send_after_save[0]
+    question = node.step(AskLeader(list(reads)), 100).send_after_save[0]
     if ready:
         assert isinstance(question, ReadIndex)
-        node.receive(ReadIndexReply("s1", "s2", 3, 1, question.round), 110)
+        node.step(Receive(ReadIndexReply("s1", "s2", 3, 1, question.round)), 110)
     return node
 
 
@@ -140,9 +149,9 @@ def test_a_read_that_waits_for_the_state_machine_is_refused_when_who_leads_then_
 
 def test_a_candidate_gives_the_reads_back_that_it_asked_its_leader_for_and_once() -> None:
     node = asking_follower("get a", "get b", ready=False)
-    node.ask_leader(["get c"], 110)
-    node.state.forwarded_reads.again_at_ms = 10**6
-    assert node.pass_time(node.state.election_at_ms).refused == ["get a", "get b", "get c"]
+    node.step(AskLeader(["get c"]), 110)
+    node._state.forwarded_reads.again_at_ms = 10**6
+    assert node.step(Tick(), node.view.election_at_ms).refused == ["get a", "get b", "get c"]
     elect(node)
     assert everybody_answers(node) == []
     assert fall(node).refused == []
@@ -154,11 +163,11 @@ def test_a_candidate_gives_the_reads_back_that_it_asked_its_leader_for_and_once(
 # §5.3
 def test_the_batch_of_an_earlier_leadership_is_never_sent_in_a_later_one() -> None:
     node = established("s1")
-    node.propose(["set a 2", "set b 3"], TIMEOUT_MS)
-    node.propose(["set c 4"], TIMEOUT_MS)
+    node.step(Propose(["set a 2", "set b 3"]), TIMEOUT_MS)
+    node.step(Propose(["set c 4"]), TIMEOUT_MS)
     # s2 leads term 2, and its no-op takes the place of entry 2 and of all behind it.
-    node.receive(append(2, (1, 1), 2, 2, sender="s2", to="s1"), TIMEOUT_MS)
-    assert node.state.log.last_index == 3
+    node.step(Receive(append(2, (1, 1), 2, 2, sender="s2", to="s1")), TIMEOUT_MS)
+    assert node.view.log.last_index == 3
     effects = elect(node)
     sent = [message for message in effects.send if isinstance(message, AppendEntries)]
     sent += [m for m in effects.send_after_save if isinstance(m, AppendEntries)]
@@ -177,46 +186,46 @@ def led_by_s1() -> Node:
 def without_s4() -> Node:
     """Return a leader that has taken s4 out; s4 has not heard of it."""
     node = led_by_s1()
-    node.change(Change("remove", "s4"), "t", TIMEOUT_MS)
+    node.step(ChangeMembers(Change("remove", "s4"), "t"), TIMEOUT_MS)
     for _ in range(2):
         sync(node)
         for peer in ("s2", "s3"):
             acknowledge(node, peer)
-    assert node.state.leaving == {"s4": "s4:1"}
+    assert node._state.leaving == {"s4": "s4:1"}
     return node
 
 
 def test_a_leader_that_falls_no_longer_keeps_up_with_those_who_were_taken_out() -> None:
     node = without_s4()
-    assert "s4" in node.state.contacts
+    assert "s4" in node.view.contacts
     assert fall(node).members_changed
-    assert "s4" not in node.state.contacts
+    assert "s4" not in node.view.contacts
     elect(node)
-    assert set(node.state.progress) == {"s2", "s3"}
+    assert set(node.view.progress) == {"s2", "s3"}
     assert everybody_answers(node) == []
-    assert "s4" not in node.state.contacts
+    assert "s4" not in node.view.contacts
 
 
 def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_leadership() -> None:
-    node = leader_of("s1", 1, voters=led_by_s1().state.membership)
+    node = leader_of("s1", 1, voters=led_by_s1().view.membership)
     for name in ("s2", "s3"):
-        node.change(Change("remove", name), name, node.state.now_ms)
+        node.step(ChangeMembers(Change("remove", name), name), node.view.now_ms)
     settled = fall(node).settled
     assert [(one.token, one.outcome) for one in settled] == [("s2", "refused"), ("s3", "refused")]
     elect(node)
     everybody_answers(node)
-    assert node.state.pending_change is None
-    assert node.state.membership.voters == ("s1", "s2", "s3", "s4")
+    assert node._state.pending_change is None
+    assert node.view.membership.voters == ("s1", "s2", "s3", "s4")
     assert fall(node).settled == []
 
 
 def test_a_change_whose_learner_still_catches_up_has_an_unknown_outcome_at_the_fall() -> None:
     node = led_by_s1()
-    node.change(Change("add", "s5", "s5:1"), "t", TIMEOUT_MS)
+    node.step(ChangeMembers(Change("add", "s5", "s5:1"), "t"), TIMEOUT_MS)
     sync(node)
     for peer in ("s2", "s3"):
         acknowledge(node, peer)
-    assert node.state.membership.learners == ("s5",)
+    assert node.view.membership.learners == ("s5",)
     assert [(one.token, one.outcome) for one in fall(node).settled] == [("t", "unknown")]
     elect(node)
     assert fall(node).settled == []
@@ -228,37 +237,37 @@ def test_a_change_whose_learner_still_catches_up_has_an_unknown_outcome_at_the_f
 def test_a_second_try_counts_no_answer_of_the_first() -> None:
     node = node_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     for peer in ("s2", "s3"):
-        node.pass_time(node.state.election_at_ms)
-        node.receive(RequestVoteReply(peer, "s1", 1, True, pre_vote=True), node.state.now_ms)
-        assert node.state.role is Role.PRE_CANDIDATE
-    node.receive(RequestVoteReply("s4", "s1", 1, True, pre_vote=True), node.state.now_ms)
-    assert node.state.role is Role.CANDIDATE
+        node.step(Tick(), node.view.election_at_ms)
+        node.step(Receive(RequestVoteReply(peer, "s1", 1, True, pre_vote=True)), node.view.now_ms)
+        assert node.view.role is Role.PRE_CANDIDATE
+    node.step(Receive(RequestVoteReply("s4", "s1", 1, True, pre_vote=True)), node.view.now_ms)
+    assert node.view.role is Role.CANDIDATE
 
 
 def test_a_leader_that_is_told_to_stand_leaves_nothing_to_the_candidate() -> None:
     node = without_s4()
-    node.read(["get a"], TIMEOUT_MS)
-    node.change(Change("remove", "s3"), "t", TIMEOUT_MS)
-    effects = node.obey(time_out, TIMEOUT_MS)
-    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
+    node.step(Read(["get a"]), TIMEOUT_MS)
+    node.step(ChangeMembers(Change("remove", "s3"), "t"), TIMEOUT_MS)
+    effects = node.step(Campaign(), TIMEOUT_MS)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
     assert effects.refused == ["get a"]
     assert [one.outcome for one in effects.settled] == ["unknown"]
-    assert (node.state.progress, node.state.leaving) == ({}, {})
+    assert (node.view.progress, node._state.leaving) == ({}, {})
 
 
 def test_a_candidate_that_is_told_to_follow_waits_for_a_whole_timeout_from_then_on() -> None:
     node = node_of("s1")
-    node.pass_time(TIMEOUT_MS)
-    node.obey(step_down, TIMEOUT_MS + 100)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(StepDown(), TIMEOUT_MS + 100)
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
 
 
 def told_to_stand() -> Node:
     """Return a candidate of term 2 to which the leader s1 gave way; reads waited at it."""
     node = asking_follower("get a", ready=False)
-    effects = node.receive(TimeoutNow("s1", "s2", 1), 110)
+    effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 110)
     assert effects.refused == ["get a"]
-    assert (node.state.role, node.state.term) == (Role.CANDIDATE, 2)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
     return node
 
 
@@ -266,36 +275,36 @@ def told_to_stand() -> Node:
 def test_who_stands_for_a_leader_that_gives_way_gives_the_reads_back_that_it_asked_for() -> None:
     node = told_to_stand()
     for peer in ("s1", "s3"):
-        node.receive(RequestVoteReply(peer, "s2", 2, True), 110)
+        node.step(Receive(RequestVoteReply(peer, "s2", 2, True)), 110)
     assert everybody_answers(node) == []
-    assert [m for m in node.pass_time(400).send_after_save if isinstance(m, ReadIndex)] == []
+    assert [m for m in node.step(Tick(), 400).send_after_save if isinstance(m, ReadIndex)] == []
     assert fall(node).refused == []
 
 
 # thesis §3.10
 def test_who_stood_for_a_leader_that_gave_way_follows_another_that_won() -> None:
     node = told_to_stand()
-    (answer,) = node.receive(append(2, (3, 1), 2, sender="s3"), 120).send_after_save
+    (answer,) = node.step(Receive(append(2, (3, 1), 2, sender="s3")), 120).send_after_save
     assert isinstance(answer, AppendAccepted)
-    assert node.state.leader == "s3"
+    assert node.view.leader == "s3"
 
 
 def test_a_leader_that_falls_forgets_that_the_one_before_it_was_lost() -> None:
     node = node_of("s1")
-    node.receive(append(1, (0, 0), 1, sender="s2", to="s1"), 0)
-    node.lost("s2", 10)  # so its next waits are short ones
+    node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 0)
+    node.step(PeerDisconnected("s2"), 10)  # so its next waits are short ones
     elect(node)
     fall(node)
     for _ in range(2):
-        now_ms = node.state.election_at_ms
-        node.pass_time(now_ms)
-        assert node.state.election_at_ms == now_ms + TIMEOUT_MS
+        now_ms = node.view.election_at_ms
+        node.step(Tick(), now_ms)
+        assert node.view.election_at_ms == now_ms + TIMEOUT_MS
 
 
 def test_a_lost_connection_puts_no_election_off() -> None:
     node = node_of("s1")
-    node.receive(append(1, (0, 0), 1, sender="s2", to="s1"), 0)
-    node.lost("s2", TIMEOUT_MS - 1)
+    node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 0)
+    node.step(PeerDisconnected("s2"), TIMEOUT_MS - 1)
     assert node.wake_at_ms == TIMEOUT_MS
 
 
@@ -304,32 +313,32 @@ def test_a_lone_voter_waits_for_the_disk_in_every_leadership() -> None:
     node = established("s1", voters=Membership(("s1",), ("s2",), (), addresses))
     for _ in range(2):
         sync(node)
-        assert node.propose(["set a 1"], node.state.now_ms).send != []
+        assert node.step(Propose(["set a 1"]), node.view.now_ms).send != []
         acknowledge(node, "s2")
-        node.obey(time_out, node.state.now_ms)  # the next term is on its way to the disk
-        acknowledge(node, "s2", node.state.log.last_index - 1)
-        assert node.propose(["set a 2"], node.state.now_ms).send == []
+        node.step(Campaign(), node.view.now_ms)  # the next term is on its way to the disk
+        acknowledge(node, "s2", node.view.log.last_index - 1)
+        assert node.step(Propose(["set a 2"]), node.view.now_ms).send == []
 
 
 def test_the_lease_of_a_second_leadership_is_as_long_as_that_of_the_first() -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
     for _ in range(2):
-        began_ms = node.state.now_ms
-        state = node.state
+        began_ms = node.view.now_ms
+        state = node.view
         index = state.log.last_index
         sync(node)
         for peer in ("s2", "s3"):
             answer = AppendAccepted(peer, "s1", state.term, index, state.round, lease_ms=150)
-            node.receive(answer, began_ms + 10)
-        assert lease_until_ms(state) == began_ms + 135
+            node.step(Receive(answer), began_ms + 10)
+        assert state.lease_until_ms == began_ms + 135
         for _ in range(3):
-            node.pass_time(node.wake_at_ms)
+            node.step(Tick(), node.wake_at_ms)
         fall(node)
         elect(node)
 
 
 def test_what_is_ready_is_served_at_its_own_index() -> None:
     node = asking_follower("get a", ready=True)
-    assert node.receive(append(1, (3, 1), commit=2, number=2), 120).reads == []
-    effects = node.receive(append(1, (3, 1), commit=3, number=3), 130)
+    assert node.step(Receive(append(1, (3, 1), commit=2, number=2)), 120).reads == []
+    effects = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 130)
     assert effects.reads == [ReadReady("get a", 3)]

@@ -10,6 +10,7 @@ import pytest
 
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
 from raftline.raft.node import Node
@@ -22,24 +23,24 @@ from tests.node_files import boot, known, storage_file
 
 def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
     """Let a follower answer that has nothing left, in this incarnation of it."""
-    state = leader.state
+    state = leader.view
     answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
-    effects = leader.receive(answer, state.now_ms)
+    effects = leader.step(Receive(answer), state.now_ms)
     sync(leader)
     return effects
 
 
 def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
-    state = leader.state
+    state = leader.view
     index = state.log.last_index
     answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=incarnation)
-    return leader.receive(answer, state.now_ms).send
+    return leader.step(Receive(answer), state.now_ms).send
 
 
 def beat(leader: Node) -> list[Message]:
-    leader.pass_time(leader.state.heartbeat_at_ms)
-    effects = leader.pass_time(leader.state.heartbeat_at_ms)
+    leader.step(Tick(), leader._state.heartbeat_at_ms)
+    effects = leader.step(Tick(), leader._state.heartbeat_at_ms)
     return effects.send
 
 
@@ -63,7 +64,7 @@ def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
     assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
     assert lives_told([*effects.send, *beat(leader)]) == set()
     assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
-    assert leader.state.commit_index == 2
+    assert leader.view.commit_index == 2
     assert lives_told(acknowledge(leader, "s2").send) == {2}
 
 
@@ -80,30 +81,30 @@ def test_each_loss_has_a_fence_of_its_own() -> None:
 @pytest.mark.parametrize("late_life", [0, 1, 2])
 def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) -> None:
     leader = established("s1")
-    leader.propose(["set a 4"], TIMEOUT_MS)
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
-    late = AppendAccepted("s3", "s1", 1, 2, leader.state.round, without_vote=late_life)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_life)
     for incarnation in (1, 2, 3):
         loses(leader, incarnation)
         acknowledge(leader, "s2", 1)
         beat(leader)
-    leader.receive(late, leader.state.now_ms)
-    progress = leader.state.progress["s3"]
+    leader.step(Receive(late), leader.view.now_ms)
+    progress = leader.view.progress["s3"]
     assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
-    assert leader.state.commit_index == 1
+    assert leader.view.commit_index == 1
 
 
 def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() -> None:
     leader = told_to_vote_again()
     beat(leader)
     acknowledge(leader, "s3")  # without the mark: it votes again
-    assert leader.state.progress["s3"].is_counted
+    assert leader.view.progress["s3"].is_counted
     assert loses(leader, 2).append == [Entry(3, 1, "noop")]
     assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
     assert lives_told(acknowledge(leader, "s2").send) == {2}
     beat(leader)
     acknowledge(leader, "s3")
-    assert leader.state.progress["s3"].is_counted
+    assert leader.view.progress["s3"].is_counted
 
 
 def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
@@ -122,12 +123,12 @@ def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
 
 def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
     node = node_of("s3", term=1, amnesiac=True, incarnation=4)
-    node.receive(append(1, (0, 0), 1, 1, to="s3"), 10)
+    node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
     again = node_of("s3", term=1, amnesiac=True, incarnation=5)  # what it had taken is gone as well
-    again.receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4), 20)
-    assert again.state.amnesiac
-    assert not again.receive(append(1, (2, 1), to="s3", number=2, vote_again=4), 30).recovered
-    assert again.receive(append(1, (2, 1), to="s3", number=3, vote_again=5), 40).recovered
+    again.step(Receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4)), 20)
+    assert again.view.amnesiac
+    assert not again.step(Receive(append(1, (2, 1), to="s3", number=2, vote_again=4)), 30).recovered
+    assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
 
 
 def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
@@ -135,12 +136,12 @@ def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
     members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
     leader = leader_of("s1", 1, 1, 1, voters=members)  # which of these are committed is not known
     loses(leader, 1, "s4")
-    answer = AppendAccepted("s4", "s1", leader.state.term, 2, leader.state.round, without_vote=1)
-    leader.receive(answer, leader.state.now_ms)
+    answer = AppendAccepted("s4", "s1", leader.view.term, 2, leader.view.round, without_vote=1)
+    leader.step(Receive(answer), leader.view.now_ms)
     assert lives_told(beat(leader)) == set()
     acknowledge(leader, "s2")
-    assert leader.state.commit_index == 4
-    leader.receive(answer, leader.state.now_ms)
+    assert leader.view.commit_index == 4
+    leader.step(Receive(answer), leader.view.now_ms)
     assert lives_told(beat(leader)) == set()  # it lacks entries 3 and 4
     assert lives_told([*holds_all(leader, 1, "s4"), *beat(leader)]) == {1}
 
@@ -156,18 +157,18 @@ def sent_to_s2(effects: Effects) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("how", ["entries", "snapshot"])
 def test_one_that_loses_its_memory_amid_a_snapshot_is_sent_it_from_its_beginning(how: str) -> None:
     leader = leader_with_snapshot()
-    state = leader.state
+    state = leader.view
     fall_behind(leader)
-    leader.receive(
-        InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round), state.now_ms
+    leader.step(
+        Receive(InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round)), state.now_ms
     )
     if how == "snapshot":  # a piece came behind the loss
         told = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
-        assert sent_to_s2(leader.receive(told, state.now_ms)) == []
+        assert sent_to_s2(leader.step(Receive(told), state.now_ms)) == []
         assert state.progress["s2"].mode is Mode.PROBE
         beat(leader)
     loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)
-    assert sent_to_s2(leader.receive(loss, state.now_ms)) == [(0, 10), (10, 10)]
+    assert sent_to_s2(leader.step(Receive(loss), state.now_ms)) == [(0, 10), (10, 10)]
 
 
 # --- on the disk ---------------------------------------------------------------------------

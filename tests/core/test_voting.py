@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import HardState, SafetyError
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import (
     AppendRejected,
     PeerError,
@@ -32,7 +33,7 @@ def vote_in(messages: list[object]) -> RequestVoteReply:
 
 def test_a_vote_is_saved_before_it_is_told() -> None:
     node = node_of("s2")
-    effects = node.receive(request(4), 10)
+    effects = node.step(Receive(request(4)), 10)
     assert effects.save == HardState(4, "s1")
     assert effects.send == []
     assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 4, True)
@@ -40,41 +41,41 @@ def test_a_vote_is_saved_before_it_is_told() -> None:
 
 def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
     node = node_of("s2")
-    saved = node.receive(request(4), 10).save
+    saved = node.step(Receive(request(4)), 10).save
     assert saved is not None
     for voter in (node, node_of("s2", term=saved.term, vote=saved.vote)):
-        answer = vote_in(voter.receive(request(4, sender="s3"), 20).send_after_save)
+        answer = vote_in(voter.step(Receive(request(4, sender="s3")), 20).send_after_save)
         assert not answer.granted
         assert answer.reason == "already voted for s1 in term 4"
-        assert vote_in(voter.receive(request(4), 20).send_after_save).granted
+        assert vote_in(voter.step(Receive(request(4)), 20).send_after_save).granted
 
 
 def test_a_candidate_that_loses_in_its_term_keeps_its_vote_for_itself() -> None:
     node = candidate_of("s2")
-    node.receive(append(1, (0, 0)), TIMEOUT_MS)
-    assert (node.state.role, node.state.vote) == (Role.FOLLOWER, "s2")
-    answer = vote_in(node.receive(request(1, sender="s3"), 2 * TIMEOUT_MS).send_after_save)
+    node.step(Receive(append(1, (0, 0))), TIMEOUT_MS)
+    assert (node.view.role, node.view.vote) == (Role.FOLLOWER, "s2")
+    answer = vote_in(node.step(Receive(request(1, sender="s3")), 2 * TIMEOUT_MS).send_after_save)
     assert not answer.granted
 
 
 def test_a_higher_term_frees_the_vote() -> None:
     node = node_of("s2", term=4, vote="s1")
-    effects = node.receive(request(5, sender="s3"), 10)
+    effects = node.step(Receive(request(5, sender="s3")), 10)
     assert vote_in(effects.send_after_save).granted
     assert effects.save == HardState(5, "s3")
 
 
 def test_a_higher_term_in_any_message_frees_the_vote() -> None:
     node = node_of("s2", term=4, vote="s2")
-    effects = node.receive(AppendRejected("s3", "s2", 6, 0, 0), 10)
+    effects = node.step(Receive(AppendRejected("s3", "s2", 6, 0, 0)), 10)
     assert effects.save == HardState(6, None)
 
 
 def test_term_and_vote_come_from_where_they_were_saved_not_from_the_log() -> None:
     node = node_of("s1", 1, 1, 5, term=9, vote="s3")
-    assert (node.state.term, node.state.vote) == (9, "s3")
+    assert (node.view.term, node.view.vote) == (9, "s3")
     assert not vote_in(
-        node.receive(request(9, (9, 8), sender="s2"), 10).send_after_save
+        node.step(Receive(request(9, (9, 8), sender="s2")), 10).send_after_save
     ).granted
 
 
@@ -92,14 +93,16 @@ def test_the_vote_goes_to_a_log_that_is_at_least_as_good(
 ) -> None:
     for pre_vote in (True, False):
         node = node_of("s2", 1, 2, 2, term=4)
-        answer = vote_in(node.receive(request(5, last, pre_vote=pre_vote), 10).send_after_save)
+        answer = vote_in(
+            node.step(Receive(request(5, last, pre_vote=pre_vote)), 10).send_after_save
+        )
         assert answer.granted is granted
         assert granted or answer.reason.startswith("log not up to date")
 
 
 def test_a_candidate_of_an_earlier_term_is_denied_and_hears_the_later_one() -> None:
     node = node_of("s2", term=6)
-    answer = vote_in(node.receive(request(5), 10).send_after_save)
+    answer = vote_in(node.step(Receive(request(5)), 10).send_after_save)
     assert (answer.granted, answer.term) == (False, 6)
     assert answer.reason == "term 5 is over, I am in term 6"
 
@@ -107,50 +110,50 @@ def test_a_candidate_of_an_earlier_term_is_denied_and_hears_the_later_one() -> N
 # thesis §9.6
 def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
     node = node_of("s2", term=4, vote="s3")
-    effects = node.receive(request(9, pre_vote=True), 120)
+    effects = node.step(Receive(request(9, pre_vote=True)), 120)
     assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 9, True, pre_vote=True)
-    assert (effects.save, node.state.term, node.state.vote) == (None, 4, "s3")
+    assert (effects.save, node.view.term, node.view.vote) == (None, 4, "s3")
     assert node.wake_at_ms == TIMEOUT_MS
-    another = node.receive(request(9, sender="s3", pre_vote=True), 130)
+    another = node.step(Receive(request(9, sender="s3", pre_vote=True)), 130)
     assert vote_in(another.send_after_save).granted
 
 
 def test_who_hears_a_leader_neither_votes_nor_takes_over_a_higher_term() -> None:
     for node in (node_of("s2"), established("s1")):
-        now_ms = node.state.now_ms
-        if not node.is_leader:
-            node.receive(append(1, (0, 0)), now_ms)
-        me = node.state.name
+        now_ms = node.view.now_ms
+        if not node.view.is_leader:
+            node.step(Receive(append(1, (0, 0))), now_ms)
+        me = node.view.name
         for pre_vote in (True, False):
-            effects = node.receive(
-                request(2**40, (9, 9), sender="s3", to=me, pre_vote=pre_vote), now_ms + 20
+            effects = node.step(
+                Receive(request(2**40, (9, 9), sender="s3", to=me, pre_vote=pre_vote)), now_ms + 20
             )
             answer = vote_in(effects.send_after_save)
             assert not answer.granted
             assert "I hear from leader" in answer.reason
-            assert (node.state.term, effects.save) == (1, None)
+            assert (node.view.term, effects.save) == (1, None)
 
 
 def test_a_leader_silent_for_the_shortest_timeout_is_no_reason_to_deny() -> None:
     node = node_of("s2")
-    node.receive(append(1, (0, 0)), 0)
-    assert not vote_in(node.receive(request(2, pre_vote=True), 149).send_after_save).granted
-    assert vote_in(node.receive(request(2, pre_vote=True), 150).send_after_save).granted
+    node.step(Receive(append(1, (0, 0))), 0)
+    assert not vote_in(node.step(Receive(request(2, pre_vote=True)), 149).send_after_save).granted
+    assert vote_in(node.step(Receive(request(2, pre_vote=True)), 150).send_after_save).granted
 
 
 def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
     node = node_of("s1", term=3)
     for _ in range(50):
-        node.pass_time(node.wake_at_ms)
+        node.step(Tick(), node.wake_at_ms)
         denied = RequestVoteReply("s2", "s1", 3, False, pre_vote=True, reason="no")
-        node.receive(denied, node.state.now_ms)
-    assert node.state.term == 3
+        node.step(Receive(denied), node.view.now_ms)
+    assert node.view.term == 3
 
 
 def test_a_term_that_no_sound_cluster_comes_to_is_refused_and_changes_nothing() -> None:
     node = node_of("s2", 1)
     for term in (2**48 + 2, 2**63 - 1):
         with pytest.raises(PeerError, match="is too far ahead of mine, 1"):
-            node.receive(request(term, (9, term - 1)), 10)
-    assert node.state.term == 1
-    assert node.receive(request(2**48 + 1, (9, 2)), 10).save == HardState(2**48 + 1, "s1")
+            node.step(Receive(request(term, (9, term - 1))), 10)
+    assert node.view.term == 1
+    assert node.step(Receive(request(2**48 + 1, (9, 2))), 10).save == HardState(2**48 + 1, "s1")

@@ -1,4 +1,4 @@
-"""docs/behaviours.md maps each behaviour to its tests: every row has some, and all exist."""
+"""tests/behaviours.md maps each behaviour to its tests: every row has some, and all exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "behaviours.md"
+PAGE = ROOT / "tests" / "behaviours.md"
 ROW = re.compile(r"^\| (00\d-\d\d|F\d+|mistake \d+) \| (.+) \| (.*) \|$", re.MULTILINE)
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 NOT_BUILT_FAULTS = {95, 97, 102, 103}

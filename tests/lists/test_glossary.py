@@ -22,7 +22,7 @@ def test_the_glossary_has_twenty_rows_at_most() -> None:
 
 
 def test_each_word_of_the_glossary_is_used_on_another_page() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in pages if path != PAGE)
     unused = [
         word for word in words() if not re.search(rf"\b{re.escape(word)}s?\b", text, re.IGNORECASE)

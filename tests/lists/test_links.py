@@ -17,7 +17,8 @@ NAMED = re.compile(
     r"(?<![\w/.-])((?:docs|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
 )
 OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
-HISTORY = "CHANGELOG.md"  # names what was, too
+BARE = re.compile(r"(?<![\w/.-])[\w-]+\.md\b")
+HISTORY = "CHANGELOG.md"  # names files of earlier releases, too
 README_LINES_MAX = 90
 
 
@@ -90,10 +91,10 @@ def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
     ("link", "problem"),
     [
         ("docs/index.md", ""),
-        ("docs/protocol.md#conditional-and-atomic-commands", ""),
+        ("docs/use/protocol.md#conditional-and-atomic-commands", ""),
         ("docs", ""),
         ("docs/nothing.md", "no such file"),
-        ("docs/protocol.md#nothing", "no such heading"),
+        ("docs/use/protocol.md#nothing", "no such heading"),
         ("../outside.md", "leads out of the repository"),
     ],
 )
@@ -115,6 +116,17 @@ def test_every_file_that_a_page_or_the_code_names_exists() -> None:
         if name != HISTORY
         for path in NAMED.findall(text_of(name))
         if path not in tracked()
+    ]
+    assert missing == []
+
+
+def test_every_page_that_another_page_names_exists() -> None:
+    names = {page.rpartition("/")[2] for page in pages()}
+    missing = [
+        f"{page}: {name}"
+        for page in pages()
+        for name in BARE.findall(text_of(page))
+        if name not in names
     ]
     assert missing == []
 

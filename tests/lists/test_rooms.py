@@ -1,76 +1,153 @@
-"""The rooms of docs/architecture.md: each module is in one, and imports point up its table.
+"""The rules about imports: the rooms of docs/develop/architecture.md, no circle, and what is pure.
 
-A module that has a row of its own is a room of its own, also inside a folder: `src/node/server.py`.
+A room is a folder of src/, or a module beside them. The table of the page says which rooms each
+may import from; a new module of a room needs no line anywhere. Imports for types alone count.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import re
-from collections.abc import Iterator
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-SERVE_ALL = ("common",)  # named below the table
+PAGE = ROOT / "docs" / "develop" / "architecture.md"
+NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
+# For text from a user's terminal alone; without it the text is plain.
+OPTIONAL = {("tools.statusreport", "rich")}
+# Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
+IMPURE = {
+    "_thread", "argparse", "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io",
+    "locale", "logging", "multiprocessing", "os", "pathlib", "platform", "queue", "random",
+    "sched", "secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver",
+    "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    """Return a module's name below `raftline`: `raft.log`."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
 @functools.cache
-def rows() -> dict[str, int]:
-    """Return each room's place in the table; rooms of one row share it."""
-    table = re.findall(r"^\| (`src/[^|]*) \|", PAGE, re.M)
-    found = {
-        name: place
-        for place, row in enumerate(table, 1)
-        for name in re.findall(r"`src/([\w/]+?)(?:/|\.py)`", row)
+def modules() -> dict[str, ast.Module]:
+    """Return each module's tree by its name."""
+    return {
+        name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")
     }
-    return {**dict.fromkeys(SERVE_ALL, 0), **found}
 
 
-def room_of(*parts: str) -> str:
-    """Return the room of a module by its path in src/, or of a name in such a module."""
-    module = "/".join(parts[:2])
-    return module if module in rows() else parts[0]
-
-
-def modules() -> dict[Path, str]:
-    """Return the room of each module."""
-    found = {}
-    for path in SOURCE.rglob("*.py"):
-        room = room_of(*path.relative_to(SOURCE).with_suffix("").parts)
-        if room not in {"__init__", "__main__", "raftline"}:
-            found[path] = room
+def imported(tree: ast.AST) -> list[str]:
+    """Return the full names that a module imports, wherever in it that is done."""
+    found = []
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Import):
+            found += [alias.name for alias in part.names]
+        elif isinstance(part, ast.ImportFrom):
+            assert part.level == 0, "a relative import"
+            found += [f"{part.module}.{alias.name}" for alias in part.names]
     return found
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Yield the rooms that a module imports from, but for the sake of types alone."""
-    for part in ast.iter_child_nodes(tree):
-        if isinstance(part, ast.If) and "TYPE_CHECKING" in ast.unparse(part.test):
-            continue
-        if isinstance(part, ast.ImportFrom) and part.module == "raftline":
-            yield from (alias.name for alias in part.names)
-        elif isinstance(part, ast.ImportFrom) and str(part.module).startswith("raftline."):
-            path = str(part.module).split(".")[1:]
-            yield from (room_of(*path, alias.name) for alias in part.names)
-        yield from imported(part)
+@functools.cache
+def arrows() -> dict[str, set[str]]:
+    """Return the modules of ours that each module imports."""
+    found: dict[str, set[str]] = {}
+    for name, tree in modules().items():
+        ours = [one.removeprefix("raftline.") for one in imported(tree) if is_ours(one)]
+        found[name] = {
+            one if one in modules() else one.rpartition(".")[0] or "__init__" for one in ours
+        }
+    return found
 
 
-def test_each_module_is_in_a_room_of_the_page() -> None:
-    assert sorted(set(modules().values()) - set(rows())) == []
-    assert sorted(set(rows()) - set(modules().values())) == []
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "raftline"
 
 
-def test_imports_between_rooms_point_up_the_table() -> None:
-    place = rows()
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@functools.cache
+def table() -> dict[str, tuple[str, list[str]]]:
+    """Return each room's subject on the page, and the rooms that it may import from."""
+    row = re.compile(r"^\| `src/([\w]+)(?:/|\.py)` \| (.*) \| (.*) \|$", re.M)
+    return {
+        room: (subject, others.split())
+        for room, subject, others in row.findall(PAGE.read_text(encoding="utf-8"))
+    }
+
+
+def test_the_page_names_each_room_and_no_other() -> None:
+    assert set(table()) == {room_of(name) for name in modules()} - NO_ROOMS
+
+
+def test_a_room_imports_from_the_rooms_of_its_row_and_no_others() -> None:
+    """Also nothing that it could import and does not: a reader takes the table for the truth."""
+    found: dict[str, set[str]] = {room: set() for room in table()}
+    for name, others in arrows().items():
+        if room_of(name) in found:
+            found[room_of(name)] |= {room_of(one) for one in others} - {room_of(name)}
+    assert {room: sorted(others) for room, others in found.items()} == {
+        room: sorted(others) for room, (_, others) in table().items()
+    }
+
+
+def test_rooms_import_up_the_table() -> None:
+    """So no two rooms need each other, and the page can be read from the top."""
+    above: list[str] = []
+    for room, (_, others) in table().items():
+        assert set(others) <= set(above), f"{room} imports from a row below it"
+        above.append(room)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    order = graphlib.TopologicalSorter({name: found - {name} for name, found in arrows().items()})
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle: {' → '.join(error.args[1])}")
+
+
+def test_a_pure_room_does_no_input_and_no_output_and_knows_no_clock_and_no_chance() -> None:
+    pure = {room for room, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
+    assert pure >= {"raft", "wire", "state"}
     against = [
-        f"{path.relative_to(SOURCE)} imports from {other}"
-        for path, room in sorted(modules().items())
-        for other in imported(ast.parse(path.read_text(encoding="utf-8")))
-        if place[other] > place[room] > 0
+        f"{name} imports {one}"
+        for name, tree in modules().items()
+        if room_of(name) in pure
+        for one in imported(tree)
+        if one.partition(".")[0] in IMPURE
     ]
     assert against == []
-    alone = [path.read_text("utf-8") for path, room in modules().items() if place[room] == 0]
-    assert {room for text in alone for room in imported(ast.parse(text))} <= set(SERVE_ALL)
+
+
+def test_only_the_standard_library_and_full_names_of_ours_are_imported() -> None:
+    """A module of ours imported by its bare name would be loaded a second time."""
+    known = {*sys.stdlib_module_names, "raftline"}
+    foreign = {
+        (name, one.partition(".")[0])
+        for name, tree in modules().items()
+        for one in imported(tree)
+        if one.partition(".")[0] not in known
+    }
+    assert foreign == OPTIONAL
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench", "labs"])
+def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) -> None:
+    bare = {room for room in table() if room not in sys.stdlib_module_names}
+    against = [
+        f"{path.relative_to(ROOT)} imports {one}"
+        for path in (ROOT / folder).rglob("*.py")
+        for one in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if one.partition(".")[0] in bare and not (path.parent / f"{room_of(one)}.py").exists()
+    ]
+    assert against == []

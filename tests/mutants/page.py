@@ -1,4 +1,4 @@
-"""docs/mutants.md: what became of each mutant when the whole list was last run."""
+"""tests/mutants/results.md: what became of each mutant when the whole list was last run."""
 
 from __future__ import annotations
 

@@ -21,16 +21,16 @@ from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING
 
 ABOUT = """\
-Written by `make nemesis`: clients work at real nodes while faults strike,
-several at a time, each for up to eight seconds or as long as it takes to recover. At most a
-minority of the nodes has lost a part of its files at any time; everything else may hit anybody.
-Each minute all is healed, and then:
+`make nemesis` writes this page. Clients work at real nodes while faults strike, several at a time,
+each for up to eight seconds or until the nodes have recovered. At most a minority of the nodes has
+lost a part of its files at any time. Every other fault may hit any node. Each minute all faults are
+healed, and then:
 
 * every node runs, one leads, and all serve again by themselves within 30 seconds;
-* what the clients saw of each key (get, set, delete, cas) is linearizable: reads by index, by
+* the clients' history of each key (get, set, delete, cas) is linearizable: reads by index, by
   lease and as entries of the log, at leaders and followers. Reads that may be stale
-  (`read local`) are asked and not judged;
-* each counter stands at the number of acknowledged increments, give or take nothing but those of
+  (`read local`) are made and not judged;
+* each counter stands at the number of acknowledged increments, plus at most those of
   unknown outcome, and no two got the same answer;
 * the nodes hold equal states and, in their files, equal entries, none of which has changed since
   the minute before;

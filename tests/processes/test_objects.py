@@ -23,7 +23,7 @@ from tests.processes.cluster import Cluster
 from tests.processes.wire import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "docs" / "examples" / "shared_dict.py"
+EXAMPLE = ROOT / "docs" / "use" / "examples" / "shared_dict.py"
 OPERATIONS = 400
 
 

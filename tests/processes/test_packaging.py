@@ -154,35 +154,11 @@ def test_the_version_is_the_same_everywhere(script: str) -> None:
     assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']}"
 
 
-def imported_names(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            names.add((node.module or "").split(".")[0])
-    return names
-
-
-def test_the_node_and_the_client_need_the_standard_library_alone() -> None:
-    allowed = set(sys.stdlib_module_names) | {"raftline"}
-    foreign = {path.name: imported_names(path) - allowed for path in SOURCE.rglob("*.py")}
-    found = {name: names for name, names in foreign.items() if names}
-    assert found == {"statusreport.py": {"rich"}}
-
-
-@pytest.mark.parametrize("rules", ["pyproject.toml", "src/raft/ruff.toml"])
-def test_every_bare_name_of_ours_is_banned(rules: str) -> None:
-    ours = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py"} - {"__init__"}
-    ours |= {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
-    ours -= {"__main__", "raftline"}
-    text = (ROOT / rules).read_text(encoding="utf-8")
-    banned = sorted(ours)
-    if rules.startswith("src/raft"):
-        banned += [f"raftline.{name}" for name in sorted(ours - {"raft"})]
-    missing = [name for name in banned if f'\n"{name}".msg' not in text]
-    assert missing == [], f"give each of them a line in {rules}, beside the others"
+def test_the_newest_release_of_the_changelog_has_the_version_of_the_package() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, *releases = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", text, re.MULTILINE)
+    assert unreleased == "Unreleased"
+    assert releases[0] == setup()["metadata"]["version"]
 
 
 def test_no_module_takes_the_name_of_a_standard_one() -> None:

@@ -1,4 +1,4 @@
-"""The transcripts of docs/protocol.md, sent to real servers and compared byte for byte."""
+"""The transcripts of docs/use/protocol.md, sent to real servers and compared byte for byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes.cluster import Cluster, Node
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPEAKERS = {"leader": "s1", "follower": "s2", "alone": "s1"}
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from raftline.net.connection import Connection
 from raftline.raft.messages import RequestVoteReply
+from tests.fake_host import FakeHost
 
 
 def connection_of(near: socket.socket) -> Connection:
-    server: Any = SimpleNamespace(name="s1")
-    return Connection(cast(Any, server), near, for_peers_only=False)
+    host: Any = FakeHost()
+    return Connection(host, near, for_peers_only=False)
 
 
 def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:

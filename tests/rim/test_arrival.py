@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from raftline.net.arrival import Arrival
+from raftline.net.lines import Arrival
 
 
 def said_of(first: bytes | None, *later: bytes) -> list[str]:

@@ -1,25 +1,23 @@
-"""What becomes of the lines of one connection: in which order, in what words, and who is heard."""
+"""The lines of one connection: their order, their replies, and the peers that are let in."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from raftline.controller.store import store
+from raftline.net.batch import Batch
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
-from raftline.net.speakers import Speakers
-from raftline.node.batch import Batch
-from raftline.node.reading import Readings
-from raftline.raft.messages import Message, RequestVote
+from raftline.raft.messages import RequestVote
+from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from raftline.wire.requests import Request
+from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
 from tests.processes.wire import eventually
@@ -34,31 +32,11 @@ class Scene:
     def __init__(self, limits: Limits = SHORT) -> None:
         self.here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.batches: list[Batch] = []
-        self.heard: list[Message] = []
-        self.ready_sinks: deque[Any] = deque()
-        self.server: Any = SimpleNamespace(
-            name="s1", limits=limits, is_down=False, patience_s=DEADLINE_S,
-            readings=Readings(at_followers=True),
-            speakers=Speakers(300, lambda: 0), hear=self._hear, is_peer=lambda name: name == "s2",
-            why_no_peer=lambda name: f"{name} is no peer of s1",
-            node=SimpleNamespace(
-                listens_to=lambda _: False, state=SimpleNamespace(hears_from_leader=True)
-            ),
-            traffic_log=SimpleNamespace(requested=lambda *_: None, received=lambda *_: None),
-            control=SimpleNamespace(why_no_order=lambda *_: ""),
-            faults=SimpleNamespace(cuts_off=lambda _: False),
-            driver=SimpleNamespace(
-                submit=self.batches.append, ready_sinks=self.ready_sinks, lost=lambda _: None
-            ),
-        )  # fmt: skip
-        self.connection = Connection(self.server, self.here, for_peers_only=False)
+        self.host: Any = FakeHost(limits=limits, readings=Readings(at_followers=True))
+        self.batches, self.heard = self.host.batches, self.host.heard
+        self.connection = Connection(self.host, self.here, for_peers_only=False)
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
-
-    def _hear(self, messages: Sequence[Message], origin: object) -> list[str]:
-        self.heard += messages
-        return []
 
     def say(self, text: str) -> None:
         self.there.sendall(text.encode())
@@ -74,8 +52,7 @@ class Scene:
 
     def answer(self, place: int, reply: str) -> None:
         self.batches[place].answer_all(reply)
-        while self.ready_sinks:
-            self.ready_sinks.popleft().flush()
+        self.host.flush()
 
     def lines(self) -> list[str]:
         """Return all that is said until the connection ends."""
@@ -218,30 +195,20 @@ def test_a_controller_s_numbered_order_that_comes_again_is_done_once() -> None:
         batch.replies = manager.apply(entries(first, 1, *batch.commands))
         batch.wake()
 
-    server: Any = SimpleNamespace(
-        limits=Limits(), driver=SimpleNamespace(submit=submit), patience_s=DEADLINE_S
-    )
-    asked = [store(server, "k 1", Request("Controller", "7", "", ""))]
-    store(server, "k 2", Request("Controller", "", "", ""))
-    asked.append(store(server, "k 1", Request("Controller", "7", "", "")))
+    node: Any = FakeHost(submit=submit)
+    asked = [store(node, "k 1", Request("Controller", "7", "", ""))]
+    store(node, "k 2", Request("Controller", "", "", ""))
+    asked.append(store(node, "k 1", Request("Controller", "7", "", "")))
     assert [answer.line for answer in asked] == ["STORE response: k set to 1"] * 2
     assert logged == ["Controller#7@set k 1", "set k 2", "Controller#7@set k 1"]
     assert manager.pairs == {"k": "2"}
 
 
-class Told:
-    """What a connection does with the lines of one kind of speaker, decided without a thread."""
-
-    def __init__(self, **facts: Any) -> None:
-        here, self.there = socket.socketpair()
-        server: Any = SimpleNamespace(
-            name="s1", limits=SHORT, is_down=False, is_peer=lambda name: name == "s2",
-            node=SimpleNamespace(state=SimpleNamespace(hears_from_leader=False)),
-            control=SimpleNamespace(why_no_order=lambda *_: ""),
-            traffic_log=SimpleNamespace(requested=lambda *_: None),
-        )  # fmt: skip
-        server.__dict__.update(facts)
-        self.connection = Connection(server, here, for_peers_only=False)
+def connection_of(**facts: Any) -> Connection:
+    """Return a connection that no thread serves."""
+    here, _ = socket.socketpair()
+    host: Any = FakeHost(limits=SHORT, **facts)
+    return Connection(host, here, for_peers_only=False)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +227,7 @@ class Told:
 def test_a_peer_s_room_is_for_who_has_spoken_as_one(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
-    node = SimpleNamespace(state=SimpleNamespace(hears_from_leader=hears))
-    connection = Told(node=node).connection
+    connection = connection_of(hears_from_leader=lambda: hears)
     connection._speaks_for = "s2" if has_spoken else None
     assert connection._longest(beginning) == longest
 
@@ -279,7 +245,7 @@ def test_a_peer_s_room_is_for_who_has_spoken_as_one(
 def test_a_node_that_was_shut_down_tells_its_clients_and_hears_its_controller(
     line: bytes, kind: str, reply: str
 ) -> None:
-    spoken = Told(is_down=True).connection._understand(line)
+    spoken = connection_of(is_down=True)._route(parse(line, SHORT, Readings(), "s1"))
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 

@@ -304,10 +304,10 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     traffic_log = TrafficLog(console, course=True)
     node = node_of("s2")
     if commands:
-        node.state.log.extend(3, commands)
-    traffic_log.carried_out(Effects(send_after_save=[missing]), node.state)
+        node.view.log.extend(3, commands)
+    traffic_log.carried_out(Effects(send_after_save=[missing]), node.view)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
-    traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.state)
+    traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.view)
     close(console)
     asked = f"GiveEntriesAfterIndex {len(commands)} term 6 round 4"
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
@@ -322,7 +322,7 @@ def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = Fals
         if isinstance(step, RequestVoteReply):
             traffic_log.received(step.sender, None, step)
         else:
-            traffic_log.carried_out(step, node.state)
+            traffic_log.carried_out(step, node.view)
     close(console)
     return stream.getvalue().splitlines()
 
@@ -347,8 +347,8 @@ def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
     console = Console(stream, verbose=False)
     traffic_log, node = TrafficLog(console), node_of("s1", 1)
     for leader in (None, "s2", None, None):
-        node.state.leader = leader
-        traffic_log.carried_out(Effects(send=ASKED), node.state)
+        node._state.leader = leader
+        traffic_log.carried_out(Effects(send=ASKED), node.view)
     close(console)
     assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
 

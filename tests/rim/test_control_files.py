@@ -1,4 +1,4 @@
-"""What a controller's orders come to where something else happens at the same time."""
+"""A controller's orders while something else happens at the same time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch
-from raftline.node.driver import Driver, now_ms
+from raftline.net.batch import Batch
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
+from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node
@@ -58,9 +60,11 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
     driver.submit(Batch(["set a 1"], is_read=False))
     assert manager.stands.wait(DEADLINE_S)
     driver.stop(0.01)
-    server: Any = SimpleNamespace(name="s1", driver=driver, logmanager=manager)
-    startup: Any = SimpleNamespace(folder=lambda: Folder(str(tmp_path)))
-    control = Control(server, startup, lambda _: None, None)
+    server: Any = SimpleNamespace(
+        name="s1", driver=driver, logmanager=manager, folder=lambda: Folder(str(tmp_path)),
+        release_files=lambda: Server.release_files(server),
+    )  # fmt: skip
+    control = Control(server, lambda _: None, None)
     with pytest.raises(FilesRefused):
         control._put_aside()
     manager.goes_on.set()
@@ -76,14 +80,12 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
     def catch_up() -> None:
         state.amnesiac = False
 
-    server: Any = SimpleNamespace(
-        name="s1", is_down=True, node=SimpleNamespace(state=state), recover=lambda: None,
-        driver=SimpleNamespace(has_written=False), start=catch_up,
-        listener=SimpleNamespace(end_connections=lambda but_controllers: None),
+    node: Any = SimpleNamespace(
+        name="s1", is_down=True, view=state, release_files=lambda: None, recover=lambda: None,
+        check_member=lambda: [], end_connections=lambda: None, start=catch_up,
     )  # fmt: skip
-    control = Control(server, SimpleNamespace(configuration=None), lambda _: None, None)  # type: ignore[arg-type]
+    control = Control(node, lambda _: None, None)
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
-    monkeypatch.setattr("raftline.controller.control.check_member", lambda state, configuration: [])
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 
@@ -91,12 +93,10 @@ def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> N
     ends: list[Callable[[], None]] = []
     faults = Faults("s1")
     faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]
-    server: Any = SimpleNamespace(
-        name="s1", is_down=True, faults=faults, book=[],
-        node=SimpleNamespace(state=SimpleNamespace(leader=None)),
-        pace=SimpleNamespace(heartbeat_ms=100),
-    )  # fmt: skip
-    control = Control(server, SimpleNamespace(), lambda _: None, None)  # type: ignore[arg-type]
+    node: Any = SimpleNamespace(
+        name="s1", is_down=True, faults=faults, peers=set, pace=SimpleNamespace(heartbeat_ms=100)
+    )
+    control = Control(node, lambda _: None, None)
     control._fault("HEARTBEAT", ["20s", "for", "3s"])
     control._fault("HEARTBEAT", ["20s"])
     ends[0]()

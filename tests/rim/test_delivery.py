@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.node.delivery import Delivery
+from raftline.node.writer import DiskTask, Writer
+from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import AppendEntries, Message, RequestVoteReply
 from raftline.raft.questions import ReadIndex, ReadIndexReply
+
+
+class FakeWriter(Writer):
+    """Its disk is busy when the test says so; it keeps what is to be written."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.tasks: list[DiskTask] = []
+
+    @property
+    def is_busy(self) -> bool:
+        return self.busy
+
+    def add(self, work: DiskTask) -> None:
+        self.tasks.append(work)
 
 
 class Connection:
@@ -24,7 +41,7 @@ def read_at(to: str, number: int) -> ReadIndexReply:
 
 
 def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
-    delivery = Delivery(lambda _: None)
+    delivery = Delivery(lambda _: None, FakeWriter())
     of_s2, of_s3 = Connection(), Connection()
     delivery.asked(ReadIndex("s2", "s1", 1, 7), of_s2)
     delivery.asked(ReadIndex("s3", "s1", 1, 8), of_s3)
@@ -34,7 +51,7 @@ def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
 
 
 def test_a_follower_that_connects_anew_is_told_on_its_new_connection() -> None:
-    delivery = Delivery(lambda _: None)
+    delivery = Delivery(lambda _: None, FakeWriter())
     connections = [Connection() for _ in range(3)]
     for number, connection in enumerate(connections):
         delivery.asked(ReadIndex("s2", "s1", 1, number), connection)
@@ -47,7 +64,7 @@ def test_a_follower_that_connects_anew_is_told_on_its_new_connection() -> None:
 def test_who_never_asked_is_told_nothing() -> None:
     sent: list[Message] = []
     origin = Connection()
-    Delivery(sent.append).deliver([read_at("s2", 7)], origin)
+    Delivery(sent.append, FakeWriter()).deliver([read_at("s2", 7)], origin)
     assert (sent, origin.answered) == ([], [])
 
 
@@ -55,5 +72,29 @@ def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
     sent: list[Message] = []
     origin = Connection()
     answer, question = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
-    Delivery(sent.append).deliver([answer, question], origin)
+    Delivery(sent.append, FakeWriter()).deliver([answer, question], origin)
     assert (sent, origin.answered) == ([question], [answer])
+
+
+def test_what_tells_of_the_disk_waits_for_it_and_the_rest_leaves_at_once() -> None:
+    sent: list[Message] = []
+    writer, origin = FakeWriter(), Connection()
+    delivery = Delivery(sent.append, writer)
+    granted, beat = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
+    voted = Effects(send=[beat], save=HardState(1, "s2"), send_after_save=[granted])
+    delivery.dispatch(voted, origin)
+    assert (sent, origin.answered, writer.tasks) == ([beat], [], [(voted, origin)])
+    delivery.written(writer.tasks)
+    assert origin.answered == [granted]
+
+
+def test_an_answer_overtakes_no_write_that_is_under_way() -> None:
+    writer, origin = FakeWriter(), Connection()
+    delivery = Delivery(lambda _: None, writer)
+    denied = Effects(send_after_save=[RequestVoteReply("s1", "s2", 1, False)])
+    writer.busy = True
+    delivery.dispatch(denied, origin)
+    assert (origin.answered, writer.tasks) == ([], [(denied, origin)])
+    writer.busy, writer.tasks = False, []
+    delivery.dispatch(denied, origin)
+    assert (origin.answered, writer.tasks) == (denied.send_after_save, [])

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import raftline.node.driver
+import raftline.node.stepper
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch
-from raftline.node.driver import Driver, now_ms
+from raftline.net.batch import Batch
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue
-from raftline.node.reading import Reading
-from raftline.node.service import Service
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Entry
-from raftline.raft.lease import lease_until_ms
+from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -33,6 +31,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from tests.faulty_folder import MemoryFolder
@@ -107,16 +106,16 @@ def driver_of_s1(
 def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
-    node.state.election_at_ms = 0
-    driver._wakeup.set()
+    node._state.election_at_ms = 0
+    driver._sleep.wake()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
         pause = threading.Event()
-        while node.state.role is not role:
+        while node.view.role is not role:
             assert not pause.wait(0.001)
-        term = node.state.term + 1 if pre_vote else node.state.term
+        term = node.view.term + 1 if pre_vote else node.view.term
         assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
-    assert node.is_leader
+    assert node.view.is_leader
 
 
 def test_a_new_leader_beats_though_its_owner_slept_for_longer(
@@ -131,21 +130,20 @@ def test_a_new_leader_beats_though_its_owner_slept_for_longer(
     driver.stop(DEADLINE_S)
 
 
-def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_waiting() -> None:
-    node, queue = established("s1"), RequestQueue(hold_ms=1000)
-    writer: Any = SimpleNamespace(is_full=True, is_busy=True)
-    steps: list[Effects] = []
-    service = Service(node, queue, writer, FakeRim(), steps.append, lambda: None)
-    service.leads = True
-    service.enqueue(Batch(["set a 1"], is_read=False))
-    assert not service.is_wanted()
-    assert service.until_s() == math.inf  # the writer asks again when it has written
-    service.serve(now_ms)
-    assert (steps, len(queue.writes)) == ([], 1)
-    writer.is_full = False
-    assert service.is_wanted()
-    service.serve(now_ms)
-    assert [entry.command for entry in steps[0].append] == ["set a 1"]
+def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, rim = established("s1"), FakeRim()
+    for module in (raftline.node.driver, raftline.node.stepper):
+        monkeypatch.setattr(module, "now_ms", lambda: node.view.now_ms)
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, hold_ms=60_000)
+    driver.submit(Batch(["set a 1"], is_read=False))
+    written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
+    sent = [[entry.command for entry in one.entries] for one in rim.sent
+            if isinstance(one, AppendEntries)]  # fmt: skip
+    assert written == ["set a 1"]
+    assert sent == [["set a 1"]] * 2
+    assert node.view.log.last_index == 2
 
 
 def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> None:
@@ -154,7 +152,7 @@ def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> N
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:
+    while driver.node.view.log.last_index < 2:
         assert not pause.wait(0.001)
     stolen = [Entry(1, 2, "noop"), Entry(2, 2, "set stolen 9")]
     assert driver.receive([AppendEntries("s2", "s1", 2, 0, 0, stolen, 2, 1)], Answers()) == []
@@ -171,7 +169,7 @@ def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() 
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:
+    while driver.node.view.log.last_index < 2:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -191,7 +189,7 @@ def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
 def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     elect(driver)
-    state, pause = driver.node.state, threading.Event()
+    state, pause = driver.node._state, threading.Event()
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
@@ -251,10 +249,10 @@ def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
     driver.lost("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
-    while not driver.node.state.waiting:  # for the no-op, now
+    while not driver.node._state.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    while driver.node.state.pending_change is None:  # and for the disk
+    while driver.node._state.pending_change is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -267,7 +265,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
     pause = threading.Event()
-    while not driver.node.state.waiting:
+    while not driver.node._state.waiting:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -279,11 +277,11 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     elect(driver)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
     pause = threading.Event()
-    while driver.node.state.commit_index < 1:
+    while driver.node.view.commit_index < 1:
         assert not pause.wait(0.001)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    while driver.node.state.pending_change is None:
+    while driver.node._state.pending_change is None:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -295,13 +293,14 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     elect(driver)
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
-    state, pause = driver.node.state, threading.Event()
-    while [one[0] for one in driver._service._in_flight] != [2]:  # by whoever has the core just now
+    state, pause = driver.node.view, threading.Event()
+    in_flight = driver._stepper._batching._in_flight
+    while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
     with driver._core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
-            driver._service.enqueue(batch)
+            driver._stepper.enqueue(batch)
     driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
     while state.log.last_index < 5:
@@ -316,11 +315,12 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
 def test_who_is_missing_is_not_waited_for_long() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
-    driver._service._writes.answered(64)  # as after 64 clients that then went away
+    # As after 64 clients that then went away.
+    driver._stepper._batching._writes.answered(64, time.monotonic())
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
-    while driver.node.state.log.last_index < 2:  # by the owner: nothing else happens here
+    while driver.node.view.log.last_index < 2:  # by the owner: nothing else happens here
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -358,7 +358,8 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
     reckon, pause, submitted = driver._pause_s, threading.Event(), threading.Event()
 
     def submit() -> None:
-        driver._service._reads.answered(100)  # so many are expected: it waits for them
+        # A hundred are expected: it waits for them.
+        driver._stepper._batching.answered(100, 0, time.monotonic())
         driver.submit(batch)
         submitted.set()
 
@@ -370,7 +371,7 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
         return 3600.0
 
     driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
-    driver._wakeup.set()
+    driver._sleep.wake()
     assert submitted.wait(DEADLINE_S)
     end = now_ms() + 30_000
     while driver._queue.reads:
@@ -386,7 +387,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
-    state = driver.node.state
+    state = driver.node._state
 
     def answer() -> None:
         """Have s2 answer all that it was sent."""
@@ -403,7 +404,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
         driver.submit(batch)
         while len(state.read_rounds) < number:
             assert not pause.wait(0.001)
-    while driver._asleep_until_s < time.monotonic() + 40:  # until a heartbeat is due
+    while driver._sleep.until_s < time.monotonic() + 40:  # until a heartbeat is due
         assert not pause.wait(0.001)
     driver.submit(reads[-1])
     assert list(driver._queue.reads) == reads[-1:]
@@ -421,11 +422,12 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
     answer = AppendAccepted(
-        "s2", "s1", 1, 1, node.state.round, lease_ms=OPTIONS.election_timeout_ms
+        "s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms
     )
-    node.receive(answer, TIMEOUT_MS)
+    node.step(Receive(answer), TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
-    monkeypatch.setattr(raftline.node.driver, "now_ms", lambda: time_ms[0])
+    for module in (raftline.node.driver, raftline.node.stepper):
+        monkeypatch.setattr(module, "now_ms", lambda: time_ms[0])
     batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
 
     class SlowRim(FakeRim):
@@ -433,15 +435,15 @@ def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_me
             """Stand for all that a step does before it looks at the queue: others are elected, they
             acknowledge a write, and who knows of it comes to read."""
             time_ms[0] += 10 * OPTIONS.election_timeout_ms
-            driver._service.enqueue(batch)
+            driver._stepper.enqueue(batch)
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
-    assert node.state.now_ms < lease_until_ms(node.state)
+    assert node.view.now_ms < node.view.lease_until_ms
     driver._late_look_ms = 0
     driver._round()
     assert batch.reader is None
-    assert [waiting.tokens for waiting in node.state.read_rounds] == [[batch]]
+    assert [waiting.tokens for waiting in node._state.read_rounds] == [[batch]]
 
 
 class HeldManager(LogManager):
@@ -494,15 +496,13 @@ def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
 def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
     is_member: bool, said: str
 ) -> None:
-    node, queue = node_of("s1", 1, 1), RequestQueue(hold_ms=1000)
-    node.state.removed_by = 2
+    node = node_of("s1", 1, 1)
+    node._state.removed_by = 2
     if not is_member:
-        node.state.configurations.append(2, "members s2=localhost:10001,voter")
-    writer: Any = SimpleNamespace(is_full=False, is_busy=False)
-    service = Service(node, queue, writer, FakeRim(), lambda _: None, lambda: None)
+        node.view.configurations.append(2, "members s2=localhost:10001,voter")
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), FakeRim(), hold_ms=60_000)
     batches = [Batch(["set a 1"], is_read=False), Batch(["get a"], is_read=True)]
     for batch in batches:
-        service.enqueue(batch)
-    service.serve(now_ms)
+        driver.submit(batch)
     assert [batch.replies for batch in batches] == [[said] if said else []] * 2
-    assert (queue.held_until_ms is None) is not is_member
+    assert (driver._queue.held_until_ms is None) is not is_member

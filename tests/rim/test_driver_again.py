@@ -10,16 +10,16 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
-from raftline.node.reading import Reading
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.inputs import StepDown
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
-from raftline.raft.orders import step_down
 from raftline.raft.questions import ReadIndexReply
+from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER
 from tests.core.cores import established
 from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
@@ -43,7 +43,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 def acknowledge(driver: Driver) -> None:
     """Have s2 hold all of the leader's log, and answer its latest round."""
-    state = driver.node.state
+    state = driver.node.view
     until(lambda: state.durable_index == state.log.last_index)
     answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
     assert driver.receive([answer], None) == []
@@ -53,17 +53,17 @@ def lead(driver: Driver) -> None:
     """Elect s1, and have its no-op committed."""
     elect(driver)
     acknowledge(driver)
-    assert driver.node.state.commit_index == driver.node.state.log.last_index
+    assert driver.node.view.commit_index == driver.node.view.log.last_index
 
 
 def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     if in_its_term:
-        driver.step(lambda node, now_ms: node.obey(step_down, now_ms))
+        driver.step(StepDown())
     else:
-        later = AppendRejected("s2", "s1", driver.node.state.term + 1, 0, 0)
+        later = AppendRejected("s2", "s1", driver.node.view.term + 1, 0, 0)
         assert driver.receive([later], None) == []
-    assert not driver.node.is_leader
-    assert not driver._service.leads
+    assert not driver.node.view.is_leader
+    assert not driver._stepper._batching.leads
 
 
 @pytest.mark.parametrize("in_its_term", [False, True])
@@ -72,7 +72,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
 ) -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     lead(driver)
-    state = driver.node.state
+    state = driver.node._state
     batches = [Batch([f"get {key}"], is_read=True) for key in "abcd"]
     for batch in batches:
         driver.submit(batch)
@@ -108,7 +108,7 @@ def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_th
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._service._in_flight
+        assert not driver._stepper._batching._in_flight
     driver.stop(DEADLINE_S)
 
 
@@ -123,7 +123,7 @@ def following() -> Driver:
 @pytest.mark.parametrize("answered", [False, True])
 def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered: bool) -> None:
     driver = following()
-    forwarded = driver.node.state.forwarded_reads
+    forwarded = driver.node._state.forwarded_reads
     batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
     for batch in batches:
         driver.submit(batch)
@@ -140,12 +140,12 @@ def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
-    until(lambda: bool(driver.node.state.forwarded_reads.asked))
+    until(lambda: bool(driver.node._state.forwarded_reads.asked))
     driver.lost("s2")
     until(lambda: bool(driver._queue._held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
-    forwarded = driver.node.state.forwarded_reads
+    forwarded = driver.node._state.forwarded_reads
     until(lambda: bool(forwarded.asked))
     driver.receive([ReadIndexReply("s3", "s1", 2, 2, forwarded.round)], None)
     assert batch.is_answered
@@ -167,8 +167,8 @@ def test_a_request_that_is_kept_is_served_as_soon_as_a_leader_is_heard_of() -> N
 
 def test_who_was_taken_out_and_is_a_member_again_keeps_requests_for_the_next_leader() -> None:
     driver = driver_of_s1(FakeRim())
-    driver.node.state.removed_by = 1  # and a later entry has it back
-    assert driver.node.state.is_member
+    driver.node._state.removed_by = 1  # and a later entry has it back
+    assert driver.node.view.is_member
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     until(lambda: batch.is_answered or bool(driver._queue._held))
@@ -235,20 +235,20 @@ def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> N
 def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_this_term() -> None:
     node = established("s1")
     handover, first, second = Handover(), *(Batch(["transfer"], is_read=False) for _ in "12")
-    handover.begin(first, node, "s3", lambda _: "", node.state.now_ms)
-    node.state.term += 2  # it fell and was elected anew, and gives way once more
-    node.state.transfer = None
-    node.state.progress["s2"].heard_at_ms = node.state.now_ms
-    handover.begin(second, node, "s2", lambda _: "", node.state.now_ms)
-    handover.look(node.state)
+    handover.begin(first, node, "s3", lambda _: "", node.view.now_ms)
+    node._state.term += 2  # it fell and was elected anew, and gives way once more
+    node._state.transfer = None
+    node._state.progress["s2"].heard_at_ms = node.view.now_ms
+    handover.begin(second, node, "s2", lambda _: "", node.view.now_ms)
+    handover.look(node.view)
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
     assert second.replies == []
     handover.end()
-    node.state.transfer = None
-    handover.look(node.state)
+    node._state.transfer = None
+    handover.look(node.view)
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
-    node.state.term += 1
-    handover.look(node.state)
+    node._state.term += 1
+    handover.look(node.view)
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was told
 
 

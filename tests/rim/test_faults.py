@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 
 from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
-from raftline.controller.verbs import FAULT_FORMS, read_fault
+from raftline.controller.verbs import read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, Message
 from raftline.wire.escapes import ProtocolError
+from raftline.wire.forms import FAULT_FORMS
 from tests.processes.wire import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)

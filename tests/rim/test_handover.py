@@ -11,8 +11,9 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.handover import Handover
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import Node
 from raftline.wire.protocol import NO_LEADER, not_leader
@@ -25,7 +26,7 @@ DEADLINE_S = 60.0
 def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
     handover, batch = Handover(), Batch(["transfer"], is_read=False)
     handover.begin(
-        batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.state.now_ms
+        batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.view.now_ms
     )
     return handover, batch
 
@@ -37,11 +38,11 @@ def reply_of(batch: Batch) -> str | None:
 def test_who_asked_is_told_who_leads_then() -> None:
     node = established("s1")
     handover, batch = begun(node)
-    node.receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True), TIMEOUT_MS)
-    handover.look(node.state)
+    node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS)
+    handover.look(node.view)
     assert reply_of(batch) is None  # nobody is known to lead yet
-    node.receive(append(2, (1, 1), 2, sender="s3", to="s1"), TIMEOUT_MS)
-    handover.look(node.state)
+    node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS)
+    handover.look(node.view)
     assert batch.wait(DEADLINE_S)
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
 
@@ -49,8 +50,8 @@ def test_who_asked_is_told_who_leads_then() -> None:
 def test_who_asked_is_told_that_another_leads() -> None:
     node = established("s1")
     handover, batch = begun(node)
-    node.receive(append(2, (1, 1), 2, sender="s2", to="s1"), TIMEOUT_MS)
-    handover.look(node.state)
+    node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
+    handover.look(node.view)
     assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
 
 
@@ -58,8 +59,8 @@ def test_who_asked_is_told_that_nobody_took_over() -> None:
     node = established("s1")
     handover, batch = begun(node)
     acknowledge(node, "s2")
-    node.pass_time(TIMEOUT_MS + OPTIONS.election_timeout_ms)
-    handover.look(node.state)
+    node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms)
+    handover.look(node.view)
     assert reply_of(batch) == "Sorry, s3 did not take over: s1 leads term 1."
 
 
@@ -74,7 +75,7 @@ def test_what_can_not_be_is_refused_at_once() -> None:
     assert reply_of(batch) == "Sorry, s9 is no member of this cluster."
     follower = node_of("s2")
     assert reply_of(begun(follower)[1]) == NO_LEADER
-    follower.receive(append(1, (0, 0)), 0)
+    follower.step(Receive(append(1, (0, 0))), 0)
     assert reply_of(begun(follower)[1]) == not_leader("s1", "localhost", 1)
 
 

@@ -21,6 +21,7 @@ from raftline.net.listener import (
     Listener,
     switch_interval_s,
 )
+from tests.fake_host import FakeHost
 from tests.processes.wire import eventually, free_ports
 
 
@@ -32,7 +33,7 @@ class Watched:
         self.fileno, self.close = listener.fileno, close
 
 
-def test_a_door_is_closed_once_nobody_takes_connections_from_it(
+def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else its thread would take them from whatever is opened next, under the same number."""
@@ -51,12 +52,12 @@ def test_a_door_is_closed_once_nobody_takes_connections_from_it(
 
     monkeypatch.setattr(listener, "_accept", slow_to_end)
     monkeypatch.setattr(listener, "_socket", Watched(listener._socket, note_close))
-    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.open(cast(Any, FakeHost()))
     listener.close()
     assert order == ["nobody takes any more", "closed"]
 
 
-def test_a_door_for_datagrams_that_was_closed_gives_its_port_and_its_thread_back() -> None:
+def test_a_closed_listener_for_datagrams_gives_its_port_and_its_thread_back() -> None:
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
     listener = UdpListener("127.0.0.1", port)
@@ -81,7 +82,7 @@ class Crowd:
         self.order = ""  # T: one was taken; B: its thread was begun
         self.no_threads = 0  # so many can't be had, from the first on
         self.on_taken: Callable[[], None] = lambda: None
-        self.warnings: list[str] = []
+        self.host = FakeHost()
         self._begun = threading.Condition()
         monkeypatch.setattr(listener_module, "AT_ONCE", at_once)
         # None of these threads runs: whoever waits for one to run begins no second.
@@ -94,8 +95,7 @@ class Crowd:
 
     def open(self) -> None:
         assert eventually(lambda: queue_of(self.listener)[0] == len(self.clients))
-        server = SimpleNamespace(name="s1", warn=self.warnings.append)
-        self.listener.open(cast(Any, server))
+        self.listener.open(cast(Any, self.host))
 
     def _taken(self, connection: object, patience_s: float) -> None:
         self.order += "T"
@@ -146,7 +146,7 @@ def test_the_switch_interval_follows_the_number_of_connections(
     monkeypatch.setattr(listener_module.Connection, "serve", lambda self: may_end.wait(30))
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 10)
-    listener.open(cast(Any, SimpleNamespace(name="s1")))
+    listener.open(cast(Any, FakeHost()))
     clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
     assert eventually(lambda: sys.getswitchinterval() == pytest.approx(0.03))
     may_end.set()
@@ -165,10 +165,10 @@ def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
     assert [client.recv(1) for client in crowd.clients[:2]] == [b"", b""]
     assert crowd.close_after(3) == "TTTTTBBB"
     said = "can't take a connection: can't start new thread; those that are open go on"
-    assert crowd.warnings == [said]
+    assert crowd.host.told == [said]
 
 
-def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
+def test_a_connection_taken_while_the_listener_closes_has_a_thread_that_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = Crowd(monkeypatch)
@@ -177,8 +177,8 @@ def test_what_was_taken_as_the_door_closes_has_a_thread_that_ends_it(
     assert crowd.close_after(1) == "TB"
 
 
-def test_as_many_may_wait_at_the_door_as_may_be_connected() -> None:
-    """Who finds the queue full is heard a second later, by the kernel's second try."""
+def test_the_queue_of_the_listener_is_as_long_as_the_limit_of_connections() -> None:
+    """A connection that finds the queue full begins a second later, by the kernel's second try."""
     listener = Listener("127.0.0.1", next(free_ports), 2000)
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
     _, longest = queue_of(listener)

@@ -175,7 +175,7 @@ def test_a_base_line_may_name_nobody() -> None:
 
 def place_of(name: str, membership: Membership, *, amnesiac: bool = False) -> list[str]:
     node = node_of(name, voters=membership, amnesiac=amnesiac)
-    return check_member(node.state, Configuration(Path("c"), {}))
+    return check_member(node.view, Configuration(Path("c"), {}))
 
 
 def test_a_node_s_place_is_said_at_its_start() -> None:
@@ -210,7 +210,7 @@ def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(amnesiac
     """It was killed before the entry came that adds it, or has lost that entry."""
     node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
                 lambda: 1, 0, amnesiac=amnesiac, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
-    [said] = check_member(node.state, Configuration(Path("c"), {}))
+    [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 
@@ -218,7 +218,7 @@ def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
     node = Node("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
-    [said] = check_member(node.state, Configuration(Path("c"), {}))
+    [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 

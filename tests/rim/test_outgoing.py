@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from raftline.net.batch import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
-from raftline.node.batch import Batch
+from tests.fake_host import FakeHost
 from tests.processes.wire import eventually
 
 DEADLINE_S = 60.0
@@ -35,11 +34,9 @@ class Line:
     def __init__(self) -> None:
         self.near, self.far = socket.socketpair()
         self.far.settimeout(DEADLINE_S)
-        self.ready_sinks: deque[Outgoing] = deque()
         self.manager = Manager()
-        driver = SimpleNamespace(ready_sinks=self.ready_sinks)
-        server = SimpleNamespace(name="s1", driver=driver, logmanager=self.manager)
-        self.outgoing = Outgoing(cast(Any, server), self.near)
+        self.host: Any = FakeHost()
+        self.outgoing = Outgoing(self.host, self.near)
 
     def ask(self, *commands: str, is_read: bool = False, ids: list[str] | None = None) -> Batch:
         batch = Batch(
@@ -49,10 +46,6 @@ class Line:
         batch.reader = self.manager if is_read else None
         self.outgoing.add(batch)
         return batch
-
-    def flush_replies(self) -> None:
-        while self.ready_sinks:
-            self.ready_sinks.popleft().flush()
 
     def receive(self, size: int) -> bytes:
         data = bytearray()
@@ -71,13 +64,13 @@ def line() -> Iterator[Line]:
 def test_replies_leave_in_the_order_of_their_lines_whoever_is_answered_first(line: Line) -> None:
     first, second = line.ask("set a 1", "set a 2", ids=["", "7"]), line.ask("set b 1")
     second.answer_all("B")
-    line.flush_replies()
+    line.host.flush()
     line.far.setblocking(False)
     with pytest.raises(BlockingIOError):
         line.far.recv(1)
     line.far.settimeout(DEADLINE_S)
     first.answer_all("A")
-    line.flush_replies()
+    line.host.flush()
     assert line.far.recv(100) == b"s1@A\ns1#7@A\ns1@B\n"
     line.outgoing.wait_until_empty()
 
@@ -87,7 +80,7 @@ def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
 ) -> None:
     reads = line.ask(*["get a"] * 1000, is_read=True)
     reads.wake()
-    line.flush_replies()  # returns, though a hundred megabytes can't leave
+    line.host.flush()  # returns, though a hundred megabytes can't leave
     assert reads.sent < 100
     assert line.manager.most_at_once <= 16
     assert not line.outgoing.send_now(b"for a peer")
@@ -98,15 +91,15 @@ def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
 
 def test_what_is_answered_while_the_reader_is_slow_follows_in_order(line: Line) -> None:
     line.ask(*["get a"] * 100, is_read=True).wake()
-    line.flush_replies()
+    line.host.flush()
     line.ask("set a 1").answer_all("A")
-    line.flush_replies()
+    line.host.flush()
     reply = len(b"s1@GET response: \n") + 100_000
     line.receive(100 * reply)
     assert line.receive(5) == b"s1@A\n"
     line.ask("set a 1").answer_all("B")
     eventually(lambda: not line.outgoing._is_stuck)
-    line.flush_replies()
+    line.host.flush()
     assert line.receive(5) == b"s1@B\n"
 
 
@@ -122,7 +115,7 @@ def test_a_client_that_sends_without_reading_waits_for_room(line: Line) -> None:
     eventually(lambda: line.outgoing._is_awaited)
     assert not has_room.is_set()
     batches[0].answer_all("A")
-    line.flush_replies()
+    line.host.flush()
     assert has_room.wait(DEADLINE_S)
 
 
@@ -131,23 +124,23 @@ def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
     line.ask("set b 1")
     line.far.close()
     batch.answer_all("A")
-    line.flush_replies()
+    line.host.flush()
     line.outgoing.wait_until_empty()
-    assert not line.ready_sinks
+    assert not line.host.ready_sinks
 
 
 def test_what_nobody_could_answer_in_time_is_said_to_be_so(line: Line) -> None:
     write, read, young = line.ask("set a 1"), line.ask("get a", is_read=True), line.ask("set b 1")
     write.asked_ms, read.asked_ms, young.asked_ms = 1000, 2000, 3000
     line.outgoing.give_up_late(before_ms=2500)
-    line.flush_replies()
+    line.host.flush()
     said = line.far.recv(1000).decode().splitlines()
     assert said == [
         "s1@Sorry, outcome unknown: no quorum answered in time",
         "s1@Sorry, I know of no leader. Try again.",
     ]
     write.answer_rest("too late")  # it comes after all: nobody hears it
-    line.flush_replies()
+    line.host.flush()
     young.answer_all("B")
-    line.flush_replies()
+    line.host.flush()
     assert line.far.recv(1000) == b"s1@B\n"

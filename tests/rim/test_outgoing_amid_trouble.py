@@ -1,19 +1,19 @@
-"""What leaves on one connection, whoever completes it and whatever happens meanwhile."""
+"""Replies leave complete and in order, also amid slow readers and broken connections."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections import deque
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from raftline.net.batch import Batch
 from raftline.net.outgoing import Outgoing
-from raftline.node.batch import Batch
+from tests.fake_host import FakeHost
 
 DEADLINE_S = 60.0
 
@@ -25,10 +25,8 @@ class Sockets:
         self.here, self.there = socket.socketpair()
         self.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.there.settimeout(DEADLINE_S)
-        self.server: Any = SimpleNamespace(
-            name="s1", driver=SimpleNamespace(ready_sinks=deque()), logmanager=None
-        )
-        self.outgoing = Outgoing(self.server, self.here)
+        self.host: Any = FakeHost()
+        self.outgoing = Outgoing(self.host, self.here)
 
     def batch(self, *commands: str) -> Batch:
         """Return a batch of writes that waits for its replies."""
@@ -126,7 +124,7 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
 
 def test_a_read_is_served_from_the_life_that_confirmed_it(sockets: Sockets) -> None:
     """A controller's connection outlives a node's life; the next one may know less at first."""
-    sockets.server.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
+    sockets.host.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
     batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)
     batch.reader = SimpleNamespace(read=lambda commands: ["GET response: 5"] * len(commands))
     sockets.outgoing.add(batch)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline.node.queue
-from raftline.node.batch import Batch
+from raftline.net.batch import Batch
 from raftline.node.queue import RequestQueue
-from raftline.node.reading import BY_ROUND, Reading
 from raftline.raft.change import Change
+from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER
 
 

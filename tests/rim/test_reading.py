@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.node.reading import Reading, Readings
+from raftline.wire.parsing import Reading, Readings
 from raftline.wire.protocol import READ_MODES, Limits, ProtocolError, read_request
 
 

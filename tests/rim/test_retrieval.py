@@ -7,12 +7,11 @@ import json
 import pytest
 
 from raftline.common.console import safe_line
-from raftline.controller.course_lines import CourseLines
+from raftline.controller.course_lines import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page
 from raftline.controller.permits import OFF, Permits
-from raftline.controller.retrieval import PAGE_BYTES, PAGE_ENTRIES, numbered, page
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.inputs import Propose, Receive, StepDown, Tick
 from raftline.raft.messages import AppendAccepted, AppendEntries
-from raftline.raft.orders import step_down
 from tests.core.cores import leader_of, node_of, sync
 
 
@@ -55,15 +54,15 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
     node = leader_of("s1")
-    lines.stepped(node.state, Effects())
+    lines.stepped(node.view, Effects())
     assert said[-3:] == [
         "Current Term is: 1", "Current Entries are: {}", "Current State is: leader",
     ]  # fmt: skip
     said.clear()
-    lines.stepped(node.state, node.propose(["set k v"], 300))
+    lines.stepped(node.view, node.step(Propose(["set k v"]), 300))
     sync(node)
     assert said == ["Forwarding the log to followers: [1: {'term': 1, 'k': 'v'}]"]
-    lines.stepped(node.state, node.receive(AppendAccepted("s2", "s1", 1, 2, 1), 310))
+    lines.stepped(node.view, node.step(Receive(AppendAccepted("s2", "s1", 1, 2, 1)), 310))
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
 
 
@@ -71,16 +70,16 @@ def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
     node = node_of("s1", 1)
-    lines.stepped(node.state, Effects())
+    lines.stepped(node.view, Effects())
     said.clear()
     entries = [Entry(2, 2, "noop"), Entry(3, 2, "set k v")]
-    lines.stepped(node.state, node.receive(AppendEntries("s2", "s1", 2, 1, 1, entries), 10))
+    lines.stepped(node.view, node.step(Receive(AppendEntries("s2", "s1", 2, 1, 1, entries)), 10))
     assert said == [
         "Current Term is: 2",
         "Current Entries are: {1: {'term': 1, 'x': '1.1'}, 2: {'term': 2, 'k': 'v'}}",
         "Current State is: follower",
     ]
-    lines.stepped(node.state, node.receive(AppendEntries("s2", "s1", 2, 3, 2, [], 3), 20))
+    lines.stepped(node.view, node.step(Receive(AppendEntries("s2", "s1", 2, 3, 2, [], 3)), 20))
     committed = "['1': {'term': 1, 'x': '1.1'}, '2': {'term': 2, 'k': 'v'}]"
     assert said[3:] == [f"Log entries are: {committed}"]
 
@@ -89,9 +88,9 @@ def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
     node = leader_of("s1")
-    lines.stepped(node.state, Effects())
+    lines.stepped(node.view, Effects())
     for number in (1, 2, 3):
-        lines.stepped(node.state, node.propose(["set k v"], 300))
+        lines.stepped(node.view, node.step(Propose(["set k v"]), 300))
         assert said[-1].startswith(f"Forwarding the log to followers: [{number}: {{'term': 1")
 
 
@@ -100,13 +99,15 @@ def test_the_newest_entry_is_shown_however_many_there_are() -> None:
     lines = CourseLines(lambda line: said.append(safe_line(line)))
     node = leader_of("s1")
     for index in range(2, 32):
-        lines.stepped(node.state, node.propose(["set Controller_Operation Controller_Add"], 300))
+        lines.stepped(
+            node.view, node.step(Propose(["set Controller_Operation Controller_Add"]), 300)
+        )
         sync(node)
-        lines.stepped(node.state, node.receive(AppendAccepted("s2", "s1", 1, index, 1), 310))
+        lines.stepped(node.view, node.step(Receive(AppendAccepted("s2", "s1", 1, index, 1)), 310))
     entry = "{'term': 1, 'Controller_Operation': 'Controller_Add'}"
     assert said[-1].startswith("Log entries are: (25 more before) ['26': {'term': ")
     assert said[-1].endswith(f", '29': {entry}, '30': {entry}]")
-    lines.stepped(node.state, node.obey(step_down, 320))
+    lines.stepped(node.view, node.step(StepDown(), 320))
     assert said[-2].startswith("Current Entries are: (24 more before) {25: {'term': ")
     assert said[-2].endswith(f", 29: {entry}, 30: {entry}}}")
 
@@ -115,9 +116,9 @@ def test_who_only_asks_for_prevotes_is_a_follower_still() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
     node = node_of("s1", 1)
-    lines.stepped(node.state, Effects())
-    lines.stepped(node.state, node.pass_time(1000))
-    assert node.state.role.value == "pre-candidate"
+    lines.stepped(node.view, Effects())
+    lines.stepped(node.view, node.step(Tick(), 1000))
+    assert node.view.role.value == "pre-candidate"
     assert said == [
         "Current Term is: 1",
         "Current Entries are: {1: {'term': 1, 'x': '1.1'}}",

@@ -10,10 +10,12 @@ import pytest
 
 import raftline.node.snapshots
 from raftline.logmanager import LogManager
-from raftline.node.driver import Driver, now_ms
+from raftline.node.clock import now_ms
+from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
@@ -256,7 +258,7 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     rig.wait_for(lambda: rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
     assert rig.driver.compaction.publish(snapshot)
-    rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
+    rig.driver.step(SnapshotTaken(snapshot))
     rewrite = rig.manager.begin_rewrite(snapshot)
     # Only what no cut can touch is copied early.
     assert rig.driver.compaction.committed_entries(5, 100) == []
@@ -282,7 +284,7 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
     own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
     assert rig.driver.compaction.publish(own)
-    rig.driver.step(lambda node, now: node.snapshot_taken(own, now))
+    rig.driver.step(SnapshotTaken(own))
     rewrite = rig.manager.begin_rewrite(own)
     rig.snapshots.start()
     data, snapshot = leaders_snapshot({"a": "9"})
@@ -308,7 +310,7 @@ def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
     with rig.manager.hold:  # a write that takes long is under way; behind it waits all the rest
         rig.append(1, 3, 0, "set void 1", prev_term=0)
         eventually(lambda: rig.manager.is_writing)
-        rig.driver.step(lambda node, now: node.install(arriving, loaded.members, now))
+        rig.driver.step(SnapshotChecked(arriving, loaded.members))
         rig.append(21, 3, 21, "set b 1", prev_term=3)
         own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
         assert own.index == 21
@@ -319,7 +321,7 @@ def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
         eventually(lambda: rig.driver._writer._jobs)
     rig.wait_for_line("published: True")
     publishing.join(DEADLINE_S)
-    rig.driver.step(lambda node, now: node.snapshot_taken(own, now))
+    rig.driver.step(SnapshotTaken(own))
     rewrite = rig.manager.begin_rewrite(own)
     assert rig.driver.compaction.finish_rewrite(rewrite)
     manager, recovered = boot(rig.folder.kill(), "s2")
@@ -380,7 +382,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
     rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
     assert rig.driver.compaction.publish(snapshot)
-    rig.driver.step(lambda node, now: node.snapshot_taken(snapshot, now))
+    rig.driver.step(SnapshotTaken(snapshot))
     return snapshot
 
 
@@ -430,7 +432,7 @@ def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
     rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
     assert rig.posted == []
-    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.state.snapshot)
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.view.snapshot)
     second = rig.manager.snapshots.current
     assert second is not None
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))

@@ -1,4 +1,4 @@
-"""Who speaks for a peer, and what its silence means."""
+"""One connection speaks for a peer, and its end means that the peer is lost."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from typing import Any
 import pytest
 
 from raftline.net.connection import Connection
-from raftline.net.speakers import Speakers
+from raftline.net.peerbook import Speakers
 from raftline.node.server import Server
 from raftline.raft.messages import PeerError
 from tests.core.cores import node_of
+from tests.fake_host import FakeHost
 
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])
 def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     speaks_elsewhere: bool, lost: list[str]
 ) -> None:
-    now, told = [0], []
-    server: Any = SimpleNamespace(
-        name="s1", speakers=Speakers(300, lambda: now[0]),
-        driver=SimpleNamespace(lost=told.append),
-    )  # fmt: skip
+    now = [0]
+    host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
     here, there = socket.socketpair()
-    connection = Connection(server, here, for_peers_only=False)
+    connection = Connection(host, here, for_peers_only=False)
     connection._speaks_for = "s2"
-    server.speakers.claim("s2", connection)
+    host.speakers.claim("s2", connection)
     if speaks_elsewhere:
         now[0] = 300  # the first has been silent for so long
-        server.speakers.claim("s2", object())
+        host.speakers.claim("s2", object())
     there.close()
     connection.serve()
-    assert told == lost
+    assert host.told == lost
 
 
 def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
@@ -57,8 +55,8 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
 
 def test_a_member_that_was_removed_is_told_so_and_a_stranger_that_it_is_none() -> None:
     node = node_of("s1", 1, 1)
-    node.state.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
-    node.state.configurations.append(2, "members s1=h:1,voter")
+    node.view.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
+    node.view.configurations.append(2, "members s1=h:1,voter")
     server: Any = SimpleNamespace(name="s1", node=node)
     assert Server.why_no_peer(server, "s2") == "s2 was removed from the cluster by entry 2"
     assert Server.why_no_peer(server, "s9") == "s9 is no peer of s1"

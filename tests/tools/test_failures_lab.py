@@ -22,6 +22,7 @@ from raftline.client import OutcomeUnknown
 from raftline.common.config import Address
 from raftline.node.server import Server
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import Node
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
@@ -107,18 +108,18 @@ class Followed:
         self.node = node
         self.skips = skips
         self.lines: list[str] = []
-        self._seed_lines = SeedLines(node.state, self.lines.append)
+        self._seed_lines = SeedLines(node.view, self.lines.append)
 
     def begin(self, *, is_first: bool = True) -> list[str]:
-        self._seed_lines.begin(self.node.state, is_first=is_first)
+        self._seed_lines.begin(self.node.view, is_first=is_first)
         return self.said()
 
     def hear(self, message: Any) -> list[str]:
         self._seed_lines.heard([message])
-        return self.after(self.node.receive(message, self.node.state.now_ms))
+        return self.after(self.node.step(Receive(message), self.node.view.now_ms))
 
     def after(self, effects: Effects) -> list[str]:
-        self._seed_lines.stepped(self.node.state, effects, skips=self.skips)
+        self._seed_lines.stepped(self.node.view, effects, skips=self.skips)
         return self.said()
 
     def said(self) -> list[str]:
@@ -158,11 +159,11 @@ def test_the_course_s_words_tell_an_election_and_its_timeouts() -> None:
 
 def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_machine() -> None:
     followed = Followed(established("s1", 1))
-    assert followed.after(followed.node.propose(["set value 44"], TIMEOUT_MS)) == [
+    assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
         "s1 appended log entry: 2,44"
     ]
-    state = followed.node.state
-    followed.after(followed.node.synced(3, 2, TIMEOUT_MS))
+    state = followed.node.view
+    followed.after(followed.node.step(Synced(3, 2), TIMEOUT_MS))
     assert followed.hear(AppendAccepted("s2", "s1", 2, 3, state.round)) == [
         "Successfully updated s2 with 1 entries.",
         "Leader s1 committed entry at index 3",
@@ -172,7 +173,7 @@ def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_mac
 
 def test_the_course_s_words_tell_whom_a_leader_skips() -> None:
     followed = Followed(established("s1", 1), skips=True)
-    assert followed.after(followed.node.propose(["set value 44"], TIMEOUT_MS)) == [
+    assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
         "s1 appended log entry: 2,44",
         "Replication to s2 skipped due to simulation.",
         "Replication to s3 skipped due to simulation.",
@@ -183,7 +184,7 @@ def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
     followed = Followed(node_of("s1", 1, 1, 1))
     followed.node = leader_of("s1", 1, 1, 1)
     followed.after(Effects(append=[Entry(4, 2, "noop")]))
-    state = followed.node.state
+    state = followed.node.view
     said = followed.hear(AppendRejected("s2", "s1", 2, 1, state.round))
     assert said == ["Backtracking nextIndex for s2 to 2 due to mismatch."]
     assert "Successfully updated s2 with 3 entries." in followed.hear(
@@ -529,11 +530,11 @@ def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
     server: Any = WatchfulServer.__new__(WatchfulServer)
     server.name, server.is_down = "node1", False
     server._startup = SimpleNamespace(configuration=SimpleNamespace(folder=tmp_path))
-    server.node = SimpleNamespace(state=SimpleNamespace(durable_index=0))  # its log was deleted
+    server.node = SimpleNamespace(view=SimpleNamespace(durable_index=0))  # its log was deleted
     server._console = SimpleNamespace(say=ordered.append)
     server.control = SimpleNamespace(obey=obey)
     server.start()
-    server.node.state.durable_index = 3  # it has caught up, and at once the file is deleted anew
+    server.node.view.durable_index = 3  # it has caught up, and at once the file is deleted anew
     eventually(lambda: ordered[2:], "orders")
     assert ordered[0].startswith("[!] node1: node1.log was deleted while it ran.")
     assert ordered[1:] == ["SHUTDOWN", "RESTART"]

@@ -40,6 +40,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from raftline.raft.effects import Entry, HardState
+from raftline.raft.inputs import PeerDisconnected
 from raftline.raft.membership import Membership
 from raftline.state import sessions
 from tests.transcripts.world import NOBODY, Disk, Server, World
@@ -72,7 +73,7 @@ class Player:
         elif found := _LOSES.fullmatch(act):
             node, peer = found.groups()
             server = world.servers[node]
-            world.step(server, lambda n: n.lost(peer, world.time_at(server)))
+            world.step(server, lambda n: n.step(PeerDisconnected(peer), world.time_at(server)))
         elif found := _HANDS_OVER.fullmatch(act):
             world.hand_over(*found.groups())
         else:

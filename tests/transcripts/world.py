@@ -11,12 +11,27 @@ from raftline.raft import messages
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry, HardState, Snapshot
+from raftline.raft.inputs import (
+    AskLeader,
+    ChangeMembers,
+    Propose,
+    Read,
+    Receive,
+    SnapshotChecked,
+    SnapshotGone,
+    SnapshotRejected,
+    SnapshotTaken,
+    Synced,
+    Tick,
+    Transfer,
+)
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.transfer import TransferRefused
+from tests.core.cores import compact
 from tests.invariants import Invariants
 from tests.transcripts.machine import Machine
 
@@ -134,7 +149,7 @@ class World:
     def status(self, server: Server) -> str:
         if server.node is None:
             return f"{server.name} is down"
-        state = server.node.state
+        state = server.node.view
         base = state.log.base_index
         terms = [str(state.log.term_at(i)) for i in range(base + 1, state.log.last_index + 1)]
         if base:
@@ -170,19 +185,21 @@ class World:
         for client, _ in effects.refused:
             self._answer(server, client, self._not_leader(node))
         self._settle(server, effects)
-        if server.writes and not node.is_leader:
+        if server.writes and not node.view.is_leader:
             for client, _ in server.writes.values():
                 self._answer(server, client, "Sorry, outcome unknown: I lead no longer")
             server.writes.clear()
         self._take_held(server, node)
         if synced is not None:
             last = synced
-            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
+            self.step(
+                server, lambda node: node.step(Synced(last.index, last.term), self.time_at(server))
+            )
 
     def _take_held(self, server: Server, node: Node) -> None:
         """Let requests that waited for a leader come again once there is one."""
-        gives_way = node.is_leader and not node.takes_proposals
-        if server.held and node.state.leader is not None and not gives_way:
+        gives_way = node.view.is_leader and not node.takes_proposals
+        if server.held and node.view.leader is not None and not gives_way:
             held, server.held = server.held, []
             for client, command in held:
                 self.request(server.name, client, command)
@@ -197,7 +214,9 @@ class World:
         server.disk_held = False
         last = self._flush(server)
         if last is not None:
-            self.step(server, lambda node: node.synced(last.index, last.term, self.time_at(server)))
+            self.step(
+                server, lambda node: node.step(Synced(last.index, last.term), self.time_at(server))
+            )
 
     def receive(self, sender: str, to: str, text: str) -> None:
         """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
@@ -206,7 +225,7 @@ class World:
             return
         try:
             message = messages.read(sender, to, text)
-            self.step(server, lambda node: node.receive(message, self.time_at(server)))
+            self.step(server, lambda node: node.step(Receive(message), self.time_at(server)))
         except PeerError as error:
             self.say("answer", f"{sender} <- {to}@Sorry, {error}")
 
@@ -219,15 +238,17 @@ class World:
         command = command.removesuffix(" read log") if is_entry else command
         change = change_of(command)
         if change is not None and node.takes_proposals:
-            self.step(server, lambda node: node.change(change, client, self.time_at(server)))
+            self.step(
+                server, lambda node: node.step(ChangeMembers(change, client), self.time_at(server))
+            )
         elif command.startswith("get ") and not is_entry:
             self._read(server, node, client, command[4:])
         elif node.takes_proposals:
             has_session = "#" in client or command == "session"
             line = f"{client}@{command}" if has_session else command
-            server.writes[node.state.log.last_index + 1] = (client, command)
-            self.step(server, lambda node: node.propose([line], self.time_at(server)))
-        elif node.is_leader:
+            server.writes[node.view.log.last_index + 1] = (client, command)
+            self.step(server, lambda node: node.step(Propose([line]), self.time_at(server)))
+        elif node.view.is_leader:
             server.held.append((client, command))
         else:
             self._answer(server, client, self._not_leader(node))
@@ -238,18 +259,20 @@ class World:
         token = (client, key)
         if mode == "local":
             self._answer(server, client, server.machine.read(key))
-        elif mode == "lease" and node.is_leader:
-            self.step(server, lambda node: node.read_leased([token], self.time_at(server)))
-        elif mode == "index" and not node.is_leader:
-            self.step(server, lambda node: node.ask_leader([token], self.time_at(server)))
+        elif mode == "lease" and node.view.is_leader:
+            self.step(
+                server, lambda node: node.step(Read([token], by_lease=True), self.time_at(server))
+            )
+        elif mode == "index" and not node.view.is_leader:
+            self.step(server, lambda node: node.step(AskLeader([token]), self.time_at(server)))
         else:
-            self.step(server, lambda node: node.read([token], self.time_at(server)))
+            self.step(server, lambda node: node.step(Read([token]), self.time_at(server)))
 
     def hand_over(self, name: str, to: str | None) -> None:
         """Let a leader hand the leadership over."""
         server = self.servers[name]
         try:
-            self.step(server, lambda node: node.transfer(to, self.time_at(server)))
+            self.step(server, lambda node: node.step(Transfer(to), self.time_at(server)))
         except TransferRefused as refusal:
             self.say("answer", f"{name}: Sorry, {refusal}.")
 
@@ -265,7 +288,7 @@ class World:
             first = min(due, key=lambda server: server.wake_at_ms)
             self.now_ms = max(self.now_ms, first.wake_at_ms)
             clock_ms = self.time_at(first)
-            self.step(first, lambda node, clock_ms=clock_ms: node.pass_time(clock_ms))
+            self.step(first, lambda node, clock_ms=clock_ms: node.step(Tick(), clock_ms))
         raise AssertionError(f"time never comes to {until_ms} ms, timers stand still")
 
     def deliver_until_quiet(self) -> None:
@@ -290,10 +313,10 @@ class World:
         """Let a server put its state machine on its disk, and its log begin behind that."""
         node, disk = server.node, server.disk
         assert node is not None, f"{server.name} is down"
-        index = node.state.last_applied
-        term = node.state.log.term_at(index)
+        index = node.view.last_applied
+        term = node.view.log.term_at(index)
         assert term is not None
-        members = node.state.configurations.at(index)
+        members = node.view.configurations.at(index)
         text = f"{members.spell()}\n" if members != server.base else ""
         text += server.machine.spell()
         snapshot = Snapshot(index, term, len(text), zlib.crc32(text.encode()))
@@ -301,8 +324,8 @@ class World:
         del disk.entries[: index - disk.base[0]]
         disk.base = (index, term)
         self.say("disk", f"{server.name} takes a snapshot up to entry {index} of term {term}")
-        self.step(server, lambda node: node.snapshot_taken(snapshot, self.time_at(server)))
-        while node.compact(node.compaction_index()):
+        self.step(server, lambda node: node.step(SnapshotTaken(snapshot), self.time_at(server)))
+        while compact(node, node.view.compaction_index):
             pass
 
     # --- effects --------------------------------------------------------------------------
@@ -367,10 +390,12 @@ class World:
         """All of a snapshot has arrived: hand it back checked, unless its bytes are wrong."""
         text, now_ms = server.disk.part, self.time_at(server)
         if (len(text), zlib.crc32(text.encode())) != snapshot[2:]:
-            self.step(server, lambda node: node.refuse(snapshot, "its CRC-32", now_ms))
+            self.step(
+                server, lambda node: node.step(SnapshotRejected(snapshot, "its CRC-32"), now_ms)
+            )
         else:
             members = _members_of(text) or server.base
-            self.step(server, lambda node: node.install(snapshot, members, now_ms))
+            self.step(server, lambda node: node.step(SnapshotChecked(snapshot, members), now_ms))
 
     def _send(self, message: Message) -> None:
         self.checks.sent(message)
@@ -378,7 +403,7 @@ class World:
             server, snapshot = self.servers[message.sender], message.snapshot
             if server.disk.snapshot != snapshot:
                 peer, now_ms = message.to, self.time_at(server)
-                self.step(server, lambda node: node.snapshot_gone(peer, snapshot, now_ms))
+                self.step(server, lambda node: node.step(SnapshotGone(peer, snapshot), now_ms))
                 return
             text = server.disk.snapshot_text
             data = text[message.offset : message.offset + message.length]
@@ -399,9 +424,9 @@ class World:
                 self._answer(server, client, reply)
 
     def _not_leader(self, node: Node) -> str:
-        if node.state.leader is None:
+        if node.view.leader is None:
             return "Sorry, I know of no leader. Try again."
-        return f"Sorry, I am not the leader. Last leader I heard from is: {node.state.leader}"
+        return f"Sorry, I am not the leader. Last leader I heard from is: {node.view.leader}"
 
     def _answer(self, server: Server, client: str, text: str) -> None:
         name, mark, number = client.partition("#")

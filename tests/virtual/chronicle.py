@@ -30,10 +30,10 @@ class Chronicle:
                 counts["elections won"] += 1
                 counts["leaderships regained"] += self._has_led
                 self._has_led = True
-                if self._handed_term == node.state.term - 1:
+                if self._handed_term == node.view.term - 1:
                     counts["transfers completed"] += 1
             elif note.endswith("hands the leadership over"):
-                self._handed_term = node.state.term
+                self._handed_term = node.view.term
             elif note.endswith("is rolled back"):
                 counts["changes rolled back"] += 1
             elif note.endswith("so it leads no longer"):

@@ -40,8 +40,8 @@ class Operator:
         if self._over:
             return
         for host in self._hosts:
-            if host.node is not None and host.node.is_leader:
-                host.change(self._change(host.node.state.membership), self._may_begin)
+            if host.node is not None and host.node.view.is_leader:
+                host.change(self._change(host.node.view.membership), self._may_begin)
         self._wait()
 
     def _may_begin(self, node: Node, change: Change) -> bool:
@@ -51,16 +51,18 @@ class Operator:
         """Whoever was started to join asks to be added until it knows that it is a member."""
         self._let_newborns_join()
         for host in self._hosts:
-            if host.is_joiner and host.node is not None and not host.node.state.is_member:
+            if host.is_joiner and host.node is not None and not host.node.view.is_member:
                 self._ask_for(host.name)
         self._world.after(2 * self._plan.options.election_timeout_ms, self._let_join)
 
     def _let_newborns_join(self) -> None:
         """A newborn that knows nobody of those who lead has said so on its console: whoever reads
         that starts it to join."""
-        leaders = [host for host in self._hosts if host.node is not None and host.node.is_leader]
+        leaders = [
+            host for host in self._hosts if host.node is not None and host.node.view.is_leader
+        ]
         for host in self._hosts:
-            state = host.state
+            state = host.view
             if host.node is None or state is None or not state.newborn or host.is_joiner:
                 continue
             known = state.membership.names
@@ -73,9 +75,9 @@ class Operator:
     def _ask_for(self, name: str) -> None:
         change = Change("add", name, self._addresses[name])
         for host in self._hosts:
-            if host.node is None or not host.node.is_leader:
+            if host.node is None or not host.node.view.is_leader:
                 continue
-            if not self._over or name in host.node.state.membership.names:
+            if not self._over or name in host.node.view.membership.names:
                 host.change(change, self._can_end)
 
     def _change(self, members: Membership) -> Change:
@@ -97,9 +99,9 @@ class Operator:
 
     def _can_end(self, node: Node, change: Change) -> bool:
         """Whether a majority of those who would vote have their logs, or are new and get them
-        first: else it could never end, which is known (docs/membership.md)."""
+        first: else it could never end, which is known (docs/operate/membership.md)."""
         try:
-            planned = plan(change, node.state.membership)
+            planned = plan(change, node.view.membership)
         except Refused:
             return True
         whole = {
@@ -114,23 +116,23 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
     """Whether a quorum with whole logs is left without this one, in each configuration that is
     in use or may yet be: the ones that nodes know, before and after a change that is under way or
     that a leader keeps in mind until it may begin."""
-    if any(host.state is None for host in hosts):
+    if any(host.view is None for host in hosts):
         return False  # one that has not started yet may be needed, and may find that it has no vote
     # A learner by its own log stands in no election: ahead of a voter of a joint configuration that
-    # it has not heard of, it denies that one its vote for good (docs/membership.md).
+    # it has not heard of, it denies that one its vote for good (docs/operate/membership.md).
     whole = {
         host.name
         for host in hosts
-        if host.disk.has_vote and host.name != name and host.state is not None
-        and host.name in host.state.membership.electors
+        if host.disk.has_vote and host.name != name and host.view is not None
+        and host.name in host.view.membership.electors
     }  # fmt: skip
     known: list[Membership] = []
     for host in hosts:
-        state = host.state
+        state = host.view
         if state is not None:
             known += [state.membership, state.configurations.at(state.commit_index)]
             known += [state.pending_change.target] if state.pending_change is not None else []
-            for change, _ in state.waiting:
+            for change in state.waiting_changes:
                 with suppress(Refused):
                     known.append(plan(change, state.membership.settled()).target)
     return all(members.is_quorum(whole) for members in known if members.voters)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, ReadReady
+from raftline.raft.inputs import AskLeader, Propose, Read
 from raftline.raft.node import Node
 from tests.invariants import InvariantError
 from tests.virtual.asked import Request
@@ -52,33 +53,33 @@ class Desk:
             self._propose(node, writes)
         else:
             for request in writes:
-                request.client.refused(request, None if node.is_leader else node.state.leader)
-        if not node.is_leader:
+                request.client.refused(request, None if node.view.is_leader else node.view.leader)
+        if not node.view.is_leader:
             self._read_here(node, reads)
             return
         leased = [request for request in reads if request.how == "lease"]
         others = [request for request in reads if request.how != "lease"]
-        for confirm, some in ((node.read_leased, leased), (node.read, others)):
+        for by_lease, some in ((True, leased), (False, others)):
             if some:
                 self.reading |= {*some}
-                self._carry_out(node, confirm(some, self._now_ms()))
+                self._carry_out(node, node.step(Read(some, by_lease), self._now_ms()))
 
     def _propose(self, node: Node, writes: Sequence[Request]) -> None:
         if not writes:
             return
-        first = node.state.log.last_index + 1
+        first = node.view.log.last_index + 1
         for index, request in enumerate(writes, start=first):
-            self._proposed.append((index, node.state.term, request))
+            self._proposed.append((index, node.view.term, request))
         commands = [request.command for request in writes]
-        self._carry_out(node, node.propose(commands, self._now_ms()))
+        self._carry_out(node, node.step(Propose(commands), self._now_ms()))
 
     def _read_here(self, node: Node, reads: Sequence[Request]) -> None:
         """A follower asks its leader for those that say so, and sends the others on."""
-        leader = node.state.leader
+        leader = node.view.leader
         asking = [request for request in reads if request.how == "ask"]
         if asking:
             self.reading |= {*asking}
-            self._carry_out(node, node.ask_leader(asking, self._now_ms()))
+            self._carry_out(node, node.step(AskLeader(asking), self._now_ms()))
         for request in reads:
             if request.how != "ask":
                 request.client.refused(request, leader)
@@ -101,7 +102,7 @@ class Desk:
         """The core gives a read back: its leader is another by now, or unknown."""
         self._given_back(request)
         self._world.counts["reads given back"] += 1
-        request.client.refused(request, node.state.leader)
+        request.client.refused(request, node.view.leader)
 
     def _given_back(self, request: Request) -> None:
         if request not in self.reading:
@@ -111,7 +112,7 @@ class Desk:
     def give_up_if_deposed(self, node: Node) -> None:
         """Whoever lost the lead can't know what becomes of what it proposed."""
         while self._proposed and not (
-            node.is_leader and node.state.term == self._proposed[0][1]
+            node.view.is_leader and node.view.term == self._proposed[0][1]
         ):
             request = self._proposed.popleft()[2]
             request.client.unknown(request)

@@ -93,7 +93,7 @@ class Disk:
         """Be left as after a kill or a power cut, with `writing` done in part, or not, or whole."""
         cuts = [work.cut_after for work in (*writing, *unsaved) if work.cut_after is not None]
         if writing and cuts and min(cuts) < self._promised[0]:
-            self._promised = (min(cuts), node.state.log.term_at(min(cuts)) or 0)
+            self._promised = (min(cuts), node.view.log.term_at(min(cuts)) or 0)
         installs = [work.install.index for work in writing if work.install is not None]
         if installs and max(installs) < self._promised[0]:
             self._promised = (0, 0)  # the log goes, or not; nothing of its tail was committed

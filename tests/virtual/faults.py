@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.orders import step_down, time_out
+from raftline.raft.inputs import Campaign, StepDown
 from tests.virtual.churn import can_lose
 from tests.virtual.host import Host
 from tests.virtual.network import Network
@@ -75,7 +75,9 @@ class Faults:
 
     def _some(self) -> Host:
         """Any node; half the time one that leads, for that is where it hurts."""
-        leaders = [host for host in self._hosts if host.node is not None and host.node.is_leader]
+        leaders = [
+            host for host in self._hosts if host.node is not None and host.node.view.is_leader
+        ]
         return self._world.random.choice(
             leaders if leaders and self._world.chance(0.5) else list(self._hosts)
         )
@@ -93,7 +95,7 @@ class Faults:
         chance = self._world.random
         to = chance.choice([None, self._some().name])
         for host in self._hosts:
-            if host.node is not None and host.node.is_leader:
+            if host.node is not None and host.node.view.is_leader:
                 host.hand_over(to)
                 if chance.random() < 0.5:
                     delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
@@ -104,10 +106,10 @@ class Faults:
         leads again at once, with the clients and followers of before."""
         chance = self._world.random
         for host in self._hosts:
-            if host.node is not None and host.node.is_leader:
-                orders = chance.choice([[step_down], [time_out], [step_down, time_out]])
+            if host.node is not None and host.node.view.is_leader:
+                orders = chance.choice([[StepDown()], [Campaign()], [StepDown(), Campaign()]])
                 for order in orders:
-                    self._tell(f"order {host.name} {order.__name__}")
+                    self._tell(f"order {host.name} {type(order).__name__}")
                     host.obey(order)
 
     def _cut_off(self, name: str) -> None:
@@ -155,7 +157,7 @@ class Faults:
         while it still leads, or stands still and will believe that it leads when it goes on."""
         chance = self._world.random
         for host in self._hosts:
-            if host.node is not None and host.node.is_leader:
+            if host.node is not None and host.node.view.is_leader:
                 others = [name for name in self._names if name != host.name]
                 few = chance.sample(others, chance.randint(0, max(0, (len(self._names) - 3) // 2)))
                 self._tell(f"cut {' '.join([host.name, *few])}")

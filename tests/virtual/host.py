@@ -10,11 +10,20 @@ from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.inputs import (
+    Campaign,
+    ChangeMembers,
+    PeerDisconnected,
+    StepDown,
+    Synced,
+    Tick,
+    Transfer,
+)
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
-from raftline.raft.state import State
 from raftline.raft.transfer import TransferRefused
+from raftline.raft.view import NodeView
 from raftline.storage.errors import DiskFailed
 from tests.faulty_folder import Died
 from tests.virtual.asked import Request
@@ -47,7 +56,7 @@ class Host:
     ) -> None:
         self.name = name
         self.node: Node | None = None
-        self.state: State | None = None  # what it knows, or knew when it died
+        self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.disk = Disk(world, name)
         self.paused = False
@@ -76,7 +85,7 @@ class Host:
         self._take(lambda node: self._received(node, message))
 
     def _received(self, node: Node, message: Message) -> None:
-        if not node.listens_to(message):  # it would say so on the connection
+        if not node.accepts(message):  # it would say so on the connection
             self._world.counts["messages of strangers"] += 1
             return
         self._world.tell(message)
@@ -84,7 +93,9 @@ class Host:
 
     def lost(self, peer: str) -> None:
         """The connection to a peer breaks."""
-        self._take(lambda node: self.carry_out(node, node.lost(peer, self.now_ms())))
+        self._take(
+            lambda node: self.carry_out(node, node.step(PeerDisconnected(peer), self.now_ms()))
+        )
 
     def hand_over(self, to: str | None) -> None:
         """Somebody asks this node to give way."""
@@ -93,20 +104,20 @@ class Host:
     def _handed_over(self, node: Node, to: str | None) -> None:
         self._world.tell(f"> {self.name} hands over to {to or 'anybody'}")
         try:
-            effects = node.transfer(to, self.now_ms())
+            effects = node.step(Transfer(to), self.now_ms())
         except TransferRefused as refusal:
             self._world.tell(f"{self.name}: Sorry, {refusal}.")
         else:
             self._world.counts["transfers begun"] += 1
             self.carry_out(node, effects)
 
-    def obey(self, order: Callable[[State], None]) -> None:
+    def obey(self, order: StepDown | Campaign) -> None:
         """A controller orders this node to follow, or to stand."""
         self._take(lambda node: self._obeyed(node, order))
 
-    def _obeyed(self, node: Node, order: Callable[[State], None]) -> None:
+    def _obeyed(self, node: Node, order: StepDown | Campaign) -> None:
         with contextlib.suppress(OrderRefused):
-            self.carry_out(node, node.obey(order, self.now_ms()))
+            self.carry_out(node, node.step(order, self.now_ms()))
 
     def change(self, change: Change, may_begin: Callable[[Node, Change], bool]) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
@@ -118,7 +129,7 @@ class Host:
         if node.takes_proposals and may_begin(node, change):
             self._world.tell(f"> {self.name} is asked to {change}")
             self._world.counts["changes asked for"] += 1
-            self.carry_out(node, node.change(change, change, self.now_ms()))
+            self.carry_out(node, node.step(ChangeMembers(change, change), self.now_ms()))
 
     def submit(self, request: Request) -> None:
         """A client's request arrives; a node that is down refuses the connection."""
@@ -182,7 +193,7 @@ class Host:
             self.desk.confirmed(node, ready, self.manager)
         for request in effects.refused:
             self.desk.refused(node, request)
-        self._invariants.keeps_reads(node.state, self.desk.reading)
+        self._invariants.keeps_reads(node._state, self.desk.reading)
         self._clock.wake_at(node.wake_at_ms)
 
     def _send_all(self, messages: Sequence[Message]) -> None:
@@ -224,7 +235,7 @@ class Host:
             if work.check is not None:
                 self._snapshots.arrived(work.check)
         if durable is not None:
-            self.carry_out(node, node.synced(*durable, self.now_ms()))
+            self.carry_out(node, node.step(Synced(*durable), self.now_ms()))
         self._write()
 
     # --- time -----------------------------------------------------------------------------
@@ -239,7 +250,7 @@ class Host:
 
     def _look_at_the_clock(self, node: Node) -> None:
         if self.now_ms() >= node.wake_at_ms:
-            self.carry_out(node, node.pass_time(self.now_ms()))
+            self.carry_out(node, node.step(Tick(), self.now_ms()))
         else:
             self._clock.wake_at(node.wake_at_ms)
 
@@ -275,7 +286,7 @@ class Host:
             incarnation=self._life + 1,
             snapshot=recovered.snapshot,
         )
-        self.state = self.node.state
+        self.view = self.node.view
         self._invariants.started(self.node)
         self._snapshots.started()
         self._clock.forget()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from raftline.raft.effects import Effects, Entry
+from raftline.raft.inputs import Receive
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 from raftline.raft.node import Node
@@ -29,27 +30,27 @@ class HonestInvariants(Invariants):
         self._seen = 0  # committed entries that were looked at for that
 
     def started(self, node: Node) -> None:
-        self._votes_held.pop(node.state.name, None)  # what was not saved may be forgotten
+        self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
     def received(self, node: Node, message: Message, now_ms: int) -> Effects:
         """Let the node take a message; an answer to an earlier term's question teaches it nothing
         (mistakes 7, 33)."""
         answers = (AppendAccepted, AppendRejected, RequestVoteReply)
-        is_late = isinstance(message, answers) and message.term < node.state.term
-        before = _counted(node.state, message.sender)
-        effects = node.receive(message, now_ms)
-        after = _counted(node.state, message.sender)
+        is_late = isinstance(message, answers) and message.term < node._state.term
+        before = _counted(node._state, message.sender)
+        effects = node.step(Receive(message), now_ms)
+        after = _counted(node._state, message.sender)
         # What a node has let go, as it does with one that was removed, teaches it nothing either.
         if is_late and any(now and now != was for was, now in zip(before, after, strict=True)):
-            raise InvariantError(f"{node.state.name} counts an answer of term {message.term}")
+            raise InvariantError(f"{node._state.name} counts an answer of term {message.term}")
         return effects
 
     def reads(self, node: Node, must_see_index: int) -> None:
         """A read sees every write that was acknowledged before it came."""
-        if node.state.last_applied < must_see_index:
+        if node._state.last_applied < must_see_index:
             raise InvariantError(
-                f"{node.state.name} serves a read from entry {node.state.last_applied}, though "
+                f"{node._state.name} serves a read from entry {node._state.last_applied}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 
@@ -103,11 +104,11 @@ class HonestInvariants(Invariants):
     def stepped(self, node: Node, effects: Effects) -> None:
         super().stepped(node, effects)
         self._changes_one_step_at_a_time()
-        self._keeps_its_vote(node.state)
-        if node.is_leader:
-            self._counts_votes_cast_for_it(node.state)
+        self._keeps_its_vote(node._state)
+        if node.view.is_leader:
+            self._counts_votes_cast_for_it(node._state)
             if not self._lost_a_log:
-                self._counts_entries_that_are_held(node.state)
+                self._counts_entries_that_are_held(node._state)
 
     def _changes_one_step_at_a_time(self) -> None:
         """Committed configurations follow one another as they may: voters move through a joint
@@ -154,7 +155,7 @@ class HonestInvariants(Invariants):
         for name, progress in leader.progress.items():
             if name not in self.nodes:
                 continue  # it never ran yet
-            follower = self.nodes[name].state
+            follower = self.nodes[name].view
             index = progress.match_index
             in_snapshot = index < max(follower.log.base_index, leader.log.base_index)
             if follower.term <= leader.term and not in_snapshot and (

@@ -186,22 +186,22 @@ class _Schedule:
     def _held(self, what: str) -> int:
         """Return how far the nodes have come with what they receive: a snapshot, or entries,
         which alone don't show that anybody is served."""
-        states = [host.node.state for host in self.hosts.values() if host.node is not None]
-        received = sum(state.incoming.received for state in states if state.incoming is not None)
+        states = [host.node.view for host in self.hosts.values() if host.node is not None]
+        received = sum(state.arriving_bytes for state in states)
         return received + (sum(state.last_applied for state in states) if what == "agree" else 0)
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""
         for host in self.hosts.values():
-            if host.node is not None and host.node.is_leader:
-                core = host.node.state
+            if host.node is not None and host.node.view.is_leader:
+                core = host.node.view
                 if not core.membership.is_joint and core.pending_change is None:
                     return [self.hosts[name] for name in core.membership.names]
         return []
 
     def _agree(self) -> bool:
         members = self._members()
-        cores = [host.node.state for host in members if host.node is not None]
+        cores = [host.node.view for host in members if host.node is not None]
         ends = {(core.log.last_index, core.commit_index, core.last_applied) for core in cores}
         if len(ends) != 1:
             return False

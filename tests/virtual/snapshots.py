@@ -10,10 +10,12 @@ from typing import Protocol
 from raftline.logmanager import LogManager
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects, Snapshot
+from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
 from raftline.storage.errors import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
+from tests.core.cores import compact
 from tests.virtual.disk import Disk
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
@@ -79,7 +81,7 @@ class Snapshots:
                 self._is_taking = False
                 return
         self._world.tell(f"{rim.name} took a snapshot up to entry {snapshot.index}")
-        rim.carry_out(node, node.snapshot_taken(snapshot, rim.now_ms()))
+        rim.carry_out(node, node.step(SnapshotTaken(snapshot), rim.now_ms()))
         rim.later(self._world.random.randint(0, 5), lambda node: self._compact(node, snapshot))
 
     @contextlib.contextmanager
@@ -95,7 +97,7 @@ class Snapshots:
         """Begin the log anew behind the snapshot, once the disk has it that far; not behind one
         that another has displaced."""
         rim, manager = self._rim, self._rim.manager
-        if node.state.snapshot != snapshot:
+        if node.view.snapshot != snapshot:
             self._is_taking = False
         elif rim.goes_first or manager.last_written < snapshot.index:
             rim.later(1, lambda node: self._compact(node, snapshot))
@@ -107,12 +109,12 @@ class Snapshots:
     def _begin_log_anew(self, node: Node, snapshot: Snapshot) -> None:
         manager = self._rim.manager
         rewrite = manager.begin_rewrite(snapshot)
-        last = min(node.state.commit_index, manager.last_written)
-        rewrite.copy(node.state.log.entries(rewrite.next_index, last))
+        last = min(node.view.commit_index, manager.last_written)
+        rewrite.copy(node.view.log.entries(rewrite.next_index, last))
         rewrite.sync()
-        rest = node.state.log.entries(rewrite.next_index, manager.last_written)
+        rest = node.view.log.entries(rewrite.next_index, manager.last_written)
         manager.finish_rewrite(rewrite, rest)
-        while node.compact(node.compaction_index()):
+        while compact(node, node.view.compaction_index):
             pass
         self._world.counts["snapshots taken"] += 1
 
@@ -128,10 +130,10 @@ class Snapshots:
             loaded = rim.manager.snapshots.check(snapshot, no_pause)
         except (ValueError, StorageError) as error:
             self._world.counts["snapshots refused"] += 1
-            rim.carry_out(node, node.refuse(snapshot, str(error), rim.now_ms()))
+            rim.carry_out(node, node.step(SnapshotRejected(snapshot, str(error)), rim.now_ms()))
             return
         rim.manager.arrived(loaded)
-        rim.carry_out(node, node.install(snapshot, loaded.members, rim.now_ms()))
+        rim.carry_out(node, node.step(SnapshotChecked(snapshot, loaded.members), rim.now_ms()))
 
     def send_piece(self, message: InstallSnapshot) -> None:
         """Read a piece from the file and send it; say so where that snapshot is gone."""
@@ -144,7 +146,7 @@ class Snapshots:
             rim.later(
                 0,
                 lambda node: rim.carry_out(
-                    node, node.snapshot_gone(peer, snapshot, rim.now_ms())
+                    node, node.step(SnapshotGone(peer, snapshot), rim.now_ms())
                 ),
             )
             return

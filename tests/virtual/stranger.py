@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Entry
+from raftline.raft.inputs import Receive
 from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, RequestVoteReply
 from raftline.raft.newborn import HEARS_LEADER
 from raftline.raft.state import State
@@ -31,15 +32,15 @@ class Stranger:
     def _speak(self) -> None:
         for host in self._hosts:
             node = host.node
-            if node is None or not node.state.newborn or not node.state.membership.names:
+            if node is None or not node._state.newborn or not node._state.membership.names:
                 continue
             self._world.counts["words of strangers refused"] += 1
-            before = _known(node.state)
-            message = self._message(host.name, node.state.term)
+            before = _known(node._state)
+            message = self._message(host.name, node._state.term)
             try:
-                node.receive(message, host.now_ms())
+                node.step(Receive(message), host.now_ms())
             except PeerError:
-                if _known(node.state) != before or node.listens_to(message):
+                if _known(node._state) != before or node.accepts(message):
                     raise AssertionError(f"{message} changed {before}") from None
             else:
                 raise AssertionError(f"{host.name} took {message} from a stranger")

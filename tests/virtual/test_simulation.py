@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from raftline.raft.change import Change
+from raftline.raft.inputs import ChangeMembers
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from raftline.state import commands
@@ -107,10 +108,12 @@ def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:
     members = Membership(names, addresses={name: f"{name}:1" for name in names})
     leader = leader_of("s3", voters=members)
     disk = SimpleNamespace(has_vote=True)
-    hosts: Any = [SimpleNamespace(name=name, disk=disk, state=leader.state) for name in names]
+    hosts: Any = [SimpleNamespace(name=name, disk=disk, view=leader.view) for name in names]
     assert can_lose(hosts, "s1")
-    leader.change(Change("remove", "s2"), "t", leader.state.now_ms)  # its no-op isn't committed
-    assert leader.state.waiting
+    leader.step(
+        ChangeMembers(Change("remove", "s2"), "t"), leader.view.now_ms
+    )  # its no-op isn't committed
+    assert leader._state.waiting
     assert not can_lose(hosts, "s1")  # of s1 and s3 both are needed
     assert can_lose(hosts, "s2")
 

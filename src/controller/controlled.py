@@ -1,0 +1,65 @@
+"""The node as a controller's orders see it: a protocol, which `node/server.py` fulfils."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raftline.common.config import Address, Pace
+from raftline.controller.faults import Faults
+from raftline.net.batch import Batch
+from raftline.raft.effects import Entry
+from raftline.raft.inputs import Input
+from raftline.raft.view import NodeView
+from raftline.storage.folder import Folder
+from raftline.wire.requests import Limits
+
+
+class ControlledNode(Protocol):
+    """The node that a controller gives orders to."""
+
+    name: str
+    limits: Limits
+    pace: Pace
+    patience_s: float  # for the answer to a request
+    is_down: bool
+    faults: Faults
+
+    @property
+    def view(self) -> NodeView:
+        """What the core knows."""
+
+    def peers(self) -> set[str]:
+        """Return the names of those that this node talks to."""
+
+    def address(self, name: str) -> Address | None:
+        """Return where `name` is reached; None for one that was never heard of."""
+
+    def submit(self, batch: Batch) -> None:
+        """Have requests served."""
+
+    def order(self, order: Input) -> None:
+        """Let the core obey; OrderRefused: it can't now, and nothing was changed."""
+
+    def committed(self) -> tuple[int, list[Entry]]:
+        """Return the index that the log begins behind, and its committed entries."""
+
+    def halt(self, patience_s: float) -> None:
+        """End its threads, its connections to peers, its hold on the files."""
+
+    def end_connections(self) -> None:
+        """End every connection but a controller's."""
+
+    def folder(self) -> Folder:
+        """Return the folder of the node's files, not locked yet."""
+
+    def release_files(self) -> None:
+        """Let go of the files, once nobody writes them any more."""
+
+    def recover(self) -> None:
+        """Recover from the files; StorageError: not from these."""
+
+    def check_member(self) -> list[str]:
+        """Return what to say about the members; ConfigError: this node is none of them."""
+
+    def start(self) -> None:
+        """Let its threads begin."""

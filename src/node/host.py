@@ -1,0 +1,122 @@
+"""The node as its connections see it: requests in, peers let in or kept out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+from raftline.controller.control import Control
+from raftline.controller.faults import Faults
+from raftline.logmanager import LogManager
+from raftline.net.batch import Batch, ReplySink
+from raftline.net.host import Origin
+from raftline.net.peerbook import PeerBook, Speakers
+from raftline.node.driver import Driver
+from raftline.node.traffic_log import TrafficLog
+from raftline.raft.messages import Message
+from raftline.raft.node import Node
+from raftline.wire.parsing import Readings
+from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
+
+
+class NodeHost:
+    """`net.host.Host` of one node. `Server` makes its parts, starts and stops them."""
+
+    name: str
+    limits: Limits
+    readings: Readings
+    patience_s: float
+    is_down: bool
+    traffic_log: TrafficLog
+    faults: Faults
+    control: Control
+    # Of this start; a controller's RESTART makes others.
+    node: Node
+    driver: Driver
+    logmanager: LogManager
+    book: PeerBook
+    speakers: Speakers
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def submit(self, batch: Batch) -> None:
+        """Have requests served."""
+        self.driver.submit(batch)
+
+    def mark_ready(self, sink: ReplySink) -> None:
+        """Have `sink` flushed after this step of the core."""
+        self.driver.ready_sinks.append(sink)
+
+    def transfer(self, to: str | None) -> Batch:
+        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        return self.driver.transfer(to)
+
+    def members(self) -> dict[str, object]:
+        """Return the configuration in use here, as `members` tells it."""
+        return self.driver.members()
+
+    def status(self) -> str:
+        """Return the reply to `status`."""
+        facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
+        facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
+        return "STATUS response: " + json.dumps(facts)
+
+    def without_machine(self, command: str) -> str:
+        """Return the reply to a command for a state machine that this node lacks, "" where it has
+        it. Another leader may have it; here the command must never become an entry."""
+        why = self.logmanager.machines.why_not(command.split(" ", 2)[1])
+        leader = self.node.view.leader
+        if not why or leader == self.name:
+            return error(why) if why else ""
+        return self.not_leader(leader) if leader else NO_LEADER
+
+    def not_leader(self, leader: str) -> str:
+        """Return the reply that sends a client on to `leader`."""
+        address = self.book.address(leader)
+        if address is None:  # no entry said yet where it is
+            return NO_LEADER
+        return not_leader(leader, address.host, address.port)
+
+    # --- peers ------------------------------------------------------------------------------
+
+    def is_peer(self, name: str) -> bool:
+        """Whether `name` is a member that this node talks to, or leads it."""
+        return name in self.book or name == self.node.view.leader != self.name
+
+    def hears_from_leader(self) -> bool:
+        """Whether a leader was heard within an election timeout."""
+        return self.node.view.hears_from_leader
+
+    def why_not_heard(self, sender: str, message: Message | None) -> str:
+        """Return why nothing is taken from `sender`; "" for a peer, and for a stranger's message
+        that the core listens to (reconfiguration)."""
+        if self.is_peer(sender) or (message is not None and self.node.accepts(message)):
+            return ""
+        return self.why_no_peer(sender)
+
+    def why_no_peer(self, name: str) -> str:
+        """Return why nothing is taken from `name`, which is no peer."""
+        removed_by = self.node.view.configurations.removed_by(name)
+        if removed_by:
+            return f"{name} was removed from the cluster by entry {removed_by}"
+        if self.node.view.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
+            return (
+                f"{name} is no peer of {self.name}, which never ran before (if the members have "
+                f"changed, start it with --join HOST:PORT)"
+            )
+        return f"{name} is no peer of {self.name}"
+
+    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step what peers say, as far as this node hears it; return a complaint for each message
+        that was refused."""
+        if self.is_down:
+            return []
+        if self.faults.in_force:
+            received = [one for one in received if not self.faults.cuts_off(one.sender)]
+            origin = self.faults.around(origin)
+        return self.driver.receive(received, origin)
+
+    def lost(self, peer: str) -> None:
+        """Tell the core that a peer's connection broke."""
+        self.driver.lost(peer)

@@ -1,0 +1,269 @@
+"""The core, step by step: what goes into it, and what becomes of the Effects that come out.
+
+Here are no threads and no waiting. The driver says which thread takes a step, and when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from raftline.logmanager import LogManager
+from raftline.net.batch import Batch
+from raftline.net.host import Origin
+from raftline.node.batching import Batching
+from raftline.node.clock import OwnerSleep, now_ms
+from raftline.node.delivery import Delivery
+from raftline.node.handover import Handover
+from raftline.node.queue import RequestQueue
+from raftline.node.writer import DiskTask, Durable, Writer
+from raftline.raft.effects import Effects, Snapshot
+from raftline.raft.inputs import (
+    AskLeader,
+    ChangeMembers,
+    Input,
+    Propose,
+    Read,
+    Receive,
+    Stop,
+    Synced,
+    Tick,
+)
+from raftline.raft.messages import Message, PeerError
+from raftline.raft.node import Node
+from raftline.wire.membercommands import change_reply
+from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
+
+LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
+
+
+class Rim(Protocol):
+    """What a node's core and its driver need of the world around them."""
+
+    def send(self, message: Message) -> None: ...
+    def not_leader(self, leader: str) -> str: ...
+    def report(self, effects: Effects) -> None: ...
+    def wrote(self, arrived: Snapshot | None) -> None: ...
+    def give_up_late(self, now: int) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
+
+
+class Stepper:
+    """Steps the core and carries out its Effects.
+
+    The caller holds the driver's `core` lock, but for `enqueue`, `is_wanted` and `next_look_s`:
+    they may be a moment behind, and the thread that steps the core asks again.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        logmanager: LogManager,
+        writer: Writer,
+        queue: RequestQueue,
+        rim: Rim,
+        owner_sleep: OwnerSleep,
+    ) -> None:
+        self._node = node
+        self._logmanager = logmanager
+        self._writer = writer
+        self._queue = queue
+        self._rim = rim
+        self._sleep = owner_sleep
+        self._batching = Batching(time.monotonic(), time.process_time())
+        self._delivery = Delivery(rim.send, writer)
+        self._handover = Handover()
+
+    # --- which requests are served: the numbers that batching decides by ------------------------
+
+    def enqueue(self, batch: Batch) -> None:
+        """Put a batch in the queue."""
+        queue = self._queue
+        queue.put(batch)
+        queued = len(queue.reads if batch.is_read else queue.writes)
+        self._batching.enqueue(queued, time.monotonic(), is_read=batch.is_read)
+
+    def is_wanted(self) -> bool:
+        """Whether anything waits that is served now."""
+        queue = self._queue
+        if queue.writes and self._serves_writes():
+            return True
+        if queue.reads and self._serves_reads():
+            return True
+        return bool(queue.others)
+
+    def next_look_s(self) -> float:
+        """When those who gather are to be served at the latest, by time.monotonic."""
+        queue, writer = self._queue, self._writer
+        return self._batching.next_look_s(
+            len(queue.writes), len(queue.reads),
+            is_writing=writer.is_busy, is_full=writer.is_full, is_reading=self._is_reading(),
+        )  # fmt: skip
+
+    def _serves_writes(self) -> bool:
+        queued, writer = len(self._queue.writes), self._writer
+        return self._batching.serves_writes(
+            queued, time.monotonic(), is_writing=writer.is_busy, is_full=writer.is_full
+        )
+
+    def _serves_reads(self) -> bool:
+        queued, is_reading = len(self._queue.reads), self._is_reading()
+        return self._batching.serves_reads(queued, time.monotonic(), is_reading=is_reading)
+
+    def _is_reading(self) -> bool:
+        view = self._node.view
+        return view.read_rounds >= view.options.read_rounds
+
+    # --- what goes into the core -----------------------------------------------------------------
+
+    def receive(self, message: Message, origin: Origin | None) -> str:
+        """Step a peer's message; return why it was refused, "" if it was not."""
+        self._delivery.asked(message, origin)
+        try:
+            self.carry_out(self._node.step(Receive(message), now_ms()), origin)
+        except PeerError as error:
+            return str(error)
+        return ""
+
+    def transfer(self, batch: Batch, to: str | None) -> None:
+        """Begin to hand the leadership over; `batch` waits for the end of that."""
+        not_leader = self._rim.not_leader
+        self.carry_out(self._handover.begin(batch, self._node, to, not_leader, now_ms()))
+
+    def take(self, taken: Input) -> None:
+        """Let the core take another input.
+
+        Raises:
+            OrderRefused: it is an order that can't be carried out now; nothing was changed.
+        """
+        self.carry_out(self._node.step(taken, now_ms()))
+
+    def pass_time(self, now: int) -> None:
+        """Do what time asks for."""
+        if now >= self._node.wake_at_ms:
+            self.carry_out(self._node.step(Tick(), now))
+
+    def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
+        """Let go what waited for these writes, and tell the core how far its log is durable."""
+        self._delivery.written(tasks)
+        if durable is not None:
+            self.carry_out(self._node.step(Synced(*durable), now_ms()))
+
+    def serve(self) -> None:
+        """Serve what is held and what is new, but for what had better gather: propose and confirm
+        as the leader, send on to another, or hold while there is none.
+
+        The clock is read behind the queue: a lease that ran before a read came, and ran out since,
+        says nothing about that read.
+        """
+        batches = self._queue.take(writes=self._serves_writes(), reads=self._serves_reads())
+        if not batches:
+            return
+        now, view = now_ms(), self._node.view
+        if view.is_leader:
+            self._serve_as_leader(batches, now)
+        elif view.leader is not None:
+            reply = self._rim.not_leader(view.leader)
+            for batch in batches:
+                if not batch.asks_leader:
+                    batch.answer_all(reply)
+            asking = [batch for batch in batches if batch.asks_leader]
+            if asking:
+                self.carry_out(self._node.step(AskLeader(asking), now))
+        elif view.removed_by and not view.is_member:
+            for batch in batches:
+                batch.answer_all(REMOVED)
+        else:
+            self._queue.hold(batches, now, view.no_leader_because)
+
+    def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
+        reads = [batch for batch in batches if batch.is_read]
+        writes = [batch for batch in batches if not batch.is_read]
+        if not self._node.takes_proposals:
+            self._queue.hold(writes, now)
+        else:
+            self._propose([batch for batch in writes if batch.change is None], now)
+            for batch in writes:
+                if batch.change is not None:
+                    self._change(batch, now)
+        leased = [batch for batch in reads if batch.reading.by_lease]
+        by_round = [batch for batch in reads if not batch.reading.by_lease]
+        if leased:
+            self.carry_out(self._node.step(Read(leased, by_lease=True), now))
+        if by_round:
+            self.carry_out(self._node.step(Read(by_round), now))
+
+    def _propose(self, batches: list[Batch], now: int) -> None:
+        if batches:
+            view = self._node.view
+            commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
+            last_index = view.log.last_index + len(commands)
+            self._batching.proposed(last_index, len(batches), time.monotonic())
+            self.carry_out(self._node.step(Propose(commands), now))
+
+    def _change(self, batch: Batch, now: int) -> None:
+        if batch.change is not None and self._node.takes_proposals:
+            self.carry_out(self._node.step(ChangeMembers(batch.change, batch), now))
+        else:  # a step before ended this leadership: look for the new leader
+            self._queue.put(batch)
+            self._sleep.wake()
+
+    # --- what becomes of its Effects -----------------------------------------------------------
+
+    def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
+        """Carry out one Effects: send, queue for the disk, apply, answer, tell."""
+        self._delivery.dispatch(effects, origin)
+        view = self._node.view
+        self._batching.leads = view.is_leader
+        led_term = view.term if view.is_leader else None
+        if self._queue.are_pending_beside(led_term):
+            # Before anything is applied: what now lies at their indexes may be another's.
+            self._queue.give_up_pending(LEADERSHIP_LOST)
+            self._batching.lost_leadership()
+        if effects.install is not None:
+            self._logmanager.take_over(effects.install)
+        self._answer(effects)
+        self._rim.report(effects)
+        self._handover.look(view)
+        self._wake_owner(effects)
+
+    def _answer(self, effects: Effects) -> None:
+        """Apply what is committed, and answer whom that or anything else in this step answers."""
+        if effects.apply:
+            first, last = effects.apply[0].index, effects.apply[-1].index
+            self._queue.answer_applied(self._logmanager.apply(effects.apply), first, last)
+            queued, used_s = len(self._queue.writes), time.process_time()
+            if self._batching.committed(last, queued, time.monotonic(), used_s):
+                self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+        for ready in effects.reads:
+            ready.token.reader = self._logmanager
+            ready.token.wake()
+        if effects.reads:
+            queued = len(self._queue.reads)
+            self._batching.answered(len(effects.reads), queued, time.monotonic())
+            self._sleep.is_for_a_group = False
+        for batch, outcome, text in effects.settled:
+            batch.answer_all(change_reply(batch.commands[0], outcome, text))
+        for batch in effects.refused:  # its leadership ended: look for the new leader
+            self._queue.put(batch)
+
+    def _wake_owner(self, effects: Effects) -> None:
+        """Wake the owner thread if this step left it something to do."""
+        view = self._node.view
+        is_held = self._queue.held_until_ms is not None
+        leader_found = is_held and view.leader is not None and view.transfer is None
+        is_early = self._node.wake_at_ms < self._sleep.until_ms
+        if effects.refused or leader_found or is_early:
+            self._sleep.wake()
+
+    def turn_all_away(self, *, failed: bool) -> None:
+        """Answer everybody, since this server stops."""
+        self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
+        left = self._node.step(Stop(), now_ms())
+        for batch in left.refused:
+            batch.answer_all(STOPPING)
+        for batch, outcome, _ in left.settled:
+            unknown = outcome_unknown("this server is stopping; see: members")
+            batch.answer_all(unknown if outcome == "unknown" else STOPPING)
+        self._handover.end()

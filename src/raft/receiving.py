@@ -1,0 +1,91 @@
+"""A message from a peer: whether it is taken, what its term means, and which rule has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
+from raftline.raft.election import on_request_vote, on_request_vote_reply
+from raftline.raft.follower_reads import on_read_index_reply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    PeerError,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.newborn import look_for_history
+from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
+from raftline.raft.reads import on_read_index
+from raftline.raft.reconfiguration import listens_to
+from raftline.raft.replication import (
+    check_append,
+    on_append_accepted,
+    on_append_entries,
+    on_append_rejected,
+    on_install_snapshot_reply,
+    refuse_old_leader,
+)
+from raftline.raft.snapshot import check_snapshot, on_install_snapshot
+from raftline.raft.state import State
+from raftline.raft.transfer import on_timeout_now
+
+# How far ahead a peer's term may be. Each election adds one, so no sound cluster comes near; but
+# one forged line with the last term there is would end all elections for good.
+TERM_LEAP_MAX = 2**48
+
+_RULES: dict[type[Message], Callable[[State, Any], None]] = {
+    AppendEntries: on_append_entries,
+    AppendAccepted: on_append_accepted,
+    AppendRejected: on_append_rejected,
+    RequestVote: on_request_vote,
+    RequestVoteReply: on_request_vote_reply,
+    InstallSnapshot: on_install_snapshot,
+    InstallSnapshotReply: on_install_snapshot_reply,
+    TimeoutNow: on_timeout_now,
+    ReadIndex: on_read_index,
+    ReadIndexReply: on_read_index_reply,
+}
+
+
+def receive(state: State, message: Message) -> None:
+    """Take a message from a peer.
+
+    Raises:
+        PeerError: no server of a sound cluster sends this; nothing was changed.
+    """
+    if not listens_to(state, message):
+        raise PeerError(f"{message.sender} is not a peer of {state.name}")
+    if message.term - state.term > TERM_LEAP_MAX:
+        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
+    if isinstance(message, AppendEntries):
+        check_append(state, message)
+    elif isinstance(message, InstallSnapshot):
+        check_snapshot(state, message)
+    look_for_history(state, message)
+    _adopt_term(state, message)
+    if isinstance(message, AppendEntries | InstallSnapshot) and message.term < state.term:
+        refuse_old_leader(state, message)
+    else:
+        _RULES[type(message)](state, message)
+
+
+def _adopt_term(state: State, message: Message) -> None:
+    """A higher term in any message makes this server a follower in it (Figure 2, all servers).
+
+    Questions and grants of PreVote speak of a term that nobody is in yet. A RequestVote while the
+    leader is heard is not obeyed (thesis §4.2.3), unless that leader gave way: then it names the
+    term right behind this one (thesis §3.10).
+    """
+    if message.term <= state.term:
+        return
+    if isinstance(message, RequestVote):
+        given_way = message.transfer and message.term == state.term + 1
+        if message.pre_vote or (state.hears_from_leader and not given_way):
+            return
+    if isinstance(message, RequestVoteReply) and message.pre_vote and message.granted:
+        return
+    state.follow(message.term, None)

@@ -1,0 +1,111 @@
+"""One line that arrived, turned into a `ParsedLine`; the node is not asked. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from raftline.raft import messages
+from raftline.raft.change import Change
+from raftline.raft.messages import Answer, Message, PeerError
+from raftline.wire.escapes import ProtocolError
+from raftline.wire.forms import MEMBER_VERBS, ORDERS
+from raftline.wire.membercommands import read_change
+from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.requests import Limits, Request, read_request
+
+
+class Reading(NamedTuple):
+    """One way to serve reads; a run of equal ones shares a confirmation."""
+
+    by_lease: bool = False  # under the leader's lease while it has one (thesis §6.4.1)
+    may_ask: bool = False  # a follower asks the leader for its read index instead of naming it
+
+
+BY_ROUND = Reading()
+
+
+class Readings(NamedTuple):
+    """The ways of reading that a node was started with."""
+
+    mode: str = "index"
+    at_followers: bool = False
+
+    def kind_of(self, verb: str, asked_for: str) -> tuple[str, Reading]:
+        """Return whether a get or show is a "write" (an entry of its own), a "read" that is
+        confirmed, or "local"; and how it is confirmed.
+
+        `asked_for` is the mode behind `read` in the request, "" where there is none. A show is
+        never an entry: its reply would be as long as the state machine.
+        """
+        mode = asked_for or self.mode
+        if mode == "local":
+            return "local", BY_ROUND
+        if mode == "log" and verb == "get":
+            return "write", BY_ROUND
+        return "read", Reading(mode == "lease", self.at_followers or asked_for == "index")
+
+
+class ParsedLine(NamedTuple):
+    """One line; lines of one `kind` in a row are served together.
+
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup"; "local", which the
+    connection's thread answers; "refused"; and "garbled", a line without a sender or a text.
+    """
+
+    kind: str
+    request: Request
+    text: str = ""  # the line behind its sender
+    message: Message | None = None  # of a peer, also one that is refused for what it is
+    problem: str = ""  # the reason to refuse the line
+    reading: Reading = BY_ROUND
+    change: Change | None = None
+    reply: str = ""  # to a local line, where it is known already
+
+
+def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
+    """Return what a line says to the node `me`; the newline at its end is off."""
+    try:
+        sender, number, text = split_sender(decode_line(line))
+    except ProtocolError as problem:
+        return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
+    order = text.lstrip(" ")
+    if order.partition(" ")[0] in ORDERS:
+        return ParsedLine("control", Request(sender, number, "", order), text)
+    if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
+        return _parse_message(Request(sender, number, "", ""), text, me)
+    try:
+        request = read_request(sender, number, text, limits)
+    except ProtocolError as problem:
+        speaker = Request(sender, number, "", "")
+        return ParsedLine("refused", speaker, text, problem=str(problem))
+    return _parse_request(request, text, readings)
+
+
+def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
+    """Return what a server says; an answer has no place on a connection from outside."""
+    try:
+        message = messages.read(speaker.sender, me, text)
+    except PeerError as problem:
+        return ParsedLine("peer", speaker, text, problem=str(problem))
+    if isinstance(message, Answer):
+        misplaced = "an answer is only taken on the connection that asked"
+        return ParsedLine("peer", speaker, text, message, misplaced)
+    return ParsedLine("peer", speaker, text, message)
+
+
+def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
+    """Return what kind of request it is."""
+    verb = request.verb
+    if verb in MEMBER_VERBS:
+        try:
+            return ParsedLine("members", request, text, change=read_change(request.command))
+        except ProtocolError as problem:
+            return ParsedLine("refused", request, text, problem=str(problem))
+    if verb in ("help", "status", "transfer"):
+        return ParsedLine("local", request, text)
+    if verb not in ("get", "show"):
+        return ParsedLine("backup" if verb == "backup" else "write", request, text)
+    kind, reading = readings.kind_of(verb, request.read)
+    if verb == "show" and kind == "read":
+        kind = "show"
+    return ParsedLine(kind, request, text, None, "", reading)

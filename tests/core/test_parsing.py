@@ -1,0 +1,124 @@
+"""One line, understood without a node: its kind, its request, or the reason to refuse it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raftline.raft.change import Change
+from raftline.raft.messages import RequestVote, RequestVoteReply
+from raftline.wire.parsing import ParsedLine, Reading, Readings, parse
+from raftline.wire.protocol import Limits
+from raftline.wire.requests import Request
+
+LIMITS = Limits(key_bytes=16, value_bytes=16)
+
+
+def parsed(line: bytes | str, readings: Readings = Readings()) -> ParsedLine:  # noqa: B008
+    return parse(line if isinstance(line, bytes) else line.encode(), LIMITS, readings, "s1")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "request_of"),
+    [
+        ("set a 1", "write", ("", "", "set", "set a 1")),
+        ("client4#17@set a 1\r", "write", ("client4", "17", "set", "set a 1")),
+        ("  client4@delete a", "write", ("client4", "", "delete", "delete a")),
+        ("client4@session", "write", ("client4", "", "session", "session")),
+        (r"set \x61 1", "write", ("", "", "set", "set a 1")),
+        ("machine m {}", "write", ("", "", "machine", "machine m {}")),
+        ("get a", "read", ("", "", "get", "get a")),
+        ("get a read log", "write", ("", "", "get", "get a", "log")),
+        ("get a read local", "local", ("", "", "get", "get a", "local")),
+        ("show", "show", ("", "", "show", "show")),
+        ("show p read local", "local", ("", "", "show", "show p", "local")),
+        ("help", "local", ("", "", "help", "help")),
+        ("s4@status", "local", ("s4", "", "status", "status")),
+        ("transfer s3", "local", ("", "", "transfer", "transfer s3")),
+        ("backup from 0", "backup", ("", "", "backup", "backup from 0")),
+        ("members", "members", ("", "", "members", "members")),
+        ("Controller@ STORE a 1", "control", ("Controller", "", "", "STORE a 1")),
+        ("PARTITION s2", "control", ("", "", "", "PARTITION s2")),
+        ("RequestVote 1-0-0", "refused", ("", "", "", "")),  # without a sender
+    ],
+)
+def test_a_line_is_of_one_kind_and_holds_one_request(
+    line: str, kind: str, request_of: tuple[str, ...]
+) -> None:
+    found = parsed(line)
+    assert (found.kind, found.request) == (kind, Request(*request_of))
+    assert bool(found.problem) == (kind == "refused")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "facts"),
+    [
+        ("s2@RequestVote 1-0-0", "peer", {"message": RequestVote("s2", "s1", 1, 0, 0)}),
+        (
+            "s2@RequestVote one", "peer",
+            {
+                "message": None,
+                "problem": "malformed RequestVote. Its form is: "
+                "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
+            },
+        ),
+        (
+            "s2@Count on me term 1", "peer",
+            {
+                "message": RequestVoteReply("s2", "s1", 1, True),
+                "problem": "an answer is only taken on the connection that asked",
+            },
+        ),
+        ("add s4 h 1", "members", {"change": Change("add", "s4", "h:1", "")}),
+        ("add s4", "refused", {"problem": "the form is: add NAME HOST PORT. Nothing was changed."}),
+        ("get a read lease", "read", {"reading": Reading(by_lease=True)}),
+        ("get a read index", "read", {"reading": Reading(may_ask=True)}),
+    ],
+)  # fmt: skip
+def test_a_line_holds_what_it_says_beside_its_request(
+    line: str, kind: str, facts: dict[str, Any]
+) -> None:
+    found = parsed(line)
+    assert found.kind == kind
+    assert {name: getattr(found, name) for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"set a \xff", "line is not UTF-8"),
+        (b"9x@get a", '"9x" is no name'),
+        (b"a#x@get a", '"x" is no request id'),
+    ],
+)
+def test_a_line_without_a_text_or_a_sender_has_nothing_but_a_problem(
+    line: bytes, problem: str
+) -> None:
+    found = parsed(line)
+    assert problem in found.problem
+    assert found == ParsedLine("garbled", Request("", "", "", ""), problem=found.problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("nonsense", "I don't understand: nonsense. Try"),
+        ("", "the line is empty"),
+        ("set a", "the value is missing"),
+        ("set a " + "x" * 17, "the value has 17 bytes; the limit is 16"),
+        ("session", "a session needs a name before it"),
+    ],
+)
+def test_a_refused_line_keeps_its_sender_number_and_text(line: str, problem: str) -> None:
+    found = parsed(line)
+    assert (found.kind, found.text) == ("refused", line)
+    assert problem in found.problem
+    if line != "session":
+        assert parsed(f"client4#9@{line}").request == Request("client4", "9", "", "")
+
+
+def test_a_node_s_way_of_reading_is_that_of_requests_that_ask_for_none() -> None:
+    assert parsed("get a", Readings("log")).kind == "write"
+    assert parsed("get a", Readings("local")).kind == "local"
+    assert parsed("get a", Readings("lease", at_followers=True)).reading == Reading(True, True)

@@ -1,0 +1,41 @@
+"""A node as its connections see it, without a node: it notes what it is asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+from raftline.net.batch import Batch, ReplySink
+from raftline.net.peerbook import Speakers
+from raftline.raft.messages import Message
+from raftline.wire.parsing import Readings
+from raftline.wire.protocol import Limits
+
+
+class FakeHost:
+    """`s1`, whose peer is `s2`. A test names other facts where it needs them."""
+
+    def __init__(self, **facts: Any) -> None:
+        self.name, self.limits, self.readings = "s1", Limits(), Readings()
+        self.is_down, self.patience_s = False, 60.0
+        self.speakers = Speakers(300, lambda: 0)
+        self.batches: list[Batch] = []
+        self.heard: list[Message] = []
+        self.told: list[str] = []  # warnings, and the peers that were lost
+        self.ready_sinks: deque[ReplySink] = deque()
+        self.submit, self.mark_ready = self.batches.append, self.ready_sinks.append
+        self.warn = self.lost = self.told.append
+        self.traffic_log = SimpleNamespace(
+            connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
+        )
+        self.control = SimpleNamespace(why_no_order=lambda *_: "")
+        self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
+        self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is no peer of s1"
+        self.hear = lambda received, _: self.heard.extend(received) or []
+        self.__dict__.update(facts)
+
+    def flush(self) -> None:
+        """Send the replies that can leave, as the driver does after a step."""
+        while self.ready_sinks:
+            self.ready_sinks.popleft().flush()
