@@ -186,7 +186,7 @@ class Invariants:
 
     def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
         """What belongs to a leadership ends with it: reads, changes, what followers hold, the
-        batch that was sent last. Who does not follow a leader has asked none (fault F44)."""
+        batch that was sent last. Who does not follow a leader has asked none."""
         state, name = node._state, node.view.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:

@@ -64,7 +64,6 @@ def everybody_holds(node: Node) -> Effects:
 # --- one at a time, and in its time ------------------------------------------------------
 
 
-# fault F68, mistake 31
 def test_a_second_change_is_refused_until_the_first_is_committed() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -74,7 +73,6 @@ def test_a_second_change_is_refused_until_the_first_is_committed() -> None:
     assert second.append == []
 
 
-# fault F68
 def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
@@ -95,7 +93,6 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     assert str(node.view.pending_change.change if node.view.pending_change else "") == "add s9"
 
 
-# fault F69, mistake 31
 def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     early = change(node, "remove", "s3", token="first")
@@ -109,7 +106,6 @@ def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> No
     assert "remove s3 is under way" in effects.settled[0].text
 
 
-# fault F69
 def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     change(node, "remove", "s3")
@@ -129,7 +125,6 @@ def test_who_does_not_lead_changes_nothing() -> None:
 # --- joint consensus -----------------------------------------------------------------------
 
 
-# mistake 31
 def test_a_configuration_is_used_from_its_append_on_not_from_its_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -208,7 +203,7 @@ def test_a_read_needs_a_majority_of_each_half() -> None:
 # --- the leader itself -----------------------------------------------------------------------
 
 
-# mistake 31; paper §6
+# Paper §6
 def test_a_removed_leader_steps_down_only_after_the_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s1")
@@ -339,7 +334,6 @@ def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "done")]
 
 
-# fault F71
 def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -> None:
     node = led("s1", "s2", "s3")
     change(node, "replace", "s4", "h:7", "s3")
@@ -475,7 +469,7 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
     assert answer.granted
 
 
-# fault F65; thesis §4.2.3
+# Thesis §4.2.3
 @pytest.mark.parametrize(
     "message",
     [

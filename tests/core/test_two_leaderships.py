@@ -82,7 +82,6 @@ def everybody_answers(node: Node) -> list[Any]:
 # --- reads ---------------------------------------------------------------------------------
 
 
-# mistake 21
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_reads_refused_at_a_fall_are_not_served_in_the_next_leadership(count: int) -> None:
     node = established("s1")
@@ -161,7 +160,7 @@ def test_a_candidate_gives_the_reads_back_that_it_asked_its_leader_for_and_once(
 # --- entries -------------------------------------------------------------------------------
 
 
-# §5.3, mistake 33
+# §5.3
 def test_the_batch_of_an_earlier_leadership_is_never_sent_in_a_later_one() -> None:
     node = established("s1")
     node.step(Propose(["set a 2", "set b 3"]), TIMEOUT_MS)
@@ -196,7 +195,6 @@ def without_s4() -> Node:
     return node
 
 
-# mistake 31
 def test_a_leader_that_falls_no_longer_keeps_up_with_those_who_were_taken_out() -> None:
     node = without_s4()
     assert "s4" in node.view.contacts
@@ -208,7 +206,6 @@ def test_a_leader_that_falls_no_longer_keeps_up_with_those_who_were_taken_out() 
     assert "s4" not in node.view.contacts
 
 
-# mistake 31
 def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_leadership() -> None:
     node = leader_of("s1", 1, voters=led_by_s1().view.membership)
     for name in ("s2", "s3"):
@@ -222,7 +219,6 @@ def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_l
     assert fall(node).settled == []
 
 
-# mistake 23
 def test_a_change_whose_learner_still_catches_up_has_an_unknown_outcome_at_the_fall() -> None:
     node = led_by_s1()
     node.step(ChangeMembers(Change("add", "s5", "s5:1"), "t"), TIMEOUT_MS)
@@ -312,7 +308,6 @@ def test_a_lost_connection_puts_no_election_off() -> None:
     assert node.wake_at_ms == TIMEOUT_MS
 
 
-# mistake 5
 def test_a_lone_voter_waits_for_the_disk_in_every_leadership() -> None:
     addresses = {"s1": "s1:1", "s2": "s2:1"}
     node = established("s1", voters=Membership(("s1",), ("s2",), (), addresses))

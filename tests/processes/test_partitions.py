@@ -40,7 +40,6 @@ def other_leader(cluster: Cluster, old: Node) -> Node:
     return eventually(found, f"a leader other than {old.name}")
 
 
-# fault F44, fault F79, fault F63, mistake 23
 @pytest.mark.parametrize("fault", [Network.hold, Network.cut])
 def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
     linked: LinkedCluster, fault: Callable[[Network, set[Pair]], None]
@@ -64,7 +63,6 @@ def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
     assert linked.ask("client4@get b") == "GET response: 1"
 
 
-# fault F46
 def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path) -> None:
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
@@ -78,7 +76,6 @@ def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path
         cluster.wait_until_equal()
 
 
-# fault F47
 def test_a_leader_that_hears_nobody_steps_down_by_itself(linked: LinkedCluster) -> None:
     old = linked.leader()
     linked.block({pair for pair in linked.around(old) if pair[1] == old.name})
@@ -89,7 +86,6 @@ def test_a_leader_that_hears_nobody_steps_down_by_itself(linked: LinkedCluster) 
     linked.wait_until_equal()
 
 
-# fault F48
 def test_a_leader_that_nobody_hears_is_replaced_and_follows_after_healing(
     linked: LinkedCluster,
 ) -> None:
@@ -102,7 +98,6 @@ def test_a_leader_that_nobody_hears_is_replaced_and_follows_after_healing(
     assert old.status()["role"] == "follower"
 
 
-# fault F49
 def test_two_that_reach_each_other_only_over_a_third_don_t_fight_for_ever(
     linked: LinkedCluster,
 ) -> None:
@@ -120,7 +115,6 @@ def test_two_that_reach_each_other_only_over_a_third_don_t_fight_for_ever(
     assert other.status()["leader"] is not None
 
 
-# fault F45
 def test_of_five_split_three_to_two_only_the_three_commit(tmp_path: Path) -> None:
     with LinkedCluster(tmp_path, 5, *STEADY) as cluster:
         cluster.start().led_by("s1")
@@ -138,7 +132,6 @@ def test_of_five_split_three_to_two_only_the_three_commit(tmp_path: Path) -> Non
         assert cluster.ask("client4@get b") == "GET response: three"
 
 
-# fault F30, fault F65, mistake 30
 def test_a_follower_cut_off_for_long_does_not_depose_the_leader(linked: LinkedCluster) -> None:
     leader = linked.leader()
     term = leader.status()["term"]
@@ -152,7 +145,6 @@ def test_a_follower_cut_off_for_long_does_not_depose_the_leader(linked: LinkedCl
     assert leader.status()["role"] == "leader"
 
 
-# fault F51, fault F54
 def test_a_link_that_comes_and_goes_costs_no_acknowledged_write(linked: LinkedCluster) -> None:
     leader, flapping = linked.leader(), linked.followers()[0]
     done = []

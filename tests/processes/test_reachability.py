@@ -36,7 +36,6 @@ def notes(node: Node) -> list[str]:
     return [line for line in said if "others reach" in line]
 
 
-# fault F96
 def test_a_host_that_the_node_does_not_listen_on_is_told_with_the_option(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "127.0.0.2")

@@ -66,7 +66,6 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     assert not driver._stepper._batching.leads
 
 
-# fault F44
 @pytest.mark.parametrize("in_its_term", [False, True])
 def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     *, in_its_term: bool
@@ -91,7 +90,6 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     driver.stop(DEADLINE_S)
 
 
-# mistake 23
 @pytest.mark.parametrize("in_its_term", [False, True])
 def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_them(
     *, in_its_term: bool
@@ -188,7 +186,6 @@ class StandingManager(LogManager):
         return super().write(works)
 
 
-# mistake 32
 def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None:
     StandingManager.may_end = threading.Event()
     rim, arrived = FakeRim(), []

@@ -220,7 +220,6 @@ def test_the_coloured_table_cuts_nothing_off(
     assert row.split()[:5] == ["s1", str(address), "leader", "(recovering)", "123456789"]
 
 
-# fault F61
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
@@ -269,7 +268,6 @@ def test_of_two_leaders_the_newer_one_counts() -> None:
     assert leader is new
 
 
-# fault F38
 @pytest.mark.parametrize(
     "arguments",
     [["status", "--timeout", "0"], ["status", "--timeout", "nan"], ["status", "--watch", "0"],

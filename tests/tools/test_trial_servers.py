@@ -45,7 +45,6 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
     made.stop()
 
 
-# seed 001-13, seed 001-17
 def test_who_was_failed_paused_or_ended_by_itself_is_not_active(servers: Servers) -> None:
     servers.fail("0000")
     servers.pause("0001")

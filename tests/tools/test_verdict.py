@@ -68,7 +68,10 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
         node.close()
 
 
-def test_logs_that_differ_where_both_hold_an_entry_are_found(nodes: list[Node]) -> None:
+def test_logs_that_differ_where_both_hold_an_entry_are_found(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "BETWEEN_READS_S", 0.0)
     one, other = nodes
     one.log.write_bytes(log_file(b"1 1 noop\n2 1 set a 4\n"))
     base = b"1 1 base s1=localhost:1\n"

@@ -64,7 +64,7 @@ class History:
         return report.steps
 
     def judge_counter(self, final: int) -> None:
-        """Each increment took effect once, in an order that its answers allow (mistake 22).
+        """Each increment took effect once, in an order that its answers allow.
 
         Raises:
             AssertionError: two were answered alike, one overtook another, or one took effect
