@@ -13,11 +13,9 @@ from raftline.common.wakeup import give_way
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute
-from raftline.state.entry_numbers import entry_numbers_of
 from raftline.state.machines import Machines
-from raftline.state.pairs import Breathe, StillPairs, free, layered
-from raftline.state.sessions import Sessions
-from raftline.state.showing import read_selection, show_page
+from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
+from raftline.state.sessions import Sessions, entry_numbers_of
 from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark

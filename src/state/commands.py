@@ -3,6 +3,9 @@
 Every node executes the same commands in the same order, so nothing here may depend on a clock,
 on chance or on a node; and nothing may raise: an error is a reply (paper §2). Keys and values
 are in their canonical spelling, as they stand in the log.
+
+`object KEY OPERATION [JSON …]` is an operation on the JSON value under a key (objectkinds.py).
+docs/use/objects.md is the view of the user.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.state.objects import execute_object
+from raftline.state.objectkinds import EMPTY, OPERATIONS, NotDone
 from raftline.wire.escapes import ProtocolError, escape, unescape
+from raftline.wire.operands import Unfit, fits, operands_of
 from raftline.wire.protocol import COMMANDS, NOT_UNDERSTOOD, Limits, error, shown
+from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 Pairs = MutableMapping[str, str]
 
@@ -22,7 +27,7 @@ _DIGITS_MAX = 19
 def execute(pairs: Pairs, command: str, number: int = 0) -> str:
     """Carry out one command and return its reply, without the server's name.
 
-    `number` is that of its entry (entry_numbers.py): an object may keep it, the same on every node.
+    `number` is that of its entry (`entry_number`): an object may keep it, the same on every node.
     """
     verb, _, operands = command.partition(" ")
     if verb == "set":  # by far the most frequent
@@ -142,3 +147,47 @@ _OTHERS: dict[str, Callable[[Pairs, str], str | None]] = {
     "incr": _incr,
     "append": _append,
 }
+
+
+def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) -> str:
+    """Carry out one operation and return its reply; `number` is its entry's (`entry_number`)."""
+    key, _, rest = operands.partition(" ")
+    name, _, text = rest.partition(" ")
+    operation = OPERATIONS.get(name)
+    if not key or operation is None:
+        return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
+    try:
+        given = operands_of(name, unescape(text))
+        value = _held(pairs, key, operation.kind)
+        entry_number = (number,) if operation.stamped else ()
+        result = operation.act(*entry_number, value, *given)
+    except NotDone as condition:
+        return f"OBJECT response, not done: {condition}"
+    except (Unfit, ProtocolError) as problem:
+        return error(f"{problem}. Nothing was done.")
+    return _keep(pairs, key, spell_json(value), spell_json(result))
+
+
+def _held(pairs: MutableMapping[str, str], key: str, kind: str) -> Json:
+    """Return the object under a key, an empty one where there is nothing.
+
+    Raises:
+        Unfit: something else is there.
+    """
+    try:
+        value = read_json(unescape(pairs.get(key, EMPTY[kind])))
+        if fits(kind, value):
+            return value
+    except (NotJsonError, ProtocolError):
+        pass
+    raise Unfit(f"{shown(key)} holds no {kind} but something else")
+
+
+def _keep(pairs: MutableMapping[str, str], key: str, text: str, result: str) -> str:
+    size, limit = len(text.encode("utf-8")), Limits().value_bytes
+    if size > limit:
+        return error(
+            f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}. Nothing was done."
+        )
+    pairs[key] = escape(text, key=False)
+    return f"OBJECT response: {escape(result, key=False)}"

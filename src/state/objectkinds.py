@@ -19,7 +19,7 @@ class NotDone(Exception):
 
 class Operation(NamedTuple):
     """A stamped operation gets the number of its entry as well, which only grows, and which no
-    other entry has (entry_numbers.py)."""
+    other entry has (`entry_number`)."""
 
     kind: str
     act: Callable[..., Json]

@@ -1,19 +1,29 @@
 """The pairs of the state machine, read as of one moment while they go on changing. Pure.
 
-To copy a million pairs while everybody waits takes some 30 ms. So who wants them all (a snapshot,
+To copy a million pairs while everybody waits takes some 30 ms. So a reader of them all (a snapshot,
 a `show`) has the large dict stand still instead, which takes no time: from then on changes go into
 a small dict above it, and the large one can be read without a lock. Once nobody reads it, the
 changes are moved down, some hundred at a time.
+
+The reply to `show` is one page of the pairs as JSON, and the command that asks for the next.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
+from heapq import nsmallest
+from typing import NamedTuple
+
+from raftline.wire.protocol import ProtocolError, show_operands, unescape
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
 
 Breathe = Callable[[], None]  # let other threads run
+PAGE_KEYS = 1000
+STEP_KEYS = 1000  # looked at in one go, of all there are
+PAGE_CHARACTERS = 1 << 20  # a page ends behind the pair that reaches this, whatever its size
 
 
 class LayeredPairs(MutableMapping[str, str]):
@@ -153,3 +163,73 @@ def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
         for _ in range(min(len(pairs), FREED_MAX)):
             pairs.popitem()
         breathe()
+
+
+class Selection(NamedTuple):
+    """Which keys are asked for; `prefix` and `after` in escaped spelling, "" where absent."""
+
+    prefix: str
+    after: str
+    error: str = ""
+
+
+def read_selection(command: str) -> Selection | None:
+    """Return what a show command selects; None if it is another command."""
+    if command.partition(" ")[0] != "show":
+        return None
+    try:
+        prefix, after = show_operands(command.rstrip(" "))
+    except ProtocolError as error:
+        return Selection("", "", str(error))
+    return Selection(prefix or "", after or "")
+
+
+def show_page(
+    pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None]
+) -> str:
+    """Return the reply: JSON of real keys and values, sorted by key.
+
+    Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. When keys remain, the
+    command for the next page follows the JSON.
+    """
+    if selection.error:
+        return f"Sorry, {selection.error}"
+    prefix, after = _real(selection.prefix), _real(selection.after)
+    wanted = nsmallest(
+        PAGE_KEYS + 1,
+        (
+            (real, key)
+            for real, key in _keys(pairs, breathe)
+            if real.startswith(prefix) and (not selection.after or real > after)
+        ),
+    )
+    page: dict[str, str] = {}
+    characters = 0
+    last = ""
+    for real, key in wanted[:PAGE_KEYS]:
+        page[real] = _real(pairs[key])
+        characters += len(real) + len(page[real])
+        last = key
+        if characters >= PAGE_CHARACTERS:
+            break
+    reply = f"SHOW response: {json.dumps(page)}"
+    if len(page) < len(wanted):
+        begin = f"show {selection.prefix} after" if selection.prefix else "show after"
+        reply += f" more: {begin} {last}"
+    return reply
+
+
+def _keys(pairs: Mapping[str, str], breathe: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    """Yield each key as it is and as it is spelled; now and then others get their turn."""
+    for number, key in enumerate(pairs, start=1):
+        yield _real(key), key
+        if number % STEP_KEYS == 0:
+            breathe()
+
+
+def _real(text: str) -> str:
+    """Return what an escaped text stands for; a log written otherwise is shown as it stands."""
+    try:
+        return unescape(text)
+    except (ProtocolError, UnicodeError):
+        return text

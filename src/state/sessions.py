@@ -10,16 +10,20 @@ Two bounds, both stated in docs/use/protocol.md:
   order, but one that lies further back is refused;
 * SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
   by a mere request, since that might be a retry: it is refused instead.
+
+The number of an entry is one that no later entry has, not even after a recovery. It fences a lock,
+and makes the name of a session new.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
+from raftline.raft.effects import Entry
 from raftline.wire.protocol import error, outcome_unknown
 
 SESSIONS_MAX = 4096
@@ -30,6 +34,12 @@ REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request
 KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
 _Value = TypeVar("_Value")
 LONG_REPLIES = ("object ", "machine ")  # their replies hold what is gone by then: see `Session`
+# An index is in ordinary life a number that no later entry has. But `raftline recover` and
+# `raftline restore` go on from what is left, so the indexes of lost entries come again. Both raise
+# the term to an era that no node was in; with the era, all later entries have higher numbers.
+ERA_TERMS = 1_000_000  # no cluster elects so often
+ERA_NUMBERS = 10**12  # more entries than can have been lost
+ERA_MAX = 9_000_000  # beyond, which only a forged term is, the index alone goes on: below 2^63
 
 
 class Answered(NamedTuple):
@@ -111,7 +121,7 @@ class Sessions:
     def begin(self, client: str, entry_number: int) -> str:
         """Begin a session under a name that nobody had before, and return the name.
 
-        It holds the number of the entry that begins it (entry_numbers.py), so it can't come again.
+        It holds the number of the entry that begins it (`entry_number`), so it can't come again.
         """
         name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name, too, has a longest
         self._sessions[name] = Session(self._dumps)
@@ -223,3 +233,25 @@ def _repeat(command: str) -> str:
     if verb == "cas":
         value = value.partition(" ")[2]
     return f"{verb.upper()} response: {key} set to {value}"
+
+
+def entry_number(index: int, term: int) -> int:
+    """Return the number of the entry; it grows along a log, as index and term do. In the first
+    era, which a cluster that is never recovered does not leave, it is the index."""
+    return min(term // ERA_TERMS, ERA_MAX) * ERA_NUMBERS + index
+
+
+def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
+    """Return the number of each of these entries, which follow on one another."""
+    if not entries:
+        return ()
+    first, last = (entry_number(entry.index, entry.term) for entry in (entries[0], entries[-1]))
+    if last - first == len(entries) - 1:  # all of one era
+        return range(first, last + 1)
+    return [entry_number(entry.index, entry.term) for entry in entries]
+
+
+def next_era(term: int) -> int:
+    """Return the first term of an era that nobody can have been in who was not far beyond `term`:
+    not that of the next one, which others may have come to by one election more."""
+    return (term // ERA_TERMS + 2) * ERA_TERMS

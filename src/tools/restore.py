@@ -13,8 +13,7 @@ from raftline.common.arguments import typed
 from raftline.common.config import ConfigError
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
-from raftline.state.entry_numbers import next_era
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
 from raftline.storage.errors import DiskFailed, FilesRefused, system_says
 from raftline.storage.folder import Folder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, HardState
-from raftline.state.entry_numbers import (
+from raftline.state.sessions import (
     ERA_MAX,
     ERA_NUMBERS,
     ERA_TERMS,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.state.showing import PAGE_CHARACTERS
+from raftline.state.pairs import PAGE_CHARACTERS
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries, known, vote, write
 

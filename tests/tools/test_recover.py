@@ -11,7 +11,7 @@ import pytest
 from raftline.common.config import ConfigError
 from raftline.logmanager import LogManager
 from raftline.raft.membership import Configurations
-from raftline.state.entry_numbers import ERA_TERMS
+from raftline.state.sessions import ERA_TERMS
 from raftline.storage.folder import Folder
 from raftline.tools.fsck import fsck
 from raftline.tools.recover import recover
