@@ -16,12 +16,11 @@ from raftline.state.commands import execute
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
 from raftline.state.sessions import Sessions, entry_numbers_of
-from raftline.storage.errors import DiskFailed, FilesRefused, StorageError
+from raftline.storage.disk import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
-from raftline.storage.logfile import LogFile
+from raftline.storage.logfile import LogFile, LogRewrite, install
 from raftline.storage.recovery import Recovered, Recovery
-from raftline.storage.rewrite import LogRewrite, install
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 

@@ -30,7 +30,7 @@ from raftline.node.joining import Joiner, advertised, check_member
 from raftline.node.server import Server
 from raftline.node.startup import Startup
 from raftline.node.timeofday import local_time
-from raftline.storage.errors import EXIT_FILES, StorageError
+from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import BinaryIO
 
-from raftline.storage.appendfile import AppendFile, disk_failed
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import AppendFile, FilesRefused, disk_failed
 from raftline.storage.folder import Folder, cannot_read
 from tests.memory_file import Died, Fault, Kind, MemoryFile
 

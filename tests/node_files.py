@@ -8,7 +8,7 @@ import pytest
 
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Effects, Entry, HardState
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from tests.faulty_folder import MemoryFolder
 

@@ -19,7 +19,7 @@ from raftline.controller.verbs import IN_FORCE, read_fault
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.wire.escapes import ProtocolError, shown
 from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
 from raftline.wire.requests import VERBS as COMMAND_VERBS

@@ -13,8 +13,7 @@ from zlib import crc32
 
 from raftline.net.batch import Batch
 from raftline.net.host import Host
-from raftline.storage.appendfile import disk_failed
-from raftline.storage.errors import DiskFailed
+from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.protocol import NO_LEADER, error
 

@@ -13,8 +13,7 @@ from raftline.node.writer import Writer
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.inputs import Compact
 from raftline.raft.node import Node
-from raftline.storage.logfile import LogFile
-from raftline.storage.rewrite import LogRewrite
+from raftline.storage.logfile import LogFile, LogRewrite
 
 
 class Compaction:

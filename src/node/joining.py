@@ -17,7 +17,7 @@ from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
 from raftline.raft.node import Node
 from raftline.raft.view import NodeView
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 

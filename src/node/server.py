@@ -31,7 +31,7 @@ from raftline.raft.entries import spell_entries
 from raftline.raft.inputs import Input
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.raft.view import NodeView
-from raftline.storage.errors import EXIT_DISK, DiskFailed, StorageError
+from raftline.storage.disk import EXIT_DISK, DiskFailed, StorageError
 from raftline.storage.folder import Folder
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import Limits

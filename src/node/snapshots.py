@@ -22,8 +22,8 @@ from raftline.node.driver import Driver
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
-from raftline.storage.errors import StorageError
-from raftline.storage.rewrite import LogRewrite
+from raftline.storage.disk import StorageError
+from raftline.storage.logfile import LogRewrite
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is not so many times as long as the last snapshot

@@ -15,8 +15,8 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.state.machines import Machines
-from raftline.storage.adoption import is_hand_written
-from raftline.storage.errors import DamagedFiles, FilesRefused
+from raftline.storage.birth import is_hand_written
+from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.repair import mend
 

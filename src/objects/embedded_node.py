@@ -32,7 +32,7 @@ from raftline.objects.leadership import Leader, Leadership, View
 from raftline.objects.members import check_open, resolve_members
 from raftline.objects.waiting import time_limit
 from raftline.state.machines import Machines, StateMachine
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.wire.parsing import Readings
 
 CONNECTIONS_MAX = 1024

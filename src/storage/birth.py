@@ -1,13 +1,29 @@
-"""The first start of a node: the trace that it leaves, and an operator's word that it is one.
+"""The first start of a node: the trace that it leaves, the word of an operator, a log by hand.
 
-`--new` says that nothing ever ran under a node's name. The files may deny it. Those of a node that
-was born here and has promised nothing since do not: they remember everything from its birth on.
+`--new` says that nothing ever ran under the name of a node. The files may deny it. Those of a node
+that was born here and has promised nothing since do not: they remember everything from its birth.
+
+A log that a person wrote holds `index term command` and nothing else. The form is that of the
+course report which this project grew from: indexes from 0 or from 1, no base line, no notes. Blank
+lines, CRLF and a missing last line end are tolerated.
 """
 
 from __future__ import annotations
 
-from raftline.storage.errors import FilesRefused
-from raftline.storage.hardstate import LogState, Promise
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+
+from raftline.raft.log import Log
+from raftline.raft.membership import Membership
+from raftline.storage.disk import FilesRefused
+from raftline.storage.folder import Folder, cannot_read, copied
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from raftline.storage.lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
+from raftline.storage.logfile import whole_file
+
+_COMMAND = re.compile(r"(?:get|delete) [^ ]+|set [^ ]+ .*")
 
 
 def trace(node: str) -> str:
@@ -49,3 +65,77 @@ def denied(node: str, why: str) -> FilesRefused:
     return FilesRefused(
         f"--new says that {node} never ran before, but {why}. Start it without --new"
     )
+
+
+def is_hand_written(folder: Folder, name: str) -> bool:
+    """Whether the log `name` begins with something else than a base line."""
+    try:
+        with folder.read(name) as file:
+            for raw in _lines(file):
+                if raw.strip():
+                    return not looks_like_base(raw)
+    except OSError as error:
+        raise cannot_read(name, error) from error
+    return False
+
+
+def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
+    """Rewrite a hand-written log in our form, keep the original beside it, and say so.
+
+    A death in between leaves NAME.storage in the state `adopting`, from which the next start
+    begins again: the original is only replaced as a whole, in the last step.
+
+    Raises:
+        FilesRefused: a line is no entry; nothing was changed.
+    """
+    log = _read(folder, name)
+    mark = Mark(log.last_index, log.last_term)
+    storage.save(Promise(log.last_term, None, LogState.ADOPTING, mark))
+    folder.replace(f"{name}.seed", copied(folder, name))
+    folder.replace(name, whole_file(members, log))
+    entries = "1 hand-written entry" if log.last_index == 1 else (
+        f"{log.last_index:,} hand-written entries"
+    )
+    return f"[*] {name}: adopted {entries}, renumbered from 1"
+
+
+def _read(folder: Folder, name: str) -> Log:
+    log = Log()
+    first: int | None = None
+    try:
+        with folder.read(name) as file:
+            for number, raw in enumerate(_lines(file), start=1):
+                text = raw.removeprefix(BOM) if number == 1 else raw
+                text = text.rstrip(b"\r\n")
+                if not text.strip():
+                    continue
+                if first is None:
+                    first = 0 if text.startswith(b"0 ") else 1
+                try:
+                    index = first + log.last_index
+                    term, command = read_entry(text + b"\n", index, log.last_term)
+                    _check_command(command)
+                except ValueError as error:
+                    raise FilesRefused(_refusal(name, number, str(error))) from None
+                # No escapes existed in that form: a backslash was a backslash.
+                log.append(term, command.replace("\\", "\\\\"))
+    except OSError as error:
+        raise cannot_read(name, error) from error
+    return log
+
+
+def _check_command(command: str) -> None:
+    if _COMMAND.fullmatch(command) is None:
+        raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
+
+
+def _refusal(name: str, line: int, what: str) -> str:
+    return (
+        f"{name}, line {line}: {what}. The file has no base line, so it was taken for a log "
+        "written by hand, which holds `index term command` lines alone; correct the line, or "
+        "move the file away"
+    )
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(file.readline, LINE_BYTES_MAX), b"")

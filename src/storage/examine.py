@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from raftline.raft.membership import Configurations
-from raftline.storage.adoption import is_hand_written
-from raftline.storage.birth import trace
-from raftline.storage.errors import CorruptLog, DamagedStorage, FilesRefused
+from raftline.storage.birth import is_hand_written, trace
+from raftline.storage.disk import CorruptLog, DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logreader import LogRead, LogReader

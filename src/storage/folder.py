@@ -10,13 +10,14 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import BinaryIO
 
-from raftline.storage.appendfile import AppendFile, disk_failed, sync_bytes, write_all
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_bytes, write_all
 
 _READ_BUFFER_BYTES = 1 << 18
+_COPY_BYTES = 1 << 18
 
 
 def cannot_read(path: str, error: OSError) -> FilesRefused:
@@ -229,6 +230,13 @@ def _sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def copied(folder: Folder, name: str, begin: int = 0) -> Iterator[bytes]:
+    """Yield what a file holds from byte `begin` on, to be kept under another name."""
+    with folder.read(name) as file:
+        file.seek(begin)
+        yield from iter(partial(file.read, _COPY_BYTES), b"")
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

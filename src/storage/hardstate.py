@@ -26,7 +26,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.storage.errors import DamagedStorage, FilesRefused
+from raftline.storage.disk import DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
 
 _FILE_BYTES_MAX = 512

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.storage.errors import CorruptLog
+from raftline.storage.disk import CorruptLog
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import (

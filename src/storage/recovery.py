@@ -12,15 +12,13 @@ from zlib import crc32
 from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.storage.adoption import adopt, copied, is_hand_written
-from raftline.storage.birth import check_that_it_never_ran, denied, spell_trace, trace
-from raftline.storage.errors import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
-from raftline.storage.folder import Folder, cannot_read
+from raftline.storage import birth
+from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
+from raftline.storage.folder import Folder, cannot_read, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
-from raftline.storage.logfile import LogFile, TermRuns, whole_file
+from raftline.storage.logfile import LogFile, TermRuns, beside, whole_file
 from raftline.storage.logreader import LogRead, LogReader
-from raftline.storage.rewrite import beside
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
@@ -55,7 +53,7 @@ class Recovery:
         self.snapshots = SnapshotFile(folder, name)
         self.loaded: LoadedSnapshot | None = None
         self.notes = ["[*] Recovering logs..."]
-        self._trace = trace(name)
+        self._trace = birth.trace(name)
         self._lost_promise = False  # NAME.storage is gone, or damaged
         self._lost_log = False  # NAME.log is gone, which NAME.storage remembers
 
@@ -74,7 +72,7 @@ class Recovery:
             self._prepare()
             found = self._read()
             if not self._folder.exists(self._trace):
-                self._folder.replace(self._trace, [spell_trace(self._node)])
+                self._folder.replace(self._trace, [birth.spell_trace(self._node)])
             return found
         except DiskFailed as error:
             raise FilesRefused(str(error)) from error
@@ -86,16 +84,16 @@ class Recovery:
         has_log = self._has_log()
         if self._never_ran:
             left_traces = promise is None and self._was_here(has_log)
-            check_that_it_never_ran(
+            birth.check_that_it_never_ran(
                 self._node, promise, has_log=has_log, left_traces=left_traces
             )
         if promise is None and self._was_here(has_log):
             self._lose_promise(has_log)
             promise = self.storage.promise
         if has_log and (promise is None or promise.state is LogState.ADOPTING):
-            if is_hand_written(self._folder, self._log_name):
+            if birth.is_hand_written(self._folder, self._log_name):
                 self.notes.append(
-                    adopt(self._folder, self._log_name, self.storage, self._members)
+                    birth.adopt(self._folder, self._log_name, self.storage, self._members)
                 )
         elif not has_log:
             if promise is not None and promise.term > 0:
@@ -135,7 +133,7 @@ class Recovery:
         """Whether this node has begun before, as what is left of its files shows."""
         if self._lost_promise or self.loaded is not None:
             return True
-        if has_log and is_hand_written(self._folder, self._log_name):
+        if has_log and birth.is_hand_written(self._folder, self._log_name):
             return False  # no accident: somebody wants to begin with it
         return self._folder.exists(self._trace) or (has_log and not self._is_as_born())
 
@@ -268,7 +266,7 @@ class Recovery:
             lost = "has not caught up yet with what this node had lost"
         if lost:
             if self._never_ran:
-                raise denied(self._node, f"{self._log_name} {lost}")
+                raise birth.denied(self._node, f"{self._log_name} {lost}")
             state = LogState.AMNESIAC
         if lost and not self._lost_promise:  # which has been said
             self.notes.append(

@@ -7,15 +7,10 @@ written into NAME.storage first: a death at any point leaves a node that knows i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import BinaryIO
 
-from raftline.storage.adoption import copied
 from raftline.storage.examine import Cure, Examination, Findings, Problem
-from raftline.storage.folder import Folder
+from raftline.storage.folder import Folder, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-
-_COPY_BYTES = 1 << 20
 
 
 def repair(folder: Folder, found: Findings) -> list[str]:
@@ -88,16 +83,10 @@ def _cut(folder: Folder, log: str, good_bytes: int) -> str:
     if good_bytes == 0:
         return f"{log} is kept as {folder.put_aside(log)}"
     aside = folder.free_name(log)
-    with folder.read(log) as file:
-        file.seek(good_bytes)
-        folder.replace(aside, _rest(file))
+    folder.replace(aside, copied(folder, log, good_bytes))
     opened = folder.open_append(log)
     try:
         opened.truncate(good_bytes)
     finally:
         opened.close()
     return f"{log} was cut to {good_bytes:,} bytes, what followed is kept as {aside}"
-
-
-def _rest(file: BinaryIO) -> Iterator[bytes]:
-    return iter(partial(file.read, _COPY_BYTES), b"")

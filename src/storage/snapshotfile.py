@@ -11,8 +11,7 @@ from zlib import crc32
 
 from raftline.raft.effects import Chunk, Snapshot
 from raftline.raft.membership import all_vote
-from raftline.storage.appendfile import AppendFile
-from raftline.storage.errors import DamagedFiles
+from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,

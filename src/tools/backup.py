@@ -16,7 +16,7 @@ from raftline.clients.deadline import say_waiting
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.state.machines import UnknownMachine
-from raftline.storage.errors import EXIT_DISK, DiskFailed, FilesRefused, StorageError, system_says
+from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused, StorageError, system_says
 from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
 from raftline.storage.logreader import LogRead

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from raftline.common import config
 from raftline.common.config import ConfigError
-from raftline.storage.errors import FilesRefused, StorageError
+from raftline.storage.disk import FilesRefused, StorageError
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair

@@ -13,7 +13,7 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.raft.membership import Configurations, Membership
 from raftline.state.sessions import next_era
-from raftline.storage.errors import FilesRefused, StorageError
+from raftline.storage.disk import FilesRefused, StorageError
 from raftline.storage.folder import Folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from raftline.common.address import Address
 from raftline.common.config import NAME, ConfigError, Configuration
 from raftline.raft.membership import Configurations, Membership
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader

@@ -15,7 +15,7 @@ from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
 from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
-from raftline.storage.errors import DiskFailed, FilesRefused, system_says
+from raftline.storage.disk import DiskFailed, FilesRefused, system_says
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logfile import whole_file

@@ -20,7 +20,7 @@ from raftline.raft import membership, messages
 from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
 from raftline.state.sessions import Sessions
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader

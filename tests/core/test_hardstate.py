@@ -8,7 +8,7 @@ import pytest
 
 from raftline.raft.effects import Effects, Entry, HardState
 from raftline.storage import hardstate
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import BASE, boot, entries, log_file, storage_file, vote, write

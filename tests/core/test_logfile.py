@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, Entry, HardState, SafetyError
-from raftline.storage.errors import DiskFailed
+from raftline.storage.disk import DiskFailed
 from raftline.storage.folder import Folder
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, known, vote, write

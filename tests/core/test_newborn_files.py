@@ -13,7 +13,7 @@ from raftline.common.config import FILE_NAME, Configuration
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.startup import Startup
 from raftline.raft.effects import Effects, Entry, HardState
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import FIRST, MEMBERS, boot, log_file, storage_file
 

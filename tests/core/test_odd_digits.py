@@ -24,7 +24,7 @@ from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
 from raftline.state.sessions import Sessions
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import read_base, read_cut, read_entry
 from raftline.storage.snapshotlines import SnapshotReader

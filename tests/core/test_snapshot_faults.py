@@ -13,7 +13,7 @@ import pytest
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Chunk, Effects, Entry, HardState, Snapshot
 from raftline.raft.membership import all_vote
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
@@ -247,7 +247,7 @@ def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
     def is_full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("raftline.storage.appendfile.write_all", is_full)
+    monkeypatch.setattr("raftline.storage.disk.write_all", is_full)
     manager = LogManager("s1", Folder(str(tmp_path)), MEMBERS)
     was_open = os.listdir("/dev/fd")
     with pytest.raises(StorageError, match="free some space"):

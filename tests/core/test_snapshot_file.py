@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from raftline.raft.effects import Chunk, HardState, Snapshot
 from raftline.raft.membership import all_vote
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 from tests.faulty_folder import MemoryFolder

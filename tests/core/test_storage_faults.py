@@ -9,7 +9,7 @@ import pytest
 
 from raftline.logmanager import Recovered
 from raftline.raft.effects import Effects, Entry, HardState
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, log_file, storage_file
 

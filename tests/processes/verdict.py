@@ -13,7 +13,7 @@ from pathlib import Path
 from raftline.harness import linearizable
 from raftline.harness.history import Operation
 from raftline.harness.linearizable import Verdict
-from raftline.storage.errors import StorageError
+from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader

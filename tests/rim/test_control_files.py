@@ -21,7 +21,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node
 from raftline.raft.state import Options
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from tests.node_files import MEMBERS
 from tests.rim.test_driver import FakeRim, elect

@@ -17,7 +17,7 @@ from raftline.raft.effects import HardState, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import Node
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
 from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import change_reply, read_change

@@ -20,7 +20,7 @@ from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.storage.errors import FilesRefused
+from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Fault, Kind, MemoryFolder

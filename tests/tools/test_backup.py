@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.storage.errors import EXIT_DISK, EXIT_FILES
+from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node
 from raftline.tools.fsck import fsck

@@ -14,7 +14,7 @@ import pytest
 from raftline.net import backupfile
 from raftline.net.backupfile import BackupFile
 from raftline.raft.membership import all_vote
-from raftline.storage.errors import DiskFailed
+from raftline.storage.disk import DiskFailed
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools import recover

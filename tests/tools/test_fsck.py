@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from raftline.raft.membership import all_vote
-from raftline.storage.errors import DamagedFiles, FilesRefused
+from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.examine import Cure, Examination, Findings, nodes_in
 from raftline.storage.hardstate import Mark
 from raftline.storage.repair import mend, repair

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Effects
 from raftline.raft.node import Node
-from raftline.storage.errors import DiskFailed, FilesRefused
+from raftline.storage.disk import DiskFailed, FilesRefused
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
 from tests.virtual.world import World

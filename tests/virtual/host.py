@@ -24,7 +24,7 @@ from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
 from raftline.raft.transfer import TransferRefused
 from raftline.raft.view import NodeView
-from raftline.storage.errors import DiskFailed
+from raftline.storage.disk import DiskFailed
 from tests.faulty_folder import Died
 from tests.virtual.asked import Request
 from tests.virtual.chronicle import Chronicle

@@ -13,7 +13,7 @@ from raftline.raft.effects import Effects, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
-from raftline.storage.errors import DiskFailed, StorageError
+from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from tests.core.cores import compact
 from tests.virtual.disk import Disk
