@@ -10,7 +10,7 @@ from raftline.common import config
 from raftline.common.address import HOST
 from raftline.common.arguments import Parser, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
-from raftline.controller.permits import CONTROLLER
+from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
 from raftline.node import registering

@@ -11,8 +11,8 @@ from raftline.clients.deadline import Deadline, say_waiting
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError
-from raftline.controller.permits import CONTROLLER
-from raftline.controller.verbs import IN_FORCE
+from raftline.controller.control import CONTROLLER
+from raftline.controller.faults import IN_FORCE
 from raftline.wire.escapes import ProtocolError, escape
 from raftline.wire.forms import FAULT_FORMS
 from raftline.wire.protocol import error, outcome_unknown

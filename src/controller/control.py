@@ -2,20 +2,21 @@
 
 `Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
 (controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,
-and nothing else.
+and nothing else. It obeys one name alone, spoken from places that were allowed.
 """
 
 from __future__ import annotations
 
 import difflib
+import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError
 from raftline.controller.controlled import ControlledNode
-from raftline.controller.permits import CONTROLLER, Permits
+from raftline.controller.faults import IN_FORCE, read_fault
 from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
-from raftline.controller.verbs import IN_FORCE, read_fault
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
@@ -25,8 +26,51 @@ from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
 from raftline.wire.requests import VERBS as COMMAND_VERBS
 from raftline.wire.requests import Request
 
+CONTROLLER = "Controller"
+OFF = "this server obeys no controller; start it with --controller, for teaching and tests"
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 WITHOUT_VOTE = " without a vote until it has caught up"
+
+
+class Permits:
+    """The right to control. There is no authentication: a program that reaches the port from an
+    allowed place and calls itself Controller is obeyed."""
+
+    def __init__(self, allowed: Sequence[str] | None) -> None:
+        """Prepare; this machine is always allowed, `allowed` names further hosts and networks.
+        None: nobody may control."""
+        self.is_on = allowed is not None
+        self._allowed = list(allowed or ())
+
+    def why_not(self, sender: str, host: str) -> str | None:
+        """Return why a line from `host`, an address, is not obeyed; None where it is."""
+        if not self.is_on:
+            return OFF
+        if sender != CONTROLLER:
+            return f"only {CONTROLLER} gives orders: {CONTROLLER}@STORE KEY VALUE"
+        if not self._is_allowed(host):
+            return f"orders from {host} are not taken; --controller-from {host} would allow them"
+        return None
+
+    def _is_allowed(self, host: str) -> bool:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)  # as an IPv6 socket shows an IPv4 address
+        address = mapped or address
+        return address.is_loopback or any(_holds(place, address) for place in self._allowed)
+
+
+def _holds(place: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether `place`, a network or the name of a host, holds an address. A name is looked up
+    each time: a container that starts anew may have another address."""
+    try:
+        return address in ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(place, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return str(address) in {str(info[4][0]) for info in found}
 
 
 def no_order(verb: str) -> str:

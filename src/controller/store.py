@@ -1,19 +1,153 @@
-"""The orders for a leader: store a pair, show the committed entries, name the leader."""
+"""The orders for a leader: store a pair, show the committed entries, name the leader.
+
+The course numbers the entries of its log from 1; RETRIEVE shows them so, and a node prints them
+if it is asked to:
+
+    Current Term is: 2
+    Current Entries are: {}
+    Current State is: leader
+    Forwarding the log to followers: [1: {'term': 2, 'k': 'v'}]
+    Log entries are: ['1': {'term': 2, 'k': 'v'}]
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.controlled import ControlledNode
-from raftline.controller.course_lines import numbered, page
 from raftline.net.batch import Batch
+from raftline.raft.effects import Effects, Entry
+from raftline.raft.election import NOOP
+from raftline.raft.membership import PREFIX
+from raftline.raft.state import Role
+from raftline.raft.view import NodeView
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
 from raftline.wire.requests import Request, read_request
 
+SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
+ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many
+ROOM = LINE_CHARACTERS_MAX - len("Current Entries are: (1,000,000 more before) []")
+PAGE_ENTRIES = 500
+PAGE_BYTES = 40_000  # of text, so that a page fits into one datagram as well
 COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
+
+
+class CourseLines:
+    """Follows one life of a node, step by step. Whoever calls holds the driver's `core` lock.
+
+    An entry is forwarded as soon as the leader has it, and stands among the log's entries once
+    it is committed; the course's nodes did not tell the two apart.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._state: tuple[int, Role | None] = -1, None
+        self._last = 0  # the index up to which entries are counted
+        self._count = 0  # entries that clients wrote, committed, from the log's base on
+        self._latest: list[str] = []
+
+    def stepped(self, view: NodeView, effects: Effects) -> None:
+        """Say what one step of the core changed."""
+        if effects.install is not None or self._last < view.log.base_index:
+            self._last, self._count, self._latest = view.log.base_index, 0, []
+        role = SHOWN_ROLES.get(view.role, view.role)
+        if role is Role.LEADER and self._state[0] < view.term:  # alone, it is elected at once
+            self._changed(view, Role.CANDIDATE)
+        if (view.term, role) != self._state:
+            self._changed(view, role)
+        if view.role is Role.LEADER and effects.append:
+            self._forwarded(view, effects.append[0].index)
+        if effects.apply:
+            self._applied(effects.apply)
+
+    def _changed(self, view: NodeView, role: Role) -> None:
+        self._state = view.term, role
+        self._say(f"Current Term is: {view.term}")
+        self._say(f"Current Entries are: {self._entries(view)}")
+        self._say(f"Current State is: {role.value}")
+
+    def _entries(self, view: NodeView) -> str:
+        log = view.log
+        found = numbered(log.entries(log.base_index + 1, log.last_index))
+        latest = [f"{number}: {one}" for number, one in list(found.items())[-ENTRIES_SHOWN:]]
+        return _the_latest(latest, len(found), "{}")
+
+    def _forwarded(self, view: NodeView, first: int) -> None:
+        waiting = view.log.entries(self._last + 1, view.log.last_index)
+        before = len(numbered(entry for entry in waiting if entry.index < first))
+        new = numbered((e for e in waiting if e.index >= first), self._count + before + 1)
+        if new:
+            text = ", ".join(f"{number}: {one}" for number, one in new.items())
+            self._say(f"Forwarding the log to followers: [{text}]")
+
+    def _applied(self, entries: Iterable[Entry]) -> None:
+        entries = [entry for entry in entries if entry.index > self._last]
+        if entries:
+            self._last = entries[-1].index
+        new = numbered(entries, self._count + 1)
+        if new:
+            self._count += len(new)
+            self._latest += [f"'{number}': {one}" for number, one in new.items()]
+            self._latest = self._latest[-ENTRIES_SHOWN:]
+            self._say(f"Log entries are: {_the_latest(self._latest, self._count, '[]')}")
+
+
+def _the_latest(texts: Sequence[str], count: int, brackets: str) -> str:
+    """Return as many of the last texts as fit, one at least, and how many of `count` are not
+    shown: what is new stands at the end, where the console would cut."""
+    first, room = len(texts) - 1, ROOM
+    while first > 0 and len(", ".join(texts[first - 1 :])) <= room:
+        first -= 1
+    shown = texts[max(first, 0) :]
+    more = count - len(shown)
+    before = f"({more:,} more before) " if more else ""
+    return f"{before}{brackets[0]}{', '.join(shown)}{brackets[1]}"
+
+
+def view(entry: Entry) -> dict[str, object]:
+    """Return an entry as the course's log shows it: `{"term": 2, KEY: VALUE}`, both as they were
+    before they were spelled for a line; one that is no set of a key of its own as `{"term": 2,
+    "command": COMMAND}`, as it stands in the log."""
+    command = entry.command
+    if "@" in command.partition(" ")[0]:  # client7#12@ before it
+        command = command.partition("@")[2]
+    verb, _, operands = command.partition(" ")
+    key, _, value = operands.partition(" ")
+    if verb == "set" and key not in ("term", "command"):
+        return {"term": entry.term, unescape(key): unescape(value)}
+    return {"term": entry.term, "command": command}
+
+
+def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, object]]:
+    """Return what clients wrote, by its number. What servers write for themselves, the no-op of
+    each term and the members, has none."""
+    written = [entry for entry in entries if not _is_ours(entry.command)]
+    return {number: view(entry) for number, entry in enumerate(written, start=first)}
+
+
+def page(
+    views: Mapping[int, dict[str, object]], after: int
+) -> tuple[dict[str, dict[str, object]], int]:
+    """Return the entries behind number `after`, as many as one reply holds, by their numbers as
+    text; and the number of the last of them if there are more, else 0."""
+    found: dict[str, dict[str, object]] = {}
+    size = 0
+    for number, one in views.items():
+        if number <= after:
+            continue
+        size += len(json.dumps(one)) + 16
+        if found and (len(found) >= PAGE_ENTRIES or size > PAGE_BYTES):
+            return found, number - 1
+        found[str(number)] = one
+    return found, 0
+
+
+def _is_ours(command: str) -> bool:
+    return command == NOOP or command.startswith(PREFIX)
 
 
 class Answer(NamedTuple):

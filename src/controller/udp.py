@@ -16,8 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raftline.common.config import PortRefused
-from raftline.controller.control import Control, no_order
-from raftline.controller.permits import CONTROLLER
+from raftline.controller.control import CONTROLLER, Control, no_order
 from raftline.controller.store import Answer, sorry
 from raftline.wire.escapes import ProtocolError, escape, shown
 from raftline.wire.forms import FAULT_FORMS, ORDERS

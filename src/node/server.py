@@ -12,8 +12,8 @@ from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.common.wakeup import Wakeup
 from raftline.controller.control import Control
-from raftline.controller.course_lines import CourseLines
 from raftline.controller.faults import Faults
+from raftline.controller.store import CourseLines
 from raftline.controller.udp import UdpListener
 from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook, Speakers

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from raftline.common import config
 from raftline.controller import udp
-from raftline.controller.faults import Table
-from raftline.controller.verbs import read_fault
+from raftline.controller.faults import Table, read_fault
 from raftline.raft import membership, messages
 from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError

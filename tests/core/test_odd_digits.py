@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from raftline import boot, cli
 from raftline.common import arguments, config, lifeline
 from raftline.controller import udp
+from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
-from raftline.controller.verbs import read_fault
 from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.controller.course_lines import numbered
+from raftline.controller.store import numbered
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
 from raftline.storage.folder import Folder

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table
-from raftline.controller.verbs import read_fault
+from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table, read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, Message

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from raftline.common.console import safe_line
-from raftline.controller.course_lines import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page
-from raftline.controller.permits import OFF, Permits
+from raftline.controller.control import OFF, Permits
+from raftline.controller.store import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.inputs import Propose, Receive, StepDown, Tick
 from raftline.raft.messages import AppendAccepted, AppendEntries
