@@ -195,7 +195,7 @@ def _add_transfer(commands: Commands) -> None:
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     transfer.know_cluster(15.0)
-    transfer.set_defaults(module="tools.transfer", carry_out=_transfer)
+    transfer.set_defaults(module="tools.members", carry_out=_transfer)
 
 
 def _add_members(commands: Commands) -> None:
@@ -269,9 +269,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _transfer(options: argparse.Namespace) -> int:
-    from raftline.tools import transfer
+    from raftline.tools import members
 
-    return transfer.transfer(config.load(options.dir), options.to, options.timeout)
+    return members.transfer(config.load(options.dir), options.to, options.timeout)
 
 
 def _node_count(text: str) -> int:

@@ -22,8 +22,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.logreader import LogRead
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState, spell_snapshot
 from raftline.tools import status
-from raftline.tools.bar import Bar
-from raftline.tools.fsck import WatchedFolder
+from raftline.tools.fsck import Bar, WatchedFolder
 from raftline.wire.protocol import error
 
 _N = "([0-9]{1,19})"

@@ -79,7 +79,7 @@ def _add_restore(commands: Commands) -> None:
     restore.add_argument(
         "--members", nargs="+", required=True, metavar="NAME=HOST:PORT", help="who they are"
     )
-    restore.set_defaults(module="tools.restore", carry_out=_restore)
+    restore.set_defaults(module="tools.recover", carry_out=_restore)
 
 
 def _fsck(options: argparse.Namespace) -> int:
@@ -103,6 +103,6 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from raftline.tools import restore
+    from raftline.tools import recover
 
-    return restore.restore(options.file, options.folder, options.members)
+    return recover.restore(options.file, options.folder, options.members)

@@ -20,10 +20,9 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import threads_without_signals
 from raftline.node import registering
 from raftline.tools import status
-from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
+from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
 from raftline.tools.relay import Relay
-from raftline.tools.residents import residents
-from raftline.tools.statusverdict import verdict
+from raftline.tools.statusreport import verdict
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}

@@ -20,8 +20,7 @@ from raftline.state.sessions import (
 )
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node
-from raftline.tools.recover import recover
-from raftline.tools.restore import restore
+from raftline.tools.recover import recover, restore
 from tests.node_files import boot
 
 TERMS = st.integers(1, 2**50)

@@ -26,8 +26,8 @@ from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
 from raftline.tools import status, up
+from raftline.tools.cluster import residents
 from raftline.tools.relay import Relay
-from raftline.tools.residents import residents
 from tests.processes.wire import eventually, free_ports, ports_in_a_row
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node
 from raftline.tools.fsck import fsck
-from raftline.tools.restore import restore
+from raftline.tools.recover import restore
 from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 

@@ -18,7 +18,7 @@ from raftline.storage.disk import DiskFailed
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools import recover
-from raftline.tools.bar import Bar
+from raftline.tools.fsck import Bar
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 from tests.node_files import MEMBERS
 

@@ -8,7 +8,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.tools.status import NodeStatus
-from raftline.tools.statusverdict import verdict
+from raftline.tools.statusreport import verdict
 
 THREE = ["s1", "s2", "s3"]
 
