@@ -26,12 +26,11 @@ from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
 from raftline.tools.up import StopAsked, asked_to_stop
-from raftline.trial import metrics, page, report
+from raftline.trial import metrics, report
 from raftline.trial.metrics import Metrics, MetricsError
-from raftline.trial.progress import Bar
 from raftline.trial.record import Record
 from raftline.trial.servers import NotStarted
-from raftline.trial.trial import Trial
+from raftline.trial.trial import Bar, Trial
 from raftline.trial.verdict import Exit, Verdict, judge
 
 INTERRUPTED = "interrupted"  # why a trial was broken off
@@ -109,7 +108,7 @@ def _keep(record: Record, verdict: Verdict, options: argparse.Namespace) -> Iter
         lines = (each.as_json() + "\n" for each in record.requests)
         wanted.append((options.history, "".join(lines)))
     if options.html is not None:
-        wanted.append((options.html, page.page(record, verdict)))
+        wanted.append((options.html, report.page(record, verdict)))
     for name, text in wanted:
         try:
             _write(name, text)

@@ -1,22 +1,113 @@
-"""Two pictures of a trial: what happened when, and how long each request took."""
+"""Two pictures of a trial: what happened when, and how long each request took.
+
+They are SVG, whose shapes, scales and axes stand here as well. Colours are classes: report.py.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from raftline.trial import drawing
-from raftline.trial.drawing import LEFT, WIDTH, Logarithmic, Seconds, bar, dot, line, text
 from raftline.trial.messages import UNKNOWN_LEADER, in_words
 from raftline.trial.record import Asked, Record, counted, percentile
 from raftline.trial.servers import Health
 
+WIDTH = 960
+LEFT, RIGHT = 96, 60  # room for the names of rows, and for labels at the right end
 ROW, BAR = 26, 18
 TOP = 30
 TELLING_MAX = 2_000  # requests
 NAMED = 40.0  # a bar so wide has room for its name
 COLOURS = 6
 Span = tuple[float, float, str, str]  # from, to, class, what it is
+
+
+def tag(name: str, content: str = "", **attributes: object) -> str:
+    """Return one element; `content` is markup already. `kind_` stands for `kind`, `_` for `-`."""
+    parts = [name]
+    for key, value in attributes.items():
+        shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+        parts.append(f'{key.rstrip("_").replace("_", "-")}="{html.escape(shown)}"')
+    head = " ".join(parts)
+    return f"<{head}>{content}</{name}>" if content else f"<{head}/>"
+
+
+def text(x: float, y: float, words: str, class_: str = "label", **attributes: object) -> str:
+    """Return a text whose base line begins at (x, y)."""
+    return tag("text", html.escape(words), x=x, y=y, class_=class_, **attributes)
+
+
+def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> str:
+    """Return a bar from `x` to `to`, at least a pixel wide, that tells `tip` under the mouse."""
+    return tag(
+        "rect", tag("title", html.escape(tip)), x=x, y=y, width=max(1.0, to - x), height=height,
+        class_=class_,
+    )  # fmt: skip
+
+
+def dot(x: float, y: float, radius: float, class_: str, tip: str = "") -> str:
+    """Return a dot; it tells `tip`, if there is one, under the mouse."""
+    told = tag("title", html.escape(tip)) if tip else ""
+    return tag("circle", told, cx=x, cy=y, r=radius, class_=class_)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def drawing(shapes: Iterable[str], height: float, what: str) -> str:
+    """Return the whole picture, as wide as the page; `what` says what it shows."""
+    title = tag("title", html.escape(what))
+    view = f"0 0 {WIDTH} {height:.0f}"
+    return tag("svg", title + "".join(shapes), viewBox=view, role="img", aria_label=what)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """The scale from left to right: seconds since the start of the trial."""
+
+    end: float
+
+    def x(self, seconds: float) -> float:
+        inside = min(max(seconds, 0.0), self.end)
+        return LEFT + (WIDTH - LEFT - RIGHT) * inside / self.end
+
+    def axis(self, y: float, top: float) -> Iterator[str]:
+        """Yield marks with their seconds below `y`, a faint line up to `top` at each, and what
+        the axis shows."""
+        yield text(WIDTH - RIGHT, y + 34, "time since the start", "label end")
+        step = next((each for each in _STEPS if self.end / each <= 15), 600)
+        for number in range(int(self.end / step) + 1):
+            x = self.x(number * step)
+            yield line(x, top, x, y, "grid")
+            yield text(x, y + 16, f"{number * step:g} s", "label middle")
+
+
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """The scale from the bottom up: positive numbers, each power of ten as far from the next."""
+
+    low: int  # powers of ten
+    high: int
+    top: float
+    bottom: float
+
+    @classmethod
+    def over(cls, values: Iterable[float], top: float, bottom: float) -> Logarithmic:
+        """Return the scale that has room for all of them."""
+        powers = [math.log10(value) for value in values if value > 0] or [0.0]
+        low = math.floor(min(powers))
+        return cls(low, max(low + 1, math.ceil(max(powers))), top, bottom)
+
+    def y(self, value: float) -> float:
+        power = math.log10(value) if value > 0 else self.low
+        share = (min(max(power, self.low), self.high) - self.low) / (self.high - self.low)
+        return self.bottom - (self.bottom - self.top) * share
 
 
 def timeline(record: Record) -> str:
@@ -44,7 +135,7 @@ def timeline(record: Record) -> str:
             if end - x >= max(NAMED, 7.0 * len(what)):
                 shapes.append(text(x + 5, y + 13, what, "inside"))
     shapes += _marks(record, scale, bottom)
-    return drawing.drawing(shapes, bottom + 40, "Leaders, faults and standstills over time")
+    return drawing(shapes, bottom + 40, "Leaders, faults and standstills over time")
 
 
 def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
@@ -115,15 +206,15 @@ def latencies(record: Record) -> str:
     shapes = list(across.axis(bottom, top))
     for power in range(up.low, up.high + 1):
         y = up.y(10.0**power)
-        shapes.append(line(LEFT, y, WIDTH - drawing.RIGHT, y, "grid"))
+        shapes.append(line(LEFT, y, WIDTH - RIGHT, y, "grid"))
         shapes.append(text(LEFT - 10, y + 4, _duration(10.0**power), "label end"))
     shapes += _dots(record, ordered, across, up)
     shapes += _percentile_lines(ordered, up)
     shapes += _legend(bottom + 34)
     if not ordered:
-        middle = (LEFT + WIDTH - drawing.RIGHT) / 2
+        middle = (LEFT + WIDTH - RIGHT) / 2
         shapes.append(text(middle, (top + bottom) / 2, "no request was answered", "label middle"))
-    return drawing.drawing(shapes, bottom + 46, "Latency of each request, by the time it was due")
+    return drawing(shapes, bottom + 46, "Latency of each request, by the time it was due")
 
 
 def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic) -> Iterator[str]:
@@ -134,8 +225,8 @@ def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic
     for asked in record.requests:
         x, latency = across.x(asked.due), asked.latency
         if latency is None:
-            tip = drawing.tag("title", html.escape(_told(asked)))
-            yield drawing.tag("text", f"×{tip}", x=x, y=up.top + 4, class_="lost middle")
+            tip = tag("title", html.escape(_told(asked)))
+            yield tag("text", f"×{tip}", x=x, y=up.top + 4, class_="lost middle")
         else:
             tip = "" if many and latency <= slow else _told(asked)
             yield dot(x, up.y(latency), 1.5 if many else 2.5, asked.category, tip)
@@ -161,8 +252,8 @@ def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
         y = up.y(value)
         label = min(y + 4, above - 12)
         above = label
-        yield line(LEFT, y, WIDTH - drawing.RIGHT, y, "percentile")
-        yield text(WIDTH - drawing.RIGHT + 6, label, f"p{share * 100:g}", "label strong")
+        yield line(LEFT, y, WIDTH - RIGHT, y, "percentile")
+        yield text(WIDTH - RIGHT + 6, label, f"p{share * 100:g}", "label strong")
 
 
 def _legend(y: float) -> Iterator[str]:

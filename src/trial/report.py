@@ -1,13 +1,87 @@
-"""The report of a trial: the lines of the course's simulator, then what it had not; or JSON."""
+"""The report of a trial: lines of text, JSON, or a page of HTML.
+
+The text holds the lines of the course simulator, then what it had not. The page needs nothing else,
+and is for day and night.
+"""
 
 from __future__ import annotations
 
+import html
 import json
 import statistics
 from collections.abc import Iterator, Sequence
 
-from raftline.trial.record import Record, percentile
-from raftline.trial.verdict import Verdict
+from raftline.trial import pictures
+from raftline.trial.record import Record, counted, percentile
+from raftline.trial.verdict import Exit, Verdict
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fcfcfa; --ink: #1d2025; --soft: #5c626c;
+  --grid: #e3e4e6; --card: #f1f1ee; --good: #1a7f4b; --bad: #c02c2c; --warn: #9a6400;
+  --get: #1f6fb5; --put: #c4570f; --c0: #3b7dd8; --c1: #d9822b; --c2: #2b9e77; --c3: #b0559e;
+  --c4: #8a7a1f; --c5: #5b5bd6; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15171b; --ink: #e8e8e6; --soft: #a3a9b3;
+  --grid: #2c3037; --card: #1f2228; --good: #4cc38a; --bad: #ff6b6b; --warn: #e0a83a;
+  --get: #69b1f0; --put: #f29a57; --c0: #6aa3ef; --c1: #efa35a; --c2: #53c79d; --c3: #d887c8;
+  --c4: #c8b753; --c5: #9494f5; } }
+body { background: var(--paper); color: var(--ink); margin: 0 auto; padding: 2rem 1rem;
+  max-width: 64rem; font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+.under, caption { color: var(--soft); } .under { margin: 0 0 1rem; }
+.verdict { border-left: 5px solid; padding: .5rem 1rem; background: var(--card);
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+.good { border-color: var(--good); } .warn { border-color: var(--warn); }
+.bad { border-color: var(--bad); }
+.figures { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 1rem 0; padding: 0; }
+.figures div { min-width: 6rem; } .figures dt { color: var(--soft); font-size: .85rem; }
+.figures dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; } svg { display: block; width: 100%; min-width: 44rem; height: auto; }
+pre { background: var(--card); padding: 1rem; overflow-x: auto; font-size: .85rem; }
+ol { padding-left: 2.25rem; } .at { color: var(--soft); font-variant-numeric: tabular-nums; }
+text { font: 12px system-ui, sans-serif; fill: var(--ink); } .label { fill: var(--soft); }
+.inside, .strong { fill: var(--ink); } .strong { font-weight: 600; }
+.middle { text-anchor: middle; }
+.end { text-anchor: end; } .grid { stroke: var(--grid); }
+.event { stroke: var(--soft); stroke-dasharray: 3 3; }
+.percentile { stroke: var(--soft); stroke-dasharray: 6 3; }
+.lost { fill: var(--bad); font-weight: 700; }
+rect { fill-opacity: .4; stroke-width: 1; } .get { fill: var(--get); } .put { fill: var(--put); }
+circle { fill-opacity: .65; }
+.none { fill: var(--bad); fill-opacity: .15; stroke: var(--bad); stroke-dasharray: 3 2; }
+.up { fill: var(--soft); fill-opacity: .16; } .failed, .crashed { fill: var(--bad); }
+.paused, .part, .drop { fill: var(--warn); }
+"""
+_COLOURS = "\n".join(
+    f".colour{number} {{ fill: var(--c{number}); stroke: var(--c{number}); }}"
+    for number in range(pictures.COLOURS)
+)
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>raftline simulate: {title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>raftline simulate: {title}</h1>
+<p class="under">{under}</p>
+<div class="verdict {mood}">{verdict}</div>
+<dl class="figures">{figures}</dl>
+<h2>Leaders, faults and standstills</h2>
+<div class="wide" tabindex="0">{timeline}</div>
+<p class="under">Red and dashed: no leader is known. No answers: requests wait and none is answered.
+Under the mouse each bar tells its times.{numbered}</p>
+<ol>{events}</ol>
+<h2>Latency of each request</h2>
+<div class="wide" tabindex="0">{latencies}</div>
+<p class="under">Counted from when a request was due. The scale is logarithmic; dashed are the
+percentiles. Under the mouse a dot tells what it was{telling}.</p>
+<h2>The report</h2>
+<pre>{report}</pre>
+</body>
+</html>
+"""
 
 
 def lines(record: Record, verdict: Verdict) -> list[str]:
@@ -126,3 +200,51 @@ def _figure(seconds: float | None) -> str:
 def _spent(spans: Sequence[tuple[float, float]]) -> str:
     lengths = [to - since for since, to in spans]
     return f"{sum(lengths):.2f} s, longest {max(lengths, default=0.0):.2f} s"
+
+
+def page(record: Record, verdict: Verdict) -> str:
+    """Return the page. It loads nothing, and holds no script."""
+    metrics = record.metrics
+    title, mood = _headline(verdict)
+    events = "".join(
+        f'<li><span class="at">{event.at:.2f} s</span> {html.escape(event.text)}</li>'
+        for event in record.events
+    )
+    return _PAGE.format(
+        title=title,
+        mood=mood,
+        style=_STYLE + _COLOURS,
+        under=f"{metrics.servers} servers, {counted(metrics.number_of_clients, 'client')},"
+        f" {counted(len(record.requests), 'request')} in {record.ended:.0f} s,"
+        f" seed {metrics.seed}",
+        numbered=" The numbers are those of this list:" if record.events else "",
+        telling="" if len(record.requests) <= pictures.TELLING_MAX else ", if it was a slow one",
+        verdict=html.escape("\n".join(verdict.lines())),
+        figures=_figures(record, verdict),
+        timeline=pictures.timeline(record),
+        events=events,
+        latencies=pictures.latencies(record),
+        report=html.escape("\n".join(lines(record, verdict))),
+    )
+
+
+def _headline(verdict: Verdict) -> tuple[str, str]:
+    match verdict.exit_status:
+        case Exit.UNSAFE:
+            return "an answer was wrong", "bad"
+        case Exit.UNDECIDED:
+            return "not decided", "warn"
+        case Exit.SERVICE_BROKEN:
+            return "safe, and too little service", "warn"
+    return ("no errors" if verdict.is_perfect else "within the limits", "good")
+
+
+def _figures(record: Record, verdict: Verdict) -> str:
+    ordered = record.latencies()
+    stood = sum(to - since for since, to in record.standstills())
+    told = [("answered", f"{verdict.answered:,} of {verdict.asked:,}")]
+    for share in (0.5, 0.95, 0.99):
+        value = percentile(ordered, share)
+        told.append((f"p{share * 100:g}", "-" if value is None else f"{value * 1000:,.1f} ms"))
+    told.append(("without answers", f"{stood:.2f} s"))
+    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in told)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client as Asker
+from raftline.common.console import draws
 from raftline.harness.proxy import Network
 from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.actions import Actions
+from raftline.trial.actions import LEADER_SILENT_S, Actions, Watch
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
-from raftline.trial.messages import UNKNOWN_LEADER
+from raftline.trial.messages import UNKNOWN_LEADER, in_words
 from raftline.trial.metrics import Metrics
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health, Servers, free_ports
 from raftline.trial.store import Store, Tally
-from raftline.trial.watch import LEADER_SILENT_S, Watch
 
 TICK_S = 0.02
 STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working
@@ -29,6 +31,8 @@ LAST_SECONDS = 5.0  # for a client to come back from its last request
 
 # Told the record, the leader and the time, so that somebody can show how far it is.
 Progress = Callable[[Record, str, float], None]
+WIDTH = 30
+AGAIN_S = 0.1
 
 
 class Trial:
@@ -178,3 +182,42 @@ def _hand_over(port: int) -> None:
     # What it answers is seen in who leads; without an answer it is asked again.
     with contextlib.suppress(ClientError), Asker("127.0.0.1", port, "trial") as asker:
         asker.ask("transfer")
+
+
+class Bar:
+    """Draws itself anew in one line of `output`, ten times a second, and leaves no trace."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output if draws(output) else None
+        self._drawn_s = 0.0
+
+    def show(self, record: Record, leader: str, now: float) -> None:
+        """Show how far the trial is."""
+        if self._output is None or time.monotonic() - self._drawn_s < AGAIN_S:
+            return
+        self._drawn_s = time.monotonic()
+        total = record.metrics.total_execution_time
+        done = min(WIDTH, int(WIDTH * now / total))
+        shown = (
+            f"[{'#' * done}{'.' * (WIDTH - done)}] {now:4.0f}/{total:g} s"
+            f"  leader {in_words(leader):7}  {record.messages:,} messages"
+        )
+        self._put(f"\r{shown[: _columns(self._output) - 1]}\x1b[K")
+
+    def clear(self) -> None:
+        """Leave the line empty for what comes."""
+        if self._output is not None:
+            self._put("\r\x1b[K")
+
+    def _put(self, text: str) -> None:
+        if self._output is not None:
+            self._output.write(text)
+            self._output.flush()
+
+
+def _columns(terminal: TextIO) -> int:
+    """Return how wide a terminal is: a longer line would not be drawn over, but push others up."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or 80
+    except OSError:
+        return 80

@@ -8,11 +8,10 @@ from typing import Any, cast
 import pytest
 
 from raftline.harness.proxy import Network
-from raftline.trial.actions import Actions
+from raftline.trial.actions import Actions, Watch
 from raftline.trial.metrics import Action, Metrics
 from raftline.trial.record import Record
 from raftline.trial.servers import Servers
-from raftline.trial.watch import Watch
 
 SERVERS = ("0000", "0001", "0002", "0003", "0004")
 

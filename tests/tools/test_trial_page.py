@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from raftline.trial import page, pictures
-from raftline.trial.drawing import Logarithmic, Seconds, tag
+from raftline.trial import pictures, report
+from raftline.trial.pictures import Logarithmic, Seconds, tag
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health
 from raftline.trial.store import Attempt
@@ -50,7 +50,7 @@ class Balance(HTMLParser):
 
 def test_the_page_is_whole_and_loads_nothing() -> None:
     made = eventful()
-    text = page.page(made, judge(made))
+    text = report.page(made, judge(made))
     balance = Balance()
     balance.feed(text)
     assert balance.open == []
@@ -63,7 +63,7 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
 
 def test_every_class_of_a_shape_has_its_rule_and_every_colour_its_value_by_night() -> None:
     made = eventful()
-    text = page.page(made, judge(made))
+    text = report.page(made, judge(made))
     style = text[text.index("<style>") : text.index("</style>")]
     used = {name for names in re.findall('class="([^"]+)"', text) for name in names.split()}
     assert {name for name in used if f".{name}" not in style} == set()
@@ -133,7 +133,7 @@ def test_each_request_tells_what_it_was_and_of_very_many_the_slow_and_the_lost_o
 @pytest.mark.parametrize("ended", [0.0, 0.3, 30.0, 3600.0])
 def test_a_trial_without_answers_has_its_pictures_too(ended: float) -> None:
     made = record([asked(0, took=None)], ended=ended)
-    text = page.page(made, judge(made))
+    text = report.page(made, judge(made))
     assert text.count("<svg") == 2
     assert "no request was answered" in text
     assert "3 servers, 8 clients, 1 request in" in text
