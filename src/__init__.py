@@ -10,17 +10,17 @@ if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first 
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
+    from raftline.objects.base import LockLost as LockLost
+    from raftline.objects.base import NodeError as NodeError
+    from raftline.objects.base import WrongKind as WrongKind
     from raftline.objects.client_pool import Clients as Clients
+    from raftline.objects.dict_and_set import ReplicatedDict as ReplicatedDict
+    from raftline.objects.dict_and_set import ReplicatedSet as ReplicatedSet
     from raftline.objects.embedded_node import Node as Node
-    from raftline.objects.errors import LockLost as LockLost
-    from raftline.objects.errors import NodeError as NodeError
-    from raftline.objects.errors import WrongKind as WrongKind
-    from raftline.objects.leadership import Leader as Leader
+    from raftline.objects.embedded_server import Leader as Leader
+    from raftline.objects.list_and_queue import ReplicatedList as ReplicatedList
+    from raftline.objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
     from raftline.objects.lock import ReplicatedLock as ReplicatedLock
-    from raftline.objects.mapping import ReplicatedDict as ReplicatedDict
-    from raftline.objects.queues import ReplicatedQueue as ReplicatedQueue
-    from raftline.objects.sequence import ReplicatedList as ReplicatedList
-    from raftline.objects.sets import ReplicatedSet as ReplicatedSet
     from raftline.objects.values import Replicated as Replicated
     from raftline.objects.values import ReplicatedCounter as ReplicatedCounter
     from raftline.objects.values import ReplicatedMachine as ReplicatedMachine

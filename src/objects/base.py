@@ -1,20 +1,51 @@
-"""What all replicated objects have in common: a name, who asks for them, and how long."""
+"""What all replicated objects have in common: a name, an asker, a time limit, and their errors.
+
+The errors stand beside those that a client hears (`ClientError`).
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from raftline.clients.connection import Refused
+from raftline.clients.connection import ClientError, Refused, Unreachable
 from raftline.clients.conversation import Client
-from raftline.objects.awaitable import Awaitable
-from raftline.objects.errors import NoCopies, NotDone, WrongKind
-from raftline.objects.waiting import time_limit
+from raftline.objects.waiting import Awaitable, time_limit
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.operands import fits
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
+
+
+class WrongKind(Refused, TypeError):
+    """Under this name is something of another kind; nothing was done."""
+
+
+class NotDone(ClientError):
+    """A condition did not hold, so nothing was done; each object makes its own error of it."""
+
+
+class Closed(Unreachable):
+    """Nobody is asked any more: the node, or the clients, were closed; nothing was done."""
+
+
+class LockLost(RuntimeError):
+    """The lock was not renewed in time, and somebody else may have it."""
+
+
+class NodeError(RuntimeError):
+    """A node can't start, or is none of this process. The message says why and what to do."""
+
+
+class NoCopies:
+    """Says so where it is to be copied or pickled: it asks the cluster, and holds nothing."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} can't be copied or pickled: it asks the cluster, and holds "
+            "nothing. Take what its methods return, or make another one there"
+        )
 
 
 class Asker(Protocol):

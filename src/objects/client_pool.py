@@ -7,7 +7,7 @@ import threading
 
 from raftline.clients.conversation import Client, name_of_client
 from raftline.common.address import Address
-from raftline.objects.errors import Closed, NoCopies
+from raftline.objects.base import Closed, NoCopies
 from raftline.objects.waiting import time_limit
 
 TIMEOUT_S = 10.0

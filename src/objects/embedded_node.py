@@ -23,14 +23,12 @@ from raftline.net.listener import Listener
 from raftline.node.joining import check_member
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup
-from raftline.objects.awaitable import Awaitable
+from raftline.objects.base import NoCopies, NodeError
 from raftline.objects.client_pool import TIMEOUT_S, Clients
-from raftline.objects.embedded_server import EmbeddedServer, LogStream
-from raftline.objects.errors import NoCopies, NodeError
+from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from raftline.objects.fork_guard import ForkGuard
-from raftline.objects.leadership import Leader, Leadership, View
 from raftline.objects.members import check_open, resolve_members
-from raftline.objects.waiting import time_limit
+from raftline.objects.waiting import Awaitable, time_limit
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.disk import StorageError
 from raftline.wire.parsing import Readings

@@ -22,8 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from raftline.clients.connection import ClientError
-from raftline.objects.base import Asker, ReplicatedObject
-from raftline.objects.errors import LockLost, NotDone
+from raftline.objects.base import Asker, LockLost, NotDone, ReplicatedObject
 from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
@@ -192,7 +191,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """What undoes a call that was cancelled (awaitable.py)."""
+        """What undoes a call that was cancelled (waiting.py)."""
         return {"acquire": self._unwanted, "__enter__": self._unwanted}
 
     def _unwanted(self, got: object) -> None:

@@ -7,8 +7,7 @@ from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
 from raftline.clients.connection import Refused
-from raftline.objects.base import ReplicatedObject, spelled_in_line
-from raftline.objects.errors import WrongKind
+from raftline.objects.base import ReplicatedObject, WrongKind, spelled_in_line
 from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.strictjson import checked, read_json

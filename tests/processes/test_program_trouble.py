@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.objects.leadership import Leadership, View
+from raftline.objects.embedded_server import Leadership, View
 from tests.processes.cluster import Cluster
 from tests.processes.wire import DEADLINE_S, eventually, free_ports
 

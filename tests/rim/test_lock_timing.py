@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import raftline
 from raftline.clients.connection import ClientError
 from raftline.objects import lock as module
-from raftline.objects.errors import LockLost
+from raftline.objects.base import LockLost
 from tests.rim.test_replicated import Cluster
 
 LEASE_S = 8.0

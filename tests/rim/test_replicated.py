@@ -14,7 +14,7 @@ import pytest
 
 import raftline
 from raftline.logmanager import LogManager
-from raftline.objects.leadership import Leadership
+from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
 from raftline.raft.effects import Entry
 from raftline.wire.protocol import Limits, ProtocolError, read_request
