@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from raftline import boot
-from raftline.common import config, lifeline
+from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
 from raftline.common.config import PACES, ConfigError, Configuration, PortRefused
@@ -95,7 +95,7 @@ def _boot(
             stack.enter_context(contextlib.closing(datagrams))
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
-            lifeline.watch(interrupts.stop)
+            signals.watch(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
         server.recover()
         view = server.node.view

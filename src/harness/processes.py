@@ -1,6 +1,6 @@
 """Programs in processes of their own: started, paused, killed, and what they print.
 
-Each ends with the process that started it, however that one ends (common/lifeline.py).
+Each ends with the process that started it, however that one ends (common/signals.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from raftline.common.lifeline import tied
+from raftline.common.signals import tied
 
 DEADLINE_S = 30.0
 PAUSE_S = 0.05

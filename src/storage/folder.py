@@ -199,13 +199,7 @@ class Folder:
 
     def sweep(self, name: str) -> None:
         """Remove what an interrupted `replace` of `name` left beside it."""
-        path = f"{self._path(name)}.tmp"
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise disk_failed(path, "remove", error) from error
+        self.remove(f"{name}.tmp")
 
     def close(self) -> None:
         """Let go of open files and of the lock."""
