@@ -95,7 +95,7 @@ def _boot(
             stack.enter_context(contextlib.closing(datagrams))
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
-            signals.watch(interrupts.stop)
+            signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
         server.recover()
         view = server.node.view

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from raftline.common import lifeline
+from raftline.common import signals
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # a clean stop
-    lifeline.watch(lambda: os._exit(0))
+    signals.end_with_starter(lambda: os._exit(0))
     print(f"[*] {name} started with {' '.join(sys.argv[5:])}", flush=True)
     print(f"\x1b[2J{name} steers the terminal", flush=True)
     leads = name == "s1" and not (Path(folder) / "s1.follows").exists()

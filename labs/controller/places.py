@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 
 from labs.leftovers import Scene
-from raftline.common.lifeline import tied
+from raftline.common.signals import tied
 from raftline.harness import processes
 from raftline.harness.cluster import STARTED, Node
 

@@ -2,7 +2,7 @@
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 
-The starter passes it a lifeline, as `raftline up` does to its nodes (src/common/lifeline.py).
+The starter passes it a lifeline, as `raftline up` does to its nodes (src/common/signals.py).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # from the clone
 
-from raftline.common import lifeline
+from raftline.common import signals
 
 if __name__ == "__main__":
-    lifeline.watch(lambda: os._exit(0))
+    signals.end_with_starter(lambda: os._exit(0))
     del sys.argv[0]
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
     try:

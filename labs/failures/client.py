@@ -26,7 +26,7 @@ from labs.failures.actions import Lab
 from labs.failures.arguments import members_of, parser_of
 from labs.failures.asking import LabError
 from raftline.client import ClientError
-from raftline.common import lifeline
+from raftline.common import signals
 
 MENU = """
 To restart election enter "1"
@@ -129,7 +129,7 @@ def main() -> int:
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text be shown
             stream.reconfigure(errors=errors)
-    lifeline.watch(lambda: os._exit(1))  # where a checker has started it
+    signals.end_with_starter(lambda: os._exit(1))  # where a checker has started it
     session = Session(lab, arguments.seconds)
     while True:
         try:

@@ -12,7 +12,7 @@ from labs.failures.actions import Lab
 from labs.leftovers import Scene
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME
-from raftline.common.lifeline import tied
+from raftline.common.signals import tied
 from raftline.harness.processes import Process, free_ports
 
 HERE = Path(__file__).resolve().parent

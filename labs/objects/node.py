@@ -22,7 +22,7 @@ import signal
 import time
 
 import raftline
-from raftline.common import lifeline, signals
+from raftline.common import signals
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 LOOK_S = 5.0  # for how long a follower looks for the value that a new leader sets
@@ -103,7 +103,8 @@ def main() -> int:
         for number in range(1, arguments.nodes + 1)
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    lifeline.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))  # where the checker has started it
+    # Where the checker has started it.
+    signals.end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         with signals.raised(), raftline.Node(
             f"node{arguments.node}", members=members, dir=arguments.dir, pace=arguments.pace,

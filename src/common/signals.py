@@ -8,14 +8,14 @@ end. The number of the descriptor travels in the environment.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
-from collections.abc import Callable, Iterator
-from raftline.common.quiet_exit import end_at_once
-import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from raftline.common.quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
 

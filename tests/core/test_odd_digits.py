@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline import boot, cli
-from raftline.common import arguments, config, lifeline
+from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
@@ -103,9 +103,9 @@ def by_datagram(number: str) -> object:
 
 def lifeline_of(descriptor: str) -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(lifeline.VARIABLE, descriptor)
-        patch.setattr(lifeline.threading, "Thread", lambda **_: SimpleNamespace(start=bool))
-        return lifeline.watch(bool) or refuse()
+        patch.setenv(signals.VARIABLE, descriptor)
+        patch.setattr(signals.threading, "Thread", lambda **_: SimpleNamespace(start=bool))
+        return signals.end_with_starter(bool) or refuse()
 
 
 def others(port: str) -> object:

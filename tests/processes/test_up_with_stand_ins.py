@@ -21,7 +21,7 @@ import pytest
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
-from raftline.common.lifeline import Lifeline
+from raftline.common.signals import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
