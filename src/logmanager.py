@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from raftline.common.wakeup import give_way
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
-from raftline.state.commands import execute
+from raftline.state.commands import execute, is_read
 from raftline.state.entry_numbers import entry_numbers_of
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered
@@ -333,7 +333,7 @@ class LogManager:
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
             return self._do(entry_number, bare)
-        if bare.startswith("get "):  # changes nothing, so a retry may read what is new
+        if is_read(bare):
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:

@@ -12,8 +12,8 @@ from raftline.common import config
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.verbs import IN_FORCE
+from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError, escape
-from raftline.wire.forms import FAULT_FORMS
 from raftline.wire.protocol import error, outcome_unknown
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 

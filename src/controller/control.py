@@ -20,10 +20,8 @@ from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.errors import StorageError
+from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request
 from raftline.wire.escapes import ProtocolError, shown
-from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
-from raftline.wire.requests import VERBS as COMMAND_VERBS
-from raftline.wire.requests import Request
 
 DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
 WITHOUT_VOTE = " without a vote until it has caught up"
@@ -63,7 +61,7 @@ class Control:
         client's command; "" for every other line."""
         verb = text.strip(" ").partition(" ")[0]
         meant = sender == CONTROLLER and self.permits.is_on and verb
-        return no_order(verb) if meant and verb not in COMMAND_VERBS else ""
+        return no_order(verb) if meant and verb not in COMMANDS else ""
 
     def facts(self) -> dict[str, object]:
         """Return what `status` tells beside a node's own facts."""

@@ -11,7 +11,7 @@ from raftline.raft.effects import Entry
 from raftline.raft.inputs import Input
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder
-from raftline.wire.requests import Limits
+from raftline.wire.operands import Limits
 
 
 class ControlledNode(Protocol):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from raftline.controller.controlled import ControlledNode
 from raftline.controller.course_lines import numbered, page
 from raftline.net.batch import Batch
+from raftline.wire.commands import Request, read_request
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
-from raftline.wire.requests import Request, read_request
 
 COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from raftline.controller.faults import EVERYBODY, Table
+from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError, shown
-from raftline.wire.forms import FAULT_FORMS
 
 IN_FORCE = "in force: "
 TIME_MS_MAX = 3_600_000

@@ -11,7 +11,7 @@ from raftline.objects.errors import NoCopies, NotDone, WrongKind
 from raftline.objects.waiting import time_limit
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.escapes import escape, unescape
-from raftline.wire.operands import fits
+from raftline.wire.objectcommands import fits
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")

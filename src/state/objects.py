@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 
 from raftline.state.objectkinds import EMPTY, OPERATIONS, NotDone
 from raftline.wire.escapes import ProtocolError, escape, unescape
-from raftline.wire.operands import Unfit, fits, operands_of
+from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.protocol import Limits, error, shown
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 

@@ -13,8 +13,8 @@ from raftline.controller.verbs import read_fault
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, Message
+from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError
-from raftline.wire.forms import FAULT_FORMS
 from tests.processes.wire import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
