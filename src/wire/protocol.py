@@ -26,11 +26,11 @@ def _forms(of_members: bool) -> str:
     return " | ".join(row.form for row in rows)
 
 
+_READS = [row.verb for row in COMMANDS.values() if row.access.takes_mode]
 HELP = (
     f"HELP response: {_forms(of_members=False)}."
-    f" {' and '.join(row.verb for row in COMMANDS.values() if row.access.takes_mode)}"
-    f" may end in: read {'|'.join(READ_MODES)}. A value is"
-    r" the rest of the line; a space inside a key is written \s, a newline \n,"
+    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+    r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
     f" Members: {_forms(of_members=True)}."
 )
