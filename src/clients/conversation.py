@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.clients.connection import (
-    Address,
     ClientError,
     NodeConnection,
     NoLeader,
@@ -19,6 +18,7 @@ from raftline.clients.connection import (
     why_unreachable,
 )
 from raftline.clients.deadline import Deadline
+from raftline.common.address import Address
 from raftline.wire.commands import row_of
 from raftline.wire.operands import NAME
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in

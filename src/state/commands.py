@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objects import execute_object
 from raftline.wire.commands import COMMANDS
 from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.operands import not_understood
 from raftline.wire.protocol import Limits, error, shown
-from raftline.wire.strictjson import NUMBER_MAX
 
 Pairs = MutableMapping[str, str]
 

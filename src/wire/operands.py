@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.objectcommands import Unfit, operands_of
-from raftline.wire.strictjson import DEPTH_MAX, NUMBER_MAX, NotJsonError, read_json, spell_json
+from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.commands import COMMANDS, READ_MODES, Request, read_request
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.operands import NAME, NOT_UNDERSTOOD, Limits, show_operands
-from raftline.wire.strictjson import NUMBER_MAX
 
 __all__ = [
     "HELP", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
