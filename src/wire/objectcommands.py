@@ -1,4 +1,4 @@
-"""Each operation on a replicated object, and what it may be given. Pure.
+"""Each operation on a replicated object, and its operands. Pure.
 
 An object is a JSON value under a key; operands in brackets may be left out. What an operation does
 is in state/objectkinds.py.

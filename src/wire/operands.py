@@ -32,7 +32,7 @@ class Limits(NamedTuple):
 
     @property
     def line_too_long(self) -> str:
-        """What to answer, behind `Sorry, `, to a line over `line_bytes`."""
+        """The answer, behind `Sorry, `, to a line over `line_bytes`."""
         return (
             f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
             f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
