@@ -20,7 +20,7 @@ from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
 from raftline.tools import repaircommands
-from raftline.wire.forms import AT_THE_SHELL, FORMS, MEMBER_VERBS
+from raftline.wire.commands import AT_THE_SHELL, COMMANDS
 
 NODES_MAX = 99
 PASSED_ON = {"server": "server", "client": "client", "simulate": "simulator"}  # and their modules
@@ -199,11 +199,11 @@ def _add_transfer(commands: Commands) -> None:
 
 
 def _add_members(commands: Commands) -> None:
-    for verb, (operands, does) in FORMS.items():
-        if verb not in MEMBER_VERBS:
+    for verb, row in COMMANDS.items():
+        if row.access.kind != "members":
             continue
-        words = operands.split()
-        command = commands.add_parser(verb, help=does, description=f"{does}.")
+        words = row.operands.form.split()
+        command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
         command.know_cluster()

@@ -34,9 +34,9 @@ from raftline.common.arguments import Parser, as_port, as_seconds, program
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
+from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
-from raftline.wire.requests import VERBS
 
 __all__ = [
     "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
@@ -152,24 +152,15 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _begins_command(word: str) -> bool:
     """Whether it is no ID: the name of a command, or a whole line."""
-    return word in VERBS or " " in word
+    return word in COMMANDS or " " in word
 
 
 def command_of(words: list[str]) -> str:
     """Return the line for a command given as arguments: each is literal, a lone one is a line."""
     if len(words) == 1:
         return words[0]
-    verb, first, *rest = words
-    if verb in ("get", "delete", "show", "incr"):
-        return " ".join([verb, *(escape(word, key=True) for word in (first, *rest))])
-    if verb in ("set", "setnx", "append"):
-        line = f"{verb} {escape(first, key=True)}"
-        return f"{line} {escape(' '.join(rest), key=False)}" if rest else line
-    if verb == "cas" and len(rest) > 1:
-        old, *new = rest
-        line = f"{verb} {escape(first, key=True)} {escape(old, key=True)}"
-        return f"{line} {escape(' '.join(new), key=False)}"
-    return " ".join(escape(word, key=False) for word in words)
+    verb, *operands = words
+    return f"{escape(verb, key=False)} {row_of(verb).operands.spell(operands)}"
 
 
 def _lines_of_stdin() -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from raftline.common.wakeup import give_way
 from raftline.raft.effects import Effects, Entry, SafetyError, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
-from raftline.state.commands import execute
+from raftline.state.commands import execute, is_read
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
 from raftline.state.sessions import Sessions, entry_numbers_of
@@ -243,7 +243,7 @@ class LogManager:
 
     @property
     def folder_path(self) -> str:
-        """Where the files are."""
+        """The path of the folder."""
         return self._folder.path
 
     @property
@@ -278,7 +278,7 @@ class LogManager:
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = storage.promise.state
             if forgot:
-                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.AMNESIAC
+                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
             storage.save(promise._replace(state=state))
@@ -330,7 +330,7 @@ class LogManager:
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
             return self._do(entry_number, bare)
-        if bare.startswith("get "):  # changes nothing, so a retry may read what is new
+        if is_read(bare):
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:

@@ -11,7 +11,7 @@ import threading
 import time
 
 from raftline.node.server import Server
-from raftline.wire.requests import Request
+from raftline.wire.commands import Request
 
 LOOK_S = 0.2
 

@@ -19,15 +19,11 @@ from raftline.clients.connection import (
 )
 from raftline.clients.deadline import Deadline
 from raftline.common.address import Address
-from raftline.wire.protocol import MEMBER_VERBS, NO_LEADER, NOT_LEADER, leader_named_in
+from raftline.wire.commands import row_of
+from raftline.wire.operands import NAME
+from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
-from raftline.wire.requests import NAME
 
-READS = frozenset({"get", "show", "help", "status", "members", "backup"})
-CHANGES = MEMBER_VERBS - READS  # asked for again, one that was made would be refused
-# What tells whether a change came about; whether a write did, get tells.
-LOOK = {**dict.fromkeys(CHANGES, "members"), "transfer": "status"}
-WRITES = frozenset({"set", "delete", "setnx", "cas", "incr", "append", "object", "machine"})
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 SESSION_EXPIRED = "Sorry, session expired"
@@ -128,7 +124,7 @@ class Client:
         if not self.follow:
             return self._ask_here(self.name, command, Deadline(self.timeout_s, self._on_wait))
         deadline = Deadline(self.search_s or self.timeout_s, self._on_wait)
-        if _verb(command) not in WRITES:
+        if not row_of(command).access.is_numbered:
             return self._ask_anywhere(self.name, command, deadline)[0]
         reply, is_sure = self._ask_numbered(command, deadline)
         if reply.text.startswith(SESSION_EXPIRED):
@@ -164,7 +160,7 @@ class Client:
                 return answer, unknown is None
             if outcome is Outcome.UNKNOWN:
                 unknown = answer
-                if _verb(command) in CHANGES:
+                if row_of(command).access.is_sent_once:
                     break
             refusal = _better(refusal, answer)
             self._move_on(answer)
@@ -258,10 +254,10 @@ class Client:
             )
         elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
             reason = "broke the connection before it answered"
-        verb = _verb(command)
-        if verb in READS or verb == "session":  # an unused session does nothing
+        look = row_of(command).access.look
+        if not look:
             return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
-        what, look = ("write", "get") if verb not in LOOK else ("change", LOOK[verb])
+        what = "write" if look == "get" else "change"
         return OutcomeUnknown(
             f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
             " before you send it again."
@@ -295,7 +291,3 @@ def _tells(refusal: Reply) -> tuple[bool, bool, int]:
     why = refusal.text.removeprefix(NO_LEADER).lstrip()
     knows_of_none = refusal.text.startswith(NO_LEADER)
     return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)
-
-
-def _verb(command: str) -> str:
-    return command.lstrip(" ").partition(" ")[0]

@@ -1,4 +1,4 @@
-"""The client's screen, as in the seed's figures 1, 5 and 6; line editing on a terminal."""
+"""The client's screen, as in the course's figures 1, 5 and 6; line editing on a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from raftline.clients.connection import ClientError
-from raftline.clients.conversation import READS, Client
+from raftline.clients.conversation import Client
 from raftline.common.address import Address
+from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.escapes import without_controls
-from raftline.wire.forms import FORMS, form_of
 from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
 
 readline: ModuleType | None
@@ -24,18 +24,13 @@ except ImportError:  # Windows, and Pythons built without it: plain typing then
 
 RULE = "-----"
 PROMPT = "    >> "
-WITH_KEY = frozenset(verb for verb, form in FORMS.items() if form.operands.startswith("KEY"))
-COMPLETED = {*FORMS, "exit"}
+COMPLETED = {*COMMANDS, "exit"}
 HELP_LINES = (
-    *(f"{form_of(verb):<32}{form.does}" for verb, form in FORMS.items()),
+    *(f"{row.form:<32}{row.does}" for row in COMMANDS.values()),
     "exit                            or Ctrl-D",
     r"Inside a key a space is written \s; a newline \n, a backslash \\, any byte \xNN.",
 )
-# What other stores call them.
-ELSEWHERE = {
-    "put": "set", "del": "delete", "rm": "delete", "unset": "delete", "incrby": "incr",
-    "keys": "show", "list": "show", "ls": "show", "dump": "show", "info": "status",
-}  # fmt: skip
+ELSEWHERE = {word: row for row in COMMANDS.values() for word in row.elsewhere}
 HISTORY_LINES = 1000
 LIKE_A_COMMAND = 0.7  # of an ID, as difflib has it: shwo is, and ada is not (add)
 KEYS_OFFERED = 10_000
@@ -88,7 +83,7 @@ def run_shell(client: Client, on_terminal: bool) -> int:
         say()
     except KeyboardInterrupt:
         say()
-        if outcome is Outcome.UNKNOWN and command.partition(" ")[0] in READS:
+        if outcome is Outcome.UNKNOWN and row_of(command).access.is_read:
             outcome = Outcome.DONE
         if outcome is Outcome.UNKNOWN:
             say("Sorry, outcome unknown: you left before the answer came.")
@@ -122,8 +117,9 @@ def _meant(command: str, likeness: float = 0.6) -> str:
 
     verb = command.split(" ", 1)[0].lower()
     if verb in ELSEWHERE:
-        return form_of(ELSEWHERE[verb])
-    return next(map(form_of, difflib.get_close_matches(verb, FORMS, 1, likeness)), "")
+        return ELSEWHERE[verb].form
+    near = difflib.get_close_matches(verb, COMMANDS, 1, likeness)
+    return COMMANDS[near[0]].form if near else ""
 
 
 def point_at_id(name: str) -> None:
@@ -150,7 +146,7 @@ def _echoing_reader() -> Callable[[], str]:
 
 def _remember_key(keys: dict[str, None], command: str) -> None:
     words = command.split(" ", 2)
-    if len(words) > 1 and words[0] in WITH_KEY and len(keys) < KEYS_OFFERED:
+    if len(words) > 1 and row_of(words[0]).operands.begins_with_key and len(keys) < KEYS_OFFERED:
         keys[words[1]] = None
 
 
@@ -184,7 +180,7 @@ def _completion(keys: dict[str, None], text: str, state: int) -> str | None:
     before = readline.get_line_buffer()[: readline.get_begidx()].split()
     if not before:
         found = [f"{verb} " for verb in sorted(COMPLETED) if verb.startswith(text)]
-    elif len(before) == 1 and before[0] in {*WITH_KEY, "show"}:
+    elif len(before) == 1 and "KEY" in row_of(before[0]).operands.form:
         found = [f"{key} " for key in keys if key.startswith(text)]
     else:
         found = []

@@ -21,10 +21,8 @@ from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
+from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request
 from raftline.wire.escapes import ProtocolError, shown
-from raftline.wire.forms import FAULT_FORMS, NODE_ORDERS, ORDERS
-from raftline.wire.requests import VERBS as COMMAND_VERBS
-from raftline.wire.requests import Request
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"
@@ -107,7 +105,7 @@ class Control:
         client's command; "" for every other line."""
         verb = text.strip(" ").partition(" ")[0]
         meant = sender == CONTROLLER and self.permits.is_on and verb
-        return no_order(verb) if meant and verb not in COMMAND_VERBS else ""
+        return no_order(verb) if meant and verb not in COMMANDS else ""
 
     def facts(self) -> dict[str, object]:
         """Return what `status` tells beside a node's own facts."""
@@ -267,7 +265,7 @@ class Control:
             raise
         for note in notes:
             self._say(note)
-        without_vote = self._view.amnesiac  # before it starts: it may catch up at once
+        without_vote = self._view.recovering  # before it starts: it may catch up at once
         node.end_connections()  # they spoke to the life before
         node.start()
         node.is_down = False

@@ -12,7 +12,7 @@ from raftline.raft.effects import Entry
 from raftline.raft.inputs import Input
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder
-from raftline.wire.requests import Limits
+from raftline.wire.operands import Limits
 
 
 class ControlledNode(Protocol):
@@ -27,7 +27,7 @@ class ControlledNode(Protocol):
 
     @property
     def view(self) -> NodeView:
-        """What the core knows."""
+        """The core's view."""
 
     def peers(self) -> set[str]:
         """Return the names of those that this node talks to."""

@@ -22,11 +22,11 @@ from raftline.net.batch import Batch
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.election import NOOP
 from raftline.raft.membership import PREFIX
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
+from raftline.wire.commands import Request, read_request
 from raftline.wire.escapes import ProtocolError, unescape
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
-from raftline.wire.requests import Request, read_request
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
 ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many

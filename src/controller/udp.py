@@ -18,9 +18,8 @@ from typing import Any
 from raftline.common.config import PortRefused
 from raftline.controller.control import CONTROLLER, Control, no_order
 from raftline.controller.store import Answer, sorry
+from raftline.wire.commands import FAULT_FORMS, ORDERS, Request
 from raftline.wire.escapes import ProtocolError, escape, shown
-from raftline.wire.forms import FAULT_FORMS, ORDERS
-from raftline.wire.requests import Request
 
 PORT = 5555  # where the course's nodes and its controller listen
 CLOSE_S = 5.0  # for the thread that listens to have ended

@@ -9,8 +9,9 @@ from raftline.net.batch import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
+from raftline.wire.commands import Request
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.requests import Limits, Request
 
 
 class Origin(Protocol):

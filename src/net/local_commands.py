@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from raftline.net.backupfile import Backups
 from raftline.net.batch import Batch
 from raftline.net.host import Host
+from raftline.wire.commands import COMMANDS
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
@@ -76,7 +77,7 @@ class LocalCommands:
         request = asked.request
         if asked.reply:
             return asked.reply
-        if request.verb in ("get", "show"):
+        if COMMANDS[request.verb].access.takes_mode:
             return self._host.logmanager.read([request.command])[0]
         if request.verb == "transfer":
             return self._transfer(request)

@@ -1,6 +1,6 @@
-"""What all replicated objects have in common: a name, an asker, a time limit, and their errors.
+"""The base of all replicated objects: a name, the asker, and its patience; and their errors.
 
-The errors stand beside those that a client hears (`ClientError`).
+The errors stand beside those of a client (`ClientError`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from raftline.clients.conversation import Client
 from raftline.objects.waiting import Awaitable, time_limit
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.escapes import escape, unescape
-from raftline.wire.operands import fits
+from raftline.wire.objectcommands import fits
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
@@ -49,7 +49,7 @@ class NoCopies:
 
 
 class Asker(Protocol):
-    """Who asks the cluster: a `Node`, or `Clients`."""
+    """The way to the cluster: a `Node`, or `Clients`."""
 
     @property
     def name(self) -> str: ...

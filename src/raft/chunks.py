@@ -1,4 +1,4 @@
-"""What servers say while a snapshot travels: the two messages, and their spelling as a line.
+"""The two messages of a snapshot that travels, and their spelling as a line.
 
     s1@InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot …"
     s2@GiveSnapshotAfterByte 66 of 17-4 term 5 round 9
@@ -24,7 +24,7 @@ INSTALL_FORM = (
 )
 HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 _N = r"([0-9]{1,19})"
-# Behind a follower's answer: its incarnation, and whether it may be new (raft/amnesia.py).
+# Behind a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
 WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"

@@ -1,4 +1,4 @@
-"""What others may know of a server: its state to look at, and nothing to change it by."""
+"""The view of a server: its state to look at, and nothing to change it by."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.effects import Entry, Snapshot
-from raftline.raft.leading import PendingTransfer
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
+from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import Role, State
+from raftline.raft.state import State
 
 
 class LogView(Protocol):
@@ -150,9 +150,9 @@ class NodeView:
     # --- memory that may be lost -------------------------------------------------------------
 
     @property
-    def amnesiac(self) -> bool:
+    def recovering(self) -> bool:
         """Whether it lost its memory, and has no vote until it has caught up."""
-        return self._state.amnesiac
+        return self._state.recovering
 
     @property
     def newborn(self) -> bool:
@@ -168,12 +168,12 @@ class NodeView:
 
     @property
     def progress(self) -> Mapping[str, Progress]:
-        """What it knows of each follower; empty unless it leads."""
+        """The progress of each follower; empty unless it leads."""
         return self._state.progress
 
     @property
     def votes(self) -> Mapping[str, bool]:
-        """What the servers answered that it asked for their vote last."""
+        """The answers of the servers that it asked for their vote last."""
         return self._state.votes
 
     @property
@@ -219,5 +219,5 @@ class NodeView:
 
     @property
     def election_at_ms(self) -> int:
-        """When it stands for election, unless a leader is heard."""
+        """The time at which it stands for election, unless a leader is heard."""
         return self._state.election_at_ms

@@ -1,4 +1,4 @@
-"""What each command does to the pairs, and what it answers. Deterministic and total.
+"""The effect of each command on the pairs, and its answer. Deterministic and total.
 
 Every node executes the same commands in the same order, so nothing here may depend on a clock,
 on chance or on a node; and nothing may raise: an error is a reply (paper §2). Keys and values
@@ -14,13 +14,18 @@ from collections.abc import Callable, MutableMapping
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objectkinds import EMPTY, OPERATIONS, NotDone
+from raftline.wire.commands import COMMANDS
 from raftline.wire.escapes import ProtocolError, escape, unescape
-from raftline.wire.operands import Unfit, fits, operands_of
-from raftline.wire.protocol import COMMANDS, NOT_UNDERSTOOD, Limits, error, shown
+from raftline.wire.objectcommands import Unfit, fits, operands_of
+from raftline.wire.operands import not_understood
+from raftline.wire.protocol import Limits, error, shown
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 Pairs = MutableMapping[str, str]
 
+_Function = Callable[[Pairs, str], str | None]
+APPLIED: dict[str, _Function] = {}
+_READS = frozenset(verb for verb, row in COMMANDS.items() if row.access.kind == "read")
 _DIGITS_MAX = 19
 
 
@@ -39,13 +44,34 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         return ""
     elif verb == "object":
         return execute_object(pairs, operands, number)
-    elif verb in _OTHERS:
-        reply = _OTHERS[verb](pairs, operands)
+    elif verb in APPLIED:
+        reply = APPLIED[verb](pairs, operands)
         if reply is not None:
             return reply
-    return error(f"{NOT_UNDERSTOOD}{shown(command)}. Try: {COMMANDS}")
+    return error(not_understood(command))
 
 
+def is_read(command: str) -> bool:
+    """Whether the command changes nothing, so that a retry may read what is new."""
+    verb, space, _ = command.partition(" ")
+    return bool(space) and verb in _READS
+
+
+def _applies(verb: str) -> Callable[[_Function], _Function]:
+    """Register the function that applies a command to the pairs; it gets the operands.
+
+    It returns the reply, or None where the operands are not those of the command's row. A
+    command that is a read changes no pair.
+    """
+
+    def register(apply: _Function) -> _Function:
+        APPLIED[verb] = apply
+        return apply
+
+    return register
+
+
+@_applies("get")
 def _get(pairs: Pairs, key: str) -> str | None:
     if not key or " " in key:
         return None
@@ -53,6 +79,7 @@ def _get(pairs: Pairs, key: str) -> str | None:
     return f"GET response, no such key: {key}" if found is None else f"GET response: {found}"
 
 
+@_applies("delete")
 def _delete(pairs: Pairs, key: str) -> str | None:
     if not key or " " in key:
         return None
@@ -61,6 +88,7 @@ def _delete(pairs: Pairs, key: str) -> str | None:
     return f"DELETE response: {key} deleted"
 
 
+@_applies("setnx")
 def _setnx(pairs: Pairs, operands: str) -> str | None:
     key, space, value = operands.partition(" ")
     if not (key and space):
@@ -71,6 +99,7 @@ def _setnx(pairs: Pairs, operands: str) -> str | None:
     return f"SETNX response: {key} set to {value}"
 
 
+@_applies("cas")
 def _cas(pairs: Pairs, operands: str) -> str | None:
     key, _, rest = operands.partition(" ")
     old, space, new = rest.partition(" ")
@@ -89,6 +118,7 @@ def _cas(pairs: Pairs, operands: str) -> str | None:
     return f"CAS response: {key} set to {new}"
 
 
+@_applies("incr")
 def _incr(pairs: Pairs, operands: str) -> str | None:
     key, _, by = operands.partition(" ")
     if not key:
@@ -104,6 +134,7 @@ def _incr(pairs: Pairs, operands: str) -> str | None:
     return f"INCR response: {value + step}"
 
 
+@_applies("append")
 def _append(pairs: Pairs, operands: str) -> str | None:
     key, space, tail = operands.partition(" ")
     if not (key and space):
@@ -137,16 +168,6 @@ def _number(text: str) -> int | None:
         return None
     number = int(text)
     return number if str(number) == text and abs(number) <= NUMBER_MAX else None
-
-
-_OTHERS: dict[str, Callable[[Pairs, str], str | None]] = {
-    "get": _get,
-    "delete": _delete,
-    "setnx": _setnx,
-    "cas": _cas,
-    "incr": _incr,
-    "append": _append,
-}
 
 
 def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) -> str:

@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from raftline.raft.effects import Entry
+from raftline.wire.commands import COMMANDS, Tells, row_of
 from raftline.wire.protocol import error, outcome_unknown
 
 SESSIONS_MAX = 4096
@@ -33,7 +34,12 @@ STEP_SESSIONS = 16  # read in one go
 REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request is not kept
 KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
 _Value = TypeVar("_Value")
-LONG_REPLIES = ("object ", "machine ")  # their replies hold what is gone by then: see `Session`
+# Their replies hold what is gone by then: see `Session`.
+LONG_REPLIES = tuple(
+    f"{verb} "
+    for verb, row in COMMANDS.items()
+    if row.access.is_numbered and row.tells in (Tells.VALUE, Tells.RESULT)
+)
 # An index is in ordinary life a number that no later entry has. But `raftline recover` and
 # `raftline restore` go on from what is left, so the indexes of lost entries come again. Both raise
 # the term to an era that no node was in; with the era, all later entries have higher numbers.
@@ -228,11 +234,9 @@ def _repeat(command: str) -> str:
     """Return a reply that was too long to keep: those that repeat the value are made again."""
     if command.startswith(LONG_REPLIES):
         return outcome_unknown("it took effect once, but its reply was long and is not kept now")
-    verb, _, operands = command.partition(" ")
-    key, _, value = operands.partition(" ")
-    if verb == "cas":
-        value = value.partition(" ")[2]
-    return f"{verb.upper()} response: {key} set to {value}"
+    row = row_of(command)
+    value = row.operands.value_in(command)
+    return f"{row.verb.upper()} response: {_key_of(command)} set to {value}"
 
 
 def entry_number(index: int, term: int) -> int:

@@ -1,4 +1,4 @@
-"""How bytes get to the disk, and what can go wrong with the files of a node.
+"""The way of bytes to the disk, and the errors of a node's files.
 
 Each error is told in one line that says what to do.
 """

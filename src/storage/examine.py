@@ -1,4 +1,4 @@
-"""What is wrong with a node's files: found without changing a byte of them."""
+"""The problems of a node's files: found without changing a byte of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALONE = "; where it is the only member: raftline recover"
 
 
 class Cure(Enum):
-    """What `repair` does about a problem."""
+    """The cure of `repair` for a problem."""
 
     NONE = "nothing: a person must"
     TAKE_VOTE = "write down that the node has no vote, as a start would"
@@ -48,7 +48,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What one node's files hold, and what is wrong with them."""
+    """The contents of one node's files, and their problems."""
 
     node: str
     promise: Promise | None = None
@@ -150,8 +150,8 @@ class Examination:
 
     def _without_log(self) -> None:
         promise = self._found.promise
-        if promise is not None and promise.state is LogState.AMNESIAC:
-            self._note_amnesia("has lost files, and")
+        if promise is not None and promise.state is LogState.RECOVERING:
+            self._note_lost_memory("has lost files, and")
         elif promise is not None and promise.term > 0:
             self._add(
                 self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
@@ -203,11 +203,11 @@ class Examination:
             )  # fmt: skip
         if promise is None:
             return
-        if promise.state is LogState.AMNESIAC:
-            self._note_amnesia("has lost files, and")
+        if promise.state is LogState.RECOVERING:
+            self._note_lost_memory("has lost files, and")
             return
         if promise.state is LogState.UNKNOWN:
-            self._note_amnesia("may be new or may have lost everything, and has")
+            self._note_lost_memory("may be new or may have lost everything, and has")
         self._compare_terms("the log", log.log.last_term)
         if not log.holds_mark:
             self._add(
@@ -219,7 +219,7 @@ class Examination:
     def _compare_terms(self, holder: str, term: int) -> None:
         """Note a term that is earlier than that of an entry, which no node comes to by itself."""
         promise = self._found.promise
-        if promise is None or promise.state is LogState.AMNESIAC or term <= promise.term:
+        if promise is None or promise.state is LogState.RECOVERING or term <= promise.term:
             return
         if self._has(Cure.DROP_STORAGE):
             return
@@ -229,7 +229,7 @@ class Examination:
             costs_the_vote=True,
         )  # fmt: skip
 
-    def _note_amnesia(self, why: str) -> None:
+    def _note_lost_memory(self, why: str) -> None:
         self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:

@@ -1,4 +1,4 @@
-"""What can be done about a node's files without a person's judgement; nothing is ever deleted.
+"""The repair of a node's files without a person's judgement; nothing is ever deleted.
 
 What a cure takes away is kept beside, as FILE.damaged-N. Where it costs the node's vote, that is
 written into NAME.storage first: a death at any point leaves a node that knows it.
@@ -44,7 +44,7 @@ def mend(folder: Folder, node: str) -> list[str]:
 
 
 def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
-    """Let the node be an amnesiac at its next start, whatever is left of its term and vote."""
+    """Let the node recover at its next start, whatever is left of its term and vote."""
     storage = HardStateFile(folder, found.node)
     done = []
     stale = any(problem.cure is Cure.DROP_STORAGE for problem in found.problems)
@@ -55,7 +55,7 @@ def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
     promise = found.promise
     if stale or promise is None:
         promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
-    storage.save(promise._replace(state=LogState.AMNESIAC))
+    storage.save(promise._replace(state=LogState.RECOVERING))
     done.append(f"{found.node} will have no vote until it has caught up")
     return done
 

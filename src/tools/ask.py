@@ -14,7 +14,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline.wire.forms import AT_THE_SHELL, FORMS
+from raftline.wire.commands import AT_THE_SHELL, COMMANDS
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 
 WHERE = "RAFTLINE"  # the variable that says where to ask
@@ -55,10 +55,10 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 def parser(verb: str) -> Parser:
     """Return what reads the options of one of them."""
     does = AT_THE_SHELL[verb]
-    place = "before KEY" if _takes_value(verb) else "anywhere"
+    place = "before KEY" if COMMANDS[verb].operands.ends_in_value else "anywhere"
     reader = Parser(
         prog=f"raftline {verb}",
-        usage=f"%(prog)s [options] {FORMS[verb].operands}",
+        usage=f"%(prog)s [options] {COMMANDS[verb].operands.form}",
         description=f"{does[0].upper()}{does[1:]}. Each argument stands for itself, so a key may "
         f"hold spaces. Options stand {place}, and none behind --.",
         epilog=_EPILOG,
@@ -88,17 +88,13 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
             head.append(word)
             if word in with_value and rest:
                 head.append(rest.pop(0))
-        elif _takes_value(verb):
+        elif COMMANDS[verb].operands.ends_in_value:
             _refuse_options(reader, rest)
             words = [word, *rest]
             break
         else:
             words.append(word)
     return head, words
-
-
-def _takes_value(verb: str) -> bool:
-    return FORMS[verb].operands.endswith("VALUE")
 
 
 def _refuse_options(reader: Parser, words: Sequence[str]) -> None:
@@ -109,8 +105,8 @@ def _refuse_options(reader: Parser, words: Sequence[str]) -> None:
 
 def _command(reader: Parser, verb: str, words: Sequence[str]) -> str:
     """Return the line to send. A mistake in it ends this process, before anybody is asked."""
-    needed = [operand for operand in FORMS[verb].operands.split() if operand.isalpha()]
-    if verb != "show" and len(words) < len(needed):
+    needed = COMMANDS[verb].operands.needed
+    if len(words) < len(needed):
         _complain(reader, f"{needed[len(words)]} is missing")
     command = command_of([verb, *words])
     try:

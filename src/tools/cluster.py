@@ -2,7 +2,7 @@
 
 Each node is out of reach of the terminal's Ctrl-C (a session of its own), so that the client or
 `raftline up` decides when it ends; and it ends with `raftline up` in any case.
-Which nodes are of a folder is told by the logs in it, and by the files that are there.
+The nodes of a folder are told by the logs in it, and by the files that are there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NotStarted(Exception):
 
 
 class NobodyReads(Exception):
-    """Whoever read what the nodes print is gone: `raftline up | head`."""
+    """The reader of the nodes' lines is gone: `raftline up | head`."""
 
 
 class Cluster:

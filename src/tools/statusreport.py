@@ -1,6 +1,6 @@
 """`raftline status`: the nodes of a cluster side by side, for a person or a program.
 
-Its verdict is what the state of a cluster comes to, in one line; pure, over the answers of nodes.
+Its verdict on a cluster is one line; pure, from its nodes' status.
 """
 
 from __future__ import annotations

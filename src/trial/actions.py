@@ -1,4 +1,4 @@
-"""What a trial sees of its servers, and what it does to them.
+"""The leader of a trial's servers, and the actions of the trial on them.
 
 The lines between the servers show who leads, so that no server has to be asked. Each action comes
 at its trigger point, or as soon as it can.
@@ -55,7 +55,7 @@ class Watch:
 
     @property
     def leading_since_s(self) -> float:
-        """When the present state of affairs began, in seconds since the start."""
+        """The time at which the present state began, in seconds since the start."""
         return self.leaders[-1][0]
 
     def start_at(self, start_s: float) -> None:

@@ -6,8 +6,8 @@ from raftline.common.address import HOST
 from raftline.common.config import NAME, ConfigError, port_number
 from raftline.raft.change import Change
 from raftline.raft.membership import Configurations
+from raftline.wire.commands import COMMANDS
 from raftline.wire.escapes import ProtocolError, shown
-from raftline.wire.forms import form_of
 from raftline.wire.protocol import error, outcome_unknown
 
 CHANGE_S = 600.0  # a new member may have much to catch up with; the leader ends it long before
@@ -23,7 +23,7 @@ def read_change(message: str) -> Change | None:
     if verb == "members":
         _expect(not words, "members stands alone")
         return None
-    form = form_of(verb)
+    form = COMMANDS[verb].form
     _expect(len(words) == len(form.split()) - 1, f"the form is: {form}")
     if verb in ("add", "replace"):
         *names, host, port = words

@@ -1,126 +1,249 @@
-"""Each operation on a replicated object, and what it may be given. Pure.
-
-An object is a JSON value under a key; operands in brackets may be left out. What an operation does
-is in state/objectkinds.py.
-"""
+"""The operands of each command: how they are typed, and their one spelling in the log. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from raftline.wire.escapes import shown
-from raftline.wire.strictjson import Json, NotJsonError, read_values
+from raftline.raft.entries import NUMBER_MAX
+from raftline.wire.escapes import ProtocolError, escape, shown, unescape
+from raftline.wire.objectcommands import Unfit, operands_of
+from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
 
-OPERANDS = {
-    "dict.put": "KEY VALUE",
-    "dict.update": "PAIRS",
-    "dict.drop": "KEY",
-    "dict.take": "KEY [VALUE]",
-    "dict.default": "KEY VALUE",
-    "dict.swap": "KEY VALUE VALUE",
-    "dict.takelast": "",
-    "dict.clear": "",
-    "list.append": "VALUE",
-    "list.extend": "VALUES",
-    "list.insert": "INDEX VALUE",
-    "list.put": "INDEX VALUE",
-    "list.drop": "INDEX",
-    "list.take": "[INDEX]",
-    "list.remove": "VALUE",
-    "list.splice": "SLICE VALUES",
-    "list.cut": "SLICE",
-    "list.reverse": "",
-    "list.clear": "",
-    "set.add": "ITEM",
-    "set.discard": "ITEM",
-    "set.union": "ITEMS",
-    "set.intersection": "ITEMS",
-    "set.difference": "ITEMS",
-    "set.symmetric": "ITEMS",
-    "set.take": "",
-    "set.clear": "",
-    "queue.put": "VALUE [NUMBER]",
-    "queue.take": "",
-    "queue.clear": "",
-    "lock.acquire": "OWNER NUMBER",
-    "lock.beat": "OWNER NUMBER",
-    "lock.release": "OWNER NUMBER",
-    "lock.seize": "OWNER NUMBER NUMBER NUMBER",
-}
+NOT_UNDERSTOOD = "I don't understand: "
+TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+EVERY = 1 << 30  # of the operands is spelled as a key
+_OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
-class Unfit(Exception):
-    """The operation can't be meant: nothing was changed. The message says why."""
+class Limits(NamedTuple):
+    """How long keys and values may be, in bytes as they are after unescaping."""
+
+    key_bytes: int = 1024
+    value_bytes: int = 1 << 20
+
+    @property
+    def line_bytes(self) -> int:
+        """The longest line to accept: key and value with every byte escaped, name, id, verb."""
+        return 4 * (self.key_bytes + self.value_bytes) + 256
+
+    @property
+    def line_too_long(self) -> str:
+        """The answer, behind `Sorry, `, to a line over `line_bytes`."""
+        return (
+            f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
+            f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
+        )
 
 
-def is_scalar(value: Json) -> bool:
-    """Whether a set may hold it."""
-    return not isinstance(value, list | dict)
+class Operands(NamedTuple):
+    """One form of operands, which several commands may share."""
 
-
-def fits(kind: str, value: Json) -> bool:
-    """Whether a JSON value is an object of this kind."""
-    if kind in ("list", "queue"):
-        return isinstance(value, list)
-    if kind == "set":
-        return isinstance(value, list) and all(map(is_scalar, value))
-    if kind == "lock":
-        return value == {} or (isinstance(value, dict) and _is_held(value))
-    return isinstance(value, dict)
-
-
-def operands_of(name: str, text: str) -> list[Json]:
-    """Return the operands of an operation, as JSON values with spaces between them spell them.
+    form: str  # as the help shows it, "" where a command stands alone
+    read: Callable[[str, str, Limits], str]
+    """Return the command in its one spelling, of its verb and of what follows that and a space.
 
     Raises:
-        Unfit: there is no such operation, or these are not its operands.
+        ProtocolError: an operand is missing, too many, too long or misspelled.
     """
-    if name not in OPERANDS:
-        raise Unfit(f"there is no operation {shown(name)} on an object")
-    words = OPERANDS[name].split()
-    form = " ".join((name, *words))
+    keys: int = 0  # so many at the front hold no space; the rest of the line is one value
+
+    @property
+    def needed(self) -> list[str]:
+        """The operands that can't be left out."""
+        return [word for word in self.form.split() if word.isalpha()]
+
+    @property
+    def begins_with_key(self) -> bool:
+        """Whether the first operand is a key, always."""
+        return self.form.startswith("KEY")
+
+    @property
+    def ends_in_value(self) -> bool:
+        """Whether the rest of the line, behind the keys, is a value."""
+        return 0 < self.keys < EVERY
+
+    def spell(self, words: Sequence[str]) -> str:
+        """Return the operands as they are typed in a line, each given as a text of its own."""
+        spelled = [escape(word, key=True) for word in words[: self.keys]]
+        if rest := words[self.keys :]:
+            spelled.append(escape(" ".join(rest), key=False))
+        return " ".join(spelled)
+
+    def value_in(self, command: str) -> str:
+        """Return the value at the end of a command that has one."""
+        return command.split(" ", self.keys + 1)[-1]
+
+
+def not_understood(line: str) -> str:
+    """Return what is wrong with a line that is no command."""
+    return f"{NOT_UNDERSTOOD}{shown(line)}. {TRY}"
+
+
+def _read_value(verb: str, operands: str, limits: Limits) -> str:
+    """`VERB KEY VALUE`: the value is the rest of the line."""
+    key, space, value = operands.partition(" ")
+    if not key:
+        raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
+    if not space:
+        raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
+    key = _canonical("key", key, limits.key_bytes)
+    return f"{verb} {key} {_canonical('value', value, limits.value_bytes)}"
+
+
+def _read_key(verb: str, operands: str, limits: Limits) -> str:
+    """`VERB KEY`."""
+    operand = operands.rstrip(" ")
+    if not operand or operand[0] == " ":
+        raise ProtocolError(f"the key is missing: {verb} KEY, with one space before the key")
+    if " " in operand:
+        raise ProtocolError(rf"{verb} takes one key; a space inside a key is written \s")
+    return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
+
+
+def _read_cas(verb: str, operands: str, limits: Limits) -> str:
+    key, _, rest = operands.partition(" ")
+    old, space, new = rest.partition(" ")
+    if not key or not space:
+        raise ProtocolError(
+            r"cas KEY OLD NEW: the value is set to NEW where it is OLD; a space inside OLD is"
+            r" written \s"
+        )
+    key = _canonical("key", key, limits.key_bytes)
+    old = escape(unescape(old), key=True)
+    return f"{verb} {key} {old} {_canonical('value', new, limits.value_bytes)}"
+
+
+def _read_incr(verb: str, operands: str, limits: Limits) -> str:
+    key, space, by = operands.rstrip(" ").partition(" ")
+    if not key or " " in by:
+        raise ProtocolError(r"incr KEY [BY]: one key and one number; a space inside a key is \s")
+    key = _canonical("key", key, limits.key_bytes)
+    if not space:
+        return f"{verb} {key}"
+    if not _WHOLE_NUMBER.fullmatch(by) or abs(int(by)) > NUMBER_MAX:
+        raise ProtocolError(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1")
+    return f"{verb} {key} {by}"
+
+
+def _read_object(verb: str, operands: str, limits: Limits) -> str:
+    """`object KEY OPERATION [JSON ...]`: each JSON value in its one spelling."""
+    key, _, rest = operands.strip(" ").partition(" ")
+    operation, _, text = rest.partition(" ")
+    if not key or not operation:
+        raise ProtocolError('the form is: object KEY OPERATION [JSON ...]: object s dict.put "a" 1')
+    key = _canonical("key", key, limits.key_bytes)
     try:
-        operands = read_values(text)
-    except NotJsonError as error:
-        raise Unfit(f"{form}: {error}") from None
-    required = sum(not word.startswith("[") for word in words)
-    if not required <= len(operands) <= len(words):
-        raise Unfit(f"the form is: {form}, and {len(operands)} operands were given")
-    for word, operand in zip(words, operands, strict=False):
-        what, fitting = _WORDS[word.strip("[]")]
-        if not fitting(operand):
-            raise Unfit(f"{form}: {word} is to be {what}")
-    return operands
+        given = operands_of(operation, unescape(text))
+    except Unfit as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    spelled = " ".join(map(spell_json, given))
+    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
+    return f"{verb} {key} {operation} {spelled}".rstrip(" ")
 
 
-def _is_held(lock: dict[str, Json]) -> bool:
-    numbers = [lock.get(word) for word in ("token", "lease_ms", "beat")]
-    return len(lock) == 4 and isinstance(lock.get("owner"), str) and all(map(_is_number, numbers))
+def _read_machine(verb: str, operands: str, limits: Limits) -> str:
+    """`machine NAME JSON`: a command for a state machine of the program's own."""
+    key, _, text = operands.strip(" ").partition(" ")
+    if not key or not text:
+        raise ProtocolError("the form is: machine NAME JSON")
+    key = _canonical("key", key, limits.key_bytes)
+    try:
+        spelled = spell_json(read_json(unescape(text), DEPTH_MAX))
+    except NotJsonError as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
+    return f"{verb} {key} {spelled}"
 
 
-def _is_number(value: Json) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _read_show(verb: str, operands: str, limits: Limits) -> str:
+    prefix, after = show_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
+    command = verb
+    if prefix:
+        command += " " + _canonical("key", prefix, limits.key_bytes)
+    if after:
+        command += " after " + _canonical("key", after, limits.key_bytes)
+    return command
 
 
-def _is_slice(value: Json) -> bool:
-    """Whether it is [START, STOP, STEP], each a whole number or null."""
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(each is None or _is_number(each) for each in value)
-        and value[2] != 0
-    )
+def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
+    name = operands.strip(" ")
+    if name and not NAME.fullmatch(name):
+        raise ProtocolError("transfer takes the name of one server, or none: transfer s3")
+    return f"{verb} {name}".rstrip(" ")
 
 
-_WORDS: dict[str, tuple[str, Callable[[Json], bool]]] = {
-    "VALUE": ("any JSON", lambda value: True),
-    "KEY": ("a string", lambda value: isinstance(value, str)),
-    "OWNER": ("a string", lambda value: isinstance(value, str)),
-    "PAIRS": ("an object", lambda value: isinstance(value, dict)),
-    "INDEX": ("a whole number", _is_number),
-    "NUMBER": ("a whole number", _is_number),
-    "SLICE": ("[START, STOP, STEP]", _is_slice),
-    "VALUES": ("a list", lambda value: isinstance(value, list)),
-    "ITEM": ("no list and no object", is_scalar),
-    "ITEMS": ("a list without lists and objects in it", lambda value: fits("set", value)),
-}
+def _read_words(verb: str, operands: str, limits: Limits) -> str:
+    """Words with one space between them; membercommands.read_change looks at each of them."""
+    return " ".join([verb, *operands.split()])
+
+
+def _read_backup(verb: str, operands: str, limits: Limits) -> str:
+    """`backup` begins one, `backup from BYTE` asks for a piece of it."""
+    words = operands.split()
+    if not words:
+        return verb
+    if len(words) != 2 or words[0] != "from" or not _OFFSET.fullmatch(words[1]):
+        raise ProtocolError("the form is: backup, then backup from BYTE")
+    return f"{verb} from {words[1]}"
+
+
+def _read_bare(verb: str, operands: str, limits: Limits) -> str:
+    """A command without operands."""
+    if operands.strip(" "):
+        raise ProtocolError(not_understood(f"{verb} {operands}".rstrip(" ")))
+    return verb
+
+
+def _canonical(what: str, text: str, limit: int) -> str:
+    if "\\" in text or not text.isprintable():
+        if what == "key" and "\t" in text:
+            raise ProtocolError(r"a tab inside a key is written \t")
+        raw = unescape(text)
+        text = escape(raw, what == "key")
+    else:
+        raw = text
+    size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogateescape"))
+    if size > limit:
+        raise ProtocolError(f"the {what} has {size} bytes; the limit is {limit}. Nothing was done.")
+    return text
+
+
+def show_operands(command: str) -> tuple[str | None, str | None]:
+    """Return (prefix, after) of `show [PREFIX] [after KEY]`, still escaped.
+
+    `show after` asks for the prefix `after`; `show after k` for what follows the key `k`.
+
+    Raises:
+        ProtocolError: the words after `show` have another form.
+    """
+    match command.split(" "):
+        case ["show"]:
+            return None, None
+        case ["show", prefix] if prefix:
+            return prefix, None
+        case ["show", "after", after] if after:
+            return None, after
+        case ["show", prefix, "after", after] if prefix and after:
+            return prefix, after
+    raise ProtocolError(r"show takes [PREFIX] [after KEY]; a space inside a key is written \s")
+
+
+KEY = Operands("KEY", _read_key, EVERY)
+KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
+KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
+KEY_BY = Operands("KEY [BY]", _read_incr, EVERY)
+OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
+MACHINE = Operands("NAME JSON", _read_machine)
+PAGE = Operands("[PREFIX] [after KEY]", _read_show, EVERY)
+TO = Operands("[NAME]", _read_transfer)
+PIECE = Operands("[from BYTE]", _read_backup)
+NONE = Operands("", _read_bare)
+
+
+def words(form: str) -> Operands:
+    """Return operands that are names, hosts and ports: one word each."""
+    return Operands(form, _read_words)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from raftline.raft import messages
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
+from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
 from raftline.wire.escapes import ProtocolError
-from raftline.wire.forms import MEMBER_VERBS, ORDERS
 from raftline.wire.membercommands import read_change
+from raftline.wire.operands import Limits
 from raftline.wire.protocol import decode_line, split_sender
-from raftline.wire.requests import Limits, Request, read_request
 
 
 class Reading(NamedTuple):
@@ -30,9 +30,9 @@ class Readings(NamedTuple):
     mode: str = "index"
     at_followers: bool = False
 
-    def kind_of(self, verb: str, asked_for: str) -> tuple[str, Reading]:
-        """Return whether a get or show is a "write" (an entry of its own), a "read" that is
-        confirmed, or "local"; and how it is confirmed.
+    def kind_of(self, kind: str, asked_for: str) -> tuple[str, Reading]:
+        """Return the kind of a "read" or a "show": a "write" (an entry of its own) or "local"
+        where it is not to be confirmed as it is; and how it is confirmed.
 
         `asked_for` is the mode behind `read` in the request, "" where there is none. A show is
         never an entry: its reply would be as long as the state machine.
@@ -40,9 +40,9 @@ class Readings(NamedTuple):
         mode = asked_for or self.mode
         if mode == "local":
             return "local", BY_ROUND
-        if mode == "log" and verb == "get":
+        if mode == "log" and kind == "read":
             return "write", BY_ROUND
-        return "read", Reading(mode == "lease", self.at_followers or asked_for == "index")
+        return kind, Reading(mode == "lease", self.at_followers or asked_for == "index")
 
 
 class ParsedLine(NamedTuple):
@@ -95,17 +95,13 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
 
 def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
     """Return what kind of request it is."""
-    verb = request.verb
-    if verb in MEMBER_VERBS:
+    access = COMMANDS[request.verb].access
+    if access.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))
         except ProtocolError as problem:
             return ParsedLine("refused", request, text, problem=str(problem))
-    if verb in ("help", "status", "transfer"):
-        return ParsedLine("local", request, text)
-    if verb not in ("get", "show"):
-        return ParsedLine("backup" if verb == "backup" else "write", request, text)
-    kind, reading = readings.kind_of(verb, request.read)
-    if verb == "show" and kind == "read":
-        kind = "show"
+    if not access.takes_mode:
+        return ParsedLine(access.kind, request, text)
+    kind, reading = readings.kind_of(access.kind, request.read)
     return ParsedLine(kind, request, text, None, "", reading)

@@ -8,33 +8,31 @@ from __future__ import annotations
 import re
 
 from raftline.raft.entries import NUMBER_MAX
+from raftline.wire.commands import COMMANDS, READ_MODES, Request, read_request
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
-from raftline.wire.forms import FORMS, MEMBER_VERBS, form_of
-from raftline.wire.requests import (
-    COMMANDS,
-    NAME,
-    NOT_UNDERSTOOD,
-    READ_MODES,
-    Limits,
-    Request,
-    read_request,
-    show_operands,
-)
+from raftline.wire.operands import NAME, NOT_UNDERSTOOD, Limits, show_operands
 
 __all__ = [
-    "COMMANDS", "HELP", "MEMBER_VERBS", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
+    "HELP", "NOT_LEADER", "NOT_UNDERSTOOD", "NO_LEADER",
     "OUTCOME_UNKNOWN", "READ_MODES", "REMOVED", "STOPPING", "Limits", "ProtocolError", "Request",
     "decode_line", "error", "escape", "leader_named_in", "looks_foreign", "no_leader", "not_leader",
     "outcome_unknown", "read_request", "reply_line", "show_operands", "shown", "split_sender",
     "unescape",
 ]  # fmt: skip
 
+
+def _forms(of_members: bool) -> str:
+    rows = [row for row in COMMANDS.values() if (row.access.kind == "members") is of_members]
+    return " | ".join(row.form for row in rows)
+
+
+_READS = [row.verb for row in COMMANDS.values() if row.access.takes_mode]
 HELP = (
-    f"HELP response: {' | '.join(form_of(verb) for verb in FORMS if verb not in MEMBER_VERBS)}."
-    f" get and show may end in: read {'|'.join(READ_MODES)}. A value is"
-    r" the rest of the line; a space inside a key is written \s, a newline \n,"
+    f"HELP response: {_forms(of_members=False)}."
+    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+    r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
     r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
-    f" Members: {' | '.join(form_of(verb) for verb in FORMS if verb in MEMBER_VERBS)}."
+    f" Members: {_forms(of_members=True)}."
 )
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."

@@ -1,4 +1,4 @@
-"""What a reply means to a client: its outcome, and its forms for a person and for a program."""
+"""The meaning of a reply: its outcome, and its forms for a person and for a program."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from raftline.wire.commands import COMMANDS, FOREIGN, Command, Tells, row_of
 from raftline.wire.escapes import ProtocolError, escape, unescape, without_controls
 from raftline.wire.protocol import (
     ELSEWHERE,
-    MEMBER_VERBS,
     NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
     Limits,
@@ -24,11 +24,12 @@ from raftline.wire.protocol import (
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
 NOT_FOUND = "Entry not found"  # on the screen, as in the figures
+_ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # as a reply names its verb
 NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
 class Outcome(IntEnum):
-    """What became of a request; the number is the client's exit code, the highest the worst."""
+    """The outcome of a request; the number is the client's exit code, the highest the worst."""
 
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
@@ -79,7 +80,7 @@ def mistake_in(command: str) -> str:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
             return "the command holds what would get lost on its way."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
-        if request.verb in MEMBER_VERBS:
+        if row_of(command).access.kind == "members":
             from raftline.wire.membercommands import read_change  # only who mistypes needs it
 
             read_change(request.command)
@@ -93,6 +94,11 @@ def _parts(text: str) -> tuple[str, str, str]:
     head, colon, rest = text.partition(": ")
     verb, response, absence = head.partition(" response")
     return (verb, absence, rest) if colon and response else ("", "", text)
+
+
+def _row_answered(verb: str) -> Command:
+    """Return the row of the command that was answered so: `GET`."""
+    return _ROWS.get(verb, FOREIGN)
 
 
 def _pairs(rest: str) -> tuple[dict[str, str], str]:
@@ -112,21 +118,22 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
-    return "" if verb in ("SET", "SETNX", "CAS", "DELETE") else rest
+    return "" if _row_answered(verb).tells in (Tells.WRITTEN, Tells.DELETED) else rest
 
 
 def screen_lines(text: str) -> list[str]:
-    """Return the reply as the screen shows it, in the words of the seed's figures."""
+    """Return the reply as the screen shows it, in the words of the course program's figures."""
     if text.startswith(error(NOT_UNDERSTOOD)):
         return [NOT_RECOGNIZED, text]
     verb, absence, rest = _parts(text)
     if text.startswith("Sorry, ") or not verb:
         return [text]
+    tells = _row_answered(verb).tells
     if absence:
         body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
-    elif verb == "DELETE":
+    elif tells is Tells.DELETED:
         body = [rest.removesuffix(" deleted") + " has been deleted"]
-    elif verb == "SHOW":
+    elif tells is Tells.PAIRS:
         body = _shown_pairs(rest)
     elif rest == NOT_FOUND:
         body = [rest, "(this is the value: the key is there)"]
@@ -154,7 +161,7 @@ def as_json(command: str, reply: Reply) -> str:
     outcome = outcome_to(command, reply.text)
     verb, _, operands = command.lstrip(" ").partition(" ")
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
-    if verb in ("get", "set", "delete", "setnx", "cas", "incr", "append", "object"):
+    if row_of(command).operands.begins_with_key:
         told["key"] = _raw(operands.partition(" ")[0])
     if outcome is Outcome.DONE:
         told |= _facts(command, reply.text)
@@ -172,27 +179,27 @@ def as_json(command: str, reply: Reply) -> str:
 
 def _facts(command: str, text: str) -> dict[str, Any]:
     verb, _, rest = _parts(text)
-    if verb == "GET":
-        return {"value": _raw(rest)}
-    if verb in ("SET", "SETNX"):
-        return {"value": _raw(command.lstrip(" ").split(" ", 2)[-1])}
-    if verb == "CAS":
-        return {"value": _raw(command.lstrip(" ").split(" ", 3)[-1])}
-    if verb == "INCR":
-        return {"value": int(rest)}
+    row = _row_answered(verb)
     try:
-        if verb == "SHOW":
-            pairs, more = _pairs(rest)
-            return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
-        if verb == "STATUS":
-            return {"status": json.loads(rest)}
-        if verb == "MEMBERS":
-            return {"members": json.loads(rest)}
-        if verb in ("OBJECT", "MACHINE"):
-            return {"value": json.loads(_raw(rest))}
+        match row.tells:
+            case Tells.VALUE:
+                return {"value": _raw(rest)}
+            case Tells.WRITTEN:
+                return {"value": _raw(row.operands.value_in(command.lstrip(" ")))}
+            case Tells.NUMBER:
+                return {"value": int(rest)}
+            case Tells.RESULT:
+                return {"value": json.loads(_raw(rest))}
+            case Tells.FACTS:
+                return {row.verb: json.loads(rest)}
+            case Tells.PAIRS:
+                pairs, more = _pairs(rest)
+                return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
+            case Tells.DELETED:
+                return {}
     except ValueError:
         pass  # not as a node writes it: handed on as it is
-    return {} if verb == "DELETE" else {"text": rest}
+    return {"text": rest}
 
 
 def _raw(text: str) -> str:

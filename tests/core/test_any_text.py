@@ -23,11 +23,11 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader
+from raftline.wire.commands import COMMANDS, FAULT_FORMS, read_request
 from raftline.wire.escapes import ProtocolError, escape, unescape
-from raftline.wire.forms import FAULT_FORMS
 from raftline.wire.membercommands import read_change
+from raftline.wire.operands import NAME, Limits
 from raftline.wire.protocol import decode_line, split_sender
-from raftline.wire.requests import NAME, VERBS, Limits, read_request
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
 
@@ -77,7 +77,7 @@ def test_a_name_and_an_id_are_plain_letters_and_digits_or_refused(line: str) -> 
     assert not number or str(int(number)) == number
 
 
-@given(line_of(*sorted(VERBS)) | TEXT)
+@given(line_of(*sorted(COMMANDS)) | TEXT)
 def test_what_a_request_becomes_is_its_own_one_spelling_and_fits_a_line(line: str) -> None:
     try:
         request = read_request("client4", "", line, Limits())
@@ -242,9 +242,10 @@ def test_a_datagram_is_a_line_of_an_order_or_refused(
 
 _CLIENTS = ["", "c@", "c#1@", "c#٣@", "c#²@", "@", "#1@"]
 _OPERATIONS = ["list.take", "queue.put 1", "lock.beat"]
+_VERBS_OF_ENTRIES = sorted(COMMANDS.keys() - {"machine"})
 _ENTRIES = st.one_of(
     ANY,
-    st.builds("{}{}".format, st.sampled_from(_CLIENTS), line_of(*sorted(VERBS - {"machine"}))),
+    st.builds("{}{}".format, st.sampled_from(_CLIENTS), line_of(*_VERBS_OF_ENTRIES)),
     st.builds("c#{}@incr n".format, WORD),
     st.builds("object k {} {}".format, st.sampled_from(_OPERATIONS), WORD),
 )

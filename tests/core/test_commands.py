@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.state.commands import execute
+from raftline.state.commands import APPLIED, execute
+from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 
 BEYOND = str(2**63)
@@ -140,3 +144,17 @@ def test_a_malformed_request_is_told_the_rule(line: str, why: str) -> None:
 def test_a_session_needs_a_name() -> None:
     with pytest.raises(ProtocolError, match=r"^a session needs a name before it: NAME@session$"):
         read_request("", "", "session", Limits())
+
+
+def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
+    applied = {verb for verb, row in COMMANDS.items() if row.access.kind in ("read", "write")}
+    elsewhere = {"set", "object", "session", "machine"}  # in `execute`, and in logmanager.py
+    assert APPLIED.keys() == applied - elsewhere
+
+
+def test_a_read_changes_no_pair() -> None:
+    pairs: Any = MappingProxyType({"a": "1"})
+    for verb, row in COMMANDS.items():
+        if row.access.kind == "read":
+            assert execute(pairs, f"{verb} a").startswith(f"{verb.upper()} response")
+            assert execute(pairs, f"{verb} b").startswith(f"{verb.upper()} response")

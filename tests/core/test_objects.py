@@ -14,7 +14,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Entry
 from raftline.state.objectkinds import OPERATIONS
 from raftline.wire.escapes import escape, unescape
-from raftline.wire.operands import OPERANDS
+from raftline.wire.objectcommands import OPERANDS
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
 from tests.faulty_folder import MemoryFolder

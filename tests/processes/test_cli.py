@@ -12,7 +12,7 @@ import pytest
 
 from raftline import cli
 from raftline.common.arguments import typed
-from raftline.wire.forms import AT_THE_SHELL
+from raftline.wire.commands import AT_THE_SHELL
 from tests.scripted_node import scripted_nodes
 
 SOURCE = Path(__file__).parents[2] / "src"

@@ -81,6 +81,7 @@ def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
         (["get", "a"], "get a"),
         (["get", "my key"], r"get my\skey"),
         (["set", "my key", "two", "words"], r"set my\skey two words"),
+        (["cas", "my key", "the old"], r"cas my\skey the\sold"),  # and NEW is missing
         (["set", "a", ""], "set a "),
         (["set", "a"], "set a"),
         (["set", "a", "1\n2\\"], r"set a 1\n2\\"),

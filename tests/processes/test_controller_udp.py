@@ -18,7 +18,7 @@ import pytest
 
 from raftline.controller.store import Answer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.wire.requests import Request
+from raftline.wire.commands import Request
 from tests.processes.cluster import Cluster
 from tests.processes.node import Node
 from tests.processes.wire import DEADLINE_S, eventually, free_ports

@@ -17,10 +17,9 @@ import pytest
 
 from raftline.clients.conversation import Client
 from raftline.clients.shell import history_path, run_shell
-from raftline.wire.forms import form_of
+from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply, as_json, screen_lines
-from raftline.wire.requests import VERBS
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, run, scripted_nodes, store
 
 
@@ -95,8 +94,8 @@ def test_the_help_of_the_screen_names_every_command_and_asks_nobody(start: Start
     node = start(store())
     done = run(node.port, 1, "--screen", typed="help\n")
     lines = done.stdout.splitlines()
-    for verb in VERBS:
-        assert any(line.startswith(form_of(verb) + " ") for line in lines), verb
+    for verb, row in COMMANDS.items():
+        assert any(line.startswith(row.form + " ") for line in lines), verb
     assert node.received == []
 
 

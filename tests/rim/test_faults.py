@@ -12,8 +12,8 @@ from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults,
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, Message
+from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError
-from raftline.wire.forms import FAULT_FORMS
 from tests.processes.wire import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)

@@ -81,8 +81,8 @@ def test_a_transfer_to_anything_else_is_refused(line: str) -> None:
 def test_the_request_decides_and_else_the_node(
     node: Readings, asked_for: str, kind: tuple[str, Reading]
 ) -> None:
-    assert node.kind_of("get", asked_for) == kind
+    assert node.kind_of("read", asked_for) == kind
 
 
 def test_a_show_is_never_an_entry() -> None:
-    assert Readings("log").kind_of("show", "") == ("read", Reading())
+    assert Readings("log").kind_of("show", "") == ("show", Reading())

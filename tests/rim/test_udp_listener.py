@@ -12,7 +12,7 @@ import pytest
 
 from raftline.controller.store import Answer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.wire.requests import Request
+from raftline.wire.commands import Request
 from tests.processes.wire import eventually
 
 DEADLINE_S = 60.0

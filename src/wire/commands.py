@@ -1,0 +1,211 @@
+"""The commands of clients, one row each, and a typed line read by its row. Pure.
+
+The parser, the help, completion, the commands of the shell, the client's rules and the forms of a
+reply are made from the rows. The function in src/state/commands.py that is registered under a verb
+applies its command. docs/develop/add-a-command.md adds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+from raftline.wire import operands as take
+from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.operands import TRY, Limits, Operands, not_understood
+
+READ_MODES = ("index", "lease", "log", "local")
+
+
+class Access(NamedTuple):
+    """How a node serves a command, and what a client does where no answer comes."""
+
+    kind: str  # of its line: see ParsedLine
+    is_read: bool = False  # it changes nothing
+    is_numbered: bool = False  # asked again under the same number of a session, so done once
+    is_sent_once: bool = False  # never asked again
+    look: str = ""  # the read that tells whether it took effect, "" where that does not matter
+
+    @property
+    def takes_mode(self) -> bool:
+        """Whether ` read MODE` may stand at its end."""
+        return self.kind in ("read", "show")
+
+
+READ = Access("read", is_read=True)
+WRITE = Access("write", is_numbered=True, look="get")
+SHOW = Access("show", is_read=True)
+BACKUP = Access("backup", is_read=True)
+LOCAL = Access("local", is_read=True)
+TRANSFER = Access("local", look="status")
+SESSION = Access("write")  # one that is not used does nothing
+MEMBERS = Access("members", is_read=True)
+CHANGE = Access("members", is_sent_once=True, look="members")  # a second time it is refused
+
+
+class Tells(Enum):
+    """The part of a reply behind `VERB response: `, as the screen and programs show it."""
+
+    TEXT = auto()
+    VALUE = auto()  # of a key, spelled for a line
+    WRITTEN = auto()  # a value was set: the one at the end of the command
+    DELETED = auto()
+    NUMBER = auto()
+    PAIRS = auto()  # JSON, and the command for the next page
+    FACTS = auto()  # JSON
+    RESULT = auto()  # JSON, spelled for a line
+
+
+class Command(NamedTuple):
+    """One row."""
+
+    verb: str
+    operands: Operands
+    does: str
+    access: Access = WRITE
+    tells: Tells = Tells.TEXT
+    at_the_shell: str = ""  # its help where `raftline VERB` is a command of the shell as well
+    elsewhere: tuple[str, ...] = ()  # other stores' words for it
+
+    @property
+    def form(self) -> str:
+        """How it is typed: `set KEY VALUE`."""
+        return f"{self.verb} {self.operands.form}".rstrip(" ")
+
+
+_ROWS = (
+    Command(
+        "get", take.KEY, "the value of KEY", READ, Tells.VALUE,
+        at_the_shell="the value of KEY",
+    ),
+    Command(
+        "set", take.KEY_VALUE, "VALUE is the rest of the line", WRITE, Tells.WRITTEN,
+        at_the_shell="set KEY to VALUE; several words are one value, a space between them",
+        elsewhere=("put",),
+    ),
+    Command(
+        "delete", take.KEY, "remove KEY", WRITE, Tells.DELETED,
+        at_the_shell="remove KEY", elsewhere=("del", "rm", "unset"),
+    ),
+    Command(
+        "setnx", take.KEY_VALUE, "set KEY where it is not there yet", WRITE, Tells.WRITTEN
+    ),
+    Command("cas", take.KEY_OLD_NEW, "set KEY to NEW where it is OLD", WRITE, Tells.WRITTEN),
+    Command(
+        "incr", take.KEY_BY, "add BY, or 1, to the number in KEY", WRITE, Tells.NUMBER,
+        elsewhere=("incrby",),
+    ),
+    Command("append", take.KEY_VALUE, "put VALUE behind what KEY has"),
+    Command(
+        "object", take.OBJECT, "an operation on an object of programs", WRITE, Tells.RESULT
+    ),
+    Command(
+        "machine", take.MACHINE, "a command for a program's own state machine", WRITE,
+        Tells.RESULT,
+    ),
+    Command(
+        "show", take.PAGE, "all pairs", SHOW, Tells.PAIRS,
+        at_the_shell="all pairs, or those whose keys begin with PREFIX",
+        elsewhere=("keys", "list", "ls", "dump"),
+    ),
+    Command(
+        "session", take.NONE, "begin one, so that a write sent twice takes effect once", SESSION
+    ),
+    Command(
+        "status", take.NONE, "what this node knows of the cluster", LOCAL, Tells.FACTS,
+        elsewhere=("info",),
+    ),
+    Command(
+        "transfer", take.TO, "hand the leadership over, to NAME or whoever can take it", TRANSFER
+    ),
+    Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces", BACKUP),
+    Command("help", take.NONE, "this list", LOCAL),
+    Command(
+        "members", take.words(""), "who the members are, and who of them votes", MEMBERS,
+        Tells.FACTS,
+    ),
+    Command(
+        "add", take.words("NAME HOST PORT"), "a new member: it catches up first, then votes",
+        CHANGE,
+    ),
+    Command("remove", take.words("NAME"), "take a member out", CHANGE),
+    Command(
+        "replace", take.words("OLD NEW HOST PORT"),
+        "a new member instead of an old one, in one step", CHANGE,
+    ),
+    Command("promote", take.words("NAME"), "let a learner vote", CHANGE),
+    Command("demote", take.words("NAME"), "let a voter learn only", CHANGE),
+)  # fmt: skip
+COMMANDS: Mapping[str, Command] = {row.verb: row for row in _ROWS}
+# Those that are commands of the shell as well: `raftline get KEY`.
+AT_THE_SHELL: Mapping[str, str] = {
+    row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell
+}
+# No row of ours, and maybe of a newer node: it may be a write.
+FOREIGN = Command("", take.words(""), "", Access("", look="get"))
+
+# A controller's orders (docs/learn/controller.md).
+FAULT_FORMS: Mapping[str, str] = {
+    "PARTITION": "PARTITION NAME…",
+    "HEAL": "HEAL [NAME…]",
+    "DROP": "DROP PERCENT% [NAME…], as in DROP 30% s2",
+    "DELAY": "DELAY TIME [NAME…], as in DELAY 200ms s2 or DELAY 1.5s",
+    "SKIP-REPLICATION": "SKIP-REPLICATION on|off",
+    "HEARTBEAT": "HEARTBEAT TIME|normal [for TIME], as in HEARTBEAT 20s for 1s",
+}
+# Those that only a node which runs can carry out.
+NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
+ORDERS = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
+
+
+class Request(NamedTuple):
+    """One understood command. `command` is its one canonical spelling, as it stands in the log."""
+
+    sender: str  # "" for an anonymous person
+    id: str  # "" where none was given
+    verb: str
+    command: str
+    read: str = ""  # how a get or show asks to be read, "" where it does not
+
+
+def row_of(command: str) -> Command:
+    """Return the row of a typed command; FOREIGN where there is none."""
+    return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
+
+
+def read_request(sender: str, request_id: str, message: str, limits: Limits) -> Request:
+    """Return the command in canonical spelling, so that two spellings of a key are one key.
+
+    Spaces before the command are dropped, and after it unless it ends in a value. A value is
+    all that follows the one space behind the key, kept to the byte.
+
+    Raises:
+        ProtocolError: no such command, an operand missing or too many, a key or value too long.
+    """
+    message = message.lstrip(" ")
+    verb, _, operands = message.partition(" ")
+    command = COMMANDS.get(verb)
+    if command is None:
+        line = message.rstrip(" ")
+        raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
+    read = ""
+    if command.access.takes_mode:
+        message, read = _without_read_mode(command, message.rstrip(" "))
+        operands = message.partition(" ")[2]
+    if verb == "session" and not sender:
+        raise ProtocolError("a session needs a name before it: NAME@session")
+    return Request(sender, request_id, verb, command.operands.read(verb, operands, limits), read)
+
+
+def _without_read_mode(command: Command, message: str) -> tuple[str, str]:
+    """Return a read without ` read MODE` at its end, and that mode."""
+    words = message.split(" ")
+    if words[-2:-1] != ["read"] or len(words) < 3 + len(command.operands.needed):
+        return message, ""
+    if words[-1] not in READ_MODES:
+        modes = ", ".join(READ_MODES)
+        raise ProtocolError(f"there is no read {shown(words[-1])}; there is {modes}")
+    if command.access is SHOW and words[-1] == "log":
+        raise ProtocolError("a show is never an entry of the log; read index, lease or local")
+    return " ".join(words[:-2]), words[-1]

@@ -1,0 +1,126 @@
+"""Each operation on a replicated object, and its operands. Pure.
+
+An object is a JSON value under a key; operands in brackets may be left out. What an operation does
+is in state/objectkinds.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raftline.wire.escapes import shown
+from raftline.wire.strictjson import Json, NotJsonError, read_values
+
+OPERANDS = {
+    "dict.put": "KEY VALUE",
+    "dict.update": "PAIRS",
+    "dict.drop": "KEY",
+    "dict.take": "KEY [VALUE]",
+    "dict.default": "KEY VALUE",
+    "dict.swap": "KEY VALUE VALUE",
+    "dict.takelast": "",
+    "dict.clear": "",
+    "list.append": "VALUE",
+    "list.extend": "VALUES",
+    "list.insert": "INDEX VALUE",
+    "list.put": "INDEX VALUE",
+    "list.drop": "INDEX",
+    "list.take": "[INDEX]",
+    "list.remove": "VALUE",
+    "list.splice": "SLICE VALUES",
+    "list.cut": "SLICE",
+    "list.reverse": "",
+    "list.clear": "",
+    "set.add": "ITEM",
+    "set.discard": "ITEM",
+    "set.union": "ITEMS",
+    "set.intersection": "ITEMS",
+    "set.difference": "ITEMS",
+    "set.symmetric": "ITEMS",
+    "set.take": "",
+    "set.clear": "",
+    "queue.put": "VALUE [NUMBER]",
+    "queue.take": "",
+    "queue.clear": "",
+    "lock.acquire": "OWNER NUMBER",
+    "lock.beat": "OWNER NUMBER",
+    "lock.release": "OWNER NUMBER",
+    "lock.seize": "OWNER NUMBER NUMBER NUMBER",
+}
+
+
+class Unfit(Exception):
+    """The operation can't be meant: nothing was changed. The message says why."""
+
+
+def is_scalar(value: Json) -> bool:
+    """Whether a set may hold it."""
+    return not isinstance(value, list | dict)
+
+
+def fits(kind: str, value: Json) -> bool:
+    """Whether a JSON value is an object of this kind."""
+    if kind in ("list", "queue"):
+        return isinstance(value, list)
+    if kind == "set":
+        return isinstance(value, list) and all(map(is_scalar, value))
+    if kind == "lock":
+        return value == {} or (isinstance(value, dict) and _is_held(value))
+    return isinstance(value, dict)
+
+
+def operands_of(name: str, text: str) -> list[Json]:
+    """Return the operands of an operation, as JSON values with spaces between them spell them.
+
+    Raises:
+        Unfit: there is no such operation, or these are not its operands.
+    """
+    if name not in OPERANDS:
+        raise Unfit(f"there is no operation {shown(name)} on an object")
+    words = OPERANDS[name].split()
+    form = " ".join((name, *words))
+    try:
+        operands = read_values(text)
+    except NotJsonError as error:
+        raise Unfit(f"{form}: {error}") from None
+    required = sum(not word.startswith("[") for word in words)
+    if not required <= len(operands) <= len(words):
+        raise Unfit(f"the form is: {form}, and {len(operands)} operands were given")
+    for word, operand in zip(words, operands, strict=False):
+        what, fitting = _WORDS[word.strip("[]")]
+        if not fitting(operand):
+            raise Unfit(f"{form}: {word} is to be {what}")
+    return operands
+
+
+def _is_held(lock: dict[str, Json]) -> bool:
+    numbers = [lock.get(word) for word in ("token", "lease_ms", "beat")]
+    return len(lock) == 4 and isinstance(lock.get("owner"), str) and all(map(_is_number, numbers))
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_slice(value: Json) -> bool:
+    """Whether it is [START, STOP, STEP], each a whole number or null."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(each is None or _is_number(each) for each in value)
+        and value[2] != 0
+    )
+
+
+_WORDS: dict[str, tuple[str, Callable[[Json], bool]]] = {
+    "VALUE": ("any JSON", lambda value: True),
+    "KEY": ("a string", lambda value: isinstance(value, str)),
+    "OWNER": ("a string", lambda value: isinstance(value, str)),
+    "PAIRS": ("an object", lambda value: isinstance(value, dict)),
+    "INDEX": ("a whole number", _is_number),
+    "NUMBER": ("a whole number", _is_number),
+    "SLICE": ("[START, STOP, STEP]", _is_slice),
+    "VALUES": ("a list", lambda value: isinstance(value, list)),
+    "ITEM": ("no list and no object", is_scalar),
+    "ITEMS": ("a list without lists and objects in it", lambda value: fits("set", value)),
+}
