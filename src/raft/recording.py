@@ -222,5 +222,4 @@ def _one_line(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode

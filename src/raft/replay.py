@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.log import Log
@@ -65,7 +65,7 @@ def replay(lines: Iterable[str], first_line: int = 1) -> Outcome:
     number, first = next(paragraphs, (first_line, []))
     if not first:
         raise BadRecording("it ends within its first state")
-    replayed = _Replayed(_state_of(first, number))
+    replayed = _Replayed(state_of(first, number))
     done = 0
     for number, (taken, *recorded) in paragraphs:
         try:
@@ -89,7 +89,7 @@ def _paragraphs(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[st
             found = []
 
 
-def _state_of(lines: list[str], first: int) -> State:
+def state_of(lines: list[str], first: int) -> State:
     """Return the state that a segment begins with; its chance is set by whoever steps it."""
     found: dict[str, Any] = {}
     entries: list[Entry] = []
@@ -111,11 +111,14 @@ def _state_of(lines: list[str], first: int) -> State:
             raise BadRecording(f"line {number}: {error}") from None
     if not log_field:
         raise BadRecording("its first state has no log")
-    for _, term, command in entries:
-        found[log_field].append(term, command)
+    log = found[log_field]
     try:
+        for index, term, command in entries:
+            if index != log.last_index + 1:
+                raise BadRecording(f"entry {index} where {log.last_index + 1} must follow")
+            log.append(term, command)
         return with_fields(State, {**found, **dict.fromkeys(NOT_SPELLED), "out": Effects()})  # type: ignore[no-any-return]
-    except PlainError as error:
+    except (PlainError, SafetyError) as error:
         raise BadRecording(str(error)) from None
 
 

@@ -33,14 +33,14 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
     return recorders
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(12))
 def test_every_segment_of_a_schedule_replays_with_the_same_effects(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     recorders = record_schedule(monkeypatch, seed)
     outcomes = [outcome for recorder in recorders for outcome in recorder.replay()]
     assert [outcome.difference for outcome in outcomes if outcome.difference] == []
-    assert sum(outcome.steps for outcome in outcomes) > 1000
+    assert sum(outcome.steps for outcome in outcomes) > 500
 
 
 def test_a_changed_rule_is_found_at_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
