@@ -22,7 +22,7 @@ class MemoryRecorder:
         self._steps = 0
         self.segments.append("".join(f"{line}\n" for line in state))
 
-    def add(self, step: str) -> bool:
+    def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
         self.segments[-1] += step
         self._steps += 1
         return self._steps >= self._steps_max

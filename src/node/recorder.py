@@ -17,6 +17,8 @@ from raftline.common.config import ConfigError, complaint
 from raftline.raft.recording import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only where its state is half of it
+GATHER_MS = 50  # steps are written so long after the first of them, at the next one
+GATHER_CHARACTERS = 64 << 10  # or when there are so many
 BATCH_LINES = 2000  # of a state that are written at a time
 NODE_FILES = (".log", ".storage", ".state_machine")
 
@@ -46,7 +48,8 @@ def check_path(path: Path) -> None:
 class FileRecorder:
     """Writes one start of a node to its file. The caller holds the driver's `core` lock.
 
-    Each step is handed to the kernel at once: a node that is killed has recorded all of it.
+    Steps are handed to the kernel some at a time: each time another thread may take over from
+    the one that steps the core. A node that is killed leaves out what was stepped shortly before.
     """
 
     def __init__(
@@ -57,6 +60,9 @@ class FileRecorder:
         self._segment_bytes = segment_bytes
         self._file: _File | None = None
         self._left = 0
+        self._unwritten: list[str] = []
+        self._unwritten_characters = 0
+        self._written_ms = 0
 
     def begin(self, state: Iterator[str]) -> None:
         """Begin a new segment with these lines of the whole state.
@@ -65,6 +71,7 @@ class FileRecorder:
             OSError, ConfigError: that can't be done.
         """
         check_path(self._path)
+        self._write()
         self._close()
         newer = _newer(self._path)
         self._file = _opened(newer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -76,15 +83,25 @@ class FileRecorder:
             os.replace(self._path, _older(self._path))
         os.replace(newer, self._path)
 
-    def add(self, step: str) -> bool:
+    def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
         """Add the paragraph of one step; return whether a new segment is due.
 
         Raises:
             OSError: that can't be done.
         """
-        if self._file is not None:
-            self._left -= self._file.write(step)
+        self._unwritten.append(step)
+        self._unwritten_characters += len(step)
+        is_due = now_ms - self._written_ms >= GATHER_MS or may_be_last
+        if is_due or self._unwritten_characters >= GATHER_CHARACTERS:
+            self._written_ms = now_ms
+            self._write()
         return self._left <= 0
+
+    def _write(self) -> None:
+        """Hand to the kernel what was added."""
+        steps, self._unwritten, self._unwritten_characters = self._unwritten, [], 0
+        if self._file is not None and steps:
+            self._left -= self._file.write("".join(steps))
 
     def give_up(self, error: Exception) -> None:
         """Record no more: this went wrong. The node goes on."""

@@ -21,10 +21,11 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Protocol
 
 from raftline.raft.effects import Chunk, Effects, Entry
-from raftline.raft.inputs import Input, Receive
+from raftline.raft.inputs import Input, Receive, Stop
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.raft.node import Node
@@ -35,6 +36,7 @@ HEADER = "raftline recording of a node's core"  # its first line begins so
 ENTRY_SPELLED_MAX = 120  # characters of an entry that stands in Effects as it is
 
 _EFFECTS = [field.name for field in dataclasses.fields(Effects)]
+_values = attrgetter(*_EFFECTS)
 _STATE = [field.name for field in dataclasses.fields(State)]
 NOT_SPELLED = ("pick_timeout_ms", "out")  # chance is recorded by its draws; Effects begin empty
 
@@ -45,9 +47,9 @@ class Recorder(Protocol):
     def begin(self, state: Iterator[str]) -> None:
         """Begin a new segment with these lines of the whole state; raise if that can't be done."""
 
-    def add(self, step: str) -> bool:
+    def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
         """Add the paragraph of one step; return whether a new segment is due. Raise if that can't
-        be done."""
+        be done. `may_be_last`: this server stops, or an invariant broke."""
 
     def give_up(self, error: Exception) -> None:
         """Record no more: this went wrong."""
@@ -64,6 +66,7 @@ class RecordedNode(Node):
         self._pick_timeout_ms: Callable[[], int] = self._state.pick_timeout_ms
         self._state.pick_timeout_ms = self._draw
         self._draws: list[int] = []
+        self._stops = False
         self._begin()
 
     def step(self, taken: Input, now_ms: int) -> Effects:
@@ -108,7 +111,9 @@ class RecordedNode(Node):
                 forget_answered(outcome, tokens)
             else:
                 lines += outcome
-            is_full = recorder.add("\n".join(lines) + "\n\n")
+            self._stops = self._stops or isinstance(taken, Stop)
+            may_be_last = self._stops or not isinstance(outcome, Effects)
+            is_full = recorder.add("\n".join(lines) + "\n\n", now_ms, may_be_last=may_be_last)
         except Exception as error:
             self._give_up(recorder, error)
         else:
@@ -161,9 +166,8 @@ def spell_effects(effects: Effects, tokens: Tokens) -> list[str]:
     """Return the lines of Effects; fields that ask for nothing have none."""
     lines: list[str] = []
     listed: dict[int, str] = {}  # the entries of this step that were spelled, by id
-    for field in _EFFECTS:
-        value = getattr(effects, field)
-        if value is None or value is False or value == []:
+    for field, value in zip(_EFFECTS, _values(effects), strict=True):
+        if not value and (value is None or value is False or type(value) is list):
             continue
         if field in _EACH:
             of_item = _EACH[field]

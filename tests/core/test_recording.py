@@ -252,8 +252,8 @@ def test_a_node_goes_on_when_it_can_be_recorded_no_longer() -> None:
     class Full(MemoryRecorder):
         given_up = ""
 
-        def add(self, step: str) -> bool:
-            super().add(step)
+        def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
+            super().add(step, now_ms, may_be_last=may_be_last)
             if self._steps == 4:
                 raise OSError("full")
             return False
