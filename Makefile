@@ -5,14 +5,17 @@ SEED ?= 7
 MINUTES ?= 60
 WORKERS ?= 2
 ONLY ?=
+T ?=
 WITH_DOCKER ?=
 CODE := src tests bench labs docs
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
+TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
-.PHONY: help run test check lint types sim sim-long nemesis mutants accept labs compose-test release clean
+.PHONY: help run test test-rest test-all check lint types
+.PHONY: sim sim-long nemesis mutants nightly accept labs compose-test release clean
 .PHONY: bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
@@ -29,8 +32,14 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 	  exec $(PYTHON) src/cli.py up --client; \
 	else exit 1; fi
 
-test: .venv/dev-installed ## all tests: in memory, in virtual time, of real processes
-	@$(PY) -m pytest -q -n $(WORKERS)
+test: .venv/dev-installed ## the quick tests, within two minutes; by a word: make test T=election
+	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
+
+test-rest: .venv/dev-installed ## the tests that `make test` leaves out
+	@$(TESTS) --lane rest
+
+test-all: .venv/dev-installed ## every test, within twelve minutes
+	@$(TESTS)
 
 check: lint types ## lint and types
 
@@ -48,8 +57,9 @@ types: .venv/dev-installed ## mypy --strict
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
 	@$(PY) tests/virtual/simulate.py --seed $(SEED)
 
-sim-long: .venv/dev-installed ## simulated schedules until you stop it
-	@$(PY) tests/virtual/simulate.py --forever
+sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make sim-long MINUTES=30
+	@$(PY) tests/virtual/simulate.py \
+	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
@@ -57,6 +67,9 @@ nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [M
 
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)
+
+nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, nemesis, mutants, labs, bench
+	@$(PY) tests/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
 	@$(PY) -m pytest -q tests/transcripts --accept

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # uninstalled will do
+
 from generator import BUILD, BenchError, Load, Run, need
+from raftline.harness.processes import Process, end_all
 
 Self = TypeVar("Self", bound="Cluster")
 Found = TypeVar("Found")
@@ -40,8 +44,8 @@ class Cluster(ABC):
         )  # fmt: skip
         self.folder = Path(self._temporary.name)
         self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
-        self._relay: subprocess.Popen[bytes] | None = None
-        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._relays: list[Process] = []
+        self.processes: dict[int, Process] = {}
 
     @abstractmethod
     def command(self, number: int) -> list[str]:
@@ -70,7 +74,8 @@ class Cluster(ABC):
     def _start_relay(self) -> None:
         need(BUILD / "delay")
         pairs = [f"{self.peer_port(n)}:{self.listens(n)}" for n in range(self.count)]
-        self._relay = subprocess.Popen([str(BUILD / "delay"), str(self.delay_ms), *pairs])
+        command = [str(BUILD / "delay"), str(self.delay_ms), *pairs]
+        self._relays.append(Process("delay", command).launch())
 
     def __enter__(self: Self) -> Self:
         try:
@@ -91,11 +96,12 @@ class Cluster(ABC):
         self.close()
 
     def start(self, number: int) -> None:
-        with self.output(number).open("ab") as output:
-            self.processes[number] = subprocess.Popen(
-                self.command(number), stdin=subprocess.PIPE, stdout=output, stderr=output,
-                cwd=self.folder, env=self.environment(),
-            )  # fmt: skip
+        process = Process(
+            f"{self.name} {number}", self.command(number), self.output(number),
+            stdin=subprocess.PIPE, env=self.environment(),
+        )  # fmt: skip
+        process.working_folder = self.folder
+        self.processes[number] = process.launch()
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
@@ -109,32 +115,24 @@ class Cluster(ABC):
 
     def _leader_or_failure(self) -> int | None:
         for number, process in self.processes.items():
-            if process.poll() not in (None, -signal.SIGKILL, -signal.SIGTERM, 0):
+            status = process.running.poll()
+            if status not in (None, -signal.SIGKILL, -signal.SIGTERM, 0):
                 said = self.output(number).read_text(errors="replace").strip().splitlines()
-                raise BenchError(f"{self.name} ended: {said[-1] if said else process.returncode}")
+                raise BenchError(f"{self.name} ended: {said[-1] if said else status}")
         return self.leader()
 
     def end(self, number: int, by: int = signal.SIGTERM) -> None:
         """End one of them and wait until it has ended."""
-        process = self.processes[number]
-        process.send_signal(by)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.processes[number].terminate(by)
+        self.processes[number].kill()
 
     def close(self) -> None:
         """End all of them and remove their files."""
-        if self._relay:
-            self._relay.kill()
-            self._relay.wait()
+        end_all([*self._relays, *self.processes.values()])
         for process in self.processes.values():
-            process.kill()
-        for process in self.processes.values():
-            process.wait()
-            if process.stdin:
-                process.stdin.close()
+            if process.running.stdin:
+                process.running.stdin.close()
         self.processes.clear()
         self._temporary.cleanup()
 

@@ -109,10 +109,10 @@ def _partition(setup: Setup, nodes: Raftline | Etcd) -> None:
     run, begun = nodes.begin(load_of(nodes)), time.monotonic()
     time.sleep(BEFORE_S)
     begin = time.monotonic()
-    nodes.processes[away].send_signal(signal.SIGSTOP)
+    nodes.processes[away].pause()
     time.sleep(setup.away)
     end = time.monotonic()
-    nodes.processes[away].send_signal(signal.SIGCONT)
+    nodes.processes[away].resume()
     level_s = {}
     if isinstance(nodes, Raftline):
         _wait_until_level(nodes, leader, away)

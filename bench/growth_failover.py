@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 import signal
-import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from abc import ABC, abstractmethod
 from clusters import wait_until
 from etcd_nodes import Etcd
 from growth_setup import Setup
+from raftline.clients.lines import LineConnection
 from raftline_nodes import Raftline
 
 PAUSE_S = 0.005  # between two tries where nobody can be reached
@@ -47,17 +47,11 @@ class LineSpeaker(Speaker):
     """Speaks raftline's lines."""
 
     def __init__(self, port: int) -> None:
-        self._connection = socket.create_connection(("localhost", port), timeout=TIMEOUT_S)
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connection = LineConnection(port, TIMEOUT_S)
 
     def put(self) -> int | None:
-        self._connection.sendall(b"bench@set key value\n")
-        reply = b""
-        while not reply.endswith(b"\n"):
-            received = self._connection.recv(4096)
-            if not received:
-                raise ConnectionError
-            reply += received
+        self._connection.send("bench@set key value")
+        reply = self._connection.read()
         if b"SET response" in reply:
             return None
         leader = LEADER.search(reply)
@@ -162,6 +156,6 @@ def gap_ms(nodes: Raftline | Etcd, writer: Writer, by: int) -> float:
     wait_until(served, "nobody was served", 30)
     times = writer.acknowledged[max(0, before - 1) :]
     longest = max(b - a for a, b in itertools.pairwise(times))
-    process.wait()
+    process.ended()
     nodes.start(leader)
     return 1_000 * longest

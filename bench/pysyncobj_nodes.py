@@ -32,7 +32,7 @@ class PySyncObj(Cluster):
     def _order(self, number: int, order: dict[str, Any], seconds: float) -> dict[str, Any]:
         answer = self.folder / str(number) / "answer"
         answer.unlink(missing_ok=True)
-        stdin = self.processes[number].stdin
+        stdin = self.processes[number].running.stdin
         if stdin is None:
             raise BenchError("PySyncObj takes no orders")
         stdin.write(json.dumps(order).encode() + b"\n")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from clusters import Cluster, wait_until
+from raftline.clients.lines import ask
+from raftline.harness.cluster import SERVER
 
-SERVER = Path(__file__).resolve().parent.parent / "src" / "server.py"
 NEVER_COMPACT = ("--compact-at", str(1 << 50))
 
 
@@ -35,10 +35,7 @@ class Raftline(Cluster):
     def status(self, number: int) -> dict[str, object]:
         """Return what a node says of itself; nothing while it does not answer."""
         try:
-            where = ("localhost", self.port(number))
-            with socket.create_connection(where, timeout=5) as connection:
-                connection.sendall(b"status\n")
-                line = connection.makefile().readline()
+            line = ask(self.port(number), "status", 5)
             found: dict[str, object] = json.loads(line.partition(": ")[2])
         except (OSError, ValueError):
             return {}

@@ -13,81 +13,33 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-SERVER = Path(__file__).resolve().parents[1] / "src" / "server.py"
+from clusters import memory_bytes
+from raftline.clients.lines import LineConnection, ask
+from raftline_nodes import NEVER_COMPACT, Raftline
+
 BATCH = 500
-
-
-class Nodes:
-    """Nodes in one folder."""
-
-    def __init__(self, folder: Path, base_port: int, count: int) -> None:
-        self.folder = folder
-        self.ports = {f"s{place + 1}": base_port + place for place in range(count)}
-        lines = [f"{name} localhost {port}\n" for name, port in self.ports.items()]
-        (folder / "server-configuration.txt").write_text("".join(lines))
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, compact_at: int) -> None:
-        for name, port in self.ports.items():
-            with (self.folder / f"{name}.out").open("ab") as output:
-                command = [sys.executable, str(SERVER), name, str(port), "--dir", str(self.folder)]
-                self.processes.append(
-                    subprocess.Popen(
-                        [*command, "--compact-at", str(compact_at)],
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.wait()
-        self.processes.clear()
-
-    def status(self, name: str) -> dict[str, int | str]:
-        try:
-            with socket.create_connection(("localhost", self.ports[name]), 5) as connection:
-                connection.sendall(b"status\n")
-                line = connection.makefile("r").readline()
-            found: dict[str, int | str] = json.loads(line.partition(": ")[2])
-        except (OSError, ValueError):
-            return {}
-        return found
-
-    def leader(self) -> str:
-        """Wait for a leader that has applied all it has."""
-        while True:
-            for name in self.ports:
-                view = self.status(name)
-                if view.get("role") == "leader" and view["last_applied"] == view["last_index"]:
-                    return name
-            time.sleep(0.2)
 
 
 def load(port: int, keys: int, value: str) -> None:
     """Set so many keys, some hundred at a time."""
-    with socket.create_connection(("localhost", port)) as connection:
-        replies = connection.makefile("rb")
+    with LineConnection(port) as connection:
         for first in range(0, keys, BATCH):
             numbers = range(first, min(first + BATCH, keys))
-            connection.sendall("".join(f"set k{n:015} {value}\n" for n in numbers).encode())
+            connection.send(*(f"set k{n:015} {value}" for n in numbers))
             for _ in numbers:
-                if b"SET response" not in replies.readline():
-                    raise SystemExit("a write was refused while loading")
+                _expect_done(connection.read())
+
+
+def _expect_done(reply: bytes) -> None:
+    if b"SET response" not in reply:
+        raise SystemExit(f"a write was refused: {reply!r}")
 
 
 class Writer(threading.Thread):
@@ -95,19 +47,17 @@ class Writer(threading.Thread):
 
     def __init__(self, port: int, number: int, value: str) -> None:
         super().__init__(daemon=True)
-        self.connection = socket.create_connection(("localhost", port))
+        self.connection = LineConnection(port)
         self.number = number
         self.value = value
         self.waits: list[tuple[float, float]] = []
         self.stopping = False
 
     def run(self) -> None:
-        replies = self.connection.makefile("rb")
         while not self.stopping:
             begin = time.monotonic()
-            self.connection.sendall(f"set w{self.number} {self.value}\n".encode())
-            if b"SET response" not in replies.readline():
-                print("a write was refused", file=sys.stderr)
+            self.connection.send(f"set w{self.number} {self.value}")
+            _expect_done(self.connection.read())
             self.waits.append((begin, time.monotonic() - begin))
 
 
@@ -126,52 +76,43 @@ def figures(writers: list[Writer], begin: float, end: float) -> str:
     )
 
 
-def resident_mb(pid: int) -> float:
-    """Return how much memory a process has."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS"))
-
-
 def show(port: int) -> tuple[float, float]:
     """Ask for a page of all keys; return when it was asked for and answered."""
     begin = time.monotonic()
-    with socket.create_connection(("localhost", port)) as connection:
-        connection.sendall(b"show\n")
-        connection.makefile("rb").readline()
+    ask(port, "show")
     return begin, time.monotonic()
 
 
-def measure(nodes: Nodes, keys: int, connections: int) -> None:
-    value = "v" * 100
-    nodes.start(1 << 50)
-    load(nodes.ports[nodes.leader()], keys, value)
-    nodes.stop()
-    size = max((nodes.folder / f"{name}.log").stat().st_size for name in nodes.ports)
+def measure(nodes: Raftline, keys: int, connections: int) -> None:
+    numbers = range(nodes.count)
+    load(nodes.port(nodes.wait_for_leader()), keys, "v" * 100)
+    for number in numbers:
+        nodes.end(number)
+    logs = [nodes.folder / f"s{number + 1}.log" for number in numbers]
+    size = max(log.stat().st_size for log in logs)
     print(f"{keys:,} keys loaded, {size / 1e6:.0f} MB of log", flush=True)
-    nodes.start(size + 30_000_000)
-    leader = nodes.leader()
-    writers = [
-        Writer(nodes.ports[leader], number, "w" * 1000) for number in range(connections)
-    ]
-    pid = int(nodes.status(leader)["pid"])
+    nodes.options = ["--compact-at", str(size + 30_000_000)]
+    for number in numbers:
+        nodes.start(number)
+    leader = nodes.wait_for_leader()
+    writers = [Writer(nodes.port(leader), number, "w" * 1000) for number in range(connections)]
+    pid = nodes.processes[leader].pid
     started = time.monotonic()
     for writer in writers:
         writer.start()
     time.sleep(3.0)
     calm = time.monotonic()
-    asked, answered = show(nodes.ports[leader])
-    memory = most = resident_mb(pid)
-    snapshots = {name: nodes.folder / f"{name}.state_machine" for name in nodes.ports}
-    beside = {name: nodes.folder / f"{name}.state_machine.tmp" for name in nodes.ports}
-    while not any(path.exists() for path in beside.values()):
+    asked, answered = show(nodes.port(leader))
+    memory = most = memory_bytes(pid)
+    while not any(log.with_suffix(".state_machine.tmp").exists() for log in logs):
         time.sleep(0.01)
     taking = time.monotonic() - 0.2
     busy = os.getloadavg()[0]
-    while not all(path.exists() for path in snapshots.values()):
-        most = max(most, resident_mb(pid))
+    while not all(log.with_suffix(".state_machine").exists() for log in logs):
+        most = max(most, memory_bytes(pid))
         time.sleep(0.01)
-    while not all(nodes.status(name).get("base_index", 0) for name in nodes.ports):
-        most = max(most, resident_mb(pid))
+    while not all(nodes.number(number, "base_index") > 0 for number in numbers):
+        most = max(most, memory_bytes(pid))
         time.sleep(0.2)
     time.sleep(1.0)
     done = time.monotonic()
@@ -181,11 +122,12 @@ def measure(nodes: Nodes, keys: int, connections: int) -> None:
     print(f"before:            {figures(writers, started + 1, calm)}")
     print(f"during a show:     {figures(writers, asked, answered)} ({answered - asked:.1f} s)")
     print(f"while all compact: {figures(writers, taking, done)} ({done - taking:.1f} s)")
-    print(f"  leader: {memory:.0f} MB before, {most:.0f} MB at most; load average {busy:.1f}")
-    for name in nodes.ports:
-        facts = nodes.status(name)
-        print(f"  {name}: snapshot of {facts['snapshot_bytes']:,} bytes", end="")
-        print(f", log now {(nodes.folder / f'{name}.log').stat().st_size:,} bytes")
+    most_of = f"{memory / 1e6:.0f} MB before, {most / 1e6:.0f} MB at most"
+    print(f"  leader: {most_of}; load average {busy:.1f}")
+    for number, log in enumerate(logs):
+        snapshot = nodes.number(number, "snapshot_bytes")
+        print(f"  s{number + 1}: snapshot of {snapshot:,} bytes", end="")
+        print(f", log now {log.stat().st_size:,} bytes")
 
 
 def held(keys: int) -> None:
@@ -222,12 +164,9 @@ def main() -> None:
     if arguments.held:
         held(arguments.keys)
         return
-    with tempfile.TemporaryDirectory(dir=arguments.parent) as folder:
-        nodes = Nodes(Path(folder), arguments.base_port, arguments.nodes)
-        try:
-            measure(nodes, arguments.keys, arguments.connections)
-        finally:
-            nodes.stop()
+    parent = Path(arguments.parent or tempfile.gettempdir())
+    with Raftline(parent, arguments.base_port, arguments.nodes, NEVER_COMPACT) as nodes:
+        measure(nodes, arguments.keys, arguments.connections)
 
 
 if __name__ == "__main__":

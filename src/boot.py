@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.common import config
+from raftline.common.address import HOST
 from raftline.common.arguments import Parser, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.controller.permits import CONTROLLER
@@ -169,7 +170,7 @@ def parser() -> Parser:
 
 
 def _host(text: str) -> str:
-    if not config.HOST.fullmatch(text):
+    if not HOST.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
     return text
 

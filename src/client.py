@@ -18,9 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from raftline.clients import shell
-from raftline.clients.addresses import without_brackets
 from raftline.clients.connection import (
-    Address,
     ClientError,
     NoLeader,
     NotLeader,
@@ -31,8 +29,8 @@ from raftline.clients.connection import (
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
+from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser, as_port, as_seconds, program
-from raftline.common.config import HOST
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
@@ -289,12 +287,12 @@ def _name(text: str) -> str:
 
 def _node(text: str) -> Address:
     """Return what `PORT` or `HOST:PORT` names; the host is "" where there is none."""
-    host, colon, port = text.rpartition(":")
-    if not colon and not text.isdecimal():
+    host, port = split(text)
+    if ":" not in text and not text.isdecimal():
         raise argparse.ArgumentTypeError(
             f"{text!r} is not HOST:PORT, such as localhost:10001, and no port"
         )
-    return Address(_host(without_brackets(host)) if host else "", as_port(port))
+    return Address(_host(host) if host else "", as_port(port))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 
 from raftline import boot
 from raftline.common import config, lifeline
+from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
-from raftline.common.config import PACES, Address, ConfigError, Configuration, PortRefused
+from raftline.common.config import PACES, ConfigError, Configuration, PortRefused
 from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals

@@ -1,10 +1,17 @@
-"""Settings for all tests: SIGINT as a terminal leaves it; property tests without a clock."""
+"""Settings for all tests: lanes, progress, SIGINT as a terminal leaves it, property tests."""
 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.progress import Progress
+
+HERE = Path(__file__).resolve().parent
+SMOKE = "test_smoke.py"
 
 # `make test &` in a script, or some machine that builds, has it ignored, and what the tests start
 # would inherit that. A signal that is handled here is at its default in a child.
@@ -16,3 +23,29 @@ settings.register_profile(
     "raftline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("raftline")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lane", choices=("quick", "rest"), help="a part of the tests; default: all")
+    parser.addoption("--progress", action="store_true", help="one line in place of the dots")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("progress") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    lane = config.getoption("lane")
+    if lane:
+        items[:] = [item for item in items if is_quick(item) == (lane == "quick")]
+        # The longest first: at the end nobody waits for one of them.
+        items.sort(key=lambda item: HERE / "virtual" not in item.path.parents)
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Return whether a test belongs to `make test`: it is not marked as slow, and of those of
+    real processes it is one of the smoke tests."""
+    if item.get_closest_marker("slow"):
+        return False
+    return HERE / "processes" not in item.path.parents or item.path.name == SMOKE

@@ -186,14 +186,11 @@ class Invariants:
 
     def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
         """What belongs to a leadership ends with it: reads, changes, what followers hold, the
-        batch that was sent last. Who does not follow a leader has asked none (fault F44)."""
+        batch that was sent last. Who does not follow a leader has asked none."""
         state, name = node._state, node.view.name
-        reads = [*state.reads_waiting, *state.read_rounds]
-        if state.role is not Role.LEADER:
-            kept = [*reads, state.transfer, state.pending_change, *state.waiting, *state.leaving]
-            kept += state.progress
-            self._hold(not any(kept), f"{name} leads no longer, and keeps {kept}")
-        elif self._led.get(name, (0, 0))[0] != state.term:
+        leading = state.leading
+        if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
+            reads = [*leading.reads_waiting, *leading.read_rounds]
             self._hold(not reads, f"{name} leads term {state.term} with the reads {reads}")
         if state.role is not Role.FOLLOWER or state.leader is None:
             asked = [*state.forwarded_reads.asked, *state.forwarded_reads.waiting]

@@ -32,6 +32,8 @@ from places import DEADLINE_S, HOSTS, NAMES, ROOT, Containers, Loopback, eventua
 from steps import twelve_steps
 
 from labs.checking import end_with
+from raftline.clients.lines import ask
+from raftline.harness.processes import Process, end_all, free_ports
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
@@ -39,7 +41,6 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.state import Role
-from tests.processes.wire import free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.
@@ -279,7 +280,7 @@ def leader_alone(
     )
     asking.start()
     try:
-        eventually(lambda: key in entries_on_disk(place, old), "the entry", 2)
+        eventually(lambda: key in entries_on_disk(place, old), "the entry", timeout_s=2)
     except AssertionError:
         for name in NAMES:
             control(place, name, "HEAL")
@@ -376,45 +377,36 @@ def properties(place: Loopback) -> Iterator[Row]:
 def phase_two(place: Loopback) -> Iterator[Row]:
     """The fixed leader, and what becomes of it."""
     ports = [next(free_ports) for _ in range(3)]
-    consoles = [place.folder / f"phase2-{number}.console" for number in range(3)]
-    processes = []
+    nodes = []
     try:
-        for number, (port, console) in enumerate(zip(ports, consoles, strict=True)):
+        for number, port in enumerate(ports):
             leader = [f"localhost:{ports[0]}"] if number else []
-            with console.open("wb") as out:
-                arguments = [f"Node{number + 1}", str(port), *leader]
-                processes.append(place.popen("phase2.py", *arguments, stdout=out))
-            eventually(lambda console=console: "listens" in console.read_text(), "a node up")
+            command = place.run("phase2.py", f"Node{number + 1}", str(port), *leader)
+            nodes.append(Process(f"Node{number + 1}", command).launch())
+            nodes[-1].wait_for_line("listens")
             if number:
-                eventually(lambda console=console: "Log entries" in console.read_text(), "its log")
+                nodes[-1].wait_for_line("Log entries")
         assert _ask(ports[0], "STORE k v").endswith("STORE response: entry 1 is k v")
         for port in ports[1:]:
             eventually(lambda port=port: _ask(port, "RETRIEVE").endswith('["k v"]'), "a copy")
         assert "the leader is fixed" in _ask(ports[1], "STORE k w")
-        processes[0].kill()
-        processes[0].wait()
-        eventually(lambda: "no way to elect another" in consoles[1].read_text(), "the end")
+        nodes[0].kill()
+        nodes[1].wait_for_line("no way to elect another")
         assert "the leader is fixed" in _ask(ports[2], "STORE k w")
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        end_all(nodes)
     yield "000-19", "a fixed leader replicates by TCP; when it is killed nobody takes its place"
 
 
 def _ask(port: int, line: str) -> str:
-    with socket.create_connection(("localhost", port), DEADLINE_S) as connection:
-        connection.sendall(f"Controller@{line}\n".encode())
-        with connection.makefile("r", encoding="utf-8") as lines:
-            return lines.readline().rstrip("\n")
+    return ask(port, f"Controller@{line}")
 
 
 def played() -> Iterator[Row]:
     """A node of three whose peers never come up: this program plays them."""
     place = Loopback(NAMES[:3])
     try:
-        place.start_node("Node1")
-        eventually(lambda: "Server started" in "\n".join(place.lines("Node1")), "Node1 up")
+        place.nodes["Node1"].start()
         yield from by_hand(place)
     finally:
         place.close()

@@ -13,17 +13,19 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 
 from labs.leftovers import Scene
-from raftline.common.lifeline import Lifeline
+from raftline.common.lifeline import tied
+from raftline.harness import processes
+from raftline.harness.cluster import STARTED, Node
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")
@@ -32,16 +34,7 @@ DEADLINE_S = 60.0
 # For processes on one machine; on others than Linux these addresses have to be made first.
 HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate([*NAMES, "Controller"], 2)}
 
-Found = TypeVar("Found")
-
-
-def eventually(look: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
-    """Return the first true answer of `look`; AssertionError if there is none in time."""
-    end_s, pause = time.monotonic() + timeout_s, threading.Event()
-    while not (found := look()):
-        assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what}"
-        pause.wait(0.1)
-    return found
+eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
 
 
 class Place:
@@ -156,53 +149,35 @@ class Loopback(Place):
         self.names = list(names)
         self._scene = contextlib.ExitStack()
         self.folder = self._scene.enter_context(Scene()).folder
-        self._lifeline = Lifeline()  # what we start ends when we do, however we end
         self._claim, self.port, self.udp_port = _free_ports()
         members = [f"{name} {HOSTS[name]} {self.port}\n" for name in self.names]
         (self.folder / "server-configuration.txt").write_text("".join(members))
         table = [f"{name} {host}\n" for name, host in HOSTS.items()]
         (self.folder / "names.txt").write_text("".join(table))
-        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.nodes = {name: self._node(name) for name in self.names}
+
+    def _node(self, name: str) -> Node:
+        node = Node(name, self.port, self.folder)
+        node.host = HOSTS[name]
+        node.options = ["--host", HOSTS[name], "--pace", "class", "--controller",
+                        "--controller-lines", "--controller-udp", str(self.udp_port)]  # fmt: skip
+        return node
 
     def start(self) -> None:
         """Start all six, and wait until a node leads."""
-        for name in self.names:
-            self.start_node(name)
-        for name in self.names:
-            eventually(lambda name=name: self._is_up(name), f"{name} up")
+        for node in self.nodes.values():
+            node.launch()
+        for node in self.nodes.values():
+            node.wait_for_line(STARTED, DEADLINE_S)
         self.listen()
 
-    def start_node(self, name: str) -> None:
-        """Start one node's process; what it prints goes into NAME.console."""
-        with (self.folder / f"{name}.console").open("ab") as console:
-            self._nodes[name] = subprocess.Popen(
-                [
-                    sys.executable, str(ROOT / "src" / "server.py"), name, str(self.port),
-                    "--dir", str(self.folder), "--host", HOSTS[name], "--pace", "class",
-                    "--controller", "--controller-lines",
-                    "--controller-udp", str(self.udp_port),
-                ],
-                stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-                pass_fds=[self._lifeline.reading_end], env=self._lifeline.environment(),
-            )  # fmt: skip
-
     def popen(self, script: str, *arguments: str, stdout: int | IO[bytes]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.run("tethered.py", str(HERE / script), *arguments), stdout=stdout, text=True,
-            pass_fds=[self._lifeline.reading_end],
-            env={**self._lifeline.environment(), **self.environment()},
-        )  # fmt: skip
-
-    def _is_up(self, name: str) -> bool:
-        assert self._nodes[name].poll() is None, f"{name} ended:\n" + "\n".join(self.lines(name))
-        return any("Server started on" in line for line in self.lines(name))
+        command = self.run("tethered.py", str(HERE / script), *arguments)
+        return subprocess.Popen(command, stdout=stdout, text=True, **tied(self.environment()))
 
     def ask(self, name: str, line: str) -> str:
         """Return a node's reply to one line of text, over TCP."""
-        with socket.create_connection((HOSTS[name], self.port), DEADLINE_S) as connection:
-            connection.sendall(line.encode() + b"\n")
-            with connection.makefile("r", encoding="utf-8") as lines:
-                return lines.readline().rstrip("\n")
+        return self.nodes[name].ask(line)
 
     def run(self, script: str, *arguments: str) -> list[str]:
         return [sys.executable, str(HERE / script), *arguments]
@@ -212,14 +187,11 @@ class Loopback(Place):
         return {**os.environ, "CONTROLLER_NAMES": names, "CONTROLLER_PORT": port}
 
     def lines(self, name: str) -> list[str]:
-        return (self.folder / f"{name}.console").read_text(errors="replace").splitlines()
+        return self.nodes[name].lines
 
     def close(self) -> None:
         super().close()
-        for process in self._nodes.values():
-            process.kill()
-            process.wait()
-        self._lifeline.close()
+        processes.end_all(self.nodes.values())
         self._claim.close()
         self._scene.close()
 

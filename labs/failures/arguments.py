@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from raftline.common import config
+from raftline.common.address import Address
 
 FILE = Path(__file__).resolve().parent / "run" / config.FILE_NAME
 
@@ -19,7 +20,7 @@ def parser_of(description: str, epilog: str = "") -> argparse.ArgumentParser:
 
 def members_of(
     parser: argparse.ArgumentParser, file: Path, name: str | None = None
-) -> dict[str, config.Address]:
+) -> dict[str, Address]:
     """Return whom the file names. Where it is of no use, or does not name the node that is meant,
     end the program with one line."""
     try:

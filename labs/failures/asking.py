@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from raftline.client import Client, ClientError, Unreachable
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.raft.effects import Entry
 from raftline.raft.messages import AppendEntries, RequestVote, spell
 from raftline.wire.protocol import escape

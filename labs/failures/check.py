@@ -16,6 +16,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 import contextlib
 import re
+import signal
 import threading
 from xmlrpc.client import ServerProxy
 
@@ -24,11 +25,11 @@ from labs.failures.actions import Lab
 from labs.failures.gateway import Gateway, calls_of
 from labs.failures.nodes import Nodes
 from labs.failures.scenario import SCENARIOS, play_settled
-from labs.failures.terminals import Console, as_in_the_sheet, client
+from labs.failures.terminals import as_in_the_sheet, client, terminal
 from labs.leftovers import Scene
 from labs.phase5.figures import entries_in
 from raftline.common.config import FILE_NAME
-from tests.processes.wire import eventually, free_ports
+from raftline.harness.processes import Process, eventually, free_ports
 from tests.transcripts.player import perform
 
 HERE = Path(__file__).resolve().parent
@@ -41,8 +42,8 @@ def check_by_hand() -> None:
     with as_in_the_sheet() as (nodes, file, lab):
         with row("003-03", what="log file not found, listening on, and log lines TERM,VALUE"):
             for name, node in nodes.items():
-                node.wait_for(f"{name} log file not found. Starting with an empty log.")
-                node.wait_for(f"{name} is listening on localhost:{lab.members[name].port}")
+                node.wait_for_line(f"{name} log file not found. Starting with an empty log.")
+                node.wait_for_line(f"{name} is listening on localhost:{lab.members[name].port}")
         with row("003-01", what="node.py NAME three times, client.py; a file of addresses"):
             leader = lab.leader()
             seen = client(file, "5\nexit\n")
@@ -50,22 +51,22 @@ def check_by_hand() -> None:
         with row("003-04", what="timeout, requesting votes, voted for, is now the leader"):
             for part in ("timeout, starting election.", "is requesting votes for term ",
                          "is now the leader."):  # fmt: skip
-                nodes[leader].wait_for(f"{leader} {part}")
+                nodes[leader].wait_for_line(f"{leader} {part}")
             says(nodes, rf"Received vote request from {leader} for term \d+ with last_log_term 0")
             says(nodes, rf"node\d voted for {leader} for term \d+")
-            nodes[leader].wait_for(f"time out set for {leader} to ")
-            nodes[leader].wait_for("election timeout ")
+            nodes[leader].wait_for_line(f"time out set for {leader} to ")
+            nodes[leader].wait_for_line("election timeout ")
         check_menu(nodes, file, lab)
         check_deleted(nodes, file, lab)
         with row("003-16", what="Ctrl-C: server is shutting down, has shut down cleanly"):
             for name, node in nodes.items():
-                status = node.press_ctrl_c()
-                node.wait_for(f"{name} server is shutting down.")
-                node.wait_for(f"{name} has shut down cleanly.")
+                status = node.terminate(signal.SIGINT)
+                node.wait_for_line(f"{name} server is shutting down.")
+                node.wait_for_line(f"{name} has shut down cleanly.")
                 assert status == 0, status
 
 
-def check_menu(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
+def check_menu(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
     """Each choice of the menu, and what the nodes' consoles say to it."""
     with row("003-07", "003-11", what="menu: 2 writes values one at a time, any node may be asked"):
         seen = client(file, "2\n44\n77\n66\n\nexit\n")
@@ -89,18 +90,18 @@ def check_menu(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
         expect(seen, f"Heartbeat interval reset to original value of 0.1 seconds on {where}")
         assert where != lab.where(new), seen
         old = next(name for name in lab.members if lab.where(name) == where)
-        nodes[old].wait_for(f"{old} heartbeat interval set to 20.0 seconds.")
+        nodes[old].wait_for_line(f"{old} heartbeat interval set to 20.0 seconds.")
     with row("003-06", "003-14", what="who missed its own heartbeats steps down"):
-        nodes[old].wait_for(f"{old} switching to follower due to received heartbeat.")
+        nodes[old].wait_for_line(f"{old} switching to follower due to received heartbeat.")
     with row("003-10", what="menu: 3 writes to the leader only; then it replicates: committed"):
         seen = client(file, "3\n88\nc\nexit\n")
         leader = named(r"simulation enabled on (\w+)\.", seen)
         for name in sorted({*lab.members} - {leader}):
             expect(seen, f"Replication to {name} skipped due to simulation.")
-            nodes[leader].wait_for(f"Replication to {name} skipped due to simulation.")
+            nodes[leader].wait_for_line(f"Replication to {name} skipped due to simulation.")
         expect(seen, "hears: SET response: value set to 88", "last value now: GET response: 88")
-        nodes[leader].wait_for(f"Replication failure simulation enabled on {leader}.")
-        nodes[leader].wait_for(f"Replication failure simulation disabled on {leader}.")
+        nodes[leader].wait_for_line(f"Replication failure simulation enabled on {leader}.")
+        nodes[leader].wait_for_line(f"Replication failure simulation disabled on {leader}.")
     with row("003-10", what="menu: 3, another is elected first: overwritten, not told done"):
         seen = client(file, "3\n99\no\nexit\n")
         expect(seen, "hears: Sorry, outcome unknown", "last value now: GET response: 88")
@@ -112,7 +113,7 @@ def check_menu(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
         expect(seen, "votes again")
         says(nodes, rf"{follower}: Missing entry at prev_log_index \d+\. Leader will backtrack\.")
         says(nodes, rf"Backtracking nextIndex for {follower} to 1 due to mismatch\.")
-        nodes[follower].wait_for(f"{follower}: Log file not found. Resetting to empty log.")
+        nodes[follower].wait_for_line(f"{follower}: Log file not found. Resetting to empty log.")
         before = (file.parent / f"{follower}.log.aside-1").read_text()
         for value in ("44", "77", "66", "88"):
             expect(before, f"set value {value}\n")
@@ -120,14 +121,14 @@ def check_menu(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
             eventually(lambda v=value, log=log: f"set value {v}\n" in log.read_text(), "its log")
 
 
-def check_deleted(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
+def check_deleted(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
     """A log that is deleted under a running node."""
     with row("003-15", what="a log deleted under a running node is noticed, and whole again"):
         follower = lab.followers()[0]
         log, count = file.parent / f"{follower}.log", len(nodes[follower].lines)
         whole = entries_in(log)
         log.unlink()
-        nodes[follower].wait_for(f"{follower}.log was deleted while it ran")
+        nodes[follower].wait_for_line(f"{follower}.log was deleted while it ran")
         says(nodes, rf"\[!\] {follower}.log ends at entry 0, .* rejoins without a vote")
         eventually(
             lambda: any("votes again" in line for line in nodes[follower].lines[count:]), "a vote"
@@ -136,7 +137,7 @@ def check_deleted(nodes: dict[str, Console], file: Path, lab: Lab) -> None:
         eventually(lambda: entries_in(log)[: len(whole)] == whole, "all of it in the log again")
 
 
-def says(nodes: dict[str, Console], pattern: str) -> None:
+def says(nodes: dict[str, Process], pattern: str) -> None:
     """Wait until a line on one of the consoles begins so."""
 
     def said() -> bool:
@@ -203,9 +204,9 @@ def check_cloud() -> None:
         file, port = scene.folder / FILE_NAME, next(free_ports)
         file.write_text(f"node1 127.0.0.9 {port}\n")
         options = ("--config", str(file), "--cloud", "--course-words")
-        node = Console(str(HERE / "node.py"), "node1", *options)
+        node = terminal("node1", *options)
         try:
-            node.wait_for(f"node1 is listening on 0.0.0.0:{port}")
+            node.wait_for_line(f"node1 is listening on 0.0.0.0:{port}")
             expect(client(file, "5\nexit\n"), "  node1  ")  # by an address that is not localhost
         finally:
             node.close()

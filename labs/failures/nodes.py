@@ -7,27 +7,16 @@ from pathlib import Path
 from labs.failures.actions import Lab
 from labs.failures.asking import KEY
 from labs.phase5.figures import entries_that_count
-from raftline.common.config import FILE_NAME, Address
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import free_ports
+from raftline.common.address import Address
+from raftline.harness.cluster import Cluster
 
 
 class Nodes(Cluster):
     """node1, node2 and node3, which obey a controller, and the lab that acts on them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.nodes = [
-            Node(f"node{number}", next(free_ports), folder, ["--controller"])
-            for number in (1, 2, 3)
-        ]
-        lines = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
-        (folder / FILE_NAME).write_text("".join(lines))
+        super().__init__(folder, 3, "--controller", prefix="node")
         self.lab = Lab({node.name: Address("localhost", node.port) for node in self.nodes})
-
-    def __getitem__(self, name: str) -> Node:
-        return next(node for node in self.nodes if node.name == name)
 
     def values(self) -> dict[str, list[str]]:
         """Return what each node's log holds of the client's values, as `TERM,VALUE`."""

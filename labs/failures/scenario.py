@@ -28,8 +28,8 @@ from labs.failures.nodes import Nodes
 from labs.leftovers import Scene
 from labs.phase5.figures import entries_that_count
 from raftline.client import ClientError
-from tests.processes.node import Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import Node
+from raftline.harness.processes import eventually
 
 
 def came(what: str, fact: object, seen: object = "") -> None:

@@ -24,15 +24,15 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-from lab import LIFELINE
 
 import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import Scene
 from labs.objects.node import ordinal_of
-from tests.processes.wire import ports_in_a_row
+from raftline.harness import processes
+from raftline.harness.processes import Process, ports_in_a_row
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
@@ -55,23 +55,11 @@ with raftline.Node("node1", members={{"node1": {address!r}}}, dir={folder!r}) as
 """
 
 
-class RowError(Exception):
-    """A row does not hold; the message says what was seen."""
-
-
-def eventually(look: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
-    """Return the first true answer of `look`. Raises RowError where there is none in time."""
-    end_s = time.monotonic() + timeout_s
-    while not (found := look()):
-        if time.monotonic() > end_s:
-            raise RowError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.05)
-    return found
+eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
 
 
 def must(holds: object, what: str) -> None:
-    if not holds:
-        raise RowError(what)
+    assert holds, what
 
 
 class Lab:
@@ -80,32 +68,30 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = ports_in_a_row(3)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
+        processes.end_all(self.processes.values())
 
     def start(self, name: str) -> None:
-        with (self.folder / f"{name}.console").open("ab") as console:
-            self.processes[name] = subprocess.Popen(
-                [*PYTHON, str(HERE / "node.py"), "--node", name[-1],
-                 "--base-port", str(self.port), "--dir", "."],
-                cwd=self.folder, stdout=console, stderr=subprocess.STDOUT,
-                env=LIFELINE.environment(), pass_fds=[LIFELINE.reading_end],
-            )  # fmt: skip
+        command = [*PYTHON, str(HERE / "node.py"), "--node", name[-1],
+                   "--base-port", str(self.port), "--dir", "."]  # fmt: skip
+        process = Process(name, command, self.folder / f"{name}.console")
+        process.working_folder = self.folder
+        self.processes[name] = process.launch()
 
     def end(self, name: str, number: int) -> None:
         """Send a signal and wait until the process is gone."""
-        self.processes[name].send_signal(number)
-        self.processes.pop(name).wait(DEADLINE_S)
+        self.processes.pop(name).terminate(number)
+
+    def port_of(self, name: str) -> int:
+        return self.port + int(name[-1]) - 1
 
     def address(self, name: str) -> str:
-        return f"127.0.0.1:{self.port + int(name[-1]) - 1}"
+        return f"127.0.0.1:{self.port_of(name)}"
 
     def status(self, name: str) -> dict[str, Any]:
         try:
@@ -116,8 +102,7 @@ class Lab:
         return found
 
     def ask(self, name: str, command: str) -> str:
-        host, _, port = self.address(name).partition(":")
-        with raftline.Client(host, int(port), timeout_s=5.0) as client:
+        with raftline.Client("127.0.0.1", self.port_of(name), timeout_s=5.0) as client:
             return client.request(command)
 
     def leader(self) -> str:
@@ -241,9 +226,9 @@ def see_it_return(lab: Lab, returned: str, *, was_told: bool = False) -> None:
 
 def row_08(lab: Lab) -> None:
     """a wiped state comes back from the log"""
-    host, _, port = lab.address(lab.leader()).partition(":")
+    leader = lab.port_of(lab.leader())
     others = [("127.0.0.1", lab.port + number) for number in range(3)]
-    with raftline.Client(host, int(port), timeout_s=30.0, follow=True, also=others) as client:
+    with raftline.Client("127.0.0.1", leader, timeout_s=30.0, follow=True, also=others) as client:
         client.request('set kept "by the log"')
     for name in NAMES:
         eventually(lambda name=name: "\nkept " in lab.text(name, ".state_machine"), "kept")
@@ -286,7 +271,7 @@ def row_10(lab: Lab) -> None:
     must("still run" in refused, refused)
     run_lab(lab, "stop")
     for process in lab.processes.values():
-        process.wait(DEADLINE_S)
+        process.ended(DEADLINE_S)
     run_lab(lab, "clean")
     time.sleep(1.5)  # three election timeouts: whoever still ran would have written by then
     left = sorted(path.name for path in lab.folder.glob("node*") if path.suffix != ".console")

@@ -27,7 +27,7 @@ from collections.abc import Callable
 import raftline
 from labs.checking import end_with
 from labs.leftovers import Scene
-from raftline.common.lifeline import Lifeline
+from raftline.harness.processes import Process, end_all
 
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log
@@ -35,7 +35,6 @@ MADE = (
     *SUBMITTED, "node*.lock", "node*.state_machine.*", "node*.tmp", "node*.damaged-*",
     ".node*.born", "server-configuration.txt",
 )  # fmt: skip
-LIFELINE = Lifeline()
 STOP_S = 10.0
 BEGIN_S = 60.0
 KEY = "COOLEST_HACKATHON"
@@ -117,12 +116,10 @@ def story(base_port: int) -> int:
             print(f"lab.py: five nodes on ports {ports}: {problem}", file=sys.stderr)
             return 1
         finally:
-            for process in nodes.values():
-                process.kill()
-                process.wait()
+            end_all(nodes.values())
 
 
-def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path) -> int:
+def tell(nodes: dict[int, Process], base_port: int, folder: Path) -> int:
     addresses = [f"127.0.0.1:{base_port + number}" for number in range(5)]
     coolest = raftline.Replicated(KEY, node=raftline.Clients(*addresses, timeout=30.0))
     if not all_of(nodes, base_port, is_up):  # whoever else has one of these ports keeps its keys
@@ -132,7 +129,6 @@ def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path
         return 1
     print(f"1. all five have registered: {KEY} = {coolest.get()}")
     nodes[5].kill()
-    nodes[5].wait()
     coolest.set("HashCode")
     print(f"2. node5 has failed; now {KEY} = {coolest.get()}")
     nodes[5] = start(5, base_port, folder)
@@ -148,23 +144,23 @@ def tell(nodes: dict[int, subprocess.Popen[bytes]], base_port: int, folder: Path
     return 1 if stale or '"HashCode"' not in answers else 0
 
 
-def start(number: int, base_port: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a node of five, which ends with this process; wait for nothing."""
-    return subprocess.Popen(
-        [sys.executable, str(NODE), "--node", str(number), "--nodes", "5",
-         "--base-port", str(base_port), "--dir", str(folder)],
-        stdout=subprocess.DEVNULL, env=LIFELINE.environment(), pass_fds=[LIFELINE.reading_end],
-    )  # fmt: skip
+def start(number: int, base_port: int, folder: Path) -> Process:
+    """Start a node of five, which ends with this process; wait for nothing. Only what is wrong
+    with it is shown."""
+    command = [sys.executable, str(NODE), "--node", str(number), "--nodes", "5",
+               "--base-port", str(base_port), "--dir", str(folder)]  # fmt: skip
+    return Process(f"node{number}", command, stderr=None).launch(stdout=subprocess.DEVNULL)
 
 
 def all_of(
-    nodes: dict[int, subprocess.Popen[bytes]], base_port: int, holds: Callable[[int, int], bool]
+    nodes: dict[int, Process], base_port: int, holds: Callable[[int, int], bool]
 ) -> bool:
     """Wait until this holds of the port and the process of each node; False, with a line that
     says why, where it never will."""
     end_s = time.monotonic() + BEGIN_S
-    while not all(holds(base_port + number - 1, node.pid) for number, node in nodes.items()):
-        ended = [f"node{number}" for number, node in nodes.items() if node.poll() is not None]
+    ports = {base_port + number - 1: node for number, node in nodes.items()}
+    while not all(holds(port, node.pid) for port, node in ports.items()):
+        ended = [node.name for node in nodes.values() if not node.is_running]
         if ended or time.monotonic() > end_s:
             why = "could not start: see above" if ended else "not all have a vote yet"
             said = f"lab.py: {' '.join([*ended, why])}; try another --base-port"

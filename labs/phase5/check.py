@@ -24,10 +24,9 @@ from labs.checking import Rows, end_with, expect
 from labs.phase5.figures import Shown, entries_that_count, made, nodes
 from labs.phase5.terminal import CLIENT, Screen
 from raftline.common.config import FAST, FILE_NAME
-from tests.processes.cluster import Cluster
-from tests.processes.node import STARTED
+from raftline.harness.cluster import STARTED, Cluster
+from raftline.harness.processes import eventually
 from tests.processes.played import has_counted_down
-from tests.processes.wire import eventually
 
 REPORT_LOG = ("0 1 set a 4", "1 2 set b 30", "2 3 get b", "3 3 set c 5", "4 3 delete b")
 ROWS = Rows(*(f"004-{number:02}" for number in range(1, 38)))

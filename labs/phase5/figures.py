@@ -28,14 +28,14 @@ from labs.leftovers import Scene
 from labs.phase5.report import FIGURES as REPORTED
 from labs.phase5.report import differs_from_report
 from labs.phase5.terminal import Screen
+from raftline.clients.lines import LineConnection
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
+from raftline.harness.proxy import LinkedCluster
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.proxy import LinkedCluster
-from tests.processes.wire import Conversation, eventually
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 
@@ -189,14 +189,13 @@ def leaders() -> Shown:
     with Scene() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()
         assert cluster.ask("client9@set a before") == "SET response: a set to before"
-        stale: list[tuple[Node, Conversation]] = []
+        stale: list[tuple[Node, LineConnection]] = []
         facts = []
         for _ in range(2):
             node = cluster.leader()
             _cut_off_with_a_write(cluster, node, stale)
             facts.append(f"{_fact(node)}; cut off with `set a from-{node.name}` in its log")
-            assert node.process is not None
-            scene.ends_with_us(node.process.pid)  # while it stands still, it can't see to that
+            scene.ends_with_us(node.pid)  # while it stands still, it can't see to that
             node.pause()  # else it finds out within a second that it has no quorum
         facts.append(_fact(cluster.leader()))
         told = [f"of the working leader, `set a after`: {cluster.ask('client9@set a after')}"]
@@ -224,13 +223,12 @@ def leaders() -> Shown:
 
 
 def _cut_off_with_a_write(
-    cluster: LinkedCluster, node: Node, stale: list[tuple[Node, Conversation]]
+    cluster: LinkedCluster, node: Node, stale: list[tuple[Node, LineConnection]]
 ) -> None:
-    """Hold all that the leader says and hears from now on, and let a client write there."""
+    """Hold all that the leaders so far say and hear from now on, and let a client write there."""
     conversation = node.connect()
     stale.append((node, conversation))
-    for link in cluster.around(node):
-        link.stall()
+    cluster.block(set().union(*(cluster.around(each) for each, _ in stale)))
     conversation.send(f"client1@set a from-{node.name}")
     eventually(lambda: f" set a from-{node.name}\n" in node.log.read_text(), "its own entry")
 

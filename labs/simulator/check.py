@@ -31,14 +31,14 @@ from typing import Any
 
 from labs.checking import end_with
 from labs.simulator.runs import LAB, Run
+from raftline.clients.lines import LineConnection, ask
 from raftline.trial import metrics
 from raftline.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline.trial.metrics import Metrics
 from raftline.trial.servers import Health
-from raftline.trial.store import Store, Unanswered
+from raftline.trial.store import Store, Unanswered, next_answer
 from raftline.trial.trial import Trial
 from raftline.trial.verdict import PERFECT, Exit, judge
-from raftline.trial.wire import Wire
 
 PATIENCE_S = 20.0
 SEED_LINES = (
@@ -185,13 +185,7 @@ def holders(trial: Trial, key: str) -> list[str]:
 
 def raw(trial: Trial, server: str, line: str) -> str:
     """Return what a server answers to one line, as a person with nc would see it."""
-    wire = Wire(trial.ports[server])
-    try:
-        wire.send(line)
-        answer = wire.read(time.monotonic() + PATIENCE_S)
-        return answer[1] if answer else ""
-    finally:
-        wire.close()
+    return ask(trial.ports[server], line, PATIENCE_S).partition("@")[2]
 
 
 def as_peer(trial: Trial, server: str, line: str) -> str:
@@ -227,12 +221,11 @@ def check_redirects(checks: Checks, trial: Trial) -> None:
     ) >= 3)
     checks.row("08", f"{follower}, cut off, stands again and again while nobody answers",
                asked and sum(trial.watch.vote_requests.values()) > before)
-    wire = Wire(trial.ports[follower])
-    wire.send("teacher@get lamp")
-    held = wire.read(time.monotonic() + 0.3) is None
-    trial.network.heal()
-    answer = wire.read(time.monotonic() + PATIENCE_S)
-    wire.close()
+    with LineConnection(trial.ports[follower], PATIENCE_S) as connection:
+        connection.send("teacher@get lamp")
+        held = next_answer(connection, time.monotonic() + 0.3) is None
+        trial.network.heal()
+        answer = next_answer(connection, time.monotonic() + PATIENCE_S)
     checks.row("06", f"{follower} kept a request while it knew of no leader, then sent it on",
                held and answer and "Last leader I heard from is: s" in answer[1],
                (held, answer))

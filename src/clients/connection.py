@@ -6,18 +6,12 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from raftline.clients.deadline import Deadline
+from raftline.clients.lines import LineConnection
+from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
-
-
-class Address(NamedTuple):
-    """Where a node listens."""
-
-    host: str
-    port: int
 
 
 def in_words(addresses: Iterable[Address]) -> str:
@@ -65,7 +59,7 @@ class Unreachable(ClientError):
 
 
 def line_of(sender: str, command: str) -> bytes:
-    """Return the line that asks for `command`, as it goes over the wire.
+    """Return the line that asks for `command`, as it goes over the wire, without a newline.
 
     Raises:
         Refused: it is no single line of text, or the node would take a part of it for an addition
@@ -82,7 +76,7 @@ def line_of(sender: str, command: str) -> bytes:
     with contextlib.suppress(ProtocolError):  # the node's to refuse, in its own words
         if decode_line(line).encode() != line:
             raise Refused(r"telnet's bytes in the command would get lost; each is written \xNN")
-    return line + b"\n"
+    return line
 
 
 def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
@@ -100,19 +94,20 @@ def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     return f"{host} port {port} cannot be reached: {error.strerror or error}."
 
 
-class NodeConnection:
+class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._address = address
         try:
-            self.socket = socket.create_connection(address, timeout_s)
+            super().__init__(address.port, timeout_s, address.host)
         except UnicodeError:  # no name that could be looked up, such as a..b
             raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def is_silent(self) -> bool:
         """Whether nothing arrived unasked: neither the end nor a node's farewell line."""
+        if self.received:
+            return False
         self.socket.settimeout(0)
         try:
             self.socket.recv(1, socket.MSG_PEEK)
@@ -123,38 +118,31 @@ class NodeConnection:
         return False
 
     def exchange(self, line: bytes, timeout_s: float, deadline: Deadline | None = None) -> bytes:
-        """Return the line that answers `line`, without its newline. `deadline` is told when the
+        """Return the line that answers `line`, both without a newline. `deadline` is told when the
         time has come to say that it is late.
 
         Raises:
             OSError: it did not come in time, or the connection broke. The socket is then spent.
         """
-        deadline_s = time.monotonic() + timeout_s
-        self.socket.settimeout(timeout_s)
+        until_s = time.monotonic() + timeout_s
+        self.timeout_s = timeout_s
         broken: OSError | None = None
         try:
-            self.socket.sendall(line)
+            self.send(line)
         except OSError as error:
             broken = error  # a node that closes early says why first: the reply may be there
-        received: list[bytes] = []
-        while not (received and received[-1].endswith(b"\n")):
-            try:
-                received.append(self._receive(deadline_s, timeout_s, deadline))
-            except OSError as error:
-                raise broken or error from None
-            if not received[-1]:
-                raise broken or ConnectionError("closed the connection before it answered")
-        return b"".join(received)[:-1].removesuffix(b"\r")
+        try:
+            return self._reply(until_s, timeout_s, deadline).removesuffix(b"\r")
+        except OSError as error:
+            raise broken or error from None
 
-    def _receive(self, deadline_s: float, timeout_s: float, deadline: Deadline | None) -> bytes:
-        if deadline is not None and deadline.notice_s < deadline_s:
-            self.socket.settimeout(max(0.001, deadline.notice_s - time.monotonic()))
+    def _reply(self, until_s: float, timeout_s: float, deadline: Deadline | None) -> bytes:
+        if deadline is not None and deadline.notice_s < until_s:
             try:
-                return self.socket.recv(65536)
+                return self.read(deadline.notice_s)
             except TimeoutError:
                 host, port = self._address
                 deadline.notice(
                     f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
                 )
-        self.socket.settimeout(max(0.001, deadline_s - time.monotonic()))
-        return self.socket.recv(65536)
+        return self.read(until_s)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.clients.connection import (
-    Address,
     ClientError,
     NodeConnection,
     NoLeader,
@@ -19,6 +18,7 @@ from raftline.clients.connection import (
     why_unreachable,
 )
 from raftline.clients.deadline import Deadline
+from raftline.common.address import Address
 from raftline.wire.protocol import MEMBER_VERBS, NO_LEADER, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 from raftline.wire.requests import NAME

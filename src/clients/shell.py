@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from raftline.clients.connection import Address, ClientError
+from raftline.clients.connection import ClientError
 from raftline.clients.conversation import READS, Client
+from raftline.common.address import Address
 from raftline.wire.escapes import without_controls
 from raftline.wire.forms import FORMS, form_of
 from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines

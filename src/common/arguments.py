@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import shutil
 import sys
 from typing import NoReturn
+
+from raftline.common.address import port_in
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
@@ -39,9 +40,10 @@ class Parser(argparse.ArgumentParser):
 
 def as_port(text: str) -> int:
     """Return a port as an argument names it, 1 to 65535. For argparse, as what follows."""
-    if not re.fullmatch("[1-9][0-9]{0,4}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
-    return int(text)
+    try:
+        return port_in(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def as_seconds(text: str) -> float:

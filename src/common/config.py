@@ -11,18 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+from raftline.common.address import HOST, Address, port_in
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"
 FILE_BYTES_MAX = 1 << 20
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-# No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
-# None of the looks ahead goes further than a host may, or megabytes would take their time.
-HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
-PORT_MAX = 65535
-PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 HEADER = "# One node per line: NAME HOST PORT\n"
 EXAMPLE = "s1 localhost 10000"
@@ -34,16 +30,6 @@ class ConfigError(Exception):
 
 class PortRefused(Exception):
     """The port can't be listened on; the message is one line for the user."""
-
-
-class Address(NamedTuple):
-    """Where others reach a node."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -168,9 +154,11 @@ def complaint(problem: OSError) -> str:
 
 def port_number(text: str, where: str) -> int:
     """Return a port in 1–65535, written in plain digits. Raises ConfigError, naming `where`."""
-    if not PORT.fullmatch(text) or int(text) > PORT_MAX:
-        raise ConfigError(f"{where}: {_shown(text)} is no port: a number from 1 to 65535")
-    return int(text)
+    try:
+        return port_in(text)
+    except ValueError:
+        what = f"{_shown(text)} is no port: a number from 1 to 65535"
+        raise ConfigError(f"{where}: {what}") from None
 
 
 def _endpoint(address: Address) -> tuple[str, int]:

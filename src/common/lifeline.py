@@ -7,9 +7,11 @@ end. The number of the descriptor travels in the environment.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 VARIABLE = "RAFTLINE_LIFELINE"
 
@@ -20,14 +22,29 @@ class Lifeline:
     def __init__(self) -> None:
         self.reading_end, self._writing_end = os.pipe()
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Return the environment for a node that is given `reading_end`."""
-        return {**os.environ, VARIABLE: str(self.reading_end)}
+        return {**base, VARIABLE: str(self.reading_end)}
 
     def close(self) -> None:
         """Let go: every node that still runs stops."""
         for descriptor in (self.reading_end, self._writing_end):
             os.close(descriptor)
+
+
+@functools.cache
+def _own() -> Lifeline:
+    """Return the one of this process, which lets go of it when it ends."""
+    return Lifeline()
+
+
+def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return arguments of subprocess.Popen and run: what is started so ends with this process."""
+    line = _own()
+    return {
+        "env": line.environment(os.environ if environment is None else environment),
+        "pass_fds": [line.reading_end],
+    }
 
 
 def watch(stop: Callable[[], None]) -> bool:

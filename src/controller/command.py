@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import Address, NodeConnection
+from raftline.clients.connection import NodeConnection
 from raftline.clients.deadline import Deadline, say_waiting
 from raftline.common import config
+from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError
 from raftline.controller.permits import CONTROLLER
 from raftline.controller.verbs import IN_FORCE
@@ -49,15 +50,15 @@ def order(
 def _address_of(target: str, folder: str | None) -> Address:
     """Return where a node listens: one of the configuration, or HOST:PORT."""
     if ":" in target:
-        host, _, port = target.rpartition(":")
-        if not config.HOST.fullmatch(host):
+        host, port = split(target)
+        if not HOST.fullmatch(host):
             raise ConfigError(f"TARGET: {target!r} is neither a node's name nor HOST:PORT")
         return Address(host, config.port_number(port, "TARGET"))
     configuration = config.load(folder)
     if target not in configuration.members:
         known = " ".join(configuration.members)
         raise ConfigError(f"{target} is not in {configuration.path} (it names: {known})")
-    return Address(*configuration.members[target])
+    return configuration.members[target]
 
 
 def _line(verb: str, operands: Sequence[str]) -> bytes:
@@ -66,10 +67,10 @@ def _line(verb: str, operands: Sequence[str]) -> bytes:
         key, *value = operands
         operands = [escape(key, key=True), *([escape(" ".join(value), key=False)] * bool(value))]
     try:
-        line = f"{CONTROLLER}@{' '.join([verb, *operands])}\n".encode()
+        line = f"{CONTROLLER}@{' '.join([verb, *operands])}".encode()
     except (ProtocolError, UnicodeEncodeError) as mistake:
         raise ConfigError(f"this can't be sent: {mistake}") from None
-    if line.count(b"\n") > 1:
+    if b"\n" in line:
         raise ConfigError("an order is one line; nothing was sent")
     return line
 
@@ -82,7 +83,7 @@ def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> R
     except OSError as failure:
         why = (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
-    with connection.socket:
+    with connection:
         try:
             deadline = Deadline(timeout_s, say_waiting)
             reply = read_reply(connection.exchange(line, timeout_s, deadline))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from raftline.common.config import Address, Pace
+from raftline.common.address import Address
+from raftline.common.config import Pace
 from raftline.controller.faults import Faults
 from raftline.net.batch import Batch
 from raftline.raft.effects import Entry

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net.peers import Peer
 from raftline.raft.messages import PeerError
 
@@ -33,7 +33,9 @@ class PeerBook:
 
     def follow(self, contacts: Mapping[str, str]) -> None:
         """Keep a connection to exactly these, name to host:port; never waits for a network."""
-        wanted = {name: self._here.get(name, address_of(text)) for name, text in contacts.items()}
+        wanted = {
+            name: self._here.get(name, Address.parse(text)) for name, text in contacts.items()
+        }
         peers = dict(self._peers)
         for name in [name for name in peers if peers[name].address != wanted.get(name)]:
             peers.pop(name).stop()
@@ -70,12 +72,6 @@ class PeerBook:
         self._stopped = True
         for peer in list(self._peers.values()):
             peer.stop()
-
-
-def address_of(text: str) -> Address:
-    """Return the address that `host:port` spells."""
-    host, _, port = text.rpartition(":")
-    return Address(host, int(port))
 
 
 class Speakers:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.common.wakeup import Wakeup
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import messages

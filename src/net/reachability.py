@@ -8,9 +8,9 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from raftline.common.config import Address, Configuration
+from raftline.common.address import Address
+from raftline.common.config import Configuration
 from raftline.common.signals import threads_without_signals
-from raftline.net.peerbook import address_of
 
 EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 _ADVICE = "right behind a proxy, else nobody will find it"
@@ -29,7 +29,7 @@ class Reachability:
         self._sought = configuration.members.get(name)
         self._source = str(configuration.path)
         if self._sought is None and name in members:
-            self._sought, self._source = address_of(members[name]), "the log"
+            self._sought, self._source = Address.parse(members[name]), "the log"
 
     def tell(self, bound: str, say: Callable[[str], None]) -> None:
         """Say what keeps others from finding this node; `bound` is the IP address that it has.

@@ -10,8 +10,9 @@ from pathlib import Path
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.common import config
+from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import as_port
-from raftline.common.config import Address, ConfigError, Configuration
+from raftline.common.config import ConfigError, Configuration
 from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
 from raftline.raft.node import Node
@@ -25,8 +26,8 @@ PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
 
 def joining_address(text: str) -> Address:
     """Return what `--join HOST:PORT` names."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not config.HOST.fullmatch(host):
+    host, port = split(text)
+    if not HOST.fullmatch(host):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT of a node of the cluster")
     return Address(host, as_port(port))
 

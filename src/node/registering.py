@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from raftline.common.address import Address
 from raftline.common.config import (
     FILE_BYTES_MAX,
     HEADER,
-    Address,
     ConfigError,
     Configuration,
     decode,

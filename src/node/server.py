@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from raftline.common.config import Address, Pace
+from raftline.common.address import Address
+from raftline.common.config import Pace
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.common.wakeup import Wakeup

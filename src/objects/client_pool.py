@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from raftline.clients.addresses import address_in
 from raftline.clients.conversation import Client, name_of_client
+from raftline.common.address import Address
 from raftline.objects.errors import Closed, NoCopies
 from raftline.objects.waiting import time_limit
 
@@ -32,7 +32,7 @@ class Clients(NoCopies):
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
-        self._addresses = [address_in(each) for each in addresses]
+        self._addresses = [Address.parse(each) for each in addresses]
         if not self._addresses:
             raise ValueError("no address: name the nodes as host:port")
         self._is_closed = False

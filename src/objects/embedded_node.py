@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.common.config import PACES, Address, ConfigError, Pace, PortRefused
+from raftline.common.address import Address
+from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from raftline.clients.addresses import address_in
 from raftline.common import config
+from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
 from raftline.node import registering
 
@@ -43,7 +43,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
     try:
         for name in members:
             config.check_name(str(name))
-        addresses = {name: address_in(each) for name, each in members.items()}
+        addresses = {name: Address.parse(each) for name, each in members.items()}
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]

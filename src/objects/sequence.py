@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, overload
 
 from raftline.objects.base import ReplicatedObject
 from raftline.objects.errors import NotDone
-from raftline.wire.strictjson import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX
 
 
 class ReplicatedList(ReplicatedObject, MutableSequence[Any]):

@@ -9,8 +9,9 @@ from typing import Any
 from raftline.clients.connection import Refused
 from raftline.objects.base import ReplicatedObject, spelled_in_line
 from raftline.objects.errors import WrongKind
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import escape, unescape
-from raftline.wire.strictjson import NUMBER_MAX, checked, read_json
+from raftline.wire.strictjson import checked, read_json
 
 
 class Replicated(ReplicatedObject):

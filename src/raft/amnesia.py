@@ -60,6 +60,7 @@ def leader_heard_amnesiac(
     message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
     """Bring a follower's amnesia up to date; return False for an answer that is old news."""
+    leading = state.as_leader
     if not message.without_vote:
         if progress.is_counted:
             return True
@@ -78,7 +79,7 @@ def leader_heard_amnesiac(
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
     progress.incarnation = message.without_vote
-    progress.readmit_round = state.round + 1
+    progress.readmit_round = leading.round + 1
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
@@ -91,10 +92,11 @@ def assign_fences(state: State) -> bool:
 
     Not while the leadership is handed over: who gives way appends nothing (thesis §3.10).
     """
-    if state.transfer is not None:
+    leading = state.as_leader
+    if leading.transfer is not None:
         return False
     wanted = False
-    for name, progress in state.progress.items():
+    for name, progress in leading.progress.items():
         if progress.is_counted or progress.readmit_index is not None:
             continue
         if name in state.membership.electors:
@@ -110,20 +112,22 @@ def mark_readmitted(state: State) -> bool:
 
     Return whether anybody is newly to be told.
     """
+    leading = state.as_leader
     told = False
-    for progress in state.progress.values():
+    for progress in leading.progress.values():
         index = progress.readmit_index
         if progress.is_counted or progress.vote_again_round or index is None:
             continue
         if index <= min(state.commit_index, progress.match_index):
-            progress.vote_again_round = state.round + 1
+            progress.vote_again_round = leading.round + 1
             told = True
     return told
 
 
 def vote_again(state: State, progress: Progress) -> int:
     """Return the incarnation to be told with the next send that it may vote again, else 0."""
-    told = not progress.is_counted and 0 < progress.vote_again_round <= state.round
+    leading = state.as_leader
+    told = not progress.is_counted and 0 < progress.vote_again_round <= leading.round
     return progress.incarnation if told else 0
 
 

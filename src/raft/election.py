@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.leading import Candidacy, Leading
 from raftline.raft.lease import begin_round
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.newborn import (
@@ -47,9 +48,8 @@ def on_silence(state: State) -> None:
         return
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
-    state.role = Role.PRE_CANDIDATE
     state.leader = None
-    state.votes = {state.name: True}
+    state.candidacy = Candidacy(pre_vote=True, votes={state.name: True})
     if state.membership.is_quorum([state.name]):
         start_election(state)
     else:
@@ -89,8 +89,8 @@ def short_delay_ms(state: State) -> int:
 def on_disconnected(state: State, peer: str) -> None:
     """The connection of a peer broke. If it led, ask for PreVotes soon instead of waiting out the
     timeout, yet not while this server's vote is promised (raft/lease.py)."""
-    if peer in state.progress:
-        state.progress[peer].away = True
+    if (progress := state.progress.get(peer)) is not None:
+        progress.away = True
     if state.role is not Role.FOLLOWER or state.leader != peer:
         return
     state.note(f"[*] Lost the connection to leader {state.leader}")
@@ -106,10 +106,9 @@ def start_election(state: State, *, transfer: bool = False) -> None:
     """Stand in a new term: vote for oneself, ask everybody (§5.2)."""
     state.note("[*] Starting election...")
     state.refuse_forwarded_reads()
-    state.role = Role.CANDIDATE
     state.leader = None
+    state.candidacy = Candidacy(pre_vote=False, votes={state.name: True})
     state.save(state.term + 1, state.name)
-    state.votes = {state.name: True}
     arm_again(state)
     if state.membership.is_quorum([state.name]):
         become_leader(state)
@@ -191,21 +190,17 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
     A granted PreVote names the term it was asked for, a vote the term it was cast in, so
     neither can be taken for the other nor for one of an earlier election.
     """
-    if message.pre_vote:
-        counts = state.role is Role.PRE_CANDIDATE and message.term == state.term + 1
-    else:
-        counts = state.role is Role.CANDIDATE and message.term == state.term
-    if not message.granted:
-        counts = state.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) and (
-            message.pre_vote is (state.role is Role.PRE_CANDIDATE)
-        )
-    if not counts:
+    candidacy = state.candidacy
+    if candidacy is None or message.pre_vote is not candidacy.pre_vote:
+        return
+    if message.granted and message.term != state.term + message.pre_vote:
         return
     note_denial(state, message)
     if gives_way(state, message):
         return
-    if message.granted or message.sender not in state.votes:  # a denial may be of an earlier term
-        state.votes[message.sender] = message.granted
+    votes = candidacy.votes
+    if message.granted or message.sender not in votes:  # a denial may be of an earlier term
+        votes[message.sender] = message.granted
     if not _has_quorum_of_votes(state):
         return
     if not message.pre_vote:
@@ -228,44 +223,41 @@ def become_leader(state: State) -> None:
     """
     if state.role is not Role.CANDIDATE:
         raise SafetyError(f"{state.name} became leader from {state.role.value}")
-    table = {name: state.votes.get(name, False) for name in state.membership.electors}
+    votes = dict(state.votes)
+    table = {name: votes.get(name, False) for name in state.membership.electors}
     state.note("[*] I am Leader")
     state.note(str(table))
-    state.role = Role.LEADER
     state.leader = state.name
     state.without_vote_now, state.no_leader_because = {}, ""
     state.leader_heard_at_ms = None
     if state.newborn:  # on the disk before anybody hears this leader: it has a history now
         state.newborn, state.out.recovered = False, True
         state.save(state.term, state.vote)
-    state.progress = {
-        peer: Progress(next_index=state.log.last_index + 1, heard_at_ms=state.now_ms)
-        for peer in state.peers
-    }
-    state.quorum_check_at_ms = state.now_ms + state.options.election_timeout_ms
-    state.batch = []  # of an earlier leadership
+    first = state.log.last_index + 1
+    state.candidacy, state.leading = None, Leading(
+        votes,
+        {peer: Progress(next_index=first, heard_at_ms=state.now_ms) for peer in state.peers},
+        quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
+        heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
+        term_durable_index=first if state.membership.is_quorum([state.name]) else 0,
+    )
     state.quick_retries_left = 0
-    state.transfer = None
-    state.lease_is_over = False
-    state.round_starts = []
-    alone = state.membership.is_quorum([state.name])
-    state.term_durable_index = state.log.last_index + 1 if alone else 0
-    state.append([Entry(state.log.last_index + 1, state.term, NOOP)])
-    state.round = 1
+    state.append([Entry(first, state.term, NOOP)])
+    state.leading.round = 1
     begin_round(state)
-    state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     send_entries_to_all(state)  # the no-op is the first heartbeat
 
 
 def check_quorum(state: State) -> None:
     """Step down as a leader whom no quorum answered for an election timeout (thesis §6.2)."""
+    leading = state.as_leader
     timeout = state.options.election_timeout_ms
-    if state.now_ms < state.quorum_check_at_ms:
+    if state.now_ms < leading.quorum_check_at_ms:
         return
-    state.quorum_check_at_ms = state.now_ms + timeout
+    leading.quorum_check_at_ms = state.now_ms + timeout
     heard = [
         name
-        for name, progress in state.progress.items()
+        for name, progress in leading.progress.items()
         if progress.is_counted and state.now_ms - progress.heard_at_ms <= timeout
     ]
     if not state.membership.is_quorum([state.name, *heard]):

@@ -8,7 +8,7 @@ from itertools import count, repeat
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-NUMBER_MAX = 2**63 - 1  # of a term, an index or a round
+NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 
 
 class Entry(NamedTuple):

@@ -27,7 +27,7 @@ from bisect import bisect_right
 from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
-from raftline.raft.state import Role, State
+from raftline.raft.state import State
 
 STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
 
@@ -52,30 +52,33 @@ def promise_after_restart(state: State) -> None:
 
 def begin_round(state: State) -> None:
     """Remember when this round of questions began to leave."""
+    leading = state.as_leader
     if not state.options.lease:
         return
-    state.round_starts.append((state.round, state.now_ms))
-    if len(state.round_starts) > STARTS_MAX:
-        del state.round_starts[: STARTS_MAX // 2]
+    leading.round_starts.append((leading.round, state.now_ms))
+    if len(leading.round_starts) > STARTS_MAX:
+        del leading.round_starts[: STARTS_MAX // 2]
 
 
 def extend_lease(
     state: State, progress: Progress, message: AppendAccepted | AppendRejected
 ) -> None:
     """Count a follower's promise from the beginning of the round that it answers."""
-    place = bisect_right(state.round_starts, (message.round, NUMBER_MAX)) - 1
+    leading = state.as_leader
+    place = bisect_right(leading.round_starts, (message.round, NUMBER_MAX)) - 1
     if place < 0 or not message.lease_ms:
         return
     length_ms = message.lease_ms * (100 - state.options.lease_drift_percent) // 100
-    until_ms = state.round_starts[place][1] + length_ms
+    until_ms = leading.round_starts[place][1] + length_ms
     progress.lease_until_ms = max(progress.lease_until_ms, until_ms)
 
 
 def lease_until_ms(state: State) -> int:
     """Return until when no quorum votes for anybody else; 0 where no lease can be used."""
-    if not state.options.lease or state.role is not Role.LEADER or state.lease_is_over:
+    leading = state.leading
+    if not state.options.lease or leading is None or leading.lease_is_over:
         return 0
-    promised = {name: progress.lease_until_ms for name, progress in state.progress.items()}
+    promised = {name: progress.lease_until_ms for name, progress in leading.progress.items()}
     promised[state.name] = NUMBER_MAX
     return state.membership.reached_by_quorum(promised)
 

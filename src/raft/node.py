@@ -43,7 +43,7 @@ from raftline.raft.receiving import receive
 from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
 from raftline.raft.replication import advance_commit, propose, send_heartbeats
 from raftline.raft.snapshot import compact, install, refuse, snapshot_gone, snapshot_taken
-from raftline.raft.state import Role, State
+from raftline.raft.state import State
 from raftline.raft.transfer import advance_transfer, begin_transfer, give_up_transfer
 from raftline.raft.view import NodeView
 
@@ -123,9 +123,9 @@ class Node:
         state = self._state
         if state.last_applied < state.commit_index:
             return state.now_ms
-        if state.role is Role.LEADER:
-            until = [state.transfer.until_ms] if state.transfer is not None else []
-            return min(state.heartbeat_at_ms, state.quorum_check_at_ms, *until)
+        if (leading := state.leading) is not None:
+            until = [leading.transfer.until_ms] if leading.transfer is not None else []
+            return min(leading.heartbeat_at_ms, leading.quorum_check_at_ms, *until)
         if state.forwarded_reads.asked:
             return min(state.election_at_ms, state.forwarded_reads.again_at_ms)
         return state.election_at_ms
@@ -133,7 +133,8 @@ class Node:
     @property
     def takes_proposals(self) -> bool:
         """Whether this server leads and does not give way to another."""
-        return self._state.role is Role.LEADER and self._state.transfer is None
+        leading = self._state.leading
+        return leading is not None and leading.transfer is None
 
     def accepts(self, message: Message) -> bool:
         """Whether a message may be taken from its sender; from any thread, as a first look."""
@@ -149,12 +150,12 @@ class Node:
 
 def _advance(state: State) -> None:
     """Do what the input has made possible: commit, apply, change members, serve reads."""
-    if state.role is Role.LEADER:
+    if state.leading is not None:
         advance_commit(state)
         advance_change(state)
     state.hand_out_committed()
     say_if_removed(state)
-    if state.role is Role.LEADER:
+    if state.leading is not None:
         confirm(state)
         advance_transfer(state)
     serve_ready(state)
@@ -172,12 +173,13 @@ def _pass_time(state: State) -> None:
         give_up_transfer(state)
     if state.forwarded_reads.asked and state.now_ms >= state.forwarded_reads.again_at_ms:
         send_question(state)
-    if state.role is Role.LEADER:
+    if state.leading is not None:
         check_quorum(state)
-    if state.role is Role.LEADER and state.now_ms >= state.heartbeat_at_ms:
+    if state.leading is None:
+        if state.now_ms >= state.election_at_ms:
+            on_silence(state)
+    elif state.now_ms >= state.leading.heartbeat_at_ms:
         send_heartbeats(state)
-    elif state.role is not Role.LEADER and state.now_ms >= state.election_at_ms:
-        on_silence(state)
 
 
 def _disconnected(state: State, taken: PeerDisconnected) -> None:

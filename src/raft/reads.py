@@ -23,7 +23,7 @@ def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
     was committed in this term before they came was applied before it was answered; so the state
     machine holds all that any client can know of.
     """
-    if state.role is not Role.LEADER:
+    if state.leading is None:
         state.out.refused += tokens
         return
     index = state.commit_index
@@ -32,7 +32,7 @@ def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
         for token in tokens:
             release(state, token, index)
     else:
-        state.reads_waiting += tokens
+        state.leading.reads_waiting += tokens
         open_round(state)
 
 
@@ -55,13 +55,14 @@ def open_round(state: State) -> None:
     2. The read index is the commit index now, before the round is sent (step 2).
     3. The round tells whether this server still leads (step 3).
     """
-    if not state.reads_waiting or len(state.read_rounds) >= state.options.read_rounds:
+    leading = state.as_leader
+    if not leading.reads_waiting or len(leading.read_rounds) >= state.options.read_rounds:
         return
     if state.log.term_at(state.commit_index) != state.term:
         return
     send_heartbeats(state)
-    state.read_rounds.append(ReadRound(state.round, state.commit_index, state.reads_waiting))
-    state.reads_waiting = []
+    leading.read_rounds.append(ReadRound(leading.round, state.commit_index, leading.reads_waiting))
+    leading.reads_waiting = []
     confirm(state)
 
 
@@ -71,12 +72,13 @@ def confirm(state: State) -> None:
     Step 4 of thesis §6.4: `last_applied` must have reached the read index. As rounds are
     released in order, a read never overtakes one that came before.
     """
+    leading = state.as_leader
     confirmed = confirmed_round(state)
-    while state.read_rounds:
-        waiting = state.read_rounds[0]
+    while leading.read_rounds:
+        waiting = leading.read_rounds[0]
         if waiting.round > confirmed or waiting.index > state.last_applied:
             break
-        state.read_rounds.popleft()
+        leading.read_rounds.popleft()
         for token in waiting.tokens:
             release(state, token, waiting.index)
     if assign_fences(state):
@@ -88,6 +90,7 @@ def confirm(state: State) -> None:
 
 def confirmed_round(state: State) -> int:
     """Return the latest round that a quorum answered, this server included."""
-    answered = {name: p.acked_round for name, p in state.progress.items() if p.is_counted}
-    answered[state.name] = state.round
+    leading = state.as_leader
+    answered = {name: p.acked_round for name, p in leading.progress.items() if p.is_counted}
+    answered[state.name] = leading.round
     return state.membership.reached_by_quorum(answered)

@@ -28,7 +28,7 @@ def begin_change(state: State, change: Change, token: Any) -> None:
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to change members, but is {state.role.value}")
     if state.transfer is None and _is_early(state):
-        state.waiting.append((change, token))
+        state.as_leader.waiting.append((change, token))
     else:
         _begin(state, change, token)
 
@@ -42,7 +42,8 @@ def _is_early(state: State) -> bool:
     2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev): or else
        two leaders could each commit a change by a majority that doesn't know the other.
     """
-    return state.pending_change is None and (
+    leading = state.as_leader
+    return leading.pending_change is None and (
         state.configurations.index > state.commit_index
         or state.membership.is_joint
         or state.log.term_at(state.commit_index) != state.term
@@ -52,14 +53,14 @@ def _is_early(state: State) -> bool:
 def _begin(state: State, change: Change, token: Any) -> None:
     """Begin a change that is not early, one at a time; a leader that gives way begins none, as it
     appends nothing (thesis §3.10)."""
+    leading = state.as_leader
     try:
         _give_up_for(state, change)
-        if state.pending_change is not None:
-            raise Refused(
-                f"{state.pending_change.change} is under way, and only one change is made at a time"
-            )
-        if state.transfer is not None:
-            raise Refused(f"the leadership is being handed over to {state.transfer.to}")
+        if leading.pending_change is not None:
+            under_way = leading.pending_change.change
+            raise Refused(f"{under_way} is under way, and only one change is made at a time")
+        if leading.transfer is not None:
+            raise Refused(f"the leadership is being handed over to {leading.transfer.to}")
         planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise Refused("a member's address holds what no entry can")
@@ -73,19 +74,20 @@ def _begin(state: State, change: Change, token: Any) -> None:
         return
     if planned.learner_first is not None:
         append_configuration(state, planned.learner_first)
-    state.pending_change = PendingChange(
+    leading.pending_change = PendingChange(
         change, token, planned.target, planned.candidate,
         state.now_ms, state.now_ms, state.log.last_index,
     )  # fmt: skip
     if planned.candidate is None:
-        _append_target(state, state.pending_change)
+        _append_target(state, leading.pending_change)
 
 
 def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
     """Return the members as they are, for an entry, where a voter that lost its memory asks to be
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
-    members, progress = state.membership, state.progress.get(change.name)
+    leading = state.as_leader
+    members, progress = state.membership, leading.progress.get(change.name)
     is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     is_said = state.configurations.index > state.log.base_index
     return Plan(members) if change.verb == "add" and is_lost and not is_said else None
@@ -94,18 +96,21 @@ def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
     """Return voters of `target` without a vote that it can't do without: no fence of theirs could
     be committed then, nor anything else, for good (raft/amnesia.py)."""
-    without = {name for name, progress in state.progress.items() if not progress.is_counted}
+    leading = state.as_leader
+    without = {name for name, progress in leading.progress.items() if not progress.is_counted}
     lost = [name for name in target.voters if name in without - {candidate}]
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
 
 
 def _befell(state: State, names: list[str]) -> list[str]:
-    return [f"{name} {state.progress[name].befell}" for name in names]
+    leading = state.as_leader
+    return [f"{name} {leading.progress[name].befell}" for name in names]
 
 
 def _give_up_for(state: State, change: Change) -> None:
     """Whoever is to be removed need not catch up any more."""
-    pending = state.pending_change
+    leading = state.as_leader
+    pending = leading.pending_change
     if pending is None or pending.candidate != change.name or change.verb != "remove":
         return
     if state.configurations.index <= state.commit_index and not pending.joint_index:
@@ -114,15 +119,16 @@ def _give_up_for(state: State, change: Change) -> None:
 
 def append_configuration(state: State, membership: Membership) -> None:
     """Append a configuration and use it from now on (paper §6); followers learn it as entries."""
+    leading = state.as_leader
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
         # Who was taken out and comes back may do so without its files: what it held is no more.
-        if name not in state.progress or state.leaving.pop(name, None) is not None:
-            state.progress[name] = Progress(state.log.last_index, state.now_ms)
-    for name, progress in state.progress.items():
-        if name not in state.membership.names and name not in state.leaving:
-            state.leaving[name] = before[name]
+        if name not in leading.progress or leading.leaving.pop(name, None) is not None:
+            leading.progress[name] = Progress(state.log.last_index, state.now_ms)
+    for name, progress in leading.progress.items():
+        if name not in state.membership.names and name not in leading.leaving:
+            leading.leaving[name] = before[name]
             progress.leave_index, progress.leave_round = state.configurations.index, 0
             progress.leave_by_ms = state.now_ms + PATIENCE * state.options.election_timeout_ms
     send_entries_to_all(state)
@@ -144,31 +150,33 @@ def advance_change(state: State) -> None:
     A new leader finishes what it finds in its log: once C_old,new is committed, C_new is
     appended (paper §6), whoever began it.
     """
+    leading = state.as_leader
     _let_leavers_go(state)
-    pending = state.pending_change
+    pending = leading.pending_change
     if state.configurations.index > state.commit_index:
         return
     is_done = pending is not None and pending.candidate not in state.membership.learners
     if pending is not None and is_done and not state.membership.is_joint:
         _settle(state, pending, "done", _outcome(state, pending))
-    if state.transfer is not None:
+    if leading.transfer is not None:
         return  # whoever gives way appends nothing (thesis §3.10); this goes on when that is over
     if state.membership.is_joint:
         append_configuration(state, state.membership.settled())
-    elif state.pending_change is not None:
-        _catch_up(state, state.pending_change)
+    elif leading.pending_change is not None:
+        _catch_up(state, leading.pending_change)
     if state.configurations.index <= state.commit_index:
         _step_down_if_out(state)
-    while state.waiting and not _is_early(state):
-        _begin(state, *state.waiting.pop(0))
+    while leading.waiting and not _is_early(state):
+        _begin(state, *leading.waiting.pop(0))
 
 
 def _catch_up(state: State, pending: PendingChange) -> None:
     """Let a learner vote once a round of catching up took less than an election timeout: then a
     change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
     it stays a learner and the one who asked is told."""
+    leading = state.as_leader
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
-    progress, now_ms = state.progress[name], state.now_ms
+    progress, now_ms = leading.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:
         silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
@@ -195,7 +203,8 @@ def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:
 
 
 def _settle(state: State, pending: PendingChange, outcome: str, text: str) -> None:
-    state.pending_change = None
+    leading = state.as_leader
+    leading.pending_change = None
     state.out.settled.append(Settled(pending.token, outcome, text))
     state.note(f"[*] {pending.change}: {text}")
 
@@ -227,14 +236,15 @@ def _outcome(state: State, pending: PendingChange) -> str:
 def _let_leavers_go(state: State) -> None:
     """Forget those who were taken out, as soon as they have heard that it is committed, or when
     they take too long: they are told out of courtesy, nothing waits for them."""
-    for name in list(state.leaving):
-        progress = state.progress[name]
+    leading = state.as_leader
+    for name in list(leading.leaving):
+        progress = leading.progress[name]
         holds_it = progress.match_index >= progress.leave_index <= state.commit_index
         if holds_it and not progress.leave_round:
-            progress.leave_round = state.round + 1  # sends from then on say that it is committed
+            progress.leave_round = leading.round + 1  # sends from then on say that it is committed
         told = 0 < progress.leave_round <= progress.acked_round
         if told or state.now_ms > progress.leave_by_ms:
-            del state.leaving[name], state.progress[name]
+            del leading.leaving[name], leading.progress[name]
             state.out.members_changed = True
 
 

@@ -34,7 +34,8 @@ def propose(state: State, commands: list[str]) -> None:
 
 def send_entries_to_all(state: State) -> None:
     """Send every follower what it lacks, as far as its window allows."""
-    for name, progress in state.progress.items():
+    leading = state.as_leader
+    for name, progress in leading.progress.items():
         send_entries(state, name, progress)
 
 
@@ -63,7 +64,8 @@ def next_batch(state: State, first: int) -> list[Entry]:
     Followers that stand at the same place get the same list object, so that the rim spells it
     once for all of them.
     """
-    cached = state.batch
+    leading = state.as_leader
+    cached = leading.batch
     last = min(state.log.last_index, first + state.options.batch_entries - 1)
     if cached and (cached[0].index, cached[-1].index) == (first, last):
         return cached
@@ -74,16 +76,17 @@ def next_batch(state: State, first: int) -> list[Entry]:
         if size > state.options.batch_bytes and place:
             entries = entries[:place]
             break
-    state.batch = entries
+    leading.batch = entries
     return entries
 
 
 def send_heartbeats(state: State) -> None:
     """Open a new round: an empty AppendEntries to every follower, then what it lacks (§5.2)."""
-    state.round += 1
+    leading = state.as_leader
+    leading.round += 1
     begin_round(state)
-    state.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
-    for name, progress in state.progress.items():
+    leading.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
+    for name, progress in leading.progress.items():
         progress.probe_sent = False
         lacks_snapshot(state, name, progress)
         _send(state, name, progress, [])
@@ -93,6 +96,7 @@ def send_heartbeats(state: State) -> None:
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
+    leading = state.as_leader
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
     if progress.sending is not None:  # the log's base may have moved on from it since
@@ -108,7 +112,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
             prev_term,
             entries,
             state.commit_index,
-            state.round,
+            leading.round,
             vote_again=vote_again(state, progress),
         )
     )
@@ -140,9 +144,10 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it
+    leading = state.as_leader
     agree_index = min(message.index, state.log.last_index, progress.next_index - 1)
-    progress.rewind(agree_index, state.round)
-    state.round += 1
+    progress.rewind(agree_index, leading.round)
+    leading.round += 1
     if progress.next_index <= state.log.last_index:
         send_entries(state, message.sender, progress)
     else:
@@ -165,9 +170,9 @@ def _progress_of(
     A term compares with the term the question was sent in: answers of an earlier term never
     count (Students' Guide to Raft).
     """
-    if state.role is not Role.LEADER or message.term != state.term:
+    if state.leading is None or message.term != state.term:
         return None
-    if message.round > state.round:
+    if message.round > state.leading.round:
         raise PeerError(f"round {message.round} was never sent")
     if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
@@ -189,7 +194,8 @@ def advance_commit(state: State) -> None:
 
     Entries of earlier terms are committed by the one of this term that follows them.
     """
-    held = {name: p.match_index for name, p in state.progress.items() if p.is_counted}
+    leading = state.as_leader
+    held = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
     held[state.name] = state.durable_index
     index = state.membership.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:

@@ -119,9 +119,10 @@ def send_chunks(state: State, name: str, sending: Sending) -> None:
 
 
 def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
+    round_now = state.as_leader.round
     state.send(
         InstallSnapshot(
-            state.name, name, state.term, sending.snapshot, sending.next_offset, length, state.round
+            state.name, name, state.term, sending.snapshot, sending.next_offset, length, round_now
         )
     )
 
@@ -129,6 +130,7 @@ def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
 def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> None:
     """Go on from where the follower stands, be it behind what was sent or ahead of it (a leader
     before this one may have sent the same snapshot)."""
+    leading = state.as_leader
     sending = progress.sending
     if sending is None or message.round <= progress.rewound_round:
         return
@@ -141,8 +143,8 @@ def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> 
         # Something was lost or known before: only the first word of that counts, the answers to
         # what was sent until now say it again.
         sending.next_offset = message.offset
-        progress.rewound_round = state.round
-        state.round += 1
+        progress.rewound_round = leading.round
+        leading.round += 1
     sending.held = message.offset
     sending.moved_at_ms = state.now_ms
     send_chunks(state, message.sender, sending)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from raftline.raft.change import Change, PendingChange
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Settled, Snapshot
+from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Snapshot
+from raftline.raft.leading import Candidacy, Leading, PendingTransfer
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
-from raftline.raft.waiting_reads import ForwardedReads, PeerRead, ReadRound
+from raftline.raft.waiting_reads import ForwardedReads
 
 APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
 
@@ -27,15 +26,6 @@ class Role(Enum):
     PRE_CANDIDATE = "pre-candidate"
     CANDIDATE = "candidate"
     LEADER = "leader"
-
-
-@dataclass(slots=True)
-class PendingTransfer:
-    """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
-
-    to: str
-    until_ms: int
-    told: bool = False  # TimeoutNow has left
 
 
 @dataclass(slots=True)
@@ -64,7 +54,6 @@ class State:
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
     may_be_new: bool = False  # beside `amnesiac`: it can't tell whether it lost anything
     incarnation: int = 1  # differs from that of every other start of this server
-    role: Role = Role.FOLLOWER
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
@@ -80,24 +69,45 @@ class State:
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
     no_leader_because: str = ""  # as was said: raft/newborn.py
-    # candidate
-    votes: dict[str, bool] = field(default_factory=dict)
-    # leader
-    progress: dict[str, Progress] = field(default_factory=dict)
-    round: int = 0
-    heartbeat_at_ms: int = 0
-    quorum_check_at_ms: int = 0
-    reads_waiting: list[Any] = field(default_factory=list)
-    read_rounds: deque[ReadRound] = field(default_factory=deque)
-    term_durable_index: int = 0  # the entry that proves, once on disk, this leader's term there
-    batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
-    transfer: PendingTransfer | None = None
-    round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
-    lease_is_over: bool = False  # a TimeoutNow has left in this term
-    pending_change: PendingChange | None = None  # the change of members under way here
-    waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
-    leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
+    candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
+    leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)
+
+    @property
+    def role(self) -> Role:
+        if self.leading is not None:
+            return Role.LEADER
+        if self.candidacy is None:
+            return Role.FOLLOWER
+        return Role.PRE_CANDIDATE if self.candidacy.pre_vote else Role.CANDIDATE
+
+    @property
+    def as_leader(self) -> Leading:
+        """What this server knows as a leader.
+
+        Raises:
+            SafetyError: it does not lead, so a rule for leaders has no business here.
+        """
+        if self.leading is None:
+            raise SafetyError(f"{self.name} does not lead, it is {self.role.value}")
+        return self.leading
+
+    @property
+    def votes(self) -> Mapping[str, bool]:
+        """What the servers said that were asked for a vote: in this election, or in the one that
+        made this server the leader."""
+        asked = self.leading or self.candidacy
+        return asked.votes if asked is not None else {}
+
+    @property
+    def progress(self) -> Mapping[str, Progress]:
+        """What a leader knows of its followers; nothing in any other role."""
+        return self.leading.progress if self.leading is not None else {}
+
+    @property
+    def transfer(self) -> PendingTransfer | None:
+        """The leadership transfer under way."""
+        return self.leading.transfer if self.leading is not None else None
 
     @property
     def membership(self) -> Membership:
@@ -115,7 +125,8 @@ class State:
         with those who were taken out, so that they hear of it."""
         takes_part = self.is_member or self.may_stand
         wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
-        known = {**self.leaving, **self.membership.addresses}
+        leaving = self.leading.leaving if self.leading is not None else {}
+        known = {**leaving, **self.membership.addresses}
         return {name: where for name, where in known.items() if name in wanted}
 
     @property
@@ -161,7 +172,7 @@ class State:
         one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
         way to the disk still goes first. Others vote only for a term that is on the candidate's
         disk; but a lone voter elects itself before, and may have learners."""
-        early = self.out.save is None and self.durable_index >= self.term_durable_index
+        early = self.out.save is None and self.durable_index >= self.as_leader.term_durable_index
         (self.out.send if early else self.out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:
@@ -197,53 +208,39 @@ class State:
             self.refuse_forwarded_reads()
         if term > self.term:
             self.save(term, None)  # a new term, a new vote
-        if self.role is Role.LEADER:
+        was, leading = self.role, self.leading
+        if leading is not None:
             self.arm_election()
-            self.transfer = None
-            self.out.refused += self.drop_reads()
             self.leader_heard_at_ms = None
-        if self.role is not Role.FOLLOWER or self.leader != leader:
-            self.note(_describe(self.role, term, leader))
-        self.role = Role.FOLLOWER
+        if was is not Role.FOLLOWER or self.leader != leader:
+            self.note(_describe(was, term, leader))
         self.leader = leader
+        self.leading = self.candidacy = None
         if leader is not None:
             self.without_vote_now, self.no_leader_because = {}, ""
-        self.votes = {}
-        self.progress = {}
-        self.drop_pending_change()
+        if leading is not None:
+            self._drop(leading)
 
-    def drop_reads(self) -> list[Any]:
-        """Forget every read that waits here, and return their tokens; a follower's are not ours
-        to return: it asks again."""
-        tokens = list(self.reads_waiting)
-        for waiting in self.read_rounds:
-            tokens += waiting.tokens
-        tokens += self.forwarded_reads.give_back()
+    def _drop(self, leading: Leading) -> None:
+        """Hand back what waits for the leader that this server was."""
+        self.out.refused += leading.drop_reads() + self._drop_forwarded_reads()
+        self.out.settled += leading.drop_changes()
+        if leading.leaving:
+            self.out.members_changed = True
+
+    def _drop_forwarded_reads(self) -> list[Any]:
+        """Forget the reads that wait here as at a follower, and return their tokens."""
+        tokens = self.forwarded_reads.give_back()
         tokens += [ready.token for ready in self.forwarded_reads.ready]
-        self.reads_waiting.clear()
-        self.read_rounds.clear()
         self.forwarded_reads.ready.clear()
-        return [token for token in tokens if not isinstance(token, PeerRead)]
+        return tokens
 
     def stop(self) -> None:
         """Forget all that waits for an answer, and hand its tokens back: this server stops."""
-        self.out.refused += self.drop_reads()
-        self.drop_pending_change()
-
-    def drop_pending_change(self) -> None:
-        """Forget the change of members that this leader was asked for; the log tells the rest."""
-        pending, self.pending_change = self.pending_change, None
-        for change, token in self.waiting:
-            text = f"{change}: this server lost the leadership before it began. Nothing was changed"
-            self.out.settled.append(Settled(token, "refused", text))
-        self.waiting = []
-        if self.leaving:
-            self.leaving = {}
-            self.out.members_changed = True
-        if pending is not None:
-            change = pending.change
-            text = f"{change} was under way when this server lost the leadership; see: members"
-            self.out.settled.append(Settled(pending.token, "unknown", text))
+        if self.leading is not None:
+            self.out.refused += self.leading.drop_reads()
+            self.out.settled += self.leading.drop_changes()
+        self.out.refused += self._drop_forwarded_reads()
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries behind the last one, in memory and, by `out`, on disk. A configuration

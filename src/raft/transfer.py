@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from raftline.raft.election import start_election
+from raftline.raft.leading import PendingTransfer
 from raftline.raft.questions import TimeoutNow
-from raftline.raft.state import PendingTransfer, Role, State
+from raftline.raft.state import Role, State
 
 
 class TransferRefused(Exception):
@@ -38,7 +39,7 @@ def begin_transfer(state: State, to: str | None) -> None:
     reason = why_unfit(state, to)
     if reason is not None:
         raise TransferRefused(reason)
-    state.transfer = PendingTransfer(to, state.now_ms + state.options.election_timeout_ms)
+    state.as_leader.transfer = PendingTransfer(to, state.now_ms + state.options.election_timeout_ms)
     state.note(f"[*] Handing the leadership over to {to}")
 
 
@@ -48,20 +49,22 @@ def leave_to_another(state: State) -> None:
     Unlike in a transfer nothing is waited for, neither for a follower to catch up nor for an
     outcome; without a successor an election timeout decides, as after any leader.
     """
+    leading = state.as_leader
     fit = [name for name in state.membership.voters if why_unfit(state, name) is None]
-    fit = [name for name in fit if state.progress[name].match_index == state.log.last_index]
+    fit = [name for name in fit if leading.progress[name].match_index == state.log.last_index]
     if fit:
         successor = max(fit, key=lambda name: _nearness(state, name))
-        state.lease_is_over = True
+        leading.lease_is_over = True
         # Early, as all that a leader says: behind its own disk the connections may be gone.
         state.send_early(TimeoutNow(state.name, successor, state.term))
 
 
 def why_unfit(state: State, name: str) -> str | None:
     """Return why this server can't be handed the leadership; None where it can."""
+    leading = state.as_leader
     if name == state.name:
         return f"{name} leads already"
-    progress = state.progress.get(name)
+    progress = leading.progress.get(name)
     if progress is None or name not in state.membership.names:
         return f"{name} is no member of this cluster"
     if name in state.membership.learners:
@@ -77,29 +80,32 @@ def why_unfit(state: State, name: str) -> str | None:
 
 
 def _nearness(state: State, name: str) -> tuple[int, int, int]:
-    progress = state.progress[name]
+    leading = state.as_leader
+    progress = leading.progress[name]
     return progress.match_index, progress.acked_round, progress.heard_at_ms
 
 
 def advance_transfer(state: State) -> None:
     """Say TimeoutNow as soon as the follower holds everything and nobody waits for an answer."""
-    transfer = state.transfer
+    leading = state.as_leader
+    transfer = leading.transfer
     if transfer is None or transfer.told:
         return
-    progress = state.progress.get(transfer.to)
+    progress = leading.progress.get(transfer.to)
     if progress is None or not progress.is_counted:
         give_up_transfer(state)
     elif progress.match_index == state.log.last_index == state.commit_index:
         transfer.told = True
-        state.lease_is_over = True
+        leading.lease_is_over = True
         state.send(TimeoutNow(state.name, transfer.to, state.term))
 
 
 def give_up_transfer(state: State) -> None:
     """Lead on, and take proposals again."""
-    if state.transfer is not None:
-        state.note(f"[*] {state.transfer.to} did not take over: {state.name} leads on")
-        state.transfer = None
+    leading = state.as_leader
+    if leading.transfer is not None:
+        state.note(f"[*] {leading.transfer.to} did not take over: {state.name} leads on")
+        leading.transfer = None
 
 
 def on_timeout_now(state: State, message: TimeoutNow) -> None:

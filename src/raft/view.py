@@ -7,12 +7,13 @@ from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.effects import Entry, Snapshot
+from raftline.raft.leading import PendingTransfer
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
 from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import PendingTransfer, Role, State
+from raftline.raft.state import Role, State
 
 
 class LogView(Protocol):
@@ -54,7 +55,7 @@ class NodeView:
 
     @property
     def is_leader(self) -> bool:
-        return self._state.role is Role.LEADER
+        return self._state.leading is not None
 
     @property
     def term(self) -> int:
@@ -178,12 +179,14 @@ class NodeView:
     @property
     def round(self) -> int:
         """The last round of heartbeats."""
-        return self._state.round
+        leading = self._state.leading
+        return leading.round if leading is not None else 0
 
     @property
     def read_rounds(self) -> int:
         """How many rounds that confirm reads are under way."""
-        return len(self._state.read_rounds)
+        leading = self._state.leading
+        return len(leading.read_rounds) if leading is not None else 0
 
     @property
     def transfer(self) -> PendingTransfer | None:
@@ -193,12 +196,14 @@ class NodeView:
     @property
     def pending_change(self) -> PendingChange | None:
         """The change of members under way."""
-        return self._state.pending_change
+        leading = self._state.leading
+        return leading.pending_change if leading is not None else None
 
     @property
     def waiting_changes(self) -> list[Change]:
         """The changes of members that may not begin yet."""
-        return [change for change, _ in self._state.waiting]
+        leading = self._state.leading
+        return [change for change, _ in leading.waiting] if leading is not None else []
 
     @property
     def lease_until_ms(self) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objects import execute_object
 from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.protocol import COMMANDS, NOT_UNDERSTOOD, Limits, error, shown
 
 Pairs = MutableMapping[str, str]
 
-NUMBER_MAX = 2**63 - 1
 _DIGITS_MAX = 19
 
 

@@ -25,9 +25,9 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.storage.errors import DamagedStorage, FilesRefused
 from raftline.storage.folder import Folder, cannot_read
-from raftline.storage.lines import NUMBER_MAX
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(

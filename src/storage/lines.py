@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import re
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 
-NUMBER_MAX = 2**63 - 1
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends
 
 NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")

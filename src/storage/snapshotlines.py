@@ -25,8 +25,9 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Snapshot
+from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.membership import Membership
-from raftline.storage.lines import NUMBER_MAX, read_members, spell_members
+from raftline.storage.lines import read_members, spell_members
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: well under a millisecond of work,

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from raftline.client import add_forms, answer_one, command_of, finish
-from raftline.clients.addresses import addresses_in
 from raftline.clients.conversation import Client
 from raftline.clients.deadline import say_waiting
 from raftline.common import config
+from raftline.common.address import Address
 from raftline.common.arguments import Parser
-from raftline.common.config import Address, ConfigError
+from raftline.common.config import ConfigError
 from raftline.wire.forms import AT_THE_SHELL, FORMS
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 
@@ -131,7 +131,7 @@ def _where(options: argparse.Namespace) -> list[Address]:
     told = os.environ.get(WHERE)
     if options.dir is None and told:
         try:
-            return addresses_in(told)
+            return _addresses_in(told)
         except ValueError as problem:
             raise ConfigError(f"${WHERE}: {problem}") from None
     try:
@@ -144,6 +144,10 @@ def _where(options: argparse.Namespace) -> list[Address]:
 
 def _addresses(text: str) -> list[Address]:
     try:
-        return addresses_in(text)
+        return _addresses_in(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def _addresses_in(text: str) -> list[Address]:
+    return [Address.parse(each.strip(" ")) for each in text.split(",")]

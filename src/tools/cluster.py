@@ -1,8 +1,7 @@
 """The processes of a cluster on this machine: started, watched over and stopped as one.
 
-Each node is a process of its own, `server.py NAME PORT`. It is out of reach of the terminal's
-Ctrl-C (a session of its own), so that the client or `raftline up` decides when it ends; and it
-ends with `raftline up` in any case (common/lifeline.py).
+Each node is out of reach of the terminal's Ctrl-C (a session of its own), so that the client or
+`raftline up` decides when it ends; and it ends with `raftline up` in any case.
 """
 
 from __future__ import annotations
@@ -13,21 +12,19 @@ import queue
 import shlex
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+from raftline.common.address import Address
 from raftline.common.arguments import typed
-from raftline.common.config import Address, Configuration, Pace
-from raftline.common.lifeline import Lifeline
+from raftline.common.config import Configuration, Pace
 from raftline.common.signals import threads_without_signals
+from raftline.harness.cluster import Node
+from raftline.harness.processes import end_all
 from raftline.tools import status
 from raftline.tools.relay import Relay
 
-SERVER = Path(__file__).parents[1] / "server.py"
 STOP_SECONDS_MAX = 5.0
 ASK_SECONDS_MAX = 1.0
 ASK_AGAIN_SECONDS = 0.1
@@ -62,10 +59,8 @@ class Cluster:
         self.relay = relay
         self.stopping = False  # set when nodes end because they were told to
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
-        self._options = ["--dir", str(configuration.folder), "--pace", pace.name]
-        self._options += [*["--verbose"] * verbose, *options]
-        self._lifeline = Lifeline()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
+        self._nodes: dict[str, Node] = {}  # those that were started
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
@@ -76,12 +71,12 @@ class Cluster:
         """
         for name, address in self.configuration.members.items():
             try:
-                process = self._start_one(name, address)
+                node = self._start_one(name, address)
             except OSError as error:
                 raise NotStarted(f"{name} can't be started: {error.strerror}") from error
-            self._processes[name] = process
+            self._nodes[name] = node
             with threads_without_signals():
-                self.relay.follow(name, process.stdout)
+                self.relay.follow(name, node.running.stdout)
                 threading.Thread(
                     target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
                 ).start()
@@ -103,26 +98,16 @@ class Cluster:
                     f"{name} can't be started: port {port} on {host} {problem}{advice}"
                 )
 
-    def _start_one(self, name: str, address: Address) -> subprocess.Popen[bytes]:
-        new = ["--new"] * self._is_new
-        with self.relay.output_for(name) as output:
-            return subprocess.Popen(
-                [sys.executable, str(SERVER), *self._arguments(name, address), *new],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[self._lifeline.reading_end],
-                env=self._lifeline.environment(),
-                start_new_session=True,
-            )
-
-    def _arguments(self, name: str, address: Address) -> list[str]:
+    def _start_one(self, name: str, address: Address) -> Node:
         usual = address.host.lower() in ("localhost", "127.0.0.1")  # where a node listens anyway
-        host = [] if usual else ["--host", address.host]
-        return [name, str(address.port), *self._options, *host]
+        options = [*self._options, *([] if usual else ["--host", address.host])]
+        folder = self.configuration.folder
+        node = Node(name, address.port, folder, options, start_new_session=True)
+        with self.relay.output_for(name) as output:
+            return node.launch(*["--new"] * self._is_new, stdout=output)
 
     def _wait_for_death(self, name: str) -> None:
-        self._processes[name].wait()
+        self._nodes[name].running.wait()
         self.deaths.put(name)
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
@@ -146,10 +131,10 @@ class Cluster:
 
     def _is_ours(self, node: status.NodeStatus) -> bool:
         """Whether the answer came from the process that we started, not from one before it."""
-        process = self._processes.get(node.name)  # None: a member that was not started here
-        if node.answer is None or process is None:
+        ours = self._nodes.get(node.name)  # None: a member that was not started here
+        if node.answer is None or ours is None:
             return False
-        return process.poll() is None and node.answer.get("pid", process.pid) == process.pid
+        return ours.is_running and node.answer.get("pid", ours.pid) == ours.pid
 
     def report_death(self, name: str) -> None:
         """Say how a node ended.
@@ -160,7 +145,7 @@ class Cluster:
         """
         if not name:
             raise NobodyReads
-        code = self._processes[name].returncode
+        code = self._nodes[name].running.returncode
         how = how_it_ended(code)
         self.relay.finish(name)
         if name not in self._answered or code in REFUSALS:
@@ -170,37 +155,27 @@ class Cluster:
         self.relay.say(f"{ended}; {self._others()}. {self._again(name)}")
 
     def _others(self) -> str:
-        left, all_of_them = self.alive, len(self._processes)
+        left, all_of_them = self.alive, len(self._nodes)
         if 2 * left > all_of_them:
             return "the others go on"
         return f"{left} of {all_of_them} left, too few to serve" if left else "none is left"
 
     def _again(self, name: str) -> str:
         """Return what to type to have a node again."""
-        arguments = self._arguments(name, self.configuration.members[name])
-        return f"To start it again, in another terminal: {typed()} server {shlex.join(arguments)}"
+        arguments = shlex.join(self._nodes[name].arguments)
+        return f"To start it again, in another terminal: {typed()} server {arguments}"
 
     @property
     def alive(self) -> int:
-        return sum(process.poll() is None for process in self._processes.values())
+        return sum(node.is_running for node in self._nodes.values())
 
     def stop(self) -> int:
         """Stop every node, by force after five seconds, and return how many still ran."""
         self.stopping = True
-        running = [process for process in self._processes.values() if process.poll() is None]
-        for process in running:
-            process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        for process in running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._lifeline.close()
-        for name in self._processes:
+        running = end_all(self._nodes.values(), STOP_SECONDS_MAX)
+        for name in self._nodes:
             self.relay.finish(name)
-        return len(running)
+        return running
 
 
 def port_problem(host: str, port: int) -> str:

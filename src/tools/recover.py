@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from raftline.common import config
+from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
 from raftline.logmanager import LogManager, Recovered
@@ -32,7 +33,7 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
         try:
             members = _members(recovered)
             address = _address(place, node, members)
-            start = f"{typed()} server {node} {address.rpartition(':')[2]} --dir {place}"
+            start = f"{typed()} server {node} {Address.parse(address).port} --dir {place}"
             if _is_done(recovered, node, members):
                 print(
                     f"{node} is the only member already, with what it holds up to entry "

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from raftline.common.config import NAME, Address, ConfigError, Configuration
-from raftline.net.peerbook import address_of
+from raftline.common.address import Address
+from raftline.common.config import NAME, ConfigError, Configuration
 from raftline.raft.membership import Configurations, Membership
 from raftline.storage.errors import StorageError
 from raftline.storage.folder import Folder
@@ -47,7 +47,7 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
             here[name] = configuration.members[name]
         elif name not in known:
             others.append(f"{name} (there is no {folder / name}.log)")
-        elif _runs(name, address := address_of(members.addresses[name])):
+        elif _runs(name, address := Address.parse(members.addresses[name])):
             others.append(f"{name} (runs already on {address})")
         else:
             here[name] = address

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from raftline.common import config
+from raftline.common.address import split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError
 from raftline.raft.log import Log
@@ -74,8 +75,8 @@ def _configuration(folder: Path, members: Sequence[str]) -> config.Configuration
     lines = []
     for member in (word for words in members for word in words.split(",") if word):
         name, equals, address = member.partition("=")
-        host, colon, port = address.rpartition(":")
-        if not (equals and colon):
+        host, port = split(address)
+        if not (equals and ":" in address):
             raise ConfigError(f"--members: {member!r} is not NAME=HOST:PORT")
         lines.append(f"{name} {host} {port}\n")
     members_of = config.parse(Path("--members"), "".join(lines)).members

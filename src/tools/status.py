@@ -6,8 +6,8 @@ Each node is asked over TCP, as a person would: `status`. It answers with one li
 
 from __future__ import annotations
 
+import contextlib
 import json
-import socket
 import sys
 import threading
 import time
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftline.clients.deadline import Deadline
-from raftline.common.config import PORT, Address, Configuration
+from raftline.clients.lines import Ended, LineConnection, TooLong
+from raftline.common.address import Address
+from raftline.common.config import Configuration
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
 
@@ -128,9 +130,9 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     known = {node.name for node in nodes}
     found = {}
     for name, where in newest_members(nodes).get("members", {}).items():
-        host, _, port = str(where).rpartition(":")
-        if name not in known and PORT.fullmatch(port):
-            found[str(name)] = Address(host, int(port))
+        if name not in known:
+            with contextlib.suppress(ValueError):
+                found[str(name)] = Address.parse(where)
     return found
 
 
@@ -154,21 +156,14 @@ def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
 def _exchange(address: Address, timeout_s: float) -> bytes:
     """Return the line that answers `status`. One deadline holds for all of it."""
     until_s = time.monotonic() + timeout_s
-    with socket.create_connection(address, timeout_s) as connection:
-        connection.sendall(b"status\n")
-        received = bytearray()
-        while b"\n" not in received:
-            left = until_s - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            connection.settimeout(left)
-            chunk = connection.recv(4096)
-            if not chunk:
-                raise NoAnswer("closed the connection without an answer")
-            received += chunk
-            if len(received) > ANSWER_BYTES_MAX:
-                raise NoAnswer("its answer is no status line")
-        return bytes(received).split(b"\n", 1)[0]
+    try:
+        with LineConnection(address.port, timeout_s, address.host) as connection:
+            connection.send("status")
+            return connection.read(until_s, ANSWER_BYTES_MAX)
+    except Ended:
+        raise NoAnswer("closed the connection without an answer") from None
+    except TooLong:
+        raise NoAnswer("its answer is no status line") from None
 
 
 def _read_answer(line: bytes) -> dict[str, Any]:

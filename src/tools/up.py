@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from raftline.common import config
+from raftline.common.address import PORT_MAX, Address
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import threads_without_signals
@@ -74,10 +75,10 @@ def _begun(path: Path, count: int, base_port: int) -> Configuration:
     Raises:
         ConfigError: a port would lie above 65535.
     """
-    if base_port + count - 1 > config.PORT_MAX:
+    if base_port + count - 1 > PORT_MAX:
         raise ConfigError(
             f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
-            f"{config.PORT_MAX} is the last; begin lower"
+            f"{PORT_MAX} is the last; begin lower"
         )
     lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
     text = config.HEADER + "".join(lines)
@@ -257,7 +258,7 @@ def _tell_deaths(cluster: Cluster) -> None:
             cluster.relay.say(f"[!] {error}")
 
 
-def _run_client(address: config.Address, cluster: Cluster) -> int:
+def _run_client(address: Address, cluster: Cluster) -> int:
     from raftline import client
 
     arguments = [str(address.port), "1", "--follow", "--host", address.host]

@@ -7,8 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
+from raftline.harness.proxy import Network
 from raftline.trial.metrics import Action, Metrics
-from raftline.trial.network import Network
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health, Servers
 from raftline.trial.watch import Watch

@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.protocol import escape, leader_named_in, unescape
 from raftline.wire.replies import Outcome, outcome_of
-from raftline.wire.requests import NUMBER_MAX
 
 UNKNOWN_LEADER = "unkown"  # spelled as the course's programs do, which look for it
 MESSAGE_ID = "Message-ID"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline.trial.linearizable import Operation
+from raftline.harness.history import Operation
 from raftline.trial.messages import UNKNOWN_LEADER
 from raftline.trial.metrics import Metrics
 from raftline.trial.servers import Health

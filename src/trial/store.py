@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from raftline.clients.lines import LineConnection
 from raftline.trial.messages import (
     MESSAGE_ID,
     UNKNOWN_LEADER,
@@ -25,8 +26,10 @@ from raftline.trial.messages import (
     checked,
     line_of,
 )
-from raftline.trial.wire import Wire
+from raftline.wire.protocol import ProtocolError, split_sender
 
+HERE = "127.0.0.1"
+CONNECT_S = 1.0
 ATTEMPT_S = 1.0  # then another server is asked, under the same Message-ID
 PAUSE_S = 0.03  # after an answer that leads nowhere
 PATIENCE_S = 10.0
@@ -72,7 +75,7 @@ class Store:
         self.tally = Tally()
         self.attempts: list[Attempt] = []  # of the last request
         self._known = {self.client, *self.servers}
-        self._wires: dict[str, Wire] = {}
+        self._wires: dict[str, LineConnection] = {}
         self._answered: set[int] = set()
         self._number = 0  # the last Message-ID
         self._target = self.chance.choice(sorted(self.servers))
@@ -91,7 +94,7 @@ class Store:
         """Count what came late, and leave all connections."""
         for server in list(self._wires):
             try:
-                while (line := self._wires[server].read(0.0)) is not None:
+                while (line := next_answer(self._wires[server], 0.0)) is not None:
                     self._note_late(line[0])
             except OSError:
                 pass
@@ -157,11 +160,11 @@ class Store:
         until_s = min(end_s, time.monotonic() + ATTEMPT_S)
         try:
             if server not in self._wires:
-                self._wires[server] = Wire(self.servers[server])
+                self._wires[server] = LineConnection(self.servers[server], CONNECT_S, HERE)
             wire = self._wires[server]
             wire.send(line_of(request))
             self.tally.sent += 1
-            while (line := wire.read(until_s)) is not None:
+            while (line := next_answer(wire, until_s)) is not None:
                 if line[0] == number:  # the safety check of the seed: an answer to this, not to any
                     self.tally.received += 1
                     return checked(answer_to(request, line[1]), self._known)
@@ -197,3 +200,20 @@ class Store:
         wire = self._wires.pop(server, None)
         if wire is not None:
             wire.close()
+
+
+def next_answer(wire: LineConnection, until_s: float) -> tuple[str, str] | None:
+    """Return (Message-ID, text) of the next line, or None where none came by `until_s`.
+
+    Raises:
+        OSError: the server has gone, or speaks nonsense.
+    """
+    try:
+        line = wire.read(until_s).decode("utf-8", "surrogateescape")
+    except TimeoutError:
+        return None
+    try:
+        _, number, text = split_sender(line)
+    except ProtocolError as error:
+        raise ConnectionError(f"answered something that is not raftline: {error}") from error
+    return number, text

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client as Asker
+from raftline.harness.proxy import Network
 from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.actions import Actions
 from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
 from raftline.trial.messages import UNKNOWN_LEADER
 from raftline.trial.metrics import Metrics
-from raftline.trial.network import Network
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health, Servers, free_ports
 from raftline.trial.store import Store, Tally

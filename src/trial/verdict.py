@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from raftline.harness import linearizable
 from raftline.tools.cluster import how_it_ended
-from raftline.trial import linearizable
 from raftline.trial.record import Record, counted, operations
 from raftline.trial.servers import BROKEN_INVARIANT
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.common.config import HOST, NAME, ConfigError, port_number
+from raftline.common.address import HOST
+from raftline.common.config import NAME, ConfigError, port_number
 from raftline.raft.change import Change
 from raftline.raft.membership import Configurations
 from raftline.wire.escapes import ProtocolError, shown

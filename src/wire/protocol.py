@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.forms import FORMS, MEMBER_VERBS, form_of
 from raftline.wire.requests import (
     COMMANDS,
     NAME,
     NOT_UNDERSTOOD,
-    NUMBER_MAX,
     READ_MODES,
     Limits,
     Request,

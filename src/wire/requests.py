@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.forms import MEMBER_VERBS
 from raftline.wire.operands import Unfit, operands_of
@@ -15,7 +16,6 @@ COMMANDS = "get KEY, set KEY VALUE, delete KEY, show, help"
 NOT_UNDERSTOOD = "I don't understand: "
 READ_MODES = ("index", "lease", "log", "local")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
-NUMBER_MAX = 2**63 - 1
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 

@@ -12,9 +12,10 @@ import math
 import re
 from typing import Any, NoReturn, TypeAlias
 
+from raftline.raft.entries import NUMBER_MAX
+
 Json: TypeAlias = Any  # None, bool, int, float, str, list of Json, dict of str to Json
 
-NUMBER_MAX = 2**63 - 1
 DEPTH_MAX = 32  # of what a request brings
 STORED_DEPTH_MAX = 64  # of what lies under a key: a request's value, in the object that holds it
 VALUES_MAX = 16  # more than any request has

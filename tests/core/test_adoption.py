@@ -11,7 +11,6 @@ from tests.node_files import boot, commands, found, known, log_file, refusal, st
 SEED_LOG = b"0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 
 
-# seed 004-12, seed 004-13, seed 004-14
 def test_the_seeds_example_log_is_adopted_and_said() -> None:
     folder = MemoryFolder({"s1.log": SEED_LOG})
     manager, recovered = boot(folder)
@@ -33,7 +32,6 @@ def test_the_seeds_example_log_is_adopted_and_said() -> None:
     assert commands(folder)[5:] == ["set d 8"]
 
 
-# seed 004-12
 @pytest.mark.parametrize(
     "log",
     [

@@ -66,8 +66,6 @@ def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Messa
 # --- the node that lost its log ------------------------------------------------------------
 
 
-# mistake 20
-# seed 003-13
 def test_it_gives_no_vote_and_says_why() -> None:
     node = node_of("s3", term=4, amnesiac=True)
     for pre_vote in (True, False):
@@ -79,8 +77,6 @@ def test_it_gives_no_vote_and_says_why() -> None:
         assert node.view.vote is None
 
 
-# mistake 20
-# seed 003-13
 def test_it_never_stands() -> None:
     node = node_of("s3", term=4, amnesiac=True)
     for _ in range(10):
@@ -89,7 +85,6 @@ def test_it_never_stands() -> None:
     assert node.view.term == 4
 
 
-# mistake 20
 def test_alone_in_its_cluster_it_does_not_lead_an_empty_log() -> None:
     node = node_of("s1", term=4, voters=("s1",), amnesiac=True)
     node.step(Tick(), node.wake_at_ms)
@@ -136,7 +131,6 @@ def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
 # --- its leader ----------------------------------------------------------------------------
 
 
-# mistake 20
 def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> None:
     leader = established("s1", 1, 1)
     effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
@@ -147,7 +141,6 @@ def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> Non
     assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
 
 
-# mistake 20
 def test_without_a_vote_it_helps_to_commit_nothing() -> None:
     leader = established("s1")
     leader.step(Receive(loss(leader)), TIMEOUT_MS)
@@ -159,7 +152,6 @@ def test_without_a_vote_it_helps_to_commit_nothing() -> None:
     assert leader.view.commit_index == 3  # the fence, and what was proposed
 
 
-# mistake 20
 def test_a_late_acknowledgement_from_before_the_loss_counts_for_nothing() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -171,7 +163,6 @@ def test_a_late_acknowledgement_from_before_the_loss_counts_for_nothing() -> Non
     assert leader.view.progress["s3"].match_index == 0
 
 
-# mistake 20
 def test_a_leader_alone_with_such_nodes_steps_down() -> None:
     leader = established("s1")
     leader.step(Receive(loss(leader)), TIMEOUT_MS)
@@ -184,7 +175,6 @@ def test_a_leader_alone_with_such_nodes_steps_down() -> None:
     assert not leader.view.is_leader
 
 
-# mistake 20
 def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_does_too() -> None:
     leader = established("s1")
     effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
@@ -198,7 +188,6 @@ def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_doe
     assert says_vote_again(acknowledge(leader, "s2", 2).send)
 
 
-# mistake 20
 def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -213,7 +202,6 @@ def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
     assert says_vote_again([*catch_up(leader), *heartbeat(leader)])
 
 
-# mistake 20
 def test_an_entry_from_before_the_loss_is_no_fence() -> None:
     """Who votes for a log that was long before the loss must be told by a later one."""
     leader = established("s1")
@@ -301,7 +289,6 @@ def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
     assert not node.view.amnesiac
 
 
-# mistake 2
 def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
     node = node_of("s3", 1, 1, term=1, amnesiac=True)
     effects = node.step(Receive(append(4, (2, 1), to="s3", vote_again=1)), 10)
@@ -331,7 +318,6 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
     assert node.view.amnesiac
 
 
-# mistake 20
 def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> None:
     # s2's whole folder is gone. It had acknowledged entry 9, which s3 lacks: with s2's vote, s3
     # would lead without it.

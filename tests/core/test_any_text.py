@@ -78,7 +78,6 @@ def test_a_name_and_an_id_are_plain_letters_and_digits_or_refused(line: str) -> 
     assert not number or str(int(number)) == number
 
 
-# fault F81
 @given(line_of(*sorted(VERBS)) | TEXT)
 def test_what_a_request_becomes_is_its_own_one_spelling_and_fits_a_line(line: str) -> None:
     try:
@@ -252,7 +251,6 @@ _ENTRIES = st.one_of(
 )
 
 
-# fault F81
 @given(st.lists(_ENTRIES, max_size=6))
 @example(["c#" + "9" * 5000 + "@set a 1"])
 @example(["set n " + "9" * 5000, "incr n", "incr m " + "9" * 5000])

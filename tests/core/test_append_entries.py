@@ -24,7 +24,6 @@ from tests.core.cores import (
 )
 
 
-# mistake 5
 def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     node = node_of("s2")
     effects = node.step(Receive(append(1, (0, 0), 1, 1)), 10)
@@ -33,9 +32,6 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 2, 1)]
 
 
-# seed 004-20
-# seed 004-21
-# mistake 14, seed 000-15
 def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers() -> None:
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.step(Receive(append(7, (11, 6))), 10)
@@ -44,8 +40,6 @@ def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers(
     assert effects.send_after_save == [AppendAccepted("s2", "s1", 7, 11, 2)]
 
 
-# mistake 12
-# fault F56
 def test_a_late_shorter_append_erases_nothing() -> None:
     node = node_of("s2", 1, 1, 1, 1)
     for message in (append(1, (0, 0)), append(1, (0, 0), 1), append(1, (1, 1), 1, 1)):
@@ -54,8 +48,6 @@ def test_a_late_shorter_append_erases_nothing() -> None:
     assert terms_of(node) == [1, 1, 1, 1]
 
 
-# mistake 13
-# seed 003-12, seed 000-14
 def test_only_what_conflicts_is_cut() -> None:
     node = node_of("s2", 1, 1, 2, 2, 2)
     effects = node.step(Receive(append(3, (1, 1), 1, 2, 3)), 10)
@@ -64,8 +56,6 @@ def test_only_what_conflicts_is_cut() -> None:
     assert terms_of(node) == [1, 1, 2, 3]
 
 
-# mistake 13
-# seed 003-12, seed 000-15
 def test_equal_length_is_not_agreement() -> None:
     node = node_of("s2", 1, 2, 2)
     effects = node.step(Receive(append(3, (3, 1))), 10)
@@ -73,7 +63,6 @@ def test_equal_length_is_not_agreement() -> None:
     assert "[*] s2 differs from s1 at entry 3" in effects.notes
 
 
-# mistake 15
 @pytest.mark.parametrize(
     ("message", "index"),
     [
@@ -92,28 +81,24 @@ def test_an_acknowledgement_names_what_matched_not_what_lies_in_the_log(
     ]
 
 
-# mistake 11
 def test_a_heartbeat_tells_the_commit_index() -> None:
     node = node_of("s2", 1, 1)
     effects = node.step(Receive(append(1, (2, 1), commit=2)), 10)
     assert [entry.index for entry in effects.apply] == [1, 2]
 
 
-# mistake 11
 def test_a_heartbeat_that_does_not_match_commits_nothing() -> None:
     node = node_of("s2", 1, 1)
     effects = node.step(Receive(append(3, (2, 2), commit=2)), 10)
     assert (effects.apply, node.view.commit_index) == ([], 0)
 
 
-# mistake 11
 def test_a_follower_commits_no_further_than_the_message_matched() -> None:
     node = node_of("s2", 1, 1, 1, 1)
     node.step(Receive(append(2, (2, 1), commit=4)), 10)
     assert node.view.commit_index == 2
 
 
-# mistake 19
 def test_each_entry_is_applied_once_and_in_order_whatever_is_said_twice() -> None:
     node = node_of("s2")
     applied = []
@@ -136,7 +121,6 @@ def test_commit_and_applied_indexes_never_fall() -> None:
     assert (node.view.commit_index, node.view.last_applied) == (3, 3)
 
 
-# mistake 28
 def test_entries_keep_the_index_and_term_they_came_with() -> None:
     node = node_of("s2", 1)
     effects = node.step(Receive(append(4, (1, 1), 2, 4)), 10)
@@ -144,7 +128,6 @@ def test_entries_keep_the_index_and_term_they_came_with() -> None:
     assert node.view.term == 4
 
 
-# fault F95
 @pytest.mark.parametrize(
     "message",
     [

@@ -32,7 +32,6 @@ def told(effects: Effects) -> list[str]:
 # --- while the leadership is handed over ------------------------------------------------------
 
 
-# mistake 31
 def test_the_new_configuration_waits_until_a_transfer_is_over() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")

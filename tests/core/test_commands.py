@@ -94,7 +94,6 @@ def test_append_stops_at_the_limit_of_a_value() -> None:
     assert replies[2] == f"APPEND response: a has {limit} bytes"
 
 
-# mistake 27
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_whatever_stands_in_the_log_is_answered_and_never_raised_about(words: list[str]) -> None:
     pairs: dict[str, str] = {"a": "1"}

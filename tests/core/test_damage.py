@@ -28,7 +28,6 @@ from tests.node_files import (
 # --- a torn tail --------------------------------------------------------------------------
 
 
-# fault F3, mistake 34
 @pytest.mark.parametrize("mark", [(0, 0), (3, 1)])
 def test_a_torn_tail_is_cut_and_said(mark: tuple[int, int]) -> None:
     whole = log_file(FIRST, SECOND)
@@ -45,7 +44,6 @@ def test_a_torn_tail_is_cut_and_said(mark: tuple[int, int]) -> None:
         assert folder.content("s1.log") == whole
 
 
-# fault F3
 def test_the_tail_is_cut_and_synced_before_anything_is_appended() -> None:
     folder = found(GOOD[:-5], storage_file(2, mark=(3, 1)))
     manager, _ = boot(folder)
@@ -55,7 +53,6 @@ def test_the_tail_is_cut_and_synced_before_anything_is_appended() -> None:
     assert commands(folder)[3:] == ["set x 1"]
 
 
-# fault F4
 def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
     whole = log_file(FIRST)
     assert commands(found(whole + b"3 1 set a 45", storage_file(1, mark=(2, 1)))) == [
@@ -67,7 +64,6 @@ def test_a_last_note_without_its_line_end_is_no_note() -> None:
     assert len(commands(found(GOOD[:-1], storage_file(2, mark=(3, 1))))) == 3
 
 
-# fault F8
 @pytest.mark.parametrize("zeros", [1, 512, 4096])
 def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
     folder = found(GOOD + bytes(zeros), storage_file(2, mark=(5, 2)))
@@ -78,7 +74,6 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
     manager.close()
 
 
-# fault F5
 def test_a_last_batch_that_fails_its_note_is_torn_only_if_nothing_in_it_was_promised() -> None:
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
@@ -89,7 +84,6 @@ def test_a_last_batch_that_fails_its_note_is_torn_only_if_nothing_in_it_was_prom
     refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
-# fault F5
 def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
     log = log_file(FIRST, SECOND)
     torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
@@ -112,7 +106,6 @@ def test_a_note_that_closes_more_than_it_says_is_refused_even_under_an_old_mark(
 # --- corruption ---------------------------------------------------------------------------
 
 
-# fault F6
 def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None:
     good = [Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
             Entry(4, 2, "delete b"), Entry(5, 2, "set c 1")]  # fmt: skip
@@ -136,7 +129,6 @@ def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None
     assert refused
 
 
-# fault F6
 def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> None:
     for byte in range(len(BASE)):
         for bit in range(8):
@@ -145,7 +137,6 @@ def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> N
             refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
 
 
-# fault F6
 def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     bad = GOOD.replace(b"3 1 set b 30", b"3 1 set b 31")
     byte = bad.index(b"# 1 entry")
@@ -157,7 +148,6 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     )
 
 
-# fault F7
 @pytest.mark.parametrize("line", range(1, 8))
 def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
     lines = GOOD.splitlines(keepends=True)
@@ -168,7 +158,6 @@ def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
     refusal(found(b"".join(exchanged), storage))
 
 
-# fault F7
 def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None:
     one, two, three = FIRST + b"", SECOND, THIRD
     head = len(log_file(one))
@@ -179,7 +168,6 @@ def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None
         refusal(found(log_file(one) + last + middle, storage_file(2, mark=mark)))
 
 
-# fault F8
 def test_zero_blocks_in_the_middle_are_refused() -> None:
     storage = storage_file(2, mark=(5, 2))
     for begin in range(0, len(GOOD) - 40, 7):
@@ -187,7 +175,6 @@ def test_zero_blocks_in_the_middle_are_refused() -> None:
         refusal(found(GOOD[:begin] + bytes(512) + GOOD[begin:], storage))
 
 
-# fault F24
 @pytest.mark.parametrize(
     "line",
     [
@@ -203,7 +190,6 @@ def test_a_line_that_is_no_entry_is_refused(line: bytes) -> None:
     assert refusal(folder).startswith("s1.log, line 4 (byte ")
 
 
-# fault F24
 def test_a_first_entry_of_term_zero_is_refused() -> None:
     assert "term 0" in refusal(found(log_file(b"1 0 x\n"), storage_file(1, mark=(1, 0))))
 
@@ -214,7 +200,6 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
     assert commands(found(log_file(b"1 3 x\n# cut after 0\n1 2 y\n2 2 z\n"), storage)) == ["y", "z"]
 
 
-# fault F22
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -237,7 +222,6 @@ def test_a_base_line_that_is_not_understood_is_refused(
     assert complaint in said
 
 
-# fault F16
 @pytest.mark.parametrize("step", range(1, 8))
 def test_a_file_that_cannot_be_read_or_written_is_named(step: int) -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))

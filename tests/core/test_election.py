@@ -34,7 +34,6 @@ from tests.core.cores import (
 )
 
 
-# seed 004-28
 def test_a_node_boots_as_a_follower_and_waits_out_its_timeout() -> None:
     node = node_of("s1")
     assert node.view.role is Role.FOLLOWER
@@ -57,8 +56,6 @@ def test_a_lone_voter_stands_as_soon_as_its_promises_allow(
     assert node.view.is_leader == (voters == ("s1",))
 
 
-# seed 004-23
-# seed 004-29
 def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> None:
     node = node_of("s1", 1, 2)
     asked = node.step(Tick(), TIMEOUT_MS)
@@ -71,7 +68,6 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> No
     assert stood.send_after_save == [RequestVote("s1", peer, 3, 2, 2) for peer in ("s2", "s3")]
 
 
-# mistake 5
 def test_a_candidates_own_vote_is_saved_before_anybody_is_asked() -> None:
     node = node_of("s1")
     node.step(Tick(), TIMEOUT_MS)
@@ -80,7 +76,6 @@ def test_a_candidates_own_vote_is_saved_before_anybody_is_asked() -> None:
     assert effects.send == []
 
 
-# seed 001-10, mistake 1
 @pytest.mark.parametrize(("voters", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4)])
 def test_a_candidate_leads_with_the_votes_of_a_majority_and_not_one_less(
     voters: int, needed: int
@@ -102,7 +97,6 @@ def test_the_same_vote_twice_counts_once() -> None:
     assert node.view.role is Role.CANDIDATE
 
 
-# seed 004-25
 def test_the_winner_says_so_and_shows_its_vote_table() -> None:
     node = candidate_of("s1")
     effects = node.step(Receive(RequestVoteReply("s2", "s1", 1, True)), TIMEOUT_MS)
@@ -110,7 +104,6 @@ def test_the_winner_says_so_and_shows_its_vote_table() -> None:
     assert "{'s1': True, 's2': True, 's3': False}" in effects.notes
 
 
-# seed 001-08, seed 004-30
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
     node = Node(
@@ -130,7 +123,6 @@ def test_nobody_becomes_leader_without_having_been_a_candidate() -> None:
         become_leader(node.view)
 
 
-# seed 001-08, mistake 29
 def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None:
     assert Options().heartbeat_ms * 3 <= Options().election_timeout_ms
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
@@ -138,9 +130,6 @@ def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None
     assert [message.to for message in effects.send] == ["s2", "s3", "s4", "s5"]
 
 
-# mistake 7
-# mistake 33
-# fault F57
 @pytest.mark.parametrize(
     "late",
     [
@@ -157,7 +146,6 @@ def test_a_vote_of_another_election_counts_for_nothing(late: RequestVoteReply) -
     assert node.view.votes == {"s1": True}
 
 
-# mistake 7
 @pytest.mark.parametrize("late_term", [3, 4, 6])
 def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> None:
     node = node_of("s1", term=4)
@@ -169,7 +157,6 @@ def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> Non
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 5)
 
 
-# mistake 7
 def test_votes_are_counted_anew_in_each_election() -> None:
     node = candidate_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Receive(RequestVoteReply("s2", "s1", 1, True)), TIMEOUT_MS)
@@ -181,7 +168,6 @@ def test_votes_are_counted_anew_in_each_election() -> None:
     assert not node.view.is_leader
 
 
-# mistake 7
 def test_a_late_denial_does_not_cost_a_vote() -> None:
     node = candidate_of("s1", term=4)
     node.step(
@@ -200,15 +186,12 @@ def test_a_late_denial_takes_no_vote_back() -> None:
     assert node.view.is_leader
 
 
-# mistake 7
 def test_a_vote_received_never_raises_the_voters_term() -> None:
     node = leader_of("s1")
     node.step(Receive(RequestVoteReply("s3", "s1", 1, True)), TIMEOUT_MS)
     assert node.view.term == 1
 
 
-# mistake 8
-# seed 004-30
 @pytest.mark.parametrize(
     "message",
     [
@@ -228,7 +211,6 @@ def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(
         assert effects.save == HardState(9, None)
 
 
-# seed 001-11, mistake 8
 def test_an_earlier_leader_is_refused_and_told_the_term() -> None:
     node = node_of("s2", 1, term=6)
     effects = node.step(Receive(append(4, (1, 1), 4, commit=2)), 10)
@@ -236,7 +218,6 @@ def test_an_earlier_leader_is_refused_and_told_the_term() -> None:
     assert (terms_of(node), node.view.commit_index, node.view.leader) == ([1], 0, None)
 
 
-# mistake 33
 def test_the_refusal_of_an_old_leader_confirms_no_round_of_its_new_term() -> None:
     follower = node_of("s2", 1, term=6)
     refusal = follower.step(Receive(append(4, (1, 1), number=7)), 10).send_after_save[0]
@@ -246,7 +227,6 @@ def test_the_refusal_of_an_old_leader_confirms_no_round_of_its_new_term() -> Non
     assert leader.step(Receive(refusal), TIMEOUT_MS).reads == []
 
 
-# mistake 10
 def test_a_leader_that_gets_a_heartbeat_goes_on_leading() -> None:
     node = established("s1")
     before = (node.view.term, node.wake_at_ms)
@@ -259,7 +239,6 @@ def test_a_leader_that_gets_a_heartbeat_goes_on_leading() -> None:
     assert [message.term for message in effects.send_after_save] == [1]
 
 
-# seed 001-09, mistake 10
 def test_no_tenure_ends_a_leadership_that_works() -> None:
     node = established("s1")
     for _ in range(500):

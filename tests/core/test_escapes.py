@@ -52,7 +52,6 @@ def test_nothing_escaped_can_end_a_line_or_move_a_cursor(raw: str, key: bool) ->
     text.encode("utf-8")  # goes onto the wire as it is
 
 
-# fault F23
 @given(spellings, st.booleans())
 def test_the_canonical_spelling_of_a_canonical_spelling_is_itself(text: str, key: bool) -> None:
     canonical = escape(unescape(text), key)
@@ -76,7 +75,6 @@ def test_any_bytes_give_a_request_or_one_printable_line_of_refusal(raw: bytes) -
     assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in said)
 
 
-# fault F81
 def test_a_key_may_hold_anything_once_it_is_escaped() -> None:
     assert command(r"get a\sb\n\t@-=\\") == r"get a\sb\n\t@-=\\"
 
@@ -95,7 +93,6 @@ def test_an_escape_unknown_or_cut_in_half_is_refused(bad: str) -> None:
     assert "is no escape" in refusal(f"set k a{bad}")
 
 
-# fault F94
 def test_composed_and_decomposed_spellings_stay_two_keys() -> None:
     composed = unicodedata.normalize("NFC", "é")
     decomposed = unicodedata.normalize("NFD", "é")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.node.joining import settle_configuration
 from raftline.node.registering import begun, register
 from raftline.raft.effects import Entry
@@ -64,7 +64,6 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-# fault F25
 def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
     tmp_path: Path,
 ) -> None:
@@ -80,7 +79,6 @@ def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
     manager.close()
 
 
-# fault F25
 def test_a_stale_lock_file_alone_blocks_nobody(tmp_path: Path) -> None:
     (tmp_path / "s1.lock").write_text("1\n")
     manager, _ = boot(Folder(tmp_path))
@@ -100,7 +98,6 @@ def test_two_nodes_share_a_folder(tmp_path: Path) -> None:
     second.close()
 
 
-# fault F19
 def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +108,6 @@ def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_retur
     assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
 
 
-# fault F9
 def test_what_is_written_in_place_goes_into_the_file_that_has_the_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     for content in (b"first", b"other"):
@@ -121,7 +117,6 @@ def test_what_is_written_in_place_goes_into_the_file_that_has_the_name(tmp_path:
     folder.close()
 
 
-# fault F19
 def test_a_renamed_file_has_its_name_durably(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +128,6 @@ def test_a_renamed_file_has_its_name_durably(
     assert (tmp_path / "s1.log").read_bytes() == BASE
 
 
-# fault F1, fault F19
 def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +145,6 @@ def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
 
 
-# fault F3
 def test_a_tail_that_was_cut_off_is_gone_durably(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +168,6 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file.close()
 
 
-# fault F14, fault F15, fault F17
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
@@ -216,7 +208,6 @@ def test_a_replace_whose_bytes_do_not_come_to_an_end_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["s1.storage"]
 
 
-# fault F14
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
@@ -230,7 +221,6 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(failed.value)
 
 
-# fault F17
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_files_that_may_not_be_written_are_refused_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -251,7 +241,6 @@ def test_files_that_may_not_be_written_are_refused_at_the_start(
         boot(Folder(tmp_path))
 
 
-# fault F17
 def test_a_folder_that_refuses_new_files_is_found_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +258,6 @@ def test_a_folder_that_refuses_new_files_is_found_at_the_start(
         boot(Folder(tmp_path))
 
 
-# fault F16
 def test_a_log_that_is_a_folder_is_refused_by_name(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     manager.close()
@@ -288,7 +276,6 @@ def test_a_file_that_may_not_be_looked_at_does_not_count_as_absent(
         folder.exists("s1.storage")
 
 
-# fault F19
 @pytest.mark.parametrize("make", ["node", "registered", "begun", "joining"])
 def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
@@ -306,7 +293,6 @@ def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
     assert synced[:3] == [os.stat(parent).st_ino for parent in parents]
 
 
-# fault F19
 def test_a_folder_that_was_there_has_its_name_durably_before_anything_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +320,6 @@ def synced_folders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return synced
 
 
-# fault F26
 @pytest.mark.parametrize("name", ["with space", "grüße-日本", "a/b/c"])
 def test_any_path_works_and_is_made(tmp_path: Path, name: str) -> None:
     for _ in range(2):
@@ -344,7 +329,6 @@ def test_any_path_works_and_is_made(tmp_path: Path, name: str) -> None:
     assert recovered.hard_state.term == 2
 
 
-# fault F26
 def test_a_linked_folder_and_a_linked_log_stay_links(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "disk").mkdir()
@@ -364,7 +348,6 @@ def test_a_linked_folder_and_a_linked_log_stay_links(tmp_path: Path) -> None:
     assert known(recovered) == [Entry(1, 1, "a"), Entry(2, 1, "b")]
 
 
-# fault F26
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
@@ -372,7 +355,6 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
             Folder(path)
 
 
-# fault F21
 def test_what_an_interrupted_replace_left_is_swept(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     manager.close()
@@ -383,7 +365,6 @@ def test_what_an_interrupted_replace_left_is_swept(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path)) == {"s1.log", "s1.storage", "s1.lock", ".s1.born"}
 
 
-# fault F28
 def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
@@ -396,7 +377,6 @@ def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
     assert not recovered.amnesiac
 
 
-# fault F11
 def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)

@@ -43,7 +43,6 @@ def answer(node: Node, index: int, question: ReadIndex, now_ms: int = 110) -> Ef
     )
 
 
-# mistake 21
 def test_a_follower_serves_a_read_once_it_has_applied_the_leaders_read_index() -> None:
     node = follower()
     effects = node.step(AskLeader(["get a"]), 100)
@@ -60,7 +59,6 @@ def test_it_serves_at_once_what_it_has_applied() -> None:
     assert answer(node, 3, question).reads == []  # once
 
 
-# mistake 21
 def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
     node = follower(commit=3)
     first = asked(node.step(AskLeader(["get a"]), 100))[0]
@@ -72,7 +70,6 @@ def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
     assert answer(node, 3, second).reads == [ReadReady("get b", 3)]
 
 
-# mistake 33
 @pytest.mark.parametrize(
     "late",
     [
@@ -99,7 +96,6 @@ def test_a_question_that_is_lost_is_asked_again_after_a_heartbeats_time() -> Non
     assert answer(node, 3, question[0]).reads == []  # to the one that was sent again
 
 
-# mistake 21
 def test_reads_that_come_before_a_question_is_asked_again_wait_for_the_next_all_the_same() -> None:
     node = follower(commit=3)
     (first,) = asked(node.step(AskLeader(["get a"]), 100))
@@ -166,7 +162,6 @@ def test_without_a_leader_there_is_nobody_to_ask() -> None:
     assert node_of("s2").step(AskLeader(["get a"]), 0).refused == ["get a"]
 
 
-# mistake 21
 def test_a_leader_names_its_read_index_only_after_a_round() -> None:
     node = established("s1")
     effects = node.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS)
@@ -174,7 +169,6 @@ def test_a_leader_names_its_read_index_only_after_a_round() -> None:
     assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 1, 1, 7)]
 
 
-# mistake 17
 def test_a_new_leader_names_none_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1)
     node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
@@ -182,7 +176,6 @@ def test_a_new_leader_names_none_before_its_no_op_is_committed() -> None:
     assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 3, node.view.term, 7)]
 
 
-# fault F44
 def test_a_leader_that_falls_answers_no_follower() -> None:
     node = established("s1")
     node.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS)

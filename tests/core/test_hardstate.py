@@ -43,7 +43,6 @@ def test_the_longest_file_fits_a_sector() -> None:
     assert len(folder.content(f"{name}.storage")) <= 512
 
 
-# mistake 2, mistake 4, seed 004-36
 def test_term_and_vote_survive_a_restart() -> None:
     folder = MemoryFolder()
     manager, recovered = boot(folder)
@@ -68,7 +67,6 @@ def test_a_promised_lease_stands_behind_the_state_and_survives_a_restart() -> No
     assert " lease " not in folder.content("s1.storage").decode()
 
 
-# mistake 4
 def test_the_term_is_not_that_of_the_last_entry() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -90,7 +88,6 @@ def test_of_several_saves_the_last_one_stands() -> None:
     assert boot(folder)[1].hard_state == HardState(3, "s2")
 
 
-# mistake 5
 def test_term_and_vote_are_durable_before_the_entries_of_their_batch_are_begun() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -110,14 +107,12 @@ def test_term_and_vote_are_durable_before_the_entries_of_their_batch_are_begun()
     assert terms[-1] == (True, 1)
 
 
-# fault F40, fault F13
 def test_the_file_of_another_node_is_refused() -> None:
     folder = MemoryFolder({"s1.storage": storage_file(1, name="s2"), "s1.log": BASE})
     with pytest.raises(FilesRefused, match=r"s1\.storage belongs to node 's2', not to s1"):
         boot(folder)
 
 
-# fault F6, fault F2
 def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -139,7 +134,6 @@ def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
             assert folder.content("s1.storage.damaged-1") == bytes(bad)
 
 
-# fault F2
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -175,7 +169,6 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(data: bytes) -> Non
     assert folder.contents() == {"s1.storage": data, "s1.log": BASE}
 
 
-# mistake 4
 def test_a_term_below_the_last_entrys_is_refused() -> None:
     files = {"s1.log": log_file(b"1 6 noop\n"), "s1.storage": storage_file(5, mark=(1, 6))}
     with pytest.raises(FilesRefused, match=r"says term 5, but s1\.log has an entry of term 6"):

@@ -92,7 +92,6 @@ def test_a_server_that_was_not_started_for_leases_uses_none() -> None:
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
 
 
-# mistake 17
 def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
     node = leader_of("s1", 1, 1, options=LEASES)
     term, number = node.view.term, node.view.round
@@ -101,7 +100,6 @@ def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
 
 
-# mistake 20
 def test_one_that_lost_its_log_is_not_counted() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=1)
@@ -130,10 +128,10 @@ def test_old_rounds_are_forgotten_and_the_lease_stays() -> None:
     now = TIMEOUT_MS
     for _ in range(STARTS_MAX + 10):
         now += 1
-        node._state.heartbeat_at_ms = now
-        node._state.quorum_check_at_ms = now + 10
+        node._state.as_leader.heartbeat_at_ms = now
+        node._state.as_leader.quorum_check_at_ms = now + 10
         node.step(Tick(), now)
-    assert len(node._state.round_starts) < STARTS_MAX
+    assert len(node._state.as_leader.round_starts) < STARTS_MAX
     promised(node, "s2", now)
     assert node.view.lease_until_ms == now + LEASE_MS
 
@@ -158,7 +156,6 @@ def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
     assert node._state.promised_until_ms == 0
 
 
-# mistake 20
 def test_one_without_a_vote_promises_none() -> None:
     _, answer = follower(amnesiac=True)
     assert isinstance(answer, AppendAccepted)
@@ -187,7 +184,6 @@ def test_one_that_promised_does_not_stand_itself_when_the_connection_breaks() ->
     assert node.view.role is Role.FOLLOWER
 
 
-# mistake 21
 @pytest.mark.parametrize("options", [LEASES, OPTIONS])
 def test_a_promise_is_kept_after_a_restart_whatever_the_node_is_started_with(
     options: Options,
@@ -239,12 +235,11 @@ def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
     assert node._state.out.save == HardState(2, None, 150)
 
 
-# mistake 20
 def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=7)
     node.step(Receive(lost), TIMEOUT_MS + 20)
-    node._state.progress["s2"].is_counted = True  # it was made whole, by a quick fence
+    node._state.as_leader.progress["s2"].is_counted = True  # it was made whole, by a quick fence
     assert node.view.lease_until_ms == 0
 
 
@@ -258,7 +253,6 @@ def test_the_leader_itself_can_let_go_of_a_promise() -> None:
     assert node.view.role is Role.CANDIDATE
 
 
-# mistake 21
 def test_a_read_under_a_lease_waits_for_the_state_machine() -> None:
     node = leader_of("s1", *[1] * 5000, options=LEASES)
     promised(node, "s2", TIMEOUT_MS)

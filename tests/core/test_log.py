@@ -27,7 +27,6 @@ def test_a_log_over_a_base_knows_the_term_of_its_base_and_nothing_before() -> No
         log.cut_after(6)
 
 
-# mistake 28
 def test_an_entrys_index_is_its_place_in_the_log() -> None:
     log = log_of(1, 1, 2)
     log.cut_after(1)
@@ -52,7 +51,6 @@ def test_entries_beyond_the_end_are_not_made_up() -> None:
         log_of(1, 2).entries(1, 3)
 
 
-# mistake 6
 @pytest.mark.parametrize(
     ("last_index", "last_term", "accepted"),
     [

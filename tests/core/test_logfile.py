@@ -153,7 +153,6 @@ def test_a_term_never_falls_along_the_log() -> None:
         write(manager, 2, 4, "set a 1")
 
 
-# fault F23
 @settings(max_examples=60)
 @given(st.lists(STORABLE, min_size=1, max_size=8))
 def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str]) -> None:
@@ -166,7 +165,6 @@ def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str
     assert [entry.command for entry in known(boot(folder)[1])] == commands
 
 
-# fault F23
 @pytest.mark.parametrize(
     "command",
     [
@@ -183,7 +181,6 @@ def test_values_that_look_like_headers_come_back(command: str) -> None:
     assert known(boot(folder)[1]) == [Entry(1, 1, command), Entry(2, 1, "noop")]
 
 
-# fault F14, fault F15
 @pytest.mark.parametrize("kind", [Kind.EIO, Kind.ENOSPC])
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_after_one_failed_write_or_sync_nothing_is_written_again(kind: Kind, step: int) -> None:
@@ -201,7 +198,6 @@ def test_after_one_failed_write_or_sync_nothing_is_written_again(kind: Kind, ste
     assert (folder.steps, folder.contents()) == (steps, content)
 
 
-# fault F15
 def test_an_append_file_never_syncs_again_after_a_failed_sync(
     tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

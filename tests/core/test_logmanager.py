@@ -34,7 +34,6 @@ def shown(reply: str) -> dict[str, str]:
     return pairs
 
 
-# seed 004-06, seed 004-07, seed 004-08, fault F82, fault F83, mistake 27
 def test_each_command_gets_its_documented_reply() -> None:
     manager = fresh()
     conversation = [
@@ -53,7 +52,6 @@ def test_each_command_gets_its_documented_reply() -> None:
         assert manager.handle_operation(command) == reply
 
 
-# seed 004-10
 def test_a_value_is_the_rest_of_the_line() -> None:
     manager = after("set k a b  c @d#1 ")
     assert manager.pairs == {"k": "a b  c @d#1 "}
@@ -68,7 +66,6 @@ def test_a_clients_name_and_number_before_a_command_do_not_change_it() -> None:
     assert manager.handle_operation("get m@n") == "GET response: 1"
 
 
-# seed 004-12, seed 004-13
 def test_the_seeds_example_log_yields_its_state() -> None:
     manager = fresh()
     commands = ["set a 4", "set b 30", "get b", "set c 5", "delete b"]
@@ -79,7 +76,6 @@ def test_the_seeds_example_log_yields_its_state() -> None:
     assert manager.pairs == {"a": "4", "c": "5"}
 
 
-# seed 004-05, mistake 27, fault F81
 @pytest.mark.parametrize(
     "command",
     ["set a", "set", "set  v", "get", "get ", "get a b", "delete", "delete  a", "foo", "foo a", "",
@@ -93,14 +89,12 @@ def test_what_is_not_understood_is_said_and_changes_nothing(command: str) -> Non
     assert manager.pairs == {"a": "4"}
 
 
-# fault F99
 def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
     [reply] = fresh().apply(entries(1, 1, "x\x1b[2J\n" + "y" * 5000))
     assert reply.isprintable()
     assert len(reply) < 250
 
 
-# mistake 27
 @settings(max_examples=300)
 @given(st.lists(st.one_of(
     st.text(max_size=30),
@@ -124,7 +118,6 @@ def test_reads_are_answered_together_as_of_one_moment() -> None:
     ]  # fmt: skip
 
 
-# seed 004-09
 def test_show_is_json_sorted_by_key_with_real_keys_and_values() -> None:
     manager = after(r"set b\sc x\ny", "set a 1", r"set q\\ \xff", "set ä ö")
     reply = manager.handle_operation("show")
@@ -145,7 +138,6 @@ def test_show_takes_a_prefix_and_a_place_to_go_on_from() -> None:
     assert ask("show nothing") == "SHOW response: {}"
 
 
-# fault F84
 def test_show_of_many_keys_comes_in_pages_that_name_the_next() -> None:
     manager = after(*[rf"set k\s{number:04d} {number}" for number in range(2500)])
     found: dict[str, str] = {}
@@ -180,7 +172,6 @@ def test_a_stored_text_with_an_unknown_escape_is_shown_as_it_stands() -> None:
     assert shown(manager.handle_operation("show")) == {r"a\q": r"\z"}
 
 
-# seed 004-11
 def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
     manager = after("set a 1")
     done: list[str] = []
@@ -202,7 +193,6 @@ def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
     assert len(done) == 4
 
 
-# seed 004-11
 def test_many_clients_at_once_lose_no_operation() -> None:
     manager = fresh()
 
@@ -218,7 +208,6 @@ def test_many_clients_at_once_lose_no_operation() -> None:
     assert manager.pairs == {f"k{number}": "199" for number in range(8)}
 
 
-# seed 004-36
 def test_a_restarted_node_rebuilds_its_pairs_from_its_log() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)

@@ -56,7 +56,6 @@ class Node:
         return self.do(f'machine bank {{"to": "ann", "amount": {amount}}}')
 
 
-# seed 002-13
 def test_a_command_changes_the_state_and_everybody_can_read_it() -> None:
     bank = Bank()
     node = Node(bank=bank)
@@ -89,7 +88,6 @@ def test_what_may_have_struck_this_node_alone_stops_it(amount: int) -> None:
         Node(bank=Bank()).pay(amount)
 
 
-# mistake 27
 def test_a_node_without_the_machine_stops_and_says_what_it_lacks() -> None:
     with pytest.raises(UnknownMachine, match='"bank", which this node does not have'):
         Node().pay(1)

@@ -14,8 +14,6 @@ from raftline.raft.membership import Configurations, Membership, read
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
 
 
-# mistake 1
-# seed 004-35
 @pytest.mark.parametrize(
     ("voters", "quorum"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4)]
 )
@@ -42,7 +40,6 @@ def test_strangers_do_not_count() -> None:
     assert not Membership(("s1", "s2", "s3")).is_quorum(["s1", "client4", "s9"])
 
 
-# mistake 18
 def test_a_quorum_does_not_wait_for_the_slowest_nor_for_the_dead() -> None:
     assert Membership(("s1", "s2", "s3")).reached_by_quorum({"s1": 9, "s2": 4}) == 4
     assert Membership(("s1", "s2", "s3", "s4")).reached_by_quorum({"s1": 9, "s2": 4}) == 0
@@ -63,7 +60,6 @@ def test_what_a_quorum_reached_is_the_highest_number_that_a_quorum_has(
 JOINT = Membership(("s1", "s4", "s5"), (), ("s1", "s2", "s3"))
 
 
-# mistake 31
 @pytest.mark.parametrize(
     ("names", "enough"),
     [
@@ -240,7 +236,6 @@ def test_asking_again_for_what_is_reached_changes_no_member(change: Change) -> N
     assert plan(change, THREE) == Plan(THREE)
 
 
-# issue 3.4
 def test_even_sizes_are_advised_against_with_the_reason() -> None:
     assert "the loss of either" in advice(2)
     assert "4 voters stand the loss of 1, no more than 3 do" in advice(4)

@@ -104,10 +104,6 @@ def test_a_damaged_line_is_refused_or_read_as_what_it_says(
     assert read("s1", "s2", spell(found)) == found
 
 
-# seed 004-18
-# seed 004-19
-# seed 004-20
-# seed 004-24
 @pytest.mark.parametrize(
     ("message", "line"),
     [
@@ -144,7 +140,6 @@ def test_each_message_has_one_spelling(message: Message, line: str) -> None:
     assert read(message.sender, message.to, line) == message
 
 
-# seed 004-19
 def test_the_seeds_heartbeat_is_read_without_commit_and_round() -> None:
     assert read("s1", "s2", "AppendEntries 7-11-6-[]") == AppendEntries("s1", "s2", 7, 11, 6, [])
 
@@ -157,7 +152,6 @@ def test_numbers_may_be_given_as_text_as_the_seed_did() -> None:
     assert type(found.entries[0].index) is int
 
 
-# mistake 26
 def test_separators_inside_a_command_stay_there() -> None:
     command = "set a@b-c, ]} commit 9 round 9 [] \\n ünïcödé"
     message = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, command)], 0, 1)
@@ -173,8 +167,6 @@ def test_entries_that_were_spelled_once_make_the_same_line() -> None:
 ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
 
 
-# fault F24
-# fault F100, fault F43
 @pytest.mark.parametrize(
     "line",
     [
@@ -273,7 +265,6 @@ def test_a_refusal_names_the_form() -> None:
         read("s1", "s2", "RequestVote please")
 
 
-# fault F99
 @pytest.mark.parametrize(
     "command", ["", "a\nb", "a\rb", "a\x00", "a\x1b[2J", "a\x7f", "a\x85", "\ud800"]
 )

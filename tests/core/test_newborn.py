@@ -312,7 +312,7 @@ def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
 
 def test_a_leader_says_that_such_a_follower_is_new_or_lost_its_memory() -> None:
     leader = established("s1")
-    leader._state.progress["s3"].match_index = 0
+    leader._state.as_leader.progress["s3"].match_index = 0
     unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
     notes = leader.step(Receive(unsure), leader.view.now_ms).notes
     assert "[*] s3 is new, or lost its memory: it catches up without a vote" in notes

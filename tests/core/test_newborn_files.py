@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from raftline.common.config import FILE_NAME, Address, Configuration
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, Configuration
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.startup import Startup
 from raftline.raft.effects import Effects, Entry, HardState

@@ -135,7 +135,6 @@ def test_an_object_that_nobody_has_touched_is_empty() -> None:
     assert machine.do("get x") == 'GET response: {"lamp": "on"}'
 
 
-# seed 002-13
 def test_a_lock_has_one_holder_and_a_token_that_grows() -> None:
     machine = Machine()
     assert machine.operate("lock.acquire", "a", 1000) == 1
@@ -260,7 +259,6 @@ def test_a_slice_with_a_step_takes_as_many_values_as_it_has_places() -> None:
     assert machine.value == [1, 2, 3]
 
 
-# mistake 27
 @given(st.lists(st.sampled_from(sorted(OPERATIONS)).flatmap(
     lambda name: st.lists(VALUES.map(spell_json) | st.text(), max_size=4).map(
         lambda operands: " ".join(["object x", name, *operands])
@@ -306,7 +304,6 @@ def test_a_tuple_is_kept_as_a_list() -> None:
     assert checked({"a": (1, (2,))}) == {"a": [1, [2]]}
 
 
-# mistake 22
 def test_the_last_long_reply_of_a_session_is_given_again_word_for_word() -> None:
     machine = Machine()
     long, longer = "v" * 600, "w" * 700

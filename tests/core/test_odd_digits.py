@@ -206,7 +206,6 @@ def test_a_plain_number_is_taken(door: str) -> None:
     assert takes(door, "1")
 
 
-# fault F81
 @pytest.mark.parametrize("door", DOORS)
 def test_what_only_looks_like_a_number_is_refused(door: str) -> None:
     assert [text for text in LOOKALIKES if takes(door, text)] == []

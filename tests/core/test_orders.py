@@ -20,7 +20,6 @@ from raftline.raft.state import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 
-# seed 000-04
 def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
     node = leader_of("s1", 1)
     term, last = node.view.term, node.view.log.last_index
@@ -39,7 +38,6 @@ def test_who_follows_already_is_not_told_to() -> None:
     assert node.view.election_at_ms == before
 
 
-# seed 000-04
 def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     node = node_of("s1", 1, 1)
     effects = node.step(Campaign(), 10)
@@ -118,11 +116,10 @@ def test_the_only_voter_is_elected_by_its_timeout() -> None:
     assert (node.view.role, node.view.term, node.view.commit_index) == (Role.LEADER, 2, 2)
 
 
-# seed 003-08
 def test_heartbeats_are_slowed_from_the_next_on() -> None:
     node = leader_of("s1", 1)
     node.step(SetHeartbeat(20_000), TIMEOUT_MS)
-    assert node._state.heartbeat_at_ms == TIMEOUT_MS + 20_000
+    assert node._state.as_leader.heartbeat_at_ms == TIMEOUT_MS + 20_000
     effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
     assert effects.send == []
     node.step(SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
@@ -130,7 +127,6 @@ def test_heartbeats_are_slowed_from_the_next_on() -> None:
     assert [type(one) for one in effects.send] == [AppendEntries, AppendEntries]
 
 
-# seed 000-16
 def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     node = candidate_of("s1", 1)
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
@@ -139,7 +135,6 @@ def test_a_candidate_stays_one_for_a_leader_of_a_lower_term() -> None:
     assert node.view.role is Role.CANDIDATE
 
 
-# seed 000-16
 def test_a_candidate_that_lost_follows_the_winner() -> None:
     node = candidate_of("s1", 1)
     [answer] = node.step(Receive(AppendEntries("s2", "s1", 2, 1, 1)), TIMEOUT_MS).send_after_save

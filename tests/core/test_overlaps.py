@@ -63,7 +63,6 @@ def entries_to(effects: Effects, peer: str) -> list[list[int]]:
 # --- rounds and reads ----------------------------------------------------------------------
 
 
-# mistake 21
 @pytest.mark.parametrize("late_round", [1, 2])
 def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
     node = established("s1", voters=FIVE)
@@ -77,7 +76,6 @@ def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
     assert [ready.token for ready in served] == [1, 2]
 
 
-# mistake 21
 def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
     node = established("s1")
     before = node.view.round
@@ -112,7 +110,6 @@ def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None
     assert second.reads == [ReadReady("get b", 3), ReadReady("get c", 3)]
 
 
-# mistake 33
 def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     node = follower()
     rounds = []
@@ -140,8 +137,8 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
     begun = []
     for _ in range(count):
         now_ms = node.view.now_ms + 10
-        node._state.heartbeat_at_ms = now_ms
-        node._state.quorum_check_at_ms = now_ms + 100
+        node._state.as_leader.heartbeat_at_ms = now_ms
+        node._state.as_leader.quorum_check_at_ms = now_ms + 100
         node.step(Tick(), now_ms)
         begun.append((node.view.round, now_ms))
     return begun
@@ -153,7 +150,6 @@ def promise(node: Node, number: int, *, missing: bool = False) -> None:
     node.step(Receive(kind("s2", "s1", 1, 1, number, 0, 150)), node.view.now_ms)
 
 
-# mistake 21
 @pytest.mark.parametrize("back", [1, 2, 3])
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_promise_counts_from_the_round_that_it_answers(back: int, *, missing: bool) -> None:
@@ -163,7 +159,6 @@ def test_a_promise_counts_from_the_round_that_it_answers(back: int, *, missing: 
     assert node.view.lease_until_ms == began_ms + LEASE_MS
 
 
-# mistake 21
 def test_a_late_promise_shortens_no_lease() -> None:
     node = established("s1", options=LEASES)
     begun = beats(node, 3)
@@ -172,7 +167,6 @@ def test_a_late_promise_shortens_no_lease() -> None:
     assert node.view.lease_until_ms == begun[-1][1] + LEASE_MS
 
 
-# mistake 21
 def test_when_old_rounds_are_forgotten_the_last_ones_are_not() -> None:
     node = established("s1", options=LEASES)
     beats(node, STARTS_MAX - 2)
@@ -183,7 +177,6 @@ def test_when_old_rounds_are_forgotten_the_last_ones_are_not() -> None:
         assert node.view.lease_until_ms == began_ms + LEASE_MS
 
 
-# mistake 21
 def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None:
     node = node_of("s2", lease_ms=100, options=LEASES)
     effects = node.step(Receive(append(1, (0, 0), 1)), 100)
@@ -244,7 +237,6 @@ def test_while_a_probe_is_on_its_way_no_other_leaves() -> None:
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
 
-# mistake 18
 def test_a_late_report_of_an_earlier_write_takes_nothing_back() -> None:
     node = established("s1")
     for number in range(3):
@@ -271,7 +263,6 @@ def piece(offset: int, of: Snapshot = LATER, term: int = 2, sender: str = "s1") 
     return InstallSnapshot(sender, "s2", term, of, offset, 4, 3, "a 4\n")
 
 
-# mistake 32
 def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0), piece(4))
     assert node.step(SnapshotChecked(EARLIER, MEMBERS), 10).install is None
@@ -280,7 +271,6 @@ def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived()
     assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
-# mistake 32
 def test_a_snapshot_that_fails_its_check_takes_none_with_it_that_arrives_since() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0))
     assert node.step(SnapshotRejected(EARLIER, "it is damaged"), 10).notes == []
@@ -289,7 +279,6 @@ def test_a_snapshot_that_fails_its_check_takes_none_with_it_that_arrives_since()
     assert answer.offset == 8
 
 
-# mistake 32
 def test_a_snapshot_taken_on_by_a_second_leader_is_not_displaced_by_its_late_pieces() -> None:
     node = taking(piece(0))
     node.step(Receive(piece(4, term=3, sender="s3")), 10)
@@ -297,7 +286,6 @@ def test_a_snapshot_taken_on_by_a_second_leader_is_not_displaced_by_its_late_pie
     assert node.step(SnapshotChecked(LATER, MEMBERS), 30).install == LATER
 
 
-# mistake 32
 def test_who_leads_by_now_installs_no_snapshot() -> None:
     node = taking(piece(0), piece(4))
     node.step(Tick(), node.view.election_at_ms)
@@ -314,7 +302,6 @@ def test_a_snapshot_that_the_log_has_overtaken_no_longer_arrives() -> None:
     assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
-# mistake 9
 def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
     node = taking(piece(0), now_ms=100)
     assert node.wake_at_ms == 100 + TIMEOUT_MS
@@ -345,11 +332,10 @@ def places(effects: Effects) -> list[int]:
     return [m.offset for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
-# fault F55
 def test_a_loss_is_told_by_the_answers_to_all_that_was_under_way_and_counts_once() -> None:
     node = sending()
     before = node.view.round
-    beat_at_ms = node._state.heartbeat_at_ms
+    beat_at_ms = node._state.as_leader.heartbeat_at_ms
     node.step(Tick(), beat_at_ms)
     assert node.view.round == before + 1
     assert held(node, 0, before) == [0, 10]
@@ -362,12 +348,11 @@ def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_t
     fall_behind(node)
     places_sent = []
     for offset in (40, 50, 20, 70):  # an earlier leader sent it some; it began anew; it was told
-        node._state.round += 1
+        node._state.as_leader.round += 1
         places_sent.append(held(node, offset))
     assert places_sent == [[40, 50], [60], [20, 30], [70, 80]]
 
 
-# mistake 32
 def test_a_late_answer_about_an_earlier_snapshot_moves_nothing() -> None:
     node = sending()
     later = Snapshot(5, 3, 50, 8)
@@ -384,16 +369,16 @@ def test_one_that_is_silent_amid_a_snapshot_is_asked_once_in_an_election_timeout
     node = sending()
     asked = []
     for _ in range(10):
-        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
-        asked.append(places(node.step(Tick(), node._state.heartbeat_at_ms)))
+        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        asked.append(places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)))
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
 
 def test_one_that_speaks_amid_a_snapshot_is_not_asked_how_far_it_is() -> None:
     node = sending()
     for offset in (20, 25, 25):
-        node._state.quorum_check_at_ms = node._state.heartbeat_at_ms + 1
-        assert places(node.step(Tick(), node._state.heartbeat_at_ms)) == []
+        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        assert places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)) == []
         held(node, offset)
 
 
@@ -410,7 +395,6 @@ def test_long_entries_count_by_their_length_where_some_stay_behind_a_snapshot() 
 # --- followers -----------------------------------------------------------------------------
 
 
-# mistake 30
 def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None:
     node = node_of("s2")
     for number in range(5):
@@ -431,7 +415,6 @@ def test_a_follower_that_differs_names_what_is_committed_where_that_is_nearer() 
     assert answer.index == 3
 
 
-# mistake 12, mistake 32
 def test_entries_on_both_sides_of_a_snapshots_end_are_taken_where_they_are_new() -> None:
     node = node_of("s2", *[1] * 4)
     node.step(Receive(append(1, (4, 1), commit=4)), 10)
@@ -460,7 +443,6 @@ def test_a_log_that_is_compacted_over_several_terms_says_what_it_said(base: int)
         assert compacted.entries(index, len(terms)) == whole.entries(index, len(terms))
 
 
-# mistake 31
 @pytest.mark.parametrize("cut", range(1, 6))
 def test_a_cut_takes_all_configurations_behind_it_and_no_other(cut: int) -> None:
     members = [Membership(FIVE[:count], addresses={}) for count in (1, 2, 3, 4)]
@@ -495,7 +477,6 @@ def test_a_server_that_is_taken_out_a_second_time_is_told_again() -> None:
     assert "by entry 3:" in said[2][0]
 
 
-# mistake 31
 def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
@@ -506,16 +487,16 @@ def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is()
     sync(node)
     for _ in range(2):  # s5 answers first, and everything
         acknowledge(node, "s5")
-        node.step(Tick(), node._state.heartbeat_at_ms)
-    assert "s5" in node._state.leaving
+        node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert "s5" in node._state.as_leader.leaving
     for peer in ("s2", "s3"):
         acknowledge(node, peer)
     assert node.view.configurations.index <= node.view.commit_index
     acknowledge(node, "s5", number=node.view.round - 1)
-    assert "s5" in node._state.leaving
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    assert "s5" in node._state.as_leader.leaving
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert "s5" not in node._state.leaving
+    assert "s5" not in node._state.as_leader.leaving
 
 
 def test_of_two_removals_each_is_told_of_its_own() -> None:
@@ -527,12 +508,12 @@ def test_of_two_removals_each_is_told_of_its_own() -> None:
             sync(node)
             for peer in ("s2", "s3"):
                 acknowledge(node, peer)
-    assert set(node._state.leaving) == {"s4", "s5"}
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    assert set(node._state.as_leader.leaving) == {"s4", "s5"}
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s5")
-    assert set(node._state.leaving) == {"s4"}
+    assert set(node._state.as_leader.leaving) == {"s4"}
     assert node.view.role is Role.LEADER
 
 
@@ -543,7 +524,6 @@ def led_with(*voters: str, learner: str = "") -> Node:
     return established("s1", voters=members)
 
 
-# mistake 31
 def test_a_learner_is_not_taken_out_again_before_the_entry_that_added_it_is_committed() -> None:
     node = led_with("s1", "s2", "s3")
     node.step(ChangeMembers(Change("add", "s4", "s4:1"), "add"), TIMEOUT_MS)
@@ -556,7 +536,6 @@ def test_a_learner_is_not_taken_out_again_before_the_entry_that_added_it_is_comm
     assert node.view.membership.learners == ()
 
 
-# mistake 20
 def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waited_for() -> None:
     node = led_with("s1", learner="s2")
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=1)
@@ -565,7 +544,7 @@ def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waite
     assert node.view.membership.voters == ("s1",)
     held = AppendAccepted("s2", "s1", 1, 1, node.view.round, without_vote=1)
     node.step(Receive(held), TIMEOUT_MS)
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s2")
     assert node.view.membership.voters == ("s1", "s2")
 
@@ -576,7 +555,7 @@ def test_who_holds_more_is_nearer_than_who_answered_later() -> None:
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2", 2)
-    node.step(Tick(), node._state.heartbeat_at_ms)
+    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     acknowledge(node, "s3", 1)
     node.step(Transfer(None), node.view.now_ms)
     assert node.view.transfer is not None

@@ -73,7 +73,6 @@ class StandingStill(RuleBasedStateMachine):
 TestStandingStill = StandingStill.TestCase
 
 
-# fault F76
 @given(
     before=st.lists(COMMANDS, max_size=8),
     during=st.lists(st.lists(COMMANDS, max_size=4), max_size=4),

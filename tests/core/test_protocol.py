@@ -46,7 +46,6 @@ def refused_bytes(raw: bytes) -> str:
     return str(caught.value)
 
 
-# seed 004-03
 def test_a_client_gives_its_name_and_perhaps_an_id_before_the_first_at() -> None:
     assert split_sender("client4@set b 5") == ("client4", "", "set b 5")
     assert split_sender("client@get a") == ("client", "", "get a")
@@ -54,12 +53,10 @@ def test_a_client_gives_its_name_and_perhaps_an_id_before_the_first_at() -> None
     assert split_sender("client4@set b@c 5@6") == ("client4", "", "set b@c 5@6")
 
 
-# seed 004-04
 def test_a_node_names_itself_in_the_same_way() -> None:
     assert split_sender("s2@AppendEntries 7-11-6-[]") == ("s2", "", "AppendEntries 7-11-6-[]")
 
 
-# fault F90, mistake 26
 def test_an_at_behind_the_first_word_names_nobody() -> None:
     assert split_sender("set mail a@b") == ("", "", "set mail a@b")
     assert split_sender("get b") == ("", "", "get b")
@@ -67,7 +64,6 @@ def test_an_at_behind_the_first_word_names_nobody() -> None:
     assert split_sender("  client4@get b") == ("client4", "", "get b")
 
 
-# fault F90
 @pytest.mark.parametrize("name", ["", "4", "-a", "é", "a" * 65, "a" * 1_000_000, "a/../b", "a\tb"])
 def test_a_bad_name_is_refused_and_the_rule_said(name: str) -> None:
     said = refusal(f"{name}@get a")
@@ -81,14 +77,12 @@ def test_the_longest_name_and_the_largest_id_are_taken() -> None:
     assert split_sender(f"{name}#{2**63 - 1}@get a") == (name, str(2**63 - 1), "get a")
 
 
-# fault F24
 @pytest.mark.parametrize("number", ["", "-1", "1_000", "٣", "017", "1e3", str(2**63), "9" * 30])
 def test_a_bad_id_is_refused_and_the_rule_said(number: str) -> None:
     said = refusal(f"client4#{number}@get a")
     assert "is no request id. An id is a number from 0 to 9223372036854775807" in said
 
 
-# seed 004-05
 @pytest.mark.parametrize(
     ("line", "verb", "canonical"),
     [
@@ -106,7 +100,6 @@ def test_each_command_is_understood(line: str, verb: str, canonical: str) -> Non
     assert read_request("client4", "7", line, LIMITS) == expected
 
 
-# seed 004-05, fault F81
 @pytest.mark.parametrize("line", ["foo", "GET a", "getx", "help me", "set\tb 5", "c@x@get a"])
 def test_anything_else_is_not_understood_and_the_commands_are_named(line: str) -> None:
     said = refusal(line)
@@ -114,7 +107,6 @@ def test_anything_else_is_not_understood_and_the_commands_are_named(line: str) -
     assert said.endswith(". Try: get KEY, set KEY VALUE, delete KEY, show, help")
 
 
-# seed 004-10, fault F81
 def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
     assert command("set k a b c") == "set k a b c"
     assert command("set k  two  spaces  ") == "set k  two  spaces  "
@@ -122,7 +114,6 @@ def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
     assert command("set k a=b@c-d") == "set k a=b@c-d"
 
 
-# fault F81
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
@@ -147,7 +138,6 @@ def test_a_wrong_operand_is_refused_and_the_rule_said(line: str, rule: str) -> N
     assert rule in refusal(line)
 
 
-# fault F81
 def test_limits_count_the_real_bytes_not_the_spelling() -> None:
     limits = Limits(key_bytes=4, value_bytes=6)
     assert command(r"set \x00\xff\x01\x02 \n\n\n\n\n\n", limits).startswith("set ")
@@ -159,13 +149,11 @@ def test_limits_count_the_real_bytes_not_the_spelling() -> None:
     assert "the value has 7 bytes; the limit is 6" in refusal(r"set a \x00\x00\x00\x00é1", limits)
 
 
-# fault F81
 def test_a_key_and_a_value_over_the_usual_limits_are_refused() -> None:
     assert "the key has 65537 bytes; the limit is 1024" in refusal("get " + "k" * 65537)
     assert "the limit is 1048576" in refusal("set a " + "v" * (1 << 20) + "v")
 
 
-# fault F87
 def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escaped() -> None:
     limits = Limits(key_bytes=8, value_bytes=16)
     line = "n" * 64 + f"#{2**63 - 1}@set " + r"\x00" * 8 + " " + r"\x00" * 16 + "\r"
@@ -174,7 +162,6 @@ def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escape
     assert str(limits.line_bytes) in limits.line_too_long
 
 
-# fault F89
 @pytest.mark.parametrize(
     "raw",
     [
@@ -191,7 +178,6 @@ def test_what_telnet_adds_to_a_line_is_taken_off(raw: bytes) -> None:
     assert decode_line(raw) == "get a"
 
 
-# fault F88, fault F89
 @pytest.mark.parametrize("tail", [b"\xff\xfe", b"\xff\xfb\x06", b"\xff\xf1", b"\xff\xfa\xff\xf0"])
 def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> None:
     assert refused_bytes(b"set a " + tail) == (
@@ -199,14 +185,12 @@ def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> Non
     )
 
 
-# fault F89
 def test_only_telnet_s_whole_ctrl_c_takes_back_what_was_typed() -> None:
     assert decode_line(b"set wrong 1\xff\xf4\xff\xfd\x06get a") == "get a"
     assert refused_bytes(b"set secret x\xff\xf4delete a").startswith("byte 13 of this line")
     assert refused_bytes(b"set z v\xff\xf8").startswith("byte 8 of this line")
 
 
-# fault F88
 def test_a_raw_control_character_is_refused_and_its_spelling_given() -> None:
     assert refused_bytes(b"set a \x00") == (
         r"byte 7 of this line is a raw control character; write it as \x00"
@@ -225,7 +209,6 @@ def test_a_raw_tab_and_any_other_character_pass() -> None:
     assert decode_line("set a b\tc é 漢 😀 \u00a0".encode()) == "set a b\tc é 漢 😀 \u00a0"
 
 
-# fault F88
 @pytest.mark.parametrize("raw", [b"get \xff", b"get \xc3", b"get \xed\xa0\x80", b"get \xc0\x80"])
 def test_a_byte_that_is_not_utf_8_is_refused_and_its_place_said(raw: bytes) -> None:
     said = refused_bytes(raw)
@@ -233,7 +216,6 @@ def test_a_byte_that_is_not_utf_8_is_refused_and_its_place_said(raw: bytes) -> N
     assert said.endswith(f"{raw[4]:02x}")
 
 
-# fault F91
 def test_other_protocols_are_told_what_this_port_speaks() -> None:
     for raw, protocol in [
         (b"GET / HTTP/1.1\r", "HTTP"),
@@ -248,7 +230,6 @@ def test_other_protocols_are_told_what_this_port_speaks() -> None:
     assert looks_foreign(b"GET a") is None
 
 
-# fault F99
 def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:
     said = refusal("foo\u2028s1@SET response: \u202eforged" + "x" * 5000)
     assert said.isprintable()
@@ -265,7 +246,6 @@ def test_show_reads_its_operands_so_that_after_may_be_a_prefix() -> None:
     assert show_operands("show after after k") == ("after", "k")
 
 
-# seed 004-32, fault F78
 def test_the_sorry_line_names_the_leader_and_can_be_read_back() -> None:
     line = not_leader("s1", "localhost", 10000)
     assert line == ("Sorry, I am not the leader. Last leader I heard from is: s1 (localhost:10000)")
@@ -273,7 +253,6 @@ def test_the_sorry_line_names_the_leader_and_can_be_read_back() -> None:
     assert leader_named_in(not_leader("s1", "::1", 10000)) == ("s1", "::1", 10000)
 
 
-# fault F82
 def test_no_stored_value_reads_as_an_error() -> None:
     for text in (NO_LEADER, "GET response: " + not_leader("s9", "evil", 1)):
         assert leader_named_in(text) is None

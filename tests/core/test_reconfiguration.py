@@ -64,7 +64,6 @@ def everybody_holds(node: Node) -> Effects:
 # --- one at a time, and in its time ------------------------------------------------------
 
 
-# fault F68, mistake 31
 def test_a_second_change_is_refused_until_the_first_is_committed() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -74,7 +73,6 @@ def test_a_second_change_is_refused_until_the_first_is_committed() -> None:
     assert second.append == []
 
 
-# fault F68
 def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
@@ -89,13 +87,12 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     sync(node)
     acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
     assert node.view.membership == members("s1")
-    assert node._state.pending_change is None
+    assert node.view.pending_change is None
     sync(node)
     assert node.view.membership == members("s1", learners=("s9",))
-    assert str(node._state.pending_change.change if node._state.pending_change else "") == "add s9"
+    assert str(node.view.pending_change.change if node.view.pending_change else "") == "add s9"
 
 
-# fault F69, mistake 31
 def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     early = change(node, "remove", "s3", token="first")
@@ -109,7 +106,6 @@ def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> No
     assert "remove s3 is under way" in effects.settled[0].text
 
 
-# fault F69
 def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     change(node, "remove", "s3")
@@ -118,7 +114,7 @@ def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     assert effects.settled[0].text == (
         "remove s3: this server lost the leadership before it began. Nothing was changed"
     )
-    assert node._state.waiting == []
+    assert node.view.waiting_changes == []
 
 
 def test_who_does_not_lead_changes_nothing() -> None:
@@ -129,7 +125,6 @@ def test_who_does_not_lead_changes_nothing() -> None:
 # --- joint consensus -----------------------------------------------------------------------
 
 
-# mistake 31
 def test_a_configuration_is_used_from_its_append_on_not_from_its_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -208,7 +203,7 @@ def test_a_read_needs_a_majority_of_each_half() -> None:
 # --- the leader itself -----------------------------------------------------------------------
 
 
-# mistake 31; paper §6
+# Paper §6
 def test_a_removed_leader_steps_down_only_after_the_commit() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s1")
@@ -236,7 +231,7 @@ def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
     change(node, "remove", "s3")
     effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
     assert outcomes(effects) == ["unknown"]
-    assert node._state.pending_change is None
+    assert node.view.pending_change is None
 
 
 # --- learners --------------------------------------------------------------------------------
@@ -278,7 +273,7 @@ def test_a_round_that_took_an_election_timeout_is_followed_by_another() -> None:
     sync(node)
     acknowledge(node, "s2")
     node.step(Propose(["set a 4"]), node.view.now_ms)
-    work = node._state.pending_change
+    work = node.view.pending_change
     assert work is not None
     began, first = node.view.now_ms, work.round_index
     late = began + OPTIONS.election_timeout_ms
@@ -298,7 +293,7 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     acknowledge(node, "s2")
     settled: list[str] = []
     for _ in range(10):
-        work = node._state.pending_change
+        work = node.view.pending_change
         assert work is not None
         target = work.round_index
         node.step(Propose(["set a 4"]), node.view.now_ms)
@@ -339,7 +334,6 @@ def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "done")]
 
 
-# fault F71
 def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -> None:
     node = led("s1", "s2", "s3")
     change(node, "replace", "s4", "h:7", "s3")
@@ -414,7 +408,7 @@ def test_a_removed_member_is_told_and_then_forgotten() -> None:
     assert node.view.configurations.index <= node.view.commit_index
     assert node.view.contacts == {"s2": "s2:1", "s3": "s3:1"}
     acknowledge(node, "s3")
-    told = node.step(Tick(), node._state.heartbeat_at_ms)
+    told = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     assert "s3" in {message.to for message in told.send}
     assert acknowledge(node, "s3").members_changed
     assert node.view.contacts == {"s2": "s2:1"}
@@ -441,9 +435,9 @@ def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
     for _ in range(2):
         sync(node)
         acknowledge(node, "s2")
-    assert node._state.leaving == {"s3": "s3:1"}
+    assert node._state.as_leader.leaving == {"s3": "s3:1"}
     node.step(ChangeMembers(Change("add", "s3", "s3:2"), "t"), node.view.now_ms)
-    assert node._state.leaving == {}
+    assert node._state.as_leader.leaving == {}
     assert node.view.contacts["s3"] == "s3:2"
 
 
@@ -475,7 +469,7 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
     assert answer.granted
 
 
-# fault F65; thesis §4.2.3
+# Thesis §4.2.3
 @pytest.mark.parametrize(
     "message",
     [
@@ -497,12 +491,12 @@ def test_check_quorum_needs_a_majority_of_each_half() -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
     node.step(ChangeMembers(Change("replace", "s4", "s4:1", "s3"), "t"), node.view.now_ms)
     assert node.view.membership.outgoing == ("s1", "s2", "s3")
-    heard_late = node._state.quorum_check_at_ms
+    heard_late = node._state.as_leader.quorum_check_at_ms
     node.step(
         Receive(AppendAccepted("s4", "s1", node.view.term, 1, node.view.round)), heard_late - 1
     )
-    node._state.progress["s2"].heard_at_ms = -10_000
-    node._state.progress["s3"].heard_at_ms = -10_000
+    node._state.as_leader.progress["s2"].heard_at_ms = -10_000
+    node._state.as_leader.progress["s3"].heard_at_ms = -10_000
     node.step(Tick(), heard_late)  # s1 and s4 are a majority of s1 s2 s4, not of s1 s2 s3
     assert not node.view.is_leader
 

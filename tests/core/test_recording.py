@@ -30,6 +30,7 @@ from raftline.raft.orders import OrderRefused
 from raftline.raft.plain import CORE, PlainError, Tokens, core_types, plain, value_of
 from raftline.raft.recording import RecordedNode, spell_effects, spell_state
 from raftline.raft.replay import BadRecording, replay, state_of
+from raftline.raft.state import Role, State
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import (
     TIMEOUT_MS,
@@ -102,7 +103,7 @@ def test_the_classes_of_the_core_have_names_of_their_own() -> None:
     "value",
     [
         None, True, -3, "é\x85", [1, [2]], (1, "a"), {"a": (1,)}, {3: b"\x00\xff"}, {"x", "y"},
-        HardState(3, None), ReadReady("token", 4), core.Role.LEADER,
+        HardState(3, None), ReadReady("token", 4), Role.LEADER,
     ],
 )  # fmt: skip
 def test_a_plain_value_is_read_back(value: object) -> None:
@@ -192,7 +193,7 @@ def test_a_refused_input_is_recorded_as_refused() -> None:
 def test_a_changed_rule_is_the_first_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = a_recording()
 
-    def propose(state: core.State, commands: list[str]) -> None:
+    def propose(state: State, commands: list[str]) -> None:
         core.propose(state, commands[:1])
 
     monkeypatch.setitem(core._RULES, Propose, lambda state, taken: propose(state, taken.commands))

@@ -31,7 +31,6 @@ from tests.node_files import (
 # --- a good log ---------------------------------------------------------------------------
 
 
-# seed 004-14
 def test_recovery_says_what_it_does_and_the_term_it_found() -> None:
     _, recovered = boot(found(GOOD, storage_file(5, "s2", (5, 2))))
     assert recovered.notes == ["[*] Recovering logs...", "[*] Current term: 5"]
@@ -39,7 +38,6 @@ def test_recovery_says_what_it_does_and_the_term_it_found() -> None:
     assert not recovered.amnesiac
 
 
-# seed 004-36
 def test_every_entry_of_every_batch_comes_back() -> None:
     _, recovered = boot(found(GOOD, storage_file(2, mark=(5, 2))))
     assert known(recovered) == [
@@ -61,7 +59,6 @@ def test_a_recovered_log_goes_on_behind_its_last_note() -> None:
     assert folder.content("s1.log") == log_file(FIRST, SECOND, THIRD, b"6 2 set d 8\n")
 
 
-# fault F27
 def test_a_batch_of_many_terms_comes_back() -> None:
     lines = [b"%d %d set k%d v\n" % (index, index // 3 + 1, index) for index in range(1, 200)]
     folder = found(log_file(b"".join(lines)), storage_file(99, mark=(199, 67)))
@@ -73,7 +70,6 @@ def test_a_batch_of_many_terms_comes_back() -> None:
 # --- amnesia ------------------------------------------------------------------------------
 
 
-# fault F9, fault F12, mistake 20
 def test_a_log_that_ends_below_what_was_synced_leaves_the_node_without_a_vote() -> None:
     folder = found(log_file(FIRST, SECOND), storage_file(2, "s1", mark=(17, 2)))
     manager, recovered = boot(folder)
@@ -88,7 +84,6 @@ def test_a_log_that_ends_below_what_was_synced_leaves_the_node_without_a_vote() 
     assert folder.content("s1.storage") == storage_file(2, "s1", (3, 1), "amnesiac")
 
 
-# fault F10, fault F11, mistake 20
 @pytest.mark.parametrize("log", [None, b""])
 def test_a_missing_or_empty_log_leaves_the_node_without_a_vote(log: bytes | None) -> None:
     folder = MemoryFolder({"s1.storage": storage_file(3, "s2", mark=(9, 3))})
@@ -114,7 +109,6 @@ def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
     assert not recovered.amnesiac
 
 
-# mistake 2, mistake 4
 def test_the_vote_of_an_earlier_term_is_none_in_the_term_of_the_last_entry() -> None:
     storage = storage_file(1, "s2", mark=(3, 1), state="amnesiac")  # of before the last entries
     _, recovered = boot(found(GOOD, storage))
@@ -172,7 +166,6 @@ def test_a_long_log_is_rewritten_in_pieces() -> None:
 # --- birth, strays, missing files ---------------------------------------------------------
 
 
-# fault F2
 def test_a_log_without_term_and_vote_leaves_the_node_without_a_vote() -> None:
     for log, term in ((GOOD, 2), (GOOD[:-4], 1), (log_file(FIRST)[:-8], 0)):
         folder = MemoryFolder({"s1.log": log})
@@ -261,7 +254,6 @@ def test_a_birth_that_was_interrupted_is_finished() -> None:
     assert folder.content("s1.storage") == storage_file(0, state="newborn")
 
 
-# fault F21
 def test_a_stray_tmp_file_is_ignored_and_removed() -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))
     folder.put("s1.log.tmp", b"half of")

@@ -30,7 +30,6 @@ def entries(messages: list[Message], to: str) -> list[list[tuple[int, int]]]:
     return [[(e.index, e.term) for e in m.entries] for m in appends(messages, to)]
 
 
-# mistake 17
 def test_a_new_leader_appends_a_no_op_of_its_term() -> None:
     node = leader_of("s1", 1, 1)
     assert terms_of(node) == [1, 1, 2]
@@ -38,8 +37,6 @@ def test_a_new_leader_appends_a_no_op_of_its_term() -> None:
 
 
 # thesis §10.2.1
-# mistake 5
-# mistake 18
 def test_a_leader_sends_before_it_syncs_and_counts_itself_only_afterwards() -> None:
     node = established("s1")
     effects = node.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -57,8 +54,6 @@ def test_two_followers_of_three_commit_while_the_leaders_disk_is_busy() -> None:
     assert [entry.index for entry in acknowledge(node, "s3").apply] == [2]
 
 
-# mistake 18
-# seed 000-14, seed 001-07
 def test_nothing_is_committed_before_a_majority_has_it_and_nobody_waits_for_all() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -67,7 +62,6 @@ def test_nothing_is_committed_before_a_majority_has_it_and_nobody_waits_for_all(
     assert [entry.command for entry in acknowledge(node, "s5").apply] == ["set a 4"]
 
 
-# mistake 16
 def test_old_leader_cannot_commit_by_counting() -> None:
     node = leader_of("s1", 1, 2, term=3)
     for peer in ("s2", "s3"):
@@ -76,7 +70,6 @@ def test_old_leader_cannot_commit_by_counting() -> None:
     assert [entry.index for entry in acknowledge(node, "s2").apply] == [1, 2, 3]
 
 
-# mistake 15
 def test_an_acknowledged_heartbeat_does_not_commit_what_was_sent_after_it() -> None:
     node = established("s1")
     node.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -86,9 +79,6 @@ def test_an_acknowledged_heartbeat_does_not_commit_what_was_sent_after_it() -> N
     assert node.view.commit_index == 1
 
 
-# mistake 7
-# mistake 33
-# fault F55
 @pytest.mark.parametrize(
     "answer", [AppendAccepted("s2", "s1", 1, 3, 1), AppendRejected("s2", "s1", 1, 0, 1)]
 )
@@ -105,7 +95,6 @@ def test_an_answer_to_an_earlier_term_counts_for_nothing(answer: AppendAccepted)
     assert (effects.send, effects.apply) == ([], [])
 
 
-# mistake 33
 def test_a_late_answer_never_lowers_what_has_matched() -> None:
     node = established("s1")
     node.step(Propose(["set a 4", "set b 5"]), TIMEOUT_MS)
@@ -118,7 +107,6 @@ def test_a_late_answer_never_lowers_what_has_matched() -> None:
     assert progress.next_index == 4
 
 
-# fault F95
 @pytest.mark.parametrize(
     "answer", [AppendAccepted("s2", "s1", 1, 9, 1), AppendAccepted("s2", "s1", 1, 1, 99)]
 )
@@ -133,8 +121,6 @@ def test_an_answer_to_what_was_never_sent_is_refused_and_changes_nothing(
     assert (progress.match_index, progress.acked_round, progress.heard_at_ms) == before
 
 
-# seed 004-27
-# mistake 28
 def test_a_request_goes_to_every_follower_at_once_and_many_share_one_message() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4"))
     effects = node.step(Propose(["set a 1", "set b 2", "delete a"]), TIMEOUT_MS)
@@ -163,7 +149,6 @@ def test_a_follower_of_unknown_state_is_probed_with_one_message_at_a_time() -> N
     assert entries(effects.send, "s2") == [[(4, 2)]]
 
 
-# fault F52
 def test_a_leader_sends_ahead_up_to_its_window_then_waits() -> None:
     node = established("s1")
     window = node.view.options.window
@@ -191,7 +176,6 @@ def test_messages_hold_a_bounded_number_of_entries_and_bytes_but_always_one() ->
 
 
 # §5.3, end
-# seed 004-31
 def test_a_complaint_sets_the_leader_back_once_however_many_sends_failed() -> None:
     node = established("s1")
     for number in range(4):
@@ -204,7 +188,6 @@ def test_a_complaint_sets_the_leader_back_once_however_many_sends_failed() -> No
 
 
 # §5.3, end
-# mistake 13
 def test_a_leader_steps_back_over_a_whole_term_at_a_time() -> None:
     leader = leader_of("s1", *[1] * 3, *[6] * 40)
     follower = node_of("s2", *[1] * 3, *[2] * 20, *[3] * 20)
@@ -239,7 +222,6 @@ def test_nothing_committed_is_ever_cut() -> None:
         node._state.cut_after(2)
 
 
-# fault F18
 def test_a_late_report_of_an_entry_that_was_cut_counts_for_nothing() -> None:
     node = node_of("s2", 1)
     node.step(Receive(append(2, (1, 1), 2, 2)), 10)
@@ -251,7 +233,6 @@ def test_a_late_report_of_an_entry_that_was_cut_counts_for_nothing() -> None:
     assert node.view.durable_index == 2
 
 
-# mistake 5
 def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> None:
     node = established("s1")
     state = node._state
@@ -260,7 +241,6 @@ def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> Non
         state.save(2, None)
 
 
-# mistake 5
 def test_what_may_leave_early_still_waits_for_a_term_on_its_way_to_the_disk() -> None:
     state = established("s1")._state
     state.out = Effects()

@@ -26,7 +26,6 @@ class Machine:
         return self.manager.apply([Entry(next(self._index), 1, command)])[0]
 
 
-# mistake 22, fault F77
 def test_a_retry_takes_effect_once_and_gets_the_first_reply() -> None:
     machine = Machine()
     assert machine.do("client4#17@incr n") == "INCR response: 1"
@@ -104,7 +103,6 @@ def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
     assert machine.do("get n") == "GET response: 3"
 
 
-# mistake 22
 @pytest.mark.parametrize("length", [1, 450, 600, 1024])
 def test_a_retry_about_a_long_key_gets_the_first_reply_whatever_that_was(length: int) -> None:
     machine, key = Machine(), "k" * length

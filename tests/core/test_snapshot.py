@@ -114,7 +114,6 @@ def test_entries_are_dropped_some_at_a_time() -> None:
     assert node.view.log.base_index == 50_000
 
 
-# mistake 32
 def test_nothing_is_dropped_that_no_snapshot_holds() -> None:
     node = established("s1", 1, 1, 1)
     assert node.view.compaction_index == 0
@@ -152,7 +151,7 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 
 def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
-    node._state.progress[peer].match_index = 0
+    node._state.as_leader.progress[peer].match_index = 0
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 
@@ -168,7 +167,6 @@ def held(node: Node, offset: int, number: int | None = None) -> InstallSnapshotR
     return InstallSnapshotReply("s2", "s1", node.view.term, 3, 1, offset, number)
 
 
-# fault F52, fault F76
 def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
     node = leader_with_snapshot()
     sent = fall_behind(node)
@@ -178,7 +176,6 @@ def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
     assert pieces(node, held(node, 25)) == []
 
 
-# fault F52
 def test_the_others_commit_while_one_gets_a_snapshot() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
@@ -199,7 +196,6 @@ def test_a_silent_follower_is_not_sent_a_snapshot() -> None:
     assert progress.next_index == 4
 
 
-# fault F55
 def test_a_late_answer_from_before_does_not_end_the_transfer() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
@@ -241,7 +237,6 @@ def test_an_answer_beyond_the_snapshots_end_is_refused() -> None:
         node.step(Receive(held(node, 26)), node.view.now_ms)
 
 
-# fault F55
 def test_only_the_first_word_of_a_loss_counts() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
@@ -292,7 +287,6 @@ def test_a_snapshot_taken_anew_stands_instead_of_one_that_rotted() -> None:
     assert node.view.snapshot == Snapshot(6, 1, 8, 6)
 
 
-# fault F73
 def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\n")), 0)
@@ -304,7 +298,6 @@ def test_a_piece_that_is_not_the_next_one_changes_nothing() -> None:
         ]
 
 
-# fault F74
 def test_two_snapshots_are_never_mixed() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\n")), 0)
@@ -317,7 +310,6 @@ def test_two_snapshots_are_never_mixed() -> None:
     assert node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0).install is None
 
 
-# fault F74
 def test_what_was_checked_is_not_installed_when_it_arrives_anew() -> None:
     node = node_of("s2", options=SMALL)
     assert node.step(Receive(piece(0, "a 4\nb 5\n")), 0).check == SENT
@@ -329,7 +321,6 @@ def test_what_was_checked_is_not_installed_when_it_arrives_anew() -> None:
     assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install == SENT
 
 
-# fault F73
 def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\n", snapshot=Snapshot(9, 2, 8, 5))), 0)
@@ -339,7 +330,6 @@ def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> 
     assert effects.chunks == [Chunk(0, b"a 4\n")]
 
 
-# fault F73
 def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     node = node_of("s2", *[1] * 7, term=2, options=SMALL)
     snapshot = Snapshot(5, 1, 8, 5)
@@ -353,7 +343,6 @@ def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     assert node.view.last_applied == 8
 
 
-# fault F73
 def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None:
     node = node_of("s2", *[1] * 6, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
@@ -365,7 +354,6 @@ def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None
     assert (state.log.base_index, state.last_applied, state.commit_index) == (9, 9, 9)
 
 
-# mistake 32
 @pytest.mark.parametrize(
     ("message", "why"),
     [
@@ -384,7 +372,6 @@ def test_a_snapshot_that_no_sound_cluster_sends_is_refused_and_changes_nothing(
     assert node.view.leader == "s1"
 
 
-# fault F75
 def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
@@ -394,7 +381,6 @@ def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None
     assert node.view.durable_index <= 7
 
 
-# mistake 32
 def test_entries_that_follow_on_the_snapshot_stay() -> None:
     node = node_of("s2", term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
@@ -404,7 +390,6 @@ def test_entries_that_follow_on_the_snapshot_stay() -> None:
     assert (log.base_index, log.last_index, node.view.commit_index) == (0, 9, 7)
 
 
-# mistake 32
 def test_the_members_are_those_of_the_snapshot_from_then_on() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)

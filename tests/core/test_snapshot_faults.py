@@ -111,7 +111,6 @@ def machine_after(*applied: Entry) -> dict[str, str]:
     return manager.pairs
 
 
-# fault F19, fault F20, fault F21
 @pytest.mark.parametrize("kind", Kind)
 def test_a_fault_at_any_step_of_taking_a_snapshot_loses_nothing(kind: Kind) -> None:
     more = entries(7, 2, "set e 5")
@@ -132,7 +131,7 @@ def test_a_fault_at_any_step_of_taking_a_snapshot_loses_nothing(kind: Kind) -> N
     assert {(2, 0), (2, 4)} <= seen  # before the snapshot is in force, and after
 
 
-# fault F20: what was acknowledged before the snapshot is there at every step behind it
+# What was acknowledged before the snapshot is there at every step behind it
 def test_no_step_of_a_compaction_takes_anything_back() -> None:
     durable = machine_after(*BEFORE, *BEHIND)
     folder = MemoryFolder()
@@ -156,7 +155,6 @@ def test_no_step_of_a_compaction_takes_anything_back() -> None:
                 assert state_of(*boot(end)) == (durable, 6), (step, kind)
 
 
-# fault F20, fault F75
 @pytest.mark.parametrize("kind", Kind)
 def test_a_fault_at_any_step_of_installing_leaves_the_old_or_the_new(kind: Kind) -> None:
     tail = entries(5, 2, *[f"set t {number}" for number in range(5, 26)])
@@ -178,7 +176,6 @@ def test_a_fault_at_any_step_of_installing_leaves_the_old_or_the_new(kind: Kind)
     assert {1, 2} <= seen
 
 
-# fault F20
 def test_a_transfer_that_died_is_begun_again_and_ends() -> None:
     for step in range(1, steps_of(install_a_snapshot) + 1):
         folder = fails(install_a_snapshot, step, Kind.TEAR)
@@ -229,7 +226,6 @@ def test_one_that_arrives_again_while_it_is_checked_is_synced_before_it_has_its_
         manager.close()
 
 
-# fault F14
 def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -245,7 +241,6 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     assert manager.snapshots.publish(snapshot)
 
 
-# fault F14
 def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +256,6 @@ def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
     assert os.listdir(tmp_path) == []
 
 
-# fault F76
 def test_a_snapshot_under_way_copies_nothing_but_what_changes() -> None:
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, *[f"set k{number} v" for number in range(3000)]))
@@ -288,7 +282,7 @@ def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
     assert loaded.snapshot.index == 4
 
 
-# fault F9: found by the simulation, seed 386
+# Found by the simulation, seed 386
 def test_a_mark_of_a_void_entry_that_a_power_cut_brings_back_is_no_loss() -> None:
     """Entry 6 of term 1 was synced and marked, then cut; the mark of what replaced it is not
     synced, and the compaction drops the void line."""
@@ -309,7 +303,6 @@ def test_a_mark_of_a_void_entry_that_a_power_cut_brings_back_is_no_loss() -> Non
         assert recovered.log.last_index == 5
 
 
-# fault F9
 def test_a_mark_from_before_an_installed_snapshot_is_no_loss() -> None:
     for seed in range(40):
         folder = MemoryFolder()

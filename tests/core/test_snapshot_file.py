@@ -100,7 +100,6 @@ def damaged(data: bytes) -> str:
     return str(refused.value)
 
 
-# fault F5, fault F8
 def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
     data = spelled({"a": "4", "b": "5"}, sessions=["x"])
     for end in range(len(data)):
@@ -109,7 +108,6 @@ def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
         assert "raftline fsck --repair s1" in said
 
 
-# fault F6
 def test_a_flipped_bit_anywhere_is_refused() -> None:
     data = spelled({"a": "4", "b": "5"}, sessions=["x"])
     for place in range(len(data)):
@@ -119,7 +117,6 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
             damaged(bytes(flipped))
 
 
-# fault F7
 def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() -> None:
     data = spelled({f"k{number:04}": "v" for number in range(3500)})
     lines = data.splitlines(keepends=True)
@@ -140,7 +137,6 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
         damaged(b"".join(changed))
 
 
-# fault F6
 @pytest.mark.parametrize(
     ("keys", "line", "why"),
     [
@@ -167,7 +163,6 @@ def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
     )
 
 
-# fault F22
 def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
     data = spelled({"a": "4"})
     assert "newer version" in damaged(data.replace(b" snapshot ", b" snapshot2 "))
@@ -175,7 +170,6 @@ def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
     assert damaged(data.replace(b"\n", b"\r\n"))
 
 
-# fault F21
 def test_what_was_never_in_force_is_removed_at_the_start() -> None:
     folder = MemoryFolder({f"{NAME}.tmp": b"half", f"{NAME}.part": b"half"})
     folder.put("s1.log.new", b"half")
@@ -197,7 +191,6 @@ def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
     assert file.current == sent
 
 
-# fault F74
 def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
     data = spelled({"a": "4"})
     file = SnapshotFile(MemoryFolder(), "s1")
@@ -207,7 +200,6 @@ def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
         file.check(announced, no_pause)
 
 
-# fault F73
 def test_an_older_snapshot_never_takes_the_name() -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
@@ -272,7 +264,6 @@ def test_what_the_snapshot_stands_for_is_skipped_in_the_log() -> None:
     assert again.log.last_index == 20
 
 
-# fault F11
 def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone() -> None:
     folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
     manager, recovered = boot(folder)
@@ -283,7 +274,6 @@ def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone
     assert any("s1.log has not caught up yet with what" in note for note in again.notes)
 
 
-# fault F20
 def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
@@ -293,7 +283,6 @@ def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
     assert write(manager, 18, 4, "x") == (18, 4)
 
 
-# fault F12, fault F20
 def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> None:
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
@@ -309,7 +298,6 @@ def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> No
     assert "begins behind entry 17 of term 3" in said
 
 
-# fault F9
 def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
     folder = node_files(b"", spelled({"a": "4"}), (25, 4))
     manager, recovered = boot(folder)
@@ -327,7 +315,6 @@ def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
     assert recovered.log.base_index == 17
 
 
-# fault F13
 def test_the_base_line_of_a_compacted_log_is_under_a_note() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)

@@ -126,7 +126,6 @@ def test_the_next_snapshot_behind_one_that_arrived_has_its_members() -> None:
     assert (state.index, state.members) == (21, WITH_LEARNER)
 
 
-# mistake 32
 @pytest.mark.parametrize("members", [WITH_LEARNER, JOINT])
 def test_a_configuration_that_is_not_applied_is_in_no_snapshot(members: Membership) -> None:
     manager, _ = boot(MemoryFolder())
@@ -182,7 +181,6 @@ def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
     assert effects.send == effects.send_after_save == []
 
 
-# mistake 31
 def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() -> None:
     node = installed("s2", JOINT)  # s1 s2 s3 | s1 s2 s4
     state = node.view
@@ -202,7 +200,6 @@ def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() 
     assert state.membership == JOINT.settled()
 
 
-# mistake 32
 def test_what_is_rolled_back_behind_a_snapshot_gives_its_members_back() -> None:
     node = installed("s2", WITH_LEARNER)
     change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
@@ -212,7 +209,6 @@ def test_what_is_rolled_back_behind_a_snapshot_gives_its_members_back() -> None:
     assert node.view.membership == WITH_LEARNER
 
 
-# mistake 32
 def test_compaction_amid_a_change_keeps_the_joint_configuration_as_the_base() -> None:
     node = node_of("s2", voters=PLAIN)
     entries = [Entry(1, 1, "noop"), Entry(2, 1, JOINT.spell()), Entry(3, 1, "set a 1"),

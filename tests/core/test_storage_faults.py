@@ -88,7 +88,6 @@ def check_nothing_lost(recovered: Recovered, done: int, context: str) -> None:
     assert not recovered.amnesiac, context
 
 
-# fault F1, fault F2, fault F3, fault F8, fault F14, fault F15, fault F19, mistake 2, mistake 5
 @pytest.mark.parametrize("kind", Kind)
 def test_a_fault_at_any_step_loses_nothing_acknowledged(kind: Kind) -> None:
     tried = 0
@@ -104,7 +103,6 @@ def test_a_fault_at_any_step_loses_nothing_acknowledged(kind: Kind) -> None:
     assert tried > 500
 
 
-# fault F1, fault F2
 def test_a_node_goes_on_after_any_fault_and_a_second_start() -> None:
     for step in range(1, steps_of_the_script() + 1):
         folder = MemoryFolder(fault=Fault(step, Kind.TEAR))
@@ -120,7 +118,6 @@ def test_a_node_goes_on_after_any_fault_and_a_second_start() -> None:
         assert again.hard_state == HardState(3, None)
 
 
-# fault F1, fault F21
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR_WITH_HOLE])
 def test_a_death_during_recovery_itself_loses_nothing(kind: Kind) -> None:
     log = log_file(b"1 1 a\n2 1 b\n", b"# cut after 1\n2 2 c\n", b"3 2 d\n")
@@ -130,7 +127,6 @@ def test_a_death_during_recovery_itself_loses_nothing(kind: Kind) -> None:
     check_every_step(torn, kind, expected, HardState(2, "s2"), amnesiac=False)
 
 
-# fault F1, fault F10
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
 def test_a_death_while_amnesia_is_noted_does_not_hide_it(kind: Kind) -> None:
     lost = {"s1.storage": storage_file(2, "s2", mark=(3, 2))}
@@ -141,7 +137,6 @@ def test_a_death_while_amnesia_is_noted_does_not_hide_it(kind: Kind) -> None:
     check_every_step(short, kind, [Entry(1, 1, "a")], HardState(2, "s2"), amnesiac=True)
 
 
-# fault F1
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE])
 def test_a_death_during_adoption_is_made_good_by_the_next_start(kind: Kind) -> None:
     seed = b"0 1 set a 4\n1 2 set b 30\n"
@@ -170,7 +165,6 @@ def check_every_step(
     return end
 
 
-# fault F14
 def test_with_room_again_a_node_that_had_none_works() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -185,7 +179,6 @@ def test_with_room_again_a_node_that_had_none_works() -> None:
     assert manager.persist([Effects(append=[Entry(2, 1, LONG)])]) == (2, 1)
 
 
-# fault F9, fault F12
 def test_a_log_cut_at_any_byte_behind_our_back_is_noticed() -> None:
     folder = MemoryFolder()
     assert run_until_fault(folder) == len(SCRIPT)
@@ -266,7 +259,6 @@ class Life:
         self.hard_state, self.log = recovered.hard_state, known(recovered)
 
 
-# fault F1, fault F2, fault F8, fault F19, mistake 2
 @pytest.mark.parametrize("seed", range(60))
 def test_a_node_that_dies_again_and_again_keeps_every_promise(seed: int) -> None:
     life = Life(seed)

@@ -25,7 +25,6 @@ from tests.core.cores import (
 )
 
 
-# mistake 9
 def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
     node = node_of("s2", 1, 2, term=6)
     ignored = [
@@ -45,7 +44,6 @@ def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
     assert node.wake_at_ms == 120 + TIMEOUT_MS
 
 
-# mistake 9
 @pytest.mark.parametrize("fall", ["answer of a later term", "no quorum"])
 def test_a_leader_that_stepped_down_may_stand_again(fall: str) -> None:
     node = established("s1")
@@ -96,7 +94,6 @@ def test_time_that_goes_back_is_no_time_at_all() -> None:
     assert node.view.now_ms == 100
 
 
-# fault F55
 def test_a_stranger_is_no_peer() -> None:
     node = node_of("s2")
     for sender in ("s9", "s2"):
@@ -115,7 +112,6 @@ def waits(node: Node, now_ms: int, count: int) -> list[int]:
     return found
 
 
-# fault F30
 def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 0)

@@ -110,7 +110,7 @@ def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
 )  # fmt: skip
 def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: str) -> None:
     node = established("s1")
-    node._state.progress["s3"].heard_at_ms = 0
+    node._state.as_leader.progress["s3"].heard_at_ms = 0
     now = TIMEOUT_MS + OPTIONS.election_timeout_ms
     acknowledge(node, "s2")
     with pytest.raises(TransferRefused, match=f"^{reason}$"):
@@ -118,7 +118,6 @@ def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: s
     assert node.takes_proposals
 
 
-# mistake 20
 def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
     node = established("s1")
     forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
@@ -148,7 +147,6 @@ def test_only_the_leader_of_this_term_can_tell_so(message: TimeoutNow) -> None:
     assert "ignored TimeoutNow" in effects.notes[0]
 
 
-# mistake 20
 def test_one_without_a_vote_does_not_stand_when_it_is_told() -> None:
     node = follower(amnesiac=True)
     node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)

@@ -39,8 +39,8 @@ def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]
 
 
 def beat(leader: Node) -> list[Message]:
-    leader.step(Tick(), leader._state.heartbeat_at_ms)
-    effects = leader.step(Tick(), leader._state.heartbeat_at_ms)
+    leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
+    effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     return effects.send
 
 
@@ -58,7 +58,6 @@ def told_to_vote_again(incarnation: int = 1) -> Node:
     return leader
 
 
-# mistake 20
 def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
     leader = told_to_vote_again()
     effects = loses(leader, 2)
@@ -69,7 +68,6 @@ def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
     assert lives_told(acknowledge(leader, "s2").send) == {2}
 
 
-# mistake 20
 def test_each_loss_has_a_fence_of_its_own() -> None:
     leader = established("s1")
     fences = [loses(leader, incarnation).append for incarnation in (1, 2, 3)]
@@ -80,7 +78,6 @@ def test_each_loss_has_a_fence_of_its_own() -> None:
     assert lives_told(acknowledge(leader, "s2", 4).send) == {3}
 
 
-# mistake 20
 @pytest.mark.parametrize("late_life", [0, 1, 2])
 def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) -> None:
     leader = established("s1")
@@ -97,7 +94,6 @@ def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) ->
     assert leader.view.commit_index == 1
 
 
-# mistake 20
 def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() -> None:
     leader = told_to_vote_again()
     beat(leader)
@@ -111,7 +107,6 @@ def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() 
     assert leader.view.progress["s3"].is_counted
 
 
-# mistake 20
 def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
     leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     loses(leader, 7, "s4")
@@ -126,7 +121,6 @@ def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
     }  # fmt: skip
 
 
-# mistake 20
 def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
     node = node_of("s3", term=1, amnesiac=True, incarnation=4)
     node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
@@ -137,7 +131,6 @@ def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_b
     assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
 
 
-# mistake 20
 def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
     where = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
     members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
@@ -192,7 +185,6 @@ def amnesiac_folder() -> MemoryFolder:
     return folder
 
 
-# mistake 20, fault F1
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
 def test_a_death_in_the_write_that_makes_it_whole_leaves_no_flag_without_the_entries(
     kind: Kind,
@@ -214,7 +206,6 @@ def test_a_death_in_the_write_that_makes_it_whole_leaves_no_flag_without_the_ent
     assert became == {True, False}
 
 
-# mistake 20
 def test_a_node_that_loses_its_log_again_while_it_catches_up_is_still_without_a_vote() -> None:
     folder = amnesiac_folder()
     for _ in range(3):
@@ -243,7 +234,6 @@ def test_the_mark_of_a_write_is_not_forgotten_by_the_next_one() -> None:
     assert folder.content("s1.storage") == storage_file(3, mark=(1, 1))
 
 
-# mistake 20, fault F1
 def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tells() -> None:
     for step in range(1, 30):
         folder = MemoryFolder({"s1.storage": storage_file(4, "s2", mark=(0, 0))})
@@ -254,7 +244,6 @@ def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tel
             assert boot(end)[1].amnesiac, step
 
 
-# mistake 20
 def test_what_is_found_out_or_mended_in_a_write_of_many_steps_is_on_the_disk() -> None:
     folder = MemoryFolder()
     entry = Entry(1, 1, "noop")

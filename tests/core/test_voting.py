@@ -31,8 +31,6 @@ def vote_in(messages: list[object]) -> RequestVoteReply:
     return vote
 
 
-# mistake 2
-# mistake 5
 def test_a_vote_is_saved_before_it_is_told() -> None:
     node = node_of("s2")
     effects = node.step(Receive(request(4)), 10)
@@ -41,8 +39,6 @@ def test_a_vote_is_saved_before_it_is_told() -> None:
     assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 4, True)
 
 
-# mistake 2
-# seed 003-05, seed 004-29
 def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
     node = node_of("s2")
     saved = node.step(Receive(request(4)), 10).save
@@ -54,7 +50,6 @@ def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
         assert vote_in(voter.step(Receive(request(4)), 20).send_after_save).granted
 
 
-# mistake 2
 def test_a_candidate_that_loses_in_its_term_keeps_its_vote_for_itself() -> None:
     node = candidate_of("s2")
     node.step(Receive(append(1, (0, 0))), TIMEOUT_MS)
@@ -63,7 +58,6 @@ def test_a_candidate_that_loses_in_its_term_keeps_its_vote_for_itself() -> None:
     assert not answer.granted
 
 
-# mistake 3
 def test_a_higher_term_frees_the_vote() -> None:
     node = node_of("s2", term=4, vote="s1")
     effects = node.step(Receive(request(5, sender="s3")), 10)
@@ -71,14 +65,12 @@ def test_a_higher_term_frees_the_vote() -> None:
     assert effects.save == HardState(5, "s3")
 
 
-# mistake 3
 def test_a_higher_term_in_any_message_frees_the_vote() -> None:
     node = node_of("s2", term=4, vote="s2")
     effects = node.step(Receive(AppendRejected("s3", "s2", 6, 0, 0)), 10)
     assert effects.save == HardState(6, None)
 
 
-# mistake 4
 def test_term_and_vote_come_from_where_they_were_saved_not_from_the_log() -> None:
     node = node_of("s1", 1, 1, 5, term=9, vote="s3")
     assert (node.view.term, node.view.vote) == (9, "s3")
@@ -87,14 +79,11 @@ def test_term_and_vote_come_from_where_they_were_saved_not_from_the_log() -> Non
     ).granted
 
 
-# mistake 4
 def test_a_log_of_a_later_term_than_the_saved_one_is_refused() -> None:
     with pytest.raises(SafetyError):
         Node("s1", ("s1",), log_of(5), HardState(4, None), OPTIONS, lambda: 150, 0)
 
 
-# mistake 6
-# seed 003-05, seed 000-13
 @pytest.mark.parametrize(
     ("last", "granted"),
     [((3, 2), True), ((4, 2), True), ((1, 3), True), ((2, 2), False), ((9, 1), False)],
@@ -111,8 +100,6 @@ def test_the_vote_goes_to_a_log_that_is_at_least_as_good(
         assert granted or answer.reason.startswith("log not up to date")
 
 
-# seed 003-05
-# seed 001-11
 def test_a_candidate_of_an_earlier_term_is_denied_and_hears_the_later_one() -> None:
     node = node_of("s2", term=6)
     answer = vote_in(node.step(Receive(request(5)), 10).send_after_save)
@@ -131,9 +118,6 @@ def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
     assert vote_in(another.send_after_save).granted
 
 
-# mistake 30
-# fault F65
-# fault F66
 def test_who_hears_a_leader_neither_votes_nor_takes_over_a_higher_term() -> None:
     for node in (node_of("s2"), established("s1")):
         now_ms = node.view.now_ms
@@ -150,7 +134,6 @@ def test_who_hears_a_leader_neither_votes_nor_takes_over_a_higher_term() -> None
             assert (node.view.term, effects.save) == (1, None)
 
 
-# mistake 30
 def test_a_leader_silent_for_the_shortest_timeout_is_no_reason_to_deny() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 0)
@@ -158,7 +141,6 @@ def test_a_leader_silent_for_the_shortest_timeout_is_no_reason_to_deny() -> None
     assert vote_in(node.step(Receive(request(2, pre_vote=True)), 150).send_after_save).granted
 
 
-# mistake 30
 def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
     node = node_of("s1", term=3)
     for _ in range(50):

@@ -25,7 +25,6 @@ def wall_clocks_read_by(path: Path) -> list[str]:
     return found
 
 
-# fault F34
 def test_no_module_reads_the_time_of_day() -> None:
     modules = sorted(SOURCE.rglob("*.py"))
     assert "driver.py" in [path.name for path in modules]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
@@ -23,12 +24,35 @@ QUICK = (
 LISTED = mutants()
 
 
-@pytest.mark.parametrize("mutant", LISTED, ids=lambda mutant: mutant.name)
-def test_each_mutant_still_fits_its_file_and_its_tests_are_there(mutant: Mutant) -> None:
-    source = (ROOT / mutant.file).read_text(encoding="utf-8")
-    assert mutant.applied(source) != source
-    assert mutant.tests or mutant.survives
-    assert [test for test in mutant.tests if not (ROOT / test.split("::")[0]).exists()] == []
+def problems(listed: Iterable[Mutant]) -> list[str]:
+    """Return what is wrong with the mutants of a list, each with its name."""
+    found = []
+    for mutant in listed:
+        try:
+            mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8"))
+        except (MutantError, OSError) as error:
+            found.append(f"{mutant.name}: {error}")
+        if not mutant.tests and not mutant.survives:
+            found.append(f"{mutant.name}: no test, and no reason why it survives")
+        missing = [test for test in mutant.tests if not (ROOT / test.split("::")[0]).exists()]
+        found += [f"{mutant.name}: no {test}" for test in missing]
+    return found
+
+
+def test_each_mutant_still_fits_its_file_and_its_tests_are_there() -> None:
+    assert problems(LISTED) == []
+
+
+def test_every_wrong_mutant_is_named() -> None:
+    line = "ROOT = HERE.parents[1]"
+    listed = read(
+        f"gone why\n@ tests/mutants/nowhere.py\n- {line}\n+ pass\n? tests\n\n"
+        f"other why\n@ tests/mutants/listed.py\n- no such line\n+ pass\n? tests/nowhere.py\n\n"
+        f"untested why\n@ tests/mutants/listed.py\n- {line}\n+ pass\n\n"
+        f"sound why\n@ tests/mutants/listed.py\n- {line}\n+ pass\n? tests\n"
+    )
+    found = [problem.split(": ")[0] for problem in problems(listed)]
+    assert found == ["gone", "other", "other", "untested"]
 
 
 def test_every_mistake_that_others_made_is_among_them() -> None:
@@ -59,6 +83,7 @@ def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
     assert mutant.applied("def a():\n    pass\ndef b():\n    pass\n").endswith("    return\n")
 
 
+@pytest.mark.slow
 def test_some_of_them_are_caught_here_and_now() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],

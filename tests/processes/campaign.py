@@ -18,13 +18,14 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from raftline.harness.history import counter_findings
+from raftline.harness.proxy import LinkedCluster
 from tests.processes import verdict
 from tests.processes.cluster import Cluster
 from tests.processes.mix import Mix, Pulse
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.processes.nemesis_report import Tally, keep_evidence, markdown
-from tests.processes.proxy import LinkedCluster
 from tests.processes.scene import Finding
 from tests.processes.wire import eventually
 from tests.processes.workload import Workload
@@ -182,7 +183,7 @@ class Campaign:
         eventually(lambda: self._is_at_rest(cluster), "equal nodes")
         commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
         found = verdict.history_findings(workload.history)
-        found += verdict.counter_findings(workload.increments, finals)
+        found += counter_findings(workload.increments, finals)
         found += verdict.state_findings(cluster.nodes, mix.prefix)
         found += verdict.log_findings(cluster.nodes, self._known, commit_index)
         found += self._take_consoles(cluster)

@@ -76,7 +76,7 @@ def stop(scene: Scene) -> Fault:
     """SIGTERM, a planned stop, and start again"""
     with scene.struck() as (node,):
         yield f"SIGTERM {node.name}"
-        node.ask_to_stop()
+        node.send_signal()
         status = yield from scene.ends(node)
         is_unborn = status == -signal.SIGTERM and not node.said  # its interpreter was just starting
         if status != 0 and not is_unborn:

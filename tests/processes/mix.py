@@ -24,18 +24,6 @@ class Mix:
     padding: int = 0  # bytes behind one value in ten
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """One `incr` by 1 with a number: what came of all its tries together."""
-
-    client: str
-    number: int
-    key: str
-    called_at: float
-    returned_at: float | None = None  # None: the outcome is unknown
-    value: int | None = None
-
-
 class Pulse:
     """Knows the longest time in which no write was acknowledged, and when that was."""
 

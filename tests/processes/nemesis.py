@@ -10,8 +10,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from raftline.trial import linearizable
-from raftline.trial.linearizable import Report
+from raftline.harness import linearizable
+from raftline.harness.linearizable import Report
 from tests.processes import changes, faults, splits
 from tests.processes.cluster import Cluster
 from tests.processes.mix import Mix

@@ -13,10 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline.trial.linearizable import Operation
+from raftline.harness.history import Increment, Operation
 from tests.processes import faults
 from tests.processes.cluster import Cluster
-from tests.processes.mix import Increment
 from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING
 

@@ -14,7 +14,6 @@ REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")
 
 
-# seed 004-01, seed 004-14, seed 004-15, seed 004-28
 def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_countdown(
     tmp_path: Path,
 ) -> None:
@@ -34,7 +33,6 @@ def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_countdown(
         assert node.status()["role"] != "leader"  # asked late, it may have begun to stand
 
 
-# seed 004-14
 def test_the_human_pace_gives_the_seed_s_timeouts(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()
@@ -43,7 +41,6 @@ def test_the_human_pace_gives_the_seed_s_timeouts(tmp_path: Path) -> None:
         assert 10.0 <= float(timeout[1]) <= 18.0
 
 
-# seed 004-12
 def test_the_report_s_log_written_by_hand_is_adopted_and_said(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         for node in cluster.nodes:
@@ -63,7 +60,6 @@ def test_the_report_s_log_written_by_hand_is_adopted_and_said(tmp_path: Path) ->
         ]  # fmt: skip
 
 
-# seed 004-13
 def test_with_reads_log_a_get_is_an_entry_and_show_never_is(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--reads", "log", *STEADY) as cluster:
         cluster.start().led_by("s1")
@@ -78,7 +74,6 @@ def test_with_reads_log_a_get_is_an_entry_and_show_never_is(tmp_path: Path) -> N
         assert [verb for verb in verbs if verb != "noop"] == ["set", "get", "delete"]
 
 
-# seed 004-09, seed 004-13
 def test_without_it_neither_get_nor_show_is_logged(shared: Cluster) -> None:
     shared.ask("client1@set k v")
     before = shared.leader().status()["last_index"]
@@ -87,7 +82,6 @@ def test_without_it_neither_get_nor_show_is_logged(shared: Cluster) -> None:
     assert shared.leader().status()["last_index"] == before
 
 
-# seed 004-15
 def test_a_node_registers_itself_in_the_configuration(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -103,7 +97,6 @@ def test_a_node_registers_itself_in_the_configuration(tmp_path: Path) -> None:
         assert cluster.ask("client1@get a") == "GET response: 4"
 
 
-# seed 004-15
 def test_name_and_port_alone_make_a_configuration_line(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         (tmp_path / FILE_NAME).write_text(f"s1 {cluster['s1'].port}\n")
@@ -111,7 +104,6 @@ def test_name_and_port_alone_make_a_configuration_line(tmp_path: Path) -> None:
         assert cluster.ask("client1@set a 4") == "SET response: a set to 4"
 
 
-# seed 004-36
 def test_a_restarted_node_keeps_its_log_and_its_term(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -131,7 +123,6 @@ def test_a_restarted_node_keeps_its_log_and_its_term(tmp_path: Path) -> None:
         )
 
 
-# fault F26
 def test_a_folder_with_spaces_and_other_letters_works(tmp_path: Path) -> None:
     folder = tmp_path / "données de l'été"
     folder.mkdir()

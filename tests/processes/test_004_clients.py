@@ -29,7 +29,6 @@ def run_client(node: Node, *arguments: str, typed: str = "") -> tuple[int, list[
     return ended.returncode, ended.stdout.splitlines()
 
 
-# seed 004-16, seed 004-02
 def test_figure_1_what_client_1_sets_client_2_gets(shared: Cluster, tmp_path: Path) -> None:
     port = str(shared.leader().port)
     screens = []
@@ -56,7 +55,6 @@ def test_figure_1_what_client_1_sets_client_2_gets(shared: Cluster, tmp_path: Pa
         screen.expect(pexpect.EOF)
 
 
-# seed 004-06, seed 004-07, seed 004-08, seed 004-05
 def test_lines_from_a_pipe_are_answered_one_by_one(shared: Cluster) -> None:
     code, lines = run_client(
         shared.leader(), "1", typed="set p 8\nget p\ndelete p\nget p\nsing\nget p\n"
@@ -66,7 +64,6 @@ def test_lines_from_a_pipe_are_answered_one_by_one(shared: Cluster) -> None:
     assert lines[1] == "GET response: 8"
 
 
-# seed 004-32
 def test_at_a_follower_the_client_follows_or_hears_who_leads(shared: Cluster) -> None:
     leader = shared.leader()
     shared.wait_until_equal()
@@ -80,7 +77,6 @@ def test_at_a_follower_the_client_follows_or_hears_who_leads(shared: Cluster) ->
         assert run_client(follower, *words) == (0, ["GET response: 1"])
 
 
-# seed 004-07
 def test_one_command_as_arguments_gives_its_reply_and_exit_code(shared: Cluster) -> None:
     leader = shared.leader()
     assert run_client(leader, "1", "set", "one", "two words")[0] == 0
@@ -88,13 +84,11 @@ def test_one_command_as_arguments_gives_its_reply_and_exit_code(shared: Cluster)
     assert run_client(leader, "1", "get", "nothing-here")[0] == 1
 
 
-# seed 004-10
 def test_a_value_keeps_its_spaces_to_the_byte(shared: Cluster) -> None:
     assert shared.ask("client4@set k  a b  c ") == "SET response: k set to  a b  c "
     assert shared.ask("client4@get k") == "GET response:  a b  c "
 
 
-# seed 004-11
 def test_writes_of_many_clients_to_one_key_happen_one_at_a_time(shared: Cluster) -> None:
     node = shared.leader()
     conversations = [node.connect() for _ in range(20)]
@@ -118,7 +112,6 @@ def test_writes_of_many_clients_to_one_key_happen_one_at_a_time(shared: Cluster)
     assert shared.ask("c@show shared") in ("SHOW response: {}",)
 
 
-# seed 004-08, fault F83
 def test_deleting_a_missing_key_leaves_the_connection_in_use(shared: Cluster) -> None:
     node = shared.leader()
     with node.connect() as client:
@@ -127,7 +120,6 @@ def test_deleting_a_missing_key_leaves_the_connection_in_use(shared: Cluster) ->
         assert client.ask("client1@delete never-there") == missing
 
 
-# seed 004-03
 def test_a_client_without_an_id_is_served(shared: Cluster) -> None:
     assert shared.ask("client@set anonymous 1") == "SET response: anonymous set to 1"
     assert shared.ask("get anonymous") == "GET response: 1"

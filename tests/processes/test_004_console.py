@@ -10,7 +10,6 @@ from tests.processes.cluster import STEADY, Cluster
 from tests.processes.wire import eventually
 
 
-# seed 004-16, seed 004-17
 def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Cluster) -> None:
     shared.breathe()
     node = shared.leader()
@@ -38,7 +37,6 @@ def test_status_is_no_line_on_a_console(tmp_path: Path) -> None:
             node.wait_for_line(f"Connection from {asks.socket.getsockname()}")
 
 
-# seed 004-17
 def test_a_client_s_request_is_shown_with_its_name(shared: Cluster) -> None:
     shared.breathe()
     node = shared.leader()
@@ -48,7 +46,6 @@ def test_a_client_s_request_is_shown_with_its_name(shared: Cluster) -> None:
     assert node.wait_for_line("get ana") == "[*] Received from client : get ana"
 
 
-# seed 004-25
 def test_an_election_shows_its_start_its_winner_and_the_vote_table(shared: Cluster) -> None:
     leader = shared.leader()
     leader.wait_for_line("{'s1': ")
@@ -63,7 +60,6 @@ def test_an_election_shows_its_start_its_winner_and_the_vote_table(shared: Clust
     assert table.count("True") >= 2
 
 
-# seed 004-25
 def test_a_leader_says_who_of_whom_elected_it_beside_the_table(shared: Cluster) -> None:
     leader = shared.leader()
     table = ast.literal_eval(leader.wait_for_line("{'s1': "))
@@ -72,7 +68,6 @@ def test_a_leader_says_who_of_whom_elected_it_beside_the_table(shared: Cluster) 
     assert leader.said.index(line) > leader.said.index(str(table))
 
 
-# seed 004-26
 def test_a_message_that_is_sent_says_to_whom_and_what(shared: Cluster) -> None:
     shared.breathe()
     leader = shared.leader()
@@ -124,7 +119,6 @@ def test_log_times_stand_before_every_line(tmp_path: Path) -> None:
             assert text
 
 
-# seed 004-24, seed 004-17
 def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
     leader = fast.leader()
     leader.wait_for_line("{'s1': ")
@@ -134,7 +128,6 @@ def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
     assert any(re.search(r"Count on me term \d+$", line) for line in votes)
 
 
-# seed 004-20, seed 004-22, seed 004-17
 def test_a_follower_shows_what_it_receives_and_the_last_line_of_its_log(shared: Cluster) -> None:
     shared.breathe()
     leader = shared.leader()
@@ -149,7 +142,6 @@ def test_a_follower_shows_what_it_receives_and_the_last_line_of_its_log(shared: 
     leader.wait_for_line(f"[*] Received from {follower.name} : I am up to date term")
 
 
-# seed 004-26, seed 004-19
 def test_verbose_shows_every_heartbeat_and_one_message_for_each_peer(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--verbose", "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
@@ -171,7 +163,6 @@ def _heartbeats(said: list[str]) -> list[list[str]]:
     return [said[place : place + 3] for place in places[:-1]] if len(places) >= 5 else []
 
 
-# seed 004-26
 def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
@@ -192,7 +183,6 @@ def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
         assert beats == []
 
 
-# seed 004-27
 def test_a_request_at_the_leader_of_four_is_sent_to_three_at_once(tmp_path: Path) -> None:
     with Cluster(tmp_path, 4, "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
@@ -218,7 +208,6 @@ def _place(said: list[str], part: str) -> int:
     return next(place for place, line in enumerate(said) if part in line)
 
 
-# seed 004-34
 def test_a_follower_shows_that_it_lost_its_leader(cluster: Cluster) -> None:
     leader = cluster.leader()
     survivors = cluster.followers()
@@ -241,7 +230,6 @@ def test_thousands_of_requests_are_summed_up(shared: Cluster) -> None:
     assert len([line for line in leader.said[mark:] if "set many" in line]) < 500
 
 
-# fault F99
 def test_a_request_forges_no_line_on_the_console(shared: Cluster) -> None:
     shared.breathe()
     leader = shared.leader()

@@ -30,7 +30,6 @@ def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
 Stage = tuple[Node, PlayedPeer, PlayedPeer]
 
 
-# seed 004-04, seed 004-23, seed 004-29
 def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage) -> None:
     node, s2, s3 = stage
     assert s2.hear() == "s1@PreVote 1-0-0"
@@ -42,7 +41,6 @@ def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage
     assert promised.startswith("name s1 term 1 vote s1 ")
 
 
-# seed 004-25, seed 004-18, seed 004-19
 def test_a_majority_makes_a_leader_that_beats_for_ever(stage: Stage) -> None:
     node, s2, _ = stage
     s2.vote()
@@ -61,7 +59,6 @@ def test_a_majority_makes_a_leader_that_beats_for_ever(stage: Stage) -> None:
     assert node.status()["role"] == "leader"
 
 
-# seed 004-27
 def test_a_client_s_request_is_broadcast_before_it_is_answered(stage: Stage) -> None:
     node, s2, s3 = stage
     s2.vote()
@@ -85,7 +82,6 @@ FIGURE_2 = [
 ]  # fmt: skip
 
 
-# seed 004-20, seed 004-21, seed 004-18
 def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Path) -> None:
     with (
         Cluster(tmp_path, 3, "--pace", "class") as cluster,
@@ -110,7 +106,6 @@ def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Pa
         assert [entry["index"] for entry in entries] == list(range(2, 11))
 
 
-# seed 004-28
 def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
     node, _, _ = stage
     with node.connect() as s2:
@@ -121,7 +116,6 @@ def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
     node.wait_for_line("[*] Heard from no leader: asking for PreVotes for term 2")
 
 
-# seed 004-30
 def test_a_higher_term_makes_a_candidate_a_follower(stage: Stage) -> None:
     node, s2, _ = stage
     s2.let_stand()
@@ -134,7 +128,6 @@ def test_a_higher_term_makes_a_candidate_a_follower(stage: Stage) -> None:
     assert (status["role"], status["term"], status["leader"]) == ("follower", 7, "s3")
 
 
-# seed 004-30
 def test_a_split_vote_leads_to_an_election_in_a_new_term(stage: Stage) -> None:
     _, s2, s3 = stage
     for term in (1, 2):
@@ -144,7 +137,6 @@ def test_a_split_vote_leads_to_an_election_in_a_new_term(stage: Stage) -> None:
             peer.answer(f"Not this time term {term}: already voted for {peer.name} in term {term}")
 
 
-# seed 004-31
 def test_the_leader_tries_again_for_ever_until_the_follower_has_stored_it(stage: Stage) -> None:
     node, s2, s3 = stage
     s2.vote()
@@ -161,7 +153,6 @@ def test_the_leader_tries_again_for_ever_until_the_follower_has_stored_it(stage:
     assert json.loads(re.findall(r"\[.*\]", line)[0])[-1]["command"] == "set b 5"
 
 
-# seed 004-18, seed 004-22
 def test_the_seed_s_own_spelling_of_entries_is_taken(stage: Stage) -> None:
     node, _, _ = stage
     entries = json.dumps([{"index": "1", "term": "3", "command": "get b"}])
@@ -172,7 +163,6 @@ def test_the_seed_s_own_spelling_of_entries_is_taken(stage: Stage) -> None:
     eventually(lambda: "1 3 get b\n" in node.log.read_text())
 
 
-# seed 004-35
 def test_two_votes_of_four_make_no_leader(tmp_path: Path) -> None:
     with Cluster(tmp_path, 4) as cluster, PlayedPeer(cluster["s2"]) as s2:
         node = cluster["s1"].start()

@@ -40,7 +40,6 @@ def _delete_both(node: Node) -> None:
     _lose_the_promise(node)
 
 
-# seed 003-15, mistake 20, fault F9, fault F2
 @pytest.mark.parametrize(
     "lose", [_delete, _empty, _shorten, _lose_the_promise, _let_the_promise_rot, _delete_both]
 )
@@ -79,7 +78,6 @@ def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
     assert cluster.ask("client4@get k4") == "GET response: 4"
 
 
-# mistake 20
 def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
@@ -108,7 +106,6 @@ def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> No
         eventually(lambda: node.status()["recovering"] is False, "the vote back")
 
 
-# mistake 20
 def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
@@ -124,7 +121,6 @@ def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
         assert re.search(r" state amnesiac ", (tmp_path / "s1.storage").read_text())
 
 
-# fault F10, mistake 20
 @pytest.mark.parametrize("joins", [False, True], ids=["as it was", "to join"])
 def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(
     tmp_path: Path, joins: bool
@@ -149,7 +145,6 @@ def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(
         assert cluster.ask("client4@get k") == "GET response: 1"
 
 
-# fault F10
 def test_a_node_of_a_fresh_cluster_that_comes_late_gets_its_vote(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster["s1"].start()
@@ -161,7 +156,6 @@ def test_a_node_of_a_fresh_cluster_that_comes_late_gets_its_vote(tmp_path: Path)
         assert cluster.ask("client4@get k") == "GET response: 1"
 
 
-# fault F9
 def test_an_acknowledged_write_survives_a_lost_log_and_a_lost_leader(cluster: Cluster) -> None:
     """Two hold the write; one of them forgets; the third must not be elected without it."""
     cluster.ask("client4@set k 0")

@@ -58,7 +58,6 @@ REFUSED: list[tuple[str, bytes, str]] = [
 ]  # fmt: skip
 
 
-# fault F81, fault F88, fault F90, fault F95
 @pytest.mark.parametrize(("fault", "line", "reply"), REFUSED, ids=lambda part: str(part)[:20])
 def test_a_line_that_makes_no_sense_is_answered_and_changes_nothing(
     shared: Cluster, fault: str, line: bytes, reply: str
@@ -72,7 +71,6 @@ def test_a_line_that_makes_no_sense_is_answered_and_changes_nothing(
         assert client.ask("get nowhere") == f"{node.name}@GET response, no such key: nowhere"
 
 
-# fault F77
 def test_a_request_with_an_id_takes_effect_once_and_gets_its_first_reply(shared: Cluster) -> None:
     node = shared.leader()
     with node.connect() as client:
@@ -88,7 +86,6 @@ def test_a_request_with_an_id_takes_effect_once_and_gets_its_first_reply(shared:
         )
 
 
-# fault F78
 def test_what_a_follower_refuses_is_certainly_not_done(shared: Cluster) -> None:
     leader = shared.leader()
     shared.wait_until_equal()
@@ -102,7 +99,6 @@ def test_what_a_follower_refuses_is_certainly_not_done(shared: Cluster) -> None:
     assert " refused" not in follower.log.read_text()
 
 
-# fault F82
 @pytest.mark.parametrize(
     "value",
     [
@@ -124,7 +120,6 @@ def test_no_value_looks_like_an_absence_or_an_error(shared: Cluster, value: str)
     assert shared.ask("client4@get x") == "GET response, no such key: x"
 
 
-# fault F81
 @pytest.mark.parametrize(
     "key",
     [
@@ -155,13 +150,11 @@ def test_keys_of_every_kind_are_kept_apart_and_come_back(shared: Cluster, key: s
     assert shared.ask(f"client4@delete {key}") == f"DELETE response: {key} deleted"
 
 
-# fault F94
 def test_two_spellings_of_an_accent_are_two_keys(shared: Cluster) -> None:
     shared.ask("client4@set \u00e9 one")
     assert shared.ask("client4@get e\u0301") == "GET response, no such key: e\u0301"
 
 
-# fault F81
 def test_the_largest_key_and_value_are_stored_and_come_back(shared: Cluster) -> None:
     key, value = "k" * 1024, "v" * (1 << 20)
     assert shared.ask(f"client4@set {key} {value}") == f"SET response: {key} set to {value}"

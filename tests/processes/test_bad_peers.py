@@ -45,7 +45,6 @@ FROM_A_PEER = [
 ]
 
 
-# fault F24, fault F43, fault F61
 @pytest.mark.parametrize(("text", "reply"), FROM_A_PEER, ids=lambda part: str(part)[:40])
 def test_a_malformed_line_in_a_peer_s_name_is_answered_and_changes_nothing(
     shared: Cluster, text: str, reply: str
@@ -61,7 +60,6 @@ def test_a_malformed_line_in_a_peer_s_name_is_answered_and_changes_nothing(
             assert after[fact] == before[fact]
 
 
-# fault F98, fault F66
 def test_a_forged_huge_term_leaves_no_lasting_harm(cluster: Cluster) -> None:
     leader = cluster.leader()
     name = cluster.followers()[0].name
@@ -72,7 +70,6 @@ def test_a_forged_huge_term_leaves_no_lasting_harm(cluster: Cluster) -> None:
     assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
 
 
-# fault F66, fault F98
 @pytest.mark.parametrize("form", ["AppendEntries {}-0-0-[] commit 0 round 1", "RequestVote {}-0-0",
                                   "PreVote {}-0-0"])  # fmt: skip
 def test_a_term_near_the_last_there_is_can_not_end_all_elections(

@@ -31,7 +31,6 @@ def start() -> Iterator[Start]:
         yield start_node
 
 
-# seed 004-10
 def test_from_a_pipe_there_is_one_reply_for_each_line_and_nothing_else(start: Start) -> None:
     done = run(start(store()).port, 1, typed="set k a b  c \r\n\nget k\nset k  \nget k\nshow")
     assert done.stdout == (
@@ -64,7 +63,6 @@ def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start)
         assert client.wait(DEADLINE_S) == 0
 
 
-# fault F88
 def test_bytes_that_are_not_utf_8_reach_the_node_as_they_are(start: Start) -> None:
     node = start(lambda _: error("no such byte"))
     done = run(node.port, 1, "--here", typed=b"set a \xff\x00\rb\n")
@@ -72,7 +70,6 @@ def test_bytes_that_are_not_utf_8_reach_the_node_as_they_are(start: Start) -> No
     assert (done.stdout, done.returncode) == ("Sorry, no such byte\n", 2)
 
 
-# fault F88
 def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
     done = run(start(lambda _: "GET response: \x1b[2J\udcff").port, 1, "get a")
     assert done.stdout == "GET response: \\x1b[2J\\xff\n"
@@ -116,7 +113,6 @@ def test_arguments_stand_for_themselves(arguments: list[str], line: str, name: l
         ("set a 5", error("the key has 5 bytes; the limit is 4. Nothing was done."), 5),
     ],
 )
-# fault F82
 def test_each_outcome_has_its_exit_code(start: Start, command: str, text: str, code: int) -> None:
     done = run(start(lambda _: text).port, 1, "--here", *command.split())
     assert (done.stdout, done.returncode) == (text + "\n", code)
@@ -144,7 +140,6 @@ def test_quiet_prints_values_alone(start: Start) -> None:
     assert absent.stderr == "GET response, no such key: x\n"
 
 
-# fault F82
 def test_json_tells_each_outcome_apart(start: Start) -> None:
     lines = "set k\\s1 a\\nb\nget k\\s1\nget x\ndelete k\\s1\nshow\nstatus\nfoo\n"
     done = run(start(store()).port, 1, "--json", typed=lines)
@@ -177,7 +172,6 @@ def test_json_names_the_leader_that_the_sorry_line_names() -> None:
     assert told["code"] == 3
 
 
-# fault F38
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -286,7 +280,6 @@ def test_an_answer_that_cannot_be_printed_is_told_in_one_line(
     assert done.returncode == 2
 
 
-# mistake 23
 def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Start) -> None:
     node = start(lambda _: None)
     done = run(node.port, 1, "--here", "set", "a", "5")
@@ -343,7 +336,6 @@ def test_what_answers_without_a_name_is_no_node(start: Start) -> None:
         client.request("get a")
 
 
-# fault F78
 @pytest.mark.parametrize("asked", [(), ("--follow",), ("--also", "localhost:1")])
 def test_follow_goes_to_the_leader_and_sends_it_there(start: Start, asked: tuple[str]) -> None:
     leader = start(store(), "s1")
@@ -354,7 +346,6 @@ def test_follow_goes_to_the_leader_and_sends_it_there(start: Start, asked: tuple
     assert leader.received == ["client1@session", "client-7#1@set a 5", "client1@get a"]
 
 
-# seed 004-32
 @pytest.mark.parametrize(
     ("arguments", "follows"),
     [

@@ -18,7 +18,6 @@ from tests.processes.wire import DEADLINE_S, Conversation, eventually
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 
 
-# fault F85
 def test_a_thousand_lines_at_once_are_answered_in_order(shared: Cluster) -> None:
     node = shared.leader()
     with node.connect() as client:
@@ -34,7 +33,6 @@ def test_a_thousand_lines_at_once_are_answered_in_order(shared: Cluster) -> None
             ]
 
 
-# fault F86
 def test_a_client_that_leaves_before_its_reply_harms_nobody(shared: Cluster) -> None:
     node = shared.leader()
     for number in range(20):
@@ -47,7 +45,6 @@ def test_a_client_that_leaves_before_its_reply_harms_nobody(shared: Cluster) -> 
     assert shared.leader() is node
 
 
-# fault F84
 def test_show_of_many_keys_comes_in_pages_that_miss_nothing(shared: Cluster) -> None:
     node = shared.leader()
     with node.connect() as client:
@@ -79,7 +76,6 @@ def resident_kib_grows_less_than(cluster: Cluster, limit: int) -> Iterator[None]
     assert resident_kib() - before < limit
 
 
-# fault F87
 def test_a_line_without_end_is_cut_off_with_one_reply_and_little_memory(shared: Cluster) -> None:
     node = shared.leader()
     with resident_kib_grows_less_than(shared, 20_000), node.connect() as client:
@@ -113,7 +109,6 @@ def _too_long(name: str) -> str:
     )
 
 
-# fault F87
 def test_a_line_without_end_in_a_peer_s_name_is_cut_off_as_well(shared: Cluster) -> None:
     leader = shared.leader()
     name = shared.followers()[0].name
@@ -125,7 +120,6 @@ def test_a_line_without_end_in_a_peer_s_name_is_cut_off_as_well(shared: Cluster)
     assert shared.leader() is leader
 
 
-# fault F89
 @pytest.mark.parametrize("raw", [
     b"get telnet\r\n", b"\xff\xfb\x1f\xff\xfd\x03get telnet\r\n", b"\xff\xf1get telnet\r\n",
 ])  # fmt: skip
@@ -137,7 +131,6 @@ def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> No
         assert client.read_line() == f"{node.name}@GET response: yes"
 
 
-# fault F89
 def test_telnet_s_ctrl_c_takes_a_line_back_and_gets_the_mark_it_waits_for(shared: Cluster) -> None:
     shared.ask("client4@set telnet yes")
     node = shared.leader()
@@ -148,7 +141,6 @@ def test_telnet_s_ctrl_c_takes_a_line_back_and_gets_the_mark_it_waits_for(shared
         assert client.read_line() == f"{node.name}@GET response: yes"
 
 
-# fault F91
 @pytest.mark.parametrize(("first", "protocol"), [
     (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
     (b"POST /set HTTP/1.0\r\n\r\n", "HTTP"),
@@ -169,7 +161,6 @@ def test_another_protocol_s_first_line_gets_one_reply_and_the_end(
     assert shared.ask("client4@set b 5") == "SET response: b set to 5"
 
 
-# fault F93
 def test_a_reader_that_never_reads_holds_up_nobody_else(shared: Cluster) -> None:
     node = shared.leader()
     shared.ask("client4@set big " + "v" * 100_000)
@@ -184,7 +175,6 @@ def test_a_reader_that_never_reads_holds_up_nobody_else(shared: Cluster) -> None
     assert shared.leader() is node
 
 
-# fault F42, fault F92
 def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cluster) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
@@ -201,7 +191,6 @@ def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cl
     assert shared.ask("client4@get half").endswith("no such key: half")
 
 
-# seed 004-16
 def test_a_pipeline_of_writes_and_reads_is_answered_in_order_and_sees_itself(
     shared: Cluster,
 ) -> None:
@@ -221,7 +210,6 @@ def test_a_pipeline_of_writes_and_reads_is_answered_in_order_and_sees_itself(
     assert said == expected
 
 
-# fault F93
 def test_a_reader_of_large_values_that_stands_still_slows_nobody_down(shared: Cluster) -> None:
     node, value = shared.leader(), "v" * 1_000_000
     assert shared.ask(f"set large {value}").startswith("SET response: large set to ")

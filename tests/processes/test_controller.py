@@ -47,7 +47,6 @@ def logs(cluster: Cluster) -> dict[str, Any]:
     return found
 
 
-# seed 000-07, seed 000-04
 def test_a_store_is_an_entry_each_time_and_retrieve_shows_them(controlled: Cluster) -> None:
     for _ in range(2):
         assert of_leader(controlled, "STORE Op Add") == "STORE response: Op set to Add"
@@ -59,7 +58,6 @@ def test_a_store_is_an_entry_each_time_and_retrieve_shows_them(controlled: Clust
     assert controlled.ask("get Op") == "GET response: Add"
 
 
-# seed 000-10, seed 000-17
 def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
     for text in ("STORE k v", "RETRIEVE", "LEADER_INFO"):
 
@@ -74,7 +72,6 @@ def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
     assert logs(controlled) == {}
 
 
-# seed 000-10
 def test_retrieve_shows_what_is_committed_and_nothing_else(controlled: Cluster) -> None:
     def hidden() -> str:
         """Return the key that a leader alone has, and does not show; "" where it lost its place."""
@@ -98,7 +95,6 @@ def test_retrieve_shows_what_is_committed_and_nothing_else(controlled: Cluster) 
     assert any(key in one for one in logs(controlled).values())
 
 
-# seed 000-11, seed 000-12
 def test_a_node_that_is_shut_down_comes_back_from_its_files(controlled: Cluster) -> None:
     assert of_leader(controlled, "STORE k before") == "STORE response: k set to before"
     held = logs(controlled)
@@ -186,7 +182,6 @@ def test_a_misspelt_order_is_answered_with_the_nearest_and_the_list(tmp_path: Pa
         assert order(node, "RESTRAT").startswith("Sorry, RESTRAT is no order; did you mean RESTART")
 
 
-# seed 003-10
 def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     old, others = controlled.leader(), controlled.followers()
     names, before = " ".join(node.name for node in others), old.status()
@@ -207,7 +202,6 @@ def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     assert old.ask("get k read local") == f"{old.name}@GET response: v"
 
 
-# seed 003-10, seed 003-07
 def test_a_leader_that_skips_replication_leads_on_and_commits_nothing(controlled: Cluster) -> None:
     def skipped() -> bool:
         """Whether one node led all the while: on a busy machine it may lose its place."""
@@ -251,7 +245,6 @@ def test_a_leader_whose_heartbeats_are_slowed_loses_its_place(controlled: Cluste
     assert eventually(lambda: old.status()["faults"] == [])
 
 
-# seed 003-12
 def test_delete_log_brings_a_node_back_without_a_vote(controlled: Cluster) -> None:
     leader, node = controlled.leader(), controlled.followers()[0]
     order(leader, "STORE k v")
@@ -288,7 +281,6 @@ def test_the_only_member_keeps_its_log(tmp_path: Path) -> None:
         assert node.status()["role"] == "leader"
 
 
-# seed 000-04
 def test_convert_follower_and_timeout_move_the_leadership(controlled: Cluster) -> None:
     leader, follower = controlled.leader(), controlled.followers()[0]
     term = leader.status()["term"]

@@ -35,7 +35,6 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# seed 000-01, seed 000-13, seed 000-15, seed 000-19
 @pytest.mark.timeout(600)
 def test_every_row_of_the_lab_holds_on_this_machine() -> None:
     done = run("check.py")
@@ -102,7 +101,6 @@ def created(*arguments: str) -> dict[str, object]:
     return message
 
 
-# seed 000-05, seed 000-03
 @pytest.mark.parametrize(
     ("arguments", "key", "value"),
     [
@@ -123,7 +121,6 @@ def test_the_sender_says_what_was_typed_and_who_is_not_found(
     }  # fmt: skip
 
 
-# seed 000-05
 @pytest.mark.parametrize("target", ["a..b", "", "N\u00f6de 9", "x" * 300])
 def test_no_target_makes_the_sender_crash(target: str) -> None:
     done = run("message_sender.py", target, "RETRIEVE")
@@ -146,7 +143,6 @@ def test_the_sender_explains_itself_and_its_file(tmp_path: Path) -> None:
         assert len(done.stdout.splitlines()) == 1
 
 
-# seed 000-06, seed 000-02
 def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as node:
         node.bind(("127.0.0.7", 0))
@@ -174,14 +170,12 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
         assert receiver.returncode == 0
 
 
-# seed 000-02
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
     told = boot.parse(["Node1", "10000", "--controller", "--controller-udp"])
     assert told.controller_udp == 5555
 
 
-# seed 000-01
 def test_what_the_containers_run_is_understood() -> None:
     compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
     found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
@@ -231,7 +225,6 @@ def test_wrong_arguments_of_the_lab_s_programs_are_named(arguments: list[str]) -
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
-# seed 000-01
 @pytest.mark.timeout(600)
 def test_the_twelve_steps_in_containers() -> None:
     done = run("steps.py", "--containers")

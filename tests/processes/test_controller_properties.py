@@ -101,7 +101,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return found
 
 
-# seed 000-18
 def test_validity_nothing_is_decided_that_nobody_suggested(run: Run) -> None:
     held = [(key, value) for one in run.retrieved.values() for key, value in one.items()]
     assert set(held) - {("term", one["term"]) for one in run.retrieved.values()} <= set(
@@ -109,7 +108,6 @@ def test_validity_nothing_is_decided_that_nobody_suggested(run: Run) -> None:
     )
 
 
-# seed 000-18, seed 000-14
 def test_agreement_all_nodes_hold_the_same_entries_in_the_same_order(run: Run) -> None:
     committed = [(str(number), one) for number, one in numbered(run.logs["s1"]).items()]
     assert committed[: len(run.retrieved)] == list(run.retrieved.items())
@@ -118,14 +116,12 @@ def test_agreement_all_nodes_hold_the_same_entries_in_the_same_order(run: Run) -
     assert shortest > ROUNDS
 
 
-# seed 000-18
 def test_termination_every_request_is_answered(run: Run) -> None:
     assert run.answered == [
         f"STORE response: k{number} set to v{number}" for number in range(1, ROUNDS + 1)
     ]
 
 
-# seed 000-18
 def test_integrity_what_was_answered_stands_in_the_log_and_takes_effect_once(run: Run) -> None:
     for key, value in run.suggested.items():
         assert any(one.get(key) == value for one in run.retrieved.values()), key

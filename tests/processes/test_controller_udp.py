@@ -80,7 +80,6 @@ def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
         mailbox.socket.close()
 
 
-# seed 000-02, seed 000-03, seed 000-04
 def test_a_message_of_five_fields_is_answered_by_one_of_five(mailbox: Mailbox) -> None:
     stored = mailbox.order("STORE", key="a key", value="of blue\nand green")
     assert (stored["request"], stored["term"]) == ("STORE", 2)
@@ -98,7 +97,6 @@ def test_a_message_of_five_fields_is_answered_by_one_of_five(mailbox: Mailbox) -
     assert mailbox.order("HEAL", value=[])["value"] == []
 
 
-# seed 000-07
 def test_numbers_and_unicode_are_stored_as_they_are_spelled(mailbox: Mailbox) -> None:
     mailbox.order("STORE", key="n", value=5)
     mailbox.order("STORE", key="name", value="Ångström")
@@ -112,7 +110,6 @@ ODD = [
 ]  # fmt: skip
 
 
-# seed 000-10
 @pytest.mark.parametrize("text", ODD)
 def test_what_is_stored_is_retrieved_as_it_was_whatever_is_in_it(
     mailbox: Mailbox, text: str
@@ -214,7 +211,6 @@ def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     mailbox.socket.close()
 
 
-# seed 000-06
 def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> None:
     port = free_datagram_port()
     with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
@@ -232,7 +228,6 @@ def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> 
             assert json.loads(sender.recv(65_535)) == json.loads(receiver.recv(65_535))
 
 
-# seed 000-08, seed 000-09
 def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> None:
     node = mailbox.node
     node.wait_for_line("Current State is: leader")
@@ -244,7 +239,6 @@ def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> Non
     ]  # fmt: skip
 
 
-# seed 000-07
 def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
     mailbox: Mailbox,
 ) -> None:
@@ -313,7 +307,6 @@ def cli(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-# seed 000-05
 def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, "--controller") as single:
         single.start().leader()
@@ -351,7 +344,6 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
         assert (code, err.startswith("raftline: s9 is not in ")) == (2, True)
 
 
-# seed 000-10
 def test_the_command_tells_where_another_leads_by_its_exit_code(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--controller") as cluster:
         cluster.start()

@@ -47,7 +47,6 @@ def refusal(node: Node) -> str:
     return complaints[0]
 
 
-# fault F6, mistake 34
 @pytest.mark.parametrize("seed", range(16))
 def test_a_flipped_byte_in_the_log_is_refused_with_file_and_line(
     stopped: Cluster, seed: int
@@ -63,7 +62,6 @@ def test_a_flipped_byte_in_the_log_is_refused_with_file_and_line(
         assert node.log.read_bytes() == data
 
 
-# fault F7
 @pytest.mark.parametrize("change", ["delete", "double", "exchange"])
 def test_a_line_too_few_or_too_many_in_the_log_is_refused(stopped: Cluster, change: str) -> None:
     with files_put_back(stopped) as node:
@@ -78,7 +76,6 @@ def test_a_line_too_few_or_too_many_in_the_log_is_refused(stopped: Cluster, chan
         assert refusal(node).startswith("[!] s1.log, line ")
 
 
-# fault F3, mistake 34
 @pytest.mark.parametrize("tail", [b"10 1 set torn ", b"10 1 set torn off\n", b"\0" * 512, b"#"])
 def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
     with files_put_back(stopped) as node:
@@ -101,7 +98,6 @@ def refusal_of_the_only_member(node: Node) -> str:
     return lost[0]
 
 
-# fault F2
 @pytest.mark.parametrize("place", [5, 20, -3])
 def test_the_only_member_does_not_start_from_a_damaged_storage_file(
     stopped: Cluster, place: int
@@ -117,14 +113,12 @@ def test_the_only_member_does_not_start_from_a_damaged_storage_file(
         assert bytes(data) in [path.read_bytes() for path in kept]
 
 
-# fault F2
 def test_the_only_member_does_not_start_without_its_storage_file(stopped: Cluster) -> None:
     with files_put_back(stopped) as node:
         (stopped.folder / "s1.storage").unlink()
         assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone, and s1 has")
 
 
-# fault F21
 def test_a_stray_temporary_file_is_removed(stopped: Cluster) -> None:
     with files_put_back(stopped) as node:
         stray = stopped.folder / "s1.log.tmp"
@@ -133,7 +127,6 @@ def test_a_stray_temporary_file_is_removed(stopped: Cluster) -> None:
         assert not stray.exists()
 
 
-# fault F23
 def test_values_of_every_kind_come_back_the_same_after_a_restart(tmp_path: Path) -> None:
     values = [r"two\nlines", r"\r\n\t", "a@b - c", "1 1 set x y", "# 3 entries synced", r"\x00\xff",
               " spaces ", "", "é漢字😀", r"\\n", "0 0 base s1=x"]  # fmt: skip
@@ -149,7 +142,6 @@ def test_values_of_every_kind_come_back_the_same_after_a_restart(tmp_path: Path)
         assert found == [f"GET response: {value}" for value in values]
 
 
-# fault F15
 def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path: Path) -> None:
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
@@ -174,7 +166,6 @@ def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path:
         assert cluster.ask("client4@get b") == value
 
 
-# fault F15
 def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path: Path) -> None:
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 1) as cluster:
@@ -197,7 +188,6 @@ def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path
         assert cluster.ask("client4@get b") in ("GET response: old", "GET response: new")
 
 
-# fault F15
 def test_a_follower_whose_fdatasync_fails_stops_and_the_others_go_on(tmp_path: Path) -> None:
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
@@ -227,7 +217,6 @@ def tiny_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-# fault F14
 def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
         node = cluster["s1"].start()
@@ -254,7 +243,6 @@ def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: 
         assert cluster.ask("client4@set room again") == "SET response: room set to again"
 
 
-# fault F14
 def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as folder, Cluster(tmp_path, 3) as cluster:
         node = cluster["s3"]
@@ -272,7 +260,6 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         cluster.wait_until_equal()
 
 
-# fault F41
 def test_an_unforeseen_error_in_the_core_ends_the_process_visibly(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from tests.processes.cluster import Cluster
 
 
-# fault F13
 def test_the_log_of_another_cluster_is_refused_by_the_names_in_it(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]

@@ -28,7 +28,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-# seed 004-12, fault F10
 def test_a_hand_written_log_in_one_folder_wins_the_first_election(cluster: Cluster) -> None:
     cluster["s1"].log.write_text(BY_HAND)
     cluster["s1"].start().wait_for_line("asking for PreVotes for term 3")
@@ -52,7 +51,6 @@ def test_a_hand_written_log_wins_nothing_in_a_cluster_that_has_entries(cluster: 
     assert (cluster.folder / "s3.log.seed").read_text() == BY_HAND
 
 
-# fault F10
 def test_the_word_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> None:
     for name in ("s1", "s2"):
         node = cluster[name].start()
@@ -71,7 +69,6 @@ def told_of_an_entry(node: Node) -> Node:
     return node
 
 
-# fault F10
 def test_nodes_that_never_ran_beside_one_with_an_entry_wait_and_say_why(cluster: Cluster) -> None:
     first = told_of_an_entry(cluster["s1"])
     cluster.start()
@@ -127,7 +124,6 @@ def serves(cluster: Cluster) -> None:
     eventually(lambda: late.status().get("recovering") is False, "a vote of s3")
 
 
-# fault F10
 def test_the_return_of_the_missing_node_ends_the_wait(waiting: Cluster) -> None:
     waiting["s2"].start()
     serves(waiting)
@@ -149,7 +145,6 @@ def test_recovering_from_the_last_survivor_ends_the_wait(waiting: Cluster) -> No
     assert waiting["s1"].ask("client4@get a") == "s1@GET response: 4"
 
 
-# fault F10, mistake 20
 def test_two_wiped_nodes_never_lead_beside_a_third_that_has_entries(cluster: Cluster) -> None:
     cluster.start().wait_until_whole()
     cluster.ask("client4@set a 4")
@@ -171,7 +166,6 @@ def test_two_wiped_nodes_never_lead_beside_a_third_that_has_entries(cluster: Clu
     assert all(node.status()["role"] != "leader" for node in cluster.nodes)
 
 
-# fault F10
 def test_new_and_join_are_two_ways_and_not_one(cluster: Cluster) -> None:
     node = cluster["s1"]
     assert node.launch("--new", "--join", f"localhost:{cluster['s2'].port}").ended() == 2

@@ -127,7 +127,6 @@ def assert_sound(cluster: Cluster) -> None:
     assert cluster.ask("client1@get after") == "GET response: 1"
 
 
-# fault F88, fault F90
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("pick", [client_line, any_bytes])
 def test_no_line_of_a_client_brings_a_node_down(
@@ -138,7 +137,6 @@ def test_no_line_of_a_client_brings_a_node_down(
     assert_sound(fast)
 
 
-# fault F61, fault F98, fault F100
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
 def test_no_line_in_a_peer_s_name_brings_a_node_down(
@@ -154,7 +152,6 @@ def test_no_line_in_a_peer_s_name_brings_a_node_down(
         assert fast.ask(f"client1@get k{number}") == f"GET response: {number}"
 
 
-# fault F100
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
 def test_no_line_in_a_peer_s_name_brings_down_a_node_that_is_alone(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from raftline.trial.linearizable import Verdict
+from raftline.harness.linearizable import Verdict
 from tests.processes.cluster import Cluster
 from tests.processes.nemesis import torment
 
 SECONDS = 8.0
 
 
-# fault F29, fault F31, fault F37, mistake 18, mistake 21, mistake 24
 def test_what_a_hundred_clients_saw_under_faults_is_linearizable(fast: Cluster) -> None:
     report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
     assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
@@ -20,7 +19,6 @@ def test_what_a_hundred_clients_saw_under_faults_is_linearizable(fast: Cluster) 
         assert faults[fault] >= 1
 
 
-# seed 004-16, mistake 24
 def test_a_hundred_clients_on_one_key_each_get_their_own_answer(cluster: Cluster) -> None:
     leader = cluster.leader()
     conversations = [leader.connect() for _ in range(100)]

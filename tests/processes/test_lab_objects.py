@@ -20,8 +20,6 @@ CHECK = Path(__file__).resolve().parents[2] / "labs" / "objects" / "check.py"
 SHEET = CHECK.with_name("README.md")
 
 
-# seed 002-01, seed 002-02, seed 002-03, seed 002-04, seed 002-05, seed 002-06, seed 002-07
-# seed 002-08, seed 002-09, seed 002-10, seed 002-11, seed 002-12, seed 002-13
 def test_every_row_of_the_sheet_on_objects_holds() -> None:
     ended = subprocess.run(
         [sys.executable, str(CHECK)], capture_output=True, text=True, timeout=280, check=False
@@ -32,7 +30,6 @@ def test_every_row_of_the_sheet_on_objects_holds() -> None:
     assert rows == {f"002-{number:02}" for number in range(1, 14)}, said
 
 
-# seed 002-13
 def test_the_program_of_the_sheet_shares_its_value_as_the_sheet_says(tmp_path: Path) -> None:
     program = SHEET.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     ports = [next(free_ports) for _ in range(3)]
@@ -71,7 +68,6 @@ def type_in(program: subprocess.Popen[str], line: str) -> str:
     return said(program)
 
 
-# seed 002-02
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is missing")
 def test_empty_panes_are_left_to_whoever_types_and_opened_once(tmp_path: Path) -> None:
     # A person's own shell may hold a lock just as its pane ends, and wait for it ever after.
@@ -91,7 +87,6 @@ def test_empty_panes_are_left_to_whoever_types_and_opened_once(tmp_path: Path) -
     assert (done.returncode, done.stdout) == (0, "stopped: nothing ran\n")
 
 
-# seed 002-02
 def test_without_tmux_the_six_terminals_are_opened_by_hand(tmp_path: Path) -> None:
     for tool in ("bash", "dirname"):
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
@@ -109,7 +104,6 @@ def script(
     )  # fmt: skip
 
 
-# seed 002-09
 def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> None:
     first = ports_in_a_row(5)
     with socket.create_server(("127.0.0.1", first + 2)):
@@ -125,7 +119,6 @@ def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> No
     assert not [*tmp_path.iterdir()]
 
 
-# seed 002-09
 def test_the_story_leaves_the_keys_of_a_cluster_alone_that_has_its_ports(tmp_path: Path) -> None:
     first = ports_in_a_row(5)
     theirs = {"node1": f"127.0.0.1:{first}"}
@@ -142,7 +135,6 @@ def test_the_story_leaves_the_keys_of_a_cluster_alone_that_has_its_ports(tmp_pat
     assert "HACKATHON" not in kept
 
 
-# seed 002-10
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_checker_that_is_ended_in_the_middle_leaves_no_node_and_no_file(
     end: int, tmp_path: Path

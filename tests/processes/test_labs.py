@@ -13,7 +13,7 @@ import pytest
 
 from labs.failures.check import check_cloud, check_deleted, check_door, check_menu
 from labs.failures.scenario import play_settled
-from labs.failures.terminals import HERE, Console, as_in_the_sheet
+from labs.failures.terminals import as_in_the_sheet, terminal
 from labs.failures.watchful import LOOK_S
 from labs.phase5 import figures
 from labs.phase5.figures import made
@@ -23,7 +23,6 @@ from tests.processes.cluster import Cluster
 from tests.processes.wire import eventually, free_ports, processes_of
 
 
-# seed 004-16, seed 004-20, seed 004-21, seed 004-22, seed 004-27, seed 004-32, seed 004-35
 @pytest.mark.parametrize("name", ["1", "2", "3", "4", "5", "6", "7"])
 def test_each_line_of_the_report_s_figure_stands_in_its_place(name: str) -> None:
     assert differs_from_report(name, made(name)) == ""
@@ -62,7 +61,6 @@ def test_ctrl_c_is_no_failure_of_nodes_that_hear_it_while_they_start(tmp_path: P
         raise KeyboardInterrupt
 
 
-# seed 004-37
 def test_of_two_stale_leaders_beside_one_that_works_one_commits() -> None:
     shown = made("leaders")
     assert [fact.partition(": ")[2].partition(",")[0] for fact in shown["who leads"]] == [
@@ -71,22 +69,20 @@ def test_of_two_stale_leaders_beside_one_that_works_one_commits() -> None:
     assert [line.endswith("set a after") for line in shown["the log of each, afterwards"]][-1]
 
 
-# seed 003-01, seed 003-03, seed 003-04, seed 003-16
 def test_three_nodes_start_by_name_and_speak_the_course_s_words() -> None:
     with as_in_the_sheet() as (nodes, _, lab):
         leader = lab.leader()
-        nodes[leader].wait_for(f"{leader} is now the leader.")
+        nodes[leader].wait_for_line(f"{leader} is now the leader.")
         for name, node in nodes.items():
-            node.wait_for(f"{name} log file not found. Starting with an empty log.")
-            node.wait_for(f"{name} is listening on localhost:{lab.members[name].port}")
+            node.wait_for_line(f"{name} log file not found. Starting with an empty log.")
+            node.wait_for_line(f"{name} is listening on localhost:{lab.members[name].port}")
         voted = f"voted for {leader} for term"
         assert eventually(lambda: [n for n, c in nodes.items() if voted in "\n".join(c.lines)])
-        assert nodes[leader].press_ctrl_c() == 0
-        nodes[leader].wait_for(f"{leader} server is shutting down.")
-        nodes[leader].wait_for(f"{leader} has shut down cleanly.")
+        assert nodes[leader].terminate(signal.SIGINT) == 0
+        nodes[leader].wait_for_line(f"{leader} server is shutting down.")
+        nodes[leader].wait_for_line(f"{leader} has shut down cleanly.")
 
 
-# seed 003-07, seed 003-08, seed 003-09, seed 003-10, seed 003-11, seed 003-14, seed 003-15
 def test_each_choice_of_the_menu_does_what_the_sheet_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -97,37 +93,33 @@ def test_each_choice_of_the_menu_does_what_the_sheet_says(
     assert "FAILED" not in capsys.readouterr().out
 
 
-# seed 003-15
 def test_a_node_looks_after_its_log_where_dir_says_that_it_is(tmp_path: Path) -> None:
     sheet, files = tmp_path / "sheet", tmp_path / "files"
     for folder in (sheet, files):
         folder.mkdir()
         (folder / FILE_NAME).write_text(f"node1 localhost {next(free_ports)}\n")
     options = ("--config", str(sheet / FILE_NAME), "--dir", str(files))
-    node = Console(str(HERE / "node.py"), "node1", *options)
+    node = terminal("node1", *options)
     try:
-        node.wait_for("I am Leader")
+        node.wait_for_line("I am Leader")
         threading.Event().wait(10 * LOOK_S)
         assert not [line for line in node.lines if "was deleted" in line], node.lines
         (files / "node1.log").unlink()
-        node.wait_for("node1.log was deleted while it ran")
+        node.wait_for_line("node1.log was deleted while it ran")
     finally:
         node.close()
 
 
-# seed 003-02, seed 003-06
 def test_the_nine_calls_of_the_course_s_program_work(capsys: pytest.CaptureFixture[str]) -> None:
     check_door()
     assert "FAILED" not in capsys.readouterr().out
 
 
-# seed 003-01
 def test_in_the_cloud_a_node_listens_for_all(capsys: pytest.CaptureFixture[str]) -> None:
     check_cloud()
     assert capsys.readouterr().out == "ok 003-01 --cloud listens on 0.0.0.0\n"
 
 
-# seed 003-05, seed 003-12, seed 003-13, seed 003-15
 @pytest.mark.parametrize("name", ["c", "bonus"])
 def test_a_scenario_comes_out_as_expected(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     play_settled(name)

@@ -29,7 +29,6 @@ print(recovered.log.last_index, int(held), peak_kib() - before)
 """
 
 
-# fault F27
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_a_long_log_comes_back_in_little_more_memory_than_its_entries(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))

@@ -129,7 +129,6 @@ def test_who_joins_where_nobody_is_says_so_and_goes_on_asking(tmp_path: Path) ->
         node.wait_for_line("ADD response: s2 added as a learner, votes from entry")
 
 
-# issue 3.4
 def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None:
     leader = cluster.leader()
     assert leader.ask("set a 4").endswith("a set to 4")
@@ -146,7 +145,6 @@ def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None
     assert cluster.ask("set b 5") == "SET response: b set to 5"
 
 
-# issue 3.4
 def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path) -> None:
     node = joined(newcomer(cluster, cluster.leader(), tmp_path / "elsewhere"))
     node.kill()
@@ -157,7 +155,6 @@ def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path)
     assert not any("asks" in line for line in node.said)
 
 
-# issue 3.4, mistake 31
 def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     leader = cluster.leader()
     with Writer(cluster) as writer:
@@ -176,7 +173,6 @@ def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
 
 
-# fault F65
 def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) -> None:
     leader = cluster.leader()
     away = cluster.followers()[0]
@@ -194,7 +190,6 @@ def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) ->
     assert rest.leader().status()["term"] == term
 
 
-# fault F67
 @pytest.mark.parametrize("when", ["at once", "while it learns"])
 def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when: str) -> None:
     leader = cluster.leader()
@@ -218,7 +213,6 @@ def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when
     eventually(agreed, "one configuration, which nobody is about to leave")
 
 
-# fault F68
 def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect(timeout_s=60) as first:  # it answers after ten election timeouts
@@ -233,7 +227,6 @@ def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
     assert "removed with entry" in leader.ask("remove s4")
 
 
-# issue 3.4
 def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     leader = cluster.leader()
     dead = cluster.followers()[0]
@@ -252,7 +245,6 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     rest.wait_until_equal()
 
 
-# fault F71
 def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -278,7 +270,6 @@ def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
     assert added.stdout.startswith("ADD response: s4 is a voter as before, entry ")
 
 
-# issue 3.4
 def test_three_become_five_become_three_while_writes_go_on(fast: Cluster) -> None:
     with Writer(fast) as writer:
         for _ in range(2):
@@ -294,7 +285,6 @@ def test_three_become_five_become_three_while_writes_go_on(fast: Cluster) -> Non
     assert_nothing_is_lost(rest, writer)
 
 
-# issue 3.4
 def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     cluster.leader()
     shown = raftline(cluster, "members")
@@ -324,7 +314,6 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
 
 
-# issue 3.4
 def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> None:
     node = joined(newcomer(cluster, cluster.leader()))
     status = raftline(cluster, "status")
@@ -333,7 +322,6 @@ def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> 
     assert status.stdout.splitlines()[-1].endswith(": 4 of 4 voters answer")
 
 
-# mistake 20
 def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) -> None:
     node = joined(newcomer(cluster, cluster.leader()))
     cluster.ask("set a 4")

@@ -33,7 +33,6 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:
     return node
 
 
-# mistake 31, mistake 32
 def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
     small: Cluster,
 ) -> None:
@@ -57,7 +56,6 @@ def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
     assert base_of(fifth) > changed
 
 
-# mistake 32
 def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluster) -> None:
     fourth = join(small)
     assert small.ask(f"demote {fourth.name}").startswith("DEMOTE response: ")
@@ -104,7 +102,6 @@ def _lose_what_came_behind_the_snapshot(node: Node) -> None:
     )
 
 
-# fault F10, mistake 20
 @pytest.mark.parametrize("lose", [_lose_log, _lose_what_came_behind_the_snapshot])
 def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
     small: Cluster, lose: Callable[[Node], None]

@@ -41,7 +41,6 @@ def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
     eventually(lambda: "window 1, " in output.readline(), "the first window")
 
 
-# fault F14, fault F31, fault F33, fault F36, fault F51, fault F77, mistake 22
 @pytest.mark.parametrize(
     ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
 )

@@ -14,7 +14,6 @@ from tests.processes.cluster import Cluster
 from tests.processes.wire import eventually
 
 
-# fault F60
 def test_a_peer_whose_name_resolves_to_nothing_delays_nobody(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         path = tmp_path / FILE_NAME
@@ -26,7 +25,6 @@ def test_a_peer_whose_name_resolves_to_nothing_delays_nobody(tmp_path: Path) -> 
             assert cluster.ask(f"client4@set b {number}") == f"SET response: b set to {number}"
 
 
-# fault F61
 def test_a_stranger_on_a_peer_s_port_is_said_once_and_ignored(tmp_path: Path) -> None:
     nonsense = b"220 mail.example ESMTP\r\n" * 3 + b"\x00\xff\xfe garbage\n" + b"s1@get a\n"
     with Cluster(tmp_path, 3) as cluster:
@@ -67,7 +65,6 @@ def _babbling(port: int, nonsense: bytes) -> Iterator[None]:
             each.close()
 
 
-# fault F62
 def test_dead_peers_cost_no_busy_loop_and_no_threads(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5) as cluster:
         node = cluster["s1"].start()
@@ -87,7 +84,6 @@ def _processor_ticks(folder: Path) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-# fault F58
 def test_half_a_line_and_a_hang_up_does_nothing(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect() as client:
@@ -95,7 +91,6 @@ def test_half_a_line_and_a_hang_up_does_nothing(cluster: Cluster) -> None:
     assert leader.ask("client4@get half") == f"{leader.name}@GET response, no such key: half"
 
 
-# fault F58, fault F92
 def test_half_a_line_and_silence_is_ended_with_a_word(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -109,7 +104,6 @@ def test_half_a_line_and_silence_is_ended_with_a_word(tmp_path: Path) -> None:
             assert idle.ask("client4@get half") == "s1@GET response, no such key: half"
 
 
-# fault F93
 def test_a_deaf_reader_is_ended_and_gives_its_place_back(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -129,7 +123,6 @@ def test_a_deaf_reader_is_ended_and_gives_its_place_back(tmp_path: Path) -> None
         assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
 
 
-# fault F59, mistake 26
 def test_a_line_in_single_bytes_is_the_same_line(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect() as client:
@@ -141,7 +134,6 @@ def test_a_line_in_single_bytes_is_the_same_line(cluster: Cluster) -> None:
         ]
 
 
-# fault F59
 def test_a_thousand_lines_and_half_of_the_next_in_one_send(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect() as client:
@@ -153,7 +145,6 @@ def test_a_thousand_lines_and_half_of_the_next_in_one_send(cluster: Cluster) -> 
         assert client.read_line() == f"{leader.name}@SET response: last set to v"
 
 
-# fault F42
 def test_beyond_the_limit_of_connections_peers_still_get_in(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--max-connections", "8") as cluster:
         cluster.start()

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import pytest
 
 import raftline
-from raftline.trial.linearizable import Operation, Verdict, check
+from raftline.harness.history import Operation
+from raftline.harness.linearizable import Verdict, check
 from tests.processes.cluster import Cluster
 from tests.processes.wire import DEADLINE_S, eventually, free_ports
 
@@ -65,7 +66,6 @@ class Program:
         self._process.communicate()
 
 
-# seed 002-13
 def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) -> None:
     *source, _ = ast.parse(EXAMPLE.read_text("utf-8")).body  # the last: arguments, complaints
     found = [node for part in source for node in ast.walk(part) if isinstance(node, ast.stmt)]
@@ -242,7 +242,6 @@ def outcome(action: Callable[[Any, random.Random], Any], target: Any, seed: int)
         return type(error).__name__
 
 
-# seed 002-13, mistake 22
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_two_programs_on_one_object_do_what_one_plain_object_would(
     kind: str, cluster: Cluster, two: list[raftline.Clients]
@@ -262,7 +261,6 @@ def test_two_programs_on_one_object_do_what_one_plain_object_would(
         assert replicated[number % 2].copy() == plain, f"step {number}"
 
 
-# mistake 21, mistake 24
 def test_what_many_threads_saw_of_one_dict_while_leaders_die_is_linearizable(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
@@ -319,7 +317,6 @@ def _operation(
     return Operation(client, verb, key, value, called_at, time.monotonic(), found)
 
 
-# mistake 22, mistake 24
 def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
@@ -391,7 +388,6 @@ def test_a_counter_refuses_what_it_cannot_hold(two: list[raftline.Clients]) -> N
         int(counter)
 
 
-# seed 002-13
 def test_one_value_is_set_compared_and_updated(two: list[raftline.Clients]) -> None:
     here, there = (raftline.Replicated("name with spaces\n", node=each) for each in two)
     assert here.value is None

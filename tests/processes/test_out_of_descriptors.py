@@ -19,7 +19,6 @@ sys.exit(main())
 """
 
 
-# fault F42
 def test_without_descriptors_a_node_serves_who_is_connected_and_later_everybody(
     tmp_path: Path,
 ) -> None:

@@ -52,7 +52,6 @@ def bare_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[st
     )
 
 
-# seed 001-01, seed 004-01, seed 004-02
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("folder", [ROOT, SOURCE])
 def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path) -> None:
@@ -96,7 +95,6 @@ def test_every_package_folder_says_what_it_is() -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
 
 
-# seed 002-13
 def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used() -> None:
     program = (
         "import sys, raftline\n"
@@ -175,7 +173,6 @@ def test_make_n_tells_what_run_would_do_and_starts_nothing() -> None:
     assert "-m raftline up --client" not in done.stdout.splitlines()
 
 
-# fault F10
 def test_no_manifest_script_or_image_says_that_a_node_is_new() -> None:
     places = [ROOT / "Makefile", *(ROOT / "deploy").rglob("*"), *(ROOT / "labs").rglob("*")]
     for path in places:

@@ -120,7 +120,6 @@ def lead(name: str, nodes: list[raftline.Node]) -> None:
     eventually(leads, f"{name} leads")
 
 
-# seed 002-13
 def test_a_program_waits_for_a_leader_and_is_told_of_each_change(
     nodes: list[raftline.Node], members: dict[str, str]
 ) -> None:
@@ -179,7 +178,6 @@ def test_what_a_program_raises_when_it_is_told_stops_nobody(
     assert node.is_running
 
 
-# seed 002-03, seed 002-13
 def test_nc_and_status_see_a_node_like_any_other(
     nodes: list[raftline.Node], members: dict[str, str], tmp_path: Path
 ) -> None:
@@ -199,7 +197,6 @@ def test_nc_and_status_see_a_node_like_any_other(
         eventually(lambda entry=entry: f"{entry}\n" in log.read_text(), f"{entry} on its disk")
 
 
-# seed 002-08
 def test_a_node_that_was_closed_is_there_again_with_what_it_knew(
     members: dict[str, str], tmp_path: Path
 ) -> None:
@@ -216,7 +213,6 @@ def test_a_node_that_was_closed_is_there_again_with_what_it_knew(
         assert repr(shared) == "<ReplicatedList 'runs' of node1>"
 
 
-# seed 002-03, seed 002-05, seed 002-08
 def test_the_state_file_follows_and_is_made_again_from_the_log_where_it_was_wiped(
     members: dict[str, str], tmp_path: Path
 ) -> None:
@@ -253,7 +249,6 @@ def test_plain_servers_carry_objects_and_hold_the_same(cluster: Cluster, tmp_pat
         assert set(json.loads(reply.removeprefix("GET response: "))) == {"a", "b"}
 
 
-# mistake 27
 def test_a_node_without_a_state_machine_of_the_others_stops_instead_of_diverging(
     members: dict[str, str], tmp_path: Path
 ) -> None:
@@ -422,7 +417,6 @@ def test_a_node_serves_once_there_is_one(
     assert not node.is_running
 
 
-# seed 002-10
 @pytest.mark.parametrize("end", [signal.SIGINT, None])
 def test_when_a_program_ends_its_node_does(
     end: int | None, members: dict[str, str], tmp_path: Path

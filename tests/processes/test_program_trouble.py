@@ -60,7 +60,6 @@ def clients(cluster: Cluster) -> Iterator[raftline.Clients]:
         yield found
 
 
-# seed 002-13
 def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_path: Path) -> None:
     members = {"node1": f"127.0.0.1:{next(free_ports)}"}
     program = FORKS.format(members=members)
@@ -126,7 +125,6 @@ class Seen:
         self.term = term
 
 
-# seed 002-13
 @pytest.mark.parametrize(
     ("views", "roles"),
     [

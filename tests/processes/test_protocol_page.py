@@ -54,14 +54,12 @@ def test_every_transcript_on_the_page_is_of_a_kind_that_is_tested() -> None:
     assert kinds == set(SPEAKERS)
 
 
-# seed 004-03, seed 004-10, seed 004-32
 @pytest.mark.parametrize("kind", ["leader", "follower"])
 def test_a_cluster_answers_as_the_page_says(kind: str, led_by_s1: Cluster) -> None:
     for transcript in blocks(kind):
         assert played(led_by_s1[SPEAKERS[kind]], transcript, led_by_s1) == transcript
 
 
-# seed 004-18, seed 004-20, seed 004-24, seed 004-29
 def test_a_person_who_plays_the_peers_is_answered_as_the_page_says(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import FILE_NAME, Address, Configuration
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, Configuration
 from raftline.net.reachability import Reachability
 from tests.processes.cluster import Cluster
 from tests.processes.node import STARTED, Node
@@ -35,7 +36,6 @@ def notes(node: Node) -> list[str]:
     return [line for line in said if "others reach" in line]
 
 
-# fault F96
 def test_a_host_that_the_node_does_not_listen_on_is_told_with_the_option(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "127.0.0.2")

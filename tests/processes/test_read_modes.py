@@ -37,7 +37,6 @@ def test_only_a_read_by_the_log_is_in_the_log(shared: Cluster) -> None:
     assert log.read_text().count("key-of-this-test") == before + 1
 
 
-# seed 004-12
 def test_a_node_that_reads_by_the_log_writes_each_get_as_the_seed_did(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--reads", "log", *STEADY) as cluster:
         cluster.start().led_by("s1")
@@ -52,7 +51,6 @@ def test_a_node_that_reads_by_the_log_writes_each_get_as_the_seed_did(tmp_path: 
         assert [each for each in commands if each != "noop"] == ["set b 5", "get b"]
 
 
-# seed 004-32
 def test_a_follower_sends_to_the_leader_unless_it_is_asked_for_the_read_index(
     shared: Cluster,
 ) -> None:
@@ -72,7 +70,6 @@ def test_a_follower_sends_to_the_leader_unless_it_is_asked_for_the_read_index(
         )
 
 
-# mistake 21
 def test_a_follower_never_reads_behind_what_was_acknowledged(shared: Cluster) -> None:
     leader, followers = shared.leader(), shared.followers()
     with leader.connect() as writer, followers[0].connect() as one, followers[1].connect() as other:
@@ -131,7 +128,6 @@ def test_under_a_lease_reads_need_no_round(leasing: Cluster) -> None:
     eventually(is_served, "a read without a round")
 
 
-# fault F29, mistake 21
 def test_a_leader_that_stood_still_beyond_its_lease_gives_no_old_value(leasing: Cluster) -> None:
     leasing.ask("client4@set b old")
     stale = leasing.leader()

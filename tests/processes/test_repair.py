@@ -54,7 +54,6 @@ def _flip(path: Path, place: int) -> None:
 # --- fsck ----------------------------------------------------------------------------------
 
 
-# issue 3.8
 def test_fsck_finds_sound_files_sound(stopped: Path) -> None:
     done = raftline("fsck", stopped)
     assert done.returncode == 0
@@ -63,7 +62,6 @@ def test_fsck_finds_sound_files_sound(stopped: Path) -> None:
     assert all(": sound: term " in line and "behind a snapshot" in line for line in lines)
 
 
-# fault F6, issue 3.8
 def test_fsck_names_the_damage_and_repairs_without_deleting(stopped: Path, tmp_path: Path) -> None:
     folder = _copied(stopped, tmp_path)
     with (folder / "s1.log").open("ab") as file:
@@ -111,7 +109,6 @@ def test_fsck_reads_the_configuration_too(stopped: Path, tmp_path: Path) -> None
     assert "server-configuration.txt:2: s1 is there twice" in done.stdout
 
 
-# fault F6, mistake 20, issue 3.8
 @pytest.mark.parametrize("end", [".log", ".state_machine"])
 def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path, end: str) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "1000") as cluster:
@@ -139,7 +136,6 @@ def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path,
 # --- recover -------------------------------------------------------------------------------
 
 
-# issue 3.8
 def test_one_survivor_goes_on_alone_and_the_old_members_do_not_disturb_it(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
@@ -171,7 +167,6 @@ def test_one_survivor_goes_on_alone_and_the_old_members_do_not_disturb_it(tmp_pa
         assert survivor.status()["voters"] == ["s1"]
 
 
-# issue 3.8
 def test_new_members_join_the_survivor_and_it_is_a_cluster_again(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start()
@@ -251,7 +246,6 @@ def _restored(backup: Path, folder: Path, count: int) -> Cluster:
     return cluster
 
 
-# issue 3.8
 def test_a_backup_under_load_holds_all_acknowledged_before_and_restores_to_a_new_cluster(
     tmp_path: Path,
 ) -> None:
@@ -282,7 +276,6 @@ def test_a_backup_under_load_holds_all_acknowledged_before_and_restores_to_a_new
         assert restored.ask("client4@set more 1") == "SET response: more set to 1"
 
 
-# issue 3.8
 def test_a_stopped_nodes_files_make_a_backup_too(stopped: Path, tmp_path: Path) -> None:
     backup = tmp_path / "backup.txt"
     before = {path: path.read_bytes() for path in stopped.iterdir() if path.suffix != ".lock"}
@@ -299,7 +292,6 @@ def test_a_stopped_nodes_files_make_a_backup_too(stopped: Path, tmp_path: Path) 
         )
 
 
-# issue 3.8
 @pytest.mark.parametrize("place", [30, 300, 700, -20])
 def test_a_flipped_byte_in_a_backup_is_named_and_nothing_restored(
     stopped: Path, tmp_path: Path, place: int

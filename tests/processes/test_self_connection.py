@@ -6,13 +6,12 @@ import socket
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 from tests.processes.wire import free_ports
 
 
-# fault F62
 def test_a_connection_that_met_itself_is_closed_and_the_port_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,6 @@ from tests.processes.cluster import Cluster
 from tests.processes.wire import Conversation, eventually
 
 
-# mistake 22, fault F77
 def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster) -> None:
     retried = "client4#17@incr visits"
     assert cluster.ask(retried) == "INCR response: 1"
@@ -42,7 +41,6 @@ def test_conditions_and_changes_take_effect_once_whatever_they_would_find_now(
     assert cluster.ask("client4@get lock") == "GET response: nobody at all"
 
 
-# fault F77
 def test_the_session_used_least_recently_is_forgotten_by_all_and_never_begun_again(
     cluster: Cluster,
 ) -> None:

@@ -51,7 +51,6 @@ def converse(screen: pexpect.spawn, command: str, *answer: str) -> None:
     )
 
 
-# seed 004-02, 004-06, 004-07, 004-08, 004-09, 004-33
 def test_the_screen_is_the_one_of_the_figures(start: Start, tmp_path: Path) -> None:
     node = start(store())
     screen = terminal(tmp_path, node.port, 1)
@@ -72,7 +71,6 @@ def test_the_screen_is_the_one_of_the_figures(start: Start, tmp_path: Path) -> N
     assert node.received[0] == "client1@get ana"
 
 
-# seed 004-05
 def test_an_unknown_command_is_not_recognized_and_the_commands_are_named(
     start: Start, tmp_path: Path
 ) -> None:
@@ -113,7 +111,6 @@ def test_help_on_one_command_is_one_line(start: Start) -> None:
     assert node.received == []
 
 
-# seed 004-33
 def test_an_empty_line_prompts_again_and_asks_nothing(start: Start, tmp_path: Path) -> None:
     node = start(store())
     screen = terminal(tmp_path, node.port, 1)
@@ -127,7 +124,6 @@ def test_an_empty_line_prompts_again_and_asks_nothing(start: Start, tmp_path: Pa
     assert node.received == []
 
 
-# seed 004-32
 def test_the_sorry_line_of_a_follower_is_shown_whole(start: Start, tmp_path: Path) -> None:
     sorry = not_leader("s1", "localhost", 10000)
     screen = terminal(tmp_path, start(lambda _: sorry, "s2").port, 1)
@@ -276,7 +272,6 @@ def test_more_pages_of_show_are_told() -> None:
     assert json.loads(as_json("show", Reply("s1", text)))["more"] == "show after b"
 
 
-# fault F82
 def test_on_the_screen_a_stored_value_is_no_absence(start: Start) -> None:
     typed = "set k Entry not found\nget k\nget x\n"
     done = run(start(store()).port, 1, "--screen", typed=typed)

@@ -62,7 +62,6 @@ def held(*nodes: Node) -> Iterator[None]:
             flag_of(node).unlink()
 
 
-# fault F18
 def test_a_follower_s_slow_disk_holds_nobody_up(cluster: Cluster) -> None:
     leader = cluster.leader()
     with held(cluster.followers()[0]), leader.connect() as client:
@@ -72,7 +71,6 @@ def test_a_follower_s_slow_disk_holds_nobody_up(cluster: Cluster) -> None:
     cluster.wait_until_equal()
 
 
-# fault F18
 def test_while_the_leader_s_disk_is_held_it_leads_on_and_serves(cluster: Cluster) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]
@@ -88,7 +86,6 @@ def test_while_the_leader_s_disk_is_held_it_leads_on_and_serves(cluster: Cluster
         assert eventually(lambda n=node: " set b 19\n" in n.log.read_text(), "a write at last")
 
 
-# fault F18, mistake 5, mistake 18
 def test_what_only_the_leader_s_disk_has_taken_is_not_acknowledged(tmp_path: Path) -> None:
     with with_disks(tmp_path) as cluster:  # at the usual pace it is given up sooner
         assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"

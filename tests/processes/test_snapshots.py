@@ -95,7 +95,6 @@ def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluste
     check(small, 2199)
 
 
-# fault F77
 def test_a_retry_gets_its_first_reply_from_a_snapshot(small: Cluster) -> None:
     session = small.ask("client4@session").removeprefix("SESSION response: ")
     first = small.ask(f"{session}#1@incr visits")
@@ -114,7 +113,6 @@ def test_a_retry_gets_its_first_reply_from_a_snapshot(small: Cluster) -> None:
     assert small.ask("client4@get visits") == "GET response: 1"
 
 
-# fault F74, fault F75
 def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
     write(small, 0, 100)
     behind = small.followers()[0]
@@ -136,7 +134,6 @@ def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
     check(small, 3199)
 
 
-# mistake 20
 def test_a_node_that_lost_log_and_snapshot_is_refilled_without_a_vote(small: Cluster) -> None:
     write(small, 0, 2000)
     node = small.followers()[0]
@@ -152,7 +149,6 @@ def test_a_node_that_lost_log_and_snapshot_is_refilled_without_a_vote(small: Clu
     check(small, 1999)
 
 
-# fault F20
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nodes_killed_again_and_again_lose_no_acknowledged_write(
     tmp_path: Path, seed: int
@@ -175,7 +171,6 @@ def test_nodes_killed_again_and_again_lose_no_acknowledged_write(
         cluster.wait_until_equal()
 
 
-# fault F6, fault F12
 @pytest.mark.parametrize("way", ["flip", "cut", "delete"])
 def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
     small: Cluster, way: str
@@ -202,7 +197,6 @@ def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
     check(small, 1999)
 
 
-# fault F6, fault F74
 def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cluster) -> None:
     behind = small.followers()[0]
     written = itertools.count(0, 3000)
@@ -240,7 +234,6 @@ def resident_bytes(node: Node) -> int:
     return int(found[1]) << 10
 
 
-# fault F52, fault F76
 def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "1000000", *STEADY) as cluster:
         cluster.start().led_by("s1")

@@ -30,7 +30,6 @@ def idle(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path, 3)
 
 
-# fault F38
 def test_a_name_that_the_configuration_lacks_is_refused(idle: Cluster) -> None:
     with idle:
         node = idle["s1"]
@@ -45,7 +44,6 @@ def test_a_name_that_the_configuration_lacks_is_refused(idle: Cluster) -> None:
         assert not (idle.folder / "s9.log").exists()
 
 
-# fault F38, fault F104
 @pytest.mark.parametrize("name", ["../x", "", "1s", "s 1", "x" * 65, "s1\n"])
 def test_a_name_that_is_none_is_refused(idle: Cluster, name: str) -> None:
     with idle:
@@ -58,7 +56,6 @@ def test_a_name_that_is_none_is_refused(idle: Cluster, name: str) -> None:
         assert sorted(idle.folder.rglob("*")) == before
 
 
-# fault F38
 @pytest.mark.parametrize("port", ["0", "70000", "abc", "-1", "1e4", "١٠٠٠٠", ""])
 def test_a_port_that_is_none_is_refused(idle: Cluster, port: str) -> None:
     with idle:
@@ -71,7 +68,6 @@ def test_a_port_that_is_none_is_refused(idle: Cluster, port: str) -> None:
         assert "port" in node.said[-1].lower()
 
 
-# fault F38
 def test_a_port_in_use_is_told_before_any_file_is_touched(idle: Cluster) -> None:
     node = idle["s1"]
     with idle, socket.create_server(("127.0.0.1", node.port)):
@@ -107,7 +103,6 @@ def test_a_name_that_was_there_before_stays_whatever_becomes_of_the_start(idle: 
         assert path.read_text() == before
 
 
-# fault F38
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -129,7 +124,6 @@ def test_a_configuration_that_contradicts_itself_is_refused(
         assert list(idle.folder.iterdir()) == [path]
 
 
-# fault F38
 def test_a_missing_configuration_is_refused_with_what_to_write(idle: Cluster) -> None:
     path = idle.folder / FILE_NAME
     path.unlink()
@@ -139,7 +133,6 @@ def test_a_missing_configuration_is_refused_with_what_to_write(idle: Cluster) ->
         )  # fmt: skip
 
 
-# fault F17
 @pytest.mark.parametrize("options", [(), ("--register",)])
 def test_a_folder_that_is_a_file_is_refused(idle: Cluster, options: tuple[str, ...]) -> None:
     with idle:
@@ -153,7 +146,6 @@ def test_a_folder_that_is_a_file_is_refused(idle: Cluster, options: tuple[str, .
         assert obstacle.read_text() == "no folder\n"
 
 
-# fault F17
 def test_a_log_that_is_a_folder_is_refused(idle: Cluster) -> None:
     with idle:
         (idle.folder / "s1.log").mkdir()
@@ -163,7 +155,6 @@ def test_a_log_that_is_a_folder_is_refused(idle: Cluster) -> None:
         assert "s1.log" in complaint
 
 
-# fault F17
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody without rights")
 def test_a_folder_without_the_right_to_write_is_refused_at_the_start(idle: Cluster) -> None:
     with idle:
@@ -182,7 +173,6 @@ def test_a_folder_without_the_right_to_write_is_refused_at_the_start(idle: Clust
         assert "let this user write there, or choose another folder with --dir" in complaint
 
 
-# fault F25
 def test_a_second_server_on_the_same_files_is_refused(idle: Cluster) -> None:
     with idle:
         node = idle["s1"].start()
@@ -199,7 +189,6 @@ def test_a_second_server_on_the_same_files_is_refused(idle: Cluster) -> None:
         node.start()  # the lock file of a dead process stops nobody
 
 
-# fault F40
 def test_another_node_s_files_are_refused(idle: Cluster) -> None:
     with idle:
         idle.start()
@@ -214,7 +203,6 @@ def test_another_node_s_files_are_refused(idle: Cluster) -> None:
         assert complaint.startswith("s3.storage belongs to node 's2', not to s3")
 
 
-# fault F39
 def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -238,7 +226,6 @@ def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
         double.close()
 
 
-# fault F96
 def test_a_network_address_is_refused_unless_it_is_meant(idle: Cluster) -> None:
     with idle:
         status, complaint = refused(idle["s1"], "--host", "0.0.0.0")

@@ -153,7 +153,6 @@ def test_transfers_under_load_lose_nothing_and_leave_nobody_in_doubt(cluster: Cl
     assert eventually(lambda: not missing(), "all that was acknowledged, on the leader's disk")
 
 
-# fault F33
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_leader_that_is_told_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
     leader = cluster.leader()

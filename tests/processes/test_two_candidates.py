@@ -8,7 +8,6 @@ from tests.processes.cluster import Cluster
 from tests.processes.played import PlayedPeer
 
 
-# mistake 25
 def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path: Path) -> None:
     with (
         Cluster(tmp_path, 3, "--pace", "class") as cluster,

@@ -122,7 +122,6 @@ def wait_for_voters(folder: Path, count: int) -> None:
     eventually(settled, f"{count} voters")
 
 
-# fault F10
 def test_only_nodes_whose_folder_up_has_just_made_are_said_to_be_new(tmp_path: Path) -> None:
     first = ports_in_a_row(3)
     said = "votes at once: it never ran before (--new)"

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common import config
-from raftline.common.config import Address, ConfigError, Configuration
+from raftline.common.address import Address
+from raftline.common.config import ConfigError, Configuration
 from raftline.common.lifeline import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
@@ -37,7 +38,8 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools import cluster, up
+from raftline.harness import cluster
+from raftline.tools import up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 cluster.SERVER = Path({fake!r})
 def main(arguments):
@@ -160,7 +162,6 @@ def test_every_line_is_marked_with_its_node(tmp_path: Path, ports: list[int]) ->
     assert f"[*] 3 nodes up: s1 s2 s3 on ports {' '.join(map(str, ports))}; " in text
 
 
-# fault F99
 def test_a_node_cannot_steer_the_terminal(tmp_path: Path, ports: list[int]) -> None:
     with running(tmp_path) as cluster:
         text = cluster.read_until("s1 | \\x1b[2Js1 steers the terminal\n")
@@ -184,7 +185,6 @@ def test_a_terminal_that_can_show_no_colour_gets_none(
         assert "\x1b" not in cluster.read_until("Ctrl-C stops all")
 
 
-# seed 002-10
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_every_node(
     tmp_path: Path, ports: list[int], number: signal.Signals
@@ -218,7 +218,6 @@ def _blocked(task: Path) -> set[int]:
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
-# seed 002-10
 def test_no_node_outlives_a_killed_up(tmp_path: Path, ports: list[int]) -> None:
     with running(tmp_path) as cluster:
         cluster.read_until("Ctrl-C stops all")
@@ -281,7 +280,6 @@ def test_a_node_that_is_told_to_stop_is_not_called_dead(tmp_path: Path, ports: l
     assert "died" not in cluster.text
 
 
-# fault F38
 @pytest.mark.parametrize("options", [[], ["--client"]])
 def test_a_node_that_refuses_to_start_ends_everything_with_its_own_words(
     tmp_path: Path, ports: list[int], options: list[str]
@@ -294,7 +292,6 @@ def test_a_node_that_refuses_to_start_ends_everything_with_its_own_words(
     assert "client" not in cluster.text
 
 
-# fault F38
 def test_a_second_up_does_not_take_the_firsts_nodes_for_its_own(
     tmp_path: Path, ports: list[int]
 ) -> None:

@@ -18,6 +18,7 @@ from raftline import cli
 from raftline.client import Client
 from raftline.clients import deadline
 from raftline.common import config
+from raftline.common.address import Address
 from raftline.tools import members, status
 from tests.processes.wire import eventually
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
@@ -165,7 +166,7 @@ def test_it_is_said_who_has_not_told_its_status_yet(
 
 
 def test_a_node_whose_host_is_no_name_is_unreachable() -> None:
-    assert status.ask("s1", config.Address("a..b", 1), 5.0).problem == "is no host name"
+    assert status.ask("s1", Address("a..b", 1), 5.0).problem == "is no host name"
 
 
 def test_a_name_server_that_stands_still_holds_nobody_up(

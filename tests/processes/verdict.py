@@ -10,15 +10,15 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from raftline.harness import linearizable
+from raftline.harness.history import Operation
+from raftline.harness.linearizable import Verdict
 from raftline.raft.replay import replay
 from raftline.storage.errors import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
-from raftline.trial import linearizable
-from raftline.trial.linearizable import Operation, Verdict
 from tests.processes.cluster import NEVER_SAID
-from tests.processes.mix import Increment
 from tests.processes.node import Node
 
 STEPS_MAX = 20_000_000
@@ -33,34 +33,6 @@ def history_findings(history: Iterable[Operation]) -> list[str]:
     if report.verdict is Verdict.LINEARIZABLE:
         return []
     return ["\n".join([f"the history of {report.key} is {report.verdict.value}", *report.excerpt])]
-
-
-def counter_findings(increments: Sequence[Increment], finals: Mapping[str, int]) -> list[str]:
-    """Judge increments by 1 of counters that were absent before, and are now at `finals`.
-
-    Each that was acknowledged took effect once: its answer is nobody else's, answers grow with
-    time, and the counter stands at their number, or above it by those of unknown outcome.
-    """
-    findings = []
-    for key, final in sorted(finals.items()):
-        known = [i for i in increments if i.key == key and i.value is not None]
-        unknown = sum(i.key == key and i.value is None for i in increments)
-        known.sort(key=lambda i: i.value or 0)
-        if not len(known) <= final <= len(known) + unknown:
-            findings.append(
-                f"{key} is {final} after {len(known)} acknowledged increments and {unknown} of "
-                "unknown outcome"
-            )
-        latest_call = float("-inf")
-        for before, one in zip([None, *known], known, strict=False):
-            if before is not None and before.value == one.value:
-                findings.append(f"two increments of {key} got one answer: {before} and {one}")
-            latest_call = max(latest_call, one.called_at)
-            if one.returned_at is not None and one.returned_at < latest_call:
-                findings.append(f"increments of {key} went back: {one} ended before one below it")
-        if known and (known[-1].value or 0) > final:
-            findings.append(f"{key} is {final}, below an answer that was given: {known[-1]}")
-    return findings
 
 
 def state_findings(nodes: Sequence[Node], prefix: str) -> list[str]:

@@ -8,11 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
-from raftline.trial.linearizable import Operation
-from tests.processes.mix import Increment, Mix, Pulse
+from raftline.harness.history import Increment, Operation, learned
+from tests.processes.mix import Mix, Pulse
 from tests.processes.node import Node
 from tests.processes.wire import Conversation
 
@@ -101,17 +100,17 @@ class WorkloadClient:
         if self._chance.random() < FAITHLESS.get(mode, 0.0):
             self._look_at(self._chance.choice(list(self._nodes)))
         text, was_sent = self._settle(line, numbered, asked.called_at)
-        learned = self._learn(asked, text) if text else None
-        if learned is None:
+        answered = learned(asked, text, time.monotonic()) if text else None
+        if answered is None:
             assert not text, f"{self.name} asked {line!r} and got {text!r}"
             if was_sent:
                 self._note(f"{asked.verb} unknown", None)
                 self.history.append(asked)
             return False
-        self._note(f"{asked.verb} answered", learned)
-        self.history.append(learned)
-        if learned.verb != "delete" and learned.value is not None and learned.matched is not False:
-            self._seen[learned.key] = learned.value
+        self._note(f"{asked.verb} answered", answered)
+        self.history.append(answered)
+        if asked.verb != "delete" and answered.value is not None and answered.matched is not False:
+            self._seen[asked.key] = answered.value
         return True
 
     def _increment(self) -> bool:
@@ -181,28 +180,10 @@ class WorkloadClient:
         named = LEADER.search(reply)
         return reply, named[1] if named else None
 
-    def _learn(self, asked: Operation, text: str) -> Operation | None:
-        """Return what an answer tells of a request, None where it is no answer to it."""
-        word, key = f"{asked.verb.upper()} response", asked.key
-        known = replace(asked, returned_at=time.monotonic())
-        if text == f"{word}, no such key: {key}" and asked.verb != "set":
-            if asked.verb == "cas":
-                return replace(known, found=False, matched=False)
-            return replace(known, value=None, found=False)
-        if asked.verb == "get" and text.startswith(f"{word}: "):
-            return replace(known, value=text.removeprefix(f"{word}: "))
-        if asked.verb == "delete" and text == f"{word}: {key} deleted":
-            return replace(known, found=True)
-        if asked.verb == "cas" and text == f"{word}, no match: {key}":
-            return replace(known, found=True, matched=False)
-        if text == f"{word}: {key} set to {asked.value}":
-            return replace(known, matched=True) if asked.verb == "cas" else known
-        return None
-
-    def _note(self, what: str, learned: Operation | Increment | None) -> None:
+    def _note(self, what: str, answered: Operation | Increment | None) -> None:
         self.outcomes[what] += 1
-        if learned is not None and learned.returned_at is not None and not what.startswith("get"):
-            self._pulse.beat(learned.returned_at)
+        if answered is not None and answered.returned_at is not None and not what.startswith("get"):
+            self._pulse.beat(answered.returned_at)
 
     def _look_elsewhere(self, why: str, name: str | None = None) -> None:
         self.outcomes[why] += 1

@@ -17,7 +17,6 @@ def connection_of(near: socket.socket) -> Connection:
     return Connection(host, near, for_peers_only=False)
 
 
-# fault F93
 def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
     near, far = socket.socketpair()
     with near, far:

@@ -14,7 +14,8 @@ from typing import IO, Any
 import pytest
 
 from raftline.common import config
-from raftline.common.config import Address, ConfigError
+from raftline.common.address import Address
+from raftline.common.config import ConfigError
 from raftline.node import registering
 from raftline.tools import up
 
@@ -34,7 +35,6 @@ def refusal_of(text: str) -> str:
     return message
 
 
-# seed 004-15
 def test_the_seeds_two_words_mean_localhost() -> None:
     assert members_of("s1 10000\ns2 10001\n") == {
         "s1": Address("localhost", 10000),
@@ -64,7 +64,6 @@ def test_a_byte_order_mark_and_crlf_are_tolerated(tmp_path: Path) -> None:
     assert list(config.read(path).members) == ["s1", "s2"]
 
 
-# fault F38
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -102,7 +101,6 @@ def test_a_wrong_line_is_named_with_file_and_number(line: str, said: str) -> Non
     assert said in message
 
 
-# fault F104
 def test_a_name_cannot_leave_the_folder() -> None:
     assert "'../../x' is no name" in refusal_of("../../x localhost 10000")
 
@@ -111,7 +109,6 @@ def test_the_largest_port_and_the_longest_name_are_accepted() -> None:
     assert members_of("s" * 64 + " localhost 65535") == {"s" * 64: Address("localhost", 65535)}
 
 
-# fault F38
 def test_two_equal_names_are_refused() -> None:
     assert refusal_of("s1 1\ns1 2") == (
         f"{PATH}:2: s1 is there twice; every node needs its own name"
@@ -189,7 +186,6 @@ def test_a_named_folder_is_not_searched_above(
         config.load("empty")
 
 
-# seed 004-15
 def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "logs" / config.FILE_NAME
     registering.register(path, "s1", 10000)
@@ -368,14 +364,12 @@ def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Pat
         registering.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
 
 
-# mistake 29
 @pytest.mark.parametrize("pace", config.PACES.values())
 def test_a_heartbeat_is_many_times_faster_than_an_election_timeout(pace: config.Pace) -> None:
     assert pace.heartbeat_ms * 3 <= pace.election_timeout_ms
     assert pace.election_spread_ms * 2 >= pace.election_timeout_ms  # or votes are split
 
 
-# seed 004-14
 def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
     pace = config.PACES["human"]
     latest_ms = pace.election_timeout_ms + pace.election_spread_ms

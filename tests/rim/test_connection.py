@@ -91,7 +91,6 @@ def _no_peer(scene: Scene) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
 
 
-# fault F81
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
@@ -132,7 +131,6 @@ def test_a_connection_ends_behind_the_reply_to_its_last_line(scene: Scene) -> No
     assert scene.lines() == ["s1@SET response: a set to 1"]
 
 
-# mistake 22
 @pytest.mark.parametrize(
     ("line", "command", "reply"),
     [
@@ -165,7 +163,6 @@ def test_a_read_is_confirmed_without_its_number(scene: Scene) -> None:
     assert scene.batches[0].is_read
 
 
-# mistake 26
 def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
     for piece in ("se", "t a", " 1", "\nset b", " 2\nset c 3\n"):
         scene.say(piece)
@@ -188,7 +185,6 @@ def test_a_peer_is_heard_and_nobody_else_nor_an_answer_that_was_not_asked_for_he
     assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
 
 
-# mistake 22
 def test_a_controller_s_numbered_order_that_comes_again_is_done_once() -> None:
     manager, _ = boot(MemoryFolder())
     logged: list[str] = []

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -25,8 +22,6 @@ from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from tests.core.cores import node_of
-
-SOURCE = Path(__file__).parents[2] / "src"
 
 
 class Clock:
@@ -181,7 +176,6 @@ def test_text_without_arguments_may_hold_percent_signs() -> None:
     assert closed_output(console, stream) == ["set a 100%s"]
 
 
-# fault F99, fault F88
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -247,29 +241,6 @@ def _all_of(descriptor: int) -> bytes:
         return stream.read()
 
 
-def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
-    program = (
-        "import sys; from raftline.common.console import Console\n"
-        "console = Console(sys.stdout, False)\n"
-        "for _ in range(3000): console.say('x' * 300)\n"
-        "console.close()\n"
-    )
-    reading_end, writing_end = os.pipe()  # nobody reads
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-c", program],
-            stdout=writing_end,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(SOURCE)},
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(reading_end)
-        os.close(writing_end)
-    assert (ended.returncode, ended.stderr) == (0, b"")
-
-
 @pytest.fixture
 def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Return the list of what threads died of during the test."""
@@ -320,29 +291,6 @@ def test_after_closing_nothing_is_printed() -> None:
     assert closed_output(console, stream) == ["before"]
 
 
-@pytest.mark.parametrize(
-    ("command", "closed", "status"),
-    [
-        ("status", 1, 3), ("status", 2, 3), ("recover s1", 0, 1), ("client 1 1 get a", 2, 5),
-        ("server s9 1", 1, 2), ("server s9 1", 2, 2),
-    ],
-)  # fmt: skip
-def test_a_stream_that_a_command_was_started_without_is_not_missed(
-    tmp_path: Path, command: str, closed: int, status: int
-) -> None:
-    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
-    (tmp_path / "s1.log").write_text("1 1 set a 4\n")
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
-        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == status
-    assert "Traceback" not in done.stderr
-    assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
-
-
-# seed 004-20, seed 004-22
 @pytest.mark.parametrize(
     ("commands", "ends"),
     [(["set b 30", "get b"], "Last log: 2 3 get b"), ([], "Last log: 0 0")],

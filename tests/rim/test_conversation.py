@@ -93,7 +93,6 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         client.request("set a 5")
 
 
-# mistake 22
 def test_a_change_of_members_whose_outcome_is_unknown_is_not_asked_for_again(start: Start) -> None:
     unsure = start(lambda _: outcome_unknown("lost its place"))
     leaves = start(lambda _: None)
@@ -106,7 +105,6 @@ def test_a_change_of_members_whose_outcome_is_unknown_is_not_asked_for_again(sta
     )  # fmt: skip
 
 
-# mistake 22, fault F77
 def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
     lost = iter(["SESSION response: client-7"])
     leaves = start(lambda _: next(lost, None))
@@ -118,7 +116,6 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
     assert set(said.received) == {"client-7#1@set a 5"}
 
 
-# mistake 22, fault F77
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
 def test_a_node_that_serves_nobody_does_not_settle_a_write_of_unknown_outcome(
     start: Start, refusal: str
@@ -170,7 +167,6 @@ def test_a_write_that_finds_its_session_expired_is_done_in_another(start: Start)
     assert node.received[2:] == ["client@session", "client-9#1@set a 5"]
 
 
-# mistake 22, mistake 23
 def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) -> None:
     expired = error("session expired: nothing is known of client-7 any more")
     answers = iter(["SESSION response: client-7", outcome_unknown("lost its place"), expired])
@@ -180,7 +176,6 @@ def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) 
     assert node.received[1:] == ["client-7#1@set a 5"] * 2
 
 
-# mistake 23
 @pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
 def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
     first: str | None, start: Start
@@ -201,7 +196,6 @@ def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
     assert eventually(stays_unknown, "an outcome that others can't settle")
 
 
-# mistake 23
 def test_a_write_whose_session_never_began_was_certainly_not_done(start: Start) -> None:
     silent = start(lambda _: None)
     with (
@@ -284,7 +278,6 @@ def test_a_late_answer_is_not_taken_for_the_next_request(start: Start) -> None:
         assert client.request("get b") == "get b"
 
 
-# fault F101
 def test_an_answer_of_a_million_bytes_comes_whole(start: Start) -> None:
     value = "v" * (1 << 20)
     with Client(port=start(lambda _: f"GET response: {value}").port) as client:
@@ -306,7 +299,6 @@ def test_when_nobody_is_there_the_address_that_was_asked_for_is_named() -> None:
         client.connect()
 
 
-# seed 004-33
 def test_a_connection_is_announced_before_it_is_tried() -> None:
     port, said = free_port(), list[object]()
     client = Client(port=port, on_connect=said.append)
@@ -315,7 +307,6 @@ def test_a_connection_is_announced_before_it_is_tried() -> None:
     assert said == [("localhost", port)]
 
 
-# fault F89
 @pytest.mark.parametrize(
     ("command", "named"),
     [

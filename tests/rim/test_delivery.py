@@ -76,7 +76,6 @@ def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
     assert (sent, origin.answered) == ([question], [answer])
 
 
-# mistake 5
 def test_what_tells_of_the_disk_waits_for_it_and_the_rest_leaves_at_once() -> None:
     sent: list[Message] = []
     writer, origin = FakeWriter(), Connection()
@@ -89,7 +88,6 @@ def test_what_tells_of_the_disk_waits_for_it_and_the_rest_leaves_at_once() -> No
     assert origin.answered == [granted]
 
 
-# mistake 5
 def test_an_answer_overtakes_no_write_that_is_under_way() -> None:
     writer, origin = FakeWriter(), Connection()
     delivery = Delivery(lambda _: None, writer)

@@ -66,14 +66,13 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     assert not driver._stepper._batching.leads
 
 
-# fault F44
 @pytest.mark.parametrize("in_its_term", [False, True])
 def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     *, in_its_term: bool
 ) -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     lead(driver)
-    state = driver.node._state
+    state = driver.node.view
     batches = [Batch([f"get {key}"], is_read=True) for key in "abcd"]
     for batch in batches:
         driver.submit(batch)
@@ -82,7 +81,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     until(lambda: len(driver._queue._held) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     elect(driver)
-    until(lambda: len(state.reads_waiting) == len(batches))
+    until(lambda: len(driver.node._state.as_leader.reads_waiting) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     acknowledge(driver)  # commits the no-op: their round begins
     acknowledge(driver)
@@ -91,7 +90,6 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     driver.stop(DEADLINE_S)
 
 
-# mistake 23
 @pytest.mark.parametrize("in_its_term", [False, True])
 def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_them(
     *, in_its_term: bool
@@ -188,7 +186,6 @@ class StandingManager(LogManager):
         return super().write(works)
 
 
-# mistake 32
 def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None:
     StandingManager.may_end = threading.Event()
     rim, arrived = FakeRim(), []
@@ -240,14 +237,14 @@ def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_t
     handover, first, second = Handover(), *(Batch(["transfer"], is_read=False) for _ in "12")
     handover.begin(first, node, "s3", lambda _: "", node.view.now_ms)
     node._state.term += 2  # it fell and was elected anew, and gives way once more
-    node._state.transfer = None
-    node._state.progress["s2"].heard_at_ms = node.view.now_ms
+    node._state.as_leader.transfer = None
+    node._state.as_leader.progress["s2"].heard_at_ms = node.view.now_ms
     handover.begin(second, node, "s2", lambda _: "", node.view.now_ms)
     handover.look(node.view)
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
     assert second.replies == []
     handover.end()
-    node._state.transfer = None
+    node._state.as_leader.transfer = None
     handover.look(node.view)
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
     node._state.term += 1

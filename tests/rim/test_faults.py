@@ -93,7 +93,6 @@ def test_who_is_cut_off_is_neither_heard_nor_spoken_to() -> None:
     assert not sent(faults, HEARTBEAT)
 
 
-# seed 003-10
 def test_a_leader_that_skips_replication_sends_heartbeats_and_nothing_to_learn_from() -> None:
     faults = after("SKIP-REPLICATION on")
     assert sent(faults, HEARTBEAT)

@@ -51,7 +51,6 @@ def all_of(reader: LineReader, longest: int = LONGEST) -> list[bytes]:
     return found
 
 
-# mistake 26, fault F59
 @given(
     st.lists(st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b"")), max_size=6), st.data()
 )
@@ -102,7 +101,6 @@ def test_how_long_a_line_may_be_depends_on_how_it_begins(monkeypatch: pytest.Mon
     assert max(map(len, begun)) <= 80
 
 
-# fault F58
 def test_a_line_that_was_begun_ends_in_time_or_the_connection_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -120,7 +120,6 @@ class Crowd:
         return self.order
 
 
-# fault F42
 @pytest.mark.parametrize(("at_once", "order"), [(1024, "TTTTTBBBBB"), (3, "TTTBBBTTBB")])
 def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
     monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
@@ -131,7 +130,6 @@ def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
     assert crowd.close_after(5) == order
 
 
-# fault F42
 @pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
 def test_threads_look_for_the_interpreter_less_often_the_more_connections_there_are(
     connections: int, milliseconds: float

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import FILE_NAME, Address, ConfigError, Configuration
+from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.node.joining import advertised, check_member, joining_address, settle_configuration

@@ -14,7 +14,6 @@ from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER
 
 
-# mistake 24
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=6),
     st.integers(1, 9),
@@ -42,7 +41,6 @@ def test_each_request_gets_the_reply_to_its_own_entry(
     assert all(batch.is_answered for batch in batches)
 
 
-# mistake 23
 def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unknown() -> None:
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["a", "b"], is_read=False), Batch(["c"], is_read=False)]
@@ -58,7 +56,6 @@ def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unkn
     assert batches[1].replies == ["Sorry, outcome unknown: it fell"]
 
 
-# mistake 21
 @pytest.mark.parametrize(
     ("is_read", "reading", "asks"),
     [(True, Reading(may_ask=True), True), (True, BY_ROUND, False), (False, BY_ROUND, False),

@@ -81,7 +81,7 @@ def test_old_segments_are_dropped_and_each_replays_by_itself(tmp_path: Path) -> 
     assert steps_of(older) > 20
     assert steps_of(path) + steps_of(older) < 1200
     with (tmp_path / "s1.steps").open("rb") as file:
-        assert b'state role {"Role": "LEADER"}\n' in file.read()
+        assert b'{"Leading": {"' in file.read()
 
 
 def test_a_segment_is_as_long_as_its_state_at_least(tmp_path: Path) -> None:

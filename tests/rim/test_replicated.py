@@ -60,7 +60,6 @@ def shared_set(cluster: Cluster, *items: Any) -> raftline.ReplicatedSet:
     return found
 
 
-# seed 002-13
 def test_each_collection_is_one_of_python_s_own(cluster: Cluster) -> None:
     assert isinstance(raftline.ReplicatedDict("d", node=cluster), MutableMapping)
     assert isinstance(raftline.ReplicatedList("l", node=cluster), MutableSequence)

@@ -15,7 +15,6 @@ from raftline.raft.messages import AppendAccepted, AppendEntries
 from tests.core.cores import leader_of, node_of, sync
 
 
-# seed 000-07
 def test_what_clients_wrote_is_numbered_and_what_servers_wrote_is_not() -> None:
     entries = [
         Entry(1, 2, "noop"),
@@ -51,7 +50,6 @@ def test_a_page_holds_what_a_datagram_can_and_says_where_the_next_begins() -> No
     assert page({1: {"term": 1, "k": "x" * 2 * PAGE_BYTES}}, 0)[1] == 0  # one is always given
 
 
-# seed 000-08, seed 000-14
 def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
@@ -68,7 +66,6 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
 
 
-# seed 000-07, seed 000-08, seed 000-12
 def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
@@ -87,7 +84,6 @@ def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
     assert said[3:] == [f"Log entries are: {committed}"]
 
 
-# seed 000-07
 def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
@@ -98,7 +94,6 @@ def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
         assert said[-1].startswith(f"Forwarding the log to followers: [{number}: {{'term': 1")
 
 
-# seed 000-07
 def test_the_newest_entry_is_shown_however_many_there_are() -> None:
     said: list[str] = []
     lines = CourseLines(lambda line: said.append(safe_line(line)))

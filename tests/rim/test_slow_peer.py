@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 
@@ -47,7 +47,6 @@ def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
     peer.stop()
 
 
-# fault F52
 def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +75,6 @@ def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
     assert len(lines) < LINES
 
 
-# fault F52
 def test_half_a_line_that_a_broken_connection_left_is_not_what_the_next_begins_with(
     listener: socket.socket,
 ) -> None:
@@ -98,7 +96,6 @@ def test_half_a_line_that_a_broken_connection_left_is_not_what_the_next_begins_w
     assert heard == [HELLO]
 
 
-# fault F63
 def test_a_line_that_could_not_be_sent_whole_ends_its_connection() -> None:
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
     broken = threading.Event()
@@ -168,7 +165,6 @@ def test_an_answer_is_taken_from_the_peer_that_was_asked_alone(line: bytes, comp
     assert [complaint in text for text in said] == [True] * bool(complaint)
 
 
-# fault F63
 def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

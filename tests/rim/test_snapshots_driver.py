@@ -178,7 +178,6 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
     assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
 
 
-# mistake 22
 def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     leader = LogManager("s1", MemoryFolder(), MEMBERS)
     leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
@@ -197,7 +196,6 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     assert rig.manager.pairs == {"visits": "1"}
 
 
-# fault F74
 def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
@@ -213,7 +211,6 @@ def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable
         boot(folder)
 
 
-# fault F74
 def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.snapshots.start()
@@ -240,7 +237,6 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     assert recovered.log.last_index == 40
 
 
-# fault F14
 def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
     make_rig: Callable[..., Rig],
 ) -> None:
@@ -333,7 +329,6 @@ def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
     assert manager.pairs == {"a": "9", "b": "1"}
 
 
-# fault F76
 def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,7 +415,6 @@ def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]
     assert not rig.snapshots._is_asked
 
 
-# fault F6, fault F74
 @pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
 def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
     make_rig: Callable[..., Rig], way: str
@@ -447,7 +441,6 @@ def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
     assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
 
 
-# fault F6
 def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
     make_rig: Callable[..., Rig],
 ) -> None:
@@ -470,7 +463,6 @@ def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
     assert len(rig.posted) == 2
 
 
-# mistake 32
 def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
     make_rig: Callable[..., Rig],
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
 
@@ -73,7 +73,6 @@ def first_line(connection: socket.socket) -> bytes:
         return reader.readline()
 
 
-# fault F63
 def test_each_new_connection_begins_with_a_whole_line_and_an_empty_outbox(
     dialled: Dialled,
 ) -> None:

@@ -81,7 +81,6 @@ def test_all_that_waits_is_written_in_order_before_it_stops(scene: Scene) -> Non
     assert scene.disk.written == [1, 2, 3]
 
 
-# fault F41
 def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:
     with scene.core:
         scene.writer.abandon()

@@ -49,7 +49,6 @@ def test_the_pieces_make_up_the_file_also_where_they_cut_a_character(tmp_path: P
     assert list(tmp_path.iterdir()) == []  # it has no name
 
 
-# fault F14
 def test_without_room_a_backup_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

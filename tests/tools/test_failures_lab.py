@@ -19,7 +19,7 @@ from labs.failures.spoken import SeedLines
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
 from raftline.client import OutcomeUnknown
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.node.server import Server
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.inputs import Propose, Receive, Synced
@@ -31,7 +31,6 @@ from tests.processes.wire import eventually
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
 
 
-# seed 003-03, seed 003-05, seed 003-06, seed 003-10, seed 003-16
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -128,7 +127,6 @@ class Followed:
         return lines
 
 
-# seed 003-03, seed 003-09
 @pytest.mark.parametrize(
     ("terms", "is_first", "said"),
     [
@@ -144,7 +142,6 @@ def test_the_course_s_words_tell_what_was_in_the_log_file(
     assert Followed(node_of("s1", *terms)).begin(is_first=is_first) == [said]
 
 
-# seed 003-04, seed 003-05
 def test_the_course_s_words_tell_an_election_and_its_timeouts() -> None:
     node = candidate_of("s1", 1)
     followed = Followed(node_of("s1", 1))
@@ -160,7 +157,6 @@ def test_the_course_s_words_tell_an_election_and_its_timeouts() -> None:
     assert followed.after(Effects())[0] == f"election timeout {TIMEOUT_MS / 1000:.3f}"
 
 
-# seed 003-09
 def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_machine() -> None:
     followed = Followed(established("s1", 1))
     assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
@@ -175,7 +171,6 @@ def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_mac
     ]
 
 
-# seed 003-10
 def test_the_course_s_words_tell_whom_a_leader_skips() -> None:
     followed = Followed(established("s1", 1), skips=True)
     assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
@@ -185,7 +180,6 @@ def test_the_course_s_words_tell_whom_a_leader_skips() -> None:
     ]
 
 
-# seed 003-12
 def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
     followed = Followed(node_of("s1", 1, 1, 1))
     followed.node = leader_of("s1", 1, 1, 1)
@@ -198,7 +192,6 @@ def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
     )
 
 
-# seed 003-09, seed 003-12
 def test_the_course_s_words_tell_what_a_follower_lacks_cuts_appends_and_applies() -> None:
     followed = Followed(node_of("s1", 1, 1))
 
@@ -249,7 +242,6 @@ class PlayedLab(Lab):
         return self.led_by
 
 
-# seed 003-02
 def test_the_door_says_each_call_as_a_line() -> None:
     lab = PlayedLab(
         "Count on me term 3", "Not this time term 3: …", "I am up to date term 3 index 2"
@@ -271,7 +263,6 @@ def test_the_door_says_each_call_as_a_line() -> None:
     ]
 
 
-# seed 003-02, seed 003-11
 def test_the_door_tells_success_only_of_what_is_certain() -> None:
     calls = calls_of(PlayedLab(), "node2")
     assert calls["submit_value"](44) == "Success: node1 leads, a majority has 44 on disk"
@@ -279,7 +270,6 @@ def test_the_door_tells_success_only_of_what_is_certain() -> None:
     assert calls["is_leader"]() is False
 
 
-# seed 003-02
 def test_the_door_gives_orders_and_tells_the_heartbeat_that_is_in_force() -> None:
     lab = PlayedLab()
     calls = calls_of(lab, "node1")
@@ -298,7 +288,6 @@ def test_the_door_gives_orders_and_tells_the_heartbeat_that_is_in_force() -> Non
     assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 20.0
 
 
-# seed 003-08
 def test_choice_1_says_the_interval_the_reset_and_the_new_leader() -> None:
     lab = PlayedLab()
     assert client.Session(lab, 20.0).choose("1")
@@ -312,7 +301,6 @@ def test_choice_1_says_the_interval_the_reset_and_the_new_leader() -> None:
     ]  # fmt: skip
 
 
-# seed 003-07, seed 003-11
 def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "44", "77", "66", "88", "")
     lab = PlayedLab()
@@ -320,7 +308,6 @@ def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) ->
     assert lab.said == ["44 to node1", "77 to node2", "66 to node3", "88 to node1"]
 
 
-# seed 003-07
 def test_the_menu_names_its_choices_and_ends_at_exit(capsys: pytest.CaptureFixture[str]) -> None:
     for number, words in enumerate(
         ("restart election", "all nodes through leader", "only leader", "delete the log"), start=1
@@ -365,7 +352,6 @@ def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr(client, "ask", lambda prompt: next(left))
 
 
-# seed 003-11
 def test_a_value_that_is_refused_ends_no_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -391,7 +377,6 @@ def test_any_value_is_one_line(value: str, line: str) -> None:
     assert written(value) == line
 
 
-# seed 003-11
 def test_a_node_that_is_down_is_passed_over_and_that_is_said() -> None:
     lab = BrokenLab("SET response: value set to 44")
     lab.down = ("node2",)
@@ -403,7 +388,6 @@ def test_a_node_that_is_down_is_passed_over_and_that_is_said() -> None:
     ]
 
 
-# seed 003-11
 def test_a_value_of_unknown_outcome_is_not_sent_again() -> None:
     lab = BrokenLab("Sorry, outcome unknown: no quorum answered in time")
     with pytest.raises(OutcomeUnknown):
@@ -411,7 +395,6 @@ def test_a_value_of_unknown_outcome_is_not_sent_again() -> None:
     assert lab.asked == ["node1 <- lab@set value 44"]
 
 
-# seed 003-11
 def test_a_follower_s_word_sends_a_value_on_to_the_leader() -> None:
     lab = BrokenLab("Sorry, I am not the leader. Last leader I heard from is: node1 (h:1)", "done")
     assert Lab.submit(lab, "44", "node2") == "node1"
@@ -439,7 +422,6 @@ def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
         lab.leader()
 
 
-# seed 003-10
 def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "")
     lab = BrokenLab()
@@ -449,7 +431,6 @@ def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.Mon
     assert lab.said == ["Replication failure simulation disabled on node1."]
 
 
-# seed 003-10
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, LabError])
 def test_however_choice_3_ends_the_leader_replicates_again(
     problem: type[BaseException], monkeypatch: pytest.MonkeyPatch
@@ -470,7 +451,6 @@ def test_however_choice_3_ends_the_leader_replicates_again(
     assert "node1 <- Controller@SKIP-REPLICATION off" in lab.asked
 
 
-# seed 003-10
 def test_two_of_three_can_t_overwrite_and_are_told_why() -> None:
     lab = BrokenLab()
     lab.down = ("node3",)
@@ -500,7 +480,6 @@ def test_without_a_leader_the_lab_says_what_each_node_is_and_what_to_do(
         lab.leader()
 
 
-# seed 003-02
 @pytest.mark.parametrize(
     ("method", "arguments", "told"),
     [
@@ -527,7 +506,6 @@ def test_what_the_door_was_wrongly_given_is_told_in_one_line(
         assert "\n" not in fault.value.faultString
 
 
-# seed 003-02
 def test_who_does_not_wait_for_the_door_s_answer_makes_no_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -539,7 +517,6 @@ def test_who_does_not_wait_for_the_door_s_answer_makes_no_traceback(
     assert capsys.readouterr() == ("", "")
 
 
-# seed 003-15
 def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,6 @@ def examine(files: dict[str, bytes]) -> Findings:
     return found
 
 
-# mistake 4
 def test_a_term_below_that_of_the_snapshot_is_refused_in_one_line_and_can_be_mended() -> None:
     folder = MemoryFolder({**COMPACTED, "s1.state_machine": snapshot(9, 6)})
     with pytest.raises(FilesRefused, match=r"says term 5, but s1\.state_machine has an entry of"):

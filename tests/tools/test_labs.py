@@ -29,53 +29,66 @@ def fill(folder: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("number", play.BUGS)
-def test_every_bug_can_be_put_in(number: int, tmp_path: Path) -> None:
+def patch_of(number: int) -> Path:
+    return play.HERE / f"bug-{number:02}.patch"
+
+
+def test_every_bug_changes_one_file_and_fits_as_git_applies_it(tmp_path: Path) -> None:
+    wrong = []
     sources = fill(tmp_path)
-    play.apply_patch(play.HERE / f"bug-{number:02}.patch", sources)
-    changed = [
-        path
-        for path in sources.rglob("*.py")
-        if path.read_bytes() != (play.SOURCES / path.relative_to(sources)).read_bytes()
-    ]
-    assert len(changed) == 1
+    for number in play.BUGS:
+        applied = subprocess.run(
+            ["git", "apply", "--check", str(patch_of(number))],
+            cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if applied.returncode != 0:
+            wrong.append(f"bug {number}: {applied.stderr}")
+        play.apply_patch(patch_of(number), sources)
+        changed = [
+            path
+            for path in sources.rglob("*.py")
+            if path.read_bytes() != (play.SOURCES / path.relative_to(sources)).read_bytes()
+        ]
+        if len(changed) != 1:
+            wrong.append(f"bug {number} changes {changed}")
+        for path in changed:
+            shutil.copyfile(play.SOURCES / path.relative_to(sources), path)
+    assert wrong == []
 
 
-@pytest.mark.parametrize("number", play.BUGS)
-def test_every_patch_fits_as_git_applies_it(number: int, tmp_path: Path) -> None:
-    fill(tmp_path)
-    applied = subprocess.run(
-        ["git", "apply", "--check", str(play.HERE / f"bug-{number:02}.patch")],
-        cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert applied.returncode == 0, applied.stderr
-
-
-@pytest.mark.parametrize("number", play.BUGS)
-def test_an_answer_names_the_file_the_rule_and_where_it_was_found(number: int) -> None:
+def missing_from_answer(number: int) -> list[str]:
+    """Return what an answer does not name: the file, the rule, where the bug was found."""
     answer = " ".join(play.answer(number).split())
-    patch = (play.HERE / f"bug-{number:02}.patch").read_text()
-    file = re.search(r"^--- a/(\S+)", patch, re.MULTILINE)
+    file = re.search(r"^--- a/(\S+)", patch_of(number).read_text(), re.MULTILINE)
     assert file is not None
     rules, _, found = answer.partition("*There*: ")
-    assert f"`{file[1]}`" in rules
-    assert re.search(r"§\d|Figure \d", rules)
-    assert re.search(r"00[0-4]|all five|004's family", found)
+    named = {
+        "file": f"`{file[1]}`" in rules,
+        "rule": re.search(r"§\d|Figure \d", rules),
+        "place": re.search(r"00[0-4]|all five|004's family", found),
+    }
+    return [f"bug {number}: no {what}" for what, is_named in named.items() if not is_named]
 
 
-@pytest.mark.parametrize("number", play.BUGS)
-def test_no_hint_names_the_line_or_the_file(number: int) -> None:
-    changed = [
-        line[1:].strip()
-        for line in (play.HERE / f"bug-{number:02}.patch").read_text().splitlines()
-        if line[:1] in "+-" and line[:3] not in ("+++", "---")
-    ]
-    for which in (1, 2):
-        text = play.hint(number, which)
-        assert ".py" not in text
-        assert not [line for line in changed if len(line) > 8 and line in text]
-    assert play.hint(number, 1) != play.hint(number, 2)
+def test_every_answer_names_the_file_the_rule_and_where_it_was_found() -> None:
+    assert [what for number in play.BUGS for what in missing_from_answer(number)] == []
+
+
+def test_no_hint_names_the_line_or_the_file() -> None:
+    wrong = []
+    for number in play.BUGS:
+        changed = [
+            line[1:].strip()
+            for line in patch_of(number).read_text().splitlines()
+            if line[:1] in "+-" and line[:3] not in ("+++", "---") and len(line[1:].strip()) > 8
+        ]
+        hints = [play.hint(number, which) for which in (1, 2)]
+        if hints[0] == hints[1]:
+            wrong.append(f"bug {number}: two equal hints")
+        named = [text for text in (".py", *changed) if any(text in hint for hint in hints)]
+        wrong += [f"bug {number}: {text!r}" for text in named]
+    assert wrong == []
 
 
 def test_what_comes_again_and_again_is_shown_once() -> None:
@@ -119,6 +132,7 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
     assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "typed",
     [
@@ -206,7 +220,6 @@ Servers that were failed by simulator: 2
 TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 0003"
 
 
-# seed 001-20
 def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_for() -> None:
     asked_for = Report(RUN_2)
     assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
@@ -221,7 +234,6 @@ def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_fo
     assert not Report(busy.format(40)).only_silence_elected
 
 
-# seed 001-20
 @pytest.mark.parametrize(
     ("told", "instead"),
     [
@@ -323,7 +335,6 @@ def test_a_lab_s_program_says_in_a_line_why_it_ended(
     assert (end.value.code, capsys.readouterr().err) == (status, said)
 
 
-# seed 002-10
 def test_clean_removes_all_that_a_node_may_have_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,7 +346,6 @@ def test_clean_removes_all_that_a_node_may_have_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-# seed 002-10
 def test_stop_ends_a_node_that_has_only_begun_and_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.trial.linearizable import Operation, Verdict, check
+from raftline.harness.history import Operation
+from raftline.harness.linearizable import Verdict, check
 
 KEYS = "ab"
 

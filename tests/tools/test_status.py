@@ -13,6 +13,7 @@ import pytest
 
 from raftline import cli
 from raftline.common import config
+from raftline.common.address import Address
 from raftline.tools import status, statusreport
 
 LEADER = {
@@ -210,7 +211,7 @@ def test_the_coloured_table_cuts_nothing_off(
 ) -> None:
     pytest.importorskip("rich")
     monkeypatch.setenv("COLUMNS", "40")
-    address = config.Address("a-host-with-a-long-name.example.org", 10000)
+    address = Address("a-host-with-a-long-name.example.org", 10000)
     facts = {**LEADER, "term": 123_456_789, "recovering": True}
     table = statusreport.rows([status.NodeStatus("s1", address, facts)])
     assert statusreport._show_in_colour(table)
@@ -219,7 +220,6 @@ def test_the_coloured_table_cuts_nothing_off(
     assert row.split()[:5] == ["s1", str(address), "leader", "(recovering)", "123456789"]
 
 
-# fault F61
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
@@ -261,14 +261,13 @@ def test_a_node_that_says_nothing_is_given_up_on(
 
 
 def test_of_two_leaders_the_newer_one_counts() -> None:
-    address = config.Address("localhost", 1)
+    address = Address("localhost", 1)
     old = status.NodeStatus("s1", address, {**LEADER, "term": 3})
     new = status.NodeStatus("s2", address, {**LEADER, "name": "s2", "term": 4})
     leader = status.leader_of([new, old])
     assert leader is new
 
 
-# fault F38
 @pytest.mark.parametrize(
     "arguments",
     [["status", "--timeout", "0"], ["status", "--timeout", "nan"], ["status", "--watch", "0"],

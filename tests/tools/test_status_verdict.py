@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.config import Address
+from raftline.common.address import Address
 from raftline.tools.status import NodeStatus
 from raftline.tools.statusverdict import verdict
 

@@ -20,7 +20,6 @@ from raftline.trial.verdict import Exit, judge
 from tests.tools.trials import asked, pair, record
 
 
-# seed 001-17
 def test_a_leader_that_ends_by_itself_is_unknown_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +47,6 @@ class Finished:
     def join(self, _: float) -> None: ...
 
 
-# seed 001-16
 def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judged(
     tmp_path: Path,
 ) -> None:

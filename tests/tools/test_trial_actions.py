@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.harness.proxy import Network
 from raftline.trial.actions import Actions
 from raftline.trial.metrics import Action, Metrics
-from raftline.trial.network import Network
 from raftline.trial.record import Record
 from raftline.trial.servers import Servers
 from raftline.trial.watch import Watch
@@ -65,7 +65,6 @@ class Stage:
         self.done.append(("drop", fraction))
 
 
-# seed 001-13
 def test_the_leader_is_failed_at_the_trigger_point_and_not_before() -> None:
     stage = Stage(Action("fail leader", 8))
     stage.actions.run_due(7.9)
@@ -77,7 +76,6 @@ def test_the_leader_is_failed_at_the_trigger_point_and_not_before() -> None:
     assert (stage.record.failed, stage.actions.not_done()) == (1, [])
 
 
-# seed 001-13
 def test_a_follower_is_drawn_among_those_that_run_and_do_not_lead() -> None:
     found = set()
     for seed in range(40):

@@ -17,14 +17,12 @@ from raftline.trial.store import Attempt, Store, Unanswered
 from tests.tools.trials import asked
 
 
-# seed 001-14
 def test_requests_are_evenly_spaced_between_warm_up_and_cool_down() -> None:
     dues = plan(Metrics(client_requests=46), random.Random(1))
     assert [due.at for due in dues] == [5 + number * 0.5 for number in range(46)]
     assert dues[-1].at < 30 - 2
 
 
-# seed 001-12
 def test_the_gp_ratio_is_the_share_of_gets_and_the_seed_decides() -> None:
     def gets(ratio: float, seed: int = 1) -> int:
         dues = plan(Metrics(gp_ratio=ratio, client_requests=1000), random.Random(seed))
@@ -35,7 +33,6 @@ def test_the_gp_ratio_is_the_share_of_gets_and_the_seed_decides() -> None:
     assert gets(0.8) == gets(0.8) != gets(0.8, seed=2)
 
 
-# seed 001-15
 def test_a_key_is_eight_characters_of_digits_and_small_letters() -> None:
     found = {generate_string(random.Random(seed)) for seed in range(100)}
     assert len(found) == 100
@@ -114,7 +111,6 @@ def test_a_key_whose_put_was_refused_is_not_asked_for() -> None:
     assert {key for _, key, _ in gets} == {kept}
 
 
-# seed 001-16
 def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
     assert asked(1, due=1.0, called=3.0, returned=3.5).latency == 2.5
 
@@ -141,7 +137,6 @@ def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
     assert ([each.called for each in made.requests], made.prior_get_requests) == ([None], 0)
 
 
-# seed 001-16
 def test_a_value_that_nobody_had_put_by_then_is_wrong() -> None:
     right = asked(5, "get", key="key1", value="value1")
     from_nowhere = asked(6, "get", key="key1", value="value9")

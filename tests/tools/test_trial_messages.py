@@ -17,7 +17,6 @@ PUT: Message = {
 GET: Message = {**PUT, "req_category": "get", "key": "b"}
 
 
-# seed 001-03
 @pytest.mark.parametrize("spelling", ["Message-ID", "Message ID", "Message_ID"])
 def test_a_whole_message_is_taken_however_its_id_is_spelled(spelling: str) -> None:
     message = {**PUT, spelling: 17}
@@ -26,7 +25,6 @@ def test_a_whole_message_is_taken_however_its_id_is_spelled(spelling: str) -> No
     assert checked(message, KNOWN) == PUT
 
 
-# seed 001-03
 @pytest.mark.parametrize(
     "part", ["source", "destination", "leader", "req_category", "Message-ID"]
 )
@@ -36,7 +34,6 @@ def test_a_message_without_a_mandatory_component_is_rejected(part: str) -> None:
         checked(message, KNOWN)
 
 
-# seed 001-03, seed 001-04
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -65,13 +62,11 @@ def test_what_is_no_dictionary_is_no_message() -> None:
         checked([], KNOWN)
 
 
-# seed 001-02
 def test_put_and_get_become_lines_of_our_wire() -> None:
     assert line_of(PUT) == r"c0005#17@set a\sb c  d\n"
     assert line_of(GET) == "c0005#17@get b"
 
 
-# seed 001-05
 def test_a_follower_s_reply_is_forward2leader_with_the_leader_s_id() -> None:
     assert answer_to(GET, not_leader("s0001", "localhost", 10000)) == {
         "source": "0000", "destination": "0005", "leader": "0001",
@@ -81,7 +76,6 @@ def test_a_follower_s_reply_is_forward2leader_with_the_leader_s_id() -> None:
     assert (unknown["req_category"], unknown["leader"]) == ("forward2leader", "unkown")
 
 
-# seed 001-07
 def test_an_answer_is_success_with_the_value_or_failure() -> None:
     found = answer_to(GET, r"GET response: c  d\n")
     assert (found["req_category"], found["value"], found["leader"]) == ("success", "c  d\n", "0000")

@@ -26,7 +26,6 @@ def asks(**more: Any) -> Metrics:
     return metrics.understand(more, "m.json", Path())
 
 
-# seed 001-12, seed 001-20
 def test_the_two_runs_of_the_seed_are_shipped_with_all_of_its_keys() -> None:
     assert metrics.read(LAB / "metrics_1.json") == Metrics()
     assert metrics.read(LAB / "metrics_2.json") == Metrics(gp_ratio=0.2, actions=TWO_KILLS)
@@ -39,7 +38,6 @@ def test_the_two_runs_of_the_seed_are_shipped_with_all_of_its_keys() -> None:
         }  # fmt: skip
 
 
-# seed 001-09, seed 001-12
 def test_what_is_left_out_is_as_in_the_seed_s_first_run() -> None:
     found = asks()
     assert (found.servers, found.number_of_clients, found.client_requests) == (5, 8, 500)
@@ -50,7 +48,6 @@ def test_what_is_left_out_is_as_in_the_seed_s_first_run() -> None:
     assert (found.server_code, found.leader_tenure) == (SERVER, 0)
 
 
-# seed 001-12, seed 001-13
 def test_spaces_and_underscores_mean_the_same() -> None:
     found = asks(gp_ratio=0.2, actions=[
         {"category": "fail_leader", "trigger_point": 8},

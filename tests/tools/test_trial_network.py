@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.trial.network import Network
+from raftline.harness.proxy import Network
 from tests.scripted_node import free_port
 
 DEADLINE_S = 60.0
@@ -144,3 +144,32 @@ def test_what_is_said_to_a_server_that_is_down_was_never_sent(rig: Rig) -> None:
             with contextlib.suppress(ConnectionResetError):  # it was refused unread
                 assert asking.recv(1) == b""
     assert (rig.seen, rig.network.sent) == ([], 0)
+
+
+def test_what_is_held_one_way_waits_and_the_other_way_is_open(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    with asking, answering:
+        rig.network.hold({("0000", "0001")})
+        asking.sendall(b"s0000@later\n")
+        answering.sendall(b"s0001@now\n")
+        assert lines(asking, 1) == [b"s0001@now\n"]
+        assert [each[:3] for each in rig.seen] == [("0001", "0000", b"s0001@now")]
+        rig.network.heal()
+        assert lines(answering, 1) == [b"s0000@later\n"]
+    assert (rig.network.sent, rig.network.lost) == (2, 0)
+
+
+def test_a_cut_ends_connections_and_refuses_new_ones_until_it_is_healed(rig: Rig) -> None:
+    asking, answering = rig.pair()
+    rig.network.cut({("0000", "0001"), ("0001", "0000")})
+    with asking, answering, rig.dial("0001") as refused:
+        assert [each.recv(1) for each in (asking, answering, refused)] == [b"", b"", b""]
+    rig.network.heal()
+    asking, answering = rig.pair()
+    with asking, answering:
+        asking.sendall(b"s0000@again\n")
+        assert lines(answering, 1) == [b"s0000@again\n"]
+
+
+def test_a_node_reaches_itself_where_it_listens(rig: Rig) -> None:
+    assert rig.network.port("0001", "0001") == rig.listener.getsockname()[1]

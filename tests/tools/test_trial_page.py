@@ -48,7 +48,6 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-# seed 001-18
 def test_the_page_is_whole_and_loads_nothing() -> None:
     made = eventful()
     text = page.page(made, judge(made))
@@ -83,7 +82,6 @@ def spans(name: str, made: Record) -> list[str]:
     ]
 
 
-# seed 001-18
 def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     made = eventful()
     assert spans("colour1", made) == ["0001: 1.00 s to 6.00 s"]
@@ -98,7 +96,6 @@ def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     assert spans("paused", made) == ["stood still: 10.00 s to 11.00 s"]
 
 
-# seed 001-18
 def test_each_request_is_a_dot_or_where_unanswered_a_cross() -> None:
     root = xml.etree.ElementTree.fromstring(pictures.latencies(eventful()))
     dots = [each.get("class") for each in root.iter("circle")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import cast
 
 import pytest
 
+from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.network import Network
 from raftline.trial.servers import Health, NotStarted, Servers, free_ports
 from tests.processes.wire import eventually
 
@@ -46,7 +45,6 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
     made.stop()
 
 
-# seed 001-13, seed 001-17
 def test_who_was_failed_paused_or_ended_by_itself_is_not_active(servers: Servers) -> None:
     servers.fail("0000")
     servers.pause("0001")
@@ -74,7 +72,7 @@ def test_a_program_that_can_not_be_started_is_said(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.fail("0000")
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    monkeypatch.setattr(servers._nodes["0000"], "program", ["/nowhere/python"])
     with pytest.raises(NotStarted, match="0000 can't be started: No such file or directory"):
         servers.launch("0000")
 
@@ -91,11 +89,8 @@ def test_free_ports_are_so_many_different_ones() -> None:
     assert len(set(found.values())) == len(PORTS)
 
 
-def test_ports_that_were_found_free_are_no_other_trial_s_and_a_server_gets_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_free_ports_are_given_once_and_a_server_gets_them() -> None:
     chosen = free_ports(list(PORTS), None)
-    monkeypatch.setattr(random, "choice", lambda _: min(chosen.values()))  # where to begin to look
     assert not {*chosen.values()} & {*free_ports(list(PORTS), None).values()}
     for port in chosen.values():
         Listener("127.0.0.1", port, 10).close()

@@ -58,7 +58,6 @@ def once(first: str | None, then: Handler) -> Handler:
     return handler
 
 
-# seed 001-02, seed 001-07
 def test_put_and_get_are_answered_with_messages(start: Start) -> None:
     with client(start(store(), "s0000")) as asking:
         assert asking.put("lamp", "on")["req_category"] == "success"
@@ -71,7 +70,6 @@ def test_put_and_get_are_answered_with_messages(start: Start) -> None:
     assert (missing["req_category"], missing["absent"]) == ("failure", True)
 
 
-# seed 001-05, seed 001-16
 def test_a_redirect_is_followed_and_counted_with_the_same_message_id(start: Start) -> None:
     leader = start(store(), "s0001")
     follower = start(lambda _: not_leader("s0001", "localhost", leader.port), "s0000")
@@ -84,7 +82,6 @@ def test_a_redirect_is_followed_and_counted_with_the_same_message_id(start: Star
     assert (asking.tally.sent, asking.tally.received) == (3, 3)
 
 
-# seed 001-16
 def test_an_unknown_outcome_is_asked_again_under_the_same_message_id(start: Start) -> None:
     left = start(lambda _: outcome_unknown("it lost its place"), "s0000")
     leader = start(store(), "s0001")
@@ -103,7 +100,6 @@ def test_a_server_that_is_down_or_hangs_up_is_passed_over(start: Start) -> None:
     assert leader.received[-1] == "c0005#1@get ana"
 
 
-# seed 001-16
 def test_an_answer_to_another_message_is_never_taken_for_this_one(start: Start) -> None:
     doubled = once("SET response: lamp set to on\ns0000#1@SET response: lamp set to on", store())
     with client(start(doubled, "s0000")) as asking:
@@ -112,7 +108,6 @@ def test_an_answer_to_another_message_is_never_taken_for_this_one(start: Start) 
     assert (asking.tally.duplicates, asking.tally.rejected) == (1, 0)
 
 
-# seed 001-03
 def test_an_answer_to_nothing_that_was_asked_is_rejected_and_counted(start: Start) -> None:
     stray = once("GET response: 4\ns0000#77@GET response: 9", store())
     with client(start(stray, "s0000")) as asking:
@@ -121,7 +116,6 @@ def test_an_answer_to_nothing_that_was_asked_is_rejected_and_counted(start: Star
     assert (asking.tally.duplicates, asking.tally.rejected) == (0, 1)
 
 
-# seed 001-03
 def test_an_invalid_message_is_rejected_counted_and_never_sent(start: Start) -> None:
     node = start(store(), "s0000")
     whole = {"source": "0005", "destination": "0000", "leader": "unkown", "req_category": "get",
@@ -144,7 +138,6 @@ def test_a_leader_that_is_nobody_here_is_rejected(start: Start) -> None:
     assert asking.tally.rejected == 1
 
 
-# seed 001-15
 def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
     start: Start,
 ) -> None:
@@ -164,7 +157,6 @@ def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
     assert all(each.latency is not None and each.latency > 0 for each in made.requests)
 
 
-# seed 001-16
 def test_a_get_that_answers_anything_else_than_was_put_is_wrong(start: Start) -> None:
     def forgetful(command: str) -> str:
         verb, key, *value = command.split()

@@ -21,7 +21,6 @@ def many(count: int, unanswered: int) -> Record:
     return record(requests, server_messages=10_000)
 
 
-# seed 001-19
 def test_without_a_flaw_the_last_line_is_the_seed_s() -> None:
     verdict = judge(record([*pair(1), *pair(3)]))
     assert verdict.exit_status is Exit.GOOD
@@ -29,7 +28,6 @@ def test_without_a_flaw_the_last_line_is_the_seed_s() -> None:
     assert "Service: kept: 4 of 4 requests answered" in verdict.lines()
 
 
-# seed 001-21
 def test_190_unanswered_of_3367_are_safe_and_not_perfect() -> None:
     verdict = judge(many(3367, 190))
     assert verdict.exit_status is Exit.SERVICE_BROKEN
@@ -39,14 +37,12 @@ def test_190_unanswered_of_3367_are_safe_and_not_perfect() -> None:
     ]
 
 
-# seed 001-21
 def test_one_unanswered_is_within_the_limit_and_yet_not_perfect() -> None:
     verdict = judge(many(200, 1))
     assert verdict.exit_status is Exit.GOOD
     assert verdict.lines()[-1] == "Within the limits, but not perfect: 1 request unanswered"
 
 
-# seed 001-19
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -67,7 +63,6 @@ def test_each_limit_of_the_seed_is_named_where_it_is_broken(
     assert said in line
 
 
-# seed 001-12, seed 001-19
 def test_the_seed_s_own_limits_hold_for_gets_and_puts_apart() -> None:
     metrics = Metrics(servers=3, maximum_unanswered_fraction=1, maximum_get_reqs_fraction=0.4)
     requests = [*pair(1, took=None), *pair(3), asked(9)]
@@ -125,7 +120,6 @@ def test_where_the_check_gives_up_nobody_knows(monkeypatch: pytest.MonkeyPatch) 
     assert PERFECT not in verdict.lines()
 
 
-# seed 001-16
 def test_a_wrong_get_is_unsafe() -> None:
     requests = pair(1)
     requests[1].wrong = True
@@ -144,7 +138,6 @@ def test_an_action_without_occasion_is_not_perfect() -> None:
     assert broken.lines()[-1] == "Not done, since no occasion came: fail leader at 26"
 
 
-# seed 001-18, seed 001-21
 def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter() -> None:
     requests = [
         asked(1, took=0.1),
@@ -182,7 +175,6 @@ def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter
     ]
 
 
-# seed 001-18
 def test_the_report_goes_on_with_percentiles_what_happened_and_the_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
     event = Event(8.0, "fail leader", ("0001",), "0001 was killed")
@@ -197,7 +189,6 @@ def test_the_report_goes_on_with_percentiles_what_happened_and_the_verdict() -> 
     assert text[-1] == PERFECT
 
 
-# seed 001-18
 def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() -> None:
     made = record([*pair(1), asked(9, took=None)], failed=1, crashed=[("0002", 70)],
                   events=[Event(8.0, "fail leader", ("0001",), "0001 was killed")])  # fmt: skip
@@ -214,7 +205,6 @@ def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() 
     assert json.loads(report.as_json(kept, judge(kept)))["verdict"][-1] == PERFECT
 
 
-# seed 001-19
 def test_a_trial_in_which_nothing_was_asked_shows_no_figures_and_is_not_perfect() -> None:
     made = record([])
     text = report.lines(made, judge(made))
@@ -224,7 +214,6 @@ def test_a_trial_in_which_nothing_was_asked_shows_no_figures_and_is_not_perfect(
     assert text[-1] == "Within the limits, but not perfect: nothing was asked"
 
 
-# seed 001-18
 def test_the_time_without_a_leader_is_told_and_the_wait_for_the_first_is_none() -> None:
     leaders = [(0.0, "unkown"), (1.0, "0001"), (3.0, "unkown"), (3.5, "0002"), (29.0, "unkown")]
     made = record(pair(1), leaders=leaders)
@@ -256,7 +245,6 @@ def test_where_each_answer_takes_long_a_standstill_is_longer() -> None:
     assert [line for line in report.more_lines(record(never)) if line.startswith(said)]
 
 
-# seed 001-16
 def test_the_history_tells_each_attempt_of_a_request() -> None:
     attempts = [Attempt("0000", "forward2leader", 0.001), Attempt("0001", "success", 0.002)]
     assert json.loads(asked(1, attempts=attempts).as_json()) == {

@@ -30,7 +30,6 @@ def wire() -> Wire:
     return Wire()
 
 
-# seed 001-04, seed 001-20
 def test_a_leader_is_unknown_until_the_first_is_heard_and_when_it_has_died(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 0.6)
@@ -67,7 +66,6 @@ def test_a_leader_that_is_heard_again_before_another_was_elected_leads_on(wire: 
     assert wire.leaders == ["unkown", "0001", "unkown", "0001"]
 
 
-# seed 001-11
 def test_a_leader_of_a_lower_term_is_none(wire: Wire) -> None:
     wire.beat("0001", 3, 0.5)
     wire.beat("0002", 2, 0.6)
@@ -99,7 +97,6 @@ def test_two_leaders_of_one_term_are_noticed(wire: Wire) -> None:
     assert wire.watch.two_leaders == "0001 and 0002 both led term 3"
 
 
-# seed 001-08
 def test_the_gaps_between_a_leader_s_messages_are_kept_for_each_follower(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5, "0000", "0002")
     wire.beat("0001", 1, 0.75, "0000")
@@ -116,7 +113,6 @@ def test_the_time_in_which_a_follower_was_down_is_no_gap(wire: Wire) -> None:
     assert wire.watch.gaps_s == [0.25, 0.5]
 
 
-# seed 001-08
 def test_requests_for_votes_are_counted_and_other_lines_are_let_pass(wire: Wire) -> None:
     for line in (b"s0001@PreVote 1-0-0", b"s0001@RequestVote 1-0-0", b"s0001@AppendEntries x-0",
                  b"s0002@AppendEntries 9-0-0-[]", b"\xff", b"", b"s0001@I am up to date"):

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.trial.linearizable import Operation
+from raftline.harness.history import Increment, Operation, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.processes.cluster import Cluster
-from tests.processes.mix import Increment
 from tests.processes.nemesis import Nemesis
 from tests.processes.node import Node
 from tests.processes.scene import Busy, Fault, Finding, Scene
@@ -27,11 +26,11 @@ def incr(number: int, called_at: float, returned_at: float | None, value: int | 
 
 def test_increments_that_took_effect_once_each_are_accepted() -> None:
     known = [incr(1, 0, 1, 1), incr(2, 0, 5, 3), incr(3, 2, 3, 2)]
-    assert verdict.counter_findings(known, {"n0": 3}) == []
+    assert counter_findings(known, {"n0": 3}) == []
     unknown = [*known, incr(4, 6, None, None)]
-    assert verdict.counter_findings(unknown, {"n0": 3}) == []
-    assert verdict.counter_findings(unknown, {"n0": 4}) == []
-    assert verdict.counter_findings([], {"n0": 0}) == []
+    assert counter_findings(unknown, {"n0": 3}) == []
+    assert counter_findings(unknown, {"n0": 4}) == []
+    assert counter_findings([], {"n0": 0}) == []
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_increments_that_took_effect_once_each_are_accepted() -> None:
 def test_increments_lost_doubled_or_out_of_order_are_found(
     increments: list[Increment], final: int, said: str
 ) -> None:
-    assert any(said in found for found in verdict.counter_findings(increments, {"n0": final}))
+    assert any(said in found for found in counter_findings(increments, {"n0": final}))
 
 
 def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:
@@ -69,7 +68,10 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
         node.close()
 
 
-def test_logs_that_differ_where_both_hold_an_entry_are_found(nodes: list[Node]) -> None:
+def test_logs_that_differ_where_both_hold_an_entry_are_found(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "BETWEEN_READS_S", 0.0)
     one, other = nodes
     one.log.write_bytes(log_file(b"1 1 noop\n2 1 set a 4\n"))
     base = b"1 1 base s1=localhost:1\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from raftline.trial.linearizable import Operation
+from raftline.harness.history import Operation, learned
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
 Way = Literal["index", "lease", "ask"]
@@ -63,52 +63,18 @@ class Request:
         return replace(self, settled=False)
 
     def operation(self, returned_at: int | None, reply: str = "") -> Operation:
-        """Return what the history keeps of it; a reply that is none of its own is an error."""
+        """Return what the history keeps of it; a reply that is none of its own is an error. A
+        setnx is a cas that is to find nothing."""
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
-        if self.verb in ("cas", "setnx"):
-            return self._condition(returned_at, reply)
-        value, found = self.value, None
-        if returned_at is not None:
-            word = f"{self.verb.upper()} response"
-            absent = reply == f"{word}, no such key: {self.key}"
-            if self.verb == "get" and reply.startswith(f"{word}: "):
-                value = reply[len(word) + 2 :]
-            elif self.verb == "delete":
-                found = not absent
-            done = {
-                "get": f"{word}: {value}",
-                "set": f"{word}: {self.key} set to {value}",
-                "delete": f"{word}: {self.key} deleted",
-            }[self.verb]
-            if reply != done and not (absent and self.verb != "set"):
-                raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
-        return Operation(
-            self.client.name, self.verb, self.key, value, self.called_at, returned_at, found
+        verb: Literal["get", "set", "cas", "delete"]
+        verb = "cas" if self.verb == "setnx" else self.verb
+        asked = Operation(
+            self.client.name, verb, self.key, self.value, self.called_at, None, old=self.old
         )
-
-    def _condition(self, returned_at: int | None, reply: str) -> Operation:
-        """Return a cas, or a setnx, which is one that is to find nothing."""
-        matched: bool | None = None
-        found: bool | None = None
-        if returned_at is not None:
-            word = f"{self.verb.upper()} response"
-            outcomes: dict[str, tuple[bool, bool | None]] = {
-                f"{word}: {self.key} set to {self.value}": (True, None),
-                f"{word}, key exists: {self.key}": (False, True),
-            }
-            if self.verb == "cas":
-                outcomes = {
-                    f"{word}: {self.key} set to {self.value}": (True, True),
-                    f"{word}, no match: {self.key}": (False, True),
-                    f"{word}, no such key: {self.key}": (False, False),
-                }
-            if reply not in outcomes:
-                raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
-            matched, found = outcomes[reply]
-        return Operation(
-            self.client.name, "cas", self.key, self.value, self.called_at, returned_at,
-            found, self.old, matched,
-        )  # fmt: skip
+        found = asked if returned_at is None else learned(asked, reply, returned_at)
+        if found is None:
+            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+        return found
 
     def length(self, reply: str) -> int:
         """Return how long an append made the value, in bytes.

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from raftline.trial.linearizable import Operation, Verdict, check
-from tests.virtual.asked import Request
+from raftline.harness.history import Increment, Operation, counter_findings
+from raftline.harness.linearizable import Verdict, check
+from tests.virtual.asked import COUNTER, Request
 from tests.virtual.journal import JOURNAL, Append, Journal, Seen
 
 SEARCH_STEPS_MAX = 300_000
-
-
-class Count(NamedTuple):
-    """One incr that was answered: when it was asked first, when answered, and with what."""
-
-    called_at: int
-    returned_at: int
-    value: int
 
 
 class History:
@@ -25,19 +16,16 @@ class History:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self.counts: list[Count] = []
+        self.increments: list[Increment] = []
         self.journal = Journal()
-        self.unknown_counts = 0  # increments that took effect once or never
 
     def __len__(self) -> int:
-        return (
-            len(self.operations) + len(self.counts) + self.unknown_counts + len(self.journal)
-        )
+        return len(self.operations) + len(self.increments) + len(self.journal)
 
     def answered(self, request: Request, reply: str, now: int) -> None:
         """Keep a request and its reply."""
         if request.verb == "incr":
-            self.counts.append(Count(request.called_at, now, request.count(reply)))
+            self._increment(request, now, request.count(reply))
         elif request.verb == "append" and request.value is not None:
             size = request.length(reply)
             self.journal.appends.append(Append(request.called_at, now, request.value, size))
@@ -49,11 +37,19 @@ class History:
     def unknown(self, request: Request) -> None:
         """Keep a request that took effect, or did not, or will."""
         if request.verb == "incr":
-            self.unknown_counts += 1
+            self._increment(request, None, None)
         elif request.verb == "append" and request.value is not None:
             self.journal.unknown.add(request.value)
         elif request.verb != "session" and request.key != JOURNAL:
             self.operations.append(request.operation(None))
+
+    def _increment(self, request: Request, returned_at: int | None, value: int | None) -> None:
+        number = request.number or 0
+        self.increments.append(
+            Increment(
+                request.client.name, number, request.key, request.called_at, returned_at, value
+            )
+        )
 
     def judge(self) -> int:
         """Return how long the search took.
@@ -68,27 +64,11 @@ class History:
         return report.steps
 
     def judge_counter(self, final: int) -> None:
-        """Each increment took effect once, in an order that its answers allow (mistake 22).
+        """Each increment took effect once, in an order that its answers allow.
 
         Raises:
             AssertionError: two were answered alike, one overtook another, or one took effect
                 twice or not at all.
         """
-        values = [count.value for count in self.counts]
-        if len(set(values)) != len(values):
-            raise AssertionError(f"two increments gave the same number: {sorted(values)}")
-        if not len(values) <= final <= len(values) + self.unknown_counts:
-            raise AssertionError(
-                f"the counter is {final} after {len(values)} increments that were answered and "
-                f"{self.unknown_counts} of unknown outcome"
-            )
-        by_end = sorted(self.counts, key=lambda count: count.returned_at)
-        position, highest = 0, 0
-        for count in sorted(self.counts):
-            while position < len(by_end) and by_end[position].returned_at < count.called_at:
-                highest = max(highest, by_end[position].value)
-                position += 1
-            if count.value <= highest:
-                raise AssertionError(
-                    f"an increment gave {count.value} though {highest} was answered before it"
-                )
+        findings = counter_findings(self.increments, {COUNTER: final})
+        assert not findings, findings

@@ -47,7 +47,7 @@ class HonestInvariants(Invariants):
         return effects
 
     def reads(self, node: Node, must_see_index: int) -> None:
-        """A read sees every write that was acknowledged before it came (mistake 21)."""
+        """A read sees every write that was acknowledged before it came."""
         if node._state.last_applied < must_see_index:
             raise InvariantError(
                 f"{node._state.name} serves a read from entry {node._state.last_applied}, though "
@@ -56,10 +56,12 @@ class HonestInvariants(Invariants):
 
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
         """The core has just those reads that it was given and has not answered: none is lost, which
-        would wait for ever, and none is left of an earlier leadership (fault F44)."""
+        would wait for ever, and none is left of an earlier leadership."""
         forwarded = state.forwarded_reads
-        kept = [*state.reads_waiting, *forwarded.asked, *forwarded.waiting]
-        kept += [token for waiting in state.read_rounds for token in waiting.tokens]
+        kept = [*forwarded.asked, *forwarded.waiting]
+        if (leading := state.leading) is not None:
+            kept += leading.reads_waiting
+            kept += [token for waiting in leading.read_rounds for token in waiting.tokens]
         kept += [ready.token for ready in forwarded.ready]
         own = [token for token in kept if not isinstance(token, PeerRead)]
         self._hold(
@@ -112,7 +114,7 @@ class HonestInvariants(Invariants):
 
     def _changes_one_step_at_a_time(self) -> None:
         """Committed configurations follow one another as they may: voters move through a joint
-        one, and that ends in its own second half (mistake 31; paper §6)."""
+        one, and that ends in its own second half (paper §6)."""
         while self._seen < len(self.committed):
             command = self.committed[self._seen][1]
             self._seen += 1

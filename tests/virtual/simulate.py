@@ -74,6 +74,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="the one schedule to run, or the first of --count")
     parser.add_argument("--count", type=_at_least_one, help="how many schedules, from --seed on")
     parser.add_argument("--forever", action="store_true", help="until Ctrl-C; from a random seed")
+    parser.add_argument("--minutes", type=float, help="for so long; from a random seed")
     parser.add_argument("--nodes", type=_at_least_one, help="nodes in the cluster; default: varies")
     parser.add_argument("--steps", type=_at_least_one, default=STEPS, help="events with faults")
     parser.add_argument(
@@ -96,8 +97,11 @@ def main(arguments: Sequence[str]) -> int:
     given = read_arguments(arguments)
     first = given.seed if given.seed is not None else 0
     seeds: Iterable[int] = range(first, first + (given.count or (500 if given.seed is None else 1)))
-    if given.forever:
+    if given.forever or given.minutes:
         seeds = itertools.count(first if given.seed is not None else time.time_ns() // 1000)
+    if given.minutes:
+        end_s = time.monotonic() + 60 * given.minutes
+        seeds = itertools.takewhile(lambda _: time.monotonic() < end_s, seeds)
     totals = Totals()
     try:
         run_all(seeds, given, totals)

@@ -12,7 +12,6 @@ from tests.virtual.schedule import run
 pick_plan = schedule.pick_plan
 
 
-# fault F54
 @pytest.mark.parametrize("loss", [0.1, 0.3, 0.6])
 def test_with_so_many_messages_lost_clients_are_still_served(
     monkeypatch: pytest.MonkeyPatch, loss: float

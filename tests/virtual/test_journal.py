@@ -63,7 +63,6 @@ def test_an_append_before_what_had_been_told_is_told() -> None:
         journal([Append(5, 6, ONE, 7)], [Seen(1, 2, ONE)]).judge(ONE)
 
 
-# mistake 22
 def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def doubled(pairs: commands.Pairs, operands: str) -> str | None:
         commands._append(pairs, operands)

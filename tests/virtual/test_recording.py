@@ -47,6 +47,5 @@ def test_a_changed_rule_is_found_at_its_first_step(monkeypatch: pytest.MonkeyPat
     recorders = record_schedule(monkeypatch, 3)
     monkeypatch.setattr(state, "APPLY_MAX", 1)
     differences = [one.difference for each in recorders for one in each.replay() if one.difference]
-    first = differences[0]
-    assert all(line.startswith(("apply ", "send", "append ")) for line in first.recorded)
-    assert first.recorded != first.replayed
+    lost = set(differences[0].recorded) - set(differences[0].replayed)
+    assert any(line.startswith("apply ") for line in lost)

@@ -1,8 +1,9 @@
-"""The network between the servers: it carries their lines, and loses those that it is told to.
+"""The network between nodes: it carries their lines, and loses, holds or cuts what it is told to.
 
-Each server reaches each other one on a port of ours, whose lines are carried to where that one
-listens. A line is carried whole or lost whole; connections stay, so a server can't tell a
-partition from silence. When a server's process ends, its connections end at the other side, too.
+Each node reaches each other one on a port of ours, whose lines are carried to where that one
+listens. A line is carried whole or lost whole; where lines are lost or held, connections stay, so
+a node can't tell a partition from silence. When a node's process ends, its connections end at the
+other side, too.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from raftline.common.config import FILE_NAME
+from raftline.harness.cluster import Cluster, Node
 
 HELD_BYTES_MAX = 1 << 22  # for a server that reads nothing; then no more is taken from the other
 LOOK_S = 0.1
 
+Pair = tuple[str, str]  # speaker, hearer
 # (speaker, hearer, line, whether it arrives, seconds on the monotonic clock)
 Seen = Callable[[str, str, bytes, bool, float], None]
 
@@ -41,17 +47,27 @@ class _End:
 class Network:
     """Carries lines in a thread of its own; told from any other thread what to lose."""
 
-    def __init__(self, ports: Mapping[str, int], chance: random.Random, seen: Seen) -> None:
+    def __init__(
+        self,
+        ports: Mapping[str, int],
+        chance: random.Random | None = None,
+        seen: Seen = lambda *_: None,
+    ) -> None:
         self.sent = 0  # lines that a server sent to another
         self.lost = 0  # of these, lines that were not to arrive
         self._ports = ports
-        self._chance = chance
+        self._chance = chance or random.Random()
         self._seen = seen
         self._side: frozenset[str] = frozenset()  # of a partition; empty: there is none
         self._drop_fraction = 0.0
+        self._held: frozenset[Pair] = frozenset()
+        self._cut: frozenset[Pair] = frozenset()
+        self._ends: set[_End] = set()
+        self._told = threading.Event()  # what is held or cut has changed
+        self._done = threading.Event()  # and that is in force
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
-        self._links: dict[tuple[str, str], socket.socket] = {}
+        self._links: dict[Pair, socket.socket] = {}
         for asking in ports:
             for asked in ports:
                 if asking != asked:
@@ -63,16 +79,39 @@ class Network:
         self._thread.start()
 
     def port(self, asking: str, asked: str) -> int:
-        """Return where one server reaches another."""
+        """Return where one node reaches another, or itself."""
+        if asking == asked:
+            return self._ports[asked]
         port: int = self._links[asking, asked].getsockname()[1]
         return port
+
+    def hold(self, pairs: Collection[Pair]) -> None:
+        """Hold what the first of exactly these pairs says to the second, as TCP holds what a silent
+        network swallows: nothing is lost, and `heal` lets it go."""
+        self._held = frozenset(pairs)
+        self._tell()
+
+    def cut(self, pairs: Collection[Pair]) -> None:
+        """End the connections between exactly these pairs, and refuse new ones, until `heal`."""
+        self._cut = frozenset(pairs)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._done.clear()
+        self._told.set()
+        if self._thread.is_alive():
+            self._done.wait()
 
     def part(self, side: frozenset[str]) -> None:
         """Lose what is said between these servers and the others, until `heal`."""
         self._side = side
 
     def heal(self) -> None:
+        """Lose nothing by a partition any more, hold nothing, cut nothing."""
         self._side = frozenset()
+        if self._held or self._cut:
+            self._held = self._cut = frozenset()
+            self._tell()
 
     def drop(self, fraction: float) -> None:
         """Lose each line with this probability from now on."""
@@ -82,26 +121,38 @@ class Network:
         """End all connections and the thread."""
         self._stopping.set()
         self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            with contextlib.suppress(OSError, AttributeError):
-                key.fileobj.close()  # type: ignore[union-attr]
-            if isinstance(key.data, _End):
-                key.data.other.socket.close()  # it may wait for nothing just now
+        for each in [*self._links.values(), *(end.socket for end in self._ends)]:
+            each.close()
         self._selector.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            if self._told.is_set():
+                self._told.clear()
+                self._look_again()
+                self._done.set()
             for key, events in self._selector.select(LOOK_S):
                 if isinstance(key.data, _End):
                     self._serve(key.data, events)
                 else:
                     self._connect(key.data)
+        self._done.set()
 
-    def _connect(self, link: tuple[str, str]) -> None:
+    def _look_again(self) -> None:
+        for end in list(self._ends):
+            if (end.speaker, end.hearer) in self._cut:
+                self._end(end)
+        for end in self._ends:
+            self._watch(end)
+
+    def _connect(self, link: Pair) -> None:
         asking, asked = link
         try:
             connection, _ = self._links[link].accept()
         except OSError:
+            return
+        if link in self._cut:
+            connection.close()
             return
         near = _End(connection, asking, asked)
         far = _End(socket.socket(), asked, asking)
@@ -114,15 +165,17 @@ class Network:
             near.socket.close()
             far.socket.close()
             return
+        self._ends |= {near, far}
         self._watch(near)
         self._watch(far)
 
     def _watch(self, end: _End) -> None:
         """Wait for what can be done at this end: read, unless the other is far behind; write.
 
-        What is said to a server that is down is not read: it was never sent.
+        What is held is not read, nor what is said to a node that is down: it was never sent.
         """
         takes = end.other.is_connected and len(end.other.outgoing) < HELD_BYTES_MAX
+        takes = takes and (end.speaker, end.hearer) not in self._held
         wanted = selectors.EVENT_READ if takes else 0
         wanted |= selectors.EVENT_WRITE if end.outgoing or not end.is_connected else 0
         if wanted == end.interest:
@@ -184,3 +237,43 @@ class Network:
                 self._selector.unregister(each.socket)
                 each.interest = 0
             each.socket.close()
+            self._ends.discard(each)
+
+
+class LinkedCluster(Cluster):
+    """A cluster whose nodes reach each other through a `network` of ours, each in its folder."""
+
+    def __init__(self, folder: Path, count: int, *options: str) -> None:
+        super().__init__(folder, count, *options)
+        ports = {node.name: node.port for node in self.nodes}
+        self.network = Network(ports)
+        for node in self.nodes:
+            node.folder = folder / node.name
+            node.folder.mkdir()
+            node.where = ["--dir", str(node.folder)]
+            lines = [
+                f"{name} localhost {self.network.port(node.name, name)}\n" for name in ports
+            ]
+            (node.folder / FILE_NAME).write_text("".join(lines))
+
+    def __exit__(self, kind: object, problem: object, *trace: object) -> None:
+        self.network.close()
+        super().__exit__(kind, problem, *trace)
+
+    def around(self, *nodes: Node) -> set[Pair]:
+        """Return the pairs of one of these nodes and one of the others, both ways."""
+        inside = {node.name for node in nodes}
+        names = [node.name for node in self.nodes]
+        return {(a, b) for a in names for b in names if (a in inside) != (b in inside)}
+
+    def between(self, one: Node, other: Node) -> set[Pair]:
+        """Return both ways between two nodes."""
+        return {(one.name, other.name), (other.name, one.name)}
+
+    def heal(self) -> None:
+        self.network.heal()
+
+    def block(self, pairs: Collection[Pair]) -> None:
+        """Let nothing pass from the first to the second of these pairs, and between all others
+        everything."""
+        self.network.hold(pairs)

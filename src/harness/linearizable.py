@@ -1,4 +1,4 @@
-"""Whether what clients saw could have come from one copy of the data: linearizability.
+"""Linearizability: whether what clients saw could have come from one copy of the data.
 
 A history is good if every operation can be given one moment between its call and its answer
 so that, taken in the order of these moments, each answer is right. Keys don't influence one
@@ -12,48 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import attrgetter, itemgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+from raftline.harness.history import Operation
 
 STEPS_MAX = 1_000_000
 EXCERPT_LINES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One request, and what its client learned from the answer.
-
-    `value` is what a set or cas wrote or a get read, None for absent and for every delete; `found`
-    is whether a delete or cas met its key (None: not looked at). `old` is what a cas looked for,
-    `matched` whether it found that. Times are numbers of one clock; equal ones overlap.
-    `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
-    or never. What was definitely refused is no operation and must be left out.
-    """
-
-    client: str
-    verb: Literal["get", "set", "delete", "cas"]
-    key: str
-    value: str | None
-    called_at: float
-    returned_at: float | None
-    found: bool | None = None
-    old: str | None = None
-    matched: bool | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether its answer says that it changed nothing."""
-        return self.verb == "get" or self.found is False or self.matched is False
-
-    def __str__(self) -> str:
-        written = {"set": f" {self.value}", "cas": f" {self.old} {self.value}"}.get(self.verb, "")
-        asked = f"{self.client}@{self.verb} {self.key}{written} -> "
-        if self.returned_at is None:
-            return f"{asked}outcome unknown   (asked {self.called_at:g})"
-        absent = self.found is False or (self.verb == "get" and self.value is None)
-        answer = "no such key" if absent else self.value if self.verb == "get" else "done"
-        if self.matched is False and not absent:
-            answer = "no match"
-        return f"{asked}{answer}   (asked {self.called_at:g}, answered {self.returned_at:g})"
 
 
 class Verdict(Enum):

@@ -1,0 +1,106 @@
+"""One TCP connection on which lines go out and come in, each by a deadline.
+
+It knows nothing of what the lines say, and looks for no leader: `conversation.py` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
+LEAST_S = 1e-6  # 0 would mean not to wait at all
+
+
+class Ended(ConnectionError):
+    """The other side ended the connection before a whole line came."""
+
+    def __init__(self) -> None:
+        super().__init__("closed the connection before it answered")
+
+
+class TooLong(Exception):
+    """A line that is longer than the caller takes."""
+
+
+class LineConnection:
+    """A connection to one node, or to anything else that speaks lines."""
+
+    def __init__(self, port: int, timeout_s: float = 30.0, host: str = "localhost") -> None:
+        """Connect. Raises OSError where nobody listens, or not within `timeout_s`."""
+        self.socket = socket.create_connection((host, port), timeout_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.timeout_s = timeout_s
+        self.received = bytearray()  # and not read yet
+
+    def __enter__(self) -> LineConnection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, *lines: str | bytes) -> None:
+        """Send these lines, each with a newline behind it."""
+        raw = [each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
+               for each in lines]  # fmt: skip
+        self.socket.settimeout(self.timeout_s)
+        self.socket.sendall(b"".join(line + b"\n" for line in raw))
+
+    def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
+        """Return the next line without its newline. `until_s` is on the monotonic clock.
+
+        Raises:
+            TimeoutError: none came in time; one that comes later can still be read.
+            Ended: the other side ended the connection first.
+            TooLong: what came is longer than `bytes_max`.
+        """
+        looked_at = 0
+        while (end := self.received.find(b"\n", looked_at)) < 0:
+            looked_at = len(self.received)
+            if bytes_max is not None and looked_at > bytes_max:
+                raise TooLong(f"more than {bytes_max} bytes without a newline")
+            if until_s is not None:
+                self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
+            data = self.socket.recv(1 << 16)
+            if not data:
+                raise Ended
+            self.received += data
+        line = bytes(self.received[:end])
+        del self.received[: end + 1]
+        return line
+
+    def read_line(self) -> str:
+        """Return the next line as text, without what answers telnet; "" at the end."""
+        try:
+            return self.read().replace(TELNET_ANSWER, b"").decode()
+        except Ended:
+            rest, self.received = bytes(self.received), bytearray()
+            return rest.replace(TELNET_ANSWER, b"").decode()
+
+    def read_lines(self, count: int) -> list[str]:
+        return [self.read_line() for _ in range(count)]
+
+    def ask(self, line: str | bytes) -> str:
+        """Send one line and return the one that answers it."""
+        self.send(line)
+        return self.read_line()
+
+    def is_closed(self) -> bool:
+        """Wait for the other side to say something or end; return whether it ended."""
+        if self.received:
+            return False
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "localhost") -> str:
+    """Return the line that answers this one, on a connection of its own. Raises OSError."""
+    with LineConnection(port, timeout_s, host) as connection:
+        return connection.ask(line)

@@ -1,0 +1,54 @@
+"""`HOST:PORT`, as people, programs, files and other nodes name a node's place."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
+# None of the looks ahead goes further than a host may, or megabytes would take their time.
+HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
+PORT_MAX = 65535
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+class Address(NamedTuple):
+    """The place where a node is reached."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return what HOST:PORT names. An IPv6 host may stand in brackets.
+
+        Raises:
+            ValueError: it names no place; the message is for the user.
+        """
+        try:
+            host, port = split(text)
+            if HOST.fullmatch(host):
+                return cls(host, port_in(port))
+        except ValueError:
+            pass
+        raise ValueError(f"{text!r} is no address: host:port, such as 127.0.0.1:8000")
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return the host, without brackets, and the port of HOST:PORT; "" for a host that is missing.
+
+    Nothing else is checked.
+    """
+    host, _, port = str(text).rpartition(":")
+    inner = host.removeprefix("[").removesuffix("]")
+    return inner if f"[{inner}]" == host and ":" in inner else host, port
+
+
+def port_in(text: str) -> int:
+    """Return a port in plain digits. Raises ValueError where it is not from 1 to 65535."""
+    if not PORT.fullmatch(text) or int(text) > PORT_MAX:
+        raise ValueError(f"{text!r} is no port: 1 to {PORT_MAX}")
+    return int(text)

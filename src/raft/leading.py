@@ -1,0 +1,78 @@
+"""What a server knows in a role: as a leader, and as a candidate. It goes with the role."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from raftline.raft.change import Change, PendingChange
+from raftline.raft.effects import Entry, Settled
+from raftline.raft.progress import Progress
+from raftline.raft.waiting_reads import PeerRead, ReadRound
+
+
+@dataclass(slots=True)
+class Candidacy:
+    """One round of questions for PreVotes, or one election."""
+
+    pre_vote: bool
+    votes: dict[str, bool]  # by server: whether it gave its vote
+
+
+@dataclass(slots=True)
+class PendingTransfer:
+    """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
+
+    to: str
+    until_ms: int
+    told: bool = False  # TimeoutNow has left
+
+
+@dataclass(slots=True)
+class Leading:
+    """The volatile state of a leader (paper, Figure 2), made anew for each leadership."""
+
+    votes: dict[str, bool]  # that elected it
+    progress: dict[str, Progress]
+    quorum_check_at_ms: int
+    heartbeat_at_ms: int
+    term_durable_index: int  # the entry that proves, once on disk, this leader's term there
+    round: int = 0
+    reads_waiting: list[Any] = field(default_factory=list)
+    read_rounds: deque[ReadRound] = field(default_factory=deque)
+    batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
+    transfer: PendingTransfer | None = None
+    round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
+    lease_is_over: bool = False  # a TimeoutNow has left in this term
+    pending_change: PendingChange | None = None  # the change of members under way here
+    waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
+    leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
+
+    def drop_reads(self) -> list[Any]:
+        """Forget every read that waits here, and return their tokens; a follower's are not ours
+        to return: it asks again."""
+        tokens = list(self.reads_waiting)
+        for waiting in self.read_rounds:
+            tokens += waiting.tokens
+        self.reads_waiting.clear()
+        self.read_rounds.clear()
+        return [token for token in tokens if not isinstance(token, PeerRead)]
+
+    def drop_changes(self) -> list[Settled]:
+        """Forget the changes of members that this leader was asked for, and return what to say of
+        each; the log tells the rest."""
+        settled = [
+            Settled(
+                token,
+                "refused",
+                f"{change}: this server lost the leadership before it began. Nothing was changed",
+            )
+            for change, token in self.waiting
+        ]
+        self.waiting.clear()
+        pending, self.pending_change = self.pending_change, None
+        if pending is not None:
+            text = f"{pending.change} was under way when this server lost the leadership"
+            settled.append(Settled(pending.token, "unknown", f"{text}; see: members"))
+        return settled

@@ -1,0 +1,57 @@
+"""Processes whose terminal stands still, or that were started without one of their streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
+    program = (
+        "import sys; from raftline.common.console import Console\n"
+        "console = Console(sys.stdout, False)\n"
+        "for _ in range(3000): console.say('x' * 300)\n"
+        "console.close()\n"
+    )
+    reading_end, writing_end = os.pipe()  # nobody reads
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=writing_end,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(reading_end)
+        os.close(writing_end)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "status"),
+    [
+        ("status", 1, 3), ("status", 2, 3), ("recover s1", 0, 1), ("client 1 1 get a", 2, 5),
+        ("server s9 1", 1, 2), ("server s9 1", 2, 2),
+    ],
+)  # fmt: skip
+def test_a_stream_that_a_command_was_started_without_is_not_missed(
+    tmp_path: Path, command: str, closed: int, status: int
+) -> None:
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
+    (tmp_path / "s1.log").write_text("1 1 set a 4\n")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
+        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output

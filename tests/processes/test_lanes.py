@@ -1,0 +1,71 @@
+"""How the tests are run: lanes, and what `--progress` tells."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = """
+import pytest
+
+def test_passes():
+    pass
+
+def test_fails():
+    assert 1 == 2
+
+@pytest.fixture
+def broken():
+    raise OSError("no such thing")
+
+def test_cannot_begin(broken):
+    pass
+
+@pytest.mark.slow
+def test_takes_long():
+    pass
+"""
+
+
+def run_pytest(*arguments: object) -> tuple[int, str]:
+    """Run pytest with the settings of this repository; return its exit status and output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env={name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def collected(*arguments: object) -> set[str]:
+    status, output = run_pytest("--collect-only", *arguments)
+    assert status == 0, output
+    return set(re.findall(r"^tests/.*::.*$", output, re.MULTILINE))
+
+
+def test_each_test_is_in_one_of_two_lanes() -> None:
+    quick, rest, every = collected("--lane=quick"), collected("--lane=rest"), collected()
+    assert quick | rest == every
+    assert not quick & rest
+    smoke = {name for name in quick if name.startswith("tests/processes/")}
+    assert {name.split("::")[0] for name in smoke} == {"tests/processes/test_smoke.py"}
+    assert len(smoke) == 10
+    assert sum("test_every_schedule_of_faults" in name for name in quick) == 1
+
+
+def test_progress_names_each_failure_and_counts_the_rest(tmp_path: Path) -> None:
+    module = tmp_path / "test_module.py"
+    module.write_text(MODULE)
+    status, output = run_pytest(
+        "--progress", "-o", "console_output_style=classic", "-p", "tests.conftest",
+        "-c", ROOT / "pyproject.toml", module,
+    )  # fmt: skip
+    lines = output.splitlines()
+    assert status == 1
+    failed = re.findall(r"^FAILED .*::(\w+)$", output, re.MULTILINE)
+    assert failed == ["test_fails", "test_cannot_begin"]
+    assert re.match(r"1 failed, 2 passed, 1 error in [\d.]+s", lines[-1])

@@ -1,0 +1,58 @@
+"""The campaigns of `make nightly` run one after the other, each within its limit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import nightly
+from tests.processes.wire import eventually, processes_of
+
+
+def test_a_campaign_that_fails_does_not_stop_the_next(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaigns = (("one", 1.0), ("two X=3", 2.0), ("three", 3.0))
+    ran: list[tuple[list[str], float]] = []
+
+    def run(command: list[str], limit_s: float) -> str:
+        ran.append((command, limit_s))
+        return "exit status 2" if command == ["make", "one"] else ""
+
+    monkeypatch.setattr(nightly, "CAMPAIGNS", campaigns)
+    monkeypatch.setattr(nightly, "run", run)
+    assert nightly.main() == 1
+    assert ran == [(["make", "one"], 60), (["make", "two", "X=3"], 120), (["make", "three"], 180)]
+    assert capsys.readouterr().out.splitlines()[-1] == "make one: exit status 2"
+    monkeypatch.setattr(nightly, "CAMPAIGNS", campaigns[1:])
+    assert nightly.main() == 0
+
+
+def test_the_exit_status_of_a_campaign_is_told() -> None:
+    assert nightly.run([sys.executable, "-c", "raise SystemExit(3)"], 60) == "exit status 3"
+    assert nightly.run([sys.executable, "-c", ""], 60) == ""
+
+
+def test_a_campaign_that_stands_still_is_stopped_at_its_limit() -> None:
+    sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
+    assert nightly.run(sleeps, 0.0) == "stopped after 0 s"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
+@pytest.mark.parametrize(("handler", "grace_s"), [("default_int_handler", 60.0), ("SIG_IGN", 0.1)])
+def test_what_a_campaign_started_ends_with_it(
+    tmp_path: Path, handler: str, grace_s: float
+) -> None:
+    child = (
+        f"import signal, sys, time; signal.signal(signal.SIGINT, signal.{handler});"
+        "open(sys.argv[1] + '/began', 'w'); time.sleep(600)"
+    )
+    starts = f"subprocess.run([sys.executable, '-c', {child!r}, sys.argv[1]])"
+    parent = f"import subprocess, sys; {starts}"
+    process = subprocess.Popen([sys.executable, "-c", parent, tmp_path], start_new_session=True)
+    eventually((tmp_path / "began").exists, "a child")
+    nightly.end(process, grace_s)
+    eventually(lambda: not processes_of(tmp_path), "no process")

@@ -1,0 +1,110 @@
+"""Processes of the harness: what they print is kept, and none of them is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.processes import Process, end_all, eventually, free_ports, is_free
+
+SAYS = "import sys, threading; print('begun', *sys.argv[1:], flush=True); threading.Event().wait()"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS
+CHILD = """
+import os, socket, sys, threading
+sys.path.insert(0, sys.argv[1])
+from raftline.common import lifeline
+lifeline.watch(lambda: os._exit(0))
+listener = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+print("begun", flush=True)
+threading.Event().wait()
+"""
+STARTER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from raftline.harness.processes import Process
+child = Process("child", [sys.executable, "-c", sys.argv[3], *sys.argv[1:3]])
+child.launch().wait_for_line("begun")
+print("started", flush=True)
+sys.stdin.read()
+"""
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    begun: list[Process] = []
+
+    def launch(code: str, *options: str, console: Path | None = None) -> Process:
+        begun.append(Process("program", [sys.executable, "-c", code], console))
+        return begun[-1].launch(*options)
+
+    yield launch
+    end_all(begun)
+
+
+def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start) -> None:
+    process = start(SAYS, "1")
+    process.wait_for_line("begun 1")
+    process.kill()
+    process.launch("2").wait_for_line("begun 2")
+    assert (process.lines, process.said) == (["begun 1", "begun 2"], ["begun 2"])
+    with pytest.raises(AssertionError, match="program never said 'begun 1'; it said:\nbegun 2"):
+        process.wait_for_line("begun 1", timeout_s=0.0)
+
+
+def test_a_console_gets_the_output_of_each_start(start: Start, tmp_path: Path) -> None:
+    process = start(SAYS, "1", console=tmp_path / "console")
+    eventually(lambda: "begun 1\n" in (tmp_path / "console").read_text(), "the first")
+    process.kill()
+    process.launch("2")
+    eventually(lambda: (tmp_path / "console").read_text() == "begun 1\nbegun 2\n", "both")
+
+
+def test_a_paused_process_stands_still_and_goes_on(start: Start) -> None:
+    process = start(SAYS)
+    process.wait_for_line("begun")
+    process.pause()
+    assert (process.is_running, process.is_paused) == (True, True)
+    process.resume()
+    assert process.terminate() == -signal.SIGTERM
+
+
+def test_a_process_that_has_ended_is_paused_by_nobody(start: Start) -> None:
+    process = start("pass")
+    eventually(lambda: not process.is_running, "its end")
+    process.pause()
+    assert not process.is_running
+
+
+def test_who_does_not_end_when_asked_is_killed(start: Start) -> None:
+    deaf, willing, ended = start(DEAF), start(SAYS), start("pass")
+    for process in (deaf, willing):
+        process.wait_for_line("begun")
+    ended.ended()
+    assert end_all([deaf, willing, ended], patience_s=1.0) == 2
+    codes = [process.running.returncode for process in (deaf, willing, ended)]
+    assert codes == [-signal.SIGKILL, -signal.SIGTERM, 0]
+
+
+def test_what_was_started_ends_with_its_starter_also_after_kill_9() -> None:
+    source, port = str(Path(__file__).parents[2] / "src"), next(free_ports)
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, source, str(port), CHILD],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as starter:  # fmt: skip
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"started\n"
+        assert not is_free(port)
+        starter.kill()
+    eventually(lambda: is_free(port), "the end of the child")
+
+
+def test_free_ports_are_different_ones_on_which_a_server_can_listen() -> None:
+    found = [next(free_ports) for _ in range(20)]
+    assert len(set(found)) == 20
+    assert all(map(is_free, found))

@@ -1,0 +1,49 @@
+"""Each answer tells what became of a request; nothing else is taken for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from raftline.harness.history import Operation, learned
+
+GET = Operation("c", "get", "k", None, 1.0, None)
+SET = Operation("c", "set", "k", "v", 1.0, None)
+DELETE = Operation("c", "delete", "k", None, 1.0, None)
+CAS = Operation("c", "cas", "k", "v", 1.0, None, old="o")
+SETNX = replace(CAS, old=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply", "told"),
+    [
+        (GET, "GET response: v w", {"value": "v w"}),
+        (GET, "GET response, no such key: k", {"value": None}),
+        (SET, "SET response: k set to v", {}),
+        (DELETE, "DELETE response: k deleted", {"found": True}),
+        (DELETE, "DELETE response, no such key: k", {"found": False}),
+        (CAS, "CAS response: k set to v", {"matched": True, "found": True}),
+        (CAS, "CAS response, no match: k", {"matched": False, "found": True}),
+        (CAS, "CAS response, no such key: k", {"matched": False, "found": False}),
+        (SETNX, "SETNX response: k set to v", {"matched": True}),
+        (SETNX, "SETNX response, key exists: k", {"matched": False, "found": True}),
+    ],
+)
+def test_an_answer_tells_what_became_of_a_request(
+    asked: Operation, reply: str, told: dict[str, object]
+) -> None:
+    assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply"),
+    [
+        (GET, "SET response: k set to v"), (GET, "GET response, no such key: j"), (GET, ""),
+        (SET, "SET response: k set to w"), (SET, "SET response, no such key: k"),
+        (DELETE, "DELETE response: j deleted"), (CAS, "CAS response, key exists: k"),
+        (SETNX, "SETNX response, no such key: k"), (SETNX, "CAS response: k set to v"),
+    ],
+)  # fmt: skip
+def test_what_answers_something_else_is_no_answer(asked: Operation, reply: str) -> None:
+    assert learned(asked, reply, 2.0) is None
