@@ -59,8 +59,7 @@ class RecordedNode(Node):
     """A node that goes on from another one, and has each of its steps written down."""
 
     def __init__(self, node: Node, recorder: Recorder) -> None:
-        self._state = node._state
-        self.view = node.view
+        vars(self).update(vars(node))
         self._recorder: Recorder | None = recorder
         self._tokens = Tokens()
         self._pick_timeout_ms: Callable[[], int] = self._state.pick_timeout_ms
