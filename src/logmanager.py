@@ -281,7 +281,7 @@ class LogManager:
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = storage.promise.state
             if forgot:
-                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.AMNESIAC
+                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
             storage.save(promise._replace(state=state))

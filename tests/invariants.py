@@ -10,7 +10,7 @@ from __future__ import annotations
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 
 
 class InvariantError(AssertionError):
@@ -58,7 +58,7 @@ class Invariants:
         self._commit[name] = self._applied[name] = state.log.base_index
         self._term[name] = state.term
         self._led.pop(name, None)
-        self._lost_a_log = self._lost_a_log or state.amnesiac
+        self._lost_a_log = self._lost_a_log or state.recovering
         for index in range(state.log.base_index + 1, state.log.last_index + 1):
             self._log_matching(node, index)
 

@@ -40,7 +40,7 @@ from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.

@@ -14,7 +14,7 @@ from labs.failures.words import Words, value_of
 from raftline.common.console import Console
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 
 ENTRIES_SAID = 30  # of those that one step appends or applies; of more, the last

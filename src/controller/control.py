@@ -223,7 +223,7 @@ class Control:
             raise
         for note in notes:
             self._say(note)
-        without_vote = self._view.amnesiac  # before it starts: it may catch up at once
+        without_vote = self._view.recovering  # before it starts: it may catch up at once
         node.end_connections()  # they spoke to the life before
         node.start()
         node.is_down = False

@@ -17,7 +17,7 @@ from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.raft.effects import Effects, Entry
 from raftline.raft.election import NOOP
 from raftline.raft.membership import PREFIX
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 from raftline.wire.escapes import unescape
 

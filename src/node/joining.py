@@ -96,7 +96,7 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
             f"{name} is no member of the cluster in its log ({known}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
         )
-    if view.amnesiac and set(members.names) == {name}:
+    if view.recovering and set(members.names) == {name}:
         raise FilesRefused(
             f"{name} has lost files, or a part of them, and is the only member: there is nobody "
             f"to catch up from. Restore all its files from one backup; or go on with what is left: "

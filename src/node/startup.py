@@ -97,7 +97,7 @@ def _recover(
     never_ran: bool,
 ) -> Recovered:
     """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
-    without a vote until that is done (raft/amnesia.py).
+    without a vote until that is done (raft/recovering.py).
 
     Raises:
         FilesRefused: the node must not start from them.
@@ -136,7 +136,7 @@ def node_of(
         options,
         _picker(pace),
         now_ms(),
-        amnesiac=recovered.amnesiac,
+        recovering=recovered.recovering,
         newborn=recovered.newborn,
         may_be_new=recovered.may_be_new,
         incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),

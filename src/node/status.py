@@ -23,7 +23,7 @@ def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
         "snapshot_index": view.snapshot.index if view.snapshot else 0,
         "snapshot_bytes": view.snapshot.size if view.snapshot else 0,
         "arriving_bytes": view.arriving_bytes,
-        "recovering": view.amnesiac,
+        "recovering": view.recovering,
         "newborn": view.newborn,
         "may_be_new": view.may_be_new,
         "no_leader_because": view.no_leader_because,

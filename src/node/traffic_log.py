@@ -18,7 +18,7 @@ from raftline.raft.messages import (
     spell,
     spell_append,
 )
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.raft.view import LogView, NodeView
 
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent

@@ -24,7 +24,7 @@ INSTALL_FORM = (
 )
 HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 _N = r"([0-9]{1,19})"
-# Behind a follower's answer: its incarnation, and whether it may be new (raft/amnesia.py).
+# Behind a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
 WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"

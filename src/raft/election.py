@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from raftline.raft.effects import Entry, SafetyError
-from raftline.raft.leading import Candidacy, Leading
 from raftline.raft.lease import begin_round
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.newborn import (
@@ -21,7 +20,8 @@ from raftline.raft.newborn import (
 )
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all
-from raftline.raft.state import Role, State
+from raftline.raft.roles import Candidacy, Leading, Role
+from raftline.raft.state import State
 
 NOOP = "noop"
 QUICK_RETRIES = 6  # three elections, of which each waits for PreVotes, then for votes
@@ -36,7 +36,7 @@ def on_silence(state: State) -> None:
     arm_again(state)
     state.refuse_forwarded_reads()
     explain_silence(state)
-    if state.amnesiac or not state.may_stand:
+    if state.recovering or not state.may_stand:
         return  # learners, those who were removed, those who wait to be added
     if state.name not in state.membership.electors:
         state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
@@ -158,7 +158,7 @@ def why_not(state: State, message: RequestVote) -> str | None:
     """Return why this server doesn't vote so; None where it does."""
     if message.term < state.term:
         return f"term {message.term} is over, I am in term {state.term}"
-    if state.amnesiac:
+    if state.recovering:
         return why_without_vote(state)
     if state.hears_from_leader and not _is_handed_over(state, message):
         # thesis §4.2.3: so that nobody deposes a leader that works

@@ -35,7 +35,7 @@ STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no leas
 def promise(state: State) -> int:
     """Vote for nobody else for an election timeout from now on; return that, for the answer."""
     length_ms = state.options.election_timeout_ms
-    if not state.options.lease or state.amnesiac:
+    if not state.options.lease or state.recovering:
         return 0
     if state.lease_ms < length_ms:
         state.lease_ms = length_ms

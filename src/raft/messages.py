@@ -61,8 +61,8 @@ class RequestVoteReply:
 @dataclass(frozen=True, slots=True)
 class AppendEntries:
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
-    echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose amnesia
-    it ends (raft/amnesia.py); 0: nobody's."""
+    echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose loss
+    it ends (raft/recovering.py); 0: nobody's."""
 
     sender: str
     to: str

@@ -6,8 +6,8 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
 
 * A leader is heard, a member with entries asks for a vote, or a member's denial tells of entries, a
   leader, a promise to one or a lost memory: there is a history, and this server may have been part
-  of it. From then on it has no vote, as a server that lost its memory (raft/amnesia.py, FAST 2018).
-  It `may_be_new`, which is all it says.
+  of it. From then on it has no vote, as a server that lost its memory (raft/recovering.py, FAST
+  2018). It `may_be_new`, which is all it says.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
   as far as anybody can tell. From then on it is a server like any other. Before it stands it asks
   every member: a quorum of PreVotes is not enough while others may yet answer with entries.
@@ -30,7 +30,8 @@ from collections.abc import Sequence
 
 from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
-from raftline.raft.state import Role, State
+from raftline.raft.roles import Role
+from raftline.raft.state import State
 
 LOST_MEMORY = "I lost my memory and catch up without a vote"
 MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
@@ -56,7 +57,7 @@ def look_for_history(state: State, message: Message) -> None:
     if _comes_of_its_vote(state, message):
         state.out.recovered = True
         return
-    state.amnesiac = state.may_be_new = True
+    state.recovering = state.may_be_new = True
     state.out.forgot = True
     if state.role is not Role.FOLLOWER:
         state.follow(state.term, None)  # votes that are on their way elect nobody any more
@@ -146,7 +147,7 @@ def note_denial(state: State, message: RequestVoteReply) -> None:
 def explain_silence(state: State) -> None:
     """An election timeout passed without a leader: say once why there is none, if voters that may
     be new are the reason. `status` and clients are told the same."""
-    why = _why_without_a_vote(state) if state.amnesiac else _why_no_leader(state)
+    why = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:
         state.note(f"[!] No leader is heard: {why}")
     state.no_leader_because = why

@@ -10,7 +10,6 @@ from typing import Any
 
 from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Snapshot
 from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
-from raftline.raft.follower_reads import ask_leader, send_question, serve_ready
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,
@@ -38,7 +37,7 @@ from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.options import Options
 from raftline.raft.orders import campaign, set_heartbeat, step_down
-from raftline.raft.reads import confirm, read
+from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_ready
 from raftline.raft.receiving import receive
 from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
 from raftline.raft.replication import advance_commit, propose, send_heartbeats
@@ -66,7 +65,7 @@ class Node:
         pick_timeout_ms: Callable[[], int],
         now_ms: int,
         *,
-        amnesiac: bool = False,
+        recovering: bool = False,
         newborn: bool = False,
         may_be_new: bool = False,
         incarnation: int = 1,
@@ -87,9 +86,9 @@ class Node:
             options=options,
             pick_timeout_ms=pick_timeout_ms,
             now_ms=now_ms,
-            amnesiac=amnesiac,
+            recovering=recovering,
             newborn=newborn,
-            may_be_new=amnesiac and may_be_new,
+            may_be_new=recovering and may_be_new,
             incarnation=incarnation,
             lease_ms=hard_state.lease_ms,
             commit_index=log.base_index,

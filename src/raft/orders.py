@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from raftline.raft.election import start_election
-from raftline.raft.state import Role, State
+from raftline.raft.roles import Role
+from raftline.raft.state import State
 
 
 class OrderRefused(Exception):
@@ -38,7 +39,7 @@ def campaign(state: State) -> None:
     Raises:
         OrderRefused: it has no vote, or has promised it.
     """
-    if state.amnesiac:
+    if state.recovering:
         why = "may be new or may have lost everything" if state.may_be_new else "lost its memory"
         raise OrderRefused(f"{state.name} {why}, and catches up without a vote")
     if state.name not in state.membership.electors:

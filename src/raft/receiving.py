@@ -7,7 +7,7 @@ from typing import Any
 
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.election import on_request_vote, on_request_vote_reply
-from raftline.raft.follower_reads import on_read_index_reply
+from raftline.raft.following import check_append, on_append_entries, refuse_old_leader
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -19,15 +19,12 @@ from raftline.raft.messages import (
 )
 from raftline.raft.newborn import look_for_history
 from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
-from raftline.raft.reads import on_read_index
+from raftline.raft.reads import on_read_index, on_read_index_reply
 from raftline.raft.reconfiguration import listens_to
 from raftline.raft.replication import (
-    check_append,
     on_append_accepted,
-    on_append_entries,
     on_append_rejected,
     on_install_snapshot_reply,
-    refuse_old_leader,
 )
 from raftline.raft.snapshot import check_snapshot, on_install_snapshot
 from raftline.raft.state import State

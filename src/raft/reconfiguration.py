@@ -15,7 +15,8 @@ from raftline.raft.messages import AppendEntries, Message, RequestVote
 from raftline.raft.newborn import is_stranger_to_newborn
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all, send_heartbeats
-from raftline.raft.state import Role, State
+from raftline.raft.roles import Role
+from raftline.raft.state import State
 from raftline.raft.transfer import leave_to_another
 
 ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
@@ -95,7 +96,7 @@ def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
     """Return voters of `target` without a vote that it can't do without: no fence of theirs could
-    be committed then, nor anything else, for good (raft/amnesia.py)."""
+    be committed then, nor anything else, for good (raft/recovering.py)."""
     leading = state.as_leader
     without = {name for name, progress in leading.progress.items() if not progress.is_counted}
     lost = [name for name in target.voters if name in without - {candidate}]

@@ -15,7 +15,8 @@ from raftline.raft.effects import Chunk, SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, PeerError
 from raftline.raft.progress import Mode, Progress, Sending
-from raftline.raft.state import Incoming, Role, State
+from raftline.raft.roles import Incoming, Role
+from raftline.raft.state import State
 
 ENTRY_BYTES = 100  # what an entry in memory costs beside its command
 COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long

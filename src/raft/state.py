@@ -4,38 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from raftline.raft.effects import Effects, Entry, HardState, SafetyError, Snapshot
-from raftline.raft.leading import Candidacy, Leading, PendingTransfer
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
-from raftline.raft.waiting_reads import ForwardedReads
+from raftline.raft.roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
 
 APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
-
-
-class Role(Enum):
-    """What a server is (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
-
-    FOLLOWER = "follower"
-    PRE_CANDIDATE = "pre-candidate"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-
-
-@dataclass(slots=True)
-class Incoming:
-    """A snapshot that arrives at a follower: from whom, in which term, and how much is here."""
-
-    snapshot: Snapshot
-    sender: str
-    term: int
-    received: int = 0
 
 
 @dataclass(slots=True)
@@ -50,9 +29,9 @@ class State:
     options: Options
     pick_timeout_ms: Callable[[], int]
     now_ms: int
-    amnesiac: bool = False  # it lost its log, or its term and vote, or all (raft/amnesia.py)
+    recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
-    may_be_new: bool = False  # beside `amnesiac`: it can't tell whether it lost anything
+    may_be_new: bool = False  # beside `recovering`: it can't tell whether it lost anything
     incarnation: int = 1  # differs from that of every other start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
@@ -131,7 +110,7 @@ class State:
 
     @property
     def without_vote(self) -> int:  # as answers to a leader say it
-        return self.incarnation if self.amnesiac else 0
+        return self.incarnation if self.recovering else 0
 
     @property
     def is_member(self) -> bool:

@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 from raftline.raft.election import start_election
-from raftline.raft.leading import PendingTransfer
 from raftline.raft.questions import TimeoutNow
-from raftline.raft.state import Role, State
+from raftline.raft.roles import PendingTransfer, Role
+from raftline.raft.state import State
 
 
 class TransferRefused(Exception):
@@ -115,7 +115,7 @@ def on_timeout_now(state: State, message: TimeoutNow) -> None:
             f"[*] {state.name} ignored TimeoutNow from {message.sender}: "
             f"it does not lead term {state.term}"
         )
-    elif state.amnesiac or state.name not in state.membership.voters:
+    elif state.recovering or state.name not in state.membership.voters:
         state.note(f"[*] {state.name} ignored TimeoutNow from {message.sender}: it has no vote")
     else:
         state.note(f"[*] {message.sender} hands the leadership over")

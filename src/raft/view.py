@@ -7,13 +7,13 @@ from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.effects import Entry, Snapshot
-from raftline.raft.leading import PendingTransfer
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.options import Options
 from raftline.raft.progress import Progress
+from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import Role, State
+from raftline.raft.state import State
 
 
 class LogView(Protocol):
@@ -150,9 +150,9 @@ class NodeView:
     # --- memory that may be lost -------------------------------------------------------------
 
     @property
-    def amnesiac(self) -> bool:
+    def recovering(self) -> bool:
         """Whether it lost its memory, and has no vote until it has caught up."""
-        return self._state.amnesiac
+        return self._state.recovering
 
     @property
     def newborn(self) -> bool:

@@ -36,7 +36,7 @@ def check_that_it_never_ran(
         why = "it left traces here" if left_traces else ""
     elif promise.state is LogState.WHOLE:
         why = "it has begun here before"
-    elif promise.state is LogState.AMNESIAC or (promise.term > 0 and not has_log):
+    elif promise.state is LogState.RECOVERING or (promise.term > 0 and not has_log):
         why = "it has lost files"
     else:
         why = ""

@@ -151,8 +151,8 @@ class Examination:
 
     def _without_log(self) -> None:
         promise = self._found.promise
-        if promise is not None and promise.state is LogState.AMNESIAC:
-            self._note_amnesia("has lost files, and")
+        if promise is not None and promise.state is LogState.RECOVERING:
+            self._note_lost_memory("has lost files, and")
         elif promise is not None and promise.term > 0:
             self._add(
                 self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
@@ -204,11 +204,11 @@ class Examination:
             )  # fmt: skip
         if promise is None:
             return
-        if promise.state is LogState.AMNESIAC:
-            self._note_amnesia("has lost files, and")
+        if promise.state is LogState.RECOVERING:
+            self._note_lost_memory("has lost files, and")
             return
         if promise.state is LogState.UNKNOWN:
-            self._note_amnesia("may be new or may have lost everything, and has")
+            self._note_lost_memory("may be new or may have lost everything, and has")
         self._compare_terms("the log", log.log.last_term)
         if not log.holds_mark:
             self._add(
@@ -220,7 +220,7 @@ class Examination:
     def _compare_terms(self, holder: str, term: int) -> None:
         """Note a term that is earlier than that of an entry, which no node comes to by itself."""
         promise = self._found.promise
-        if promise is None or promise.state is LogState.AMNESIAC or term <= promise.term:
+        if promise is None or promise.state is LogState.RECOVERING or term <= promise.term:
             return
         if self._has(Cure.DROP_STORAGE):
             return
@@ -230,7 +230,7 @@ class Examination:
             costs_the_vote=True,
         )  # fmt: skip
 
-    def _note_amnesia(self, why: str) -> None:
+    def _note_lost_memory(self, why: str) -> None:
         self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:

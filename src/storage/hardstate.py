@@ -49,7 +49,7 @@ class LogState(Enum):
 
     WHOLE = "whole"
     NEWBORN = "newborn"
-    AMNESIAC = "amnesiac"
+    RECOVERING = "amnesiac"
     UNKNOWN = "unknown"
     ADOPTING = "adopting"
 

@@ -31,12 +31,12 @@ class Recovered:
 
     log: Log
     hard_state: HardState
-    amnesiac: bool  # something that was promised is lost: no vote until it has caught up
+    recovering: bool  # something that was promised is lost: no vote until it has caught up
     newborn: bool  # it has never voted, nor had entries of a leader
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
-    may_be_new: bool = False  # beside `amnesiac`: nothing tells whether anything is lost
+    may_be_new: bool = False  # beside `recovering`: nothing tells whether anything is lost
 
 
 class Recovery:
@@ -102,7 +102,7 @@ class Recovery:
                 # The flag comes before the new log: the other way round, a death in between
                 # would leave a log that looks as if this node had never acknowledged anything.
                 self._lost_log = True
-                self.storage.save(promise._replace(state=LogState.AMNESIAC))
+                self.storage.save(promise._replace(state=LogState.RECOVERING))
             members = self._members if self.loaded is None else self.loaded.members
             self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
@@ -149,10 +149,11 @@ class Recovery:
         return len(first) == self._folder.size(self._log_name) and looks_like_base(first)
 
     def _lose_promise(self, has_log: bool) -> None:
-        """Go on without term and vote, as an amnesiac. The term is at least that of the last entry;
-        which one it was, and for whom this node voted, nothing here can tell (raft/amnesia.py)."""
+        """Go on without term and vote, as a recovering server. The term is at least that of the
+        last entry. Nothing here tells which one it was, and for whom this node voted
+        (raft/recovering.py)."""
         self._lost_promise = True
-        self.storage.save(Promise(0, None, LogState.AMNESIAC, Mark(0, 0)))
+        self.storage.save(Promise(0, None, LogState.RECOVERING, Mark(0, 0)))
         gone = f"{self.storage.name} is gone"
         if not has_log:
             gone = f"{self._log_name} and {self.storage.name} are gone"
@@ -168,7 +169,7 @@ class Recovery:
         self._check_base(found.log)
         log = found.log
         held_term = max(log.last_term, 0 if self.loaded is None else self.loaded.snapshot.term)
-        if promise.state is LogState.AMNESIAC and promise.term < held_term:
+        if promise.state is LogState.RECOVERING and promise.term < held_term:
             promise = promise._replace(term=held_term, vote=None)  # the least it can have been
         if promise.term < held_term:
             holder = self._log_name if log.last_term == held_term else self.snapshots.name
@@ -198,7 +199,7 @@ class Recovery:
         return Recovered(
             log,
             HardState(promise.term, promise.vote, promise.lease_ms),
-            promise.state in (LogState.AMNESIAC, LogState.UNKNOWN),
+            promise.state in (LogState.RECOVERING, LogState.UNKNOWN),
             promise.state is LogState.NEWBORN,
             found.members,
             self.notes,
@@ -264,12 +265,12 @@ class Recovery:
             lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
         elif self._lost_log:  # and what is known to be synced is in a snapshot, if anything is
             lost = "is gone, and what it held can't be known"
-        elif promise.state is LogState.AMNESIAC:
+        elif promise.state is LogState.RECOVERING:
             lost = "has not caught up yet with what this node had lost"
         if lost:
             if self._never_ran:
                 raise denied(self._node, f"{self._log_name} {lost}")
-            state = LogState.AMNESIAC
+            state = LogState.RECOVERING
         if lost and not self._lost_promise:  # which has been said
             self.notes.append(
                 f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "

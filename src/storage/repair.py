@@ -49,7 +49,7 @@ def mend(folder: Folder, node: str) -> list[str]:
 
 
 def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
-    """Let the node be an amnesiac at its next start, whatever is left of its term and vote."""
+    """Let the node recover at its next start, whatever is left of its term and vote."""
     storage = HardStateFile(folder, found.node)
     done = []
     stale = any(problem.cure is Cure.DROP_STORAGE for problem in found.problems)
@@ -60,7 +60,7 @@ def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
     promise = found.promise
     if stale or promise is None:
         promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
-    storage.save(promise._replace(state=LogState.AMNESIAC))
+    storage.save(promise._replace(state=LogState.RECOVERING))
     done.append(f"{found.node} will have no vote until it has caught up")
     return done
 

@@ -63,7 +63,7 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
 def _is_done(recovered: Recovered, node: str, members: Membership) -> bool:
     """Whether the node needs nobody else as it is: a second recovery would but leap once more."""
     is_alone = members.names == (node,) and recovered.log.last_index > 0
-    return is_alone and not recovered.amnesiac
+    return is_alone and not recovered.recovering
 
 
 def _folder_of(folder: str | None, node: str) -> Path:
@@ -116,7 +116,7 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
             f"  Entries {known + 1}-{log.last_index} become committed, also those that never were: "
             "a write that its client was not told of, or told to be unknown, may take effect."
         )
-    if recovered.amnesiac:
+    if recovered.recovering:
         print(f"  {node} HAS LOST FILES: it may lack entries that it had acknowledged itself.")
     if others:
         print(

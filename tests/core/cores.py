@@ -28,7 +28,7 @@ def node_of(
     term: int | None = None,
     vote: str | None = None,
     voters: Sequence[str] = ("s1", "s2", "s3"),
-    amnesiac: bool = False,
+    recovering: bool = False,
     newborn: bool = False,
     may_be_new: bool = False,
     incarnation: int = 1,
@@ -40,7 +40,7 @@ def node_of(
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
     return Node(
         name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
-        amnesiac=amnesiac, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
+        recovering=recovering, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
     )
 
 

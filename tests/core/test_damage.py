@@ -36,7 +36,7 @@ def test_a_torn_tail_is_cut_and_said(mark: tuple[int, int]) -> None:
         manager, recovered = boot(folder)
         manager.close()
         assert recovered.log.last_index == 3
-        assert not recovered.amnesiac
+        assert not recovered.recovering
         assert recovered.notes[1] == (
             f"[!] s1.log: dropped {end - len(whole)} bytes after entry 3: a batch that was never "
             "acknowledged (torn write)"

@@ -20,7 +20,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,

@@ -374,7 +374,7 @@ def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (moment, moment))
     _, recovered = boot(Folder(tmp_path))
     assert known(recovered) == [Entry(1, 1, "a")]
-    assert not recovered.amnesiac
+    assert not recovered.recovering
 
 
 def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_path: Path) -> None:
@@ -385,5 +385,5 @@ def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_pat
     write(manager, 2, 1, "b")
     manager.close()
     _, recovered = boot(Folder(tmp_path))
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert "ends at entry 0, but entry 2 was synced before" in recovered.notes[1]

@@ -38,7 +38,7 @@ def test_the_longest_file_fits_a_sector() -> None:
     name = "s" * 64
     most = 2**63 - 1
     HardStateFile(folder, name).save(
-        Promise(most, "t" * 64, LogState.AMNESIAC, Mark(most, most), most)
+        Promise(most, "t" * 64, LogState.RECOVERING, Mark(most, most), most)
     )
     assert len(folder.content(f"{name}.storage")) <= 512
 
@@ -128,7 +128,7 @@ def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
             folder = MemoryFolder(files | {"s1.storage": bytes(bad)})
             manager, recovered = boot(folder)
             manager.close()
-            assert recovered.amnesiac
+            assert recovered.recovering
             assert recovered.hard_state == HardState(5, None)
             assert recovered.notes[1].startswith("[!] s1.storage is damaged: ")
             assert folder.content("s1.storage.damaged-1") == bytes(bad)
@@ -149,7 +149,7 @@ def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
 def test_a_damaged_file_is_kept_aside_and_its_node_has_no_vote(data: bytes, complaint: str) -> None:
     folder = MemoryFolder({"s1.storage": data, "s1.log": BASE})
     _, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.hard_state == HardState(0, None)
     assert complaint in recovered.notes[1]
     assert recovered.notes[1].endswith("It is kept as s1.storage.damaged-1")
@@ -192,21 +192,21 @@ def test_a_save_keeps_the_mark_as_it_was_moved_last() -> None:
     assert folder.content("s1.storage") == storage_file(2, "s2", mark=(2, 1), state="newborn")
 
 
-def test_an_amnesiac_stays_one_until_the_core_says_it_has_caught_up() -> None:
+def test_a_recovering_node_stays_so_until_the_core_says_it_has_caught_up() -> None:
     files = {"s1.storage": storage_file(4, "s2", mark=(17, 4))}
     folder = MemoryFolder(files)
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.hard_state == HardState(4, "s2")
     write(manager, 1, 1, "set a 1")
     manager.close()
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert any("without a vote" in note for note in recovered.notes)
     manager.persist([Effects(recovered=True)])
     manager.close()
     _, recovered = boot(folder)
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     assert recovered.hard_state == HardState(4, "s2")
 
 

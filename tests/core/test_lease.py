@@ -19,7 +19,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import Node
 from raftline.raft.options import Options
 from raftline.raft.questions import TimeoutNow
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
 
 LEASES = replace(OPTIONS, lease=True)
@@ -157,7 +157,7 @@ def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
 
 
 def test_one_without_a_vote_promises_none() -> None:
-    _, answer = follower(amnesiac=True)
+    _, answer = follower(recovering=True)
     assert isinstance(answer, AppendAccepted)
     assert answer.lease_ms == 0
 

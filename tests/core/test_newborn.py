@@ -19,7 +19,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
@@ -70,7 +70,7 @@ def test_a_member_that_tells_of_a_history_takes_the_vote(
     node = newborn(*terms)
     effects = node.step(Receive(message), 10)
     state = node.view
-    assert (state.newborn, state.amnesiac, state.may_be_new) == (False, True, True)
+    assert (state.newborn, state.recovering, state.may_be_new) == (False, True, True)
     assert effects.forgot
     assert effects.cut_after == (0 if terms else None)
     assert any("can't tell whether it is new" in note for note in effects.notes)
@@ -80,7 +80,7 @@ def test_a_member_that_tells_of_a_history_takes_the_vote(
 def test_what_tells_of_no_history_leaves_the_vote(message: Message) -> None:
     node = newborn()
     effects = node.step(Receive(message), 10)
-    assert (node.view.amnesiac, effects.forgot) == (False, False)
+    assert (node.view.recovering, effects.forgot) == (False, False)
 
 
 @pytest.mark.parametrize("message", [*HISTORY.values(), *NO_HISTORY.values()])
@@ -91,7 +91,7 @@ def test_the_word_of_a_name_that_is_no_member_changes_nothing(message: Message) 
     with pytest.raises(PeerError, match="s9 is not a peer of s1"):
         node.step(Receive(stranger), 10)
     state = node.view
-    assert (state.newborn, state.amnesiac, state.term, state.vote) == (True, False, 0, None)
+    assert (state.newborn, state.recovering, state.term, state.vote) == (True, False, 0, None)
     assert state.log.last_index == 0
 
 
@@ -174,7 +174,7 @@ def test_a_voter_with_such_a_log_is_whole_once_it_hears_the_leader_that_it_elect
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     assert (node.view.vote, node.view.newborn) == ("s2", True)
     effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 20)
-    assert (node.view.newborn, node.view.amnesiac) == (False, False)
+    assert (node.view.newborn, node.view.recovering) == (False, False)
     assert (effects.recovered, effects.forgot) == (True, False)
     assert terms_of(node) == [2, 2, 3]
 
@@ -192,7 +192,7 @@ def test_the_one_that_it_voted_for_may_ask_again_with_an_entry_of_that_term() ->
     node = newborn(1)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     node.step(Receive(RequestVote("s2", "s1", 4, 3, 3, pre_vote=True)), 20)
-    assert (node.view.newborn, node.view.amnesiac) == (False, False)
+    assert (node.view.newborn, node.view.recovering) == (False, False)
     assert terms_of(node) == [1]
 
 
@@ -291,7 +291,7 @@ UNSURE = "I may be new or may have lost everything, so I catch up without a vote
 
 
 def test_one_that_may_be_new_says_no_more_than_that() -> None:
-    node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
+    node = node_of("s1", recovering=True, may_be_new=True, incarnation=7)
     (denial,) = node.step(Receive(request(1, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
     assert denial.reason == UNSURE
@@ -303,7 +303,7 @@ def test_one_that_may_be_new_says_no_more_than_that() -> None:
 
 
 def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
-    node = node_of("s1", amnesiac=True, may_be_new=True, incarnation=7)
+    node = node_of("s1", recovering=True, may_be_new=True, incarnation=7)
     last = append(1, (0, 0), 1, commit=1, sender="s2", to="s1", vote_again=7)
     (answer,) = node.step(Receive(last), 20).send_after_save
     assert isinstance(answer, AppendAccepted)
@@ -378,7 +378,7 @@ def test_where_several_are_silent_enough_of_them_must_answer() -> None:
 
 def test_a_denial_without_a_vote_tells_whether_there_are_entries() -> None:
     for terms, end in (((), "a vote"), ((1,), "a vote, mine holds a cluster's entries")):
-        node = node_of("s1", *terms, amnesiac=True, may_be_new=True)
+        node = node_of("s1", *terms, recovering=True, may_be_new=True)
         (denial,) = node.step(Receive(request(9, sender="s2", to="s1")), 10).send_after_save
         assert isinstance(denial, RequestVoteReply)
         assert denial.reason.endswith(f"without {end}")
@@ -393,7 +393,7 @@ def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
 
 
 def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
-    node = node_of("s1", amnesiac=True, may_be_new=True)
+    node = node_of("s1", recovering=True, may_be_new=True)
     why = (
         "s1 has no vote, since it may be new or may have lost everything. "
         f"This ends when a leader is elected without it, {WAYS}"
@@ -405,13 +405,13 @@ def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
 
 def test_a_learner_has_no_vote_to_wait_for() -> None:
     members = Membership(("s2", "s3"), learners=("s1",))
-    node = node_of("s1", amnesiac=True, may_be_new=True, voters=members)  # type: ignore[arg-type]
+    node = node_of("s1", recovering=True, may_be_new=True, voters=members)  # type: ignore[arg-type]
     assert silence(node) == []
-    assert silence(node_of("s1", amnesiac=True, may_be_new=True, voters=())) == []
+    assert silence(node_of("s1", recovering=True, may_be_new=True, voters=())) == []
 
 
 def test_one_that_lost_its_log_for_certain_is_as_silent_as_ever() -> None:
-    assert silence(node_of("s1", 1, amnesiac=True)) == []
+    assert silence(node_of("s1", 1, recovering=True)) == []
     node = node_of("s1", 1)
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", "I lost my memory and catch up without a vote")

@@ -44,7 +44,7 @@ def test_a_hand_written_log_makes_a_newborn_until_it_takes_part() -> None:
     for _ in range(2):
         manager, recovered = boot(folder)
         manager.close()
-        assert (recovered.newborn, recovered.amnesiac) == (True, False)
+        assert (recovered.newborn, recovered.recovering) == (True, False)
         assert recovered.log.last_index == 2
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(3, "s1"), recovered=True)])
@@ -65,7 +65,7 @@ def test_a_hand_written_log_that_is_set_aside_is_no_loss() -> None:
 def test_a_lone_node_with_a_hand_written_log_is_whole() -> None:
     alone = LogManager("s1", MemoryFolder({"s1.log": BY_HAND}), {"s1": "localhost:10000"})
     recovered = alone.recover()
-    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+    assert (recovered.newborn, recovered.recovering) == (False, False)
 
 
 def test_a_newborn_that_met_a_history_may_be_new_after_every_start() -> None:
@@ -74,7 +74,11 @@ def test_a_newborn_that_met_a_history_may_be_new_after_every_start() -> None:
     for _ in range(2):
         manager, recovered = boot(folder)
         manager.close()
-        assert (recovered.amnesiac, recovered.may_be_new, recovered.newborn) == (True, True, False)
+        assert (recovered.recovering, recovered.may_be_new, recovered.newborn) == (
+            True,
+            True,
+            False,
+        )
         assert UNKNOWN_NOTE in recovered.notes
 
 
@@ -89,7 +93,7 @@ def test_a_death_at_any_step_leaves_a_newborn_or_one_that_may_be_new() -> None:
             manager, _ = boot(folder)
             manager.persist([Effects(forgot=True, save=HardState(1, "s2"))])
         recovered = boot(folder.crash(Random(step)))[1]
-        assert recovered.newborn or (recovered.amnesiac and recovered.may_be_new), step
+        assert recovered.newborn or (recovered.recovering and recovered.may_be_new), step
 
 
 def test_a_death_at_any_step_never_makes_a_hand_written_log_a_clusters() -> None:
@@ -104,7 +108,7 @@ def test_a_death_at_any_step_never_makes_a_hand_written_log_a_clusters() -> None
             manager.persist(works)
         for left in (folder.kill(), folder.crash(Random(step))):
             recovered = boot(left)[1]
-            assert recovered.newborn or recovered.amnesiac, step
+            assert recovered.newborn or recovered.recovering, step
             assert recovered.newborn or not recovered.log.last_index, step
 
 
@@ -128,7 +132,7 @@ def test_a_joiner_whose_log_lost_its_first_line_is_mended_and_not_refused(tmp_pa
     startup = Startup("s1", Configuration(tmp_path / FILE_NAME, members), said.append, joins=True)
     manager, recovered = startup.recover()
     manager.close()
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert (tmp_path / "s1.log.damaged-1").exists()
 
 
@@ -137,18 +141,18 @@ def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
     left = folder.contents()
     del left["s1.log"]
     recovered = boot(MemoryFolder(left))[1]
-    assert (recovered.amnesiac, recovered.may_be_new) == (True, False)
+    assert (recovered.recovering, recovered.may_be_new) == (True, False)
 
 
 def test_new_makes_a_first_start_one_with_a_vote() -> None:
     folder = MemoryFolder()
     manager, recovered = boot_new(folder)
     manager.close()
-    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+    assert (recovered.newborn, recovered.recovering) == (False, False)
     assert NEW_NOTE in recovered.notes
     assert folder.content("s1.storage") == storage_file(0)
     recovered = boot(folder)[1]
-    assert (recovered.newborn, recovered.amnesiac) == (False, False)
+    assert (recovered.newborn, recovered.recovering) == (False, False)
 
 
 @pytest.mark.parametrize("files", [MemoryFolder, met_a_history], ids=["nothing", "a history"])
@@ -157,9 +161,9 @@ def test_new_is_taken_from_one_that_promised_nothing_since_it_was_born(files: ob
     boot(folder)[0].close()
     manager, recovered = boot_new(folder)
     manager.close()
-    assert (recovered.newborn, recovered.amnesiac, recovered.may_be_new) == (False, False, False)
+    assert (recovered.newborn, recovered.recovering, recovered.may_be_new) == (False, False, False)
     assert NEW_NOTE in recovered.notes
-    assert not boot(folder)[1].amnesiac
+    assert not boot(folder)[1].recovering
 
 
 def test_new_beside_a_hand_written_log_leaves_the_log_a_newborns() -> None:
@@ -211,4 +215,4 @@ def test_a_death_at_any_step_of_a_start_with_new_leaves_a_newborn_or_a_voter() -
         with contextlib.suppress(Died):
             boot_new(folder)[0].close()
         recovered = boot(folder.crash(Random(step)))[1]
-        assert not recovered.amnesiac, step
+        assert not recovered.recovering, step

@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.orders import OrderRefused
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 
@@ -68,7 +68,7 @@ def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_he
 
 
 def test_who_has_no_vote_does_not_stand() -> None:
-    for node in (node_of("s1", 1, amnesiac=True), node_of("s4", 1)):
+    for node in (node_of("s1", 1, recovering=True), node_of("s4", 1)):
         with pytest.raises(OrderRefused):
             node.step(Campaign(), 10)
         assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
@@ -95,7 +95,7 @@ def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
         Receive(RequestVote("s2", "s3", 5, 3, 4)), 20
     )  # it lacks what s3 acknowledged
     assert effects.forgot
-    assert node.view.amnesiac
+    assert node.view.recovering
     [answer] = effects.send_after_save
     assert getattr(answer, "granted", None) is False
 

@@ -32,7 +32,7 @@ from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.questions import ReadIndex, ReadIndexReply
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,

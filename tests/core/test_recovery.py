@@ -35,7 +35,7 @@ def test_recovery_says_what_it_does_and_the_term_it_found() -> None:
     _, recovered = boot(found(GOOD, storage_file(5, "s2", (5, 2))))
     assert recovered.notes == ["[*] Recovering logs...", "[*] Current term: 5"]
     assert recovered.hard_state == HardState(5, "s2")
-    assert not recovered.amnesiac
+    assert not recovered.recovering
 
 
 def test_every_entry_of_every_batch_comes_back() -> None:
@@ -73,7 +73,7 @@ def test_a_batch_of_many_terms_comes_back() -> None:
 def test_a_log_that_ends_below_what_was_synced_leaves_the_node_without_a_vote() -> None:
     folder = found(log_file(FIRST, SECOND), storage_file(2, "s1", mark=(17, 2)))
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.log.last_index == 3
     assert recovered.hard_state == HardState(2, "s1")
     assert recovered.notes[1] == (
@@ -90,7 +90,7 @@ def test_a_missing_or_empty_log_leaves_the_node_without_a_vote(log: bytes | None
     if log is not None:
         folder.put("s1.log", log)
     _, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.log.last_index == 0
     assert recovered.hard_state == HardState(3, "s2")
     assert "ends at entry 0, but entry 9 was synced" in recovered.notes[1]
@@ -100,32 +100,32 @@ def test_a_missing_log_counts_as_lost_even_if_the_mark_says_nothing() -> None:
     # The mark is not synced, so a power cut may have taken it back; the term is.
     folder = MemoryFolder({"s1.storage": storage_file(3)})
     _, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.notes[1].startswith("[!] s1.log is gone, and what it held can't be known: ")
 
 
 def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
     _, recovered = boot(MemoryFolder({"s1.storage": storage_file(0)}))
-    assert not recovered.amnesiac
+    assert not recovered.recovering
 
 
 def test_the_vote_of_an_earlier_term_is_none_in_the_term_of_the_last_entry() -> None:
     storage = storage_file(1, "s2", mark=(3, 1), state="amnesiac")  # of before the last entries
     _, recovered = boot(found(GOOD, storage))
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.hard_state == HardState(2, None)
 
 
 def test_another_entry_at_the_marks_index_is_a_loss_too() -> None:
     _, recovered = boot(found(GOOD, storage_file(7, mark=(4, 3))))
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert "s1.log lacks entry 4 of term 3" in recovered.notes[1]
 
 
 def test_a_promise_is_kept_by_entries_that_a_cut_has_made_void() -> None:
     log = log_file(b"1 1 a\n2 1 b\n3 1 c\n", b"# cut after 1\n2 2 d\n")
     _, recovered = boot(found(log, storage_file(2, mark=(3, 1))))
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     assert [entry.command for entry in known(recovered)] == ["a", "d"]
 
 
@@ -172,7 +172,7 @@ def test_a_log_without_term_and_vote_leaves_the_node_without_a_vote() -> None:
         for _ in range(2):  # which outlives a restart
             manager, recovered = boot(folder)
             manager.close()
-            assert recovered.amnesiac
+            assert recovered.recovering
             assert recovered.hard_state == HardState(term, None)
         folder = MemoryFolder({"s1.log": log})
         assert boot(folder)[1].notes[1] == (
@@ -190,10 +190,10 @@ def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
     folder = MemoryFolder({".s1.born": folder.content(".s1.born")})
     manager, recovered = boot(folder)
     manager.close()
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert not recovered.newborn
     assert recovered.notes[1].startswith("[!] s1.log and s1.storage are gone, and s1 has been here")
-    assert boot(folder)[1].amnesiac
+    assert boot(folder)[1].recovering
     assert boot(MemoryFolder())[1].newborn
 
 
@@ -208,14 +208,14 @@ def test_a_death_at_any_step_of_noting_the_loss_does_not_hide_it() -> None:
             folder.fault = Fault(step, Kind.DIE_BEFORE)
             with contextlib.suppress(Died):
                 boot(folder)
-            assert boot(folder.crash(Random(step)))[1].amnesiac, (files, step)
+            assert boot(folder.crash(Random(step)))[1].recovering, (files, step)
 
 
 def test_a_snapshot_alone_tells_a_loss_from_a_birth() -> None:
     data = b"2 1 snapshot s1=h:1\nsessions 0\nkeys 1\na 4\n"
     data += b"# end: 0 sessions, 1 key, crc32 %08x\n" % crc32(data)
     _, recovered = boot(MemoryFolder({"s1.state_machine": data}))
-    assert (recovered.amnesiac, recovered.newborn) == (True, False)
+    assert (recovered.recovering, recovered.newborn) == (True, False)
 
 
 def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:
@@ -231,26 +231,26 @@ def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:
     manager.close()
     manager, recovered = boot(folder)
     assert not recovered.newborn
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     manager.persist([Effects(forgot=True)])
     manager.close()
-    assert boot(folder)[1].amnesiac
+    assert boot(folder)[1].recovering
 
 
 def test_who_is_alone_is_whole_at_birth_and_who_waits_to_be_added_is_newborn() -> None:
     alone = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"}).recover()
     assert not alone.newborn
-    assert not alone.amnesiac
+    assert not alone.recovering
     for members in ({}, {"s2": "localhost:10001", "s3": "h:1"}):
         recovered = LogManager("s1", MemoryFolder(), members).recover()
         assert recovered.newborn
-        assert not recovered.amnesiac
+        assert not recovered.recovering
 
 
 def test_a_birth_that_was_interrupted_is_finished() -> None:
     folder = MemoryFolder({"s1.log": BASE})
     _, recovered = boot(folder)
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     assert folder.content("s1.storage") == storage_file(0, state="newborn")
 
 

@@ -124,7 +124,7 @@ def test_a_fault_at_any_step_of_taking_a_snapshot_loses_nothing(kind: Kind) -> N
             manager, recovered = boot(end)
             found = state_of(manager, recovered)
             assert found in outcomes, step
-            assert not recovered.amnesiac, step
+            assert not recovered.recovering, step
             seen.add((outcomes.index(found), recovered.log.base_index))
             reached += 1
     assert reached > 500
@@ -169,7 +169,7 @@ def test_a_fault_at_any_step_of_installing_leaves_the_old_or_the_new(kind: Kind)
         folder = fails(install_a_snapshot, step, kind)
         for end in ends_after(folder, step):
             manager, recovered = boot(end)
-            assert not recovered.amnesiac, step
+            assert not recovered.recovering, step
             found = state_of(manager, recovered)
             assert found in outcomes, step
             seen.add(outcomes.index(found))
@@ -299,7 +299,7 @@ def test_a_mark_of_a_void_entry_that_a_power_cut_brings_back_is_no_loss() -> Non
         manager.snapshots.publish(snapshot)
         manager.finish_rewrite(manager.begin_rewrite(snapshot), entries(5, 2, "noop"))
         _, recovered = boot(folder.crash(Random(seed)))
-        assert not recovered.amnesiac
+        assert not recovered.recovering
         assert recovered.log.last_index == 5
 
 
@@ -311,5 +311,5 @@ def test_a_mark_from_before_an_installed_snapshot_is_no_loss() -> None:
         manager.persist([Effects(save=HardState(1, "s1"), append=BEFORE + tail)])
         receive_and_install(manager, Effects(cut_after=4, append=entries(5, 2, "noop")))
         _, recovered = boot(folder.crash(Random(seed)))
-        assert not recovered.amnesiac
+        assert not recovered.recovering
         assert recovered.log.last_index == 20

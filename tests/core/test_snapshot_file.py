@@ -245,7 +245,7 @@ def test_a_node_starts_from_its_snapshot_and_the_log_behind_it() -> None:
     assert (log.base_index, log.base_term, log.last_index) == (17, 4, 19)
     assert recovered.snapshot is not None
     assert recovered.snapshot.index == 17
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     assert "[*] s1.state_machine: 2 keys, the state after entry 17" in recovered.notes
     manager.apply(log.entries(18, 19))
     assert manager.read(["get a"]) == ["GET response: 5"]
@@ -268,7 +268,7 @@ def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone
     folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
     manager, recovered = boot(folder)
     manager.close()
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert any(note.startswith("[!] s1.log is gone, and what") for note in recovered.notes)
     _, again = boot(folder)
     assert any("s1.log has not caught up yet with what" in note for note in again.notes)
@@ -277,7 +277,7 @@ def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone
 def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
-    assert not recovered.amnesiac
+    assert not recovered.recovering
     assert (recovered.log.base_index, recovered.log.last_index) == (17, 17)
     assert folder.content("s1.log").startswith(b"17 4 base s1=")
     assert write(manager, 18, 4, "x") == (18, 4)
@@ -301,16 +301,16 @@ def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> No
 def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
     folder = node_files(b"", spelled({"a": "4"}), (25, 4))
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.log.base_index == 17
     assert manager.pairs == {"a": "4"}
     short = node_files(compacted(17, b"18 4 x\n"), spelled({"a": "4"}), (25, 4))
-    assert boot(short)[1].amnesiac
+    assert boot(short)[1].recovering
 
 
 def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
     _, recovered = boot(MemoryFolder({NAME: spelled({"a": "4"})}))
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.hard_state == HardState(4, None)
     assert recovered.log.base_index == 17
 

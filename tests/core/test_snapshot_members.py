@@ -13,7 +13,7 @@ from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, RequestVoteReply
 from raftline.raft.node import Node
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot

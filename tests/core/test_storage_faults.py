@@ -85,7 +85,7 @@ def check_nothing_lost(recovered: Recovered, done: int, context: str) -> None:
     assert known(recovered) in (before.log, after.log), context
     if known(recovered) != before.log:
         assert recovered.hard_state == after.hard_state, context
-    assert not recovered.amnesiac, context
+    assert not recovered.recovering, context
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -124,29 +124,29 @@ def test_a_death_during_recovery_itself_loses_nothing(kind: Kind) -> None:
     torn = {"s1.log": log + b"4 2 se", "s1.storage": storage_file(2, "s2", mark=(2, 1)),
             "s1.log.tmp": b"left over"}  # fmt: skip
     expected = [Entry(1, 1, "a"), Entry(2, 2, "c"), Entry(3, 2, "d")]
-    check_every_step(torn, kind, expected, HardState(2, "s2"), amnesiac=False)
+    check_every_step(torn, kind, expected, HardState(2, "s2"), recovering=False)
 
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
 def test_a_death_while_amnesia_is_noted_does_not_hide_it(kind: Kind) -> None:
     lost = {"s1.storage": storage_file(2, "s2", mark=(3, 2))}
-    check_every_step(lost, kind, [], HardState(2, "s2"), amnesiac=True)
+    check_every_step(lost, kind, [], HardState(2, "s2"), recovering=True)
     unmarked = {"s1.storage": storage_file(2, "s2")}  # the mark is not synced by itself
-    check_every_step(unmarked, kind, [], HardState(2, "s2"), amnesiac=True)
+    check_every_step(unmarked, kind, [], HardState(2, "s2"), recovering=True)
     short = {"s1.log": log_file(b"1 1 a\n"), **lost}
-    check_every_step(short, kind, [Entry(1, 1, "a")], HardState(2, "s2"), amnesiac=True)
+    check_every_step(short, kind, [Entry(1, 1, "a")], HardState(2, "s2"), recovering=True)
 
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE])
 def test_a_death_during_adoption_is_made_good_by_the_next_start(kind: Kind) -> None:
     seed = b"0 1 set a 4\n1 2 set b 30\n"
     expected = [Entry(1, 1, "set a 4"), Entry(2, 2, "set b 30")]
-    end = check_every_step({"s1.log": seed}, kind, expected, HardState(2, None), amnesiac=False)
+    end = check_every_step({"s1.log": seed}, kind, expected, HardState(2, None), recovering=False)
     assert end.content("s1.log.seed") == seed
 
 
 def check_every_step(
-    files: dict[str, bytes], kind: Kind, log: list[Entry], hard_state: HardState, amnesiac: bool
+    files: dict[str, bytes], kind: Kind, log: list[Entry], hard_state: HardState, recovering: bool
 ) -> MemoryFolder:
     """Start from `files` with a fault at each step in turn; the start after it must agree."""
     whole = MemoryFolder(files)
@@ -161,7 +161,7 @@ def check_every_step(
                 _, recovered = boot(end)
                 assert known(recovered) == log, step
                 assert recovered.hard_state == hard_state, step
-                assert recovered.amnesiac is amnesiac, step
+                assert recovered.recovering is recovering, step
     return end
 
 
@@ -189,7 +189,7 @@ def test_a_log_cut_at_any_byte_behind_our_back_is_noticed() -> None:
             _, recovered = boot(MemoryFolder(files | {"s1.log": log[:end]}))
         except StorageError:
             continue
-        assert recovered.amnesiac
+        assert recovered.recovering
         assert recovered.hard_state == HardState(3, "s2")
 
 
@@ -253,7 +253,7 @@ class Life:
     def check(
         self, recovered: Recovered, under_way: tuple[HardState, list[Entry]], context: str
     ) -> None:
-        assert not recovered.amnesiac, context
+        assert not recovered.recovering, context
         assert recovered.hard_state in (self.hard_state, under_way[0]), context
         assert known(recovered) in (self.log, under_way[1]), context
         self.hard_state, self.log = recovered.hard_state, known(recovered)

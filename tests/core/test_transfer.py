@@ -9,7 +9,7 @@ from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Trans
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
 from raftline.raft.node import Node
 from raftline.raft.questions import TimeoutNow
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import (
     OPTIONS,
@@ -148,7 +148,7 @@ def test_only_the_leader_of_this_term_can_tell_so(message: TimeoutNow) -> None:
 
 
 def test_one_without_a_vote_does_not_stand_when_it_is_told() -> None:
-    node = follower(amnesiac=True)
+    node = follower(recovering=True)
     node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)
     assert node.view.role is Role.FOLLOWER
     assert node.view.term == 1

@@ -30,7 +30,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import Node
 from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,

@@ -122,11 +122,11 @@ def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
 
 
 def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
-    node = node_of("s3", term=1, amnesiac=True, incarnation=4)
+    node = node_of("s3", term=1, recovering=True, incarnation=4)
     node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
-    again = node_of("s3", term=1, amnesiac=True, incarnation=5)  # what it had taken is gone as well
+    again = node_of("s3", term=1, recovering=True, incarnation=5)  # what it took is gone
     again.step(Receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4)), 20)
-    assert again.view.amnesiac
+    assert again.view.recovering
     assert not again.step(Receive(append(1, (2, 1), to="s3", number=2, vote_again=4)), 30).recovered
     assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
 
@@ -176,11 +176,11 @@ def test_one_that_loses_its_memory_amid_a_snapshot_is_sent_it_from_its_beginning
 MADE_WHOLE = Effects(append=[Entry(1, 4, "noop"), Entry(2, 4, "set a 1")], recovered=True)
 
 
-def amnesiac_folder() -> MemoryFolder:
+def recovering_folder() -> MemoryFolder:
     """Return the files of a node that lost its log, and has begun to catch up."""
     folder = MemoryFolder({"s1.storage": storage_file(4, "s2", mark=(17, 4))})
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     manager.close()
     return folder
 
@@ -191,36 +191,36 @@ def test_a_death_in_the_write_that_makes_it_whole_leaves_no_flag_without_the_ent
 ) -> None:
     became: set[bool] = set()
     for step in range(1, 20):
-        folder = amnesiac_folder()
+        folder = recovering_folder()
         manager, _ = boot(folder)
         folder.fault = Fault(folder.steps + step, kind)
         with contextlib.suppress(Died):
             manager.persist([MADE_WHOLE])
         for end in (folder.kill(), folder.crash(Random(step))):
             again, recovered = boot(end)
-            became.add(recovered.amnesiac)
-            assert recovered.amnesiac or len(known(recovered)) == 2, (kind, step)
+            became.add(recovered.recovering)
+            assert recovered.recovering or len(known(recovered)) == 2, (kind, step)
             again.close()
             # Whether or not the mark had moved: what it has now is known at its next start.
-            assert boot(MemoryFolder({"s1.storage": end.content("s1.storage")}))[1].amnesiac
+            assert boot(MemoryFolder({"s1.storage": end.content("s1.storage")}))[1].recovering
     assert became == {True, False}
 
 
 def test_a_node_that_loses_its_log_again_while_it_catches_up_is_still_without_a_vote() -> None:
-    folder = amnesiac_folder()
+    folder = recovering_folder()
     for _ in range(3):
         manager, recovered = boot(folder)
-        assert recovered.amnesiac
+        assert recovered.recovering
         manager.persist([Effects(append=[Entry(1, 1, "noop"), Entry(2, 1, "set a 1")])])
         manager.close()
         folder = MemoryFolder({"s1.storage": folder.content("s1.storage")})
     manager, recovered = boot(folder)
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert recovered.hard_state == HardState(4, "s2")
     manager.persist([MADE_WHOLE])
     manager.close()
-    assert not boot(folder)[1].amnesiac
-    assert boot(MemoryFolder({"s1.storage": folder.content("s1.storage")}))[1].amnesiac
+    assert not boot(folder)[1].recovering
+    assert boot(MemoryFolder({"s1.storage": folder.content("s1.storage")}))[1].recovering
 
 
 def test_the_mark_of_a_write_is_not_forgotten_by_the_next_one() -> None:
@@ -241,7 +241,7 @@ def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tel
         with contextlib.suppress(Died):
             boot(folder)
         for end in (folder.kill(), folder.crash(Random(step))):
-            assert boot(end)[1].amnesiac, step
+            assert boot(end)[1].recovering, step
 
 
 def test_what_is_found_out_or_mended_in_a_write_of_many_steps_is_on_the_disk() -> None:

@@ -12,7 +12,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import Node
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,

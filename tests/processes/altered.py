@@ -28,13 +28,14 @@ os.fdatasync = fdatasync
 _BROKEN_CORE = """
 import sys
 sys.path.insert(0, {source!r})
+from raftline.raft.inputs import Propose
 from raftline.raft.node import Node
-really = Node.propose
-def propose(self, commands, now_ms):
-    if any("break the core" in command for command in commands):
+really = Node.step
+def step(self, taken, now_ms):
+    if isinstance(taken, Propose) and any("break the core" in one for one in taken.commands):
         raise RuntimeError("a bug that no test has met")
-    return really(self, commands, now_ms)
-Node.propose = propose
+    return really(self, taken, now_ms)
+Node.step = step
 """
 
 _IMPATIENT = """

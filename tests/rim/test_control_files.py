@@ -75,10 +75,10 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
 def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_caught_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    state = SimpleNamespace(term=3, amnesiac=True, membership=SimpleNamespace(names=("s1", "s2")))
+    state = SimpleNamespace(term=3, recovering=True, membership=SimpleNamespace(names=("s1", "s2")))
 
     def catch_up() -> None:
-        state.amnesiac = False
+        state.recovering = False
 
     node: Any = SimpleNamespace(
         name="s1", is_down=True, view=state, release_files=lambda: None, recover=lambda: None,

@@ -30,7 +30,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of

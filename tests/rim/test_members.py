@@ -174,8 +174,8 @@ def test_a_base_line_may_name_nobody() -> None:
     assert read_base(base_line(one)) == (0, 0, one)
 
 
-def place_of(name: str, membership: Membership, *, amnesiac: bool = False) -> list[str]:
-    node = node_of(name, voters=membership, amnesiac=amnesiac)
+def place_of(name: str, membership: Membership, *, recovering: bool = False) -> list[str]:
+    node = node_of(name, voters=membership, recovering=recovering)
     return check_member(node.view, Configuration(Path("c"), {}))
 
 
@@ -206,11 +206,11 @@ def test_the_log_of_another_cluster_is_refused() -> None:
         place_of("s4", Membership(("s1", "s2")))
 
 
-@pytest.mark.parametrize("amnesiac", [False, True])
-def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(amnesiac: bool) -> None:
+@pytest.mark.parametrize("recovering", [False, True])
+def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(recovering: bool) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
     node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
-                lambda: 1, 0, amnesiac=amnesiac, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
+                lambda: 1, 0, recovering=recovering, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
@@ -225,7 +225,7 @@ def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
 
 def test_a_lone_node_without_its_log_is_refused() -> None:
     with pytest.raises(FilesRefused, match="nobody to catch up from"):
-        place_of("s1", Membership(("s1",)), amnesiac=True)
+        place_of("s1", Membership(("s1",)), recovering=True)
 
 
 def test_who_listens_everywhere_must_say_where_it_is_reached() -> None:

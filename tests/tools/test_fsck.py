@@ -43,7 +43,7 @@ def test_a_term_below_that_of_the_snapshot_is_refused_in_one_line_and_can_be_men
     folder = folder.kill()
     repair(folder, Examination(folder, "s1").run())
     _, recovered = boot(folder)
-    assert (recovered.hard_state.term, recovered.amnesiac) == (6, True)
+    assert (recovered.hard_state.term, recovered.recovering) == (6, True)
 
 
 def test_sound_files_are_called_so() -> None:
@@ -163,7 +163,7 @@ def test_a_repair_leaves_nothing_to_find_keeps_each_byte_and_lets_the_node_start
         assert kept == data or after[f"{file}.damaged-1"] == data or name == "no storage"
     manager, recovered = boot(folder)
     manager.close()
-    assert recovered.amnesiac is costs_the_vote
+    assert recovered.recovering is costs_the_vote
 
 
 def test_what_is_gone_is_said_and_an_amnesiac_is_no_problem() -> None:
@@ -176,7 +176,7 @@ def test_what_is_gone_is_said_and_an_amnesiac_is_no_problem() -> None:
         found = Examination(folder, "s1").run()
         assert found.problems == []
         assert found.notes == ["s1 has lost files, and no vote until it has caught up"]
-        assert boot(folder)[1].amnesiac
+        assert boot(folder)[1].recovering
 
 
 def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
@@ -185,7 +185,7 @@ def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
     manager, recovered = boot(folder)
     manager.close()
     assert [entry.command for entry in known(recovered)] == ["noop", "set a 4"]
-    assert recovered.amnesiac
+    assert recovered.recovering
     assert folder.content("s1.log.damaged-1").startswith(SECOND.replace(b"b 30", b"b 31"))
 
 
@@ -214,7 +214,7 @@ def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(
             repair(folder, Examination(folder, "s1").run())
         left = folder.crash(Random(step))
         with contextlib.suppress(DamagedFiles, FilesRefused):
-            assert boot(left)[1].amnesiac, step
+            assert boot(left)[1].recovering, step
 
 
 def test_strays_and_a_log_by_hand_are_worth_a_note() -> None:
@@ -233,7 +233,7 @@ def test_a_log_by_hand_is_left_to_the_start_that_adopts_it() -> None:
     assert mend(folder, "s1") == []
     booted = boot(folder)[1]
     assert booted.log.last_index == 1
-    assert not booted.amnesiac
+    assert not booted.recovering
 
 
 @pytest.mark.parametrize("rubbish", [b"hello world\n", b"\x93\x00\xff" * 99, b"0 1 set a 4\n"])
@@ -246,7 +246,7 @@ def test_a_log_that_became_rubbish_is_no_log_by_hand(rubbish: bytes) -> None:
     assert "sound before it: nothing" in str(problem)
     mend(folder, "s1")
     assert folder.content("s1.log.damaged-1") == rubbish
-    assert boot(folder)[1].amnesiac
+    assert boot(folder)[1].recovering
 
 
 def test_a_node_that_has_not_begun_is_sound() -> None:

@@ -35,7 +35,7 @@ def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
     latest = Configurations(log.base_index, recovered.members, log.commands).latest
     assert latest.names == ("s1",)
     assert (log.last_index, log.last_term) == (4, 2 * ERA_TERMS)
-    assert not recovered.amnesiac
+    assert not recovered.recovering
 
 
 def test_a_second_recovery_changes_nothing_and_says_that_it_is_done(
@@ -64,7 +64,7 @@ def test_the_only_member_that_lost_files_is_recovered_all_the_same(tmp_path: Pat
     manager = LogManager("s1", Folder(tmp_path), {})
     recovered = manager.recover()
     manager.close()
-    assert (recovered.log.last_term, recovered.amnesiac) == (4 * ERA_TERMS, False)
+    assert (recovered.log.last_term, recovered.recovering) == (4 * ERA_TERMS, False)
 
 
 def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) -> None:

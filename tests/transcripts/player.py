@@ -263,7 +263,7 @@ class Player:
             f"{server.name} starts in term {state.term}"
             + (f" vote {state.vote}" if state.vote else "")
             + f", {ends}"
-            + (", without vote" if server.disk.amnesiac else ""),
+            + (", without vote" if server.disk.recovering else ""),
         )
 
     def _lose_log(self, words: list[str]) -> None:
@@ -272,7 +272,7 @@ class Player:
         server.disk.entries.clear()
         server.disk.base = (0, 0)
         server.disk.snapshot, server.disk.snapshot_text = None, ""
-        server.disk.amnesiac = True
+        server.disk.recovering = True
         self._restart(words)
 
     def _lose_storage(self, words: list[str]) -> None:
@@ -281,7 +281,7 @@ class Player:
         self.world.crash(server)
         disk = server.disk
         term = disk.entries[-1].term if disk.entries else disk.base[1]
-        disk.hard_state, disk.amnesiac = HardState(term, None), True
+        disk.hard_state, disk.recovering = HardState(term, None), True
         self.world.checks.forgot(server.name)
         self._restart(words)
 
@@ -295,7 +295,7 @@ class Player:
     def _new(self, words: list[str]) -> None:
         disk = self.world.servers[words[0]].disk
         assert disk.newborn or disk.may_be_new, f"{words[0]} ran before"
-        disk.newborn = disk.amnesiac = disk.may_be_new = False
+        disk.newborn = disk.recovering = disk.may_be_new = False
         self._restart(words)
 
     def _hold_disk(self, words: list[str]) -> None:

@@ -55,7 +55,7 @@ class Disk:
 
     hard_state: HardState = field(default_factory=lambda: HardState(0, None))
     entries: list[Entry] = field(default_factory=list)
-    amnesiac: bool = False
+    recovering: bool = False
     newborn: bool = False
     may_be_new: bool = False
     lives: int = 0  # how often it was started from
@@ -129,7 +129,7 @@ class World:
             self.options,
             server.pick_timeout_ms,
             self.time_at(server),
-            amnesiac=server.disk.amnesiac,
+            recovering=server.disk.recovering,
             newborn=server.disk.newborn,
             may_be_new=server.disk.may_be_new,
             incarnation=server.disk.lives,
@@ -158,7 +158,7 @@ class World:
         return (
             f"{server.name} {state.role.value}, term {state.term}, "
             f"log {' '.join(terms) or 'empty'}, commit {state.commit_index}"
-            + (", without vote" if state.amnesiac else "")
+            + (", without vote" if state.recovering else "")
             + (f", {state.membership.describe()}" if has_changed else "")
         )
 
@@ -368,11 +368,11 @@ class World:
             last = entry
         if effects.forgot:
             disk.may_be_new = disk.newborn
-            disk.newborn, disk.amnesiac = False, True
+            disk.newborn, disk.recovering = False, True
             self.checks.lost_a_log()
             self.say("disk", f"{name} writes down that it has no vote")
         if effects.recovered:
-            disk.newborn = disk.amnesiac = disk.may_be_new = False
+            disk.newborn = disk.recovering = disk.may_be_new = False
             self.say("disk", f"{name} writes down that it votes")
         return last
 

@@ -73,4 +73,4 @@ class Chronicle:
             if work.forgot:
                 world.counts["newborns that found a history"] += 1
             if work.recovered:
-                world.counts["amnesiacs made whole"] += 1
+                world.counts["recovering servers made whole"] += 1

@@ -185,19 +185,19 @@ class Disk:
         index, term = self._promised
         log = recovered.log
         holds = log.term_at(index) == term or index < log.base_index  # a snapshot holds it
-        if recovered.amnesiac and self.whole:
-            raise InvariantError(f"{self._name} takes itself for an amnesiac, and lost nothing")
-        remembers = not (recovered.amnesiac or (recovered.newborn and self._was_robbed))
+        if recovered.recovering and self.whole:
+            raise InvariantError(f"{self._name} recovers, and lost nothing")
+        remembers = not (recovered.recovering or (recovered.newborn and self._was_robbed))
         if remembers and not holds:
             raise InvariantError(
                 f"{self._name} lost entry {index} of term {term}, which was durable, and its log "
                 f"ends at {recovered.log.last_index}; it does not notice"
             )
-        forgets = recovered.amnesiac or recovered.newborn
+        forgets = recovered.recovering or recovered.newborn
         if not (forgets or self.whole or self._was_robbed or self._may_be_whole):
-            raise InvariantError(f"{self._name} was an amnesiac, and forgot that")
+            raise InvariantError(f"{self._name} was a recovering server, and forgot that")
         self.newborn = recovered.newborn
         if not (recovered.newborn and not self.whole):
-            self.whole = not recovered.amnesiac
+            self.whole = not recovered.recovering
         self._was_robbed = self._may_be_whole = False
         self._promised = (recovered.log.last_index, recovered.log.last_term)

@@ -280,7 +280,7 @@ class Host:
             options,
             lambda: options.election_timeout_ms + chance.randrange(options.election_timeout_ms),
             self.now_ms(),
-            amnesiac=recovered.amnesiac,
+            recovering=recovered.recovering,
             newborn=recovered.newborn,
             may_be_new=recovered.may_be_new,
             incarnation=self._life + 1,

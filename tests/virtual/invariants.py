@@ -12,8 +12,8 @@ from raftline.raft.inputs import Receive
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 from raftline.raft.node import Node
+from raftline.raft.roles import PeerRead
 from raftline.raft.state import State
-from raftline.raft.waiting_reads import PeerRead
 from tests.invariants import InvariantError, Invariants
 
 

@@ -62,6 +62,6 @@ class Stranger:
 
 def _known(state: State) -> tuple[object, ...]:
     return (
-        state.term, state.vote, state.role, state.leader, state.newborn, state.amnesiac,
+        state.term, state.vote, state.role, state.leader, state.newborn, state.recovering,
         state.log.last_index, dict(state.votes), state.commit_index,
     )  # fmt: skip

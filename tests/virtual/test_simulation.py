@@ -60,7 +60,7 @@ COVERED = (
     "all lost",
     "started to join without files",
     "newborns that found a history",
-    "amnesiacs made whole",
+    "recovering servers made whole",
     "retries answered from the table",
     "retries behind a later request",
     "sessions expired",
@@ -100,7 +100,7 @@ def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
 def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
     outcome = run(2004, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0
-    assert outcome.counts["amnesiacs made whole"] > 0
+    assert outcome.counts["recovering servers made whole"] > 0
 
 
 def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:

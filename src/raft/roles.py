@@ -1,15 +1,68 @@
-"""What a server knows in a role: as a leader, and as a candidate. It goes with the role."""
+"""The roles, and what a server knows in each: it is made with the role, and goes with it."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.effects import Entry, Settled
+from raftline.raft.effects import Entry, ReadReady, Settled, Snapshot
 from raftline.raft.progress import Progress
-from raftline.raft.waiting_reads import PeerRead, ReadRound
+
+
+class Role(Enum):
+    """What a server is (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(slots=True)
+class ReadRound:
+    """Reads that share one confirmation: served at `index` once `round` reached a quorum."""
+
+    round: int
+    index: int
+    tokens: list[Any]
+
+
+class PeerRead(NamedTuple):
+    """The token of a read that a follower asks for; the answer names its term and round."""
+
+    follower: str
+    term: int
+    round: int
+
+
+@dataclass(slots=True)
+class ForwardedReads:
+    """A follower's reads that need its leader's read index, and those that have got one."""
+
+    round: int = 0
+    again_at_ms: int = 0
+    asked: list[Any] = field(default_factory=list)  # in `round`
+    waiting: list[Any] = field(default_factory=list)  # for the next
+    ready: list[ReadReady] = field(default_factory=list)  # for the state machine to get there
+
+    def give_back(self) -> list[Any]:
+        """Forget the reads that no leader has answered, and return their tokens."""
+        tokens = [*self.asked, *self.waiting]
+        self.asked, self.waiting = [], []
+        return tokens
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A snapshot that arrives at a follower: from whom, in which term, and how much is here."""
+
+    snapshot: Snapshot
+    sender: str
+    term: int
+    received: int = 0
 
 
 @dataclass(slots=True)

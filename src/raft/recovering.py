@@ -6,17 +6,17 @@ term and vote are gone, or both, must not help to elect a leader that lacks what
 vote again in a term in which it has voted, nor be counted for entries that it no longer holds
 (after Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
 
-1. The amnesiac grants no vote and does not stand. Its answers end in `without vote LIFE`; LIFE
-   is a number that no other start of it has. Whatever vote of a term it does not know to have
-   given, it spends on the leader that it hears in that term.
+1. A recovering server grants no vote and does not stand. Its answers end in `without vote LIFE`;
+   LIFE is a number that no other start of it has. Whatever vote of a term it does not know to
+   have given, it spends on the leader that it hears in that term.
 2. The leader, in term T, forgets what it knew of it, leaves it out of every quorum, and
    appends an entry: the fence.
-3. Once the fence is committed, by a quorum of the others, and the amnesiac holds everything up
-   to it, the leader's AppendEntries end in `vote again LIFE`. The amnesiac writes that down,
-   and from then on answers as everyone does.
+3. Once the fence is committed, by a quorum of the others, and the recovering server holds all up
+   to it, the leader's AppendEntries end in `vote again LIFE`. The server writes that down, and
+   from then on answers as everyone does.
 
-Why that is safe. Let A be the amnesiac, Q the quorum that committed the fence in T. A is not in
-Q, and the fence was appended after A's memory was gone.
+Why that is safe. Let A be the recovering server, Q the quorum that committed the fence in T. A is
+not in Q, and the fence was appended after A's memory was gone.
 
 * No leader of a term U > T was elected before the loss. It would have had a quorum of votes
   cast by then; one of the voters is in Q and not A, and could not have taken an entry of T after
@@ -34,10 +34,10 @@ Q, and the fence was appended after A's memory was gone.
 A learner has no vote: where it lost its memory as one, what is committed in T is fence enough.
 
 A server that begins with nothing at all can't tell whether it is new (raft/newborn.py). Once it
-finds that the cluster has a history, it takes itself for an amnesiac that `may_be_new`. So does one
-that was started to join, as its name may be that of a voter whose files are gone. It knows no
-members, never stands, and listens to no candidate with an empty log, so it is an amnesiac before
-it votes. Where it is new indeed, it is a learner then, and no fence is appended for it.
+finds that the cluster has a history, it is recovering and `may_be_new`. So is one that was started
+to join, as its name may be that of a voter whose files are gone. It knows no members, never stands,
+and listens to no candidate with an empty log, so it is recovering before it votes. If it is new
+indeed, it is a learner then, and no fence is appended for it.
 
 A joiner knows the members by entries or a snapshot alone. A server with a vote must know them, as
 it may have to stand; until then the joiner does not take up its vote. If no entry says who they
@@ -54,12 +54,12 @@ from raftline.raft.state import State
 # --- the leader ----------------------------------------------------------------------------
 
 
-def leader_heard_amnesiac(
+def leader_heard_recovering(
     state: State,
     progress: Progress,
     message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
-    """Bring a follower's amnesia up to date; return False for an answer that is old news."""
+    """Note what an answer says of a follower's memory; return False for one that is old news."""
     leading = state.as_leader
     if not message.without_vote:
         if progress.is_counted:
@@ -144,7 +144,7 @@ def regain_vote(state: State) -> None:
     before it knows the members for certain; it will be told again."""
     if not state.configurations.at(state.commit_index).names:
         return
-    state.amnesiac = state.may_be_new = False
+    state.recovering = state.may_be_new = False
     state.out.recovered = True
     _note_whole(state, state.name)
 

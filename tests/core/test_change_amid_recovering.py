@@ -1,4 +1,4 @@
-"""A change of members and lost files meet: paper §6, src/raft/amnesia.py."""
+"""A change of members and lost files meet: paper §6, src/raft/recovering.py."""
 
 from __future__ import annotations
 

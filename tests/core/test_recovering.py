@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import Node
-from raftline.raft.state import Role
+from raftline.raft.roles import Role
 from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
@@ -67,7 +67,7 @@ def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Messa
 
 
 def test_it_gives_no_vote_and_says_why() -> None:
-    node = node_of("s3", term=4, amnesiac=True)
+    node = node_of("s3", term=4, recovering=True)
     for pre_vote in (True, False):
         effects = node.step(Receive(request(5, (9, 4), to="s3", pre_vote=pre_vote)), 10)
         (answer,) = effects.send_after_save
@@ -78,7 +78,7 @@ def test_it_gives_no_vote_and_says_why() -> None:
 
 
 def test_it_never_stands() -> None:
-    node = node_of("s3", term=4, amnesiac=True)
+    node = node_of("s3", term=4, recovering=True)
     for _ in range(10):
         effects = node.step(Tick(), node.wake_at_ms)
         assert (effects.send_after_save, effects.save) == ([], None)
@@ -86,19 +86,19 @@ def test_it_never_stands() -> None:
 
 
 def test_alone_in_its_cluster_it_does_not_lead_an_empty_log() -> None:
-    node = node_of("s1", term=4, voters=("s1",), amnesiac=True)
+    node = node_of("s1", term=4, voters=("s1",), recovering=True)
     node.step(Tick(), node.wake_at_ms)
     assert not node.view.is_leader
 
 
 def test_it_still_learns_of_higher_terms() -> None:
-    node = node_of("s3", term=4, vote="s1", amnesiac=True)
+    node = node_of("s3", term=4, vote="s1", recovering=True)
     effects = node.step(Receive(request(9, (9, 4), to="s3")), 10)
     assert effects.save == HardState(9, None)
 
 
 def test_its_answers_say_that_they_count_for_nothing() -> None:
-    node = node_of("s3", term=1, amnesiac=True)
+    node = node_of("s3", term=1, recovering=True)
     assert node.step(Receive(append(1, (2, 1), to="s3")), 10).send_after_save == [
         AppendRejected("s3", "s1", 1, 0, 1, without_vote=1)
     ]
@@ -108,7 +108,7 @@ def test_its_answers_say_that_they_count_for_nothing() -> None:
 
 
 def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer() -> None:
-    node = node_of("s3", term=1, amnesiac=True)
+    node = node_of("s3", term=1, recovering=True)
     node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
     effects = node.step(Receive(append(1, (2, 1), number=3, to="s3", vote_again=1)), 20)
     assert effects.recovered
@@ -122,10 +122,10 @@ def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer
 
 
 def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
-    node = node_of("s3", term=1, amnesiac=True)
+    node = node_of("s3", term=1, recovering=True)
     effects = node.step(Receive(append(1, (2, 1), to="s3", vote_again=1)), 10)
     assert not effects.recovered
-    assert node.view.amnesiac
+    assert node.view.recovering
 
 
 # --- its leader ----------------------------------------------------------------------------
@@ -282,18 +282,18 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
 
 
 def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
-    node = node_of("s3", 1, 1, term=1, amnesiac=True, incarnation=8)
+    node = node_of("s3", 1, 1, term=1, recovering=True, incarnation=8)
     node.step(Receive(append(1, (2, 1), to="s3", vote_again=7)), 10)
-    assert node.view.amnesiac
+    assert node.view.recovering
     node.step(Receive(append(1, (2, 1), to="s3", vote_again=8)), 20)
-    assert not node.view.amnesiac
+    assert not node.view.recovering
 
 
 def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
-    node = node_of("s3", 1, 1, term=1, amnesiac=True)
+    node = node_of("s3", 1, 1, term=1, recovering=True)
     effects = node.step(Receive(append(4, (2, 1), to="s3", vote_again=1)), 10)
     assert effects.save == HardState(4, "s1")
-    assert not node.view.amnesiac
+    assert not node.view.recovering
     (vote,) = node.step(Receive(request(4, (2, 1), sender="s2", to="s3")), 9999).send_after_save
     assert isinstance(vote, RequestVoteReply)
     assert not vote.granted
@@ -315,7 +315,7 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
         assert not answer.granted
     assert effects.forgot
     assert effects.wants_disk
-    assert node.view.amnesiac
+    assert node.view.recovering
 
 
 def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> None:
@@ -339,13 +339,13 @@ def test_one_that_was_started_to_join_listens_to_no_candidate_with_an_empty_log(
 def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
     node = node_of("s2", newborn=True, voters=(), incarnation=7)
     node.step(Receive(append(1, (0, 0), 1, commit=1, vote_again=7)), 10)
-    assert node.view.amnesiac
+    assert node.view.recovering
     who = Entry(2, 1, "members s1=h:1,voter s2=h:2,voter s3=h:3,voter")
     tells = AppendEntries("s1", "s2", 1, 1, 1, [who], 1, 2, vote_again=7)
     node.step(Receive(tells), 20)
-    assert node.view.amnesiac  # that entry may be cut off yet
+    assert node.view.recovering  # that entry may be cut off yet
     assert node.step(Receive(append(1, (2, 1), commit=2, number=3, vote_again=7)), 30).recovered
-    assert not node.view.amnesiac
+    assert not node.view.recovering
 
 
 def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> None:
@@ -370,7 +370,7 @@ def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
     assert vote.granted
     assert effects.recovered
     node.step(Receive(append(1, (0, 0), to="s3")), 30)
-    assert not node.view.amnesiac
+    assert not node.view.recovering
 
 
 def test_a_newborn_that_stands_is_whole() -> None:
@@ -396,7 +396,7 @@ def test_leader_and_node_together_come_to_an_end(size: int) -> None:
     """Play the loss out with both cores, the others only echoing rounds."""
     voters = [f"s{number}" for number in range(1, size + 1)]
     leader = established("s1", 1, 1, 1, voters=voters)
-    node = node_of(voters[-1], term=leader.view.term, voters=voters, amnesiac=True)
+    node = node_of(voters[-1], term=leader.view.term, voters=voters, recovering=True)
     now_ms = leader.view.now_ms
     for _ in range(10):
         now_ms = max(now_ms, leader.wake_at_ms)
@@ -411,6 +411,6 @@ def test_leader_and_node_together_come_to_an_end(size: int) -> None:
                 sync(leader)
             elif isinstance(message, AppendEntries) and message.entries:
                 pending += acknowledge(leader, message.to).send
-    assert not node.view.amnesiac
+    assert not node.view.recovering
     assert terms_of(node) == terms_of(leader)
     assert leader.view.progress[node.view.name].is_counted

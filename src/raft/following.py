@@ -1,0 +1,139 @@
+"""AppendEntries at a follower: agree with the leader's log, or say from where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from raftline.raft.chunks import InstallSnapshot
+from raftline.raft.effects import Entry
+from raftline.raft.lease import promise
+from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
+from raftline.raft.recovering import regain_vote
+from raftline.raft.state import State
+
+
+def check_append(state: State, message: AppendEntries) -> None:
+    """Refuse an AppendEntries that no leader of a sound cluster sends, before anything changes.
+
+    Raises:
+        PeerError: a second leader in one term (§5.2), or other entries where this server knows
+            some to be committed (§5.4.3). A sound cluster never sends these; a person can.
+    """
+    if message.term < state.term:
+        return
+    if message.term == state.term and state.leader not in (None, message.sender):
+        raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
+    for index, term in _terms(message):
+        if index > state.commit_index:
+            return
+        known = state.log.term_at(index)
+        if known is not None and known != term:
+            raise PeerError(
+                f"entry {index} is committed with term {known}, it is never replaced by term {term}"
+            )
+
+
+def _terms(message: AppendEntries) -> Iterator[tuple[int, int]]:
+    yield message.prev_index, message.prev_term
+    for index, term, _ in message.entries:
+        yield index, term
+
+
+def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) -> None:
+    """Answer with this server's term, so that a leader of an earlier one steps down.
+
+    The answer is in a term that its sender never asked in, so it names no round: if that
+    server leads this term by now, a round of the earlier one must not confirm its reads.
+    """
+    state.note(
+        f"[*] {state.name} ignored {type(message).__name__} from {message.sender}: "
+        f"term {message.term} < {state.term}"
+    )
+    state.send(
+        AppendRejected(
+            state.name,
+            message.sender,
+            state.term,
+            state.log.last_index,
+            0,
+            state.without_vote,
+            may_be_new=state.may_be_new,
+        )
+    )
+
+
+def on_append_entries(state: State, message: AppendEntries) -> None:
+    """Make this follower's log agree with the leader's, or say from where it differs.
+
+    Entries already present are left alone; only a real conflict cuts the tail, so a late and
+    shorter message erases nothing. The answer waits for the save. Source: Figure 2,
+    AppendEntries receiver 1-5; the node has checked the term (1) before.
+    """
+    state.follow(message.term, message.sender)
+    state.leader_heard_at_ms = state.now_ms
+    state.quick_retries_left = 0
+    state.arm_election()
+    if state.vote is None and (state.recovering or state.name not in state.membership.electors):
+        # It may have voted in this term in an incarnation that it forgot, or under a name that is
+        # used again: spent on the leader, who has won already, its vote isn't given twice.
+        state.save(state.term, message.sender)
+    agrees = state.log.term_at(message.prev_index) == message.prev_term
+    if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
+        _send_missing(state, message)
+        return
+    new = _without_known(state, message.entries)
+    if new:
+        if new[0].index <= state.log.last_index:  # receiver 3
+            state.cut_after(new[0].index - 1)
+        state.append(new)  # receiver 4
+    match_index = message.prev_index + len(message.entries)
+    # receiver 5: never beyond what this very message has matched
+    state.advance_commit_index(min(message.commit_index, match_index))
+    if state.recovering and message.vote_again == state.incarnation:
+        regain_vote(state)
+    state.send(
+        AppendAccepted(
+            state.name,
+            message.sender,
+            state.term,
+            match_index,
+            message.round,
+            state.without_vote,
+            promise(state),
+            state.may_be_new,
+        )
+    )
+
+
+def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries from the first on that this log lacks or holds with another term."""
+    if not entries or entries[0].index > state.log.last_index:
+        return list(entries)
+    for position, entry in enumerate(entries):
+        if entry.index > state.log.base_index and state.log.term_at(entry.index) != entry.term:
+            return list(entries[position:])
+    return []
+
+
+def _send_missing(state: State, message: AppendEntries) -> None:
+    """Answer with the last index that may agree: the log's end, or before the whole run of the
+    term that conflicts (§5.3, end); what is committed agrees for certain."""
+    index = state.log.last_index
+    if message.prev_index <= index:
+        index = state.log.first_index_of_term_at(message.prev_index) - 1
+        if state.incoming is None:  # else it is no news
+            state.note(
+                f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
+            )
+    state.send(
+        AppendRejected(
+            state.name,
+            message.sender,
+            state.term,
+            max(index, state.commit_index),
+            message.round,
+            state.without_vote,
+            promise(state),
+            state.may_be_new,
+        )
+    )
