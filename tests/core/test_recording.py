@@ -69,7 +69,7 @@ def asking_follower() -> Node:
 
 STATES: dict[str, Callable[[], Node]] = {
     "follower": lambda: node_of("s1", 1, 2, 2),
-    "recovering": lambda: node_of("s1", 1, amnesiac=True, may_be_new=True, incarnation=9),
+    "recovering": lambda: node_of("s1", 1, recovering=True, may_be_new=True, incarnation=9),
     "newborn": lambda: node_of("s1", newborn=True),
     "candidate": lambda: candidate_of("s1", 1, 3),
     "leader": lambda: leader_of("s1", 1, 1),
@@ -183,7 +183,7 @@ def test_a_refused_input_is_recorded_as_refused() -> None:
     (segment,) = a_recording().segments
     assert "raises TransferRefused: s9 is no member of this cluster\n" in segment
     assert "raises PeerError: " in segment
-    node, recorder = recorded(node_of("s1", 1, amnesiac=True))
+    node, recorder = recorded(node_of("s1", 1, recovering=True))
     with pytest.raises(OrderRefused):
         node.step(Campaign(), 1)
     assert "raises OrderRefused: " in recorder.segments[0]
