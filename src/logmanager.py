@@ -246,7 +246,7 @@ class LogManager:
 
     @property
     def folder_path(self) -> str:
-        """Where the files are."""
+        """The path of the folder."""
         return self._folder.path
 
     @property

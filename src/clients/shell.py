@@ -1,4 +1,4 @@
-"""The client's screen, as in the seed's figures 1, 5 and 6; line editing on a terminal."""
+"""The client's screen, as in the course's figures 1, 5 and 6; line editing on a terminal."""
 
 from __future__ import annotations
 

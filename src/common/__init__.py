@@ -1,1 +1,1 @@
-"""What all programs share: configuration, arguments, console, signals. Imports no other room."""
+"""Shared by all programs: configuration, arguments, console, signals. Imports no other room."""

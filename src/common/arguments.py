@@ -1,4 +1,4 @@
-"""What the arguments of all commands have in common: mistakes in one line, name and version."""
+"""The arguments of all commands: mistakes in one line, name and version."""
 
 from __future__ import annotations
 

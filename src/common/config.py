@@ -1,4 +1,4 @@
-"""Who the members are, where they listen, and how fast the cluster beats.
+"""The configuration: members, their addresses, and the pace of the cluster.
 
 `server-configuration.txt` holds one node per line, `NAME HOST PORT`; `NAME PORT` means localhost.
 `#` begins a comment. The file lies beside the nodes' own files, in `logs/`.
@@ -42,7 +42,7 @@ class Configuration:
 
     @property
     def folder(self) -> Path:
-        """Where the nodes keep their files: beside the configuration."""
+        """The folder of the nodes' files: beside the configuration."""
         return self.path.parent
 
 
@@ -60,7 +60,7 @@ class Pace:
 
 
 FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
-# The seed's own times, slow enough for a class to watch an election.
+# The course program's own times, slow enough for a class to watch an election.
 HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
 # For five nodes and a class on one busy machine: each election can be watched, none takes long.
 CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbeat_ms=300)

@@ -1,4 +1,4 @@
-"""What a node prints: every event, and of the traffic never more than a terminal can take.
+"""The console of a node: every event, and of the traffic never more than a terminal can take.
 
 Whoever says something only puts a line on a short queue; a thread of its own writes the lines
 out. A terminal that stands still (Ctrl-S, a full pipe) or is gone holds nobody up.

@@ -1,4 +1,4 @@
-"""Where a command begins: Ctrl-C ends it quietly before anything else is loaded."""
+"""The beginning of a command: Ctrl-C ends it quietly before anything else is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one thread sleeps on until another has something for it."""
+"""A wakeup: one thread sleeps on it until another has something for it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class ControlledNode(Protocol):
 
     @property
     def view(self) -> NodeView:
-        """What the core knows."""
+        """The core's view."""
 
     def peers(self) -> set[str]:
         """Return the names of those that this node talks to."""

@@ -1,4 +1,4 @@
-"""The log in the words of the course's controller lab (seed 000): its entries numbered from 1, as
+"""The log in the words of the course's controller lab: its entries numbered from 1, as
 RETRIEVE shows them, and what a node prints of them if it is asked to.
 
     Current Term is: 2

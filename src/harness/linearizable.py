@@ -21,7 +21,7 @@ EXCERPT_LINES = 10
 
 
 class Verdict(Enum):
-    """What the search found."""
+    """The result of the search."""
 
     LINEARIZABLE = "linearizable"
     VIOLATED = "not linearizable"
@@ -59,7 +59,7 @@ def check(history: Iterable[Operation], steps_max: int = STEPS_MAX) -> Report:
 
 
 class _Place(NamedTuple):
-    """Where the search stands: what has its moment already, and what the key holds then.
+    """A state of the search: the operations that have their moment, and the key's value then.
 
     Known operations before `first` all have theirs; `ahead` marks others, bit 0 for `first`
     itself; `used` marks those of unknown outcome that were made to happen.

@@ -1,4 +1,4 @@
-"""When requests are served, and how many together: a policy that sees numbers alone.
+"""The policy of batching: which requests are served together, and when. It sees numbers alone.
 
 Times are seconds of time.monotonic, and the caller reads them: `now_s`. `queued` counts the batches
 of one kind that wait.
@@ -49,7 +49,7 @@ class Gathering:
 
     @property
     def ripe_at_s(self) -> float:
-        """When those who wait are to be served, if nobody else comes."""
+        """The time at which the waiting requests are served, if no other one comes."""
         return min(self._last_s + QUIET_S, self._first_s + LONGEST_S)
 
 

@@ -1,4 +1,4 @@
-"""What the thread of snapshots does to a node that goes on working: docs/operate/snapshots.md.
+"""Steps of compaction in a node that goes on working: docs/operate/snapshots.md.
 
 Files are touched between two writes, by the writer thread; memory under the driver's `core`
 lock, a little at a time.

@@ -25,7 +25,7 @@ ADVANTAGE = 0.25  # of a core that another one must have to offer before all mov
 
 
 class Look(NamedTuple):
-    """What was used of the machine up to one moment."""
+    """The use of the machine up to one moment."""
 
     at_s: float
     used_s: float  # processor time of this node

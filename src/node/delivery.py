@@ -1,4 +1,4 @@
-"""Where messages go, at once or behind a write: an answer back to where its question came from,
+"""The way of a message, at once or behind a write: an answer back to its question's connection,
 the rest to the peers."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a console has said about PreVotes: a cluster without a leader asks for them for ever."""
+"""PreVotes on the console: a cluster without a leader asks for them for ever, and says so once."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class RequestQueue:
 
     @property
     def held_until_ms(self) -> int | None:
-        """When the first batch is given up that waits for a leader; None where none waits."""
+        """The time at which the first waiting batch is given up; None without one."""
         return self._held[0].hold_until_ms if self._held else None
 
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:

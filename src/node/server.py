@@ -221,7 +221,7 @@ class Server(NodeHost):
 
     @property
     def view(self) -> NodeView:
-        """What the core knows."""
+        """The core's view."""
         return self.node.view
 
     def peers(self) -> set[str]:

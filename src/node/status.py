@@ -1,4 +1,4 @@
-"""What a node tells of itself, for `status` and `members`: its own view, confirmed by nobody."""
+"""The facts of `status` and `members`: a node's own view, confirmed by no other."""
 
 from __future__ import annotations
 

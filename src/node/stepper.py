@@ -39,7 +39,7 @@ LEADERSHIP_LOST = "this server lost the leadership before the entry was committe
 
 
 class Rim(Protocol):
-    """What a node's core and its driver need of the world around them."""
+    """The world around a node's core and its driver."""
 
     def send(self, message: Message) -> None: ...
     def not_leader(self, leader: str) -> str: ...
@@ -94,7 +94,7 @@ class Stepper:
         return bool(queue.others)
 
     def next_look_s(self) -> float:
-        """When those who gather are to be served at the latest, by time.monotonic."""
+        """Return the latest time at which gathered requests are served, by time.monotonic."""
         queue, writer = self._queue, self._writer
         return self._batching.next_look_s(
             len(queue.writes), len(queue.reads),

@@ -1,4 +1,4 @@
-"""What a node says on its console about its traffic, in the lines of the seed's figures."""
+"""The console's lines about a node's traffic, in the words of the course program's figures."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TrafficLog:
             self._console.say(f"votes: {' '.join(given)} of {' '.join(electors)}")
 
     def _tell_last(self, log: LogView) -> None:
-        """Say where the log ends of a follower that can't take what it was sent (the seed's
+        """Say where the log ends of a follower that can't take what it was sent (the course's
         Figures 2 and 7); without a command where that entry is in a snapshot, or there is none."""
         last = f"{log.last_index} {log.last_term}"
         self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))

@@ -30,7 +30,7 @@ def precedes_snapshots(effects: Effects) -> bool:
 
 
 class Files(Protocol):
-    """What the writer writes to: see LogManager."""
+    """The files that the writer writes to: see LogManager."""
 
     def write(self, works: Sequence[Effects]) -> Durable | None: ...
     def note_mark(self) -> None: ...

@@ -13,7 +13,7 @@ TakeBack = Callable[[Any], object]
 
 
 class Awaitable:
-    """What it stands for, with methods to be awaited: `await settings.awaitable.get("lamp")`.
+    """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
 
     A call has a thread of its own while it lasts: a pool's threads might all wait for a lock
     whose release would need one of them. What a cancelled call asked for may take effect, but it

@@ -1,4 +1,4 @@
-"""What all replicated objects have in common: a name, who asks for them, and how long."""
+"""The base of all replicated objects: a name, the asker, and its patience."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Object = TypeVar("_Object", bound="ReplicatedObject")
 
 
 class Asker(Protocol):
-    """Who asks the cluster: a `Node`, or `Clients`."""
+    """The way to the cluster: a `Node`, or `Clients`."""
 
     @property
     def name(self) -> str: ...

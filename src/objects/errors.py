@@ -1,4 +1,4 @@
-"""What can go wrong with a replicated object, beside what a client hears (`ClientError`)."""
+"""Errors of replicated objects, beside those of a client (`ClientError`)."""
 
 from __future__ import annotations
 

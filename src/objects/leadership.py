@@ -16,7 +16,7 @@ LOG = logging.getLogger("raftline")
 
 
 class Leader(NamedTuple):
-    """Who leads, and where; as text, the address."""
+    """The leader and its place; as text, the address."""
 
     name: str
     host: str
@@ -27,7 +27,7 @@ class Leader(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a node believes of the leadership at one moment; "": it knows of no leader."""
+    """A node's belief about the leadership at one moment; "": it knows of no leader."""
 
     leader: str
     term: int
@@ -74,7 +74,7 @@ class Leadership:
 
     @property
     def view(self) -> View:
-        """What the core believed after its last step."""
+        """The core's belief after its last step."""
         return self._seen
 
     def tell(self, told: Told) -> None:

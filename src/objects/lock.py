@@ -192,7 +192,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """What undoes a call that was cancelled (awaitable.py)."""
+        """Return the call that undoes one that was cancelled (awaitable.py)."""
         return {"acquire": self._unwanted, "__enter__": self._unwanted}
 
     def _unwanted(self, got: object) -> None:

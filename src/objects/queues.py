@@ -89,7 +89,7 @@ class ReplicatedQueue(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """What undoes a call that was cancelled (awaitable.py)."""
+        """Return the call that undoes one that was cancelled (awaitable.py)."""
         return {"get": self._put_back, "get_nowait": self._put_back}
 
     def _put_back(self, item: object) -> None:

@@ -1,4 +1,4 @@
-"""What may be asked of the members, and which configurations lead there; pure arithmetic.
+"""Changes of members, and the configurations that lead there; pure arithmetic.
 
 Any change of voters goes C_old → C_old,new → C_new (paper §6), however many it moves at once. A
 learner counts nowhere, so that adding or taking one out is a single entry.
@@ -35,7 +35,7 @@ class Change(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Where a change leads. `learner_first` is appended at once; `candidate` must then catch up."""
+    """The way of a change. `learner_first` is appended at once; `candidate` must then catch up."""
 
     target: Membership
     candidate: str | None = None

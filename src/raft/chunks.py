@@ -1,4 +1,4 @@
-"""What servers say while a snapshot travels: the two messages, and their spelling as a line.
+"""The two messages of a snapshot that travels, and their spelling as a line.
 
     s1@InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot …"
     s2@GiveSnapshotAfterByte 66 of 17-4 term 5 round 9

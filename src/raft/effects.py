@@ -1,4 +1,4 @@
-"""What the consensus core asks of the rim, and the values that both sides hand over."""
+"""Effects: the requests of the consensus core to the rim, and the values that both hand over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SafetyError(Exception):
 
 
 class HardState(NamedTuple):
-    """What must be on disk before any answer that depends on it leaves (paper, Figure 2)."""
+    """The state that is on disk before any answer that depends on it leaves (paper, Figure 2)."""
 
     term: int
     vote: str | None
@@ -36,7 +36,7 @@ class ReadReady(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What came of a change of members: `done`; `refused`, nothing was appended; `unknown`."""
+    """The outcome of a change of members: `done`; `refused`, nothing was appended; `unknown`."""
 
     token: Any
     outcome: str
@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """What one input asks of the rim, in the order in which it must be carried out.
+    """The requests of one input to the rim, in the order in which they must be carried out.
 
     A step 2 that is empty costs no disk write, yet messages of step 3 may not overtake the
     step 2 of an earlier Effects. Step 4 may be carried out at once: what is applied here is

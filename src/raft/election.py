@@ -1,4 +1,4 @@
-"""Who may lead: elections, PreVote and CheckQuorum."""
+"""Elections, PreVote and CheckQuorum."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def spell_entries(entries: Sequence[Entry]) -> str:
 def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
     """Return the entries of a JSON list that go on, index by index, from the one before.
 
-    A number may also be given as the text of its digits, as the seed's programs did.
+    A number may also be given as the text of its digits, as the course programs did.
 
     Raises:
         ValueError: it is no such list; the message says what is wrong.

@@ -1,4 +1,4 @@
-"""What the consensus core takes: one value for each thing that can happen to a server.
+"""The inputs of the consensus core: one value for each thing that can happen to a server.
 
 The same state, inputs, times and draws of chance give the same Effects. Tokens stand for requests
 that are answered later: they come back in an Effects as they are.

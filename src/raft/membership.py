@@ -1,4 +1,4 @@
-"""Who counts: voters, learners, joint configurations, and what a quorum of them is.
+"""Membership: voters, learners, joint configurations, and the quorum of each.
 
 A configuration is an entry of the log, in words that a person can read:
 

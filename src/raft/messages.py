@@ -1,4 +1,4 @@
-"""What servers say to each other: one frozen dataclass per message, and its spelling as a line.
+"""The messages between servers: one frozen dataclass each, and its spelling as a line.
 
 The words that begin each line are those of a person's course report ("Count on me", "I am up
 to date"); what follows them (term, index, round) makes a late answer tell itself from a new

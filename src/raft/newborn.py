@@ -133,7 +133,7 @@ def why_without_vote(state: State) -> str:
 
 
 def of_a_cluster(state: State) -> str:
-    """What a denial ends in that would not else tell of this server's entries."""
+    """Return the end of a denial that would not else tell of this server's entries."""
     return OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 

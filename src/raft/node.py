@@ -118,7 +118,7 @@ class Node:
 
     @property
     def wake_at_ms(self) -> int:
-        """When a `Tick` has something to do."""
+        """The time at which a `Tick` has something to do."""
         state = self._state
         if state.last_applied < state.commit_index:
             return state.now_ms

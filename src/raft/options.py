@@ -1,4 +1,4 @@
-"""What can be set about the core."""
+"""The core's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a controller may ask of a server's consensus. Each order is safe.
+"""A controller's orders to a server's consensus. Each order is safe.
 
 For each does what chance, time and loss could bring about by themselves.
 """

@@ -1,4 +1,4 @@
-"""What servers say beside votes and entries: short messages made of numbers alone.
+"""The messages beside votes and entries: short ones, made of numbers alone.
 
 `messages` joins them to the others; each dataclass takes its numbers in the order of its line.
 """

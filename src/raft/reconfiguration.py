@@ -109,7 +109,7 @@ def _befell(state: State, names: list[str]) -> list[str]:
 
 
 def _give_up_for(state: State, change: Change) -> None:
-    """Whoever is to be removed need not catch up any more."""
+    """A server that is to be removed need not catch up any more."""
     leading = state.as_leader
     pending = leading.pending_change
     if pending is None or pending.candidate != change.name or change.verb != "remove":

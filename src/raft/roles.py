@@ -13,7 +13,7 @@ from raftline.raft.progress import Progress
 
 
 class Role(Enum):
-    """What a server is (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
+    """The role of a server (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
 
     FOLLOWER = "follower"
     PRE_CANDIDATE = "pre-candidate"

@@ -19,7 +19,7 @@ APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbea
 
 @dataclass(slots=True)
 class State:
-    """What a server knows. Time is in milliseconds, chance a function that was handed in."""
+    """The state of a server. Time is in milliseconds, chance a function that was handed in."""
 
     name: str
     configurations: Configurations
@@ -62,7 +62,7 @@ class State:
 
     @property
     def as_leader(self) -> Leading:
-        """What this server knows as a leader.
+        """This server's state as a leader.
 
         Raises:
             SafetyError: it does not lead, so a rule for leaders has no business here.
@@ -73,14 +73,14 @@ class State:
 
     @property
     def votes(self) -> Mapping[str, bool]:
-        """What the servers said that were asked for a vote: in this election, or in the one that
-        made this server the leader."""
+        """The answers of the servers that were asked for a vote, in this election or in the one
+        that made this server the leader."""
         asked = self.leading or self.candidacy
         return asked.votes if asked is not None else {}
 
     @property
     def progress(self) -> Mapping[str, Progress]:
-        """What a leader knows of its followers; nothing in any other role."""
+        """A leader's table of its followers; empty in any other role."""
         return self.leading.progress if self.leading is not None else {}
 
     @property

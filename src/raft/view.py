@@ -1,4 +1,4 @@
-"""What others may know of a server: its state to look at, and nothing to change it by."""
+"""The view of a server: its state to look at, and nothing to change it by."""
 
 from __future__ import annotations
 
@@ -168,12 +168,12 @@ class NodeView:
 
     @property
     def progress(self) -> Mapping[str, Progress]:
-        """What it knows of each follower; empty unless it leads."""
+        """The progress of each follower; empty unless it leads."""
         return self._state.progress
 
     @property
     def votes(self) -> Mapping[str, bool]:
-        """What the servers answered that it asked for their vote last."""
+        """The answers of the servers that it asked for their vote last."""
         return self._state.votes
 
     @property
@@ -219,5 +219,5 @@ class NodeView:
 
     @property
     def election_at_ms(self) -> int:
-        """When it stands for election, unless a leader is heard."""
+        """The time at which it stands for election, unless a leader is heard."""
         return self._state.election_at_ms

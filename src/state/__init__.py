@@ -1,1 +1,1 @@
-"""What an applied command does: the pairs, sessions, objects, a program's own machine. Pure."""
+"""The effect of an applied command: pairs, sessions, objects, a program's own machine. Pure."""

@@ -1,4 +1,4 @@
-"""What each command does to the pairs, and what it answers. Deterministic and total.
+"""The effect of each command on the pairs, and its answer. Deterministic and total.
 
 Every node executes the same commands in the same order, so nothing here may depend on a clock,
 on chance or on a node; and nothing may raise: an error is a reply (paper §2). Keys and values

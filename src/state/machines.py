@@ -21,7 +21,7 @@ _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 
 
 class StateMachine(Protocol):
-    """What a program gives; every node of the cluster needs it, under the same name.
+    """A program's own state machine; every node of the cluster needs it, under the same name.
 
     `apply` must be deterministic: no clock, no chance, no file, nothing that differs between
     nodes. Commands, results and states are JSON; a state has at most 1 MiB as text.

@@ -1,4 +1,4 @@
-"""What each operation on a replicated object does to it. Pure, deterministic and total.
+"""The operations on a replicated object. Pure, deterministic and total.
 
 An object is a JSON value under a key. An operation gets the value, freshly read, and changes it
 in place; its result is the reply. What it raises leaves the object as it was. No operation knows

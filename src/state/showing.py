@@ -1,4 +1,4 @@
-"""What `show` answers: one page of the pairs as JSON, and the command that asks for the next."""
+"""The answer to `show`: one page of the pairs as JSON, and the command that asks for the next."""
 
 from __future__ import annotations
 

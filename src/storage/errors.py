@@ -1,4 +1,4 @@
-"""What can go wrong with a node's files, each told in one line that says what to do."""
+"""Errors of a node's files, each told in one line that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a node's files: found without changing a byte of them."""
+"""The problems of a node's files: found without changing a byte of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ALONE = "; where it is the only member: raftline recover"
 
 
 class Cure(Enum):
-    """What `repair` does about a problem."""
+    """The cure of `repair` for a problem."""
 
     NONE = "nothing: a person must"
     TAKE_VOTE = "write down that the node has no vote, as a start would"
@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What one node's files hold, and what is wrong with them."""
+    """The contents of one node's files, and their problems."""
 
     node: str
     promise: Promise | None = None

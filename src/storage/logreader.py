@@ -38,7 +38,7 @@ _HASH = ord("#")
 
 @dataclass
 class LogRead:
-    """What a log file holds."""
+    """The contents of a log file."""
 
     members: Membership
     log: Log

@@ -1,4 +1,4 @@
-"""What a node finds in its folder when it starts, made fit to go on from, or refused.
+"""Recovery: a node's files at its start, made fit to go on from, or refused.
 
 The order keeps a death at any point harmless: nothing is promised in NAME.storage before the log
 holds it, and no line of the log goes away before NAME.storage stops relying on it.
@@ -27,7 +27,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 
 @dataclass
 class Recovered:
-    """What a node knows when it starts. `notes` are console lines, in order."""
+    """A node's knowledge at its start. `notes` are console lines, in order."""
 
     log: Log
     hard_state: HardState

@@ -1,4 +1,4 @@
-"""What can be done about a node's files without a person's judgement; nothing is ever deleted.
+"""The repair of a node's files without a person's judgement; nothing is ever deleted.
 
 What a cure takes away is kept beside, as FILE.damaged-N. Where it costs the node's vote, that is
 written into NAME.storage first: a death at any point leaves a node that knows it.

@@ -37,7 +37,7 @@ class NotStarted(Exception):
 
 
 class NobodyReads(Exception):
-    """Whoever read what the nodes print is gone: `raftline up | head`."""
+    """The reader of the nodes' lines is gone: `raftline up | head`."""
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""Where the lines of a cluster's nodes go: side by side on one terminal, or a file for each."""
+"""The way of the nodes' lines: side by side on one terminal, or a file for each."""
 
 from __future__ import annotations
 

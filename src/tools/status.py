@@ -1,4 +1,4 @@
-"""What every node of a cluster says of itself.
+"""The status of every node of a cluster, by its own word.
 
 Each node is asked over TCP, as a person would: `status`. It answers with one line,
 `s1@STATUS response: {"name": "s1", "role": "leader", …}`.

@@ -1,4 +1,4 @@
-"""What the state of a cluster comes to, in one line; pure, over what its nodes said."""
+"""The verdict on a cluster, in one line; pure, from its nodes' status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial does to its servers: each action at its trigger point, or as soon as it can be."""
+"""The actions of a trial on its servers: each at its trigger point, or as soon as it can be."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from raftline.trial.files import MetricsError
 __all__ = ["Action", "Metrics", "MetricsError", "read", "understand"]
 
 SERVER = Path(__file__).parents[1] / "server.py"
-OUR_SERVER = ("raft.py", "server.py")  # the seed's name for the server's file, and ours
+OUR_SERVER = ("raft.py", "server.py")  # the course program's name for the server's file, and ours
 
 
 @dataclass(frozen=True)
 class Action:
-    """What is done to the servers `trigger_point` seconds after the start.
+    """An action on the servers, `trigger_point` seconds after the start.
 
     docs/learn/simulator.md says what each category means.
     """
@@ -36,7 +36,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a trial is to do. Times are in seconds since all servers were up."""
+    """The plan of a trial. Times are in seconds since all servers were up."""
 
     server_code: Path = SERVER
     maximum_get_create_fail_fraction: float = 0.1

@@ -1,4 +1,4 @@
-"""What is known of a trial when it is over: each request, each event, and the counters."""
+"""The record of a trial: each request, each event, and the counters."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Event:
-    """What was done to the servers, or befell them."""
+    """An event: an action on the servers, or a fate of theirs."""
 
     at: float
     category: str  # an action's, or `resume`, `crash`, `drop end`, `transfer`

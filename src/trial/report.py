@@ -16,7 +16,7 @@ def lines(record: Record, verdict: Verdict) -> list[str]:
 
 
 def seed_lines(record: Record) -> list[str]:
-    """Return the lines of the seed's report, in its words and its order."""
+    """Return the lines of the course program's report, in its words and its order."""
     counted = [f"{name}: {number}" for name, number in _counters(record).items()]
     leaders = str([leader for _, leader in record.leaders])
     latency = _latency(record)
@@ -47,7 +47,7 @@ def as_json(record: Record, verdict: Verdict) -> str:
 
 
 def _counters(record: Record) -> dict[str, int]:
-    """Return the seed's counters under the seed's names."""
+    """Return the course program's counters under its own names."""
     gets, puts, tally = record.of("get"), record.of("put"), record.tally
     return {
         "Servers that crashed during execution": len(record.crashed),
@@ -77,7 +77,7 @@ def _latency(record: Record) -> dict[str, float | None]:
 
 
 def more_lines(record: Record) -> list[str]:
-    """Return what the seed's report lacks."""
+    """Return what the course program's report lacks."""
     latency = _latency(record)
     names = ("p50", "p95", "p99", "longest")
     shares = ", ".join(f"{name} {_figure(latency[name])}" for name in names)

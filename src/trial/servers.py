@@ -38,7 +38,7 @@ class NotStarted(Exception):
 
 
 class Health(Enum):
-    """What has become of a server, and by whom."""
+    """The fate of a server, and its cause."""
 
     UP = "up"
     PAUSED = "paused"

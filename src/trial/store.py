@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Tally:
-    """What one client counted."""
+    """The counters of one client."""
 
     sent: int = 0  # messages that left
     received: int = 0
@@ -165,7 +165,7 @@ class Store:
             wire.send(line_of(request))
             self.tally.sent += 1
             while (line := next_answer(wire, until_s)) is not None:
-                if line[0] == number:  # the safety check of the seed: an answer to this, not to any
+                if line[0] == number:  # the course's safety check: an answer to this, not to any
                     self.tally.received += 1
                     return checked(answer_to(request, line[1]), self._known)
                 self._note_late(line[0])

@@ -32,7 +32,7 @@ class Exit(IntEnum):
 
 @dataclass
 class Verdict:
-    """What is wrong with the answers, what with the service, and what is not perfect."""
+    """The faults of the answers, those of the service, and the imperfections."""
 
     unsafe: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Verdict:
         return self.exit_status is Exit.GOOD and not (self.blemishes or self.not_done)
 
     def lines(self) -> list[str]:
-        """Return the verdict for a person; its last line is the seed's only where it is true."""
+        """Return the verdict for a person; its last line is the course's, only if it is true."""
         lines = [f"Safety: BROKEN: {each}" for each in self.unsafe]
         lines += [f"Safety: not decided: {each}" for each in self.undecided]
         if not lines:

@@ -1,4 +1,4 @@
-"""Who leads, as the lines between the servers show it; nobody has to be asked for it."""
+"""The leader, as the lines between the servers show it; no server has to be asked for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Watch:
 
     @property
     def leading_since_s(self) -> float:
-        """When the present state of affairs began, in seconds since the start."""
+        """The time at which the present state began, in seconds since the start."""
         return self.leaders[-1][0]
 
     def start_at(self, start_s: float) -> None:

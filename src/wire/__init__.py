@@ -1,1 +1,1 @@
-"""What a line says: requests, replies, limits, and values with one spelling. Pure."""
+"""The meaning of a line: requests, replies, limits, and values with one spelling. Pure."""

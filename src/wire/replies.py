@@ -1,4 +1,4 @@
-"""What a reply means to a client: its outcome, and its forms for a person and for a program."""
+"""The meaning of a reply: its outcome, and its forms for a person and for a program."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
 
 
 class Outcome(IntEnum):
-    """What became of a request; the number is the client's exit code, the highest the worst."""
+    """The outcome of a request; the number is the client's exit code, the highest the worst."""
 
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
@@ -116,7 +116,7 @@ def value_in(text: str) -> str:
 
 
 def screen_lines(text: str) -> list[str]:
-    """Return the reply as the screen shows it, in the words of the seed's figures."""
+    """Return the reply as the screen shows it, in the words of the course program's figures."""
     if text.startswith(error(NOT_UNDERSTOOD)):
         return [NOT_RECOGNIZED, text]
     verb, absence, rest = _parts(text)

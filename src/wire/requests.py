@@ -1,4 +1,4 @@
-"""What a client may ask for, read into the one canonical spelling that the log will hold. Pure."""
+"""A client's requests, read into the one canonical spelling that the log will hold. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
     @property
     def line_too_long(self) -> str:
-        """What to answer, behind `Sorry, `, to a line over `line_bytes`."""
+        """The answer, behind `Sorry, `, to a line over `line_bytes`."""
         return (
             f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
             f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
