@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 
 from raftline.common import config
 from raftline.common.address import HOST
@@ -15,6 +16,7 @@ from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
 from raftline.node import registering
 from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.wire.protocol import READ_MODES
 
@@ -37,6 +39,8 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     _check_controller(arguments)
     if arguments.new and arguments.join:
         raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
+    if arguments.record is not None:
+        check_path(arguments.record)
     _check_host(arguments.host, open_to_network=arguments.open_to_network)
     return port, _configuration(arguments, arguments.name, port)
 
@@ -146,6 +150,11 @@ def parser() -> Parser:
     parser.add_argument(
         "--controller-lines", action="store_true",
         help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE",
+        help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
+        " keys and values",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each heartbeat, too")
     parser.add_argument("--log-times", action="store_true", help="print the time before each line")

@@ -141,6 +141,7 @@ def _server_of(
         allowed=arguments.controller_from if arguments.controller else None,
         course_lines=arguments.controller_lines,
         course_console=arguments.course_console,
+        record=arguments.record,
     )  # fmt: skip
 
 

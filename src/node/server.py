@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from raftline.common.address import Address
 from raftline.common.config import Pace
@@ -22,6 +23,7 @@ from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
 from raftline.node.joining import check_member
+from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
@@ -30,6 +32,7 @@ from raftline.raft.effects import Effects, Entry, Snapshot
 from raftline.raft.entries import spell_entries
 from raftline.raft.inputs import Input
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
+from raftline.raft.recording import RecordedNode
 from raftline.raft.view import NodeView
 from raftline.storage.disk import EXIT_DISK, DiskFailed, StorageError
 from raftline.storage.folder import Folder
@@ -53,8 +56,10 @@ class Server(NodeHost):
         allowed: Sequence[str] | None = None,
         course_lines: bool = False,
         course_console: bool = False,
+        record: Path | None = None,
     ) -> None:
-        """Prepare a node; `allowed` says from where a controller may speak, None: nobody may."""
+        """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
+        `record` where its steps are written down."""
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -68,6 +73,7 @@ class Server(NodeHost):
         )
         self._startup = startup
         self._compact_bytes = compact_bytes
+        self._record = record
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
         self._end = Wakeup()  # set to stop: a signal handler may do that
@@ -92,6 +98,8 @@ class Server(NodeHost):
             heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
             leased=self.readings.mode == "lease", compact_bytes=self._compact_bytes,
         )  # fmt: skip
+        if self._record is not None:
+            self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         lease_ms = recovered.hard_state.lease_ms
         if lease_ms > pace.election_timeout_ms:
             self._console.say(

@@ -1,4 +1,4 @@
-"""The arguments of `raftline fsck`, `recover`, `backup` and `restore`."""
+"""The arguments of `raftline fsck`, `recover`, `backup`, `restore` and `replay`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the four to the command line."""
+    """Add the five to the command line."""
     _add_fsck(commands)
     _add_recover(commands)
     _add_backup(commands)
     _add_restore(commands)
+    _add_replay(commands)
 
 
 def _add_fsck(commands: Commands) -> None:
@@ -82,6 +83,19 @@ def _add_restore(commands: Commands) -> None:
     restore.set_defaults(module="tools.recover", carry_out=_restore)
 
 
+def _add_replay(commands: Commands) -> None:
+    replay = commands.add_parser(
+        "replay",
+        help="repeat what a node with --record wrote down",
+        description="Step a fresh core through the inputs of a recording (raftline server "
+        "--record FILE) and compare what comes out. Exit code 0: the same Effects; 1: others, the "
+        "first difference is shown; 2: usage, or there is no such file; 3: the file is no "
+        "recording, or is damaged.",
+    )
+    replay.add_argument("file", metavar="FILE", help="a recording, or the FILE.1 before it")
+    replay.set_defaults(module="tools.replay", carry_out=_replay)
+
+
 def _fsck(options: argparse.Namespace) -> int:
     from raftline.tools import fsck
 
@@ -106,3 +120,9 @@ def _restore(options: argparse.Namespace) -> int:
     from raftline.tools import recover
 
     return recover.restore(options.file, options.folder, options.members)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from raftline.tools import replay
+
+    return replay.replay_file(options.file)

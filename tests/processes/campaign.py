@@ -75,7 +75,8 @@ class Campaign:
         self._event(f"a cluster of {count} begins")
         self.tally.rounds[count] += 1
         with tempfile.TemporaryDirectory() as folder, self._cluster(Path(folder), count) as cluster:
-            nemesis = None
+            for node in cluster.nodes:
+                node.options += ["--record", f"{folder}/{node.name}.steps"]
             try:
                 cluster.start().leader()
                 kinds = EVERYTHING if self._has_namespaces else ANYWHERE
@@ -87,6 +88,7 @@ class Campaign:
                 self.tally.watch(nemesis.faults)
                 while time.monotonic() < end_s - WINDOW_S / 2 or not self.tally.windows:
                     self._window(cluster, nemesis, min(time.monotonic() + WINDOW_S, end_s))
+                self._replay(Path(folder))
             except (Finding, AssertionError) as finding:
                 self.tally.findings.append(str(finding))
             except Exception:  # ours or theirs: whoever looks into it needs the evidence
@@ -96,6 +98,13 @@ class Campaign:
                 if self.tally.findings:
                     self._keep(cluster)
                     cluster.kill()
+
+    def _replay(self, folder: Path) -> None:
+        """Replay what the first nodes of this round recorded. Raises Finding."""
+        steps, found = verdict.recording_findings(folder)
+        self.tally.replayed += steps
+        if found:
+            raise Finding("\n".join(found))
 
     def _cluster(self, folder: Path, count: int) -> Cluster:
         options = ("--compact-at", str(self._options.compact_at), "--follower-reads",

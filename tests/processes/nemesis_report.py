@@ -51,6 +51,7 @@ class Tally:
         self.rounds: Counter[int] = Counter()
         self.windows = 0
         self.windows_judged = 0
+        self.replayed = 0
         self.operations_judged = 0
         self.outcomes: Counter[str] = Counter()
         self.heals_s: list[float] = []
@@ -151,6 +152,7 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
         ("clients", f"{options.clients}, all at once every {options.beat:g} s, 8 keys and 2 "
                     "counters in each window"),
         ("windows judged", f"{tally.windows_judged} of {tally.windows}"),
+        ("recorded steps replayed", f"{tally.replayed:,}"),
         ("operations judged", f"{tally.operations_judged:,}"),
         ("faults", f"{tally.struck:,}, up to 3 at a time (2 where there are 3 nodes)"),
         ("leaders seen", f"{tally.leaders:,}"),
@@ -183,3 +185,5 @@ def keep_evidence(
         (folder / f"{name}.console").write_text("\n".join(lines) + "\n")
     for node in cluster.nodes:
         shutil.copytree(node.folder, folder / node.name, ignore=shutil.ignore_patterns(BALLAST))
+    for recording in cluster.folder.glob("*.steps*"):
+        shutil.copy(recording, folder)

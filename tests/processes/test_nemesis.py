@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def test_under_faults_of_many_kinds_nothing_is_found(
     report = (tmp_path / "report.md").read_text()
     assert "| **findings** | **none** |" in report
     assert "| windows judged | 1 of 1 |" in report
+    assert re.search(r"\| recorded steps replayed \| [1-9][0-9,]+ \|", report)
     assert report in printed
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
     assert processes_of(tmp_path) == {}

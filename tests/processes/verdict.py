@@ -13,6 +13,7 @@ from pathlib import Path
 from raftline.harness import linearizable
 from raftline.harness.history import Operation
 from raftline.harness.linearizable import Verdict
+from raftline.raft.replay import replay
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
@@ -90,6 +91,19 @@ def console_findings(node: Node, lines: Iterable[str]) -> list[str]:
         for line in lines
         if any(words in line for words in NEVER_SAID)
     ]
+
+
+def recording_findings(folder: Path) -> tuple[int, list[str]]:
+    """Replay what the nodes of a folder recorded; return also how many steps were the same."""
+    steps, found = 0, []
+    for path in sorted([*folder.glob("*.steps"), *folder.glob("*.steps.1")]):
+        with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+            file.readline()
+            outcome = replay(file)
+        steps += outcome.steps
+        if outcome.difference is not None:
+            found.append(f"{path.name} replays otherwise: {outcome.difference}")
+    return steps, found
 
 
 class Leaders:

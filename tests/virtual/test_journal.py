@@ -68,6 +68,6 @@ def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.Monkey
         commands._append(pairs, operands)
         return commands._append(pairs, operands)
 
-    monkeypatch.setitem(commands._OTHERS, "append", doubled)
+    monkeypatch.setitem(commands.APPLIED, "append", doubled)
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run(9)

@@ -211,5 +211,5 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
         pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
         return f"{verb.upper()} response: {key} set to {pairs[key]}"
 
-    monkeypatch.setitem(commands._OTHERS, verb, blind)
+    monkeypatch.setitem(commands.APPLIED, verb, blind)
     assert "not linearizable" in first_failure(range(30))

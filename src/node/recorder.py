@@ -1,0 +1,157 @@
+"""`--record FILE`: the file that a node's steps are written to, in two segments at most.
+
+FILE begins with the core's whole state. Once it is long it becomes FILE.1, and a new FILE begins
+with the whole state again; the FILE.1 before is dropped. Each of the two replays by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from raftline.common.arguments import VERSION
+from raftline.common.config import ConfigError, complaint
+from raftline.raft.recording import HEADER
+
+SEGMENT_BYTES = 32 << 20  # a segment is longer only where its state is half of it
+GATHER_MS = 50  # steps are written so long after the first of them, at the next one
+GATHER_CHARACTERS = 64 << 10  # or when there are so many
+BATCH_LINES = 2000  # of a state that are written at a time
+NODE_FILES = (".log", ".storage", ".state_machine")
+
+
+def check_path(path: Path) -> None:
+    """Check that a recording may be written there.
+
+    Raises:
+        ConfigError: it would replace another file, or there is no such folder.
+    """
+    if path.suffix in NODE_FILES:
+        raise ConfigError(f"--record {path}: a name in {path.suffix} is for a node's own files")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--record {path}: there is no such folder")
+    for each in (path, _older(path), _newer(path)):
+        try:
+            with _opened(each, os.O_RDONLY) as file:
+                head = file.read(len(HEADER))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"--record {path}: {complaint(error)}") from None
+        if head and head != HEADER.encode():
+            raise ConfigError(f"--record {path}: {each} is there, and is no recording")
+
+
+class FileRecorder:
+    """Writes one start of a node to its file. The caller holds the driver's `core` lock.
+
+    Steps are handed to the kernel some at a time: each time another thread may take over from
+    the one that steps the core. A node that is killed leaves out what was stepped shortly before.
+    """
+
+    def __init__(
+        self, path: Path, say: Callable[[str], None], segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self._path = path
+        self._say = say
+        self._segment_bytes = segment_bytes
+        self._file: _File | None = None
+        self._left = 0
+        self._unwritten: list[str] = []
+        self._unwritten_characters = 0
+        self._written_ms = 0
+
+    def begin(self, state: Iterator[str]) -> None:
+        """Begin a new segment with these lines of the whole state.
+
+        Raises:
+            OSError, ConfigError: that can't be done.
+        """
+        check_path(self._path)
+        self._write()
+        self._close()
+        newer = _newer(self._path)
+        self._file = _opened(newer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        written = self._file.write(f"{HEADER}, version {VERSION}\n")
+        while lines := list(islice(state, BATCH_LINES)):
+            written += self._file.write("".join(f"{line}\n" for line in lines))
+        self._left = max(self._segment_bytes - written, written)
+        if self._path.exists():
+            os.replace(self._path, _older(self._path))
+        os.replace(newer, self._path)
+
+    def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
+        """Add the paragraph of one step; return whether a new segment is due.
+
+        Raises:
+            OSError: that can't be done.
+        """
+        self._unwritten.append(step)
+        self._unwritten_characters += len(step)
+        is_due = now_ms - self._written_ms >= GATHER_MS or may_be_last
+        if is_due or self._unwritten_characters >= GATHER_CHARACTERS:
+            self._written_ms = now_ms
+            self._write()
+        return self._left <= 0
+
+    def _write(self) -> None:
+        """Hand to the kernel what was added."""
+        steps, self._unwritten, self._unwritten_characters = self._unwritten, [], 0
+        if self._file is not None and steps:
+            self._left -= self._file.write("".join(steps))
+
+    def give_up(self, error: Exception) -> None:
+        """Record no more: this went wrong. The node goes on."""
+        why = complaint(error) if isinstance(error, OSError) else f"{error}"
+        self._say(f"[!] Recording into {self._path} ends here, the node goes on: {why}")
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _File:
+    """A file whose every write is handed to the kernel."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, count: int) -> bytes:
+        return os.read(self._descriptor, count)
+
+    def write(self, text: str) -> int:
+        """Write all of a text; return how many bytes that are."""
+        data = text.encode("utf-8", "surrogatepass")
+        done = os.write(self._descriptor, data)
+        while done < len(data):
+            done += os.write(self._descriptor, data[done:])
+        return done
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _opened(path: Path, flags: int) -> _File:
+    """Open a regular file; for its owner alone, as it holds the keys and values of clients."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise ConfigError(f"{path} is no regular file")
+    return _File(os.open(path, flags | os.O_CLOEXEC, 0o600))
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(f"{path.name}.1")
+
+
+def _newer(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")

@@ -1,0 +1,176 @@
+"""Values of the core as plain JSON values, and back: for the recording of a node's steps.
+
+None, truth values, numbers, texts and lists stand for themselves. Anything else is an object
+with one key, the name of its type: `{"Progress": {"next_index": 8, …}}`, `{"Role": "LEADER"}`.
+No type of the core is listed here: a field or a type that is added is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+CORE = "raftline.raft."
+ALIKE = frozenset({type(None), bool, int, float, str})
+
+
+class PlainError(ValueError):
+    """A text that spells no value of this version's core."""
+
+
+class Token(NamedTuple):
+    """A request that waits, as a recording knows it: a number."""
+
+    number: int
+
+
+class Tokens:
+    """The numbers of the requests that wait in the core."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, tuple[int, object]] = {}  # by id; the request is kept with it
+        self._last = 0
+
+    def number(self, token: object) -> int:
+        """Return the number of a request, a new one if it has none."""
+        known = self._numbers.get(id(token))
+        if known is None:
+            self._last += 1
+            known = self._numbers[id(token)] = (self._last, token)
+        return known[0]
+
+    def forget(self, token: object) -> None:
+        """Forget a request that was answered: it gets a new number if it comes again."""
+        self._numbers.pop(id(token), None)
+
+    def clear(self) -> None:
+        """Forget all of them; no number is given twice."""
+        self._numbers.clear()
+
+
+def plain(value: Any, tokens: Tokens) -> Any:
+    """Return a value of the core as JSON has it; any object that is none of the core's is the
+    token of a request."""
+    kind = type(value)
+    if kind in ALIKE:
+        return value
+    if kind is list:
+        return [plain(item, tokens) for item in value]
+    spell = _SHAPES.get(kind)
+    if spell is None:
+        spell = _SHAPES[kind] = _shape_of(kind)
+    return spell(value, tokens)
+
+
+_SHAPES: dict[type, Callable[[Any, Tokens], Any]] = {}
+
+
+def _shape_of(kind: type) -> Callable[[Any, Tokens], Any]:
+    """Return the function that spells values of one type."""
+    name = kind.__name__
+    if kind is Token:
+        return lambda value, tokens: {"token": value.number}
+    if kind in (tuple, deque):
+        return lambda value, tokens: {name: [plain(item, tokens) for item in value]}
+    if kind is dict:
+        return lambda value, tokens: {
+            name: [[plain(key, tokens), plain(item, tokens)] for key, item in value.items()]
+        }
+    if kind in (set, frozenset):
+        return lambda value, tokens: {name: [plain(item, tokens) for item in sorted(value)]}
+    if kind is bytes:
+        return lambda value, tokens: {name: value.hex()}
+    if not kind.__module__.startswith(CORE):
+        return lambda value, tokens: {"token": tokens.number(value)}
+    if issubclass(kind, Enum):
+        return lambda value, tokens: {name: value.name}
+    if issubclass(kind, tuple):
+        return lambda value, tokens: {name: [plain(item, tokens) for item in value]}
+    if dataclasses.is_dataclass(kind):
+        fields = [field.name for field in dataclasses.fields(kind)]
+        return lambda value, tokens: {
+            name: {field: plain(getattr(value, field), tokens) for field in fields}
+        }
+    return lambda value, tokens: {
+        name: {field: plain(item, tokens) for field, item in vars(value).items()}
+    }
+
+
+def value_of(spelled: Any) -> Any:
+    """Return the value that `plain` spelled; a request is a `Token`.
+
+    Raises:
+        PlainError: it is none, or of a core with other types or fields.
+    """
+    if type(spelled) is list:
+        return [value_of(item) for item in spelled]
+    if type(spelled) is not dict:
+        return spelled
+    try:
+        ((name, content),) = spelled.items()
+        return _value(name, content)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, PlainError):
+            raise
+        raise PlainError(f"no value of this version's core: {str(spelled)[:80]}") from None
+
+
+def _value(name: str, content: Any) -> Any:
+    if name == "token":
+        return Token(content)
+    if name == "bytes":
+        return bytes.fromhex(content)
+    if name == "dict":
+        return {value_of(key): value_of(item) for key, item in content}
+    if name in _COLLECTIONS:
+        return _COLLECTIONS[name](value_of(content))
+    kind = core_types()[name]
+    if issubclass(kind, Enum):
+        return kind[content]
+    if issubclass(kind, tuple):
+        return kind(*value_of(content))
+    return with_fields(kind, {field: value_of(item) for field, item in content.items()})
+
+
+_COLLECTIONS: dict[str, Callable[[Any], Any]] = {
+    "tuple": tuple, "deque": deque, "set": set, "frozenset": frozenset,
+}  # fmt: skip
+
+
+def with_fields(kind: type, fields: dict[str, Any]) -> Any:
+    """Return an object of the core with these fields.
+
+    Raises:
+        PlainError: the fields are not those of its type.
+    """
+    known = {field.name for field in dataclasses.fields(kind)} if _is_dataclass(kind) else None
+    if known is not None and known != fields.keys():
+        other = ", ".join(sorted(known ^ fields.keys()))
+        raise PlainError(f"{kind.__name__} has other fields in this version: {other}")
+    value: Any = object.__new__(kind)
+    for field, content in fields.items():
+        object.__setattr__(value, field, content)
+    return value
+
+
+def _is_dataclass(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind)
+
+
+def core_types() -> dict[str, type]:
+    """Return every class of the core by its name."""
+    if _TYPES:
+        return _TYPES
+    for name, module in list(sys.modules.items()):
+        if name.startswith(CORE):
+            for each in vars(module).values():
+                if isinstance(each, type) and each.__module__ == name:
+                    _TYPES[each.__name__] = each
+    return _TYPES
+
+
+_TYPES: dict[str, type] = {}

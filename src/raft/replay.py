@@ -1,0 +1,176 @@
+"""A recorded node, once more: a fresh core from the state of a recording, stepped through its
+inputs and its draws of chance, until its Effects differ from the recorded ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from raftline.raft.effects import Effects, SafetyError
+from raftline.raft.entries import Entry
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.log import Log
+from raftline.raft.messages import PeerError, read
+from raftline.raft.node import Node
+from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields
+from raftline.raft.recording import (
+    NOT_SPELLED,
+    forget_answered,
+    spell_draw,
+    spell_effects,
+    spell_error,
+)
+from raftline.raft.state import State
+from raftline.raft.view import NodeView
+
+_STEP = re.compile(r"@(-?[0-9]+) (\w+)(?: (.*))?", re.S)
+_ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)
+
+
+class BadRecording(ValueError):
+    """A file that is no recording, or one of another version of the core."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first step whose outcome is another one now."""
+
+    step: int  # counted from 1
+    line: int  # of the recording, in which the step begins
+    taken: str
+    recorded: list[str]
+    replayed: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many steps had the same Effects, and the first one that had others."""
+
+    steps: int
+    difference: Difference | None = None
+
+
+def replay(lines: Iterable[str], first_line: int = 1) -> Outcome:
+    """Step a fresh core through a recording; `first_line` is the number of the first line.
+
+    A last step that was cut off, without an empty line behind it, is left out.
+
+    Raises:
+        BadRecording: the text can't be read.
+    """
+    paragraphs = _paragraphs(lines, first_line)
+    number, first = next(paragraphs, (first_line, []))
+    if not first:
+        raise BadRecording("it ends within its first state")
+    replayed = _Replayed(state_of(first, number))
+    done = 0
+    for number, (taken, *recorded) in paragraphs:
+        try:
+            came_out = replayed.step(taken, recorded)
+        except (ValueError, PeerError) as error:
+            raise BadRecording(f"line {number}: {error}") from None
+        if came_out != recorded:
+            return Outcome(done, Difference(done + 1, number, taken, recorded, came_out))
+        done += 1
+    return Outcome(done)
+
+
+def _paragraphs(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the first line, and the lines, of each whole paragraph."""
+    found: list[str] = []
+    for number, line in enumerate(lines, start=first):
+        if line != "\n":
+            found.append(line.removesuffix("\n"))
+        elif found:
+            yield number - len(found), found
+            found = []
+
+
+def state_of(lines: list[str], first: int) -> State:
+    """Return the state that a segment begins with; its chance is set by whoever steps it."""
+    found: dict[str, Any] = {}
+    entries: list[Entry] = []
+    log_field = ""
+    for number, line in enumerate(lines, start=first):
+        try:
+            if entry := _ENTRY.fullmatch(line):
+                entries.append(Entry(int(entry[1]), int(entry[2]), entry[3]))
+                continue
+            word, field, spelled = line.split(" ", 2)
+            value = json.loads(spelled)
+            if word != "state":
+                raise PlainError("neither a field of the state nor an entry")
+            if isinstance(value, dict) and "base" in value:
+                log_field, found[field] = field, Log(*value["base"])
+            else:
+                found[field] = value_of(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadRecording(f"line {number}: {error}") from None
+    if not log_field:
+        raise BadRecording("its first state has no log")
+    log = found[log_field]
+    try:
+        for index, term, command in entries:
+            if index != log.last_index + 1:
+                raise BadRecording(f"entry {index} where {log.last_index + 1} must follow")
+            log.append(term, command)
+        return with_fields(State, {**found, **dict.fromkeys(NOT_SPELLED), "out": Effects()})  # type: ignore[no-any-return]
+    except (PlainError, SafetyError) as error:
+        raise BadRecording(str(error)) from None
+
+
+class _Replayed:
+    """The fresh core."""
+
+    def __init__(self, state: State) -> None:
+        self._node = Node.__new__(Node)
+        self._node._state = state
+        self._node.view = NodeView(state)
+        state.pick_timeout_ms = self._draw
+        self._tokens = Tokens()
+        self._draws: list[int] = []  # the recorded ones that are left of this step
+        self._drawn: list[str] = []
+
+    def step(self, line: str, recorded: list[str]) -> list[str]:
+        """Take the input of a line, with the recorded draws; return the lines of what came out."""
+        taken, now_ms = _input_of(line, self._node.view.name)
+        draws = [text for text in recorded if text.startswith("draw ")]
+        self._draws = [int(text[5:]) for text in draws]
+        self._drawn = []
+        try:
+            effects = self._node.step(taken, now_ms)
+        except Exception as error:
+            return [*self._drawn, spell_error(error)]
+        lines = [*self._drawn, *spell_effects(effects, self._tokens)]
+        forget_answered(effects, self._tokens)
+        return lines
+
+    def _draw(self) -> int:
+        if not self._draws:
+            self._drawn.append("draw (none was recorded)")
+            return 2 * self._node.view.options.election_timeout_ms
+        drawn = self._draws.pop(0)
+        self._drawn.append(spell_draw(drawn))
+        return drawn
+
+
+def _input_of(line: str, name: str) -> tuple[Input, int]:
+    """Return the input and the time of a step's first line.
+
+    Raises:
+        ValueError, PeerError: it is none.
+    """
+    found = _STEP.fullmatch(line)
+    if found is None:
+        raise ValueError("not the beginning of a step")
+    if found[2] == "Receive":
+        sender, _, text = (found[3] or "").partition(" ")
+        return Receive(read(sender, name, text)), int(found[1])
+    kind = core_types().get(found[2])
+    if kind is None or kind.__module__ != Receive.__module__:
+        raise ValueError(f"the core takes no {found[2]}")
+    taken: Input = value_of({found[2]: json.loads(found[3]) if found[3] else {}})
+    return taken, int(found[1])

@@ -1,0 +1,80 @@
+"""`raftline replay FILE`: steps a fresh core through what `raftline server --record` wrote."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from raftline.common.arguments import VERSION
+from raftline.common.console import safe_line
+from raftline.raft.recording import HEADER
+from raftline.raft.replay import BadRecording, Difference, replay
+
+EXIT_SAME = 0
+EXIT_DIFFERS = 1
+EXIT_BAD_FILE = 3
+LINES_SHOWN = 20  # of what came out of a step
+FIRST_LINE = 2  # of the state: the header stands before it
+
+
+def replay_file(path: str) -> int:
+    """Replay a recording and print what came of it. Returns 0: the same Effects; 1: others;
+    3: the file is no recording, or is damaged.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    with Path(path).open("rb") as file:
+        head = file.readline(200).decode("utf-8", "replace").rstrip("\n")
+        try:
+            if not head.startswith(HEADER):
+                raise BadRecording("it is no recording of a node")
+            outcome = replay(_lines(file), FIRST_LINE)
+        except BadRecording as error:
+            print(f"raftline: {safe_line(f'{path}: {error}')}{_made_by(head)}", file=sys.stderr)
+            return EXIT_BAD_FILE
+    if outcome.difference is None:
+        print(f"{outcome.steps} steps replayed, the same Effects")
+        return EXIT_SAME
+    _tell(path, outcome.difference)
+    print(f"{outcome.steps} steps before it had the same Effects{_made_by(head)}")
+    return EXIT_DIFFERS
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Yield each line of the file.
+
+    Raises:
+        BadRecording: a line that ends is no text.
+    """
+    for line in file:
+        try:
+            yield line.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            if line.endswith(b"\n"):
+                raise BadRecording("it holds bytes that are no UTF-8") from None
+
+
+def _made_by(head: str) -> str:
+    """Return a remark if another version made this recording."""
+    version = head.removeprefix(f"{HEADER}, version ")
+    if not head.startswith(HEADER) or version == VERSION:
+        return ""
+    return safe_line(f" (recorded by version {version}, replayed by {VERSION})")
+
+
+def _tell(path: str, difference: Difference) -> None:
+    """Print what went into a step, what was recorded, and what came out."""
+    print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
+    print(safe_line(f"  went in:  {difference.taken}"))
+    for what, lines, others in (
+        ("recorded:", difference.recorded, difference.replayed),
+        ("came out:", difference.replayed, difference.recorded),
+    ):
+        for line in lines[:LINES_SHOWN] or ["nothing"]:
+            mark = " " if line in others else "*"
+            print(safe_line(f"{mark} {what} {line}"))
+        if len(lines) > LINES_SHOWN:
+            print(f"  {what} {len(lines) - LINES_SHOWN} more lines")
