@@ -1,0 +1,22 @@
+"""The English of docstrings, as far as a test can judge it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FREE_RELATIVE = re.compile(r"(Who|Whom|What|Where|When|Whoever|Whatever|Wherever)\b")
+DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def test_no_docstring_of_the_program_begins_with_a_free_relative() -> None:
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, DEFINITIONS):
+                text = ast.get_docstring(node) or ""
+                if FREE_RELATIVE.match(text):
+                    found.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
+    assert found == [], "begin with a noun or a verb"
