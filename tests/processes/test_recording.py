@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.processes.cluster import Cluster
 from tests.processes.node import SERVER, Node
+from tests.processes.wire import eventually
 
 REPLAY = [sys.executable, str(SERVER.with_name("cli.py")), "replay"]
 
@@ -40,6 +41,8 @@ def test_three_recorded_nodes_and_a_killed_leader_replay(tmp_path: Path) -> None
         for number in range(20):
             assert cluster.ask(f"set k{number} é{number}").startswith("SET")
         cluster.ask("get k1")
+        # Steps are gathered for 50 ms, and a kill loses those.
+        assert eventually(lambda: "set k19" in recording(first).read_text())
         first.kill()
         second = cluster.leader()
         assert second is not first
