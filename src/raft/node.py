@@ -112,7 +112,7 @@ class Node:
         state.now_ms = max(now_ms, state.now_ms)
         state.out = Effects()
         _RULES[type(taken)](state, taken)
-        if not isinstance(taken, Stop | Compact):
+        if type(taken) not in _QUIET:
             _advance(state)
         return state.out
 
@@ -187,6 +187,7 @@ def _disconnected(state: State, taken: PeerDisconnected) -> None:
         give_up_transfer(state)
 
 
+_QUIET = (Stop, Compact)  # these commit and answer nothing
 _RULES: dict[type[Input], Callable[[State, Any], None]] = {
     Receive: lambda state, taken: receive(state, taken.message),
     Synced: _synced,

@@ -64,7 +64,7 @@ def receive(state: State, message: Message) -> None:
         check_snapshot(state, message)
     look_for_history(state, message)
     _adopt_term(state, message)
-    if isinstance(message, AppendEntries | InstallSnapshot) and message.term < state.term:
+    if message.term < state.term and isinstance(message, AppendEntries | InstallSnapshot):
         refuse_old_leader(state, message)
     else:
         _RULES[type(message)](state, message)
