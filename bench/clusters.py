@@ -1,4 +1,4 @@
-"""What every system under measurement has in common: processes in a folder, started and ended."""
+"""The base of every system under measurement: processes in a folder, started and ended."""
 
 from __future__ import annotations
 

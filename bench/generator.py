@@ -26,7 +26,7 @@ def need(program: Path) -> None:
 
 @dataclass(frozen=True)
 class Load:
-    """What to ask of a server, and for how long; the generator's own defaults are not used."""
+    """The load on a server, and its length; the generator's own defaults are not used."""
 
     what: str = "set"
     connections: int = 64

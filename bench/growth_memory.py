@@ -35,7 +35,7 @@ def restart(setup: Setup) -> None:
 
 
 def memory(setup: Setup) -> None:
-    """What a log entry and a key hold in a node's memory (16-byte keys, 100-byte values)."""
+    """The memory of a log entry and of a key in a node (16-byte keys, 100-byte values)."""
     fill = Load(connections=8, in_flight=64, requests=setup.entries, keys=1)
     with Raftline(setup.folder, setup.port, 1, NEVER_COMPACT) as nodes:
         empty = memory_bytes(nodes.processes[0].pid)

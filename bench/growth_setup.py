@@ -1,4 +1,4 @@
-"""What each row of `bench/growth.py` is given."""
+"""The setup that each row of `bench/growth.py` is given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from results import Rows
 
 @dataclass
 class Setup:
-    """Where and how big to measure, and the rows that come of it; one call is one round."""
+    """The place and size of a measurement, and its rows; one call is one round."""
 
     folder: Path
     port: int

@@ -1,4 +1,4 @@
-"""What was measured, as JSON in `build/bench/`: rows, each with every round's figures.
+"""Results as JSON in `build/bench/`: rows, each with every round's figures.
 
     {"kind": "bench", "date": …, "machine": {…}, "settings": {…},
      "rows": [{"name": "set, 64", "system": "raftline", "figures": {"per_s": [41000.0, …], …}}, …]}

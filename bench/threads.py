@@ -1,4 +1,4 @@
-"""Where a node's time goes under load, thread by thread: `make profile`, one page of text.
+"""The time of a node under load, thread by thread: `make profile`, one page of text.
 
 Starts nodes, loads the leader, and looks at it and at one follower three times in turn: counts of
 the kernel without any profiler (processor time, context switches), then py-spy for what is on a
@@ -33,7 +33,7 @@ DUMPED = re.compile(r'^Thread (\d+) \([^)]*\)(?:: "(.*)")?$', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Used:
-    """What a thread has used up to a moment."""
+    """The use of a thread up to a moment."""
 
     cpu_s: float
     voluntary: int
@@ -42,7 +42,7 @@ class Used:
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen of one process."""
+    """The observations of one process."""
 
     names: Mapping[int, str]  # each thread's kind
     before: Mapping[int, Used]

@@ -1,4 +1,4 @@
-"""What every lab's programs need: one line a row, one line for what goes wrong, an exit status."""
+"""The output of every lab's programs: one line a row, one for an error, an exit status."""
 
 from __future__ import annotations
 

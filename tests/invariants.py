@@ -1,4 +1,4 @@
-"""What holds in every run of the core, whatever the network, the disks and the clocks do.
+"""The invariants of every run of the core, whatever network, disks and clocks do.
 
 The rim of a test (transcripts, simulation) tells `Invariants` what happens as it happens; each
 check looks only at what is new, so that thousands of runs can afford it. Names and numbers of
@@ -185,7 +185,7 @@ class Invariants:
         )
 
     def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
-        """What belongs to a leadership ends with it: reads, changes, what followers hold, the
+        """The state of a leadership ends with it: reads, changes, the followers' progress, the
         batch that was sent last. Who does not follow a leader has asked none."""
         state, name = node._state, node.view.name
         leading = state.leading
@@ -235,7 +235,7 @@ class Invariants:
             )
 
     def _acknowledgements(self, node: Node, effects: Effects) -> None:
-        """What a follower says to hold equals what its leader holds there."""
+        """Check that the entries which a follower acknowledges equal its leader's."""
         for message in (*effects.send, *effects.send_after_save):
             leader = self.nodes.get(message.to)
             if not isinstance(message, AppendAccepted) or leader is None:

@@ -14,7 +14,7 @@ class Died(BaseException):
 
 
 class Kind(Enum):
-    """What happens at the chosen step."""
+    """The fault at the chosen step."""
 
     DIE_BEFORE = "dies before it"
     DIE_AFTER = "dies after it"

@@ -7,7 +7,8 @@ from zlib import crc32
 import pytest
 
 from raftline.logmanager import LogManager, Recovered
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from tests.faulty_folder import MemoryFolder

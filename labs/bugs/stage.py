@@ -22,7 +22,8 @@ from random import Random
 from typing import Any
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from tests.faulty_folder import MemoryFolder
 from tests.transcripts.player import Player
 

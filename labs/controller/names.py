@@ -1,4 +1,4 @@
-"""Where nodes and controller are: by names.txt beside this file, else by their host names."""
+"""The addresses of nodes and controller: by names.txt beside this file, else by host names."""
 
 from __future__ import annotations
 

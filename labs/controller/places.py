@@ -1,4 +1,4 @@
-"""Where the lab runs: six processes on loopback addresses, or six containers.
+"""The places of the lab: six processes on loopback addresses, or six containers.
 
 A place sends with message_sender.py, listens with message_receiver.py, and shows what nodes print.
 """
@@ -38,7 +38,7 @@ eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
 
 
 class Place:
-    """What both places have in common: a receiver that listens, and orders with answers."""
+    """The base of both places: a receiver that listens, and orders with answers."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What the lab does to a running cluster, and says about it: the client's menu and the scenarios
+"""The actions of the lab on a cluster, and its words on them: the client's menu and the scenarios
 are made of these."""
 
 from __future__ import annotations

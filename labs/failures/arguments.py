@@ -1,4 +1,4 @@
-"""What the lab's programs are told on their command lines: who the nodes are, which is meant."""
+"""The arguments of the lab's programs: the nodes, and which one is meant."""
 
 from __future__ import annotations
 

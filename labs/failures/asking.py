@@ -1,4 +1,4 @@
-"""What the lab can know of a running cluster: everything is asked over the nodes' own ports."""
+"""The lab's questions to a running cluster, all asked over the nodes' own ports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from raftline.client import Client, ClientError, Unreachable
 from raftline.common.address import Address
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendEntries, RequestVote, spell
 from raftline.wire.protocol import escape
 

@@ -138,7 +138,7 @@ def scenario_c(cluster: Nodes) -> None:
 
 
 def one_follower_misses_an_entry(cluster: Nodes) -> None:
-    """Who lacks an acknowledged entry is not elected; it is repaired by who is."""
+    """A node that lacks an acknowledged entry is not elected; the leader repairs its log."""
     lab = cluster.lab
     leader = lab.leader()
     behind, whole = lab.followers()

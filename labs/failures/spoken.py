@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words, value_of
 from raftline.common.console import Console
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView

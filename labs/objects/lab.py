@@ -1,4 +1,4 @@
-"""What the lab needs beside its nodes: `python lab.py stop | clean | bundle NAME | story`."""
+"""The lab's commands beside its nodes: `python lab.py stop | clean | bundle NAME | story`."""
 
 from __future__ import annotations
 

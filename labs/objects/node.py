@@ -43,7 +43,7 @@ def next_value(old: object, name: str) -> str:
 
 
 class Lab:
-    """What the node of the lab does when somebody is elected."""
+    """The reaction of the lab's node to an election."""
 
     def __init__(self, node: raftline.Node, folder: Path) -> None:
         self.node = node

@@ -84,7 +84,7 @@ def check_boot() -> None:
 
 
 def check_commands(cluster: Cluster) -> None:
-    """What a client types, on the wire and on its screen."""
+    """The lines of a client, on the wire and on its screen."""
     leader = cluster.leader()
     with row("004-02", "004-33", what="python client.py PORT ID shows the screen of the figures"):
         screen = Screen(leader.port, 4, "--follow")
@@ -143,7 +143,7 @@ def _count(port: int, number: int) -> None:
 
 
 def check_messages(cluster: Cluster) -> None:
-    """What the nodes say to each other, in the words of the report."""
+    """The messages between the nodes, in the words of the report."""
     cluster.ask("client4@set b 30")
     cluster.wait_until_equal()
     form = re.compile(

@@ -1,4 +1,4 @@
-"""What stands on the report's seven figures, and where ours may differ: line for line.
+"""The lines of the report's seven figures, and those in which ours may differ.
 
 A figure here is what must stand on each screen of ours, in this order. Where ours says more in
 between (`…`), or says it otherwise (`DIFFERS`), the sheet says why.

@@ -52,7 +52,7 @@ SEED_LINES = (
 
 
 class Checks:
-    """What was found of each row."""
+    """The findings of each row."""
 
     def __init__(self) -> None:
         self.failed = False

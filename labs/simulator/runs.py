@@ -20,7 +20,7 @@ _KILLED_AND_NEXT = (
 
 
 class Report:
-    """What one report says."""
+    """The contents of one report."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -49,7 +49,7 @@ class Report:
 
     @property
     def story(self) -> list[tuple[float, str]]:
-        """What happened, and when, from the end of the report."""
+        """The events and their times, from the end of the report."""
         found = (re.fullmatch(r" *([0-9.]+) s  (.+)", line) for line in self.lines)
         return [(float(each[1]), each[2]) for each in found if each]
 

@@ -8,7 +8,7 @@ from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.controller.faults import Faults
 from raftline.net.batch import Batch
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder

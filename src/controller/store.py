@@ -19,8 +19,9 @@ from typing import NamedTuple
 from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.controlled import ControlledNode
 from raftline.net.batch import Batch
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
+from raftline.raft.entries import Entry
 from raftline.raft.membership import PREFIX
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView

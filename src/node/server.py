@@ -27,9 +27,9 @@ from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry, Snapshot
-from raftline.raft.entries import spell_entries
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.inputs import Input
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
 from raftline.raft.recording import RecordedNode

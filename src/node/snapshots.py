@@ -19,8 +19,7 @@ from zlib import crc32
 from raftline.common.wakeup import Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.storage.disk import StorageError
 from raftline.storage.logfile import LogRewrite

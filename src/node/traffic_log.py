@@ -8,8 +8,8 @@ from dataclasses import replace
 from raftline.common.console import Console
 from raftline.node.prevotes import PreVotes
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Effects, Entry
-from raftline.raft.entries import spell_entries
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

@@ -6,13 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import Entry, entries_of
+from raftline.raft.entries import Entry
 from raftline.raft.messages import Message
-
-__all__ = [
-    "Chunk", "Effects", "Entry", "HardState", "ReadReady", "SafetyError", "Settled", "Snapshot",
-    "entries_of",
-]  # fmt: skip
 
 
 class SafetyError(Exception):

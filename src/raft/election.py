@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.effects import SafetyError
+from raftline.raft.entries import Entry
 from raftline.raft.lease import begin_round
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.newborn import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from raftline.raft.effects import Entry, SafetyError, entries_of
+from raftline.raft.effects import SafetyError
+from raftline.raft.entries import Entry, entries_of
 
 
 class Log:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from raftline.raft.change import Change, PendingChange, Plan, Refused, advice, plan
-from raftline.raft.effects import Entry, SafetyError, Settled
+from raftline.raft.effects import SafetyError, Settled
+from raftline.raft.entries import Entry
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import AppendEntries, Message, RequestVote
 from raftline.raft.newborn import is_stranger_to_newborn

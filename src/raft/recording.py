@@ -24,7 +24,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
 
-from raftline.raft.effects import Chunk, Effects, Entry
+from raftline.raft.effects import Chunk, Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive, Stop
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from raftline.raft.chunks import InstallSnapshotReply
-from raftline.raft.effects import Entry, SafetyError, entries_of
+from raftline.raft.effects import SafetyError
+from raftline.raft.entries import Entry, entries_of
 from raftline.raft.lease import begin_round, extend_lease
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
 from raftline.raft.progress import Mode, Progress

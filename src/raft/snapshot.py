@@ -10,8 +10,8 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Chunk, SafetyError, Snapshot
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
+from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, PeerError
 from raftline.raft.progress import Mode, Progress, Sending

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.wire.commands import COMMANDS, Tells, row_of
 from raftline.wire.protocol import error, outcome_unknown
 

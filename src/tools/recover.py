@@ -16,7 +16,8 @@ from raftline.common.address import Address, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
 from raftline.logmanager import LogManager, Recovered
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.state.sessions import Sessions, next_era

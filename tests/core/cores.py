@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Compact, Receive, Synced, Tick
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply

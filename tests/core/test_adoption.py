@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Entry, HardState
+from raftline.raft.effects import HardState
+from raftline.raft.entries import Entry
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, commands, found, known, log_file, refusal, storage_file, write
 

@@ -1,4 +1,4 @@
-"""Whatever Unicode arrives, a parser takes what it says or refuses it with its own error."""
+"""Parsers and Unicode: each text is taken as it is or refused with the parser's own error."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.state.sessions import (
     ERA_MAX,
     ERA_NUMBERS,

@@ -15,7 +15,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.node.joining import settle_configuration
 from raftline.node.registering import begun, register
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
 from tests.node_files import BASE, boot, known, vote, write

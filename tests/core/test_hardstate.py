@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.storage import hardstate
 from raftline.storage.disk import FilesRefused
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise

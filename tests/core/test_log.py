@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.effects import Entry, SafetyError
+from raftline.raft.effects import SafetyError
+from raftline.raft.entries import Entry
 from raftline.raft.log import Log
 from tests.core.cores import log_of
 

@@ -1,4 +1,4 @@
-"""What stands in NAME.log after a node has written, to the byte."""
+"""The bytes of NAME.log after a node has written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry, HardState, SafetyError
+from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.entries import Entry
 from raftline.storage.disk import DiskFailed
 from raftline.storage.folder import Folder
 from tests.faulty_folder import Fault, Kind, MemoryFolder

@@ -1,4 +1,4 @@
-"""What the LogManager answers, and that its lock is held for each operation and no longer."""
+"""The LogManager's answers, and its lock: held for each operation and no longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a quorum is (§5.2): a majority of the voters, never half of them."""
+"""The quorum (§5.2): a majority of the voters, never half of them."""
 
 from __future__ import annotations
 

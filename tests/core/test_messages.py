@@ -1,4 +1,4 @@
-"""What servers say, byte for byte: docs/use/protocol.md, peers."""
+"""The messages of servers, byte for byte: docs/use/protocol.md, peers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.effects import Entry
-from raftline.raft.entries import NUMBER_MAX, is_one_line, spell_entries
+from raftline.raft.entries import NUMBER_MAX, Entry, is_one_line, spell_entries
 from raftline.raft.messages import (
     FIRST_WORDS,
     AppendAccepted,

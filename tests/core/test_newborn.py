@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, HardState, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Campaign, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.state.objectkinds import OPERATIONS
 from raftline.wire.escapes import escape, unescape
 from raftline.wire.objectcommands import OPERANDS

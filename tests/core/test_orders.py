@@ -1,4 +1,4 @@
-"""What a controller asks of the core: only what time and loss could bring about as well."""
+"""The orders of a controller to the core: time and loss could bring about each of them."""
 
 from __future__ import annotations
 

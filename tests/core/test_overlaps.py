@@ -11,8 +11,8 @@ import pytest
 
 from raftline.node.status import node_facts
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Effects, ReadReady, Snapshot
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
+from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,

@@ -10,7 +10,8 @@ import pytest
 
 from raftline.raft import node as core
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, HardState, ReadReady, Snapshot
+from raftline.raft.chunks import Snapshot
+from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Entry, HardState
+from raftline.raft.effects import HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import (
     AppendAccepted,
@@ -203,7 +204,7 @@ def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
 
 
 def test_an_entry_from_before_the_loss_is_no_fence() -> None:
-    """Who votes for a log that was long before the loss must be told by a later one."""
+    """A vote for a log that was long before the loss is told by a later one."""
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)

@@ -1,4 +1,4 @@
-"""What a node makes of the files it finds: trusts them, cuts a torn tail, or refuses clearly."""
+"""Recovery from the files of a node: it trusts them, cuts a torn tail, or refuses clearly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from zlib import crc32
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.storage.disk import CorruptLog
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import (

@@ -1,10 +1,11 @@
-"""What a leader sends, and when an entry is committed: §5.3, §5.4.2, thesis §10.2.1."""
+"""The sends of a leader, and the commit of entries: §5.3, §5.4.2, thesis §10.2.1."""
 
 from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Effects, Entry, SafetyError
+from raftline.raft.effects import Effects, SafetyError
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced, Tick
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message, PeerError
 from raftline.raft.options import Options

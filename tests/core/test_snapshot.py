@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.node.status import node_facts
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Chunk, SafetyError, Snapshot
+from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
+from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.inputs import (
     Propose,
     Receive,

@@ -11,7 +11,9 @@ from random import Random
 import pytest
 
 from raftline.logmanager import LogManager, Recovered
-from raftline.raft.effects import Chunk, Effects, Entry, HardState, Snapshot
+from raftline.raft.chunks import Snapshot
+from raftline.raft.effects import Chunk, Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder

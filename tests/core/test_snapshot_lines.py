@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.chunks import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Snapshot
+from raftline.raft.chunks import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.messages import PeerError, read, spell
 
 

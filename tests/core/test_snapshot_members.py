@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry, HardState, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, RequestVoteReply
@@ -108,7 +109,7 @@ def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Mem
 
 
 def test_before_any_configuration_is_applied_the_members_are_those_of_the_base_line() -> None:
-    """Whatever the configuration file says by now."""
+    """The snapshot's members count, not those of the configuration file."""
     folder = MemoryFolder()
     LogManager("s1", folder, {"s1": "a:1"}).recover()
     manager, _ = boot(folder.kill())

@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from raftline.logmanager import Recovered
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.storage.disk import StorageError
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, log_file, storage_file
@@ -31,7 +32,7 @@ SCRIPT: list[list[Effects]] = [
 
 
 class Knowledge:
-    """What a node must know after so many works of the script."""
+    """Return the state that a node must know after so many works of the script."""
 
     def __init__(self, works: list[list[Effects]]) -> None:
         self.hard_state = HardState(0, None)

@@ -1,4 +1,4 @@
-"""What resets an election timeout, and how long a leader leads: §5.2; CheckQuorum, thesis §6.2."""
+"""Resets of the election timeout, and the end of a leadership: §5.2; thesis §6.2, CheckQuorum."""
 
 from __future__ import annotations
 

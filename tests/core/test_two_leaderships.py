@@ -1,4 +1,4 @@
-"""What a leader kept of its reads, batches and changes is gone when it leads again."""
+"""Reads, batches and changes of a first leadership are gone in the second."""
 
 from __future__ import annotations
 

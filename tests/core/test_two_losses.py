@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
-from raftline.raft.effects import Effects, Entry, HardState
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message

@@ -1,4 +1,4 @@
-"""Who gives its vote, to whom, and who is denied: §5.2, §5.4.1; thesis §4.2.3, §9.6."""
+"""Votes, given and denied: §5.2, §5.4.1; thesis §4.2.3, §9.6."""
 
 from __future__ import annotations
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FREE_RELATIVE = re.compile(r"(Who|Whom|What|Where|When|Whoever|Whatever|Wherever)\b")
+FOLDERS = ("src", "tests", "labs", "bench", "docs")
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def test_no_docstring_of_the_program_begins_with_a_free_relative() -> None:
+def test_no_docstring_begins_with_a_free_relative() -> None:
     found = []
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, DEFINITIONS):
                 text = ast.get_docstring(node) or ""

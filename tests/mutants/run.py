@@ -49,7 +49,7 @@ SEED = re.compile(r"^seed (\d+): (.*)", re.MULTILINE)
 
 @dataclass
 class Result:
-    """What became of one mutant."""
+    """The outcome of one mutant."""
 
     mutant: Mutant
     caught_by: str  # "": it survived

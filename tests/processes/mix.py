@@ -1,4 +1,4 @@
-"""What clients ask for, and what is remembered of it beside the history."""
+"""The requests of clients, and the notes on them beside the history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mix:
-    """What clients ask for. Keys and counters begin with `prefix`, so that each part of a long
+    """The requests of clients. Keys and counters begin with `prefix`, so that each part of a long
     run has its own, and its history can be judged alone."""
 
     keys: int = 3

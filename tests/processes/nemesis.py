@@ -79,7 +79,7 @@ class Nemesis:
 
     @property
     def now(self) -> str:
-        """What is under way, in words."""
+        """The faults under way, in words."""
         return "; ".join(running.what for running in self.running) or "nothing"
 
     def turn(self) -> None:

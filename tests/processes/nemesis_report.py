@@ -1,4 +1,4 @@
-"""What a campaign counted, its report, and the evidence of what it found."""
+"""The counters of a campaign, its report, and the evidence of its findings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERBS = ("get", "set", "delete", "cas", "incr", "local get")
 
 
 class Tally:
-    """What happened so far, in numbers."""
+    """The counters so far."""
 
     def __init__(self, options: argparse.Namespace, has_namespaces: bool) -> None:
         self.options = options

@@ -1,4 +1,4 @@
-"""What faults share: the cluster they strike, what each has in hand, and how they wait.
+"""The parts that faults share: the cluster, what each fault has in hand, and how they wait.
 
 A fault is a generator. First it yields what it does, in words; then how long it wants to wait, in
 seconds, again and again; it has healed what it hurt when it ends. So one thread carries any

@@ -1,4 +1,4 @@
-"""What a node's console says about its traffic, in the lines of the seed's figures."""
+"""The console's lines about a node's traffic, as in the course program's figures."""
 
 from __future__ import annotations
 

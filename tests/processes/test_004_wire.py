@@ -1,4 +1,4 @@
-"""What a node says to its peers, heard by peers that the test plays."""
+"""The messages of a node to its peers, heard by peers that the test plays."""
 
 from __future__ import annotations
 

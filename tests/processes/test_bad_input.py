@@ -1,4 +1,4 @@
-"""What nobody should send: each line gets one clear reply, and the node serves on."""
+"""Bad input: each line gets one clear reply, and the node serves on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of measurements: ratios of two results, and the tables of the pages."""
+"""The use of measurements: ratios of two results, and the tables of the pages."""
 
 from __future__ import annotations
 

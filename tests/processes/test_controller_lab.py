@@ -265,7 +265,7 @@ def test_nothing_outlives_a_checker_however_it_ends(
 
 
 def test_a_program_of_the_lab_whose_reader_is_gone_ends_without_a_word(tmp_path: Path) -> None:
-    """When its checker is killed: it may have something to say before it knows."""
+    """Whether its checker was killed: it may have something to say before it knows."""
     (tmp_path / "talks.py").write_text("print('Message Received', flush=True)\n")
     reading_end, writing_end = os.pipe()
     os.close(reading_end)

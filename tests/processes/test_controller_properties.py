@@ -11,7 +11,7 @@ import pytest
 
 from raftline.controller.store import numbered
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.storage.folder import Folder
 from tests.processes.cluster import Cluster
 from tests.processes.node import Node
@@ -22,7 +22,7 @@ ROUNDS = 30
 
 @dataclass
 class Run:
-    """What was asked for, what was answered, and what the nodes hold at the end."""
+    """The requests, the answers, and the nodes' values at the end."""
 
     suggested: dict[str, str] = field(default_factory=dict)
     answered: list[str] = field(default_factory=list)

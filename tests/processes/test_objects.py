@@ -235,7 +235,7 @@ ACTIONS: dict[str, tuple[type[Any], type[Any], list[Action]]] = {
 
 
 def outcome(action: Callable[[Any, random.Random], Any], target: Any, seed: int) -> Any:
-    """What an action gave, or the type of what it raised; False stands for None."""
+    """Return the result of an action, or the type of its error; False stands for None."""
     try:
         return action(target, random.Random(seed)) or None
     except (KeyError, IndexError, ValueError) as error:

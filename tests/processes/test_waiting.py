@@ -1,4 +1,4 @@
-"""What is said while an answer is waited for, and where nobody answers at all."""
+"""The messages while an answer is awaited, and if none comes at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold after any faults: histories, counters, logs and states, each judged by itself.
+"""The verdict after any faults: histories, counters, logs and states, each judged by itself.
 
 Every function returns findings, in words; none means that all is well.
 """
@@ -107,7 +107,7 @@ def recording_findings(folder: Path) -> tuple[int, list[str]]:
 
 
 class Leaders:
-    """Who led which term, by what the nodes said of themselves: one at the most."""
+    """Check that each term had one leader at the most, by the nodes' own words."""
 
     def __init__(self) -> None:
         self.of: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""What every end-to-end test needs of the harness, and who else runs."""
+"""The parts of the harness that every end-to-end test needs, and the other runs at work."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
 
 def after(used: float, switches: int, *idle: float) -> Look:
-    """What was used and left idle in one second; cores 0 and 1."""
+    """The use and the idle time of one second; cores 0 and 1."""
     return Look(1.0, used, switches, dict(enumerate(idle)))
 
 

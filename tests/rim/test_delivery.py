@@ -1,4 +1,4 @@
-"""Where an answer goes that another step makes true: to whoever asked last, where it asked from."""
+"""An answer that another step makes true goes to the last asker, on its own connection."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from raftline.net.batch import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import StepDown
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.questions import ReadIndexReply

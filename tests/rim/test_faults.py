@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table, read_fault
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Entry, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries, Message
 from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError

@@ -1,4 +1,4 @@
-"""What is said of a transfer, at the node that began it and by `raftline transfer`."""
+"""The replies about a transfer, at the node that began it and by `raftline transfer`."""
 
 from __future__ import annotations
 

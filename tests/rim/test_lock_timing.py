@@ -1,4 +1,4 @@
-"""Who holds a lock, by a clock that a test moves: the holder knows first that it is over."""
+"""A lock by a clock that a test moves: the holder knows first that its time is over."""
 
 from __future__ import annotations
 

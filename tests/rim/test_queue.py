@@ -1,4 +1,4 @@
-"""What waits in the queue, and who gets which reply."""
+"""The requests in the queue, and the reply to each."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import raftline
 from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.wire.protocol import Limits, ProtocolError, read_request
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

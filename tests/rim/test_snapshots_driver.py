@@ -13,8 +13,9 @@ from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell

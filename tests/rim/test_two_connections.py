@@ -1,4 +1,4 @@
-"""What a peer's first connection left undone does not go out on the second, nor hold it up."""
+"""Leftovers of a peer's first connection neither go out on the second nor hold it up."""
 
 from __future__ import annotations
 

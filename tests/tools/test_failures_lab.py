@@ -21,7 +21,8 @@ from labs.failures.words import Words
 from raftline.client import OutcomeUnknown
 from raftline.common.address import Address
 from raftline.node.server import Server
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import Node

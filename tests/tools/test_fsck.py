@@ -1,4 +1,4 @@
-"""What `raftline fsck` finds in a node's files, and what --repair does: never a byte is lost."""
+"""The findings of `raftline fsck` in a node's files, and --repair: never a byte is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the labs hand out: bugs that can still be put in, and programs that say what was mistyped.
+"""The labs' hand-outs: bugs that can still be put in, and programs that say what was mistyped.
 The labs' own checkers prove them with real nodes."""
 
 from __future__ import annotations

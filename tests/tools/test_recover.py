@@ -1,4 +1,4 @@
-"""What `raftline recover` goes on with: whatever a last survivor has left of the state."""
+"""The state that `raftline recover` goes on with: all that a last survivor has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cluster's state comes to in one line: `raftline status`, over what the nodes said."""
+"""The verdict of `raftline status` in one line, from the nodes' own words."""
 
 from __future__ import annotations
 

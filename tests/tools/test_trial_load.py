@@ -1,4 +1,4 @@
-"""Who asks what and when: spacing, keys, and what counts as a wrong get."""
+"""The requests of a trial: spacing, keys, and what counts as a wrong get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads, as the lines between the servers show it."""
+"""The leader, as the lines between the servers show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the nemesis looks at after its faults: each kind of harm is noticed, and nothing else."""
+"""The verdict of the nemesis after its faults: each kind of harm is noticed, and nothing else."""
 
 from __future__ import annotations
 

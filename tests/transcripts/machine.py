@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.raft.membership import read
 from raftline.state.sessions import Sessions
 from tests.faulty_folder import MemoryFolder
@@ -12,7 +12,7 @@ _SESSION = ('{"', '["')  # how a line of the session table begins, and no key of
 
 
 class Machine:
-    """What the entries have made, spelled as a snapshot and made from one."""
+    """The effect of the entries, spelled as a snapshot and made from one."""
 
     def __init__(self, snapshot: str = "") -> None:
         self._manager = LogManager("s1", MemoryFolder(), {})

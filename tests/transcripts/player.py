@@ -39,7 +39,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from unittest.mock import patch
 
-from raftline.raft.effects import Entry, HardState
+from raftline.raft.effects import HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import PeerDisconnected
 from raftline.raft.membership import Membership
 from raftline.state import sessions

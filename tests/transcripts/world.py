@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from raftline.raft import messages
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry, HardState, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -51,7 +52,7 @@ def change_of(command: str) -> Change | None:
 
 @dataclass
 class Disk:
-    """What survives a crash."""
+    """The disk of a server: all that survives a crash."""
 
     hard_state: HardState = field(default_factory=lambda: HardState(0, None))
     entries: list[Entry] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Server:
 
     @property
     def wake_at_ms(self) -> int:
-        """When, in the world's time, the node's clock shows what it wants to be woken at."""
+        """The moment, in the world's time, at which the node wants to be woken by its clock."""
         assert self.node is not None
         return -(-self.node.wake_at_ms * 100 // self.clock_percent)
 
@@ -105,7 +106,7 @@ class World:
         self.checks = Invariants()
 
     def time_at(self, server: Server) -> int:
-        """What a server's own clock shows now."""
+        """The time by a server's own clock."""
         return self.now_ms * server.clock_percent // 100
 
     def say(self, kind: str, text: str) -> None:

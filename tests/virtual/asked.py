@@ -14,7 +14,7 @@ EXPIRED = "Sorry, session expired"
 
 
 class Asker(Protocol):
-    """Who is told what became of a request; just one of these, once."""
+    """The receiver of a request's outcome: one of these is called, once."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""What a simulated node did, told to the transcript, the invariants and the counts."""
+"""The actions of a simulated node, told to the transcript, the invariants and the counts."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, Entry, ReadReady
+from raftline.raft.effects import Effects, ReadReady
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import AskLeader, Propose, Read
 from raftline.raft.node import Node
 from tests.invariants import InvariantError
@@ -110,7 +111,7 @@ class Desk:
         self.reading.remove(request)
 
     def give_up_if_deposed(self, node: Node) -> None:
-        """Whoever lost the lead can't know what becomes of what it proposed."""
+        """A node that lost the lead can't know the fate of its proposals."""
         while self._proposed and not (
             node.view.is_leader and node.view.term == self._proposed[0][1]
         ):

@@ -18,7 +18,7 @@ STEPS_MAX = 10  # a fault strikes within this many steps of the disk
 
 
 class Disk:
-    """What outlives a node, and what it has promised to hold."""
+    """The disk of a node, and what it has promised to hold."""
 
     def __init__(self, world: World, name: str) -> None:
         self.folder = MemoryFolder()
@@ -177,7 +177,7 @@ class Disk:
         self.folder = MemoryFolder(left)
 
     def _check(self, recovered: Recovered) -> None:
-        """What was reported durable is there, or the node knows that it is not.
+        """Check that entries reported durable are there, or that the node knows that they are not.
 
         Raises:
             InvariantError: neither.

@@ -1,4 +1,4 @@
-"""What all clients of a schedule saw, and whether it could have come from one copy of the data."""
+"""The history of a schedule's clients, and whether one copy of the data explains it."""
 
 from __future__ import annotations
 

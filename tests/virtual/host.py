@@ -9,7 +9,8 @@ from raftline.logmanager import LogManager
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
     Campaign,
     ChangeMembers,

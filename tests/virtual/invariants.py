@@ -1,4 +1,4 @@
-"""What holds besides, where every message was really sent by the node that it names.
+"""The invariants beside those: here every message was really sent by the node that it names.
 
 A transcript may put words into a node's mouth; a simulated network can only repeat them.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from raftline.raft.effects import Effects, Entry
+from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply

@@ -1,4 +1,4 @@
-"""What one schedule is made of: picked from its seed, so that no two of them are alike.
+"""The plan of one schedule: picked from its seed, so that no two of them are alike.
 
 Every schedule has some kinds of fault in plenty and others not at all. Together they reach
 further than a mixture that is always the same (Groce et al., "Swarm Testing", 2012).

@@ -37,7 +37,7 @@ class SimulationFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one schedule went through."""
+    """The counts of one schedule."""
 
     seed: int
     nodes: int

@@ -26,7 +26,7 @@ MS_PER_HOUR = 3_600_000
 
 
 class Totals:
-    """What all schedules together went through."""
+    """The counts of all schedules together."""
 
     def __init__(self) -> None:
         self.schedules = 0

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.effects import Effects, Snapshot
+from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
@@ -22,7 +22,7 @@ from tests.virtual.world import World
 
 
 class Rim(Protocol):
-    """What a node's snapshots need of the node around them."""
+    """The node around its snapshots."""
 
     name: str
     manager: LogManager
@@ -37,7 +37,7 @@ class Rim(Protocol):
 
 
 class Snapshots:
-    """What the two threads of snapshots do beside a node, in virtual time."""
+    """The work of the two threads of snapshots beside a node, in virtual time."""
 
     def __init__(self, world: World, plan: Plan, rim: Rim) -> None:
         self._world = world

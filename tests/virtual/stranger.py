@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.effects import Entry
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, RequestVoteReply
 from raftline.raft.newborn import HEARS_LEADER

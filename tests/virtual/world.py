@@ -16,7 +16,7 @@ STANDSTILL_EVENTS = 5_000  # within one millisecond
 
 
 class World:
-    """What happens next, and when. Time is in milliseconds and passes only from event to event.
+    """The events to come. Time is in milliseconds and passes only from event to event.
 
     Everything that is left to chance comes from `random`, seeded once: the same seed gives the
     same schedule, event by event.
