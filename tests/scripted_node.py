@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from raftline.harness.processes import free_ports
 from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_request
-from tests.processes.wire import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.processes.node import SERVER, Node
+from raftline.harness.cluster import SERVER, Node
 
 _MAIN = """
 sys.path.insert(0, {source!r})

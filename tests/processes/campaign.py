@@ -18,16 +18,16 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from raftline.harness.cluster import Cluster
 from raftline.harness.history import counter_findings
+from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import verdict
-from tests.processes.cluster import Cluster
 from tests.processes.mix import Mix, Pulse
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.processes.nemesis_report import Tally, keep_evidence, markdown
 from tests.processes.scene import Finding
-from tests.processes.wire import eventually
 from tests.processes.workload import Workload
 
 ROUND_S = 600.0

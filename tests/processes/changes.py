@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from raftline.harness.cluster import Node
 from tests.processes.namespaces import NamespacedCluster
-from tests.processes.node import Node
 from tests.processes.scene import Fault, Scene, Waits
 
 PAUSE_S = 0.5

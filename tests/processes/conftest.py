@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
+from raftline.harness.cluster import STEADY, Cluster
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from raftline.harness.cluster import SERVER, Node
+from raftline.harness.processes import DEADLINE_S
 from tests.processes.namespaces import NamespacedCluster
-from tests.processes.node import SERVER, Node
 from tests.processes.scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
-from tests.processes.wire import DEADLINE_S
 
 NO_ROOM = "No space left on device"
 NO_VOTE = "rejoins without a vote"

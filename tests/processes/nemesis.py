@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from raftline.harness import linearizable
+from raftline.harness.cluster import Cluster
 from raftline.harness.linearizable import Report
 from tests.processes import changes, faults, splits
-from tests.processes.cluster import Cluster
 from tests.processes.mix import Mix
 from tests.processes.scene import Busy, Fault, Finding, Scene
 from tests.processes.verdict import STEPS_MAX

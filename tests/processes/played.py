@@ -8,9 +8,10 @@ import socket
 import threading
 import time
 
+from raftline.clients.lines import LineConnection as Conversation
 from raftline.common.config import Pace
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S, Conversation
+from raftline.harness.cluster import Node
+from raftline.harness.processes import DEADLINE_S
 
 
 class PlayedPeer:

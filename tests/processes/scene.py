@@ -17,8 +17,7 @@ from typing import Any
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from tests.processes.cluster import Cluster
-from tests.processes.node import STARTED, Node
+from raftline.harness.cluster import STARTED, Cluster, Node
 
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]

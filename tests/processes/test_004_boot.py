@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import STARTED
-from tests.processes.wire import eventually, free_ports
+from raftline.harness.cluster import STARTED, STEADY, Cluster
+from raftline.harness.processes import eventually, free_ports
 
 REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")

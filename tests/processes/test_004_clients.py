@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pexpect
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import DEADLINE_S
 
 CLIENT = Path(__file__).resolve().parents[2] / "src" / "client.py"
 

@@ -6,8 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.wire import eventually
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import eventually
 
 
 def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Cluster) -> None:

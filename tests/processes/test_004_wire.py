@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import CLASS
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 from tests.processes.played import PlayedPeer, has_counted_down
-from tests.processes.wire import eventually
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "develop" / "add-a-command.md"

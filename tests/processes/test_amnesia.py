@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 
 
 def _delete(node: Node) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.processes.cluster import Cluster
+from raftline.harness.cluster import Cluster
 
 # What is sent by a silent peer's name, and what comes back.
 FROM_A_PEER = [

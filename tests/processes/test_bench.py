@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.wire import free_ports
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.wire import DEADLINE_S, Conversation, eventually
+from raftline.clients.lines import LineConnection as Conversation
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import DEADLINE_S, eventually
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 
 
 @pytest.fixture

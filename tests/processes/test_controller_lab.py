@@ -19,7 +19,7 @@ from labs.controller import names
 from labs.controller.places import Place
 from raftline import boot, client
 from raftline.common import config
-from tests.processes.wire import eventually
+from raftline.harness.processes import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "controller"

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from raftline.controller.store import numbered
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
 from raftline.storage.folder import Folder
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually
 
 ROUNDS = 30
 

@@ -18,10 +18,9 @@ import pytest
 
 from raftline.controller.store import Answer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.wire.commands import Request
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
     from raftline.controller.control import Control

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import Conversation, eventually
+from raftline.clients.lines import LineConnection as Conversation
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 
 
 def writes(cluster: Cluster, name: str, count: int) -> dict[str, str]:

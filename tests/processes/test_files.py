@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
+from raftline.harness.cluster import Cluster, Node
 from tests.processes.altered import break_core, fail_syncs
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
 
 
 @pytest.fixture(scope="module")

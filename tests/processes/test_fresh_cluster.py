@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually
 from tests.processes.test_repair import raftline
-from tests.processes.wire import eventually
 
 BY_HAND = "0 1 set a 4\n1 1 set b 30\n2 1 delete b\n3 2 set c 5\n"
 ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'

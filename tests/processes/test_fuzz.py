@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
+from raftline.harness.cluster import Cluster, Node
 
 LINES = 1500
 

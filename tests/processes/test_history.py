@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from raftline.harness.cluster import Cluster
 from raftline.harness.linearizable import Verdict
-from tests.processes.cluster import Cluster
 from tests.processes.nemesis import torment
 
 SECONDS = 8.0

@@ -14,7 +14,7 @@ import pytest
 
 import raftline
 from labs.objects.lab import running
-from tests.processes.wire import DEADLINE_S, eventually, free_ports, ports_in_a_row
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CHECK = Path(__file__).resolve().parents[2] / "labs" / "objects" / "check.py"
 SHEET = CHECK.with_name("README.md")

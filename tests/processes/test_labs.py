@@ -19,8 +19,9 @@ from labs.phase5 import figures
 from labs.phase5.figures import made
 from labs.phase5.report import differs_from_report
 from raftline.common.config import FILE_NAME
-from tests.processes.cluster import Cluster
-from tests.processes.wire import eventually, free_ports, processes_of
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually, free_ports
+from tests.processes.at_work import processes_of
 
 
 @pytest.mark.parametrize("name", ["1", "2", "3", "4", "5", "6", "7"])

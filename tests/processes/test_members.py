@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

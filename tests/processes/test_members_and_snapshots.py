@@ -8,13 +8,12 @@ from zlib import crc32
 
 import pytest
 
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 from raftline.storage.lines import note_line
 from tests.node_files import storage_file
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
 from tests.processes.test_members import members, newcomer
 from tests.processes.test_snapshots import COMPACT_AT, base_of, check, compacted, write
-from tests.processes.wire import eventually
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.wire import eventually, processes_of
+from raftline.harness.processes import eventually
+from tests.processes.at_work import processes_of
 
 PROGRAM = Path(__file__).parent / "run_nemesis.py"
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
 from tests.processes.altered import hurry
-from tests.processes.cluster import Cluster
-from tests.processes.wire import eventually
 
 
 def test_a_peer_whose_name_resolves_to_nothing_delays_nobody(tmp_path: Path) -> None:

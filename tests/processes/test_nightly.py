@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.processes import eventually
 from tests import nightly
-from tests.processes.wire import eventually, processes_of
+from tests.processes.at_work import processes_of
 
 
 def test_a_campaign_that_fails_does_not_stop_the_next(

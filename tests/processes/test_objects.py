@@ -18,10 +18,10 @@ from typing import Any, Literal
 import pytest
 
 import raftline
+from raftline.harness.cluster import Cluster
 from raftline.harness.history import Operation
 from raftline.harness.linearizable import Verdict, check
-from tests.processes.cluster import Cluster
-from tests.processes.wire import DEADLINE_S, eventually, free_ports
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "use" / "examples" / "shared_dict.py"

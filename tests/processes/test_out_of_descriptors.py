@@ -6,9 +6,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import SERVER
-from tests.processes.wire import eventually
+from raftline.harness.cluster import SERVER, Cluster
+from raftline.harness.processes import eventually
 
 FEW_DESCRIPTORS = """
 import resource, sys

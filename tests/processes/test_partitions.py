@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network, Pair
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually
 
 LEADS_NO_LONGER = "hears from no quorum of followers: it leads no longer"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from raftline.harness.cluster import STEADY, Cluster
 from tests.processes.altered import live_on_macos
-from tests.processes.cluster import STEADY, Cluster
 
 
 def test_nodes_without_what_only_linux_has_write_elect_and_recover(tmp_path: Path) -> None:

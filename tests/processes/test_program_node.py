@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import raftline
-from tests.processes.cluster import Cluster
-from tests.processes.wire import DEADLINE_S, Conversation, eventually, free_ports
+from raftline.clients.lines import LineConnection as Conversation
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, Node
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,9 +9,8 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
+from raftline.harness.cluster import STARTED, Cluster, Node
 from raftline.net.reachability import Reachability
-from tests.processes.cluster import Cluster
-from tests.processes.node import STARTED, Node
 
 OPEN = "--open-to-network"
 

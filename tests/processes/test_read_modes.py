@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import eventually
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.wire import eventually
 
 
 @pytest.fixture(scope="module")

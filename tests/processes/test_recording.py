@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import SERVER, Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import SERVER, Cluster, Node
+from raftline.harness.processes import eventually
 
 REPLAY = [sys.executable, str(SERVER.with_name("cli.py")), "replay"]
 

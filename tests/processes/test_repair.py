@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 from tests.processes.test_members import CLI, joined, newcomer
-from tests.processes.wire import eventually
 
 
 def raftline(*words: str | Path) -> subprocess.CompletedProcess[str]:

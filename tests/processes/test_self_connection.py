@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from raftline.common.address import Address
+from raftline.harness.processes import free_ports
 from raftline.net import peers
 from raftline.net.peers import Peer
-from tests.processes.wire import free_ports
 
 
 def test_a_connection_that_met_itself_is_closed_and_the_port_is_free(

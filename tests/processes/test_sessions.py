@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from raftline.clients.lines import LineConnection as Conversation
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
 from raftline.state.sessions import SESSIONS_MAX
-from tests.processes.cluster import Cluster
-from tests.processes.wire import Conversation, eventually
 
 
 def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster) -> None:

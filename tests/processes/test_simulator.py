@@ -15,10 +15,11 @@ from typing import Any, cast
 import pexpect
 import pytest
 
+from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network
 from raftline.trial.servers import NotStarted, Servers
 from raftline.trial.verdict import PERFECT
-from tests.processes.wire import eventually, processes_of
+from tests.processes.at_work import processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHORT = {

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import SERVER, Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import SERVER, STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 
 # Each fdatasync waits as long as the file `flag` exists.
 HELD_SYNCS = """

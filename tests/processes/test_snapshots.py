@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
-from tests.processes.wire import eventually
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import eventually
 
 COMPACT_AT = 20_000
 KEYS = 100

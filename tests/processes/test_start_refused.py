@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from tests.processes.cluster import STEADY, Cluster
-from tests.processes.node import Node
-from tests.processes.wire import free_ports
+from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.processes import free_ports
 
 
 def refused(node: Node, *options: str) -> tuple[int, str]:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.cluster import Cluster
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S, eventually, free_ports
+from raftline.harness.cluster import Cluster, Node
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

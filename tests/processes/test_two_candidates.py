@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.processes.cluster import Cluster
+from raftline.harness.cluster import Cluster
 from tests.processes.played import PlayedPeer
 
 

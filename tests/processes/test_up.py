@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.common import config
+from raftline.harness.cluster import Node
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 from raftline.tools import status
-from tests.processes.node import Node
-from tests.processes.wire import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

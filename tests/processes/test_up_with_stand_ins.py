@@ -22,13 +22,13 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
 from raftline.common.signals import Lifeline
+from raftline.harness.processes import eventually, free_ports, ports_in_a_row
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
 from raftline.tools import status, up
 from raftline.tools.cluster import residents
 from raftline.tools.relay import Relay
-from tests.processes.wire import eventually, free_ports, ports_in_a_row
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 30.0

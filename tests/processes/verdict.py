@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from raftline.harness import linearizable
+from raftline.harness.cluster import NEVER_SAID, Node
 from raftline.harness.history import Operation
 from raftline.harness.linearizable import Verdict
 from raftline.raft.replay import replay
@@ -18,8 +19,6 @@ from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
-from tests.processes.cluster import NEVER_SAID
-from tests.processes.node import Node
 
 STEPS_MAX = 20_000_000
 READS, BETWEEN_READS_S = 20, 0.1

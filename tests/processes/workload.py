@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from raftline.clients.lines import LineConnection as Conversation
+from raftline.harness.cluster import Node
 from raftline.harness.history import Increment, Operation, learned
 from tests.processes.mix import Mix, Pulse
-from tests.processes.node import Node
-from tests.processes.wire import Conversation
 
 LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then
 PAUSE_S = 0.05  # between a refusal and the next try

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from raftline.controller.store import store
+from raftline.harness.processes import eventually
 from raftline.net.batch import Batch
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
@@ -20,7 +21,6 @@ from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
-from tests.processes.wire import eventually
 
 DEADLINE_S = 60.0
 SHORT = Limits(key_bytes=16, value_bytes=16)

@@ -17,6 +17,7 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
+from raftline.harness.processes import eventually
 from raftline.wire.protocol import (
     FULL,
     NO_LEADER,
@@ -28,7 +29,6 @@ from raftline.wire.protocol import (
     outcome_unknown,
 )
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
-from tests.processes.wire import eventually
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
 

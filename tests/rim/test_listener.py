@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.controller.udp import UdpListener
+from raftline.harness.processes import eventually, free_ports
 from raftline.net import listener as listener_module
 from raftline.net.listener import (
     PLACES_FOR_PEERS,
@@ -22,7 +23,6 @@ from raftline.net.listener import (
     switch_interval_s,
 )
 from tests.fake_host import FakeHost
-from tests.processes.wire import eventually, free_ports
 
 
 class Watched:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from raftline.harness.processes import eventually
 from raftline.net.batch import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.fake_host import FakeHost
-from tests.processes.wire import eventually
 
 DEADLINE_S = 60.0
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 import raftline.node.snapshots
+from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
@@ -26,7 +27,6 @@ from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
-from tests.processes.wire import eventually
 
 DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)

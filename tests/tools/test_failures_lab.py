@@ -20,6 +20,7 @@ from labs.failures.watchful import WatchfulServer
 from labs.failures.words import Words
 from raftline.client import OutcomeUnknown
 from raftline.common.address import Address
+from raftline.harness.processes import eventually
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
@@ -27,7 +28,6 @@ from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import Node
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
-from tests.processes.wire import eventually
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
 

@@ -10,11 +10,11 @@ from typing import cast
 
 import pytest
 
+from raftline.harness.processes import eventually
 from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.servers import Health, NotStarted, Servers, free_ports
-from tests.processes.wire import eventually
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
 # Prints what its folder tells it to, and stays.

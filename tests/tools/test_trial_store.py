@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from raftline.harness.processes import eventually
 from raftline.trial.load import Client, Due
 from raftline.trial.messages import BadMessage
 from raftline.trial.metrics import Metrics
 from raftline.trial.store import Store, Unanswered
 from raftline.wire.protocol import not_leader, outcome_unknown
-from tests.processes.wire import eventually
 from tests.scripted_node import (
     DEADLINE_S,
     Handler,

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.cluster import Cluster, Node
 from raftline.harness.history import Increment, Operation, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
-from tests.processes.cluster import Cluster
 from tests.processes.nemesis import Nemesis
-from tests.processes.node import Node
 from tests.processes.scene import Busy, Fault, Finding, Scene
 
 

@@ -1,16 +1,9 @@
-"""The parts of the harness that every end-to-end test needs, and the other runs at work."""
+"""The processes at work in a folder, by /proc."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
-
-__all__ = [
-    "DEADLINE_S", "Conversation", "eventually", "free_ports", "ports_in_a_row", "processes_of",
-]  # fmt: skip
 
 
 def processes_of(folder: Path | str) -> dict[int, str]:
