@@ -24,7 +24,8 @@ class FakeHost:
         self.heard: list[Message] = []
         self.told: list[str] = []  # warnings, and the peers that were lost
         self.ready_sinks: deque[ReplySink] = deque()
-        self.submit, self.mark_ready = self.batches.append, self.ready_sinks.append
+        self.submit = lambda *batches: self.batches.extend(batches)
+        self.mark_ready = self.ready_sinks.append
         self.warn = self.lost = self.told.append
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
+from raftline.net.shared_reader import SharedReader
 from raftline.raft import messages
 from raftline.raft.messages import Message, PeerError
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
@@ -28,6 +30,7 @@ from raftline.wire.protocol import (
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
+SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -41,6 +44,7 @@ class Connection:
         *,
         for_peers_only: bool,
         announce: Callable[[], None] = lambda: None,
+        shared_reader: SharedReader | None = None,
     ) -> None:
         """Prepare; `announce` says on the console that this connection has come."""
         self._host = host
@@ -54,6 +58,12 @@ class Connection:
         self._speaks_for: str | None = None
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
+        self._shared_reader = shared_reader
+        self.last_window = self.own_until = 0  # see `Shareable`
+        self.parked = threading.Lock()
+        self.parked.acquire()
+        self._left: list[bytes] = []  # by the shared reader, for the thread of this connection
+        self._trouble: Exception | None = None  # that the shared reader met
 
     @property
     def is_controllers(self) -> bool:
@@ -64,7 +74,7 @@ class Connection:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
             self._arrival.look(self._socket)
-            while lines := self._reader.read(self._longest):
+            while lines := self._next_lines():
                 self._arrival.heard(lines)
                 if not self._handle(lines):
                     self._drain_before_close()
@@ -87,6 +97,63 @@ class Connection:
                 # All that it said has been taken: only now is its silence certain.
                 self._host.lost(name)
             self.close()
+
+    def _next_lines(self) -> list[bytes] | None:
+        """Return the next lines to serve here, once they have arrived; None at the end."""
+        if (
+            self._shared_reader is not None
+            and self._kind[0] in SHARED_KINDS
+            and not self._reader.has_begun
+        ):
+            self._shared_reader.lend(self)
+            if self._trouble is not None:
+                raise self._trouble
+            if self._left:
+                lines, self._left = self._left, []
+                return lines
+            self.outgoing.wait_for_room()
+        return self._reader.read(self._longest)
+
+    # --- the shared reader ---------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def take_ready(self, batches: list[Batch]) -> bool:
+        """Read what has arrived and add it to `batches`; return whether to go on so.
+
+        False means that this connection's thread is needed: something here may wait, or ends.
+        """
+        if self.outgoing.is_full() or self._host.is_down:
+            return False
+        try:
+            lines = self._reader.read_now(self._longest)
+            if lines is None or self._reader.has_begun:
+                self._left = lines or []
+                return False
+            return not lines or self._take(lines, batches)
+        except Exception as trouble:
+            self._trouble = trouble
+            return False
+
+    def _take(self, lines: list[bytes], batches: list[Batch]) -> bool:
+        """Add lines that are of one kind and need not wait for the replies before them."""
+        host = self._host
+        parsed = [parse(line, host.limits, host.readings, host.name) for line in lines]
+        kind, reading = parsed[0].kind, parsed[0].reading
+        is_plain = kind in SHARED_KINDS and all(
+            one.kind == kind and one.reading == reading and _is_plain(one) for one in parsed
+        )
+        if not is_plain or ((kind, reading) != self._kind and not self.outgoing.is_empty()):
+            self._left = lines
+            return False
+        self._kind = (kind, reading)
+        requests = [self._route(one).request for one in parsed]
+        batch = self._batch(requests, is_read=kind == "read", reading=reading)
+        self.outgoing.add(batch)
+        batches.append(batch)
+        return True
 
     def close(self) -> None:
         """End the connection, from any thread."""
@@ -222,16 +289,19 @@ class Connection:
         self, requests: list[Request], *, is_read: bool, reading: Reading
     ) -> None:
         """Hand requests over; their replies leave by themselves, before those of later lines."""
-        batch = Batch(
+        batch = self._batch(requests, is_read=is_read, reading=reading)
+        self._flush()
+        self.outgoing.add(batch)
+        self._host.submit(batch)
+
+    def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
+        return Batch(
             [r.command if is_read or not r.sender else _logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
             reply_sink=self.outgoing,
         )
-        self._flush()
-        self.outgoing.add(batch)
-        self._host.submit(batch)
 
     def _reply(self, request: Request, text: str) -> None:
         self._replies.append(reply_line(self._host.name, request.id, text))
@@ -246,6 +316,10 @@ class Connection:
         if self._replies:
             replies, self._replies = self._replies, []
             self.outgoing.send(replies)
+
+
+def _is_plain(line: ParsedLine) -> bool:
+    return not line.problem and line.request.verb != "machine"
 
 
 def _logged(request: Request) -> str:

@@ -67,7 +67,7 @@ class Host(Protocol):
     @property
     def logmanager(self) -> StateMachine: ...
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, *batches: Batch) -> None:
         """Have requests served."""
 
     def mark_ready(self, sink: ReplySink) -> None:

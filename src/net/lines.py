@@ -56,21 +56,43 @@ class LineReader:
                 continue
             if size == 0:
                 return None
-            data = bytes(self._buffer[:size])
-            if b"\n" not in data:
-                self._keep(data, longest)
-                continue
-            lines = data.split(b"\n")
-            if self._parts:
-                lines[0] = b"".join([*self._parts, lines[0]])
-                self._parts.clear()
-                self._size = 0
-                if len(lines[0]) > longest(lines[0][:80]):
-                    raise LineTooLong
-            rest = lines.pop()
-            if rest:
-                self._keep(rest, longest)
-            return lines
+            if lines := self._split(size, longest):
+                return lines
+
+    def read_now(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
+        """Return the lines that are here, and [] if there is none; None at the end. Never waits.
+
+        Raises:
+            LineTooLong, HalfLine, OSError: as `read`.
+        """
+        try:
+            size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        return self._split(size, longest) if size else None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the beginning of a line was read, and not its end."""
+        return bool(self._parts)
+
+    def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
+        """Return the lines that end in what was read; keep the rest."""
+        data = bytes(self._buffer[:size])
+        if b"\n" not in data:
+            self._keep(data, longest)
+            return []
+        lines = data.split(b"\n")
+        if self._parts:
+            lines[0] = b"".join([*self._parts, lines[0]])
+            self._parts.clear()
+            self._size = 0
+            if len(lines[0]) > longest(lines[0][:80]):
+                raise LineTooLong
+        rest = lines.pop()
+        if rest:
+            self._keep(rest, longest)
+        return lines
 
     def _keep(self, data: bytes, longest: Callable[[bytes], int]) -> None:
         if not self._parts:

@@ -16,6 +16,7 @@ from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.host import Host
 from raftline.net.lines import prepare
+from raftline.net.shared_reader import SharedReader
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -29,8 +30,12 @@ class Listener:
     """Listens from the start, so that a port in use is told before any file is touched; takes
     connections once there is a server to serve them."""
 
-    def __init__(self, host: str, port: int, connections_max: int) -> None:
+    def __init__(
+        self, host: str, port: int, connections_max: int, *, shares_reading: bool = True
+    ) -> None:
         self._connections_max = connections_max
+        self._shares_reading = shares_reading and hasattr(select, "epoll")  # Linux has it
+        self._shared_reader: SharedReader | None = None
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._taken: list[Connection] = []  # and not begun; of the thread that takes them
@@ -62,6 +67,7 @@ class Listener:
     def open(self, host: Host) -> None:
         """Take connections from now on, in a thread of its own."""
         self._host = host
+        self._shared_reader = SharedReader(host.submit) if self._shares_reading else None
         self._taker = threading.Thread(
             target=self._accept, name=f"{host.name} accept", daemon=True
         )
@@ -75,6 +81,8 @@ class Listener:
         if self._taker is not None:  # or it takes from whoever gets this descriptor next
             self._taker.join(CLOSE_S)
         self._socket.close()
+        if self._shared_reader is not None:
+            self._shared_reader.close()
 
     def end_connections(self, *, but_controllers: bool = False) -> None:
         """End every connection that is open."""
@@ -126,6 +134,7 @@ class Listener:
         connection = Connection(
             self._host, accepted, for_peers_only=count >= self._connections_max,
             announce=lambda: self._host.traffic_log.connected(address),
+            shared_reader=self._shared_reader,
         )  # fmt: skip
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is

@@ -44,19 +44,24 @@ class Outgoing:
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
         self._is_awaited = True
-        while not self._is_empty():
+        while not self.is_empty():
             self._moved.wait()
         self._is_awaited = False
 
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
+        """Whether every reply has left."""
         with self._lock:  # else what is no longer in `_batches` may not be in the socket yet
             return not (self._batches or self._is_stuck)
 
+    def is_full(self) -> bool:
+        """Whether a client that sends without reading must wait before it may send more."""
+        return self._is_stuck or len(self._batches) >= BATCHES_MAX
+
     def wait_for_room(self) -> None:
         """Return once a client that sends without reading may send more."""
-        if self._is_stuck or len(self._batches) >= BATCHES_MAX:
+        if self.is_full():
             self._is_awaited = True
-            while self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            while self.is_full():
                 self._moved.wait()
             self._is_awaited = False
 

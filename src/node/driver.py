@@ -54,11 +54,13 @@ class Driver:
 
     # --- from any thread --------------------------------------------------------------
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, *batches: Batch) -> None:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more."""
-        batch.asked_ms = now_ms()
-        self._stepper.enqueue(batch)
+        now = now_ms()
+        for batch in batches:
+            batch.asked_ms = now
+            self._stepper.enqueue(batch)
         if self._stopping:
             with self._core:
                 self._turn_all_away()

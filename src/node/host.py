@@ -40,9 +40,9 @@ class NodeHost:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, *batches: Batch) -> None:
         """Have requests served."""
-        self.driver.submit(batch)
+        self.driver.submit(*batches)
 
     def mark_ready(self, sink: ReplySink) -> None:
         """Have `sink` flushed after this step of the core."""

@@ -117,11 +117,12 @@ Message = (
 )
 Answer = (RequestVoteReply, AppendAccepted, AppendRejected, ReadIndexReply, InstallSnapshotReply)
 
-FIRST_WORDS = (
-    frozenset({"RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I"})
-    | {"GiveEntriesAfterIndex", "InstallSnapshot", "GiveSnapshotAfterByte"}
-    | FORMS.keys()
-)
+FIRST_WORDS = frozenset(
+    {
+        "RequestVote", "PreVote", "AppendEntries", "Count", "Not", "I", "GiveEntriesAfterIndex",
+        "InstallSnapshot", "GiveSnapshotAfterByte", *FORMS,
+    }
+)  # fmt: skip
 
 _FORMS = {
     "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",

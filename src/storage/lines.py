@@ -33,7 +33,7 @@ _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
 _MEMBER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=]+:[1-9][0-9]{0,4})")
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def note_line(entries: int, crc: int) -> bytes:

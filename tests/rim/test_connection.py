@@ -14,6 +14,7 @@ from raftline.harness.processes import eventually
 from raftline.net.batch import Batch
 from raftline.net.connection import Connection
 from raftline.net.peers import LINE_BYTES_MAX
+from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request
 from raftline.wire.parsing import Readings, parse
@@ -29,12 +30,14 @@ SHORT = Limits(key_bytes=16, value_bytes=16)
 class Scene:
     """A connection served by a thread of its own, and a driver that answers when it is told to."""
 
-    def __init__(self, limits: Limits = SHORT) -> None:
+    def __init__(self, limits: Limits = SHORT, shared_reader: SharedReader | None = None) -> None:
         self.here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
         self.host: Any = FakeHost(limits=limits, readings=Readings(at_followers=True))
         self.batches, self.heard = self.host.batches, self.host.heard
-        self.connection = Connection(self.host, self.here, for_peers_only=False)
+        self.connection = Connection(
+            self.host, self.here, for_peers_only=False, shared_reader=shared_reader
+        )
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
 
@@ -65,15 +68,20 @@ class Scene:
             data += self.there.recv(1)
         return data.decode().removesuffix("\n")
 
+    def end(self) -> None:
+        self.there.close()
+        for place in range(len(self.batches)):
+            self.answer(place, "over")
+        self.thread.join(DEADLINE_S)
 
-@pytest.fixture
-def scene() -> Iterator[Scene]:
+
+@pytest.fixture(params=["own thread", "shared reader"])
+def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     one = Scene()
+    if request.param == "shared reader":
+        one = Scene(shared_reader=SharedReader(lambda *found: one.host.submit(*found), crowd=0))
     yield one
-    one.there.close()
-    for place in range(len(one.batches)):
-        one.answer(place, "over")
-    one.thread.join(DEADLINE_S)
+    one.end()
 
 
 Refused = Callable[[Scene], None]

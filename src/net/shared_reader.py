@@ -1,0 +1,154 @@
+"""One thread that reads for the connections of many busy clients.
+
+Each connection has a thread of its own, which waits for the next line. To wake a thread and to let
+it have the interpreter costs more than to read and parse a line. So while many connections send at
+once, their threads park here, and one thread takes the lines of all that are ready: half the
+processor time of a set, at 64 connections (docs/develop/speed.md). When few are busy, each thread
+reads again.
+
+A connection is read by one thread at any time, so its lines stay in order. The shared reader
+serves reads and writes alone, and never waits for a client. A connection that would make it wait
+gets its thread back, with the lines that are not served yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from raftline.net.batch import Batch
+
+CROWD = 8  # connections that sent lines within one window: then they are read for
+WINDOW_S = 0.02
+CALM_WINDOWS = 5  # in a row with less than half a crowd: then all threads read again
+OWN_WINDOWS = 50  # in which a thread that was given back reads by itself
+LOOK_S = 0.5  # between two looks whether the crowd is gone, while nothing arrives
+
+
+class Shareable(Protocol):
+    """A connection as the shared reader sees it."""
+
+    last_window: int  # in which it sent lines
+    own_until: int  # the window up to which its own thread reads
+    parked: threading.Lock  # acquired by its thread to park, released to let it go on
+
+    def fileno(self) -> int: ...
+
+    def take_ready(self, batches: list[Batch]) -> bool:
+        """Read what has arrived and add it to `batches`; return whether to go on reading here."""
+
+
+class SharedReader:
+    """Knows how many connections are busy, and reads for them while that is a crowd.
+
+    The counts are a guess: threads change them without a lock.
+    """
+
+    def __init__(self, submit: Callable[..., None], crowd: int = CROWD) -> None:
+        """`submit(*batches)` has requests served; a crowd of 0 is always there."""
+        self._submit = submit
+        self._crowd = crowd
+        self._epoll = select.epoll()
+        self._lent: dict[int, Shareable] = {}
+        self._lock = threading.Lock()  # for the beginning and the end of the thread
+        self._runner: threading.Thread | None = None
+        self._is_closed = False
+        self._window = 1  # its number
+        self._window_end_s = 0.0
+        self._senders = 0  # connections that sent lines in this window …
+        self._senders_before = 0  # … and in the one before
+        self._calm = 0  # windows in a row
+
+    # --- a connection's own thread -----------------------------------------------------------
+
+    def lend(self, connection: Shareable) -> None:
+        """Read for a connection until its thread, which calls this, must go on by itself.
+
+        Returns at once if there is no crowd. Nothing of a line may have been read yet.
+        """
+        self._note(connection, time.monotonic())
+        if self._senders_before < self._crowd or connection.own_until > self._window:
+            return
+        with self._lock:
+            if self._is_closed or not self._is_running():
+                return
+            self._lent[connection.fileno()] = connection
+        try:
+            self._epoll.register(connection.fileno(), select.EPOLLIN)
+        except (OSError, ValueError):  # it is closed, or there is no memory for it
+            with self._lock:
+                self._lent.pop(connection.fileno(), None)
+            return
+        connection.parked.acquire()
+
+    def _is_running(self) -> bool:
+        """Begin the thread if there is none; return whether there is one now."""
+        if self._runner is None:
+            thread = threading.Thread(target=self._run, name="shared reader", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread to be had
+                return False
+            self._runner = thread
+        return True
+
+    def close(self) -> None:
+        """Give every connection back to its thread, soon, and take none any more."""
+        with self._lock:
+            self._is_closed = True
+
+    # --- the shared thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            ready = self._epoll.poll(LOOK_S)
+            now_s = time.monotonic()
+            batches: list[Batch] = []
+            for descriptor, _ in ready:
+                connection = self._lent[descriptor]
+                self._note(connection, now_s)
+                if not connection.take_ready(batches):
+                    connection.own_until = self._window + OWN_WINDOWS
+                    self._give_back(descriptor)
+            if batches:
+                self._submit(*batches)
+            if not ready:
+                self._end_window(now_s)
+            if self._calm >= CALM_WINDOWS:
+                self._give_all_back()
+        self._give_all_back()
+        self._epoll.close()
+
+    def _give_all_back(self) -> None:
+        with self._lock:
+            lent = list(self._lent)
+        for descriptor in lent:
+            self._give_back(descriptor)
+
+    def _give_back(self, descriptor: int) -> None:
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(descriptor)
+        with self._lock:
+            connection = self._lent.pop(descriptor)
+        connection.parked.release()
+
+    # --- how many are busy -----------------------------------------------------------------------
+
+    def _note(self, connection: Shareable, now_s: float) -> None:
+        """Count a connection that sent lines."""
+        if now_s >= self._window_end_s:
+            self._end_window(now_s)
+        if connection.last_window != self._window:
+            connection.last_window = self._window
+            self._senders += 1
+
+    def _end_window(self, now_s: float) -> None:
+        """Begin another window."""
+        self._window_end_s = now_s + WINDOW_S
+        self._window += 1
+        self._calm = self._calm + 1 if 2 * self._senders < self._crowd else 0
+        self._senders_before, self._senders = self._senders, 0

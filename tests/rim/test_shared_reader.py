@@ -1,0 +1,206 @@
+"""The thread that reads for a crowd of connections: when, in which order, and when it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raftline.harness.processes import eventually
+from raftline.net import connection as connections
+from raftline.net.outgoing import BATCHES_MAX
+from raftline.net.shared_reader import CROWD, SharedReader
+from tests.rim.test_connection import Scene
+
+
+class Crowd:
+    """Connections of one node, and the shared reader that reads for them."""
+
+    def __init__(self, count: int, crowd: int = 0) -> None:
+        self.submitted: list[list[Any]] = []  # by the shared reader: what it hands over at once
+        self.reader = SharedReader(self.submit, crowd)
+        self.scenes = [Scene(shared_reader=self.reader) for _ in range(count)]
+
+    def submit(self, *batches: Any) -> None:
+        self.submitted.append(list(batches))
+        for batch in batches:
+            [scene] = [one for one in self.scenes if one.connection.outgoing is batch.reply_sink]
+            scene.batches.append(batch)
+
+    def lent(self) -> int:
+        """Return how many connections the shared reader reads for."""
+        return len(self.reader._lent)
+
+    def ask(self, *commands: str) -> None:
+        """Have each client send these lines and get their replies."""
+        for scene in self.scenes:
+            scene.say("".join(f"c@{command}\n" for command in commands))
+        for scene in self.scenes:
+            self.answer(scene, len(commands))
+
+    def answer(self, scene: Scene, count: int) -> None:
+        while count > 0:
+            eventually(lambda: any(not one.is_answered for one in scene.batches), "a batch")
+            for place, batch in enumerate(scene.batches):
+                if not batch.is_answered:
+                    scene.answer(place, "done")
+                    for _ in batch.commands:
+                        assert scene.line() == "s1@done"
+                    count -= len(batch.commands)
+
+    def end(self) -> None:
+        for scene in self.scenes:
+            scene.end()
+        self.reader.close()
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """Three connections that the shared reader reads for."""
+    one = Crowd(3)
+    one.ask("set a 1")
+    eventually(lambda: one.lent() == 3, "three lent connections")
+    yield one
+    one.end()
+
+
+def test_lines_that_are_ready_together_are_handed_over_together(crowd: Crowd) -> None:
+    submit = crowd.reader._submit
+    first, second, third = crowd.scenes
+    begun = len(crowd.submitted)
+
+    def submit_amid_arrivals(*batches: Any) -> None:
+        crowd.reader._submit = submit
+        second.say("c@set b 2\n")
+        third.say("c@set c 3\n")
+        submit(*batches)
+
+    crowd.reader._submit = submit_amid_arrivals
+    first.say("c@set a 2\n")
+    eventually(lambda: len(crowd.submitted) == begun + 2, "two groups")
+    groups = [sorted(list(one.commands) for one in group) for group in crowd.submitted[begun:]]
+    assert groups == [[["set a 2"]], [["set b 2"], ["set c 3"]]]
+
+
+def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    lines = ["set a 1", "set a 2", "get a", "set a 3", "show", "get a"]
+    begun = len(scene.batches)
+    scene.say("".join(f"c@{line}\n" for line in lines))
+    seen: list[str] = []
+    while len(seen) < len(lines):
+        eventually(lambda: len(scene.batches) > begun, "a batch")
+        batch = scene.batches[begun]
+        seen += batch.commands
+        scene.answer(begun, "done")
+        begun += 1
+    assert seen == lines
+
+
+def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    begun = len(scene.batches)
+    for number in range(BATCHES_MAX):
+        scene.say(f"c@set a {number}\n")
+        eventually(lambda n=number: len(scene.batches) > begun + n, "its batch")  # type: ignore[misc]
+    scene.say("c@set a more\n")
+    eventually(lambda: crowd.lent() == 2, "the thread of this connection waits for room")
+    assert len(scene.batches) == begun + BATCHES_MAX
+    scene.answer(begun, "done")
+    eventually(lambda: len(scene.batches) == begun + BATCHES_MAX + 1, "room for one more")
+    assert scene.batches[-1].commands == ["set a more"]
+
+
+def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
+    scene, other = crowd.scenes[:2]
+    begun = len(scene.batches)
+    scene.say("c@set a 5\nc@set ")
+    eventually(lambda: crowd.lent() == 2, "its thread goes on")
+    eventually(lambda: len(scene.batches) == begun + 1, "the whole line")
+    other.say("c@set b 1\n")
+    eventually(lambda: other.batches[-1].commands == ["set b 1"], "others are served meanwhile")
+    scene.say("a 6\n")
+    eventually(lambda: len(scene.batches) == begun + 2, "the rest of the line")
+    assert [batch.commands for batch in scene.batches[begun:]] == [["set a 5"], ["set a 6"]]
+
+
+def test_a_line_that_is_too_long_is_refused_in_words(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    scene.say("c@set a " + "x" * connections.BUFFER_BYTES)
+    said = scene.line()
+    assert said == f"s1@Sorry, {scene.host.limits.line_too_long}"
+    assert crowd.lent() == 2
+
+
+def test_a_client_that_goes_away_leaves_the_others_alone(crowd: Crowd) -> None:
+    gone, *others = crowd.scenes
+    gone.there.close()
+    gone.thread.join(60)
+    assert not gone.thread.is_alive()
+    assert crowd.lent() == 2
+    for scene in others:
+        scene.say("c@set b 1\n")
+        eventually(lambda s=scene: s.batches[-1].commands == ["set b 1"], "the line")  # type: ignore[misc]
+
+
+def test_a_connection_that_the_node_ends_gets_its_thread_back(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    scene.connection.break_off()
+    scene.thread.join(60)
+    assert not scene.thread.is_alive()
+
+
+def test_a_node_that_is_shut_down_answers_by_the_threads_of_the_connections(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    scene.host.is_down = True
+    scene.say("c@set a 2\n")
+    assert "shut down" in scene.line()
+    assert crowd.lent() == 2
+
+
+def test_trouble_with_a_line_is_its_own_connection_s(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, other = crowd.scenes[:2]
+    real = connections.parse
+
+    def parse(line: bytes, *rest: Any) -> Any:
+        if line == b"c@set a huge":
+            raise MemoryError
+        return real(line, *rest)
+
+    monkeypatch.setattr(connections, "parse", parse)
+    scene.say("c@set a huge\n")
+    assert "needs more memory" in scene.line()
+    other.say("c@set b 1\n")
+    eventually(lambda: other.batches[-1].commands == ["set b 1"], "others are served")
+
+
+def test_few_connections_are_read_by_their_own_threads() -> None:
+    few = Crowd(CROWD - 1, crowd=CROWD)
+    for number in range(20):
+        few.ask(f"set a {number}")
+    assert few.submitted == []
+    few.end()
+
+
+def test_a_crowd_is_read_for_until_it_is_gone() -> None:
+    many = Crowd(2 * CROWD, crowd=CROWD)
+    for number in range(200):
+        many.ask(f"set a {number}")
+        if many.lent() == 2 * CROWD:
+            break
+    else:
+        pytest.fail("a crowd whose threads read")
+    eventually(lambda: many.lent() == 0, "the threads of a crowd that is silent")
+    many.ask("set a 1")
+    many.end()
+
+
+def test_a_reader_that_is_closed_gives_all_threads_back(crowd: Crowd) -> None:
+    crowd.reader.close()
+    crowd.scenes[0].say("c@set a 2\n")
+    eventually(lambda: crowd.lent() == 0, "no connection is lent")
+    crowd.ask("set a 3")
+    assert crowd.lent() == 0
