@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from raftline import boot
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -24,7 +23,7 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
 from raftline.net.reachability import Reachability
-from raftline.node import registering
+from raftline.node import boot, registering
 from raftline.node.cpu_affinity import CpuAffinity
 from raftline.node.joining import Joiner, advertised, check_member
 from raftline.node.server import Server
@@ -51,7 +50,7 @@ def main(
     `console_of` and `server_of` make a console and a server of another kind (labs/failures).
     """
     open_closed_streams()
-    arguments = boot.parse(argv)
+    arguments = boot.parser().parse_args(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
@@ -98,18 +97,14 @@ def _boot(
             signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
         server.recover()
-        view = server.node.view
-        for note in check_member(view, configuration):
-            console.say(note)
         listens = Address(arguments.host, port)
-        reachability = Reachability(name, listens, configuration, view.membership.addresses)
-        reachability.tell(listener.bound, console.say)
+        _tell_place(server, configuration, listens, listener.bound, console)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
+        view = server.node.view
         timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        where = (arguments.host, port)
-        console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        console.say(f"[*] Server started on {tuple(listens)} with timeout {timeout_s:.1f} seconds")
         if arguments.join:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
@@ -120,6 +115,21 @@ def _boot(
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         return server.wait()
+
+
+def _tell_place(
+    server: Server, configuration: Configuration, listens: Address, bound: str, console: Console
+) -> None:
+    """Say what is to be said of the node's place in the cluster, and on the network.
+
+    Raises:
+        ConfigError, FilesRefused: the node has no place in this cluster.
+    """
+    view = server.node.view
+    for note in check_member(view, configuration):
+        console.say(note)
+    reachability = Reachability(view.name, listens, configuration, view.membership.addresses)
+    reachability.tell(bound, console.say)
 
 
 def _server_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from raftline.common import config
-from raftline.common.address import PORT_MAX, Address
+from raftline.common.address import PORT_MAX, Address, is_loopback
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import threads_without_signals
@@ -177,11 +176,7 @@ def _nodes(count: int) -> str:
 
 def _check_local(configuration: Configuration) -> None:
     for name, address in configuration.members.items():
-        try:
-            local = ipaddress.ip_address(address.host).is_loopback
-        except ValueError:
-            local = address.host.lower() == "localhost"
-        if not local:
+        if not is_loopback(address.host):
             raise ConfigError(
                 f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
                 "nodes on localhost only; start that one where it belongs, with raftline-server"

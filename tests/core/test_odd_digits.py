@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline import boot, cli
+from raftline import cli
 from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
+from raftline.node import boot
 from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute

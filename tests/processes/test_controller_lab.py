@@ -17,9 +17,10 @@ import pytest
 
 from labs.controller import names
 from labs.controller.places import Place
-from raftline import boot, client
+from raftline import client
 from raftline.common import config
 from raftline.harness.processes import eventually
+from raftline.node import boot
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "controller"
@@ -172,7 +173,7 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
 
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
-    told = boot.parse(["Node1", "10000", "--controller", "--controller-udp"])
+    told = boot.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
     assert told.controller_udp == 5555
 
 
@@ -180,7 +181,7 @@ def test_what_the_containers_run_is_understood() -> None:
     compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
     found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
-    told = boot.parse(found[1].split())
+    told = boot.parser().parse_args(found[1].split())
     assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
     assert told.open_to_network
     assert (told.controller, told.controller_from) == (True, ["Controller"])
