@@ -237,17 +237,6 @@ class MemoryFolder(Folder):
             raise FilesRefused(f"{name} is running already")
         self._held.add(name)
 
-    def sweep(self, name: str) -> None:
-        beside = f"{name}.tmp"
-        if beside in self._files:
-            try:
-                self._whole_step()
-                del self._files[beside]
-                self._names_changed()
-                self._end_whole_step()
-            except OSError as error:
-                raise disk_failed(beside, "remove", error) from error
-
     def close(self) -> None:
         self._held.clear()
 

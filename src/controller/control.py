@@ -229,18 +229,13 @@ class Control:
         Raises:
             StorageError: its files are still in use, or the disk failed.
         """
-        log = f"{self._name}.log"
         self._node.release_files()
         folder = self._node.folder()
         try:
             folder.lock(self._name)
-            number = 1
-            while folder.exists(f"{log}.aside-{number}"):
-                number += 1
-            folder.rename(log, f"{log}.aside-{number}")
+            return folder.put_aside(f"{self._name}.log", "aside")
         finally:
             folder.close()
-        return f"{log}.aside-{number}"
 
     def _stand_down(self) -> None:
         node = self._node

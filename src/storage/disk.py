@@ -28,11 +28,6 @@ class DiskFailed(StorageError):
     exit_status = EXIT_DISK
 
 
-def system_says(failure: StorageError) -> str:
-    """Return the system's own words for what went wrong, for those who are no node."""
-    return getattr(failure.__cause__, "strerror", None) or str(failure)
-
-
 class FilesRefused(StorageError):
     """The node must not start from these files: damaged, locked, unreadable, or another's."""
 

@@ -41,13 +41,9 @@ def carry_out(
     except ProtocolError as mistake:
         print(f"raftline: {mistake}", file=sys.stderr)
         return Outcome.USAGE
-    first, *others = status.whom_to_ask(configuration)
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
-        with Client(
-            *first, "admin", patience_s,
-            follow=True, also=others, search_s=timeout_s or SEARCH_S, on_wait=say_waiting,
-        ) as client:  # fmt: skip
+        with status.client_of(configuration, patience_s, timeout_s or SEARCH_S) as client:
             reply = client.request(request)
     except ClientError as failure:
         print(error(str(failure)), file=sys.stderr)

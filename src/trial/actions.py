@@ -148,8 +148,8 @@ class Actions:
         self._chance = random.Random(f"{metrics.seed} actions")
         self._now = 0.0
         self._handlers: dict[str, Callable[[Action], bool]] = {
-            "fail leader": self._fail_leader,
-            "fail follower": self._fail_follower,
+            "fail leader": lambda action: self._fail(action, self._leader()),
+            "fail follower": lambda action: self._fail(action, self._follower()),
             "restart": self._restart,
             "pause": self._pause,
             "drop": self._drop,
@@ -180,12 +180,6 @@ class Actions:
         leader = self._leader()
         followers = [server for server in self._servers.active if server != leader]
         return self._chance.choice(followers) if leader and followers else None
-
-    def _fail_leader(self, action: Action) -> bool:
-        return self._fail(action, self._leader())
-
-    def _fail_follower(self, action: Action) -> bool:
-        return self._fail(action, self._follower())
 
     def _fail(self, action: Action, server: str | None) -> bool:
         if server is None:

@@ -118,11 +118,11 @@ def timeline(record: Record) -> str:
     rows += [
         ("network", _network_spans(record, "part")),
         ("losses", _network_spans(record, "drop")),
-        ("no answers", _standstill_spans(record)),
+        ("no answers", _alike(record.standstills(), "failed", "no answers")),
         ("requests", _request_spans(record)),
     ]
     if record.stalls:
-        rows.append(("simulator", _stall_spans(record)))
+        rows.append(("simulator", _alike(record.stalls, "paused", "stood still")))
     bottom = TOP + ROW * len(rows)
     shapes = list(scale.axis(bottom, TOP))
     for number, (name, spans) in enumerate(rows):
@@ -181,14 +181,9 @@ def _network_spans(record: Record, family: str) -> Iterator[Span]:
             yield event.at, to, family, what
 
 
-def _standstill_spans(record: Record) -> Iterator[Span]:
-    for since, to in record.standstills():
-        yield since, to, "failed", "no answers"
-
-
-def _stall_spans(record: Record) -> Iterator[Span]:
-    for since, to in record.stalls:
-        yield since, to, "paused", "stood still"
+def _alike(times: Iterable[tuple[float, float]], class_: str, what: str) -> Iterator[Span]:
+    for since, to in times:
+        yield since, to, class_, what
 
 
 def _request_spans(record: Record) -> Iterator[Span]:

@@ -148,14 +148,7 @@ class Trial:
         self._handing_over.start()
 
     def _count(self) -> None:
-        total = Tally()
-        for tally in (client.tally for client in self._clients):
-            total.sent += tally.sent
-            total.received += tally.received
-            total.redirects += tally.redirects
-            total.duplicates += tally.duplicates
-            total.rejected += tally.rejected
-        self.record.tally = total
+        self.record.tally = sum((client.tally for client in self._clients), Tally())
         self.record.server_messages = self.network.sent
         self.record.lost_messages = self.network.lost
 

@@ -20,8 +20,8 @@ from raftline.state.sessions import (
     next_era,
 )
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node
-from raftline.tools.recover import recover, restore
+from raftline.tools.backup import of_node, restore
+from raftline.tools.recover import recover
 from tests.node_files import boot
 
 TERMS = st.integers(1, 2**50)

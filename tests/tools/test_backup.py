@@ -10,9 +10,8 @@ import pytest
 
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node
+from raftline.tools.backup import of_node, restore
 from raftline.tools.fsck import fsck
-from raftline.tools.recover import restore
 from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 
