@@ -143,16 +143,12 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
         if word in _OPTIONS_WITH_VALUE:
             position += 1
         elif not word.startswith("-"):
-            if plain == 2 or (plain == 1 and _begins_command(word)):
+            # The name of a command, or a whole line, is no ID.
+            if plain == 2 or (plain == 1 and (word in COMMANDS or " " in word)):
                 break
             plain += 1
         position += 1
     return arguments[:position], arguments[position:]
-
-
-def _begins_command(word: str) -> bool:
-    """Whether it is no ID: the name of a command, or a whole line."""
-    return word in COMMANDS or " " in word
 
 
 def command_of(words: list[str]) -> str:

@@ -34,7 +34,12 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
     if arguments.record is not None:
         check_path(arguments.record)
-    _check_host(arguments.host, open_to_network=arguments.open_to_network)
+    if not is_loopback(arguments.host) and not arguments.open_to_network:
+        raise ConfigError(
+            f"--host {arguments.host} lets everybody on the network speak as a peer, "
+            "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
+            "machine can"
+        )
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, registering.register(config.locate(folder), name, port)
@@ -60,14 +65,6 @@ def _check_controller(arguments: argparse.Namespace) -> None:
         raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
     elif arguments.controller_from:
         raise ConfigError("--controller-from allows orders; add --controller to obey them")
-
-
-def _check_host(host: str, *, open_to_network: bool) -> None:
-    if not is_loopback(host) and not open_to_network:
-        raise ConfigError(
-            f"--host {host} lets everybody on the network speak as a peer, unauthenticated; "
-            "where that is meant, add --open-to-network. Without --host only this machine can"
-        )
 
 
 def parser() -> Parser:

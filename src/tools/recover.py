@@ -39,13 +39,15 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
 
 def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     node, recovered = manager.name, manager.recover()
-    members = _members(recovered)
+    log = recovered.log
+    members = Configurations(log.base_index, recovered.members, log.commands).latest
     address = _address(place, node, members)
     start = f"{typed()} server {node} {Address.parse(address).port} --dir {place}"
-    if _is_done(recovered, node, members):
+    is_alone = members.names == (node,) and log.last_index > 0
+    if is_alone and not recovered.recovering:  # a second recovery would but leap once more
         print(
             f"{node} is the only member already, with what it holds up to entry "
-            f"{recovered.log.last_index}. Nothing was changed. Start it: {start}"
+            f"{log.last_index}. Nothing was changed. Start it: {start}"
         )
         return 0
     _explain(node, recovered, members)
@@ -63,12 +65,6 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     return 0
 
 
-def _is_done(recovered: Recovered, node: str, members: Membership) -> bool:
-    """Whether the node needs nobody else as it is: a second recovery would but leap once more."""
-    is_alone = members.names == (node,) and recovered.log.last_index > 0
-    return is_alone and not recovered.recovering
-
-
 def _folder_of(folder: str | None, node: str) -> Path:
     config.check_name(node)
     place = Path(folder) if folder is not None else config.locate().parent
@@ -78,11 +74,6 @@ def _folder_of(folder: str | None, node: str) -> Path:
             "on with; name the node's folder with --dir, or choose another survivor"
         )
     return place
-
-
-def _members(recovered: Recovered) -> Membership:
-    log = recovered.log
-    return Configurations(log.base_index, recovered.members, log.commands).latest
 
 
 def _address(place: Path, node: str, members: Membership) -> str:

@@ -53,11 +53,6 @@ class Watch:
         """The id of the leader, or UNKNOWN_LEADER."""
         return self.leaders[-1][1]
 
-    @property
-    def leading_since_s(self) -> float:
-        """The time at which the present state began, in seconds since the start."""
-        return self.leaders[-1][0]
-
     def start_at(self, start_s: float) -> None:
         """Count seconds from here on."""
         self._start_s = start_s

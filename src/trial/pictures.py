@@ -153,12 +153,8 @@ def _leader_spans(record: Record) -> Iterator[Span]:
     ends = [at for at, _ in record.leaders[1:]] + [record.ended]
     for (since, leader), to in zip(record.leaders, ends, strict=True):
         known = leader != UNKNOWN_LEADER
-        yield since, to, colour_of(record, leader) if known else "none", in_words(leader)
-
-
-def colour_of(record: Record, server: str) -> str:
-    """Return the class that gives a server its colour."""
-    return f"colour{record.servers.index(server) % COLOURS}"
+        class_ = f"colour{record.servers.index(leader) % COLOURS}" if known else "none"
+        yield since, to, class_, in_words(leader)
 
 
 def _health_spans(record: Record, server: str) -> Iterator[Span]:

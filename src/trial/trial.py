@@ -136,7 +136,7 @@ class Trial:
 
     def _end_tenure(self, now: float) -> None:
         """Ask a leader whose tenure is over to hand over; nobody waits for it meanwhile."""
-        leader, since = self.watch.leader, self.watch.leading_since_s
+        since, leader = self.watch.leaders[-1]
         tenure = self.metrics.leader_tenure
         busy = self._handing_over is not None and self._handing_over.is_alive()
         if not tenure or leader == UNKNOWN_LEADER or now - since < tenure or busy:
