@@ -81,7 +81,8 @@ class Recovery:
         """Make sure that NAME.storage and a log in our form are there."""
         promise = self._load_promise()
         self.loaded = self.snapshots.load()
-        has_log = self._has_log()
+        # A log of ours is never empty: its base line comes into being together with its name.
+        has_log = self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
         if self._never_ran:
             left_traces = promise is None and self._was_here(has_log)
             birth.check_that_it_never_ran(
@@ -107,10 +108,6 @@ class Recovery:
             knows = self._never_ran or self._is_alone()
             born = LogState.WHOLE if knows else LogState.NEWBORN
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
-
-    def _has_log(self) -> bool:
-        # A log of ours is never empty: its base line comes into being together with its name.
-        return self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
 
     def _is_alone(self) -> bool:
         """Whether nobody else is there who could tell of a history; a joiner hears from others."""
@@ -180,7 +177,6 @@ class Recovery:
             self._folder.replace(self._log_name, whole_file(found.members, log))
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
-        size = self._folder.size(self._log_name)
         promise = self.storage.promise
         self.notes.append(f"[*] Current term: {promise.term}")
         return Recovered(
@@ -192,7 +188,7 @@ class Recovery:
             self.notes,
             self.snapshots.current,
             promise.state is LogState.UNKNOWN,
-        ), LogFile(file, TermRuns(log), found.open_crc, size)
+        ), LogFile(file, TermRuns(log), found.open_crc, self._folder.size(self._log_name))
 
     def _promise_for(self, log: Log) -> Promise:
         """Return what NAME.storage says, which must fit the log and the snapshot.
