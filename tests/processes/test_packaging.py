@@ -141,7 +141,7 @@ def test_an_installed_package_and_a_clone_name_the_same() -> None:
     editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
     typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
     assert sorted(typed) == raftline.__all__
-    names = "\nfrom raftline.__init__ import __all__, __dir__, __getattr__ "
+    names = "\n    from raftline.__init__ import __all__, __dir__, __getattr__ "
     assert [names in path.read_text("utf-8") for path in (clone, editable)] == [True, True]
 
 
