@@ -13,6 +13,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from raftline import boot
 from raftline.common import config, signals
@@ -24,12 +25,11 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
 from raftline.net.reachability import Reachability
-from raftline.node import registering
+from raftline.node import joining
 from raftline.node.cpu_affinity import CpuAffinity
-from raftline.node.joining import Joiner, advertised, check_member
+from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
-from raftline.node.startup import Startup
-from raftline.node.timeofday import local_time
+from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
 
@@ -71,6 +71,12 @@ def main(
         console.close()
 
 
+def local_time() -> str:
+    """Return the time of day, which people read on the console (--log-times) and nothing decides
+    by, with its distance from UTC: 2026-01-31T12:00:00.000+01:00."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
 def _refuse(console: Console, message: str, status: int) -> int:
     console.close()
     print(f"[!] {message}", file=sys.stderr)
@@ -87,7 +93,7 @@ def _boot(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
-            start.callback(registering.withdraw, configuration)
+            start.callback(joining.withdraw, configuration)
         listener = Listener(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(listener))
         datagrams = boot.datagram_listener(arguments)
@@ -113,7 +119,7 @@ def _boot(
         if arguments.join:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
-                Joiner(name, mine, arguments.join, server.node, console.say).start()
+                begin_to_join(name, mine, arguments.join, server.node, console.say)
         if arguments.cores == "one":
             with threads_without_signals():
                 CpuAffinity().start(name)

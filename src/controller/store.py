@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.controlled import ControlledNode
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
 from raftline.raft.entries import Entry

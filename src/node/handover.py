@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Transfer
 from raftline.raft.node import Node

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch, ReplySink
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin, ReplySink
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
+from raftline.wire.membercommands import membership_facts
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
 
@@ -54,7 +54,9 @@ class NodeHost:
 
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` tells it."""
-        return self.driver.members()
+        with self.driver.core:
+            view = self.node.view
+            return membership_facts(view.configurations, view.commit_index)
 
     def status(self) -> str:
         """Return the reply to `status`."""

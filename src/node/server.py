@@ -22,10 +22,9 @@ from raftline.net.peers import Peer
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
-from raftline.node.joining import check_member
 from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
-from raftline.node.startup import Startup, node_of
+from raftline.node.startup import Startup, check_member, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
@@ -243,7 +242,9 @@ class Server(NodeHost):
 
     def committed(self) -> tuple[int, list[Entry]]:
         """Return the index that the log begins behind, and its committed entries."""
-        return self.driver.committed()
+        with self.driver.core:
+            base, last = self.view.log.base_index, self.view.commit_index
+            return base, self.node.committed(base + 1, last - base)
 
     def check_member(self) -> list[str]:
         """Return what to say about the members that the log names.

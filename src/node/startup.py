@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from raftline.common.config import Configuration, Pace
+from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.clock import now_ms
+from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node
 from raftline.raft.options import Options
+from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
@@ -148,3 +150,51 @@ def _picker(pace: Pace) -> Callable[[], int]:
     """Return the source of election timeouts: chance, which the core has none of its own."""
     chance = random.Random()  # seeded by the kernel; asked at every heartbeat
     return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
+
+
+def check_member(view: NodeView, configuration: Configuration) -> list[str]:
+    """Return what to say about a node's place in the cluster, as its log has it.
+
+    Raises:
+        ConfigError: the log begins with a cluster that this node was not born in, nor ever added
+            to.
+        FilesRefused: it has lost entries, and nobody else is there who holds them.
+    """
+    name, configurations, members = view.name, view.configurations, view.membership
+    if not members.names:
+        return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
+    known = " ".join(members.names)
+    is_known = configurations.has_known(name)
+    if not is_known and view.log.base_index == 0 and configurations.at(0).names:
+        raise ConfigError(
+            f"{name} is no member of the cluster in its log ({known}): is this the "
+            f"log of another node? Put its own {name}.log back, or start it elsewhere"
+        )
+    if view.recovering and set(members.names) == {name}:
+        raise FilesRefused(
+            f"{name} has lost files, or a part of them, and is the only member: there is nobody "
+            f"to catch up from. Restore all its files from one backup; or go on with what is left: "
+            f"raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
+            f"begin anew and empty. If others were added since, move {name}.log away and start "
+            "with --join HOST:PORT of one of them"
+        )
+    notes = []
+    if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
+        notes.append(
+            f"[!] {name} is no member as far as its log goes ({known}): it waits for a leader "
+            "that knows better, or adds it"
+        )
+    elif name not in members.names:
+        notes.append(
+            f"[!] {name} was removed from the cluster by entry "
+            f"{configurations.removed_by(name)} of its log. "
+            "Stop it; to have it back, add it again"
+        )
+    if configuration.members and set(members.names) != set(configuration.members):
+        notes.append(
+            f"[!] the log says the members are {known}, {configuration.path} says "
+            f"{' '.join(configuration.members)}: the log holds"
+        )
+    if name in members.voters and (warning := advice(len(members.voters))):
+        notes.append(f"[!] {warning}")
+    return notes

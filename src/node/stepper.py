@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.node.status import node_facts
+from raftline.node.driver import node_facts
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.inputs import (

@@ -11,7 +11,7 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote

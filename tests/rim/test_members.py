@@ -11,7 +11,8 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
-from raftline.node.joining import advertised, check_member, joining_address, settle_configuration
+from raftline.node.joining import advertised, joining_address, settle_configuration
+from raftline.node.startup import check_member
 from raftline.raft.change import Change
 from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
