@@ -24,6 +24,13 @@ from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 INCARNATION_MAX = 2**32  # so many numbers tell one start of a node from another
+ALONE_AND_LOST = (
+    "{name} has lost files, or a part of them, and is the only member: there is nobody "
+    "to catch up from. Restore all its files from one backup; or go on with what is left: "
+    "raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
+    "begin anew and empty. If others were added since, move {name}.log away and start "
+    "with --join HOST:PORT of one of them"
+)
 
 
 class Startup:
@@ -171,13 +178,7 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
         )
     if view.recovering and set(members.names) == {name}:
-        raise FilesRefused(
-            f"{name} has lost files, or a part of them, and is the only member: there is nobody "
-            f"to catch up from. Restore all its files from one backup; or go on with what is left: "
-            f"raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
-            f"begin anew and empty. If others were added since, move {name}.log away and start "
-            "with --join HOST:PORT of one of them"
-        )
+        raise FilesRefused(ALONE_AND_LOST.format(name=name))
     notes = []
     if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
         notes.append(
@@ -185,9 +186,9 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
             "that knows better, or adds it"
         )
     elif name not in members.names:
+        removed_by = configurations.removed_by(name)
         notes.append(
-            f"[!] {name} was removed from the cluster by entry "
-            f"{configurations.removed_by(name)} of its log. "
+            f"[!] {name} was removed from the cluster by entry {removed_by} of its log. "
             "Stop it; to have it back, add it again"
         )
     if configuration.members and set(members.names) != set(configuration.members):
