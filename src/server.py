@@ -24,9 +24,8 @@ from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
-from raftline.net.reachability import Reachability
-from raftline.node import joining
-from raftline.node.cpu_affinity import CpuAffinity
+from raftline.net.reachability import tell_reachability
+from raftline.node import cpu_affinity, joining
 from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
@@ -107,9 +106,8 @@ def _boot(
         view = server.node.view
         for note in check_member(view, configuration):
             console.say(note)
-        listens = Address(arguments.host, port)
-        reachability = Reachability(name, listens, configuration, view.membership.addresses)
-        reachability.tell(listener.bound, console.say)
+        listens, addresses = Address(arguments.host, port), view.membership.addresses
+        tell_reachability(name, listens, configuration, addresses, listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
@@ -122,7 +120,7 @@ def _boot(
                 begin_to_join(name, mine, arguments.join, server.node, console.say)
         if arguments.cores == "one":
             with threads_without_signals():
-                CpuAffinity().start(name)
+                cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         return server.wait()

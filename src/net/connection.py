@@ -89,8 +89,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection, from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.break_off()
         self._socket.close()
 
     def break_off(self) -> None:

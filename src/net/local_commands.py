@@ -40,7 +40,7 @@ class LocalCommands:
         self._host = host
         self._socket = connection
         self._flush = flush
-        self._backups = Backups(host)
+        self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
     def answer(self, kind: str, run: Sequence[ParsedLine]) -> list[str]:
@@ -76,8 +76,29 @@ class LocalCommands:
         return "MEMBERS response: " + json.dumps(host.members())
 
     def _backup(self, asked: ParsedLine) -> str:
+        """Copy the state, once this server is known to lead; or give a piece of that copy."""
         self._flush()
-        return self._backups.serve(asked.request.command)
+        offset = asked.request.command.rpartition(" ")[2]
+        if offset == "backup":
+            return self._begin_backup()
+        if self._backup_file is None:
+            return error("no backup was begun on this connection; begin with: backup")
+        return f"BACKUP response: {self._backup_file.piece(int(offset))}"
+
+    def _begin_backup(self) -> str:
+        host = self._host
+        batch = Batch(["backup"], is_read=True)
+        host.submit(batch)
+        if not batch.wait(host.patience_s):
+            return NO_LEADER
+        if batch.replies:
+            return batch.replies[0]
+        self._backup_file = None  # frees the room of the one before
+        try:
+            self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
+        except DiskFailed as failure:
+            return error(str(failure))
+        return f"BACKUP response: {self._backup_file.begin}"
 
     def _obey(self, asked: ParsedLine) -> str:
         self._flush()  # what came before may be about to end
@@ -143,35 +164,3 @@ class BackupFile:
         self._file.seek(offset)
         text = encode_basestring(self._file.read(PIECE_BYTES).decode("utf-8", "surrogateescape"))
         return f"from {offset} " + text.encode("utf-8", "backslashreplace").decode()
-
-
-class Backups:
-    """The backup that one connection fetches."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._file: BackupFile | None = None
-
-    def serve(self, command: str) -> str:
-        """Copy the state, once this server is known to lead; or give a piece of that copy."""
-        offset = command.rpartition(" ")[2]
-        if offset == "backup":
-            return self._begin()
-        if self._file is None:
-            return error("no backup was begun on this connection; begin with: backup")
-        return f"BACKUP response: {self._file.piece(int(offset))}"
-
-    def _begin(self) -> str:
-        host = self._host
-        batch = Batch(["backup"], is_read=True)
-        host.submit(batch)
-        if not batch.wait(host.patience_s):
-            return NO_LEADER
-        if batch.replies:
-            return batch.replies[0]
-        self._file = None  # frees the room of the one before
-        try:
-            self._file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
-        except DiskFailed as failure:
-            return error(str(failure))
-        return f"BACKUP response: {self._file.begin}"

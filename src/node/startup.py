@@ -74,13 +74,29 @@ class Startup:
         never_ran, self._never_ran = self._never_ran, False
         if self._joins:
             _check_that_it_brings_nothing(folder, self.name)
-        recovered = _recover(logmanager, self.configuration, self._say, never_ran)
+        recovered = self._recovered(logmanager, never_ran)
         if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self._first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
         for note in recovered.notes:
             self._say(note)
         return logmanager, recovered
+
+    def _recovered(self, logmanager: LogManager, never_ran: bool) -> Recovered:
+        """Read the files. Damaged ones are kept aside where others are there to catch up from:
+        without a vote until that is done (raft/recovering.py).
+
+        Raises:
+            FilesRefused: the node must not start from them.
+        """
+        try:
+            return logmanager.recover(never_ran=never_ran)
+        except DamagedFiles:
+            if never_ran or not set(self.configuration.members) - {self.name}:
+                raise
+        for line in mend(self.folder(), self.name):
+            self._say(f"[!] {line}")
+        return logmanager.recover()
 
 
 def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
@@ -97,28 +113,6 @@ def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
             f"{log} was written by hand, and a node that joins takes its entries from the cluster; "
             "move the file away"
         )
-
-
-def _recover(
-    logmanager: LogManager,
-    configuration: Configuration,
-    say: Callable[[str], None],
-    never_ran: bool,
-) -> Recovered:
-    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
-    without a vote until that is done (raft/recovering.py).
-
-    Raises:
-        FilesRefused: the node must not start from them.
-    """
-    try:
-        return logmanager.recover(never_ran=never_ran)
-    except DamagedFiles:
-        if never_ran or not set(configuration.members) - {logmanager.name}:
-            raise
-    for line in mend(Folder(configuration.folder), logmanager.name):
-        say(f"[!] {line}")
-    return logmanager.recover()
 
 
 def node_of(

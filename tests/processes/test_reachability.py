@@ -10,7 +10,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.harness.cluster import STARTED, Cluster, Node
-from raftline.net.reachability import Reachability
+from raftline.net.reachability import tell_reachability
 
 OPEN = "--open-to-network"
 
@@ -104,7 +104,7 @@ def test_nothing_is_said_of_a_name_that_only_others_know() -> None:
     said: list[str] = []
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
-        Reachability("s1", Address(bound, 1), configuration, {}).tell(bound, said.append)
+        tell_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
         for thread in threading.enumerate():
             if thread.name == "s1 looks up itself":
                 thread.join()
