@@ -21,7 +21,8 @@ from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
 
 
 class NodeHost:
-    """`net.host.Host` of one node. `Server` makes its parts, starts and stops them."""
+    """`net.host.Host` of one node, which says what each method is for. `Server` makes the parts of
+    the node, starts and stops them."""
 
     name: str
     limits: Limits
@@ -41,25 +42,20 @@ class NodeHost:
     # --- requests ---------------------------------------------------------------------------
 
     def submit(self, batch: Batch) -> None:
-        """Have requests served."""
         self.driver.submit(batch)
 
     def mark_ready(self, sink: ReplySink) -> None:
-        """Have `sink` flushed after this step of the core."""
         self.driver.ready_sinks.append(sink)
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply says how that ended."""
         return self.driver.transfer(to)
 
     def members(self) -> dict[str, object]:
-        """Return the configuration in use here, as `members` tells it."""
         with self.driver.core:
             view = self.node.view
             return membership_facts(view.configurations, view.commit_index)
 
     def status(self) -> str:
-        """Return the reply to `status`."""
         facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
         return "STATUS response: " + json.dumps(facts)
@@ -83,11 +79,9 @@ class NodeHost:
     # --- peers ------------------------------------------------------------------------------
 
     def is_peer(self, name: str) -> bool:
-        """Whether `name` is a member that this node talks to, or leads it."""
         return name in self.book or name == self.node.view.leader != self.name
 
     def hears_from_leader(self) -> bool:
-        """Whether a leader was heard within an election timeout."""
         return self.node.view.hears_from_leader
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
@@ -120,5 +114,4 @@ class NodeHost:
         return self.driver.receive(received, origin)
 
     def lost(self, peer: str) -> None:
-        """Tell the core that a peer's connection broke."""
         self.driver.lost(peer)

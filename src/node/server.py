@@ -216,46 +216,31 @@ class Server(NodeHost):
         self.driver.stop(patience_s)
         self.book.stop()
 
-    # --- what its controller asks (controller.controlled.ControlledNode) ---------------------
+    # --- what its controller asks: controller.controlled.ControlledNode says what for -----------
 
     @property
     def view(self) -> NodeView:
-        """The core's view."""
         return self.node.view
 
     def peers(self) -> set[str]:
-        """Return the names of those that this node talks to."""
         leader = self.view.leader
         return {*self.book, *([leader] if leader and self.is_peer(leader) else [])}
 
     def address(self, name: str) -> Address | None:
-        """Return where `name` is reached; None for one that was never heard of."""
         return self.book.address(name)
 
     def order(self, order: Input) -> None:
-        """Let the core obey.
-
-        Raises:
-            OrderRefused: it can't be done now; nothing was changed.
-        """
         self.driver.order(order)
 
     def committed(self) -> tuple[int, list[Entry]]:
-        """Return the index that the log begins behind, and its committed entries."""
         with self.driver.core:
             base, last = self.view.log.base_index, self.view.commit_index
             return base, self.node.committed(base + 1, last - base)
 
     def check_member(self) -> list[str]:
-        """Return what to say about the members that the log names.
-
-        Raises:
-            ConfigError: this node is none of them.
-        """
         return check_member(self.view, self._startup.configuration)
 
     def folder(self) -> Folder:
-        """Return the folder of the node's files, not locked yet."""
         return self._startup.folder()
 
     def release_files(self) -> None:
@@ -264,7 +249,6 @@ class Server(NodeHost):
             self.logmanager.close()
 
     def end_connections(self) -> None:
-        """End every connection but a controller's."""
         self.listener.end_connections(but_controllers=True)
 
     def stop(self) -> None:

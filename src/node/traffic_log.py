@@ -114,7 +114,10 @@ class TrafficLog:
                 text = abridged(one)
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
-            self._tell_last(log)
+            # Where the log ends of a follower that can't take what it was sent (the course's Figures
+            # 2 and 7); without a command where that entry is in a snapshot, or there is none.
+            last = f"{log.last_index} {log.last_term}"
+            self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))
 
     def _tell_votes(self, view: NodeView) -> None:
         """Say who elected a new leader, beside the course's table of votes."""
@@ -125,12 +128,6 @@ class TrafficLog:
         given = [name for name in electors if view.votes.get(name)]
         if not self._course:
             self._console.say(f"votes: {' '.join(given)} of {' '.join(electors)}")
-
-    def _tell_last(self, log: LogView) -> None:
-        """Say where the log ends of a follower that can't take what it was sent (the course's
-        Figures 2 and 7); without a command where that entry is in a snapshot, or there is none."""
-        last = f"{log.last_index} {log.last_term}"
-        self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))
 
     def _is_pulse(self, message: Message) -> bool:
         if isinstance(message, AppendAccepted):
