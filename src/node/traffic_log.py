@@ -114,7 +114,7 @@ class TrafficLog:
                 text = abridged(one)
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
-            # Where the log ends of a follower that can't take what it was sent (the course's Figures
+            # The end of a follower's log, as it can't take what it was sent (the course's Figures
             # 2 and 7); without a command where that entry is in a snapshot, or there is none.
             last = f"{log.last_index} {log.last_term}"
             self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))
