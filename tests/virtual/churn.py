@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from raftline.raft.change import Change, Refused, plan
+from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
 from raftline.raft.node import Node
 from tests.virtual.host import Host
@@ -102,7 +102,7 @@ class Operator:
         first: else it could never end, which is known (docs/operate/membership.md)."""
         try:
             planned = plan(change, node.view.membership)
-        except Refused:
+        except ChangeRefused:
             return True
         whole = {
             host.name
@@ -133,6 +133,6 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
             known += [state.membership, state.configurations.at(state.commit_index)]
             known += [state.pending_change.target] if state.pending_change is not None else []
             for change in state.waiting_changes:
-                with suppress(Refused):
+                with suppress(ChangeRefused):
                     known.append(plan(change, state.membership.settled()).target)
     return all(members.is_quorum(whole) for members in known if members.voters)
