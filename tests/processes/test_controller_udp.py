@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.controller.store import Answer
+from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.harness.cluster import Cluster, Node
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
@@ -183,11 +183,11 @@ class Slow:
         self.may_answer = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def obey(self, request: Request, host: str) -> Answer:
+    def obey(self, request: Request, host: str) -> OrderAnswer:
         self.asked.release()
         if request.command.startswith("STORE"):
             self.may_answer.wait(DEADLINE_S)
-        return Answer(request.command.partition(" ")[0], f"asked from {host}")
+        return OrderAnswer(request.command.partition(" ")[0], f"asked from {host}")
 
 
 def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
