@@ -18,7 +18,7 @@ from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
 from raftline.node.queue import RequestQueue
-from raftline.node.stepper import Rim, Stepper
+from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
@@ -37,7 +37,7 @@ _Result = TypeVar("_Result")
 class Driver:
     """Lets one thread at a time step the core, and has what each step left done."""
 
-    def __init__(self, node: Node, logmanager: LogManager, rim: Rim, hold_ms: int) -> None:
+    def __init__(self, node: Node, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
         self.node = node
         self._logmanager = logmanager
         self._rim = rim

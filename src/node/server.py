@@ -117,7 +117,7 @@ class Server(NodeHost):
         self.book.follow(self.node.view.contacts)
         self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
-    # --- what the driver asks of the world (driver.Rim) ------------------------------------
+    # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
 
     def send(self, message: Message) -> None:
         """Send a message to its peer; entries that several peers get are spelled once."""

@@ -38,7 +38,7 @@ from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
-class Rim(Protocol):
+class NodeRim(Protocol):
     """The world around a node's core and its driver."""
 
     def send(self, message: Message) -> None: ...
@@ -62,7 +62,7 @@ class Stepper:
         logmanager: LogManager,
         writer: Writer,
         queue: RequestQueue,
-        rim: Rim,
+        rim: NodeRim,
         owner_sleep: OwnerSleep,
     ) -> None:
         self._node = node
