@@ -73,7 +73,7 @@ class Stepper:
         self._sleep = owner_sleep
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
-        self._handover = Handover()
+        self._handover = Handover(node, rim.not_leader)
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -128,8 +128,7 @@ class Stepper:
 
     def transfer(self, batch: Batch, to: str | None) -> None:
         """Begin to hand the leadership over; `batch` waits for the end of that."""
-        not_leader = self._rim.not_leader
-        self.carry_out(self._handover.begin(batch, self._node, to, not_leader, now_ms()))
+        self.carry_out(self._handover.begin(batch, to, now_ms()))
 
     def take(self, taken: Input) -> None:
         """Let the core take another input.
@@ -225,7 +224,7 @@ class Stepper:
             self._logmanager.take_over(effects.install)
         self._answer(effects)
         self._rim.report(effects)
-        self._handover.look(view)
+        self._handover.look()
         self._wake_owner(effects)
 
     def _answer(self, effects: Effects) -> None:
