@@ -22,7 +22,7 @@ from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
@@ -37,7 +37,7 @@ _Result = TypeVar("_Result")
 class Driver:
     """Lets one thread at a time step the core, and has what each step left done."""
 
-    def __init__(self, node: Node, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
+    def __init__(self, node: RawNode, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
         self.node = node
         self._logmanager = logmanager
         self._rim = rim

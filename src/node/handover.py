@@ -8,7 +8,7 @@ from typing import NamedTuple
 from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Transfer
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
 from raftline.raft.view import NodeView
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
@@ -25,7 +25,7 @@ class _Waiting(NamedTuple):
 class Handover:
     """Watches the core after each of its steps. Whoever calls holds the driver's `core` lock."""
 
-    def __init__(self, node: Node, not_leader: Callable[[str], str]) -> None:
+    def __init__(self, node: RawNode, not_leader: Callable[[str], str]) -> None:
         self._node = node
         self._not_leader = not_leader
         self._waiting: list[_Waiting] = []

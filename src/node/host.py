@@ -14,7 +14,7 @@ from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
@@ -33,7 +33,7 @@ class NodeHost:
     faults: Faults
     control: Control
     # Of this start; a controller's RESTART makes others.
-    node: Node
+    node: RawNode
     driver: Driver
     logmanager: LogManager
     book: PeerBook

@@ -28,7 +28,7 @@ from raftline.common.config import (
     text_of,
 )
 from raftline.net.reachability import EVERYWHERE
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 
@@ -105,7 +105,7 @@ def advertised(name: str, host: str, port: int, configuration: Configuration) ->
 
 
 def begin_to_join(
-    name: str, mine: Address, there: Address, node: Node, say: Callable[[str], None]
+    name: str, mine: Address, there: Address, node: RawNode, say: Callable[[str], None]
 ) -> None:
     """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
     says why not. A node that is a member already asks nothing."""
@@ -118,7 +118,7 @@ def begin_to_join(
 
 
 def _ask_to_be_added(
-    request: str, name: str, there: Address, node: Node, say: Callable[[str], None]
+    request: str, name: str, there: Address, node: RawNode, say: Callable[[str], None]
 ) -> None:
     say(f"[*] {name} asks {there} to be added to the cluster")
     pause_s, last = PAUSES_S[0], ""

@@ -13,7 +13,7 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.node.clock import now_ms
 from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
@@ -123,7 +123,7 @@ def node_of(
     heartbeat_ms: int,
     leased: bool,
     compact_bytes: int,
-) -> Node:
+) -> RawNode:
     """Return the core as its files say that it was."""
     options = Options(
         pace.election_timeout_ms,
@@ -131,7 +131,7 @@ def node_of(
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
     )
-    return Node(
+    return RawNode(
         name,
         recovered.members,
         recovered.log,

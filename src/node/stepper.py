@@ -31,7 +31,7 @@ from raftline.raft.inputs import (
     Tick,
 )
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.membercommands import change_reply
 from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 
@@ -58,7 +58,7 @@ class Stepper:
 
     def __init__(
         self,
-        node: Node,
+        node: RawNode,
         logmanager: LogManager,
         writer: Writer,
         queue: RequestQueue,

@@ -29,13 +29,13 @@ _BROKEN_CORE = """
 import sys
 sys.path.insert(0, {source!r})
 from raftline.raft.inputs import Propose
-from raftline.raft.node import Node
-really = Node.step
+from raftline.raft.node import RawNode
+really = RawNode.step
 def step(self, taken, now_ms):
     if isinstance(taken, Propose) and any("break the core" in one for one in taken.commands):
         raise RuntimeError("a bug that no test has met")
     return really(self, taken, now_ms)
-Node.step = step
+RawNode.step = step
 """
 
 _IMPATIENT = """

@@ -29,7 +29,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 from raftline.wire.parsing import Reading
@@ -95,7 +95,7 @@ def driver_of_s1(
     manager = kind("s1", MemoryFolder(), MEMBERS)
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
-    node = Node(
+    node = RawNode(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         options, lambda: 60_000, now_ms(),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from raftline.net.host import Batch
 from raftline.node.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 from tests.scripted_node import ScriptedNode
@@ -23,7 +23,7 @@ from tests.scripted_node import ScriptedNode
 DEADLINE_S = 60.0
 
 
-def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
+def begun(node: RawNode, to: str | None = "s3") -> tuple[Handover, Batch]:
     handover = Handover(node, lambda leader: not_leader(leader, "localhost", 1))
     batch = Batch(["transfer"], is_read=False)
     handover.begin(batch, to, node.view.now_ms)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.virtual.host import Host
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
@@ -44,7 +44,7 @@ class Operator:
                 host.change(self._change(host.node.view.membership), self._may_begin)
         self._wait()
 
-    def _may_begin(self, node: Node, change: Change) -> bool:
+    def _may_begin(self, node: RawNode, change: Change) -> bool:
         return not self._over and self._can_end(node, change)
 
     def _let_join(self) -> None:
@@ -97,7 +97,7 @@ class Operator:
         address = self._addresses[name] if verb in ("add", "replace") else ""
         return Change(verb, name, address, old if verb == "replace" else "")
 
-    def _can_end(self, node: Node, change: Change) -> bool:
+    def _can_end(self, node: RawNode, change: Change) -> bool:
         """Whether a majority of those who would vote have their logs, or are new and get them
         first: else it could never end, which is known (docs/operate/membership.md)."""
         try:
