@@ -12,7 +12,7 @@ from typing import Any
 
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import end_all, is_free
 from raftline.harness.processes import free_ports as any_ports
 from raftline.harness.proxy import Network
@@ -55,7 +55,7 @@ class Servers:
         self.health: dict[str, Health] = {}
         self.crashes: list[tuple[str, int]] = []  # (id, exit status)
         self.failed: list[str] = []  # those that are down by our doing, longest first
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeProcess] = {}
         for server in ports:
             own = folder / server
             try:
@@ -67,7 +67,8 @@ class Servers:
                 what = f"{own}: the server's files can't be written"
                 raise ServersNotStarted(f"{what}: {error.strerror}") from error
             console = own / "console"
-            node = Node(node_name(server), ports[server], own, (), console, **_A_GROUP_OF_ITS_OWN)
+            name, port = node_name(server), ports[server]
+            node = NodeProcess(name, port, own, (), console, **_A_GROUP_OF_ITS_OWN)
             node.program = [sys.executable, str(program)]
             self._nodes[server] = node
 
@@ -77,7 +78,7 @@ class Servers:
         return [server for server, health in self.health.items() if health is Health.UP]
 
     def start(self) -> None:
-        """Start all, and return once all answer. Raises NotStarted."""
+        """Start all, and return once all answer. Raises ServersNotStarted."""
         for server in self._nodes:
             self.launch(server)
         until_s = time.monotonic() + UP_SECONDS_MAX
@@ -90,7 +91,7 @@ class Servers:
             time.sleep(ASK_AGAIN_S)  # those that have just begun want the processor
 
     def launch(self, server: str) -> None:
-        """Start the process of one server, from the files that it has. Raises NotStarted."""
+        """Start the process of one server, from the files that it has. Raises ServersNotStarted."""
         try:
             self._nodes[server].launch()
         except OSError as error:
