@@ -13,6 +13,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from raftline.common import config, signals
 from raftline.common.address import Address
@@ -22,13 +23,11 @@ from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
-from raftline.net.reachability import Reachability
-from raftline.node import boot, registering
-from raftline.node.cpu_affinity import CpuAffinity
-from raftline.node.joining import Joiner, advertised, check_member
+from raftline.net.reachability import tell_reachability
+from raftline.node import boot, cpu_affinity, joining
+from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
-from raftline.node.startup import Startup
-from raftline.node.timeofday import local_time
+from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
 
@@ -70,6 +69,12 @@ def main(
         console.close()
 
 
+def local_time() -> str:
+    """Return the time of day, which people read on the console (--log-times) and nothing decides
+    by, with its distance from UTC: 2026-01-31T12:00:00.000+01:00."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
 def _refuse(console: Console, message: str, status: int) -> int:
     console.close()
     print(f"[!] {message}", file=sys.stderr)
@@ -86,7 +91,7 @@ def _boot(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
-            start.callback(registering.withdraw, configuration)
+            start.callback(joining.withdraw, configuration)
         listener = Listener(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(listener))
         datagrams = boot.datagram_listener(arguments)
@@ -108,10 +113,10 @@ def _boot(
         if arguments.join:
             mine = advertised(name, arguments.host, port, configuration)
             with threads_without_signals():
-                Joiner(name, mine, arguments.join, server.node, console.say).start()
+                begin_to_join(name, mine, arguments.join, server.node, console.say)
         if arguments.cores == "one":
             with threads_without_signals():
-                CpuAffinity().start(name)
+                cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         return server.wait()
@@ -128,8 +133,8 @@ def _tell_place(
     view = server.node.view
     for note in check_member(view, configuration):
         console.say(note)
-    reachability = Reachability(view.name, listens, configuration, view.membership.addresses)
-    reachability.tell(bound, console.say)
+    addresses = view.membership.addresses
+    tell_reachability(view.name, listens, configuration, addresses, bound, console.say)
 
 
 def _server_of(

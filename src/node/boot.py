@@ -13,7 +13,7 @@ from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
-from raftline.node import registering
+from raftline.node import joining
 from raftline.node.joining import joining_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
@@ -42,7 +42,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         )
     folder, name = arguments.dir, arguments.name
     if arguments.register:
-        return port, registering.register(config.locate(folder), name, port)
+        return port, joining.register(config.locate(folder), name, port)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raftline.clients.connection import Deadline, say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import Deadline, say_waiting
 from raftline.clients.lines import Ended, LineConnection, TooLong
 from raftline.common.address import Address
 from raftline.common.config import Configuration

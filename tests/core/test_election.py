@@ -18,7 +18,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 from tests.core.cores import (
@@ -106,7 +106,7 @@ def test_the_winner_says_so_and_shows_its_vote_table() -> None:
 
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
-    node = Node(
+    node = RawNode(
         "s1", ("s1", "s2", "s3"), Log(), HardState(0, None), OPTIONS, lambda: next(picks), 0
     )
     node.step(Tick(), 150)

@@ -14,7 +14,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync
 from tests.core.test_snapshot import fall_behind, leader_with_snapshot
@@ -22,7 +22,7 @@ from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, storage_file
 
 
-def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
+def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:
     """Let a follower answer that has nothing left, in this incarnation of it."""
     state = leader.view
     answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
@@ -31,7 +31,7 @@ def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
     return effects
 
 
-def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
+def holds_all(leader: RawNode, incarnation: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     index = state.log.last_index
@@ -39,7 +39,7 @@ def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]
     return leader.step(Receive(answer), state.now_ms).send
 
 
-def beat(leader: Node) -> list[Message]:
+def beat(leader: RawNode) -> list[Message]:
     leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     return effects.send
@@ -50,7 +50,7 @@ def lives_told(messages: list[Message]) -> set[int]:
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def told_to_vote_again(incarnation: int = 1) -> Node:
+def told_to_vote_again(incarnation: int = 1) -> RawNode:
     """Return a leader that tells s3 to vote again, and has not heard that it does."""
     leader = established("s1")
     loses(leader, incarnation)

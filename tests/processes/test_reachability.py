@@ -9,8 +9,8 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.harness.cluster import STARTED, Cluster, Node
-from raftline.net.reachability import Reachability
+from raftline.harness.cluster import STARTED, Cluster, NodeProcess
+from raftline.net.reachability import tell_reachability
 
 OPEN = "--open-to-network"
 
@@ -21,7 +21,7 @@ def alone(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path, 1)
 
 
-def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[Node, str]:
+def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[NodeProcess, str]:
     """Say in the file that s1 is at `host`; return the node and what its note begins with."""
     node = cluster["s1"]
     path = cluster.folder / FILE_NAME
@@ -29,7 +29,7 @@ def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[No
     return node, f"[!] {path} says that others reach s1 "
 
 
-def notes(node: Node) -> list[str]:
+def notes(node: NodeProcess) -> list[str]:
     """Return what the node says of where it is reached, before it serves."""
     said = node.said[: next(n for n, line in enumerate(node.said) if STARTED in line)]
     return [line for line in said if "others reach" in line]
@@ -104,7 +104,7 @@ def test_nothing_is_said_of_a_name_that_only_others_know() -> None:
     said: list[str] = []
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
-        Reachability("s1", Address(bound, 1), configuration, {}).tell(bound, said.append)
+        tell_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
         for thread in threading.enumerate():
             if thread.name == "s1 looks up itself":
                 thread.join()

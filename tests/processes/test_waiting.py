@@ -16,7 +16,7 @@ import pytest
 
 from raftline import cli
 from raftline.client import Client
-from raftline.clients import deadline
+from raftline.clients import connection
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.harness.processes import eventually
@@ -38,7 +38,7 @@ def start() -> Iterator[Start]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is said after a second be said after a twentieth of one."""
-    monkeypatch.setattr(deadline, "SAID_AFTER_S", 0.05)
+    monkeypatch.setattr(connection, "SAID_AFTER_S", 0.05)
 
 
 def cluster(folder: Path, *ports: int) -> list[str]:
@@ -188,7 +188,7 @@ def test_a_name_server_that_stands_still_holds_nobody_up(
 def test_an_answer_in_time_is_not_called_late(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "SAID_AFTER_S", DEADLINE_S)
+    monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
     said: list[str] = []
     with contextlib.closing(Client(port=start(store()).port, on_wait=said.append)) as client:
         client.request("get ana")

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from raftline.node import cpu_affinity
-from raftline.node.cpu_affinity import CpuAffinity, Look, choose, look, move_threads
+from raftline.node.cpu_affinity import Look, begin_to_watch, choose, look, move_threads
 
 BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
@@ -92,9 +92,8 @@ def test_who_watches_the_cores_goes_on_after_it_could_not_look(
     complaints: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", complaints.append)
     before = {*threading.enumerate()}
-    watcher = CpuAffinity()
-    watcher._allowed = {0, 1}
-    watcher.start("s1")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    begin_to_watch("s1")
     for thread in {*threading.enumerate()} - before:
         thread.join(30)
     assert looks == 4

@@ -13,7 +13,7 @@ import pytest
 import raftline.node.driver
 import raftline.node.stepper
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue
@@ -29,7 +29,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 from raftline.wire.parsing import Reading
@@ -95,7 +95,7 @@ def driver_of_s1(
     manager = kind("s1", MemoryFolder(), MEMBERS)
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
-    node = Node(
+    node = RawNode(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         options, lambda: 60_000, now_ms(),
     )  # fmt: skip
@@ -299,7 +299,7 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
-    with driver._core:  # whoever has the core looks at the queue once it lets go
+    with driver.core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
             driver._stepper.enqueue(batch)
     driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
@@ -330,7 +330,7 @@ def test_who_is_missing_is_not_waited_for_long() -> None:
 def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None:
     driver = driver_of_s1(FakeRim())
     batch = Batch(["set a 1"], is_read=False)
-    with driver._core:
+    with driver.core:
         driver.submit(batch)  # returns at once
         assert not driver._queue._held
     pause = threading.Event()

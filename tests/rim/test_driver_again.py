@@ -10,7 +10,7 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
@@ -235,21 +235,22 @@ def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> N
 
 def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_this_term() -> None:
     node = established("s1")
-    handover, first, second = Handover(), *(Batch(["transfer"], is_read=False) for _ in "12")
-    handover.begin(first, node, "s3", lambda _: "", node.view.now_ms)
+    handover = Handover(node, lambda _: "")
+    first, second = (Batch(["transfer"], is_read=False) for _ in "12")
+    handover.begin(first, "s3", node.view.now_ms)
     node._state.term += 2  # it fell and was elected anew, and gives way once more
     node._state.as_leader.transfer = None
     node._state.as_leader.progress["s2"].heard_at_ms = node.view.now_ms
-    handover.begin(second, node, "s2", lambda _: "", node.view.now_ms)
-    handover.look(node.view)
+    handover.begin(second, "s2", node.view.now_ms)
+    handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
     assert second.replies == []
     handover.end()
     node._state.as_leader.transfer = None
-    handover.look(node.view)
+    handover.look()
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
     node._state.term += 1
-    handover.look(node.view)
+    handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was told
 
 

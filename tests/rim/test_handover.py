@@ -11,11 +11,11 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 from tests.scripted_node import ScriptedNode
@@ -23,11 +23,10 @@ from tests.scripted_node import ScriptedNode
 DEADLINE_S = 60.0
 
 
-def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
-    handover, batch = Handover(), Batch(["transfer"], is_read=False)
-    handover.begin(
-        batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.view.now_ms
-    )
+def begun(node: RawNode, to: str | None = "s3") -> tuple[Handover, Batch]:
+    handover = Handover(node, lambda leader: not_leader(leader, "localhost", 1))
+    batch = Batch(["transfer"], is_read=False)
+    handover.begin(batch, to, node.view.now_ms)
     return handover, batch
 
 
@@ -39,10 +38,10 @@ def test_who_asked_is_told_who_leads_then() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) is None  # nobody is known to lead yet
     node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert batch.wait(DEADLINE_S)
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
 
@@ -51,7 +50,7 @@ def test_who_asked_is_told_that_another_leads() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
 
 
@@ -60,7 +59,7 @@ def test_who_asked_is_told_that_nobody_took_over() -> None:
     handover, batch = begun(node)
     acknowledge(node, "s2")
     node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) == "Sorry, s3 did not take over: s1 leads term 1."
 
 

@@ -20,7 +20,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
@@ -61,7 +61,7 @@ class Rig:
         self.changed = threading.Condition()
         self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
-        node = Node(
+        node = RawNode(
             "s2", recovered.members, recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,

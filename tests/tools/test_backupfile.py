@@ -11,8 +11,8 @@ from zlib import crc32
 
 import pytest
 
-from raftline.net import backupfile
-from raftline.net.backupfile import BackupFile
+from raftline.net import local_commands
+from raftline.net.local_commands import BackupFile
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import DiskFailed
 from raftline.storage.snapshotfile import no_pause
@@ -42,7 +42,7 @@ def test_the_pieces_make_up_the_file_also_where_they_cut_a_character(tmp_path: P
     file = BackupFile(state(3000), str(tmp_path))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))
-    assert len(data) > 3 * backupfile.PIECE_BYTES
+    assert len(data) > 3 * local_commands.PIECE_BYTES
     assert file.begin == f"57-4 of {len(data)} bytes crc32 {crc32(data):08x}"
     assert SnapshotReader(io.BytesIO(data), no_pause).read().snapshot.index == 57
     assert any("\\udc" in file.piece(offset) for offset in range(400, 420))
