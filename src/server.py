@@ -106,20 +106,18 @@ def _boot(
         view = server.node.view
         for note in check_member(view, configuration):
             console.say(note)
-        listens, addresses = Address(arguments.host, port), view.membership.addresses
-        tell_reachability(name, listens, configuration, addresses, listener.bound, console.say)
+        listens, members = Address(arguments.host, port), view.membership.addresses
+        tell_reachability(name, listens, configuration, members, listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
-        timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        where = (arguments.host, port)
+        where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
-        if arguments.join:
-            mine = advertised(name, arguments.host, port, configuration)
-            with threads_without_signals():
+        with threads_without_signals():
+            if arguments.join:
+                mine = advertised(name, arguments.host, port, configuration)
                 begin_to_join(name, mine, arguments.join, server.node, console.say)
-        if arguments.cores == "one":
-            with threads_without_signals():
+            if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
