@@ -102,39 +102,25 @@ def _boot(
             signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of)
         server.recover()
-        listens = Address(arguments.host, port)
-        _tell_place(server, configuration, listens, listener.bound, console)
+        view = server.node.view
+        for note in check_member(view, configuration):
+            console.say(note)
+        listens, members = Address(arguments.host, port), view.membership.addresses
+        tell_reachability(name, listens, configuration, members, listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
-        view = server.node.view
-        timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        console.say(f"[*] Server started on {tuple(listens)} with timeout {timeout_s:.1f} seconds")
-        if arguments.join:
-            mine = advertised(name, arguments.host, port, configuration)
-            with threads_without_signals():
+        where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
+        console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        with threads_without_signals():
+            if arguments.join:
+                mine = advertised(name, arguments.host, port, configuration)
                 begin_to_join(name, mine, arguments.join, server.node, console.say)
-        if arguments.cores == "one":
-            with threads_without_signals():
+            if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         return server.wait()
-
-
-def _tell_place(
-    server: Server, configuration: Configuration, listens: Address, bound: str, console: Console
-) -> None:
-    """Say what is to be said of the node's place in the cluster, and on the network.
-
-    Raises:
-        ConfigError, FilesRefused: the node has no place in this cluster.
-    """
-    view = server.node.view
-    for note in check_member(view, configuration):
-        console.say(note)
-    addresses = view.membership.addresses
-    tell_reachability(view.name, listens, configuration, addresses, bound, console.say)
 
 
 def _server_of(
