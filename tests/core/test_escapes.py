@@ -39,12 +39,12 @@ def refusal(line: str, limits: Limits = LIMITS) -> str:
 
 
 @given(contents, st.booleans())
-def test_whatever_is_escaped_comes_back_the_same(raw: str, key: bool) -> None:
+def test_escaping_and_unescaping_any_bytes_gives_them_back(raw: str, key: bool) -> None:
     assert unescape(escape(raw, key)) == raw
 
 
 @given(texts, st.booleans())
-def test_nothing_escaped_can_end_a_line_or_move_a_cursor(raw: str, key: bool) -> None:
+def test_no_escaped_text_can_end_a_line_or_move_a_cursor(raw: str, key: bool) -> None:
     text = escape(raw, key)
     assert len(text.splitlines()) <= 1
     assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in text)
