@@ -39,7 +39,7 @@ NASTY = [
 ANY = st.text(st.characters(), max_size=12)  # with lone surrogates
 WORD = st.sampled_from(NASTY) | ANY
 BYTES = st.binary(max_size=24) | ANY.map(lambda text: text.encode("utf-8", "surrogatepass"))
-# What can come out of a line: bytes that are not UTF-8 are refused before.
+# Texts that can come out of a line: bytes that are not UTF-8 are refused before.
 TEXT = ANY.filter(is_storable) | st.sampled_from(NASTY).filter(is_storable)
 
 

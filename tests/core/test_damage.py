@@ -1,4 +1,4 @@
-"""A torn tail is cut and said; anything else that does not fit is refused and explained."""
+"""A torn tail is cut and reported; anything else that does not fit is refused and explained."""
 
 from __future__ import annotations
 

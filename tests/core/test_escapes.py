@@ -19,7 +19,7 @@ from raftline.wire.protocol import (
 )
 
 LIMITS = Limits()
-# What a key or a value can be: any bytes at all, as text with a surrogate for a byte not UTF-8.
+# Keys and values are any bytes at all, as text with a surrogate for a byte not UTF-8.
 contents = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 texts = contents | st.text(max_size=60)
 some_escapes = st.sampled_from([r"\\", r"\n", r"\s", r"\x41", r"\xff", r"\xc3", r"\xA9", "\t", "é"])

@@ -16,7 +16,7 @@ from tests.node_files import MEMBERS
 
 
 class Bank:
-    """Accounts; what a test wants of it is said in the command."""
+    """Accounts; the command tells what a test wants of it."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """Two or three of a kind at once: rounds, windows, complaints, reads, snapshots, removals.
 
-What is right for one alone may fail where the next begins before the first has ended.
+A rule that holds for one alone may fail if the next begins before the first has ended.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def test_a_leader_sends_no_read_index_request() -> None:
 
 
 def beats(node: Node, count: int) -> list[tuple[int, int]]:
-    """Let a leader open so many rounds 10 ms apart; return number and beginning of each."""
+    """Let a leader open that number of rounds 10 ms apart; return number and beginning of each."""
     begun = []
     for _ in range(count):
         now_ms = node.view.now_ms + 10

@@ -81,8 +81,8 @@ TestStandingStill = StandingStill.TestCase
 def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
     before: list[str], during: list[list[str]], after: list[list[str]]
 ) -> None:
-    """Writes come between any two pieces that the snapshot's thread reads, and between any two
-    in which what changed meanwhile is moved down."""
+    """Writes come between any two pieces that the snapshot's thread reads. They also come between
+    any two pieces of changes that are moved down."""
     manager, plain = LogManager("s1", MemoryFolder(), MEMBERS), dict[str, str]()
     manager.recover()
 

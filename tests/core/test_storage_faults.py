@@ -17,7 +17,7 @@ from tests.node_files import boot, known, log_file, storage_file
 POWER_CUTS = 6
 LONG = "set long " + "v" * 900  # spans blocks, so that holes fall inside an entry
 
-# What a node is asked to make durable, one persist after the other.
+# The writes that a node has to make durable, one persist after the other.
 SCRIPT: list[list[Effects]] = [
     [Effects(save=HardState(1, "s1"))],
     [Effects(append=[Entry(1, 1, "noop")])],
@@ -32,7 +32,7 @@ SCRIPT: list[list[Effects]] = [
 
 
 class Knowledge:
-    """Return the state that a node must know after so many works of the script."""
+    """Return the state that a node must know after that number of the script's writes."""
 
     def __init__(self, works: list[list[Effects]]) -> None:
         self.hard_state = HardState(0, None)

@@ -18,7 +18,7 @@ NO_ID = (
     " client4#17@get KEY"
 )
 
-# What is sent, and what comes back behind `NAME@Sorry, `.
+# The line that is sent, and its answer behind `NAME@Sorry, `.
 REFUSED: list[tuple[str, bytes, str]] = [
     ("F81", b"foo", f"I don't understand: foo. {TRY}"),
     ("F81", b"SET a b", f"I don't understand: SET a b. {TRY}"),

@@ -183,11 +183,11 @@ def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
 
 OFFERED = {
     "bash": 'COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}',
-    # What it is given zsh looks through itself, once more than is asked of it here.
+    # zsh itself filters the words that it is given, as the loop does here.
     "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
     "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
 }
-# Who asks for a completion in a zsh without a terminal stands in for what only lives in one.
+# These functions of zsh exist only in a terminal, so the test defines them.
 ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
 
 

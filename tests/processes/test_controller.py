@@ -32,7 +32,7 @@ def facts(reply: str) -> dict[str, Any]:
 
 
 def of_leader(cluster: Cluster, text: str) -> str:
-    """Return the answer of whoever leads, also where the leadership moves meanwhile."""
+    """Return the answer of the leader, even if the leadership moves meanwhile."""
 
     def answer() -> str:
         reply = order(cluster.leader(), text)

@@ -1,5 +1,5 @@
-"""Validity, agreement, termination and integrity (the four properties of the course's report),
-over a run in which a controller shuts nodes down, cuts them off and loses their messages."""
+"""Validity, agreement, termination and integrity: the four properties of the course's report. In
+the run a controller shuts nodes down, cuts them off and loses their messages."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Writer:
                 self._enough.wait(0.05)
 
     def more(self, count: int = 5) -> None:
-        """Wait until so many more writes were acknowledged."""
+        """Wait until that number of further writes was acknowledged."""
         wanted = len(self.acknowledged) + count
         eventually(lambda: len(self.acknowledged) >= wanted, "writes go on")
 

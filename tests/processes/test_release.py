@@ -1,4 +1,4 @@
-"""The release: an sdist, the wheel made from it, and that wheel in an environment of its own."""
+"""The release: an sdist, the wheel made from it, and that wheel in a fresh environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A retried request takes effect once, whoever leads and whatever was restarted in between."""
+"""A retried request takes effect once, across leaders and restarts."""
 
 from __future__ import annotations
 

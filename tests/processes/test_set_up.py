@@ -56,7 +56,7 @@ def started(folder: Path, target: str, **variables: str) -> subprocess.Popen[str
 
 
 def made(folder: Path, target: str, **variables: str) -> tuple[int, str, str]:
-    """Make the target; return the exit code and what was said where."""
+    """Make the target; return the exit code and both outputs."""
     with started(folder, target, **variables) as make:
         output, errors = make.communicate(timeout=DEADLINE_S)
     return make.returncode, output, errors

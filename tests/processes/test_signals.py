@@ -18,8 +18,8 @@ from raftline.common.signals import raised
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 
-# In the place of a module: Ctrl-C while it is loaded, where Python makes another error of an
-# exception (up to 3.11, and a dataclass's field is such a place); and then the module itself.
+# This stands in for a module: Ctrl-C while it is loaded, and then the module itself. Ctrl-C comes
+# at a place at which Python makes another error of an exception: up to 3.11, a dataclass's field.
 INTERRUPTED = """
 import importlib, os, signal, sys
 class Moment:
@@ -114,7 +114,7 @@ def test_a_program_takes_sigint_even_if_inherited_as_ignored(
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-# Each waits for ever once it has said its line: a program that handles SIGINT with an exception.
+# Each waits for ever once it has printed its line: a program that handles SIGINT with an exception.
 WAITING = """
 import signal, sys, time
 sys.path[:0] = [{root!r}, {source!r}]
@@ -140,7 +140,7 @@ def test_a_lab_is_ended_by_sigint_even_if_inherited_as_ignored() -> None:
 
 
 def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
-    """So does what a test starts, whatever the runner of the tests inherited."""
+    """So does a process that a test starts, even if the test runner inherited another."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
     ran = [sys.executable, "-c", inside]

@@ -1,5 +1,5 @@
-"""Snapshots with real processes: logs are compacted, whoever is far behind is refilled, and a
-kill at any moment of it loses nothing."""
+"""Snapshots with real processes: logs are compacted, a node far behind is refilled, and a kill at
+any moment of it loses nothing."""
 
 from __future__ import annotations
 

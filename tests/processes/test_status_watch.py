@@ -17,7 +17,7 @@ from typing import IO
 from tests.tools.test_status import FOLLOWER, LEADER, cluster_of, line_of
 
 SERVES = b"[*] s1 leads term 3: 2 of 3 voters answer"
-# What inherits an ignored SIGINT would not hear it.
+# A process that inherits an ignored SIGINT would not hear it.
 UNIGNORED = [
     sys.executable, "-c",
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -87,7 +87,7 @@ def test_up_starts_the_members_of_the_log_and_names_the_others(tmp_path: Path) -
             carry_out(tmp_path, "remove", "s3")
             wait_for_voters(tmp_path, 3)
             cluster.interrupt()
-        # s4 goes on, in its terminal: `up` counts its own nodes, whatever s4 says.
+        # s4 goes on, in its terminal: `up` counts its own nodes, and ignores s4.
         removed = "s3 (no member, says the newest log)"
         with up(tmp_path) as cluster:
             assert cluster.read_until("not started: ") == (
@@ -106,7 +106,8 @@ def test_up_starts_the_members_of_the_log_and_names_the_others(tmp_path: Path) -
 
 
 def wait_for_voters(folder: Path, count: int) -> None:
-    """Wait until a leader serves with so many voters, each of which answers and has a vote."""
+    """Wait until a leader serves with that number of voters, each of which answers and has a
+    vote."""
 
     def settled() -> bool:
         nodes = status.ask_all(config.load(folder), 5.0)

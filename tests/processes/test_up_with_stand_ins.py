@@ -353,7 +353,7 @@ def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
 def log_of(folder: Path, name: str, *entries: tuple[int, str], base: str = "") -> None:
     """Write a log as a node leaves it: its base line, and one batch of entries, term and command.
 
-    Where it has no base of its own it begins with s1, s2 and s3.
+    Without a given base it begins with s1, s2 and s3.
     """
     members = (read(f"members {base}") if base else None) or all_vote(
         {f"s{n}": f"127.0.0.1:{n}" for n in (1, 2, 3)}
@@ -393,7 +393,7 @@ def test_an_added_member_is_started_and_a_removed_one_is_named(
 def test_a_member_that_runs_already_is_named_and_left_alone(
     tmp_path: Path, ports: list[int]
 ) -> None:
-    """It joined in a terminal of its own, say, which is still open."""
+    """It joined in another terminal, say, which is still open."""
     port = next(free_ports)
     log_of(tmp_path, "s1", (1, f"{members_entry('s1')} s4=127.0.0.1:{port},voter"))
     log_of(tmp_path, "s4")

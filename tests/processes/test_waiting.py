@@ -37,7 +37,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is said after a second be said after a twentieth of one."""
+    """Let lines that are printed after a second be printed after a twentieth of one."""
     monkeypatch.setattr(deadline, "SAID_AFTER_S", 0.05)
 
 

@@ -1,4 +1,4 @@
-"""Answers to a peer never wait for anybody, whatever else its connection is doing."""
+"""Answers to a peer never wait for another task of its connection."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SHORT = Limits(key_bytes=16, value_bytes=16)
 
 
 class Scene:
-    """A connection served by a thread of its own, and a driver that answers when it is told to."""
+    """A connection served by its own thread, and a driver that answers on order."""
 
     def __init__(self, limits: Limits = SHORT) -> None:
         self.here, self.there = socket.socketpair()
@@ -42,7 +42,7 @@ class Scene:
         self.there.sendall(text.encode())
 
     def submitted(self, count: int) -> list[list[str]]:
-        """Return the commands of each batch, once so many have come."""
+        """Return the commands of each batch, once that number has come."""
         eventually(lambda: len(self.batches) >= count, f"{count} batches")
         return [list(batch.commands) for batch in self.batches]
 
@@ -55,7 +55,7 @@ class Scene:
         self.host.flush()
 
     def lines(self) -> list[str]:
-        """Return all that is said until the connection ends."""
+        """Return all lines until the connection ends."""
         with self.there.makefile("r") as file:
             return file.read().splitlines()
 

@@ -1,4 +1,4 @@
-"""A connection of lines: whole lines, by a deadline, and what is said of the end."""
+"""A connection of lines: whole lines, by a deadline, and the report of the end."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Watched:
 def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else its thread would take them from whatever is opened next, under the same number."""
+    """Else its thread would take them from the next opened file, under the same number."""
     listener = Listener("127.0.0.1", next(free_ports), 10)
     order: list[str] = []
     take, close = listener._accept, listener._socket.close
@@ -110,7 +110,7 @@ class Crowd:
             self._begun.notify()
 
     def close_after(self, begun: int) -> str:
-        """Return what happened, once so many threads were begun."""
+        """Return what happened, once that number of threads was begun."""
         with self._begun:
             assert self._begun.wait_for(lambda: self.order.count("B") >= begun, 30)
         self.listener.close()

@@ -18,7 +18,7 @@ from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
 def write(node: RecordedNode, times: int) -> None:
-    """Take three steps so many times, and one that has all of them written."""
+    """Take three steps that number of times, and one that has all of them written."""
     for number in range(times):
         node.step(Propose([f"set é {number}"]), TIMEOUT_MS)
         sync(node)

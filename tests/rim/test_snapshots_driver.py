@@ -72,7 +72,7 @@ class Rig:
         )
         self.driver.start("s2")
 
-    # What the driver and the threads ask of the world.
+    # Requests of the driver and the threads to the world.
 
     def send(self, message: Message) -> None:
         if isinstance(message, InstallSnapshot):
@@ -108,7 +108,7 @@ class Rig:
             self.said.append(line)
             self.changed.notify_all()
 
-    # What a test does.
+    # Actions of a test.
 
     def receive(self, *messages: Message) -> None:
         assert self.driver.receive(messages, self) == []

@@ -1,5 +1,5 @@
-"""The failure lab: words that are still said, a menu and a door that do what they say. Its checker
-proves them with real nodes."""
+"""The failure lab: words that are still printed, a menu and a gateway that work as documented. Its
+checker proves them with real nodes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_node_s_line_in_the_words_of_the_course_s_program(ours: str, theirs: s
 
 
 class Followed:
-    """A core whose steps are said in the course's words."""
+    """A core whose steps are printed in the course's words."""
 
     def __init__(self, node: Node, *, skips: bool = False) -> None:
         self.node = node

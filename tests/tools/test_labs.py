@@ -106,7 +106,7 @@ def test_the_transcript_of_bug_3_has_the_answer_that_its_hint_asks_for() -> None
 
 
 def play_bug(*typed: str) -> tuple[int, str, str]:
-    """Return the exit status of play.py, and what it said on both streams."""
+    """Return the exit status of play.py, and its output on both streams."""
     ran = subprocess.run(
         [sys.executable, play.HERE / "play.py", *typed],
         capture_output=True, text=True, timeout=120, check=False,

@@ -216,8 +216,8 @@ def test_many_unknown_writes_do_not_slow_the_search_down() -> None:
 
 
 def random_history(chance: random.Random, size: int) -> list[Operation]:
-    """Return what clients see of an atomic store: each operation takes effect at one moment
-    between call and answer, an unknown one at any moment after its call, or never."""
+    """Return what clients see of an atomic store: each operation takes effect at one moment between
+    call and answer; an unknown one at any moment after its call, or never."""
     moments = []
     for number in range(size):
         called_at = chance.uniform(0, size)
