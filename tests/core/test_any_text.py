@@ -145,9 +145,7 @@ def test_entries_are_numbered_lines_or_refused(items: list[Any], prev_index: int
 
 
 @given(BYTES, st.sampled_from([b"1 1 ", b"0 0 base ", b"# cut after ", b""]))
-def test_a_log_line_is_parsed_or_refused_with_its_mistake(
-    end: bytes, begin: bytes
-) -> None:
+def test_a_log_line_is_parsed_or_refused_with_its_mistake(end: bytes, begin: bytes) -> None:
     raw = begin + end + b"\n"
     for read in (lambda: read_entry(raw, 1, 1)[1], lambda: str(read_cut(raw, 0, 9))):
         try:

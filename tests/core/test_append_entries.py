@@ -137,9 +137,7 @@ def test_entries_keep_the_index_and_term_they_came_with() -> None:
         append(1, (3, 1), sender="s3"),  # a second leader in one term
     ],
 )
-def test_an_impossible_message_is_refused_and_changes_nothing(
-    message: AppendEntries,
-) -> None:
+def test_an_impossible_message_is_refused_and_changes_nothing(message: AppendEntries) -> None:
     node = node_of("s2", 1, 1, 1)
     node.step(Receive(append(1, (3, 1), commit=2)), 10)
     before = (node.view.term, node.view.leader, terms_of(node), node.wake_at_ms)

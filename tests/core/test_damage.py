@@ -214,9 +214,7 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
         (lambda log: BASE[:-1], "without its end"),
     ],
 )
-def test_a_malformed_base_line_is_refused(
-    change: Callable[[bytes], bytes], complaint: str
-) -> None:
+def test_a_malformed_base_line_is_refused(change: Callable[[bytes], bytes], complaint: str) -> None:
     said = refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 1 (byte 0): ")
     assert complaint in said

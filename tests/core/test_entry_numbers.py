@@ -77,9 +77,7 @@ def begun(folder: Path) -> None:
     manager.close()
 
 
-def test_a_recovered_cluster_repeats_no_token_and_no_session_name(
-    tmp_path: Path,
-) -> None:
+def test_a_recovered_cluster_repeats_no_token_and_no_session_name(tmp_path: Path) -> None:
     lost, kept = tmp_path / "lost", tmp_path / "kept"
     begun(lost)
     begun(kept)

@@ -64,9 +64,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def test_a_second_server_on_the_same_files_is_refused_with_the_holder(
-    tmp_path: Path,
-) -> None:
+def test_a_second_server_on_the_same_files_is_refused_with_the_holder(tmp_path: Path) -> None:
     holder = hold_lock(tmp_path)
     try:
         with pytest.raises(FilesRefused, match=rf"s1 is running already: process {holder.pid} "):

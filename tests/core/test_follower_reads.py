@@ -109,9 +109,7 @@ def test_reads_before_a_repeated_read_index_request_wait_for_the_next_one() -> N
 
 
 @pytest.mark.parametrize("delay_ms", [1, 30, 60])
-def test_follower_reads_are_served_over_round_trips_of_many_heartbeats(
-    delay_ms: int,
-) -> None:
+def test_follower_reads_are_served_over_round_trips_of_many_heartbeats(delay_ms: int) -> None:
     leader, node = established("s1"), follower()
     leader._state.now_ms = now_ms = 100
     on_the_way = [(now_ms + delay_ms, asked(node.step(AskLeader(["get a"]), now_ms))[0])]

@@ -185,9 +185,7 @@ def test_a_node_that_promised_a_lease_does_not_stand_on_disconnection() -> None:
 
 
 @pytest.mark.parametrize("options", [LEASES, OPTIONS])
-def test_a_promise_is_kept_after_a_restart_under_any_options(
-    options: Options,
-) -> None:
+def test_a_promise_is_kept_after_a_restart_under_any_options(options: Options) -> None:
     node = node_of("s2", 1, options=options, lease_ms=150)
     question = RequestVote("s3", "s2", 2, 1, 1)
     vote = node.step(Receive(question), 149).send_after_save[0]

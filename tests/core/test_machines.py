@@ -94,7 +94,7 @@ def test_a_node_without_the_machine_stops_and_names_the_machine() -> None:
         Node().pay(1)
 
 
-def test_a_machine_goes_on_from_a_snapshot_and_from_a_set_value() -> None:
+def test_a_machine_restores_its_state_from_its_stored_value() -> None:
     bank = Bank()
     node = Node(bank=bank)
     node.pay(5)

@@ -74,7 +74,7 @@ def test_a_node_without_a_vote_refuses_the_order_to_stand() -> None:
         assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
 
 
-def test_a_timeout_keeps_the_nodes_own_promise() -> None:
+def test_a_timeout_is_refused_under_the_nodes_own_promise() -> None:
     # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
     node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
     promised_ms = node._state.promised_until_ms  # as it was started
@@ -87,7 +87,7 @@ def test_a_timeout_keeps_the_nodes_own_promise() -> None:
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
 
 
-def test_an_ordered_timeout_gives_no_vote_back_to_a_recovering_node() -> None:
+def test_a_newborn_ordered_to_stand_may_still_lose_its_vote() -> None:
     node = node_of("s3", newborn=True)
     effects = node.step(Campaign(), 10)
     assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)

@@ -462,7 +462,7 @@ def test_a_cut_takes_all_configurations_behind_it_and_no_other(cut: int) -> None
 # --- removals ------------------------------------------------------------------------------
 
 
-def test_a_member_removed_a_second_time_is_notified_again() -> None:
+def test_a_member_removed_a_second_time_reports_it_again() -> None:
     names = {name: f"{name}:1" for name in ("s1", "s2", "s3")}
     whole = Membership(tuple(names), addresses=names)
     others = Membership(("s1", "s3"), addresses={name: names[name] for name in ("s1", "s3")})

@@ -92,9 +92,7 @@ def test_a_line_holds_its_sender_number_and_text(
         (b"a#x@get a", '"x" is no request id'),
     ],
 )
-def test_a_line_without_a_text_or_a_sender_has_only_a_problem(
-    line: bytes, problem: str
-) -> None:
+def test_a_line_without_a_text_or_a_sender_has_only_a_problem(line: bytes, problem: str) -> None:
     found = parsed(line)
     assert problem in found.problem
     assert found == ParsedLine("garbled", Request("", "", "", ""), problem=found.problem)

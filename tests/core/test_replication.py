@@ -111,9 +111,7 @@ def test_a_late_answer_never_lowers_the_match_index() -> None:
 @pytest.mark.parametrize(
     "answer", [AppendAccepted("s2", "s1", 1, 9, 1), AppendAccepted("s2", "s1", 1, 1, 99)]
 )
-def test_an_answer_to_a_message_never_sent_is_refused(
-    answer: AppendAccepted,
-) -> None:
+def test_an_answer_to_a_message_never_sent_is_refused(answer: AppendAccepted) -> None:
     node = established("s1")
     progress = node.view.progress["s2"]
     before = (progress.match_index, progress.acked_round, progress.heard_at_ms)

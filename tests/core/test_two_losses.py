@@ -187,9 +187,7 @@ def recovering_folder() -> MemoryFolder:
 
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
-def test_a_death_in_the_recovering_write_leaves_no_flag_without_its_entries(
-    kind: Kind,
-) -> None:
+def test_a_death_in_the_recovering_write_leaves_no_flag_without_its_entries(kind: Kind) -> None:
     became: set[bool] = set()
     for step in range(1, 20):
         folder = recovering_folder()

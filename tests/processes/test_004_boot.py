@@ -13,9 +13,7 @@ REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")
 
 
-def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_timer(
-    tmp_path: Path,
-) -> None:
+def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_timer(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     with Cluster(logs, 3) as cluster:

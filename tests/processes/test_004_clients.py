@@ -126,9 +126,7 @@ def test_a_client_without_an_id_is_served(shared: Cluster) -> None:
     assert shared.ask("get anonymous") == "GET response: 1"
 
 
-def test_a_command_of_the_shell_reaches_the_leader_from_any_node(
-    shared: Cluster,
-) -> None:
+def test_a_command_of_the_shell_reaches_the_leader_from_any_node(shared: Cluster) -> None:
     places = [f"localhost:{node.port}" for node in shared.nodes]
     where = [["--dir", str(shared.folder)], ["--at", ",".join(places)]]
     where += [["--at", place] for place in places]

@@ -66,9 +66,7 @@ def test_the_generator_counts_each_answer_and_every_key_is_there(
     assert 0 < read["p50_ms"] <= read["p99_ms"] <= read["p999_ms"] <= read["max_ms"]
 
 
-def test_an_unrequested_answer_is_reported_as_an_error(
-    generator: Path, node: int
-) -> None:
+def test_an_unrequested_answer_is_reported_as_an_error(generator: Path, node: int) -> None:
     figures(generator, "-p", node, "-o", "load", "-k", 5, "-v", 3)
     done = run(generator, "-p", node, "-o", "get", "-k", 5, "-n", 20, "-v", 4)  # another length
     found = json.loads(done.stdout)

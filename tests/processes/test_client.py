@@ -219,9 +219,7 @@ def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
     [("shwo", "show [PREFIX] [after KEY]"), ("sets", "set KEY VALUE"),
      ("ls", "show [PREFIX] [after KEY]")],
 )  # fmt: skip
-def test_an_id_that_looks_like_a_command_is_reported(
-    start: Start, name: str, meant: str
-) -> None:
+def test_an_id_that_looks_like_a_command_is_reported(start: Start, name: str, meant: str) -> None:
     node = start(store())
     line = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}\n"
     for form in ([], ["--screen"]):
@@ -295,9 +293,7 @@ def test_a_write_without_an_answer_has_an_unknown_outcome(start: Start) -> None:
     ("typed", "look"),
     [("replace s2 s5 localhost 1", "members"), ("remove s2", "members"), ("transfer s2", "status")],
 )
-def test_a_change_without_an_answer_points_to_members(
-    start: Start, typed: str, look: str
-) -> None:
+def test_a_change_without_an_answer_points_to_members(start: Start, typed: str, look: str) -> None:
     done = run(start(lambda _: None).port, 1, "--here", typed)
     assert done.returncode == 4
     assert f"The change may yet take effect: look with {look} before you send it" in done.stdout

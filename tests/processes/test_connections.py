@@ -192,9 +192,7 @@ def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cl
     assert shared.ask("client4@get half").endswith("no such key: half")
 
 
-def test_a_pipeline_is_answered_in_order_and_reads_its_own_writes(
-    shared: Cluster,
-) -> None:
+def test_a_pipeline_is_answered_in_order_and_reads_its_own_writes(shared: Cluster) -> None:
     lines, expected = [], []
     for number in range(300):
         lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]

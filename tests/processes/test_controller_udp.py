@@ -110,9 +110,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_any_stored_value_is_retrieved_unchanged(
-    mailbox: Mailbox, text: str
-) -> None:
+def test_any_stored_value_is_retrieved_unchanged(mailbox: Mailbox, text: str) -> None:
     key = text or "empty"
     stored = mailbox.order("STORE", key=key, value=text)
     assert (stored["key"], stored["value"]) == (key, text)

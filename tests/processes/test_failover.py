@@ -111,9 +111,7 @@ def _times_stood(node: Node) -> int:
     return sum("asking for PreVotes" in line for line in node.said)
 
 
-def test_a_stale_leader_commits_nothing_and_serves_no_old_value(
-    cluster: Cluster,
-) -> None:
+def test_a_stale_leader_commits_nothing_and_serves_no_old_value(cluster: Cluster) -> None:
     cluster.ask("client4@set b old")
     stale = cluster.leader()
     reader, writer = stale.connect(), stale.connect()
@@ -162,9 +160,7 @@ def client_waits(client: Conversation) -> bool:
         client.socket.settimeout(30)
 
 
-def test_no_request_succeeds_while_a_majority_is_paused(
-    cluster: Cluster,
-) -> None:
+def test_no_request_succeeds_while_a_majority_is_paused(cluster: Cluster) -> None:
     assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
     leader = cluster.leader()
     others = cluster.followers()

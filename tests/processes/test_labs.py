@@ -84,9 +84,7 @@ def test_three_nodes_start_by_name_and_speak_the_course_s_words() -> None:
         nodes[leader].wait_for_line(f"{leader} has shut down cleanly.")
 
 
-def test_each_choice_of_the_menu_works_as_documented(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_each_choice_of_the_menu_works_as_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with as_in_the_sheet() as (nodes, file, lab):
         lab.leader()
         check_menu(nodes, file, lab)

@@ -32,9 +32,7 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:
     return node
 
 
-def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(
-    small: Cluster,
-) -> None:
+def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(small: Cluster) -> None:
     write(small, 0, 200)
     fourth = join(small)
     changed = members(small)["members_since"]

@@ -44,9 +44,7 @@ def test_a_hanging_campaign_is_stopped_at_its_limit() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
 @pytest.mark.parametrize(("handler", "grace_s"), [("default_int_handler", 60.0), ("SIG_IGN", 0.1)])
-def test_processes_of_a_campaign_end_with_it(
-    tmp_path: Path, handler: str, grace_s: float
-) -> None:
+def test_processes_of_a_campaign_end_with_it(tmp_path: Path, handler: str, grace_s: float) -> None:
     child = (
         f"import signal, sys, time; signal.signal(signal.SIGINT, signal.{handler});"
         "open(sys.argv[1] + '/began', 'w'); time.sleep(600)"

@@ -467,9 +467,7 @@ def test_a_dead_programs_lock_is_free_after_its_lease_with_a_higher_token(
     assert not lock.locked()
 
 
-def test_a_lock_has_one_holder_at_a_time_and_reports_its_loss(
-    two: list[raftline.Clients],
-) -> None:
+def test_a_lock_has_one_holder_at_a_time_and_reports_its_loss(two: list[raftline.Clients]) -> None:
     locks = [raftline.ReplicatedLock("door", node=each) for each in two]
     inside: list[int] = []
     most = []

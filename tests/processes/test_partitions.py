@@ -85,9 +85,7 @@ def test_a_leader_without_answers_steps_down(linked: LinkedCluster) -> None:
     linked.wait_until_equal()
 
 
-def test_an_unheard_leader_is_replaced_and_follows_after_healing(
-    linked: LinkedCluster,
-) -> None:
+def test_an_unheard_leader_is_replaced_and_follows_after_healing(linked: LinkedCluster) -> None:
     old = linked.leader()
     linked.block({pair for pair in linked.around(old) if pair[0] == old.name})
     new = other_leader(linked, old)
@@ -97,9 +95,7 @@ def test_an_unheard_leader_is_replaced_and_follows_after_healing(
     assert old.status()["role"] == "follower"
 
 
-def test_nodes_connected_only_through_a_third_elect_a_stable_leader(
-    linked: LinkedCluster,
-) -> None:
+def test_nodes_connected_only_through_a_third_elect_a_stable_leader(linked: LinkedCluster) -> None:
     leader = linked.leader()
     one, other = linked.followers()
     linked.network.cut(linked.between(leader, one))

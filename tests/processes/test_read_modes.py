@@ -79,9 +79,7 @@ def test_a_follower_read_is_never_older_than_an_acknowledged_write(shared: Clust
                 assert reader.ask("client5@get n read index").endswith(f"GET response: {number}")
 
 
-def test_requests_of_one_connection_keep_their_order_across_kinds(
-    shared: Cluster,
-) -> None:
+def test_requests_of_one_connection_keep_their_order_across_kinds(shared: Cluster) -> None:
     with shared.leader().connect() as client:
         client.send(
             "c@set o 1", "c@get o read lease", "c@set o 2", "c@get o read local",
@@ -155,9 +153,7 @@ def test_a_node_alone_answers_local_reads_only(tmp_path: Path) -> None:
         assert reply == f"{alone.name}@Sorry, I know of no leader. Try again."
 
 
-def test_a_node_reports_a_promise_longer_than_its_pace(
-    tmp_path: Path,
-) -> None:
+def test_a_node_reports_a_promise_longer_than_its_pace(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster.start()["s1"]
         node.terminate()

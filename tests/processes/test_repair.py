@@ -245,9 +245,7 @@ def _restored(backup: Path, folder: Path, count: int) -> Cluster:
     return cluster
 
 
-def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(
-    tmp_path: Path,
-) -> None:
+def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     backup = tmp_path / "backup.txt"
@@ -332,9 +330,7 @@ def test_restore_leaves_a_folder_that_is_not_empty_alone(stopped: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_backup_takes_two_requests_and_ends_with_the_connection(
-    cluster: Cluster,
-) -> None:
+def test_a_backup_takes_two_requests_and_ends_with_the_connection(cluster: Cluster) -> None:
     cluster.ask("client4@set a 4")
     leader = cluster.leader()
     follower = cluster.followers()[0]

@@ -25,9 +25,7 @@ def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster)
     assert eventually(lambda: first.log.read_text().count(f" {retried}\n") >= 3, "as it travelled")
 
 
-def test_a_retried_condition_or_change_takes_effect_once(
-    cluster: Cluster,
-) -> None:
+def test_a_retried_condition_or_change_takes_effect_once(cluster: Cluster) -> None:
     asked = {
         "client4#1@setnx lock client4": "SETNX response: lock set to client4",
         "client5#1@setnx lock client5": "SETNX response, key exists: lock",
@@ -42,9 +40,7 @@ def test_a_retried_condition_or_change_takes_effect_once(
     assert cluster.ask("client4@get lock") == "GET response: nobody at all"
 
 
-def test_the_least_recently_used_session_is_forgotten_by_all_nodes(
-    cluster: Cluster,
-) -> None:
+def test_the_least_recently_used_session_is_forgotten_by_all_nodes(cluster: Cluster) -> None:
     assert cluster.ask("old#1@incr n") == "INCR response: 1"
     first = cluster.leader()
     with Conversation(first.port) as many:

@@ -76,9 +76,7 @@ def test_pip_output_is_hidden_if_nothing_failed(tmp_path: Path) -> None:
         assert errors.startswith("Setting up .venv with the tools for ")
 
 
-def test_pip_output_of_a_failure_is_shown_and_the_cluster_still_runs(
-    tmp_path: Path,
-) -> None:
+def test_pip_output_of_a_failure_is_shown_and_the_cluster_still_runs(tmp_path: Path) -> None:
     clone(tmp_path, pip=NOISE + "exit 1")
     code, output, errors = made(tmp_path, "run")
     assert (code, output) == (0, "went on: src/cli.py up --client\n")

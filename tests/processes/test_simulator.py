@@ -228,9 +228,7 @@ def test_servers_whose_files_can_not_be_written_are_reported_in_one_line(tmp_pat
         Servers({"0000": 1}, cast(Network, None), SOURCE / "server.py", tmp_path / "full")
 
 
-def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(
-    tmp_path: Path,
-) -> None:
+def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(json.dumps({**SHORT, "total execution time": 60}))
     kept = tmp_path / "kept"
@@ -249,9 +247,7 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(
     eventually(lambda: not processes_of(kept), "no server left")
 
 
-def test_a_killed_simulator_leaves_no_server_not_even_a_paused_one(
-    tmp_path: Path,
-) -> None:
+def test_a_killed_simulator_leaves_no_server_not_even_a_paused_one(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     pause = {"category": "pause", "trigger point": 0, "server": "0001", "seconds": 60}
     path.write_text(json.dumps({**SHORT, "total execution time": 90, "actions": [pause]}))

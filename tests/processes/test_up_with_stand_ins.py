@@ -307,7 +307,7 @@ def test_a_second_up_does_not_adopt_the_nodes_of_the_first(
     ]
 
 
-def test_the_end_of_the_client_ends_up_and_its_nodes(
+def test_up_runs_the_client_at_the_leader_and_ends_with_it(
     tmp_path: Path, ports: list[int]
 ) -> None:
     with running(tmp_path, "--client", typed=b"set a 4\n") as cluster:
@@ -415,9 +415,7 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
     assert f", s4 (runs already on 127.0.0.1:{port})\n" in text
 
 
-def test_up_starts_no_node_if_no_member_is_of_the_folder(
-    tmp_path: Path, ports: list[int]
-) -> None:
+def test_up_starts_no_node_if_no_member_is_of_the_folder(tmp_path: Path, ports: list[int]) -> None:
     log_of(tmp_path, "s1", (1, members_entry("s9")))
     with running(tmp_path) as cluster:
         assert cluster.end() == 2

@@ -90,9 +90,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: 
     ]
 
 
-def test_the_client_reports_its_wait_on_standard_error_unless_quiet(
-    start: Start,
-) -> None:
+def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start) -> None:
     over, late_s = threading.Semaphore(0), [DEADLINE_S]
 
     def late(_: str) -> str:
@@ -153,9 +151,7 @@ def _reply(command: str, replies: dict[str, Any]) -> str:
     return f"{command.upper()} response: {json.dumps(replies[command])}"
 
 
-def test_nodes_that_have_not_answered_status_are_named(
-    tmp_path: Path, start: Start
-) -> None:
+def test_nodes_that_have_not_answered_status_are_named(tmp_path: Path, start: Start) -> None:
     over, said = threading.Event(), list[str]()
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     cluster(tmp_path, still.port, free_port())

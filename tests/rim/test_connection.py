@@ -172,9 +172,7 @@ def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
     ]  # fmt: skip
 
 
-def test_only_peers_are_heard_and_only_requested_answers(
-    scene: Scene,
-) -> None:
+def test_only_peers_are_heard_and_only_requested_answers(scene: Scene) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
     assert scene.line() == ("s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0")
     scene.say("s2@Count on me term 1\n")

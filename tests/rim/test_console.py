@@ -123,7 +123,7 @@ class CountedMeanwhile(int):
         return super().__format__(form)
 
 
-def test_traffic_counted_during_a_summary_is_not_lost() -> None:
+def test_traffic_counted_during_a_summary_causes_no_error() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     count = CountedMeanwhile(2)
@@ -250,9 +250,7 @@ def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return errors
 
 
-def test_a_lost_reader_ends_only_the_printing(
-    thread_errors: list[object],
-) -> None:
+def test_a_lost_reader_ends_only_the_printing(thread_errors: list[object]) -> None:
     reading_end, writing_end = os.pipe()
     os.close(reading_end)
     with open(writing_end, "w", encoding="utf-8") as stream:

@@ -44,9 +44,7 @@ class SlowManager(LogManager):
         return super().write(works)
 
 
-def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(
-    tmp_path: Path,
-) -> None:
+def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path: Path) -> None:
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
     node = Node(

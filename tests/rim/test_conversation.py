@@ -117,9 +117,7 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
 
 
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
-def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(
-    start: Start, refusal: str
-) -> None:
+def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, refusal: str) -> None:
     answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
     ended = start(lambda _: next(answers, refusal))  # a leader that its controller shuts down
     served = start(lambda _: "INCR response: 1", "s2")

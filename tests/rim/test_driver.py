@@ -494,9 +494,7 @@ def test_a_stalled_disk_does_not_block_the_core() -> None:
 
 
 @pytest.mark.parametrize(("is_member", "said"), [(False, REMOVED), (True, "")])
-def test_a_removed_node_refuses_its_clients_unless_added_again(
-    is_member: bool, said: str
-) -> None:
+def test_a_removed_node_refuses_its_clients_unless_added_again(is_member: bool, said: str) -> None:
     node = node_of("s1", 1, 1)
     node._state.removed_by = 2
     if not is_member:

@@ -92,9 +92,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
 
 
 @pytest.mark.parametrize("in_its_term", [False, True])
-def test_each_leadership_answers_only_its_own_writes(
-    *, in_its_term: bool
-) -> None:
+def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     for _ in range(3):
         lead(driver)

@@ -105,9 +105,7 @@ def test_the_length_limit_of_a_line_depends_on_its_beginning(
     assert max(map(len, begun)) <= 80
 
 
-def test_a_line_not_ended_in_time_ends_the_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_line_not_ended_in_time_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = reader_of(
         monkeypatch, PATIENCE_S * 9, b"set", 20.0, b" a", 10.0, b" 1\n", 90.0, b"get a\n"
     )
@@ -123,9 +121,7 @@ def test_further_bytes_of_a_line_do_not_extend_its_time(
         reader.read(lambda _: LONGEST)
 
 
-def test_a_line_of_ceaseless_bytes_must_end_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_line_of_ceaseless_bytes_must_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Socket, "later_s", 1.0)
     assert all_of(reader_of(monkeypatch, *[b"x"] * 16, b"\n")) == [b"x" * 16]
     with pytest.raises(HalfLine):

@@ -179,7 +179,7 @@ def test_each_beat_that_a_watcher_sees_begins_its_wait_anew(cluster: SlowCluster
     assert waiting.acquire(blocking=False)
 
 
-def test_the_first_beat_of_the_next_holder_is_a_change_for_watchers(cluster: SlowCluster) -> None:
+def test_a_new_holder_begins_a_watchers_wait_anew(cluster: SlowCluster) -> None:
     first, waiting = got(cluster), door(cluster)
     assert not waiting.acquire(blocking=False)
     first.release()

@@ -75,9 +75,7 @@ def test_replies_leave_in_the_order_of_their_lines(line: Line) -> None:
     line.outgoing.wait_until_empty()
 
 
-def test_a_client_that_never_reads_blocks_no_sender_and_fills_no_memory(
-    line: Line,
-) -> None:
+def test_a_client_that_never_reads_blocks_no_sender_and_fills_no_memory(line: Line) -> None:
     reads = line.ask(*["get a"] * 1000, is_read=True)
     reads.wake()
     line.host.flush()  # returns, though a hundred megabytes can't leave

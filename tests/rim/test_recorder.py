@@ -111,9 +111,7 @@ def test_no_other_file_is_replaced(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_text() == "1 1 set a 1\n"
 
 
-def test_a_recording_into_a_nodes_file_folder_or_pipe_is_refused(
-    tmp_path: Path,
-) -> None:
+def test_a_recording_into_a_nodes_file_folder_or_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("s1.log", "s2.storage", "s1.state_machine", "pipe", "folder", "none/steps"):

@@ -89,9 +89,7 @@ SET_USES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(SET_USES)))
-def test_a_set_is_compared_and_combined_as_of_one_moment(
-    number: int, cluster: Cluster
-) -> None:
+def test_a_set_is_compared_and_combined_as_of_one_moment(number: int, cluster: Cluster) -> None:
     use, tags = SET_USES[number], shared_set(cluster, 1, 2, "x")
     found, expected = use(tags), use({1, 2, "x"})
     assert (found, type(found)) == (expected, type(expected))

@@ -75,9 +75,7 @@ def test_the_outbox_of_a_slow_peer_is_bounded_and_sends_whole_lines(
     assert len(lines) < LINES
 
 
-def test_a_new_connection_does_not_begin_with_an_unfinished_line(
-    listener: socket.socket,
-) -> None:
+def test_a_new_connection_does_not_begin_with_an_unfinished_line(listener: socket.socket) -> None:
     with dialled(listener) as (peer, first):
         peer.send(b"s1@" + b"x" * 20_000_000 + b"\n")  # more than the two sockets hold
         assert peer._outbox_bytes

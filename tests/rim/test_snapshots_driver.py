@@ -299,9 +299,7 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
 
 
-def test_an_own_snapshot_is_put_in_force_after_one_that_waits(
-    make_rig: Callable[..., Rig],
-) -> None:
+def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     data, arriving = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, arriving, 50))

@@ -84,9 +84,7 @@ def test_an_item_that_can_not_be_put_back_is_logged(
     assert said in record.getMessage()
 
 
-def test_no_put_back_is_sent_after_the_clients_are_closed(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_no_put_back_is_sent_after_the_clients_are_closed(caplog: pytest.LogCaptureFixture) -> None:
     clients = raftline.Clients("127.0.0.1:1")
     clients.close()
     cluster = Cluster()

@@ -88,9 +88,7 @@ def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:
     assert scene.disk.written == [1]
 
 
-def test_a_wait_for_a_pause_between_writes_ends_despite_a_stalled_disk(
-    scene: Scene,
-) -> None:
+def test_a_wait_for_a_pause_between_writes_ends_despite_a_stalled_disk(scene: Scene) -> None:
     thread, results = in_a_thread(lambda: scene.writer.between_writes(lambda: True))
     while not scene.writer._jobs:
         assert not threading.Event().wait(0.001)

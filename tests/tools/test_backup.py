@@ -17,7 +17,7 @@ from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 
 
-def test_fsck_leaves_machine_commands_to_their_program(
+def test_an_offline_backup_refuses_commands_of_a_programs_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").mkdir()

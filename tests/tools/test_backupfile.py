@@ -68,9 +68,7 @@ def test_the_two_forms_of_backup_are_read() -> None:
             read_request("client4", "", text, Limits())
 
 
-def test_the_progress_bar_is_shown_only_on_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_progress_bar_is_shown_only_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     position = [0]
     bar = Bar("s1: checking", 200, lambda: position[0])
     assert bar.line() == f"s1: checking [{'.' * 30}]   0%"
@@ -83,9 +81,7 @@ def test_the_progress_bar_is_shown_only_on_a_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_recover_accepts_only_the_nodes_name_as_a_yes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_recover_accepts_only_the_nodes_name_as_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("s1\n"))
     assert not recover._is_confirmed("s1")  # no terminal
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)

@@ -141,9 +141,7 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
         "22 --simulate 100 --nodes 3 --fault 'lose log'",
     ],
 )
-def test_the_simulation_finds_rare_bugs_with_the_listed_options(
-    typed: str,
-) -> None:
+def test_the_simulation_finds_rare_bugs_with_the_listed_options(typed: str) -> None:
     status, said, _ = play_bug(*shlex.split(typed))
     assert status == 1
     assert re.search("^seed [0-9]+: InvariantError: ", said, re.MULTILINE)
@@ -259,9 +257,7 @@ def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: st
         (["lab-5", "PY=nowhere", "PYTHON=false"], ["a lab needs Python 3.10 or newer, and 'f"]),
     ],
 )  # fmt: skip
-def test_make_names_the_failed_labs_and_the_unknown_ones(
-    typed: list[str], said: list[str]
-) -> None:
+def test_make_names_the_failed_labs_and_the_unknown_ones(typed: list[str], said: list[str]) -> None:
     ran = subprocess.run(
         ["make", *typed], cwd=play.ROOT, capture_output=True, text=True, timeout=60, check=False
     )

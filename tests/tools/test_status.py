@@ -311,9 +311,7 @@ def test_a_wrong_argument_is_named(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_controller_help_spells_the_orders_as_typed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_controller_help_spells_the_orders_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["controller", "--help"])
     said = capsys.readouterr().out

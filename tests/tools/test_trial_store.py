@@ -138,9 +138,7 @@ def test_an_unknown_leader_is_rejected(start: Start) -> None:
     assert asking.tally.rejected == 1
 
 
-def test_a_get_takes_a_key_that_its_client_put_and_counts_an_empty_store(
-    start: Start,
-) -> None:
+def test_a_get_takes_a_key_that_its_client_put_and_counts_an_empty_store(start: Start) -> None:
     node = start(store(), "s0000")
     dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
     now_s = time.monotonic()

@@ -54,9 +54,7 @@ def test_one_unanswered_is_within_the_limit_and_yet_not_perfect() -> None:
         ({"broken_off": "more than 9 messages (max packets)"}, "broken off after 30.0 s: more"),
     ],
 )
-def test_each_broken_course_limit_is_named(
-    more: dict[str, Any], said: str
-) -> None:
+def test_each_broken_course_limit_is_named(more: dict[str, Any], said: str) -> None:
     verdict = judge(record([*pair(1), *pair(3)], **more))
     assert verdict.exit_status is Exit.SERVICE_BROKEN
     [line] = [line for line in verdict.lines() if line.startswith("Service: BROKEN")]
