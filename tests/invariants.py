@@ -1,4 +1,4 @@
-"""The invariants of every run of the core, whatever network, disks and clocks do.
+"""The invariants of every run of the core, under any faults of network, disks and clocks.
 
 The rim of a test (transcripts, simulation) tells `Invariants` what happens as it happens; each
 check looks only at what is new, so that thousands of runs can afford it. Names and numbers of
@@ -186,7 +186,7 @@ class Invariants:
 
     def _nothing_of_another_leadership(self, node: RawNode, effects: Effects) -> None:
         """The state of a leadership ends with it: reads, changes, the followers' progress, the
-        batch that was sent last. Who does not follow a leader has asked none."""
+        batch that was sent last. A node without a leader has asked none."""
         state, name = node._state, node.view.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
@@ -257,7 +257,7 @@ class Invariants:
         if first > last:
             return
         self._commit[state.name] = last
-        # What an installed snapshot stands for was committed by others, entry by entry.
+        # The entries of an installed snapshot were committed by others, one by one.
         self._hold(
             state.log.base_index <= len(self.committed),
             f"{state.name} has a snapshot of entry {state.log.base_index}, not yet committed",

@@ -11,7 +11,7 @@ from raftline.raft.replay import Outcome, replay
 
 
 class MemoryRecorder:
-    """Keeps each segment as text; a new one is due after so many steps."""
+    """Keeps each segment as text; a new one is due after that number of steps."""
 
     def __init__(self, steps_max: int = 1 << 30) -> None:
         self.segments: list[str] = []

@@ -1,7 +1,7 @@
 """The lab's scenarios with real nodes: `python3 labs/failures/scenario.py a`, b, c or bonus.
 
-Each line that begins with `ok` is an outcome that was expected and came. The nodes run in a folder
-of their own, on free ports. Exit status: 0 all came, 1 one did not.
+Each line that begins with `ok` is an outcome that was expected and came. The nodes run in a
+separate folder, on free ports. Exit status: 0 all came, 1 one did not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def log_of(node: NodeProcess) -> tuple[str, ...]:
 def logs_are_equal(cluster: Nodes, *values: str) -> None:
     """The logs of all three hold the same entries, and of the client's values just these."""
     cluster.lab.wait_until_equal()
-    # What is applied may still be on its way to a disk that is slower than the others.
+    # Applied entries may still be on their way to a disk that is slower than the others.
     equal = eventually(lambda: len({*map(log_of, cluster.nodes)}) == 1, "equal logs")
     logs = cluster.values()
     held = [entry.partition(",")[2] for entry in logs["node1"]]

@@ -1,7 +1,7 @@
 """Makes each figure of the report anew, with real nodes: `figures.py 1` … `figures.py 7`, and
 `figures.py leaders` for the one that its author left to the future.
 
-The nodes run in a folder of their own, on free ports; nothing is left of them. Exit status: 0 the
+The nodes run in a separate folder, on free ports; nothing is left of them. Exit status: 0 the
 figure came out as it should, 1 it did not.
 """
 
@@ -277,8 +277,8 @@ FIGURES: dict[str, Callable[[], Shown]] = {
 
 
 def made(name: str) -> Shown:
-    """Make a figure; again, twice at most, where it did not come out: on a machine that is busy
-    with other things the leadership may move in the middle of one, and then it shows that."""
+    """Make a figure; again, twice at most, if it failed. On a busy machine the leadership may move
+    in the middle of one, and the figure shows that."""
     for _ in range(2):
         try:
             return _compared(name)

@@ -209,7 +209,7 @@ def test_a_plain_number_is_taken(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_only_looks_like_a_number_is_refused(door: str) -> None:
+def test_a_text_that_only_looks_like_a_number_is_refused(door: str) -> None:
     assert [text for text in LOOKALIKES if takes(door, text)] == []
 
 
@@ -227,7 +227,7 @@ def test_a_number_beyond_63_bits_is_refused(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", STRICT)
-def test_a_number_has_one_spelling_where_it_is_kept_or_compared(door: str) -> None:
+def test_a_number_has_one_spelling_if_it_is_kept_or_compared(door: str) -> None:
     assert [text for text in WITH_ZEROS if takes(door, text)] == []
 
 

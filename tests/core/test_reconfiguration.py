@@ -117,7 +117,7 @@ def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     assert node.view.waiting_changes == []
 
 
-def test_who_does_not_lead_changes_nothing() -> None:
+def test_a_follower_refuses_a_change_of_members() -> None:
     with pytest.raises(SafetyError):
         change(node_of("s1"), "remove", "s2")
 
@@ -226,7 +226,7 @@ def test_a_removed_node_does_not_stand() -> None:
     assert node.view.role.value == "follower"
 
 
-def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
+def test_a_change_of_a_deposed_leader_has_an_unknown_outcome() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
@@ -250,7 +250,7 @@ def test_a_new_member_learns_before_it_votes() -> None:
     assert "s4" in node.view.membership.voters
 
 
-def test_a_learner_s_word_counts_for_nothing() -> None:
+def test_an_answer_of_a_learner_counts_in_no_quorum() -> None:
     node = led("s1", "s2", "s3", learners=("s4", "s5"))
     node.step(Propose(["set a 4"]), node.view.now_ms)
     sync(node)
@@ -322,7 +322,7 @@ def test_a_learner_without_its_log_does_not_get_a_vote() -> None:
     assert "s4" not in state.membership.voters
 
 
-def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
+def test_removing_a_learner_ends_its_catching_up() -> None:
     node = led("s1", "s2", "s3")
     node.step(ChangeMembers(ADD, "first"), node.view.now_ms)
     sync(node)
@@ -334,7 +334,7 @@ def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "done")]
 
 
-def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -> None:
+def test_a_replacement_that_does_not_answer_is_reported_with_both_ways_out() -> None:
     node = led("s1", "s2", "s3")
     change(node, "replace", "s4", "h:7", "s3")
     settled: list[str] = []
@@ -349,7 +349,7 @@ def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -
 
 
 @pytest.mark.parametrize("role", ["learner", "voter"])
-def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str) -> None:
+def test_a_repeated_replacement_finishes_the_first_one(role: str) -> None:
     voters, learners = ("s1", "s2", "s3"), ("s4",)
     if role == "voter":
         voters, learners = (*voters, *learners), ()
@@ -372,7 +372,7 @@ def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str
         (("add", "s3", "s3:1"), "s3 is a voter as before, entry {} tells it who the others are"),
     ],
 )  # fmt: skip
-def test_what_is_reached_already_is_done_once_its_entry_is_committed(
+def test_a_change_already_reached_is_answered_once_its_entry_is_committed(
     words: tuple[str, ...], text: str
 ) -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
@@ -399,7 +399,7 @@ def test_a_learner_spends_its_vote_on_its_leader() -> None:
 # --- those who leave ---------------------------------------------------------------------------
 
 
-def test_a_removed_member_is_told_and_then_forgotten() -> None:
+def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     everybody_holds(node)
@@ -445,13 +445,13 @@ def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
 
 
 # thesis §4.1: servers don't ask their configuration who may lead
-def test_a_voter_that_slept_follows_a_leader_it_never_heard_of() -> None:
+def test_a_voter_that_missed_changes_follows_an_unknown_leader() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     node.step(Receive(append(4, (2, 1), 4, sender="s7", to="s3")), 0)
     assert node.view.leader == "s7"
 
 
-def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
+def test_a_stranger_of_an_earlier_term_gets_no_answer_and_no_term() -> None:
     """The old leader of a cluster that was recovered from one node: it must not learn a term
     beyond its own, in which its cluster would be heard again."""
     node = node_of("s1", 1, 1, term=1_000_001, voters=members("s1"))
@@ -460,7 +460,7 @@ def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
     assert node.view.leader is None
 
 
-def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -> None:
+def test_a_stranger_gets_a_vote_only_with_a_longer_log() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     with pytest.raises(PeerError):
         node.step(Receive(request(4, (2, 1), sender="s7", to="s3")), 0)
@@ -479,7 +479,9 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_no_stranger_is_heard_while_a_leader_is(message: RequestVote | AppendEntries) -> None:
+def test_strangers_are_ignored_while_a_leader_is_heard(
+    message: RequestVote | AppendEntries
+) -> None:
     node = node_of("s3", 1, voters=members("s1", "s2", "s3"))
     node.step(Receive(append(1, (1, 1), sender="s1", to="s3")), 0)
     with pytest.raises(PeerError):
@@ -510,7 +512,7 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
 
 
 # paper §6: any server of either configuration may lead while they are joint
-def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> None:
+def test_a_leaving_voter_may_still_be_elected_to_finish_the_change() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s3=s3:1,voter")
     node = RawNode(

@@ -90,7 +90,7 @@ def test_a_state_that_is_spelled_and_read_is_spelled_the_same(role: str) -> None
     assert list(spell_state(state_of(lines[:-1], 1), Tokens())) == lines
 
 
-def test_the_classes_of_the_core_have_names_of_their_own() -> None:
+def test_the_classes_of_the_core_have_different_names() -> None:
     """A value is named by its class alone."""
     named = [
         each for module in {kind.__module__ for kind in core_types().values()}
@@ -115,7 +115,7 @@ def test_a_plain_value_is_read_back(value: object) -> None:
     "spelled",
     [{}, {"a": 1, "b": 2}, {"NoSuch": {}}, {"Role": "KING"}, {"Options": {}}, {"Snapshot": [1]}],
 )
-def test_what_is_no_value_of_the_core_is_refused(spelled: object) -> None:
+def test_a_text_that_is_no_value_of_the_core_is_refused(spelled: object) -> None:
     with pytest.raises(PlainError):
         value_of(spelled)
 

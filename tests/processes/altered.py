@@ -45,7 +45,7 @@ import raftline.net.connection, raftline.net.peers
 raftline.net.connection.PATIENCE_S = raftline.net.peers.PATIENCE_S = {seconds}
 """
 
-# What Linux has and macOS lacks; and the one call that macOS has for a sync that reaches the disk.
+# The names that Linux has and macOS lacks; and macOS's one call for a sync that reaches the disk.
 _AS_ON_MACOS = """
 import fcntl, os, select, signal, socket, subprocess, sys, tempfile, threading, time
 lacking = {{

@@ -1,8 +1,8 @@
-"""A cluster each of whose nodes has a network and a disk of its own.
+"""A cluster in which each node has its own network and disk.
 
-`enter` moves this process into network and mount namespaces of its own: what is made there, bridges
-and links and mounts, nobody else sees, and it is gone when this process and its nodes are, however
-they ended. As root always; for others where the system lets them have user namespaces.
+`enter` moves this process into new network and mount namespaces. No other process sees the bridges,
+links and mounts there. They are gone when this process and its nodes are, by any end. Root can
+always do this; others can if the system lets them have user namespaces.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NoNamespaces(Exception):
 
 
 def enter() -> None:
-    """Give this process namespaces of its own; to be called before it has a second thread.
+    """Give this process new namespaces; to be called before it has a second thread.
 
     A child tries it first: half of it done would leave us in a network without anything.
 
@@ -153,7 +153,7 @@ class NamespacedCluster(Cluster):
 
     def block(self, pairs: Collection[Pair]) -> None:
         """Let nothing pass from the first to the second of these pairs, and between all others
-        everything. What is lost is lost silently: nobody is told, as on a broken network."""
+        everything. A lost message is lost silently, as on a broken network."""
         pairs = set(pairs)
         changed = pairs ^ self._blocked
         self._blocked = pairs

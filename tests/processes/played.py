@@ -69,8 +69,8 @@ class PlayedPeer:
         self.connection.sendall(f"{self.name}@{text}\n".encode())
 
     def let_stand(self) -> str:
-        """Grant a node its PreVotes, as often as it asks for them, until it asks for the vote of
-        that term; return that question."""
+        """Grant a node its PreVotes, as often as it asks, until it asks for the vote of that term;
+        return that request."""
         while not (line := self.hear()).partition("@")[2].startswith("RequestVote "):
             if asked := re.match(r"\w+@PreVote (\d+)-", line):
                 self.answer(f"Count on me term {asked[1]} prevote")

@@ -1,8 +1,8 @@
 """The parts that faults share: the cluster, what each fault has in hand, and how they wait.
 
 A fault is a generator. First it yields what it does, in words; then how long it wants to wait, in
-seconds, again and again; it has healed what it hurt when it ends. So one thread carries any
-number of faults on side by side, and `hurry` makes all of them come to their end.
+seconds, again and again; it has healed what it hurt when it ends. So one thread carries on any
+number of faults side by side. `hurry` brings all of them to their end.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class Scene:
         return node.ended()
 
     def ask(self, line: str) -> Generator[float, None, str]:
-        """Return the reply of whoever leads to a request for an administrator, or why there is
-        none; without holding anybody up."""
+        """Return the leader's reply to a request for an administrator, or why there is none;
+        without holding anybody up."""
         nodes = [node for node in self.cluster.nodes if node.is_running and not node.is_paused]
         if not nodes:
             return "nobody is there to be asked"

@@ -67,7 +67,7 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
     return done.stdout + done.stderr, done.returncode
 
 
-def test_a_node_parses_applies_and_answers_it(node: NodeProcess) -> None:
+def test_a_node_parses_applies_and_answers_the_new_command(node: NodeProcess) -> None:
     node.ask("set k two words")
     assert node.ask("  getdel k ") == "s1@GETDEL response: two words"
     assert node.ask("client4@getdel k") == "s1@GETDEL response, no such key: k"
@@ -103,7 +103,9 @@ def test_a_read_is_confirmed_like_a_get_and_not_logged(node: NodeProcess) -> Non
     assert "strlen, get and show may end in: read index" in node.ask("help")
 
 
-def test_the_client_asks_it_and_shows_its_reply(node: NodeProcess, source: Path) -> None:
+def test_the_client_sends_the_new_command_and_shows_its_reply(
+    node: NodeProcess, source: Path
+) -> None:
     port = str(node.port)
     node.ask(r"set my\skey a\nb")
     said, code = run(source, "client.py", port, "--json", "getdel", "my key")
@@ -118,7 +120,7 @@ def test_the_client_asks_it_and_shows_its_reply(node: NodeProcess, source: Path)
     assert "Did you mean: getdel KEY" in screen
 
 
-def test_it_is_a_command_of_the_shell(node: NodeProcess, source: Path) -> None:
+def test_the_new_command_is_a_command_of_the_shell(node: NodeProcess, source: Path) -> None:
     node.ask("set k 5")
     at = f"localhost:{node.port}"
     assert run(source, "cli.py", "getdel", "k", "-q", "--at", at) == ("5\n", 0)

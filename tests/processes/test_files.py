@@ -76,7 +76,7 @@ def test_a_line_too_few_or_too_many_in_the_log_is_refused(stopped: Cluster, chan
 
 
 @pytest.mark.parametrize("tail", [b"10 1 set torn ", b"10 1 set torn off\n", b"\0" * 512, b"#"])
-def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
+def test_a_torn_tail_is_cut_off_and_reported_at_the_start(stopped: Cluster, tail: bytes) -> None:
     with files_put_back(stopped) as node:
         before = node.log.read_bytes()
         node.log.write_bytes(before + tail)
@@ -259,7 +259,7 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         cluster.wait_until_equal()
 
 
-def test_an_unforeseen_error_in_the_core_ends_the_process_visibly(tmp_path: Path) -> None:
+def test_an_unforeseen_error_in_the_core_ends_the_process_with_a_report(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         break_core(node)

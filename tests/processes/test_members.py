@@ -109,7 +109,7 @@ class Writer:
                 self._enough.wait(0.05)
 
     def more(self, count: int = 5) -> None:
-        """Wait until so many more writes were acknowledged."""
+        """Wait until that number of further writes was acknowledged."""
         wanted = len(self.acknowledged) + count
         eventually(lambda: len(self.acknowledged) >= wanted, "writes go on")
 
@@ -119,7 +119,7 @@ def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
         assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
 
 
-def test_who_joins_where_nobody_is_says_so_and_goes_on_asking(tmp_path: Path) -> None:
+def test_a_joiner_without_a_reachable_member_reports_it_and_retries(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
         node.launch()
@@ -144,7 +144,7 @@ def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None
     assert cluster.ask("set b 5") == "SET response: b set to 5"
 
 
-def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -> None:
     node = joined(newcomer(cluster, cluster.leader(), tmp_path / "elsewhere"))
     node.kill()
     node.options = []  # no --join, and no file that names it
@@ -172,7 +172,7 @@ def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
 
 
-def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) -> None:
+def test_a_node_removed_while_away_causes_no_election(cluster: Cluster) -> None:
     leader = cluster.leader()
     away = cluster.followers()[0]
     away.kill()
@@ -212,7 +212,7 @@ def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when
     eventually(agreed, "one configuration, which nobody is about to leave")
 
 
-def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
+def test_a_second_change_is_refused_amid_the_first(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect(timeout_s=60) as first:  # it answers after ten election timeouts
         first.send("add s4 localhost 9")  # nobody is there: it catches up never
@@ -244,7 +244,7 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     rest.wait_until_equal()
 
 
-def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
+def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     leader = cluster.leader()

@@ -32,9 +32,7 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> NodeProcess:
     return node
 
 
-def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
-    small: Cluster,
-) -> None:
+def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(small: Cluster) -> None:
     write(small, 0, 200)
     fourth = join(small)
     changed = members(small)["members_since"]
@@ -102,7 +100,7 @@ def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
 
 
 @pytest.mark.parametrize("lose", [_lose_log, _lose_what_came_behind_the_snapshot])
-def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
+def test_a_joiner_without_the_entry_that_added_it_catches_up_and_votes(
     small: Cluster, lose: Callable[[NodeProcess], None]
 ) -> None:
     write(small, 0, 430)  # some 32 kB: enough for one snapshot, and too little for another

@@ -26,7 +26,7 @@ def recording(node: NodeProcess) -> Path:
 
 
 def replayed(path: Path) -> int:
-    """Replay a recording in a process of its own; return how many steps had the same Effects."""
+    """Replay a recording in another process; return how many steps had the same Effects."""
     done = subprocess.run([*REPLAY, path], capture_output=True, text=True, timeout=120, check=False)
     found = re.fullmatch(r"(\d+) steps replayed, the same Effects\n", done.stdout)
     assert found is not None, done.stdout + done.stderr

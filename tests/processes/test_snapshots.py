@@ -1,5 +1,5 @@
-"""Snapshots with real processes: logs are compacted, whoever is far behind is refilled, and a
-kill at any moment of it loses nothing."""
+"""Snapshots with real processes: logs are compacted, a node far behind is refilled, and a kill at
+any moment of it loses nothing."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_nodes_killed_again_and_again_lose_no_acknowledged_write(
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete"])
-def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
+def test_a_damaged_or_missing_snapshot_is_reported_and_the_node_catches_up(
     small: Cluster, way: str
 ) -> None:
     write(small, 0, 2000)
@@ -196,7 +196,7 @@ def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
     check(small, 1999)
 
 
-def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cluster) -> None:
+def test_a_leader_with_a_damaged_snapshot_takes_and_sends_a_new_one(small: Cluster) -> None:
     behind = small.followers()[0]
     written = itertools.count(0, 3000)
 

@@ -209,8 +209,8 @@ class WorkloadClient:
 
 
 class Workload:
-    """Clients in threads of their own; leaving it stops them all, when what they asked is
-    answered or given up."""
+    """Clients in separate threads; leaving it stops them all, when what they asked is answered or
+    given up."""
 
     def __init__(
         self,

@@ -35,14 +35,14 @@ def refusal_of(text: str) -> str:
     return message
 
 
-def test_the_seeds_two_words_mean_localhost() -> None:
+def test_a_configuration_line_of_two_words_means_localhost() -> None:
     assert members_of("s1 10000\ns2 10001\n") == {
         "s1": Address("localhost", 10000),
         "s2": Address("localhost", 10001),
     }
 
 
-def test_three_words_name_the_host() -> None:
+def test_a_configuration_line_of_three_words_names_the_host() -> None:
     assert members_of("s1 db1.example.org 10000\ns2 ::1 10000") == {
         "s1": Address("db1.example.org", 10000),
         "s2": Address("::1", 10000),
@@ -53,7 +53,7 @@ def test_members_keep_the_order_of_the_file() -> None:
     assert list(members_of("b 3\na 2\nc 1\n")) == ["b", "a", "c"]
 
 
-def test_comments_and_blank_lines_say_nothing() -> None:
+def test_comments_and_blank_lines_are_ignored() -> None:
     text = "# the lab\n\n   \n  s1\tlocalhost   10000  # the old laptop\n"
     assert members_of(text) == {"s1": Address("localhost", 10000)}
 
@@ -125,11 +125,11 @@ def test_one_port_on_two_hosts_is_fine() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nobody yet\n"])
-def test_a_file_without_members_is_refused_and_says_what_to_write(text: str) -> None:
+def test_a_file_without_members_is_refused_with_the_line_to_write(text: str) -> None:
     assert "write one line per node: s1 localhost 10000" in refusal_of(text)
 
 
-def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is missing; write one line per node into it: s1"):
         config.load(tmp_path)
 
@@ -140,7 +140,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
         config.load(tmp_path)
 
 
-def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path) -> None:
     (tmp_path / config.FILE_NAME).write_bytes(b"s1 1\ns2 \xff 2\n")
     with pytest.raises(ConfigError, match=r"txt:2: is not UTF-8 text"):
         config.load(tmp_path)
@@ -255,7 +255,7 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
     ]
 
 
-def test_what_others_have_registered_since_survives_a_withdrawal(tmp_path: Path) -> None:
+def test_a_withdrawal_keeps_later_registrations(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     path.write_text("# mine\n")
     first = joining.register(path, "s1", 10000)
@@ -266,7 +266,7 @@ def test_what_others_have_registered_since_survives_a_withdrawal(tmp_path: Path)
     assert path.read_text() == "# mine\n"
 
 
-def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
+def test_a_registration_in_a_withdrawn_file_makes_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
@@ -290,7 +290,7 @@ def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
     assert list(config.read(path).members) == ["s2"]
 
 
-def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writes(
+def test_a_reader_of_an_unfilled_file_waits_for_its_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
@@ -323,7 +323,7 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
         lambda path: up.write_down(up.choose(str(path.parent), 1, 10000)),
     ],
 )
-def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
+def test_a_reader_finds_a_new_file_whole_or_absent(
     begin: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
@@ -350,7 +350,7 @@ def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path: Path) -> None:
+def test_an_empty_file_of_a_dead_node_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "logs" / config.FILE_NAME
     assert list(joining.begun(path, "s1 10000\n").members) == ["s1"]
     path.write_text("")
@@ -358,7 +358,7 @@ def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path:
     assert path.read_text() == "s2 10000\n"
 
 
-def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
+def test_registering_in_a_read_only_folder_names_the_line_to_add(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, no folder")
     with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):
         joining.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
@@ -370,7 +370,7 @@ def test_a_heartbeat_is_many_times_faster_than_an_election_timeout(pace: config.
     assert pace.election_spread_ms * 2 >= pace.election_timeout_ms  # or votes are split
 
 
-def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
+def test_the_human_pace_has_timeouts_of_ten_to_eighteen_seconds() -> None:
     pace = config.PACES["human"]
     latest_ms = pace.election_timeout_ms + pace.election_spread_ms
     assert (pace.election_timeout_ms, latest_ms) == (10_000, 18_000)

@@ -77,7 +77,7 @@ def test_orders_that_wait_for_a_quorum_leave_room_for_a_heal(scene: Scene) -> No
     assert scene.reply()["request"] == "STORE"
 
 
-def test_nobody_but_a_controller_is_answered(scene: Scene) -> None:
+def test_only_a_controller_is_answered(scene: Scene) -> None:
     for sender in ("s2", None, "", ["Controller"], "controller"):
         scene.send(sender_name=sender, request="HEAL")
     scene.sender.send(b"\xff\xfe{")

@@ -38,7 +38,7 @@ def pieces(file: BackupFile) -> bytes:
         data += piece
 
 
-def test_the_pieces_make_up_the_file_also_where_they_cut_a_character(tmp_path: Path) -> None:
+def test_backup_pieces_make_up_the_file_even_if_they_cut_a_character(tmp_path: Path) -> None:
     file = BackupFile(state(3000), str(tmp_path))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))
@@ -68,9 +68,7 @@ def test_the_two_forms_of_backup_are_read() -> None:
             read_request("client4", "", text, Limits())
 
 
-def test_the_bar_shows_how_far_it_is_and_only_on_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_progress_bar_is_shown_only_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     position = [0]
     bar = Bar("s1: checking", 200, lambda: position[0])
     assert bar.line() == f"s1: checking [{'.' * 30}]   0%"
@@ -83,9 +81,7 @@ def test_the_bar_shows_how_far_it_is_and_only_on_a_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_recover_takes_the_nodes_name_for_a_yes_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_recover_accepts_only_the_nodes_name_as_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("s1\n"))
     assert not recover._is_confirmed("s1")  # no terminal
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)

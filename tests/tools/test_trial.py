@@ -47,9 +47,7 @@ class Finished:
     def join(self, _: float) -> None: ...
 
 
-def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judged(
-    tmp_path: Path,
-) -> None:
+def test_an_interrupted_trial_reports_its_requests_and_judges_each_get(tmp_path: Path) -> None:
     wrong = asked(2, "get", key="key1", value="of nobody")
     later = asked(1 << 20, took=None, called=None)
     with Trial(Metrics(servers=3), tmp_path) as trial:
@@ -76,7 +74,7 @@ def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judge
          Exit.UNSAFE),
     ],
 )  # fmt: skip
-def test_a_wrong_answer_is_told_whatever_else_went_wrong(
+def test_a_wrong_answer_is_reported_beside_other_failures(
     more: dict[str, str], history: str | None, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = record(pair(1), **more)
@@ -88,7 +86,7 @@ def test_a_wrong_answer_is_told_whatever_else_went_wrong(
 
 
 @pytest.mark.parametrize(("option", "drawn_from"), [(None, 5), (0, 0), (7, 7)])
-def test_a_seed_that_is_given_goes_before_that_of_the_metrics(
+def test_a_given_seed_overrides_that_of_the_metrics(
     option: int | None, drawn_from: int, tmp_path: Path
 ) -> None:
     (tmp_path / "m.json").write_text('{"seed": 5}')

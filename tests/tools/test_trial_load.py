@@ -138,7 +138,7 @@ def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
     assert ([each.called for each in made.requests], made.prior_get_requests) == ([None], 0)
 
 
-def test_a_value_that_nobody_had_put_by_then_is_wrong() -> None:
+def test_a_value_that_was_not_put_before_the_get_is_wrong() -> None:
     right = asked(5, "get", key="key1", value="value1")
     from_nowhere = asked(6, "get", key="key1", value="value9")
     from_the_future = asked(7, "get", key="key8", value="value8")

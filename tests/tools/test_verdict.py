@@ -67,7 +67,7 @@ def nodes(tmp_path: Path) -> Iterator[list[NodeProcess]]:
         node.close()
 
 
-def test_logs_that_differ_where_both_hold_an_entry_are_found(
+def test_logs_that_differ_at_a_common_index_are_found(
     nodes: list[NodeProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verdict, "BETWEEN_READS_S", 0.0)
@@ -148,7 +148,7 @@ def endless(scene: Scene) -> Fault:
         yield 0.0
 
 
-def test_each_kind_is_struck_before_any_a_second_time(
+def test_each_kind_of_fault_occurs_before_any_repeats(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nemesis, "BETWEEN_S", 1e-9)
@@ -181,7 +181,7 @@ def test_a_node_that_ends_by_itself_is_a_finding(scene: Scene) -> None:
             striking.turn()
 
 
-def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
+def test_without_namespaces_a_campaign_names_the_omitted_faults(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(namespaces, "TOOLS", ("no-such-tool",))
@@ -193,7 +193,7 @@ def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
     assert "As root" in said
 
 
-def test_a_node_that_somebody_else_kills_is_started_again_and_counted(scene: Scene) -> None:
+def test_a_node_killed_by_another_process_is_restarted_and_counted(scene: Scene) -> None:
     striking = Nemesis(scene.cluster, {short: 1}, random.Random(1), print, 1)
     node = scene.cluster["s1"].start()
     assert node.process is not None
@@ -207,7 +207,7 @@ def test_a_node_that_somebody_else_kills_is_started_again_and_counted(scene: Sce
     assert striking.faults["killed"] == 1
 
 
-def test_partitions_cut_what_their_names_say(scene: Scene) -> None:
+def test_each_partition_cuts_the_links_of_its_name(scene: Scene) -> None:
     names = ["s1", "s2", "s3", "s4", "s5"]
     scene.leader = "s2"
     others = {"s1", "s3", "s4", "s5"}
