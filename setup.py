@@ -18,7 +18,7 @@ EDITABLE = {"packages": ["raftline"], "package_dir": {"": "deploy/editable"}}
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
 COMPILED = (
     "raft/*", "wire/*", "state/*", "storage/*", "logmanager",
-    "net/batch", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
+    "net/host", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
     "node/batching", "node/delivery", "node/driver", "node/queue", "node/stepper",
 )  # fmt: skip
 # Of these rooms: what programs derive classes of theirs from, which mypyc does not allow, and what

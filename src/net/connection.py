@@ -8,19 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.admission import Admission
+from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
-from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.shared_reader import SharedReader
 from raftline.raft import messages
-from raftline.raft.messages import Message, PeerError
+from raftline.raft.messages import Message
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import (
     FULL,
-    SHUT_DOWN,
     Request,
     error,
     looks_foreign,
@@ -55,7 +53,7 @@ class Connection:
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
-        self._speaks_for: str | None = None
+        self._admission = Admission(host, self)
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
         self._shared_reader = shared_reader
@@ -92,7 +90,7 @@ class Connection:
         except MemoryError:
             self._say_and_flush("this request needs more memory than there is.")
         finally:
-            name = self._speaks_for
+            name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
                 # All that it said has been taken: only now is its silence certain.
                 self._host.lost(name)
@@ -112,7 +110,7 @@ class Connection:
                 lines, self._left = self._left, []
                 return lines
             self.outgoing.wait_for_room()
-        return self._reader.read(self._longest)
+        return self._reader.read(self._admission.longest)
 
     # --- the shared reader ---------------------------------------------------------------------
 
@@ -128,7 +126,7 @@ class Connection:
         if self.outgoing.is_full() or self._host.is_down:
             return False
         try:
-            lines = self._reader.read_now(self._longest)
+            lines = self._reader.read_now(self._admission.longest)
             if lines is None or self._reader.has_begun:
                 self._left = lines or []
                 return False
@@ -149,7 +147,7 @@ class Connection:
             self._left = lines
             return False
         self._kind = (kind, reading)
-        requests = [self._route(one).request for one in parsed]
+        requests = [self._admission.admit(one).request for one in parsed]
         batch = self._batch(requests, is_read=kind == "read", reading=reading)
         self.outgoing.add(batch)
         batches.append(batch)
@@ -157,8 +155,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection, from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.break_off()
         self._socket.close()
 
     def break_off(self) -> None:
@@ -186,21 +183,6 @@ class Connection:
         if not self.outgoing.send_now(data):
             self.break_off()
 
-    def _longest(self, beginning: bytes) -> int:
-        """How long a line may be: a peer's holds many entries, a client's one key and value.
-
-        Who only says to be a peer gets room for one entry of any size (JSON doubles its
-        backslashes), and the rest once it has spoken as one.
-        """
-        host = self._host
-        name, at, text = beginning.partition(b"@")
-        is_peer = at and host.is_peer(name.decode(errors="replace"))
-        if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
-            is_peer = not host.hears_from_leader()
-        if not is_peer:
-            return host.limits.line_bytes
-        return LINE_BYTES_MAX if self._speaks_for else 2 * host.limits.line_bytes
-
     def _handle(self, lines: list[bytes]) -> bool:
         """Serve lines in order; return False where the connection is of no use."""
         if self._is_first_line:
@@ -214,9 +196,8 @@ class Connection:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
         host = self._host
-        parsed = [
-            self._route(parse(line, host.limits, host.readings, host.name)) for line in lines
-        ]
+        admit = self._admission.admit
+        parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
         if self._for_peers_only and parsed[0].kind != "peer":
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
@@ -244,42 +225,6 @@ class Connection:
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)
-
-    def _route(self, line: ParsedLine) -> ParsedLine:
-        """Return the line as this node takes it: some that can be understood are refused."""
-        host, request = self._host, line.request
-        if line.kind == "control":
-            return line
-        if line.kind == "peer":
-            return self._hear(line)
-        if host.is_down and line.kind != "garbled" and line.text != "status":
-            return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        if request.verb == "machine" and (reply := host.without_machine(request.command)):
-            return line._replace(kind="local", reply=reply)
-        if request.verb not in ("", "status"):  # tools ask for a status all the time
-            host.traffic_log.requested(request.sender, line.text)
-        return self._refuse(line, line.problem) if line.problem else line
-
-    def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
-        why = self._host.control.why_no_order(line.request.sender, line.text) or problem
-        return ParsedLine("local", line.request, reply=error(why))
-
-    def _hear(self, line: ParsedLine) -> ParsedLine:
-        """Let a server's message in, if its sender may speak for a peer on this connection."""
-        host, sender, message = self._host, line.request.sender, line.message
-        if host.is_down:
-            return line._replace(message=None)
-        if stranger := host.why_not_heard(sender, message):
-            return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
-        try:
-            host.speakers.claim(sender, self)
-        except PeerError as taken:
-            return self._refuse(line, str(taken))
-        self._speaks_for = sender
-        if message is None or line.problem:
-            return self._refuse(line, line.problem)
-        host.traffic_log.received(sender, line.text, message)
-        return line
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._host.hear(received, self):

@@ -16,7 +16,7 @@ from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.host import Host
 from raftline.net.lines import prepare
-from raftline.net.shared_reader import SharedReader
+from raftline.net.shared_reader import CROWDS, SharedReader
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -30,11 +30,14 @@ class Listener:
     """Listens from the start, so that a port in use is told before any file is touched; takes
     connections once there is a server to serve them."""
 
-    def __init__(
-        self, host: str, port: int, connections_max: int, *, shares_reading: bool = True
-    ) -> None:
+    def __init__(self, host: str, port: int, connections_max: int, io: str = "auto") -> None:
+        """Take the port; `io` is one of `IO_MODES`.
+
+        Raises:
+            PortRefused: the port can't be had.
+        """
         self._connections_max = connections_max
-        self._shares_reading = shares_reading and hasattr(select, "epoll")  # Linux has it
+        self._io = io
         self._shared_reader: SharedReader | None = None
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
@@ -67,7 +70,8 @@ class Listener:
     def open(self, host: Host) -> None:
         """Take connections from now on, in a thread of its own."""
         self._host = host
-        self._shared_reader = SharedReader(host.submit) if self._shares_reading else None
+        if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
+            self._shared_reader = SharedReader(host.submit, CROWDS[self._io])
         self._taker = threading.Thread(
             target=self._accept, name=f"{host.name} accept", daemon=True
         )

@@ -20,9 +20,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 
 CROWD = 8  # connections that sent lines within one window: then they are read for
+CROWDS = {"auto": CROWD, "shared": 0}
+IO_MODES = (*CROWDS, "threads")
 WINDOW_S = 0.02
 CALM_WINDOWS = 5  # in a row with less than half a crowd: then all threads read again
 OWN_WINDOWS = 50  # in which a thread that was given back reads by itself

@@ -90,7 +90,7 @@ def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd:
     scene.say("".join(f"c@{line}\n" for line in lines))
     seen: list[str] = []
     while len(seen) < len(lines):
-        eventually(lambda: len(scene.batches) > begun, "a batch")
+        eventually(lambda place=begun: len(scene.batches) > place, "a batch")  # type: ignore[misc]
         batch = scene.batches[begun]
         seen += batch.commands
         scene.answer(begun, "done")

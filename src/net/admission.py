@@ -1,0 +1,70 @@
+"""Which lines a connection takes: how long they may be, and who may speak for a peer."""
+
+from __future__ import annotations
+
+from raftline.net.host import Host
+from raftline.net.peers import LINE_BYTES_MAX
+from raftline.raft.messages import PeerError
+from raftline.wire.parsing import ParsedLine
+from raftline.wire.protocol import SHUT_DOWN, error
+
+
+class Admission:
+    """The rules for the lines of one connection, which begins as a client's."""
+
+    def __init__(self, host: Host, speaker: object) -> None:
+        """`speaker` is the connection: one at a time speaks for a peer."""
+        self._host = host
+        self._speaker = speaker
+        self.speaks_for: str | None = None  # the peer, once it spoke
+
+    def longest(self, beginning: bytes) -> int:
+        """How long a line may be: a peer's holds many entries, a client's one key and value.
+
+        Who only says to be a peer gets room for one entry of any size (JSON doubles its
+        backslashes), and the rest once it has spoken as one.
+        """
+        host = self._host
+        name, at, text = beginning.partition(b"@")
+        is_peer = at and host.is_peer(name.decode(errors="replace"))
+        if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
+            is_peer = not host.hears_from_leader()
+        if not is_peer:
+            return host.limits.line_bytes
+        return LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
+
+    def admit(self, line: ParsedLine) -> ParsedLine:
+        """Return the line as this node takes it: some that can be understood are refused."""
+        host, request = self._host, line.request
+        if line.kind == "control":
+            return line
+        if line.kind == "peer":
+            return self._hear(line)
+        if host.is_down and line.kind != "garbled" and line.text != "status":
+            return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
+        if request.verb == "machine" and (reply := host.without_machine(request.command)):
+            return line._replace(kind="local", reply=reply)
+        if request.verb not in ("", "status"):  # tools ask for a status all the time
+            host.traffic_log.requested(request.sender, line.text)
+        return self._refuse(line, line.problem) if line.problem else line
+
+    def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
+        why = self._host.control.why_no_order(line.request.sender, line.text) or problem
+        return ParsedLine("local", line.request, reply=error(why))
+
+    def _hear(self, line: ParsedLine) -> ParsedLine:
+        """Let a server's message in, if its sender may speak for a peer on this connection."""
+        host, sender, message = self._host, line.request.sender, line.message
+        if host.is_down:
+            return line._replace(message=None)
+        if stranger := host.why_not_heard(sender, message):
+            return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
+        try:
+            host.speakers.claim(sender, self._speaker)
+        except PeerError as taken:
+            return self._refuse(line, str(taken))
+        self.speaks_for = sender
+        if message is None or line.problem:
+            return self._refuse(line, line.problem)
+        host.traffic_log.received(sender, line.text, message)
+        return line
