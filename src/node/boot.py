@@ -107,7 +107,7 @@ def _add_service(parser: Parser) -> None:
         help="one: a busy node keeps its threads on one core, and moves where another has more to"
         " give; any: wherever the kernel likes")  # fmt: skip
     add("--io", choices=IO_MODES, default="auto",
-        help="threads: a thread reads for each connection; shared: one thread reads for all clients;"
+        help="threads: a thread reads for each connection; shared: one reads for all clients;"
         " auto: shared while many are busy")  # fmt: skip
 
 
