@@ -10,9 +10,8 @@ import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 
 from raftline.common.wakeup import give_way
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute, is_read
 from raftline.state.machines import Machines

@@ -20,8 +20,7 @@ from functools import partial
 from typing import NamedTuple
 
 from raftline.net.host import Origin
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.messages import AppendEntries, Message
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError, shown
 

@@ -13,7 +13,7 @@ from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.messages import Message, PeerError
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import (
@@ -115,7 +115,7 @@ class Connection:
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
-        data = "".join(f"{self._host.name}@{messages.spell(m)}\n" for m in answers).encode()
+        data = "".join(f"{self._host.name}@{spelling.spell(m)}\n" for m in answers).encode()
         if not self.outgoing.send_now(data):
             self.break_off()
 

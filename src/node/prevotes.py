@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from raftline.raft.messages import Message, RequestVote, RequestVoteReply, spell
+from raftline.raft.messages import Message, RequestVote, RequestVoteReply
+from raftline.raft.spelling import spell
 from raftline.raft.view import NodeView
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early

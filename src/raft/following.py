@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.entries import Entry
 from raftline.raft.lease import promise
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    PeerError,
+)
 from raftline.raft.recovering import regain_vote
 from raftline.raft.state import State
 

@@ -28,8 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
+from raftline.raft.messages import (
+    AppendEntries,
+    InstallSnapshot,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 

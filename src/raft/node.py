@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raftline.raft.chunks import CHUNK_BYTES
+from raftline.raft.messages import CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

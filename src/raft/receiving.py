@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.election import on_request_vote, on_request_vote_reply
 from raftline.raft.following import check_append, on_append_entries, refuse_old_leader
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     PeerError,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.newborn import look_for_history
-from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.reads import on_read_index, on_read_index_reply
 from raftline.raft.reconfiguration import listens_to
 from raftline.raft.replication import (

@@ -28,9 +28,10 @@ from raftline.raft.effects import Chunk, Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive, Stop
 from raftline.raft.log import Log
-from raftline.raft.messages import AppendEntries, Message, spell, spell_append
+from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import Node
 from raftline.raft.plain import Tokens, plain
+from raftline.raft.spelling import spell, spell_append
 from raftline.raft.state import State
 
 HEADER = "raftline recording of a node's core"  # its first line begins so

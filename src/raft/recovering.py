@@ -46,8 +46,7 @@ are, one does when the joiner asks to be added (raft/reconfiguration.py).
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshotReply
-from raftline.raft.messages import AppendAccepted, AppendRejected
+from raftline.raft.messages import AppendAccepted, AppendRejected, InstallSnapshotReply
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 

@@ -13,7 +13,7 @@ from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.log import Log
-from raftline.raft.messages import PeerError, read
+from raftline.raft.messages import PeerError
 from raftline.raft.node import Node
 from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields
 from raftline.raft.recording import (
@@ -23,6 +23,7 @@ from raftline.raft.recording import (
     spell_effects,
     spell_error,
 )
+from raftline.raft.spelling import read
 from raftline.raft.state import State
 from raftline.raft.view import NodeView
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshotReply
 from raftline.raft.effects import SafetyError
 from raftline.raft.entries import Entry, entries_of
 from raftline.raft.lease import begin_round, extend_lease
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshotReply,
+    PeerError,
+)
 from raftline.raft.progress import Mode, Progress
 from raftline.raft.recovering import leader_heard_recovering, vote_again
 from raftline.raft.roles import Role

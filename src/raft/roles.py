@@ -8,9 +8,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import ReadReady, Settled
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.progress import Progress
 
 

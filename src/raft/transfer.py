@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from raftline.raft.election import start_election
-from raftline.raft.questions import TimeoutNow
+from raftline.raft.messages import TimeoutNow
 from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.state import State
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.options import Options

@@ -13,9 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.disk import AppendFile, DiskFailed

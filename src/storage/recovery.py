@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage import birth

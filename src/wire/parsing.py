@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
@@ -71,7 +71,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     order = text.lstrip(" ")
     if order.partition(" ")[0] in ORDERS:
         return ParsedLine("control", Request(sender, number, "", order), text)
-    if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
+    if sender and text.split(" ", 1)[0] in spelling.FIRST_WORDS:
         return _parse_message(Request(sender, number, "", ""), text, me)
     try:
         request = read_request(sender, number, text, limits)
@@ -84,7 +84,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
     """Return what a server says; an answer has no place on a connection from outside."""
     try:
-        message = messages.read(speaker.sender, me, text)
+        message = spelling.read(speaker.sender, me, text)
     except PeerError as problem:
         return ParsedLine("peer", speaker, text, problem=str(problem))
     if isinstance(message, Answer):

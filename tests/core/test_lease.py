@@ -15,10 +15,10 @@ from raftline.raft.messages import (
     Message,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.node import Node
 from raftline.raft.options import Options
-from raftline.raft.questions import TimeoutNow
 from raftline.raft.roles import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
 

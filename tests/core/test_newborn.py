@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Campaign, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
+    InstallSnapshot,
     Message,
     PeerError,
     RequestVote,

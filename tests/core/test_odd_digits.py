@@ -20,7 +20,7 @@ from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
-from raftline.raft import membership, messages
+from raftline.raft import membership, spelling
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
 from raftline.state.sessions import Sessions
@@ -62,7 +62,7 @@ def request(line: str) -> object:
 
 
 def heard(text: str) -> object:
-    return messages.read("s2", "s1", text)
+    return spelling.read("s2", "s1", text)
 
 
 def stored(promise: str, mark: str) -> object:

@@ -10,8 +10,8 @@ import pytest
 
 from raftline.raft import node as core
 from raftline.raft.change import Change
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, HardState, ReadReady
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,

@@ -11,9 +11,8 @@ from random import Random
 import pytest
 
 from raftline.logmanager import LogManager, Recovered
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Chunk, Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder

@@ -10,9 +10,8 @@ import pytest
 
 from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table, read_fault
 from raftline.harness.processes import eventually
-from raftline.raft.chunks import InstallSnapshot, Snapshot
-from raftline.raft.entries import Entry
-from raftline.raft.messages import AppendAccepted, AppendEntries, Message
+from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, Message
 from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.escapes import ProtocolError
 

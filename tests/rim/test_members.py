@@ -13,8 +13,8 @@ from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.node.joining import advertised, check_member, joining_address, settle_configuration
 from raftline.raft.change import Change
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import Node

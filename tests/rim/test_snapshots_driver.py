@@ -14,14 +14,14 @@ from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
-from raftline.raft.messages import AppendEntries, Message, spell
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import Node
 from raftline.raft.options import Options
+from raftline.raft.spelling import spell
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from raftline.logmanager import LogManager
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
@@ -20,7 +19,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.messages import Message
+from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import Node
 from raftline.raft.orders import OrderRefused
 from raftline.raft.transfer import TransferRefused
