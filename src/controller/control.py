@@ -18,7 +18,7 @@ from raftline.controller.controlled import ControlledNode
 from raftline.controller.faults import IN_FORCE, read_fault
 from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
-from raftline.raft.orders import OrderRefused
+from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
 from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request

@@ -25,7 +25,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
 from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
+from raftline.raft.transfer import OrderRefused
 from raftline.wire.membercommands import membership_facts
 
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time

@@ -12,8 +12,8 @@ from raftline.common.config import Configuration, Pace
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.clock import now_ms
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.node import Node
-from raftline.raft.options import Options
+from raftline.raft.node import Node, node_from_disk
+from raftline.raft.state import Options
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
@@ -128,7 +128,7 @@ def node_of(
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
     )
-    return Node(
+    return node_from_disk(
         name,
         recovered.members,
         recovered.log,

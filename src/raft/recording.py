@@ -61,7 +61,7 @@ class RecordedNode(Node):
     """A node that goes on from another one, and has each of its steps written down."""
 
     def __init__(self, node: Node, recorder: Recorder) -> None:
-        vars(self).update(vars(node))
+        super().__init__(node._state)
         self._recorder: Recorder | None = recorder
         self._tokens = Tokens()
         self._pick_timeout_ms: Callable[[], int] = self._state.pick_timeout_ms

@@ -25,7 +25,6 @@ from raftline.raft.recording import (
 )
 from raftline.raft.spelling import read
 from raftline.raft.state import State
-from raftline.raft.view import NodeView
 
 _STEP = re.compile(r"@(-?[0-9]+) (\w+)(?: (.*))?", re.S)
 _ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)
@@ -127,9 +126,7 @@ class _Replayed:
     """The fresh core."""
 
     def __init__(self, state: State) -> None:
-        self._node = Node.__new__(Node)
-        self._node._state = state
-        self._node.view = NodeView(state)
+        self._node = Node(state)
         state.pick_timeout_ms = self._draw
         self._tokens = Tokens()
         self._draws: list[int] = []  # the recorded ones that are left of this step

@@ -55,6 +55,11 @@ class ForwardedReads:
         self.asked, self.waiting = [], []
         return tokens
 
+    def drop(self) -> list[Any]:
+        """Forget all of them, and return their tokens."""
+        ready, self.ready = self.ready, []
+        return self.give_back() + [one.token for one in ready]
+
 
 @dataclass(slots=True)
 class Incoming:

@@ -9,11 +9,10 @@ from raftline.raft.change import Change, PendingChange
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.options import Options
 from raftline.raft.progress import Progress
 from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import State
+from raftline.raft.state import Options, State
 
 
 class LogView(Protocol):

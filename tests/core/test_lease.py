@@ -18,8 +18,8 @@ from raftline.raft.messages import (
     TimeoutNow,
 )
 from raftline.raft.node import Node
-from raftline.raft.options import Options
 from raftline.raft.roles import Role
+from raftline.raft.state import Options
 from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
 
 LEASES = replace(OPTIONS, lease=True)

@@ -19,8 +19,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
 from raftline.raft.roles import Role
+from raftline.raft.transfer import OrderRefused
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)

@@ -30,9 +30,9 @@ from raftline.raft.messages import (
     PeerError,
 )
 from raftline.raft.node import Node
-from raftline.raft.options import Options
 from raftline.raft.progress import Mode
 from raftline.raft.spelling import spell
+from raftline.raft.state import Options
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, compact, established, log_of, node_of
 
 SMALL = Options(

@@ -19,7 +19,7 @@ from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
-from raftline.raft.node import Node
+from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
@@ -49,7 +49,7 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
 ) -> None:
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
-    node = Node(
+    node = node_from_disk(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         Options(election_timeout_ms=60_000, heartbeat_ms=20), lambda: 60_000, now_ms(),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from raftline.raft.effects import HardState
 from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
-from raftline.raft.node import Node
+from raftline.raft.node import node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
 from raftline.wire.escapes import ProtocolError
@@ -210,7 +210,7 @@ def test_the_log_of_another_cluster_is_refused() -> None:
 @pytest.mark.parametrize("recovering", [False, True])
 def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(recovering: bool) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
-    node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
+    node = node_from_disk("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
                 lambda: 1, 0, recovering=recovering, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
@@ -219,7 +219,7 @@ def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(recoveri
 def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
-    node = Node("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
+    node = node_from_disk("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 

@@ -28,8 +28,8 @@ from raftline.raft.inputs import (
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import InstallSnapshot, Message, PeerError
-from raftline.raft.node import Node
-from raftline.raft.options import Options
+from raftline.raft.node import Node, node_from_disk
+from raftline.raft.state import Options
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import compact
 from tests.invariants import Invariants
@@ -121,7 +121,7 @@ class World:
         server.machine = Machine(server.disk.snapshot_text)
         server.disk.part = ""
         server.disk.lives += 1
-        server.node = Node(
+        server.node = node_from_disk(
             server.name,
             _members_of(server.disk.snapshot_text) or server.base,
             log,

@@ -20,9 +20,8 @@ from raftline.raft.inputs import (
     Transfer,
 )
 from raftline.raft.messages import InstallSnapshot, Message
-from raftline.raft.node import Node
-from raftline.raft.orders import OrderRefused
-from raftline.raft.transfer import TransferRefused
+from raftline.raft.node import Node, node_from_disk
+from raftline.raft.transfer import OrderRefused, TransferRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
 from tests.faulty_folder import Died
@@ -272,7 +271,7 @@ class Host:
             self._invariants.forgot(self.name)
         chance = self._world.random
         options = self._plan.options_of_a_start(chance)
-        self.node = Node(
+        self.node = node_from_disk(
             self.name,
             recovered.members,
             recovered.log,
