@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 from raftline.common.config import Configuration, Pace
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import Node, node_from_disk
@@ -18,6 +18,7 @@ from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder
+from raftline.storage.recovery import Recovered
 from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot

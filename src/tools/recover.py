@@ -15,7 +15,7 @@ from raftline.common import config
 from raftline.common.address import Address, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.log import Log
@@ -26,6 +26,7 @@ from raftline.storage.disk import DiskFailed, FilesRefused, StorageError, system
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logfile import whole_file
+from raftline.storage.recovery import Recovered
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import (
     LoadedSnapshot,
