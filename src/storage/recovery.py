@@ -18,7 +18,7 @@ from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, File
 from raftline.storage.folder import Folder, cannot_read, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
-from raftline.storage.logfile import LogFile, TermRuns, beside, whole_file
+from raftline.storage.logfile import LogFile, beside, whole_file
 from raftline.storage.logreader import LogRead, LogReader
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
@@ -204,7 +204,7 @@ class Recovery:
             self.notes,
             self.snapshots.current,
             promise.state is LogState.UNKNOWN,
-        ), LogFile(file, TermRuns(log), found.open_crc, size)
+        ), LogFile(file, log.copy(), found.open_crc, size)
 
     def _log_behind_snapshot(self) -> Log:
         """Return the empty log that goes on where the snapshot ends."""
