@@ -9,8 +9,8 @@ from typing import Any
 from raftline.net.batch import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import Limits
 
 
 class FakeHost:

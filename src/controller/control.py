@@ -22,7 +22,7 @@ from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
 from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request
-from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.protocol import ProtocolError, shown
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"

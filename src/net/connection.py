@@ -15,15 +15,9 @@ from raftline.net.outgoing import Outgoing
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft import spelling
 from raftline.raft.messages import Message, PeerError
+from raftline.wire.commands import Request
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
-from raftline.wire.protocol import (
-    FULL,
-    SHUT_DOWN,
-    Request,
-    error,
-    looks_foreign,
-    reply_line,
-)
+from raftline.wire.protocol import FULL, SHUT_DOWN, error, looks_foreign, reply_line
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C

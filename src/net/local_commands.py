@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from raftline.net.backupfile import Backups
 from raftline.net.batch import Batch
 from raftline.net.host import Host
-from raftline.wire.commands import COMMANDS
+from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
-from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
+from raftline.wire.protocol import NO_LEADER, outcome_unknown
 
 
 class LocalCommands:

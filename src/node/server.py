@@ -36,8 +36,8 @@ from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import NodeView
 from raftline.storage.disk import EXIT_DISK, DiskFailed, StorageError
 from raftline.storage.folder import Folder
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import Limits
 
 EXIT_BROKEN = 70
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMappi
 from heapq import nsmallest
 from typing import NamedTuple
 
-from raftline.wire.protocol import ProtocolError, show_operands, unescape
+from raftline.wire.operands import show_operands
+from raftline.wire.protocol import ProtocolError, unescape
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time

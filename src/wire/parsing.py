@@ -8,10 +8,9 @@ from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
-from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 
 
 class Reading(NamedTuple):

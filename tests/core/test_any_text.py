@@ -24,10 +24,9 @@ from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.wire.commands import COMMANDS, FAULT_FORMS, read_request
-from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.membercommands import read_change
-from raftline.wire.operands import NAME, Limits
-from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, split_sender, unescape
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
 

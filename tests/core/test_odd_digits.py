@@ -31,10 +31,9 @@ from raftline.storage.snapshotlines import SnapshotReader
 from raftline.tools import backup, status
 from raftline.trial import metrics
 from raftline.wire.commands import read_request
-from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import leader_named_in, split_sender
+from raftline.wire.protocol import ProtocolError, leader_named_in, split_sender
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot as started
 from tests.node_files import entries

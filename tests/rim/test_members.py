@@ -20,9 +20,10 @@ from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
-from raftline.wire.escapes import ProtocolError
+from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
-from raftline.wire.protocol import Limits, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 from tests.core.cores import OPTIONS, node_of
 
 # --- words ------------------------------------------------------------------------------------
