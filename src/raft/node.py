@@ -12,7 +12,6 @@ from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
 from raftline.raft.entries import Entry, Snapshot
-from raftline.raft.lease import promise_after_restart
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
@@ -110,26 +109,22 @@ def node_from_disk(
     """Return a server that starts with what its disk holds; `members`: at the base of its log."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
+    # What it may have promised before it stopped is kept, be it started otherwise now.
+    promised_until_ms = now_ms + hard_state.lease_ms if hard_state.lease_ms else 0
     state = State(
-        name=name,
-        configurations=Configurations(log.base_index, members, log.commands),
-        log=log,
-        term=hard_state.term,
-        vote=hard_state.vote,
-        options=options,
-        pick_timeout_ms=pick_timeout_ms,
-        now_ms=now_ms,
+        name, Configurations(log.base_index, members, log.commands), log,
+        hard_state.term, hard_state.vote, options, pick_timeout_ms, now_ms,
         recovering=recovering,
         newborn=newborn,
         may_be_new=recovering and may_be_new,
         incarnation=incarnation,
+        promised_until_ms=promised_until_ms,
         lease_ms=hard_state.lease_ms,
         commit_index=log.base_index,
         last_applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-    )
-    promise_after_restart(state)
+    )  # fmt: skip
     state.arm_election()
     stand_soon(state)
     return Node(state)

@@ -63,7 +63,7 @@ class State:
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
-    no_leader_because: str = ""  # as was said: raft/newborn.py
+    no_leader_because: str = ""  # as was said, if servers without a vote are the reason
     candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)

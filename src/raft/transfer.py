@@ -67,10 +67,9 @@ def leave_to_another(state: State) -> None:
 
 def why_unfit(state: State, name: str) -> str | None:
     """Return why this server can't be handed the leadership; None where it can."""
-    leading = state.as_leader
     if name == state.name:
         return f"{name} leads already"
-    progress = leading.progress.get(name)
+    progress = state.as_leader.progress.get(name)
     if progress is None or name not in state.membership.names:
         return f"{name} is no member of this cluster"
     if name in state.membership.learners:
@@ -86,8 +85,7 @@ def why_unfit(state: State, name: str) -> str | None:
 
 
 def _nearness(state: State, name: str) -> tuple[int, int, int]:
-    leading = state.as_leader
-    progress = leading.progress[name]
+    progress = state.as_leader.progress[name]
     return progress.match_index, progress.acked_round, progress.heard_at_ms
 
 
