@@ -134,12 +134,9 @@ def gives_way(state: State, message: RequestVoteReply) -> bool:
 
 def why_without_vote(state: State) -> str:
     """Return what a server without a vote says when it is asked for one."""
-    return MAY_BE_NEW + of_a_cluster(state) if state.may_be_new else LOST_MEMORY
-
-
-def of_a_cluster(state: State) -> str:
-    """Return the end of a denial that would not else tell of this server's entries."""
-    return OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
+    if not state.may_be_new:
+        return LOST_MEMORY
+    return MAY_BE_NEW + OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:
