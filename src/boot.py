@@ -14,7 +14,7 @@ from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
-from raftline.node import registering
+from raftline.node import joining
 from raftline.node.joining import joining_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
@@ -58,7 +58,7 @@ def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
 
 def _configuration(arguments: argparse.Namespace, name: str, port: int) -> Configuration:
     if arguments.register:
-        return registering.register(config.locate(arguments.dir), name, port)
+        return joining.register(config.locate(arguments.dir), name, port)
     return settle_configuration(arguments.dir, name, arguments.host, port, joins=arguments.join)
 
 

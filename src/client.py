@@ -25,9 +25,9 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     Refused,
     Unreachable,
+    say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser, as_port, as_seconds, program

@@ -24,7 +24,7 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
 from raftline.net.reachability import Reachability
-from raftline.node import registering
+from raftline.node import joining
 from raftline.node.cpu_affinity import CpuAffinity
 from raftline.node.joining import Joiner, advertised, check_member
 from raftline.node.server import Server
@@ -87,7 +87,7 @@ def _boot(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
-            start.callback(registering.withdraw, configuration)
+            start.callback(joining.withdraw, configuration)
         listener = Listener(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(listener))
         datagrams = boot.datagram_listener(arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 
 
@@ -21,7 +21,7 @@ class Invariants:
     """One run's facts: who led, who voted for whom, what is committed, what is on which disk."""
 
     def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, RawNode] = {}
         self.leaders: dict[int, str] = {}  # of each term, over all time
         self.votes: dict[tuple[str, int], str] = {}  # (voter, term) to candidate
         self.forgotten_votes: set[tuple[str, int, str]] = set()  # by whom, in which term, for whom
@@ -38,7 +38,7 @@ class Invariants:
 
     # --- what the rim tells ---------------------------------------------------------------
 
-    def started(self, node: Node) -> None:
+    def started(self, node: RawNode) -> None:
         """A node begins, or begins again, with what its disk holds."""
         state = node.view
         name = state.name
@@ -123,7 +123,7 @@ class Invariants:
                 f"its disk has {saved} and entries up to {self.durable[message.sender]}",
             )
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         """A node took one input; call this before its effects are carried out."""
         state = node.view
         self._never_back(node)
@@ -159,7 +159,7 @@ class Invariants:
             known == candidate, f"{voter} votes for {known} and for {candidate} in term {term}"
         )
 
-    def _never_back(self, node: Node) -> None:
+    def _never_back(self, node: RawNode) -> None:
         """Terms and commit indexes only grow."""
         name, state = node.view.name, node.view
         self._hold(state.term >= self._term[name], f"{name} goes back to term {state.term}")
@@ -169,7 +169,7 @@ class Invariants:
         )
         self._term[name] = state.term
 
-    def _log_matching(self, node: Node, index: int) -> None:
+    def _log_matching(self, node: RawNode, index: int) -> None:
         """An entry of one index and term has one command and one predecessor, wherever it lies;
         by induction two logs that share it are equal up to it."""
         log = node.view.log
@@ -184,7 +184,7 @@ class Invariants:
             f"{node.view.name}, elsewhere {known[1]!r} after term {known[0]}",
         )
 
-    def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
+    def _nothing_of_another_leadership(self, node: RawNode, effects: Effects) -> None:
         """The state of a leadership ends with it: reads, changes, the followers' progress, the
         batch that was sent last. Who does not follow a leader has asked none."""
         state, name = node._state, node.view.name
@@ -203,7 +203,7 @@ class Invariants:
                         f"{name} sends {entry}, which is not in its log",
                     )
 
-    def _leader(self, node: Node, effects: Effects) -> None:
+    def _leader(self, node: RawNode, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
         state = node.view
         led = self._led.pop(state.name, None)
@@ -220,7 +220,7 @@ class Invariants:
             )
         self._led[state.name] = (state.term, state.log.last_index)
 
-    def _leader_completeness(self, node: Node) -> None:
+    def _leader_completeness(self, node: RawNode) -> None:
         """A new leader holds all that was committed in terms before its own."""
         state = node.view
         index = len(self.committed)
@@ -234,7 +234,7 @@ class Invariants:
                 f"of term {term} ({command!r}), which is committed",
             )
 
-    def _acknowledgements(self, node: Node, effects: Effects) -> None:
+    def _acknowledgements(self, node: RawNode, effects: Effects) -> None:
         """Check that the entries which a follower acknowledges equal its leader's."""
         for message in (*effects.send, *effects.send_after_save):
             leader = self.nodes.get(message.to)
@@ -250,7 +250,7 @@ class Invariants:
                     f"but does not hold its leader's",
                 )
 
-    def _commits(self, node: Node, effects: Effects) -> None:
+    def _commits(self, node: RawNode, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
         state = node.view
         first, last = self._commit[state.name] + 1, state.commit_index
@@ -276,7 +276,7 @@ class Invariants:
             appended = effects.append[0].index if effects.append else state.log.last_index + 1
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
-    def _on_a_quorum_of_disks(self, node: Node, index: int, known_index: int) -> None:
+    def _on_a_quorum_of_disks(self, node: RawNode, index: int, known_index: int) -> None:
         term = node.view.log.term_at(index)
         holders = [
             name

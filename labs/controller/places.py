@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 from labs.leftovers import Scene
 from raftline.common.signals import tied
 from raftline.harness import processes
-from raftline.harness.cluster import STARTED, Node
+from raftline.harness.cluster import STARTED, NodeProcess
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")
@@ -156,8 +156,8 @@ class Loopback(Place):
         (self.folder / "names.txt").write_text("".join(table))
         self.nodes = {name: self._node(name) for name in self.names}
 
-    def _node(self, name: str) -> Node:
-        node = Node(name, self.port, self.folder)
+    def _node(self, name: str) -> NodeProcess:
+        node = NodeProcess(name, self.port, self.folder)
         node.host = HOSTS[name]
         node.options = ["--host", HOSTS[name], "--pace", "class", "--controller",
                         "--controller-lines", "--controller-udp", str(self.udp_port)]  # fmt: skip

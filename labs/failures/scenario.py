@@ -28,7 +28,7 @@ from labs.failures.nodes import Nodes
 from labs.leftovers import Scene
 from labs.phase5.figures import entries_that_count
 from raftline.client import ClientError
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -43,7 +43,7 @@ def act(what: str) -> None:
     print(f"--- {what}", flush=True)
 
 
-def log_of(node: Node) -> tuple[str, ...]:
+def log_of(node: NodeProcess) -> tuple[str, ...]:
     return tuple(entries_that_count(node))
 
 
@@ -224,7 +224,7 @@ def three_reasons(cluster: Nodes) -> None:
     came(f"reason 3, the vote is given: {reply}", "already voted for node2" in reply, reply)
 
 
-def denial_of_node2(node: Node) -> str:
+def denial_of_node2(node: NodeProcess) -> str:
     """Wait until a node denies the real node2 its vote for its log, and return what it says."""
     begin = rf"\[\*\] {node.name} denies its (Pre)?[Vv]ote to node2 for term \d+: "
     denial = re.compile(begin + r"log not up to date: it ends at [1-9].*")

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterable
 
-from raftline.clients.deadline import Deadline
+from raftline.clients.connection import Deadline
 from raftline.clients.lines import LineConnection
 from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, decode_line

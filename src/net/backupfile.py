@@ -11,8 +11,7 @@ import time
 from json.encoder import encode_basestring
 from zlib import crc32
 
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
 from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.protocol import NO_LEADER, error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from raftline.net.batch import Batch, ReplySink
+from raftline.net.host import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
@@ -28,7 +28,7 @@ class Traffic(Protocol):
     def received(self, sender: str, text: str | None, message: Message) -> None: ...
 
 
-class Reply(Protocol):
+class AnsweredOrder(Protocol):
     @property
     def line(self) -> str: ...
 
@@ -38,10 +38,10 @@ class Orders(Protocol):
 
     def is_allowed(self, sender: str, host: str) -> bool: ...
     def why_no_order(self, sender: str, text: str) -> str: ...
-    def obey(self, request: Request, host: str) -> Reply: ...
+    def obey(self, request: Request, host: str) -> AnsweredOrder: ...
 
 
-class StateMachine(Protocol):
+class AppliedState(Protocol):
     """The applied state, for reads that need no confirmation and for backups."""
 
     @property
@@ -65,7 +65,7 @@ class Host(Protocol):
     @property
     def control(self) -> Orders: ...
     @property
-    def logmanager(self) -> StateMachine: ...
+    def logmanager(self) -> AppliedState: ...
 
     def submit(self, batch: Batch) -> None:
         """Have requests served."""

@@ -6,9 +6,8 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 
-from raftline.net.backupfile import Backups
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
+from raftline.net.local_commands import Backups
 from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading

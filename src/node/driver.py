@@ -13,18 +13,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch, ReplySink
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
+from raftline.node.driver import node_facts
 from raftline.node.queue import RequestQueue
-from raftline.node.status import node_facts
-from raftline.node.stepper import Rim, Stepper
+from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
 from raftline.wire.membercommands import membership_facts
 
@@ -35,7 +34,7 @@ HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wai
 class Driver:
     """Lets one thread at a time step the core, and has what each step left done."""
 
-    def __init__(self, node: Node, logmanager: LogManager, rim: Rim, hold_ms: int) -> None:
+    def __init__(self, node: RawNode, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
         self.node = node
         self._logmanager = logmanager
         self._rim = rim

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Transfer
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
 from raftline.raft.view import NodeView
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
@@ -29,7 +29,7 @@ class Handover:
         self._waiting: list[_Waiting] = []
 
     def begin(
-        self, batch: Batch, node: Node, to: str | None, not_leader: Callable[[str], str], now: int
+        self, batch: Batch, node: RawNode, to: str | None, not_leader: Callable[[str], str], now: int
     ) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
         view = node.view

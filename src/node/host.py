@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch, ReplySink
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin, ReplySink
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, error, not_leader
@@ -33,7 +32,7 @@ class NodeHost:
     faults: Faults
     control: Control
     # Of this start; a controller's RESTART makes others.
-    node: Node
+    node: RawNode
     driver: Driver
     logmanager: LogManager
     book: PeerBook

@@ -15,7 +15,7 @@ from raftline.common.arguments import as_port
 from raftline.common.config import ConfigError, Configuration
 from raftline.net.reachability import EVERYWHERE
 from raftline.raft.change import advice
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.view import NodeView
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import make_folder
@@ -146,7 +146,7 @@ class Joiner:
     answer that says why not. A node that is a member already asks nothing."""
 
     def __init__(
-        self, name: str, mine: Address, there: Address, node: Node, say: Callable[[str], None]
+        self, name: str, mine: Address, there: Address, node: RawNode, say: Callable[[str], None]
     ) -> None:
         self._name = name
         self._mine = mine

@@ -22,10 +22,9 @@ from raftline.net.peers import Peer
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
-from raftline.node.joining import check_member
 from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
-from raftline.node.startup import Startup, node_of
+from raftline.node.startup import Startup, check_member, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, Snapshot, spell_entries
@@ -118,7 +117,7 @@ class Server(NodeHost):
         self.book.follow(self.node.view.contacts)
         self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
-    # --- what the driver asks of the world (driver.Rim) ------------------------------------
+    # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
 
     def send(self, message: Message) -> None:
         """Send a message to its peer; entries that several peers get are spelled once."""

@@ -12,7 +12,7 @@ from raftline.common.config import Configuration, Pace
 from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.node import Node, node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
@@ -121,7 +121,7 @@ def node_of(
     heartbeat_ms: int,
     leased: bool,
     compact_bytes: int,
-) -> Node:
+) -> RawNode:
     """Return the core as its files say that it was."""
     options = Options(
         pace.election_timeout_ms,

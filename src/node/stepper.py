@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
@@ -32,14 +31,14 @@ from raftline.raft.inputs import (
     Tick,
 )
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.membercommands import change_reply
 from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
-class Rim(Protocol):
+class NodeRim(Protocol):
     """The world around a node's core and its driver."""
 
     def send(self, message: Message) -> None: ...
@@ -59,11 +58,11 @@ class Stepper:
 
     def __init__(
         self,
-        node: Node,
+        node: RawNode,
         logmanager: LogManager,
         writer: Writer,
         queue: RequestQueue,
-        rim: Rim,
+        rim: NodeRim,
         owner_sleep: OwnerSleep,
     ) -> None:
         self._node = node

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from raftline.common.console import Console
-from raftline.node.prevotes import PreVotes
+from raftline.node.traffic_log import PreVotes
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.messages import (

@@ -20,9 +20,8 @@ from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
-from raftline.node.joining import check_member
 from raftline.node.snapshots import COMPACT_BYTES
-from raftline.node.startup import Startup
+from raftline.node.startup import Startup, check_member
 from raftline.objects.base import NoCopies, NodeError
 from raftline.objects.client_pool import TIMEOUT_S, Clients
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View

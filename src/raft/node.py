@@ -32,7 +32,7 @@ from raftline.raft.transfer import (
 from raftline.raft.view import NodeView
 
 
-class Node:
+class RawNode:
     """One server of the cluster as a pure state machine.
 
     The same state and the same input give the same Effects. Who calls carries each Effects out
@@ -105,7 +105,7 @@ def node_from_disk(
     may_be_new: bool = False,
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
-) -> Node:
+) -> RawNode:
     """Return a server that starts with what its disk holds; `members`: at the base of its log."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
@@ -127,7 +127,7 @@ def node_from_disk(
     )  # fmt: skip
     state.arm_election()
     stand_soon(state)
-    return Node(state)
+    return RawNode(state)
 
 
 def _advance(state: State) -> None:

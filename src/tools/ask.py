@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from raftline.client import add_forms, answer_one, command_of, finish
+from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import Parser

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
-from raftline.clients.connection import ClientError, Refused
+from raftline.clients.connection import ClientError, Refused, say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.state.machines import UnknownMachine

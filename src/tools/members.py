@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raftline.clients.connection import ClientError
+from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.common.config import Configuration, check_name
 from raftline.common.console import safe_line
 from raftline.node.handover import TAKEN_OVER

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.deadline import Deadline
+from raftline.clients.connection import Deadline
 from raftline.clients.lines import Ended, LineConnection, TooLong
 from raftline.common.address import Address
 from raftline.common.config import Configuration

@@ -18,7 +18,7 @@ from raftline.common.address import PORT_MAX, Address
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import threads_without_signals
-from raftline.node import registering
+from raftline.node import joining
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
 from raftline.tools.relay import Relay
@@ -92,7 +92,7 @@ def write_down(configuration: Configuration) -> None:
     """
     if not configuration.added:
         return
-    written = registering.begun(configuration.path, configuration.added)
+    written = joining.begun(configuration.path, configuration.added)
     if written.members != configuration.members:
         raise ConfigError(
             f"{written.path} was begun by another meanwhile and names {described(written)}; "

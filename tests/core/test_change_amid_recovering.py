@@ -7,7 +7,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import acknowledge, established, sync
 
 LIFE = 77
@@ -18,11 +18,11 @@ def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
     return Membership(voters, learners, (), {name: f"{name}:1" for name in names})
 
 
-def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
+def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), node.view.now_ms)
 
 
-def hold(node: Node, *names: str) -> None:
+def hold(node: RawNode, *names: str) -> None:
     """Let the leader's disk and these followers hold all that there is, and what follows on it."""
     for _ in range(3):
         sync(node)
@@ -30,7 +30,7 @@ def hold(node: Node, *names: str) -> None:
             acknowledge(node, name)
 
 
-def lose_memory(node: Node, name: str) -> None:
+def lose_memory(node: RawNode, name: str) -> None:
     state = node.view
     node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 

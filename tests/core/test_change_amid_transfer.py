@@ -9,18 +9,18 @@ from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Propose, Tick, Transfer
 from raftline.raft.membership import Membership
 from raftline.raft.messages import TimeoutNow
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
-def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
+def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
     """Return a leader s1 that has committed its no-op with these members."""
     addresses = {name: f"{name}:1" for name in (*voters, *learners)}
     return established("s1", voters=Membership(voters, learners, (), addresses))
 
 
-def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
+def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), TIMEOUT_MS)
 
 
@@ -105,7 +105,7 @@ def test_who_is_about_to_leave_is_handed_nothing() -> None:
 # --- a leader that was removed ----------------------------------------------------------------
 
 
-def removed(node: Node) -> None:
+def removed(node: RawNode) -> None:
     """Take s1 out, as far as C_new, which nobody holds yet."""
     change(node, "remove", "s1")
     sync(node)

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.address import Address
-from raftline.node.joining import settle_configuration
-from raftline.node.registering import begun, register
+from raftline.node.joining import begun, register, settle_configuration
 from raftline.raft.entries import Entry
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder

@@ -7,7 +7,7 @@ import pytest
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import AskLeader, PeerDisconnected, Read, Receive, Tick
 from raftline.raft.messages import AppendRejected, ReadIndex, ReadIndexReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -20,7 +20,7 @@ from tests.core.cores import (
 )
 
 
-def follower(commit: int = 1) -> Node:
+def follower(commit: int = 1) -> RawNode:
     """Return a follower of s1 with three entries, `commit` of them committed."""
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=commit)), 100)
@@ -36,7 +36,7 @@ def answers(effects: Effects) -> list[ReadIndexReply]:
     return [m for m in effects.send_after_save if isinstance(m, ReadIndexReply)]
 
 
-def answer(node: Node, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
+def answer(node: RawNode, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
     return node.step(
         Receive(ReadIndexReply("s1", "s2", question.term, index, question.round)), now_ms
     )

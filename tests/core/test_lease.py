@@ -17,7 +17,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
 from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
@@ -26,7 +26,7 @@ LEASES = replace(OPTIONS, lease=True)
 LEASE_MS = OPTIONS.election_timeout_ms * 9 // 10
 
 
-def promised(node: Node, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
+def promised(node: RawNode, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
     """Let a follower answer the latest round with a promise."""
     state = node.view
     message = AppendAccepted(
@@ -35,14 +35,14 @@ def promised(node: Node, peer: str, now_ms: int, lease_ms: int = 150) -> Effects
     return node.step(Receive(message), now_ms)
 
 
-def leased(**more: object) -> Node:
+def leased(**more: object) -> RawNode:
     """Return a leader whose round, begun at TIMEOUT_MS, s2 answered ten milliseconds later."""
     node = established("s1", options=LEASES, **more)
     promised(node, "s2", TIMEOUT_MS + 10)
     return node
 
 
-def follower(**more: object) -> tuple[Node, Message]:
+def follower(**more: object) -> tuple[RawNode, Message]:
     """Return a follower that has answered the leader s1 at time 0, and its answer."""
     node = node_of("s2", options=LEASES, **more)  # type: ignore[arg-type]
     effects = node.step(Receive(append(1, (0, 0), 1)), 0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.change import Change, Plan, Refused, advice, plan
+from raftline.raft.change import Change, ChangeRefused, Plan, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
@@ -203,13 +203,13 @@ THREE = Membership(
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(change: Change, why: str) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(ChangeRefused, match=why):
         plan(change, THREE)
 
 
 @pytest.mark.parametrize("verb", ["remove", "demote"])
 def test_the_last_voter_stays(verb: str) -> None:
-    with pytest.raises(Refused, match="nobody would be left"):
+    with pytest.raises(ChangeRefused, match="nobody would be left"):
         plan(Change(verb, "s1"), Membership(("s1",), ("s2",), (), {"s1": "h:1", "s2": "h:2"}))
 
 

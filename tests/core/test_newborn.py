@@ -18,7 +18,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.transfer import OrderRefused
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
@@ -58,7 +58,7 @@ NO_HISTORY = {
 }
 
 
-def newborn(*terms: int) -> Node:
+def newborn(*terms: int) -> RawNode:
     """Return s1 at its first start; entries of these terms were written by hand."""
     return node_of("s1", *terms, newborn=True)
 
@@ -122,13 +122,13 @@ def test_candidacy_ends_where_a_history_is_found() -> None:
 # --- a log that was written by hand ------------------------------------------------------------
 
 
-def asked(node: Node, at_ms: int) -> list[RequestVote]:
+def asked(node: RawNode, at_ms: int) -> list[RequestVote]:
     """Let the node's time pass until then; return what it asks."""
     effects = node.step(Tick(), at_ms)
     return [one for one in effects.send_after_save if isinstance(one, RequestVote)]
 
 
-def pre_voted(node: Node) -> Effects:
+def pre_voted(node: RawNode) -> Effects:
     """Let both others grant the PreVote that was just asked for."""
     term = node.view.term + 1
     node.step(Receive(RequestVoteReply("s2", "s1", term, True, True)), node.view.now_ms)
@@ -332,11 +332,11 @@ WAYS = (
 )
 
 
-def denied(node: Node, sender: str, reason: str) -> None:
+def denied(node: RawNode, sender: str, reason: str) -> None:
     node.step(Receive(RequestVoteReply(sender, "s1", 1, False, True, reason)), node.view.now_ms)
 
 
-def silence(node: Node) -> list[str]:
+def silence(node: RawNode) -> list[str]:
     return [note for note in node.step(Tick(), node.wake_at_ms).notes if note.startswith("[!]")]
 
 

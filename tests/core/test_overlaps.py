@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.node.status import node_facts
+from raftline.node.driver import node_facts
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Snapshot
@@ -39,7 +39,7 @@ from raftline.raft.messages import (
     ReadIndexReply,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -94,7 +94,7 @@ def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
     assert [one.token for one in acknowledge(node, "s3", number=before + 2).reads] == [2]
 
 
-def follower() -> Node:
+def follower() -> RawNode:
     """Return a follower of s1 with three entries, of which one is committed."""
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
@@ -140,7 +140,7 @@ def test_a_leader_asks_nobody() -> None:
 # --- leases --------------------------------------------------------------------------------
 
 
-def beats(node: Node, count: int) -> list[tuple[int, int]]:
+def beats(node: RawNode, count: int) -> list[tuple[int, int]]:
     """Let a leader open so many rounds 10 ms apart; return number and beginning of each."""
     begun = []
     for _ in range(count):
@@ -152,7 +152,7 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
     return begun
 
 
-def promise(node: Node, number: int, *, missing: bool = False) -> None:
+def promise(node: RawNode, number: int, *, missing: bool = False) -> None:
     """Let s2 answer a round with a promise, at the time that it is."""
     kind = AppendRejected if missing else AppendAccepted
     node.step(Receive(kind("s2", "s1", 1, 1, number, 0, 150)), node.view.now_ms)
@@ -259,7 +259,7 @@ def test_a_late_report_of_an_earlier_write_takes_nothing_back() -> None:
 EARLIER, LATER = Snapshot(5, 1, 8, 4), Snapshot(7, 2, 8, 5)
 
 
-def taking(*pieces: InstallSnapshot, now_ms: int = 0) -> Node:
+def taking(*pieces: InstallSnapshot, now_ms: int = 0) -> RawNode:
     node = node_of("s2", options=SMALL)
     for piece in pieces:
         node.step(Receive(piece), now_ms)
@@ -319,7 +319,7 @@ def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
     assert answer.reason == "I hear from leader s1 of term 2"
 
 
-def sending() -> Node:
+def sending() -> RawNode:
     """Return a leader whose follower s2 holds 10 of the 25 bytes of its snapshot."""
     node = leader_with_snapshot()
     fall_behind(node)
@@ -327,7 +327,7 @@ def sending() -> Node:
     return node
 
 
-def held(node: Node, offset: int, number: int | None = None, of: int = 3) -> list[int]:
+def held(node: RawNode, offset: int, number: int | None = None, of: int = 3) -> list[int]:
     """Let s2 say how far it is with a snapshot; return the places of the pieces it is sent."""
     state = node.view
     number = state.round if number is None else number
@@ -525,7 +525,7 @@ def test_of_two_removals_each_is_told_of_its_own() -> None:
     assert node.view.role is Role.LEADER
 
 
-def led_with(*voters: str, learner: str = "") -> Node:
+def led_with(*voters: str, learner: str = "") -> RawNode:
     names = (*voters, learner) if learner else voters
     where = {name: f"{name}:1" for name in names}
     members = Membership(voters, (learner,) if learner else (), (), where)

@@ -17,7 +17,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node, node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -38,12 +38,12 @@ def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
     return Membership(voters, learners, (), {name: f"{name}:1" for name in names})
 
 
-def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
+def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
     """Return a leader s1 that has committed its no-op with these members."""
     return established("s1", voters=members(*voters, learners=learners))
 
 
-def change(node: Node, *words: str, token: str = "t") -> Effects:
+def change(node: RawNode, *words: str, token: str = "t") -> Effects:
     asked = Change(*words) if len(words) > 2 else Change(*words, address="")
     return node.step(ChangeMembers(asked, token), node.view.now_ms)
 
@@ -52,7 +52,7 @@ def outcomes(effects: Effects) -> list[str]:
     return [outcome for _, outcome, _ in effects.settled]
 
 
-def everybody_holds(node: Node) -> Effects:
+def everybody_holds(node: RawNode) -> Effects:
     """Let each peer acknowledge all the leader has, and its disk too; return the last Effects."""
     last = sync(node)
     for peer in list(node.view.progress):

@@ -26,7 +26,7 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.plain import CORE, PlainError, Tokens, core_types, plain, value_of
 from raftline.raft.recording import RecordedNode, spell_effects, spell_state
 from raftline.raft.replay import BadRecording, replay, state_of
@@ -47,7 +47,7 @@ from tests.core.cores import (
 from tests.recorded import MemoryRecorder, recorded
 
 
-def busy_leader() -> Node:
+def busy_leader() -> RawNode:
     """Return a leader with reads that wait, a change under way and one behind, and a snapshot."""
     voters = all_vote({name: f"h:{name[1:]}" for name in ("s1", "s2", "s3")})
     node = established("s1", 1, 1, 1, voters=voters)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def busy_leader() -> Node:
     return node
 
 
-def asking_follower() -> Node:
+def asking_follower() -> RawNode:
     """Return a follower whose reads wait for its leader's answer."""
     node = node_of("s2", 1, 1)
     node.step(Receive(append(2, (2, 1), 2, commit=2)), 10)
@@ -67,7 +67,7 @@ def asking_follower() -> Node:
     return node
 
 
-STATES: dict[str, Callable[[], Node]] = {
+STATES: dict[str, Callable[[], RawNode]] = {
     "follower": lambda: node_of("s1", 1, 2, 2),
     "recovering": lambda: node_of("s1", 1, recovering=True, may_be_new=True, incarnation=9),
     "newborn": lambda: node_of("s1", newborn=True),
@@ -78,7 +78,7 @@ STATES: dict[str, Callable[[], Node]] = {
 }
 
 
-def lines_of(node: Node) -> list[str]:
+def lines_of(node: RawNode) -> list[str]:
     return list(spell_state(node._state, Tokens()))
 
 
@@ -138,7 +138,7 @@ def test_many_entries_are_shown_as_ranges_and_a_checksum() -> None:
     )
 
 
-def run_a_little(node: Node) -> None:
+def run_a_little(node: RawNode) -> None:
     """Give a node of three a vote, a leadership, writes, reads, refusals and an end."""
     node.step(Tick(), TIMEOUT_MS)
     granted = RequestVoteReply("s2", "s1", node.view.term + 1, True, pre_vote=True)

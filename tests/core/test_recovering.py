@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     PeerError,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from tests.core.cores import (
     TIMEOUT_MS,
@@ -30,7 +30,7 @@ from tests.core.cores import (
 )
 
 
-def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
+def loss(leader: RawNode, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
     """Return what a follower answers that has just lost its memory."""
     state = leader.view
     return AppendRejected(
@@ -38,7 +38,7 @@ def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -
     )
 
 
-def heartbeat(leader: Node) -> list[Message]:
+def heartbeat(leader: RawNode) -> list[Message]:
     """Let time pass until the leader opens its next round; return what it sends."""
     before = leader.view.round
     sent: list[Message] = []
@@ -54,7 +54,7 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
     )
 
 
-def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Message]:
+def catch_up(leader: RawNode, peer: str = "s3", incarnation: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     answer = AppendAccepted(
@@ -225,7 +225,7 @@ def test_a_leader_that_gives_way_appends_no_fence() -> None:
     assert leader.view.log.last_index == 2
 
 
-def made_whole(incarnation: int = 1) -> Node:
+def made_whole(incarnation: int = 1) -> RawNode:
     """Return a leader whose follower s3 lost its memory and votes again."""
     leader = established("s1")
     leader.step(Receive(loss(leader, incarnation=incarnation)), TIMEOUT_MS)

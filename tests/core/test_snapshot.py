@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.node.status import node_facts
+from raftline.node.driver import node_facts
 from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
@@ -29,7 +29,7 @@ from raftline.raft.messages import (
     InstallSnapshotReply,
     PeerError,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.spelling import spell
 from raftline.raft.state import Options
@@ -91,7 +91,7 @@ def test_a_log_that_was_reset_goes_on_behind_the_snapshot() -> None:
 # --- compaction ---------------------------------------------------------------------------
 
 
-def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> Node:
+def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
     """Return a leader of entries 1-5 (5 is its no-op), compacted up to `index`."""
     node = established("s1", 1, 1, 1, 2, options=SMALL)
     node.step(
@@ -156,20 +156,20 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 # --- the leader's side --------------------------------------------------------------------
 
 
-def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
+def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
     node._state.as_leader.progress[peer].match_index = 0
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 
 def pieces(
-    node: Node, message: AppendRejected | InstallSnapshotReply | AppendAccepted
+    node: RawNode, message: AppendRejected | InstallSnapshotReply | AppendAccepted
 ) -> list[InstallSnapshot]:
     effects = node.step(Receive(message), node.view.now_ms)
     return [m for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
-def held(node: Node, offset: int, number: int | None = None) -> InstallSnapshotReply:
+def held(node: RawNode, offset: int, number: int | None = None) -> InstallSnapshotReply:
     number = node.view.round if number is None else number
     return InstallSnapshotReply("s2", "s1", node.view.term, 3, 1, offset, number)
 

@@ -12,7 +12,7 @@ from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
@@ -162,7 +162,7 @@ def test_the_state_machine_and_the_core_read_the_same_members(commands: list[str
 SENT = Snapshot(7, 2, 8, 5)
 
 
-def installed(name: str, members: Membership) -> Node:
+def installed(name: str, members: Membership) -> RawNode:
     """Return a follower that knew s1, s2, s3 and has installed a snapshot with these members."""
     node = node_of(name, voters=PLAIN)
     piece = InstallSnapshot("s1", name, 2, SENT, 0, 8, 3, "a 4\nb 5\n")

@@ -13,7 +13,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -102,7 +102,7 @@ def test_a_stranger_is_no_peer() -> None:
     assert node.view.term == 0
 
 
-def waits(node: Node, now_ms: int, count: int) -> list[int]:
+def waits(node: RawNode, now_ms: int, count: int) -> list[int]:
     """Return how long the node waits before each of its next tries to be elected."""
     found = []
     for _ in range(count):

@@ -13,7 +13,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import (
@@ -32,7 +32,7 @@ def told(effects: Effects) -> list[str]:
     return [m.to for m in effects.send_after_save if isinstance(m, TimeoutNow)]
 
 
-def follower(name: str = "s2", **more: object) -> Node:
+def follower(name: str = "s2", **more: object) -> RawNode:
     """Return a follower that hears from s1, leader of term 1."""
     node = node_of(name, **more)  # type: ignore[arg-type]
     node.step(Receive(append(1, (0, 0), 1, to=name)), 0)

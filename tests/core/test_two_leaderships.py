@@ -31,7 +31,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -45,14 +45,14 @@ from tests.core.cores import (
 )
 
 
-def fall(node: Node) -> Effects:
+def fall(node: RawNode) -> Effects:
     """Let a leader hear of a later term."""
     state = node.view
     later = state.term + 1
     return node.step(Receive(AppendRejected(state.peers[0], state.name, later, 0, 0)), state.now_ms)
 
 
-def elect(node: Node) -> Effects:
+def elect(node: RawNode) -> Effects:
     """Let a follower stand, and all others vote for it; return what it does as the leader."""
     state = node.view
     effects = node.step(Tick(), max(state.election_at_ms, state.now_ms))
@@ -71,7 +71,7 @@ def tokens(effects: Effects) -> list[Any]:
     return [ready.token for ready in effects.reads]
 
 
-def everybody_answers(node: Node) -> list[Any]:
+def everybody_answers(node: RawNode) -> list[Any]:
     """Let all followers acknowledge three rounds; return the tokens of the reads served."""
     served: list[Any] = []
     for _ in range(3):
@@ -121,7 +121,7 @@ def test_a_followers_question_of_one_leadership_is_not_answered_in_the_next() ->
     assert [message for message in sent if isinstance(message, ReadIndexReply)] == []
 
 
-def asking_follower(*reads: str, ready: bool) -> Node:
+def asking_follower(*reads: str, ready: bool) -> RawNode:
     """Return a follower of s1 with three entries, one of them committed, that has asked for a
     read index; where it is `ready`, the answer was 3."""
     node = node_of("s2")
@@ -179,13 +179,13 @@ def test_the_batch_of_an_earlier_leadership_is_never_sent_in_a_later_one() -> No
 # --- members -------------------------------------------------------------------------------
 
 
-def led_by_s1() -> Node:
+def led_by_s1() -> RawNode:
     voters = ("s1", "s2", "s3", "s4")
     where = {name: f"{name}:1" for name in voters}
     return established("s1", voters=Membership(voters, addresses=where))
 
 
-def without_s4() -> Node:
+def without_s4() -> RawNode:
     """Return a leader that has taken s4 out; s4 has not heard of it."""
     node = led_by_s1()
     node.step(ChangeMembers(Change("remove", "s4"), "t"), TIMEOUT_MS)
@@ -264,7 +264,7 @@ def test_a_candidate_that_is_told_to_follow_waits_for_a_whole_timeout_from_then_
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
 
 
-def told_to_stand() -> Node:
+def told_to_stand() -> RawNode:
     """Return a candidate of term 2 to which the leader s1 gave way; reads waited at it."""
     node = asking_follower("get a", ready=False)
     effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 110)

@@ -20,7 +20,7 @@ from raftline.raft.messages import (
     InstallSnapshotReply,
     Message,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync
 from tests.core.test_snapshot import fall_behind, leader_with_snapshot
@@ -28,7 +28,7 @@ from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, storage_file
 
 
-def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
+def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:
     """Let a follower answer that has nothing left, in this incarnation of it."""
     state = leader.view
     answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
@@ -37,7 +37,7 @@ def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
     return effects
 
 
-def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
+def holds_all(leader: RawNode, incarnation: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     index = state.log.last_index
@@ -45,7 +45,7 @@ def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]
     return leader.step(Receive(answer), state.now_ms).send
 
 
-def beat(leader: Node) -> list[Message]:
+def beat(leader: RawNode) -> list[Message]:
     leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     return effects.send
@@ -56,7 +56,7 @@ def lives_told(messages: list[Message]) -> set[int]:
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def told_to_vote_again(incarnation: int = 1) -> Node:
+def told_to_vote_again(incarnation: int = 1) -> RawNode:
     """Return a leader that tells s3 to vote again, and has not heard that it does."""
     leader = established("s1")
     loses(leader, incarnation)

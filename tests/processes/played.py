@@ -10,7 +10,7 @@ import time
 
 from raftline.clients.lines import LineConnection as Conversation
 from raftline.common.config import Pace
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import DEADLINE_S
 
 
@@ -20,7 +20,7 @@ class PlayedPeer:
     It holds one connection at a time, as from one node that dials it.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeProcess) -> None:
         self.name = node.name
         self._listener = socket.create_server(("127.0.0.1", node.port))
         self._listener.settimeout(DEADLINE_S)
@@ -104,7 +104,9 @@ class PlayedPeer:
                 self.acknowledge(self.hear("AppendEntries"))
 
 
-def has_counted_down(node: Node, peer: Conversation, name: str, term: int, pace: Pace) -> bool:
+def has_counted_down(
+    node: NodeProcess, peer: Conversation, name: str, term: int, pace: Pace
+) -> bool:
     """Beat as the leader of this name and term for longer than any countdown takes; return whether
     one ran out, as it may where all stood still for as long as the shortest takes."""
     shortest_s = pace.election_timeout_ms / 1000

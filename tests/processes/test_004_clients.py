@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pexpect
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S
 
 CLIENT = Path(__file__).resolve().parents[2] / "src" / "client.py"
 
 
-def run_client(node: Node, *arguments: str, typed: str = "") -> tuple[int, list[str]]:
+def run_client(node: NodeProcess, *arguments: str, typed: str = "") -> tuple[int, list[str]]:
     """Run client.py against `node`; return its exit code and the lines it printed."""
     ended = subprocess.run(
         [sys.executable, str(CLIENT), str(node.port), *arguments],

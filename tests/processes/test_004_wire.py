@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import CLASS
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.played import PlayedPeer, has_counted_down
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
+def stage(tmp_path: Path) -> Iterator[tuple[NodeProcess, PlayedPeer, PlayedPeer]]:
     """A real s1, and s2 and s3 played by the test. At its pace a test that stands still for a
     second answers in time all the same."""
     with Cluster(tmp_path, 3, "--pace", "class") as cluster, contextlib.ExitStack() as stack:
@@ -26,7 +26,7 @@ def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
         yield cluster["s1"], peers[0], peers[1]
 
 
-Stage = tuple[Node, PlayedPeer, PlayedPeer]
+Stage = tuple[NodeProcess, PlayedPeer, PlayedPeer]
 
 
 def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage) -> None:

@@ -7,34 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
-def _delete(node: Node) -> None:
+def _delete(node: NodeProcess) -> None:
     node.log.unlink()
 
 
-def _empty(node: Node) -> None:
+def _empty(node: NodeProcess) -> None:
     node.log.write_bytes(b"")
 
 
-def _shorten(node: Node) -> None:
+def _shorten(node: NodeProcess) -> None:
     lines = node.log.read_bytes().splitlines(keepends=True)
     notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
     node.log.write_bytes(b"".join(lines[: notes[0] + 1]))
 
 
-def _lose_the_promise(node: Node) -> None:
+def _lose_the_promise(node: NodeProcess) -> None:
     (node.folder / f"{node.name}.storage").unlink()
 
 
-def _let_the_promise_rot(node: Node) -> None:
+def _let_the_promise_rot(node: NodeProcess) -> None:
     path = node.folder / f"{node.name}.storage"
     path.write_bytes(path.read_bytes().replace(b" vote ", b" Vote "))
 
 
-def _delete_both(node: Node) -> None:
+def _delete_both(node: NodeProcess) -> None:
     _delete(node)
     _lose_the_promise(node)
 

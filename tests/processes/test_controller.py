@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -20,7 +20,7 @@ def controlled(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster.start().led_by("s1")
 
 
-def order(node: Node, text: str) -> str:
+def order(node: NodeProcess, text: str) -> str:
     """Return what a node answers to its controller, without the node's name."""
     return node.ask(f"Controller@{text}").partition("@")[2]
 

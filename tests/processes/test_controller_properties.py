@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.controller.store import numbered
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
@@ -52,7 +52,7 @@ def trouble(cluster: Cluster, number: int) -> None:
         tell(leader, text.replace(f" {leader.name}", ""))
 
 
-def tell(node: Node, text: str) -> str:
+def tell(node: NodeProcess, text: str) -> str:
     return node.ask(f"Controller@{text}").partition("@")[2].partition("@")[2]
 
 

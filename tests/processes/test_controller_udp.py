@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.controller.store import Answer
+from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.wire.commands import Request
 
@@ -49,7 +49,7 @@ def free_datagram_port() -> int:
 class Mailbox:
     """A node of one that listens for datagrams, and a controller that sends them."""
 
-    def __init__(self, node: Node, port: int) -> None:
+    def __init__(self, node: NodeProcess, port: int) -> None:
         self.node = node
         self.port = port
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -183,18 +183,18 @@ class Slow:
         self.may_answer = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def obey(self, request: Request, host: str) -> Answer:
+    def obey(self, request: Request, host: str) -> OrderAnswer:
         self.asked.release()
         if request.command.startswith("STORE"):
             self.may_answer.wait(DEADLINE_S)
-        return Answer(request.command.partition(" ")[0], f"asked from {host}")
+        return OrderAnswer(request.command.partition(" ")[0], f"asked from {host}")
 
 
 def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     port, slow, ignored = free_datagram_port(), Slow(), queue.SimpleQueue[str]()
     listener = UdpListener("127.0.0.1", port)
     listener.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
-    mailbox = Mailbox(cast("Node", SimpleNamespace(name="s1")), port)
+    mailbox = Mailbox(cast("NodeProcess", SimpleNamespace(name="s1")), port)
     store = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
     for _ in range(AT_ONCE_MAX):
         mailbox.post(store)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -107,7 +107,7 @@ def test_half_or_less_never_elects(tmp_path: Path, count: int, alive: int) -> No
         assert cluster.ask("client1@set a 4") == "SET response: a set to 4"
 
 
-def _times_stood(node: Node) -> int:
+def _times_stood(node: NodeProcess) -> int:
     return sum("asking for PreVotes" in line for line in node.said)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from tests.processes.altered import break_core, fail_syncs
 
 
@@ -28,7 +28,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def files_put_back(cluster: Cluster) -> Iterator[Node]:
+def files_put_back(cluster: Cluster) -> Iterator[NodeProcess]:
     kept = {path: path.read_bytes() for path in cluster.folder.iterdir() if path.is_file()}
     try:
         yield cluster["s1"]
@@ -38,7 +38,7 @@ def files_put_back(cluster: Cluster) -> Iterator[Node]:
             path.write_bytes(data)
 
 
-def refusal(node: Node) -> str:
+def refusal(node: NodeProcess) -> str:
     """Start a node that must refuse its files; return its one line."""
     assert node.launch().ended() == 3, node.transcript()
     complaints = [line for line in node.said if line.startswith("[!] ")]
@@ -88,7 +88,7 @@ def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
         assert stopped.ask("client4@get torn") == "GET response, no such key: torn"
 
 
-def refusal_of_the_only_member(node: Node) -> str:
+def refusal_of_the_only_member(node: NodeProcess) -> str:
     """Start a node that lost something and has nobody to catch up from; return what it lost."""
     assert node.launch().ended() == 3, node.transcript()
     *lost, refused = (line for line in node.said if line.startswith("[!] "))

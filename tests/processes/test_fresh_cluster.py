@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.test_repair import raftline
 
@@ -59,7 +59,7 @@ def test_the_word_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> N
     cluster.start().wait_until_whole()
 
 
-def told_of_an_entry(node: Node) -> Node:
+def told_of_an_entry(node: NodeProcess) -> NodeProcess:
     """Let a person who speaks as s2 be elected by a lone fresh s1 and give it an entry."""
     node.start()
     assert node.ask_as_peer("s2@RequestVote 1-0-0") == "s1@Count on me term 1"

@@ -12,24 +12,24 @@ from typing import Any
 import pytest
 
 from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
-def newcomer(cluster: Cluster, there: Node, folder: Path | None = None) -> Node:
+def newcomer(cluster: Cluster, there: NodeProcess, folder: Path | None = None) -> NodeProcess:
     """Return a node that is no member and will ask `there` to be added, once it is started."""
     name = f"s{len(cluster.nodes) + 1}"
     folder = folder or cluster.folder
     options = [*cluster.nodes[0].options, "--join", f"localhost:{there.port}"]
-    node = Node(name, next(free_ports), folder, options)
+    node = NodeProcess(name, next(free_ports), folder, options)
     cluster.nodes.append(node)
     return node
 
 
-def joined(node: Node) -> Node:
+def joined(node: NodeProcess) -> NodeProcess:
     """Start a newcomer, and wait until it votes: where the leadership moves meanwhile, nobody may
     tell it so, and it asks no more."""
     node.start()
@@ -67,11 +67,11 @@ def removed(cluster: Cluster, name: str) -> None:
 class Without(Cluster):
     """A view of a cluster from which one node has gone."""
 
-    def __init__(self, cluster: Cluster, gone: Node) -> None:
+    def __init__(self, cluster: Cluster, gone: NodeProcess) -> None:
         self.folder = cluster.folder
         self.nodes = [node for node in cluster.nodes if node is not gone]
 
-    def __getitem__(self, name: str) -> Node:
+    def __getitem__(self, name: str) -> NodeProcess:
         return next(node for node in self.nodes if node.name == name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network, Pair
 
@@ -24,10 +24,10 @@ def linked(tmp_path: Path) -> Iterator[LinkedCluster]:
         yield cluster
 
 
-def other_leader(cluster: Cluster, old: Node) -> Node:
+def other_leader(cluster: Cluster, old: NodeProcess) -> NodeProcess:
     """Wait until another node leads with a majority behind it."""
 
-    def found() -> Node | None:
+    def found() -> NodeProcess | None:
         views = {node.name: node.status() for node in cluster.nodes}
         for node in cluster.nodes:
             view = views[node.name]
@@ -157,7 +157,7 @@ def test_a_link_that_comes_and_goes_costs_no_acknowledged_write(linked: LinkedCl
     linked.wait_until_equal()
     for node in linked.nodes:
 
-        def lacking(node: Node = node) -> list[str]:
+        def lacking(node: NodeProcess = node) -> list[str]:
             log = node.log.read_text()
             return [key for key in done if f" set {key} v\n" not in log]
 

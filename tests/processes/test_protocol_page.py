@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -19,7 +19,7 @@ def blocks(kind: str) -> list[list[str]]:
     return [found[2].splitlines() for found in BLOCK.finditer(PAGE.read_text()) if found[1] == kind]
 
 
-def played(node: Node, transcript: list[str], cluster: Cluster) -> list[str]:
+def played(node: NodeProcess, transcript: list[str], cluster: Cluster) -> list[str]:
     """Send the lines of others to `node`; return the transcript with its own replies in it."""
     own = re.compile(rf"{node.name}(#[0-9]+)?@")
     lines = []

@@ -9,7 +9,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.harness.cluster import STARTED, Cluster, Node
+from raftline.harness.cluster import STARTED, Cluster, NodeProcess
 from raftline.net.reachability import Reachability
 
 OPEN = "--open-to-network"
@@ -21,7 +21,7 @@ def alone(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path, 1)
 
 
-def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[Node, str]:
+def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[NodeProcess, str]:
     """Say in the file that s1 is at `host`; return the node and what its note begins with."""
     node = cluster["s1"]
     path = cluster.folder / FILE_NAME
@@ -29,7 +29,7 @@ def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[No
     return node, f"[!] {path} says that others reach s1 "
 
 
-def notes(node: Node) -> list[str]:
+def notes(node: NodeProcess) -> list[str]:
     """Return what the node says of where it is reached, before it serves."""
     said = node.said[: next(n for n, line in enumerate(node.said) if STARTED in line)]
     return [line for line in said if "others reach" in line]

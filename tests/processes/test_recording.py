@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Cluster, Node
+from raftline.harness.cluster import SERVER, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 REPLAY = [sys.executable, str(SERVER.with_name("cli.py")), "replay"]
@@ -21,7 +21,7 @@ def recorded(folder: Path, count: int, *options: str) -> Cluster:
     return cluster
 
 
-def recording(node: Node) -> Path:
+def recording(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.steps"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.test_members import CLI, joined, newcomer
 
@@ -241,7 +241,7 @@ def _restored(backup: Path, folder: Path, count: int) -> Cluster:
     assert f" server s1 {ports[0].port} --dir {folder}\n" in done.stdout
     cluster = Cluster(folder.parent, 0)
     cluster.folder = folder
-    cluster.nodes = [Node(node.name, node.port, folder, []) for node in ports]
+    cluster.nodes = [NodeProcess(node.name, node.port, folder, []) for node in ports]
     return cluster
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network
-from raftline.trial.servers import NotStarted, Servers
+from raftline.trial.servers import Servers, ServersNotStarted
 from raftline.trial.verdict import PERFECT
 from tests.processes.at_work import processes_of
 
@@ -224,7 +224,7 @@ def test_where_one_file_can_not_be_written_the_report_and_the_others_are(tmp_pat
 def test_servers_whose_files_can_not_be_written_are_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "full").touch()
     said = r"full/0000: the server's files can't be written: Not a directory"
-    with pytest.raises(NotStarted, match=said):
+    with pytest.raises(ServersNotStarted, match=said):
         Servers({"0000": 1}, cast(Network, None), SOURCE / "server.py", tmp_path / "full")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import SERVER, STEADY, Cluster, Node
+from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 # Each fdatasync waits as long as the file `flag` exists.
@@ -27,7 +27,7 @@ sys.exit(main())
 """
 
 
-def flag_of(node: Node) -> Path:
+def flag_of(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.held"
 
 
@@ -51,7 +51,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def held(*nodes: Node) -> Iterator[None]:
+def held(*nodes: NodeProcess) -> Iterator[None]:
     for node in nodes:
         flag_of(node).touch()
     try:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import free_ports
 
 
-def refused(node: Node, *options: str) -> tuple[int, str]:
+def refused(node: NodeProcess, *options: str) -> tuple[int, str]:
     """Start a node that won't; return its exit status and its one line of complaint."""
     node.launch(*options)
     status = node.ended()
@@ -176,7 +176,7 @@ def test_a_second_server_on_the_same_files_is_refused(idle: Cluster) -> None:
     with idle:
         node = idle["s1"].start()
         assert node.process is not None
-        second = Node("s1", next(free_ports), idle.folder, [])
+        second = NodeProcess("s1", next(free_ports), idle.folder, [])
         status, complaint = refused(second)
         second.close()
         assert status == 3
@@ -218,7 +218,7 @@ def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
         )
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         shutil.copy(idle.folder / FILE_NAME, elsewhere / FILE_NAME)
-        double = Node(leader.name, next(free_ports), elsewhere, []).start()
+        double = NodeProcess(leader.name, next(free_ports), elsewhere, []).start()
         double.wait_for_line("asking for PreVotes")
         assert idle.ask("client4@set a 4") == "SET response: a set to 4"
         assert not any("I am Leader" in line for line in double.said)

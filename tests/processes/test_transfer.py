@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
@@ -54,7 +54,7 @@ def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
 ) -> None:
     leader, [follower, _] = cluster.leader(), cluster.followers()
     joins = ["--join", f"localhost:{follower.port}"]
-    newcomer = Node("s4", next(free_ports), tmp_path / "elsewhere", joins)
+    newcomer = NodeProcess("s4", next(free_ports), tmp_path / "elsewhere", joins)
     cluster.nodes.append(newcomer)
     newcomer.start().wait_for_line("ADD response: s4 added as a learner, votes from entry")
     assert leader.ask("transfer s4").startswith(f"{leader.name}@TRANSFER response: s4 leads term")

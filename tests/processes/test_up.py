@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.common import config
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 from raftline.tools import status
 
@@ -78,7 +78,7 @@ def test_an_up_behind_an_ampersand_in_a_script_is_ended_by_kill_int(tmp_path: Pa
 
 def test_up_starts_whom_the_log_calls_members_and_names_the_others(tmp_path: Path) -> None:
     first, port = ports_in_a_row(3), next(free_ports)
-    s4 = Node("s4", port, tmp_path, [])
+    s4 = NodeProcess("s4", port, tmp_path, [])
     try:
         with up(tmp_path, "--base-port", str(first)) as cluster:
             cluster.read_until("Ctrl-C stops all")

@@ -16,7 +16,7 @@ import pytest
 
 from raftline import cli
 from raftline.client import Client
-from raftline.clients import deadline
+from raftline.clients import connection
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.harness.processes import eventually

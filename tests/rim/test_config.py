@@ -16,7 +16,7 @@ import pytest
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
-from raftline.node import registering
+from raftline.node import joining
 from raftline.tools import up
 
 PATH = Path("logs/server-configuration.txt")
@@ -188,8 +188,8 @@ def test_a_named_folder_is_not_searched_above(
 
 def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "logs" / config.FILE_NAME
-    registering.register(path, "s1", 10000)
-    registering.register(path, "s2", 10001)
+    joining.register(path, "s1", 10000)
+    joining.register(path, "s2", 10001)
     assert config.read(path).members == {
         "s1": Address("localhost", 10000),
         "s2": Address("localhost", 10001),
@@ -199,27 +199,27 @@ def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) ->
 
 def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     before = path.read_bytes()
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     assert path.read_bytes() == before
 
 
 def test_registering_with_another_port_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="s1 is there with port 10000, not 10001"):
-        registering.register(path, "s1", 10001)
+        joining.register(path, "s1", 10001)
     with pytest.raises(ConfigError, match="s2 and s1 share localhost:10000"):
-        registering.register(path, "s2", 10000)
+        joining.register(path, "s2", 10000)
     assert path.read_bytes() == before
 
 
 def test_registering_leaves_an_unfinished_last_line_whole(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     path.write_text("s1 10000")
-    registering.register(path, "s2", 10001)
+    joining.register(path, "s2", 10001)
     assert path.read_text() == "s1 10000\ns2 localhost 10001\n"
 
 
@@ -239,7 +239,7 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
 
     def register() -> None:
         try:
-            registering.register(path, "s2", 10000)
+            joining.register(path, "s2", 10000)
         except ConfigError as error:
             refused.append(error)
 
@@ -258,11 +258,11 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
 def test_what_others_have_registered_since_survives_a_withdrawal(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     path.write_text("# mine\n")
-    first = registering.register(path, "s1", 10000)
-    second = registering.register(path, "s2", 10001)
-    registering.withdraw(first)
+    first = joining.register(path, "s1", 10000)
+    second = joining.register(path, "s2", 10001)
+    joining.withdraw(first)
     assert path.read_text() == "# mine\ns2 localhost 10001\n"
-    registering.withdraw(second)
+    joining.withdraw(second)
     assert path.read_text() == "# mine\n"
 
 
@@ -270,7 +270,7 @@ def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
-    first = registering.register(path, "s1", 10000)
+    first = joining.register(path, "s1", 10000)
     lock, waits = fcntl.flock, threading.Event()
 
     def tell_and_lock(file: IO[bytes], how: int) -> None:
@@ -280,11 +280,11 @@ def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
     with path.open("ab") as held:
         lock(held, fcntl.LOCK_EX)
         monkeypatch.setattr(fcntl, "flock", tell_and_lock)
-        second = threading.Thread(target=lambda: registering.register(path, "s2", 10001))
+        second = threading.Thread(target=lambda: joining.register(path, "s2", 10001))
         second.start()
         assert waits.wait(30)
         monkeypatch.setattr(fcntl, "flock", lambda file, how: None)  # this thread has the lock
-        registering.withdraw(first)
+        joining.withdraw(first)
         monkeypatch.setattr(fcntl, "flock", lock)
     second.join(30)
     assert list(config.read(path).members) == ["s2"]
@@ -303,7 +303,7 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
     monkeypatch.setattr(fcntl, "flock", tell_and_lock)
     begun: list[config.Configuration] = []
     second = threading.Thread(
-        target=lambda: begun.append(registering.begun(path, "# mine\ns1 10000\ns2 10001\n"))
+        target=lambda: begun.append(joining.begun(path, "# mine\ns1 10000\ns2 10001\n"))
     )
     with path.open("xb") as first:  # of no bytes as yet
         lock(first, fcntl.LOCK_EX)
@@ -318,8 +318,8 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
 @pytest.mark.parametrize(
     "begin",
     [
-        lambda path: registering.register(path, "s1", 10000),
-        lambda path: registering.begun(path, "s1 localhost 10000\n"),
+        lambda path: joining.register(path, "s1", 10000),
+        lambda path: joining.begun(path, "s1 localhost 10000\n"),
         lambda path: up.write_down(up.choose(str(path.parent), 1, 10000)),
     ],
 )
@@ -352,16 +352,16 @@ def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
 
 def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "logs" / config.FILE_NAME
-    assert list(registering.begun(path, "s1 10000\n").members) == ["s1"]
+    assert list(joining.begun(path, "s1 10000\n").members) == ["s1"]
     path.write_text("")
-    assert list(registering.begun(path, "s2 10000\n").members) == ["s2"]
+    assert list(joining.begun(path, "s2 10000\n").members) == ["s2"]
     assert path.read_text() == "s2 10000\n"
 
 
 def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, no folder")
     with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):
-        registering.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
+        joining.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
 
 
 @pytest.mark.parametrize("pace", config.PACES.values())
@@ -393,6 +393,6 @@ def test_a_line_is_on_the_disk_before_the_node_starts(
             synced.append((found.st_ino, found.st_size))
 
     monkeypatch.setattr(os, "fsync", record)
-    registering.register(path, "s1", 1)
+    joining.register(path, "s1", 1)
     assert synced == [(path.stat().st_ino, path.stat().st_size)]
     assert "s1 localhost 1\n" in path.read_text()

@@ -11,8 +11,8 @@ import pytest
 
 from raftline.controller.store import store
 from raftline.harness.processes import eventually
-from raftline.net.batch import Batch
 from raftline.net.connection import Connection
+from raftline.net.host import Batch
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request

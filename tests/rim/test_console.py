@@ -26,7 +26,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import node_of
 
 
@@ -319,7 +319,7 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
-def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
+def said_by(node: RawNode, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
     """Return what a traffic log says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)

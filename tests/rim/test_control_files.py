@@ -13,7 +13,7 @@ import pytest
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.server import Server

@@ -13,7 +13,7 @@ import pytest
 import raftline.node.driver
 import raftline.node.stepper
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue

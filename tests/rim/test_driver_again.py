@@ -10,7 +10,7 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue

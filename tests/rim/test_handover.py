@@ -11,11 +11,11 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 from tests.scripted_node import ScriptedNode
@@ -23,7 +23,7 @@ from tests.scripted_node import ScriptedNode
 DEADLINE_S = 60.0
 
 
-def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
+def begun(node: RawNode, to: str | None = "s3") -> tuple[Handover, Batch]:
     handover, batch = Handover(), Batch(["transfer"], is_read=False)
     handover.begin(
         batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.view.now_ms

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raftline.harness.processes import eventually
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.fake_host import FakeHost
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from tests.fake_host import FakeHost
 

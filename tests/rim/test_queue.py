@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline.node.queue
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.wire.parsing import BY_ROUND, Reading

@@ -11,8 +11,8 @@ from zlib import crc32
 
 import pytest
 
-from raftline.net import backupfile
-from raftline.net.backupfile import BackupFile
+from raftline.net import local_commands
+from raftline.net.local_commands import BackupFile
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import DiskFailed
 from raftline.storage.snapshotfile import no_pause

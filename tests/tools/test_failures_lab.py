@@ -26,7 +26,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
@@ -105,7 +105,7 @@ def test_a_node_s_line_in_the_words_of_the_course_s_program(ours: str, theirs: s
 class Followed:
     """A core whose steps are said in the course's words."""
 
-    def __init__(self, node: Node, *, skips: bool = False) -> None:
+    def __init__(self, node: RawNode, *, skips: bool = False) -> None:
         self.node = node
         self.skips = skips
         self.lines: list[str] = []

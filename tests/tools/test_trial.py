@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from raftline import simulator
-from raftline.trial.load import Client
+from raftline.trial.load import LoadClient
 from raftline.trial.metrics import Metrics
 from raftline.trial.record import Asked
 from raftline.trial.servers import Health
@@ -55,7 +55,8 @@ def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judge
     with Trial(Metrics(servers=3), tmp_path) as trial:
         assert not trial.has_begun
         trial._start_s = time.monotonic() - 10
-        trial._clients = [cast(Client, Finished(wrong, later)), cast(Client, Finished(asked(1)))]
+        clients = Finished(wrong, later), Finished(asked(1))
+        trial._clients = [cast(LoadClient, each) for each in clients]
         for _ in range(2):  # asked to stop twice, it collects everything once
             made = trial.break_off("interrupted")
             assert [each.due for each in made.requests] == [1.0, 2.0]

@@ -14,7 +14,7 @@ from raftline.harness.processes import eventually
 from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.servers import Health, NotStarted, Servers, free_ports
+from raftline.trial.servers import Health, Servers, ServersNotStarted, free_ports
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
 # Prints what its folder tells it to, and stays.
@@ -73,7 +73,7 @@ def test_a_program_that_can_not_be_started_is_said(
 ) -> None:
     servers.fail("0000")
     monkeypatch.setattr(servers._nodes["0000"], "program", ["/nowhere/python"])
-    with pytest.raises(NotStarted, match="0000 can't be started: No such file or directory"):
+    with pytest.raises(ServersNotStarted, match="0000 can't be started: No such file or directory"):
         servers.launch("0000")
 
 
@@ -104,5 +104,5 @@ def test_servers_that_answer_in_the_last_moment_have_been_started(
     monkeypatch.setattr(servers, "_answers", lambda server: True)
     servers.start()
     monkeypatch.setattr(servers, "_answers", lambda server: server != "0000")
-    with pytest.raises(NotStarted, match="0000 gave no answer in -1 s; it said nothing"):
+    with pytest.raises(ServersNotStarted, match="0000 gave no answer in -1 s; it said nothing"):
         servers.start()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.harness.processes import eventually
-from raftline.trial.load import Client, Due
+from raftline.trial.load import Due, LoadClient
 from raftline.trial.messages import BadMessage
 from raftline.trial.metrics import Metrics
 from raftline.trial.store import Store, Unanswered
@@ -144,7 +144,7 @@ def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
     node = start(store(), "s0000")
     dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
     now_s = time.monotonic()
-    made = Client("0005", dues, client(node), Metrics(), now_s)
+    made = LoadClient("0005", dues, client(node), Metrics(), now_s)
     made.start()
     made.join(DEADLINE_S)
     assert made.problem is None
@@ -163,7 +163,7 @@ def test_a_get_that_answers_anything_else_than_was_put_is_wrong(start: Start) ->
         return f"SET response: {key} set to {value[0]}" if verb == "set" else "GET response: old"
 
     dues = [Due(0, 0.0, False), Due(0, 0.0, True)]
-    made = Client("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
+    made = LoadClient("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
     made.start()
     made.join(DEADLINE_S)
     assert [each.wrong for each in made.requests] == [False, True]

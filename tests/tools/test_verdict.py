@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.history import Increment, Operation, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
@@ -58,8 +58,8 @@ def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[Node]]:
-    nodes = [Node(name, 1, tmp_path / name, ()) for name in ("s1", "s2")]
+def nodes(tmp_path: Path) -> Iterator[list[NodeProcess]]:
+    nodes = [NodeProcess(name, 1, tmp_path / name, ()) for name in ("s1", "s2")]
     for node in nodes:
         node.folder.mkdir()
     yield nodes
@@ -68,7 +68,7 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
 
 
 def test_logs_that_differ_where_both_hold_an_entry_are_found(
-    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+    nodes: list[NodeProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verdict, "BETWEEN_READS_S", 0.0)
     one, other = nodes
@@ -87,10 +87,14 @@ def test_logs_that_differ_where_both_hold_an_entry_are_found(
     assert verdict.log_findings(nodes, {}, 9) == ["s2.log ends in 12 bytes that are no whole batch"]
 
 
-def test_states_that_differ_are_found(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_that_differ_are_found(
+    nodes: list[NodeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = {"s1": {"w1.a": "4"}, "s2": {"w1.a": "4"}}
     monkeypatch.setattr(
-        Node, "ask", lambda node, _: f"{node.name}@SHOW response: {json.dumps(held[node.name])}"
+        NodeProcess,
+        "ask",
+        lambda node, _: f"{node.name}@SHOW response: {json.dumps(held[node.name])}",
     )
     assert verdict.state_findings(nodes, "w1.") == []
     held["s2"]["w1.a"] = "5"
@@ -106,7 +110,7 @@ def test_two_leaders_of_one_term_are_found() -> None:
     assert found == "s1 and s3 both lead term 4"
 
 
-def test_a_traceback_on_a_console_is_found(nodes: list[Node]) -> None:
+def test_a_traceback_on_a_console_is_found(nodes: list[NodeProcess]) -> None:
     said = ["[*] all is well", "Traceback (most recent call last):"]
     assert verdict.console_findings(nodes[0], said) == [f"s1 said: {said[1]}"]
 

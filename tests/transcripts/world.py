@@ -28,7 +28,7 @@ from raftline.raft.inputs import (
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership, read
 from raftline.raft.messages import InstallSnapshot, Message, PeerError
-from raftline.raft.node import Node, node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import compact
@@ -73,7 +73,7 @@ class Server:
     timeouts: list[int]
     disk: Disk = field(default_factory=Disk)
     base: Membership = NOBODY  # the members at birth; nobody where it waits to be added
-    node: Node | None = None  # None: it is down
+    node: RawNode | None = None  # None: it is down
     disk_held: bool = False
     unsaved: list[Effects] = field(default_factory=list)
     machine: Machine = field(default_factory=Machine)
@@ -164,7 +164,7 @@ class World:
 
     # --- inputs ---------------------------------------------------------------------------
 
-    def step(self, server: Server, take: Callable[[Node], Effects]) -> None:
+    def step(self, server: Server, take: Callable[[RawNode], Effects]) -> None:
         """Let a node take one input, and carry its Effects out in their order."""
         node = server.node
         assert node is not None, f"{server.name} is down"
@@ -196,7 +196,7 @@ class World:
                 server, lambda node: node.step(Synced(last.index, last.term), self.time_at(server))
             )
 
-    def _take_held(self, server: Server, node: Node) -> None:
+    def _take_held(self, server: Server, node: RawNode) -> None:
         """Let requests that waited for a leader come again once there is one."""
         gives_way = node.view.is_leader and not node.takes_proposals
         if server.held and node.view.leader is not None and not gives_way:
@@ -253,7 +253,7 @@ class World:
         else:
             self._answer(server, client, self._not_leader(node))
 
-    def _read(self, server: Server, node: Node, client: str, asked: str) -> None:
+    def _read(self, server: Server, node: RawNode, client: str, asked: str) -> None:
         """Serve `KEY` or `KEY read MODE`."""
         key, _, mode = asked.partition(" read ")
         token = (client, key)
@@ -423,7 +423,7 @@ class World:
                 client, _ = server.writes.pop(entry.index)
                 self._answer(server, client, reply)
 
-    def _not_leader(self, node: Node) -> str:
+    def _not_leader(self, node: RawNode) -> str:
         if node.view.leader is None:
             return "Sorry, I know of no leader. Try again."
         return f"Sorry, I am not the leader. Last leader I heard from is: {node.view.leader}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, Settled
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.world import World
 
@@ -21,7 +21,7 @@ class Chronicle:
         self._has_led = False  # also in a life before
         self._handed_term = 0  # in which somebody handed the leadership to this node
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         """The node took an input; nothing of this is carried out yet."""
         counts = self._world.counts
         for note in effects.notes:

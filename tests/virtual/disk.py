@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -87,7 +87,7 @@ class Disk:
         manager: LogManager,
         writing: Sequence[Effects],
         unsaved: Sequence[Effects],
-        node: Node,
+        node: RawNode,
         *,
         power_cut: bool,
     ) -> None:

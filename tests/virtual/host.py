@@ -20,7 +20,7 @@ from raftline.raft.inputs import (
     Transfer,
 )
 from raftline.raft.messages import InstallSnapshot, Message
-from raftline.raft.node import Node, node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.transfer import OrderRefused, TransferRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
@@ -54,7 +54,7 @@ class Host:
         send: Callable[[Message], None],
     ) -> None:
         self.name = name
-        self.node: Node | None = None
+        self.node: RawNode | None = None
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.disk = Disk(world, name)
@@ -83,7 +83,7 @@ class Host:
         """A message arrives."""
         self._take(lambda node: self._received(node, message))
 
-    def _received(self, node: Node, message: Message) -> None:
+    def _received(self, node: RawNode, message: Message) -> None:
         if not node.accepts(message):  # it would say so on the connection
             self._world.counts["messages of strangers"] += 1
             return
@@ -100,7 +100,7 @@ class Host:
         """Somebody asks this node to give way."""
         self._take(lambda node: self._handed_over(node, to))
 
-    def _handed_over(self, node: Node, to: str | None) -> None:
+    def _handed_over(self, node: RawNode, to: str | None) -> None:
         self._world.tell(f"> {self.name} hands over to {to or 'anybody'}")
         try:
             effects = node.step(Transfer(to), self.now_ms())
@@ -114,16 +114,16 @@ class Host:
         """A controller orders this node to follow, or to stand."""
         self._take(lambda node: self._obeyed(node, order))
 
-    def _obeyed(self, node: Node, order: StepDown | Campaign) -> None:
+    def _obeyed(self, node: RawNode, order: StepDown | Campaign) -> None:
         with contextlib.suppress(OrderRefused):
             self.carry_out(node, node.step(order, self.now_ms()))
 
-    def change(self, change: Change, may_begin: Callable[[Node, Change], bool]) -> None:
+    def change(self, change: Change, may_begin: Callable[[RawNode, Change], bool]) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
         self._take(lambda node: self._changed(node, change, may_begin))
 
     def _changed(
-        self, node: Node, change: Change, may_begin: Callable[[Node, Change], bool]
+        self, node: RawNode, change: Change, may_begin: Callable[[RawNode, Change], bool]
     ) -> None:
         if node.takes_proposals and may_begin(node, change):
             self._world.tell(f"> {self.name} is asked to {change}")
@@ -142,7 +142,7 @@ class Host:
         if self.desk.put(request):  # all that come until then make one round
             self.later(self._world.random.randint(0, 2), self.desk.serve)
 
-    def _take(self, act: Callable[[Node], None]) -> None:
+    def _take(self, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
         life = self._life
         if self.paused:
@@ -150,7 +150,7 @@ class Host:
         else:
             self._alive(life, act)
 
-    def _alive(self, life: int, act: Callable[[Node], None]) -> None:
+    def _alive(self, life: int, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input, unless it died since; its disk may let it die of this."""
         if self.node is None or life != self._life:
             return
@@ -162,7 +162,7 @@ class Host:
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
             self._world.after(self._world.random.randint(10, 500), self.start)
 
-    def later(self, delay_ms: int, act: Callable[[Node], None]) -> None:
+    def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this life of the node take an input later."""
         life = self._life
 
@@ -174,7 +174,7 @@ class Host:
 
     # --- Effects ------------------------------------------------------------------------------
 
-    def carry_out(self, node: Node, effects: Effects) -> None:
+    def carry_out(self, node: RawNode, effects: Effects) -> None:
         """Carry out one Effects, in the order in which it must be."""
         self._chronicle.stepped(node, effects)
         self.desk.give_up_if_deposed(node)
@@ -203,7 +203,7 @@ class Host:
             self._invariants.sent(message)
             self.send(message)
 
-    def _apply(self, node: Node, entries: Sequence[Entry]) -> None:
+    def _apply(self, node: RawNode, entries: Sequence[Entry]) -> None:
         replies = self.manager.apply(entries)
         self._world.counts["entries applied"] += len(entries)
         self._world.counts["retries answered from the table"] += self._invariants.replied(
@@ -225,7 +225,7 @@ class Host:
             self._writing, self._unsaved = self._unsaved, []
             self.later(self._world.random.randint(0, self.disk_ms), self._written)
 
-    def _written(self, node: Node) -> None:
+    def _written(self, node: RawNode) -> None:
         durable = self.disk.persist(self.manager, self._writing)
         works, self._writing = self._writing, []
         self._chronicle.wrote(works)
@@ -247,7 +247,7 @@ class Host:
         if not self.paused:  # else it looks at the clock when it goes on
             self._alive(self._life, self._look_at_the_clock)
 
-    def _look_at_the_clock(self, node: Node) -> None:
+    def _look_at_the_clock(self, node: RawNode) -> None:
         if self.now_ms() >= node.wake_at_ms:
             self.carry_out(node, node.step(Tick(), self.now_ms()))
         else:

@@ -12,7 +12,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import PeerRead
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
@@ -30,11 +30,11 @@ class HonestInvariants(Invariants):
         self._members = members  # as committed so far
         self._seen = 0  # committed entries that were looked at for that
 
-    def started(self, node: Node) -> None:
+    def started(self, node: RawNode) -> None:
         self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
-    def received(self, node: Node, message: Message, now_ms: int) -> Effects:
+    def received(self, node: RawNode, message: Message, now_ms: int) -> Effects:
         """Let the node take a message; an answer to an earlier term's question teaches it nothing
         (mistakes 7, 33)."""
         answers = (AppendAccepted, AppendRejected, RequestVoteReply)
@@ -47,7 +47,7 @@ class HonestInvariants(Invariants):
             raise InvariantError(f"{node._state.name} counts an answer of term {message.term}")
         return effects
 
-    def reads(self, node: Node, must_see_index: int) -> None:
+    def reads(self, node: RawNode, must_see_index: int) -> None:
         """A read sees every write that was acknowledged before it came."""
         if node._state.last_applied < must_see_index:
             raise InvariantError(
@@ -104,7 +104,7 @@ class HonestInvariants(Invariants):
                 )
         return again
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         super().stepped(node, effects)
         self._changes_one_step_at_a_time()
         self._keeps_its_vote(node._state)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline.raft import state
-from raftline.raft.node import Node, node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from tests.recorded import MemoryRecorder, recorded
 from tests.virtual import host
 from tests.virtual.schedule import run
@@ -21,7 +21,7 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
     recorders = []
     apply_max = []
 
-    def node_of(*arguments: Any, **options: Any) -> Node:
+    def node_of(*arguments: Any, **options: Any) -> RawNode:
         node, recorder = recorded(node_from_disk(*arguments, **options), SEGMENT_STEPS)
         recorders.append(recorder)
         apply_max.append(state.APPLY_MAX)
