@@ -7,11 +7,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -28,9 +27,9 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership, read
-from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.messages import InstallSnapshot, Message, PeerError
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import compact
 from tests.invariants import Invariants
@@ -122,7 +121,7 @@ class World:
         server.machine = Machine(server.disk.snapshot_text)
         server.disk.part = ""
         server.disk.lives += 1
-        server.node = RawNode(
+        server.node = node_from_disk(
             server.name,
             _members_of(server.disk.snapshot_text) or server.base,
             log,
@@ -225,7 +224,7 @@ class World:
         if server.node is None:
             return
         try:
-            message = messages.read(sender, to, text)
+            message = spelling.read(sender, to, text)
             self.step(server, lambda node: node.step(Receive(message), self.time_at(server)))
         except PeerError as error:
             self.say("answer", f"{sender} <- {to}@Sorry, {error}")
@@ -409,7 +408,7 @@ class World:
             text = server.disk.snapshot_text
             data = text[message.offset : message.offset + message.length]
             message = replace(message, data=data)
-        sender, to, text = message.sender, message.to, messages.spell(message)
+        sender, to, text = message.sender, message.to, spelling.spell(message)
         lost = (sender, to) in self.cuts
         lost = lost or to not in self.servers or self.servers[to].node is None
         self.say("send", f"{to} <- {sender}@{text}" + (" (lost)" if lost else ""))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
+from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
 from tests.virtual.world import World

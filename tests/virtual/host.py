@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from raftline.logmanager import LogManager
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
@@ -20,10 +19,9 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.messages import Message
-from raftline.raft.node import RawNode
-from raftline.raft.orders import OrderRefused
-from raftline.raft.transfer import TransferRefused
+from raftline.raft.messages import InstallSnapshot, Message
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.transfer import OrderRefused, TransferRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
 from tests.faulty_folder import Died
@@ -273,7 +271,7 @@ class Host:
             self._invariants.forgot(self.name)
         chance = self._world.random
         options = self._plan.options_of_a_start(chance)
-        self.node = RawNode(
+        self.node = node_from_disk(
             self.name,
             recovered.members,
             recovered.log,

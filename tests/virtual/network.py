@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.messages import Message, read, spell
+from raftline.raft.messages import Message
+from raftline.raft.spelling import read, spell
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 

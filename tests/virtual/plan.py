@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from raftline.raft.options import Options
+from raftline.raft.state import Options
 
 FAULTS = (
     "cut one way",

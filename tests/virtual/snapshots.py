@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
-from raftline.raft.messages import Message
+from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause

@@ -9,7 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from raftline.raft.messages import Message, spell
+from raftline.raft.messages import Message
+from raftline.raft.spelling import spell
 
 TRANSCRIPT_LINES = 80
 STANDSTILL_EVENTS = 5_000  # within one millisecond
