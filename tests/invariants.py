@@ -17,6 +17,7 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     Message,
+    PeerError,
     RequestVote,
     RequestVoteReply,
 )
@@ -104,7 +105,7 @@ class Invariants:
             raise InvariantError(f"{state.name} counts an answer of term {message.term}")
         return effects
 
-    def refused(self, node: Node, message: Message) -> None:
+    def refused(self, node: Node, message: Message, error: PeerError) -> None:
         """A node refuses a message, which may be forged."""
 
     def reads(self, node: Node, must_see_index: int) -> None:

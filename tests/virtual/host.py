@@ -82,8 +82,7 @@ class Host:
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
         self._incarnation = 1  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
-        self._inputs: deque[Input] = deque()  # came in the midst of a step
-        self._is_stepping = False
+        self._inputs: deque[Input] = deque()  # the one that is taken, and those it led to
         self._unsaved: list[Effects] = []
         self._writing: list[Effects] = []
         start_ms, permille = plan.clock_of(name, world.random)
@@ -105,7 +104,7 @@ class Host:
             self.step(node, taken)
         except PeerError as error:
             assert isinstance(taken, Receive)
-            self._invariants.refused(node, taken.message)
+            self._invariants.refused(node, taken.message, error)
             self._world.counts["messages of non-members"] += 1
             self._world.tell("answer", f"{taken.message.sender} <- {self.name}@Sorry, {error}")
         except TransferRefused as refusal:
@@ -178,17 +177,16 @@ class Host:
         An input that comes of the Effects themselves, since a write took no time, say, is taken
         after them.
         """
-        if self._is_stepping:
-            self._inputs.append(taken)
+        self._inputs.append(taken)
+        if len(self._inputs) > 1:
             return
-        self._is_stepping = True
         try:
-            self._carry_out(node, self._invariants.step(node, taken, self.now_ms()))
             while self._inputs:
-                taken = self._inputs.popleft()
-                self._carry_out(node, self._invariants.step(node, taken, self.now_ms()))
+                effects = self._invariants.step(node, self._inputs[0], self.now_ms())
+                self._carry_out(node, effects)
+                self._inputs.popleft()
         finally:
-            self._is_stepping = False
+            self._inputs.clear()
 
     def _carry_out(self, node: Node, effects: Effects) -> None:
         """Carry out one Effects, in the order in which it must be."""
@@ -323,7 +321,6 @@ class Host:
         self.clock.forget()
         self.paused = False
         self._backlog.clear()
-        self._inputs.clear()
         self._unsaved, self._writing = [], []
         self.requests.hang_up()
 

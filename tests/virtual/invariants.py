@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from raftline.raft.effects import Effects
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.raft.messages import Message
+from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import Node
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
@@ -26,9 +26,8 @@ class HonestInvariants(Invariants):
         self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
-    def refused(self, node: Node, message: Message) -> None:
-        if node.accepts(message):
-            raise InvariantError(f"{node.view.name} refuses {message}")
+    def refused(self, node: Node, message: Message, error: PeerError) -> None:
+        self._hold(not node.accepts(message), f"{node.view.name} refuses {message}: {error}")
 
     def reads(self, node: Node, must_see_index: int) -> None:
         if node._state.last_applied < must_see_index:

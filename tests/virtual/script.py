@@ -219,7 +219,7 @@ class ScriptedCluster:
 
     def receive(self, sender: str, to: str, text: str) -> None:
         """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
-        if not self.is_up(to):
+        if self.hosts[to].node is None:
             return
         try:
             message = messages.read(sender, to, text)
@@ -249,7 +249,7 @@ class ScriptedCluster:
             host.submit(request)
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
-        """Let time pass: each node does what its timers ask for, in order of time, then name."""
+        """Let time pass: each node does what its timers ask for, in order of time, then place."""
         for _ in range(PATIENCE):
             if deliver:
                 self.deliver_until_quiet()
