@@ -72,10 +72,9 @@ class Player:
         if found := _LINE.fullmatch(act):
             self._line(*found.groups())
         elif found := _LOSES.fullmatch(act):
-            node, peer = found.groups()
-            cluster.hosts[node].take(PeerDisconnected(peer))
+            self._host([found[1]]).take(PeerDisconnected(found[2]))
         elif found := _HANDS_OVER.fullmatch(act):
-            cluster.hosts[found[1]].take(Transfer(found[2]))
+            self._host([found[1]]).take(Transfer(found[2]))
         else:
             words = act.split()
             if " ".join(words[:2]) in (
@@ -102,7 +101,7 @@ class Player:
             "leases": lambda words: self._set_options(lease=words != ["off"]),
             "sessions": self._sessions,
             "newborn": lambda words: self._newborn.update(words),
-            "new": lambda words: self._restart(words, never_ran=True),
+            "new": self._new,
             "snapshot": lambda words: self._host(words).snapshots.take(),
             "clock": self._clock,
             "start": self._start,
@@ -250,6 +249,11 @@ class Player:
             + (f", log ends at {last}" if last else ", empty log")
             + (", without vote" if view.recovering else ""),
         )
+
+    def _new(self, words: list[str]) -> None:
+        view = self.cluster.hosts[words[0]].view
+        assert view is not None and (view.newborn or view.may_be_new), f"{words[0]} ran before"
+        self._restart(words, never_ran=True)
 
     def _lose(self, words: list[str], lose: Callable[[Disk], None]) -> None:
         self.cluster.crash(words[0])
