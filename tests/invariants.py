@@ -95,15 +95,22 @@ class Invariants:
         if not isinstance(taken, Receive):
             return node.step(taken, now_ms)
         message, state = taken.message, node._state
+        if not self.hears(node, message):
+            raise PeerError(f"{message.sender} is no peer of {state.name}")
         answers = (AppendAccepted, AppendRejected, RequestVoteReply)
-        is_late = isinstance(message, answers) and message.term < state.term
+        if not isinstance(message, answers) or message.term >= state.term:
+            return node.step(taken, now_ms)
         before = _counted(state, message.sender)
         effects = node.step(taken, now_ms)
         after = _counted(state, message.sender)
         # What a node has let go, as it does with one that was removed, teaches it nothing either.
-        if is_late and any(now and now != was for was, now in zip(before, after, strict=True)):
+        if any(now and now != was for was, now in zip(before, after, strict=True)):
             raise InvariantError(f"{state.name} counts an answer of term {message.term}")
         return effects
+
+    def hears(self, node: Node, message: Message) -> bool:
+        """Whether the core is given a message at all."""
+        return True
 
     def refused(self, node: Node, message: Message, error: PeerError) -> None:
         """A node refuses a message, which may be forged."""

@@ -252,7 +252,8 @@ class Player:
 
     def _new(self, words: list[str]) -> None:
         view = self.cluster.hosts[words[0]].view
-        assert view is not None and (view.newborn or view.may_be_new), f"{words[0]} ran before"
+        assert view is not None, f"{words[0]} was never started"
+        assert view.newborn or view.may_be_new, f"{words[0]} ran before"
         self._restart(words, never_ran=True)
 
     def _lose(self, words: list[str], lose: Callable[[Disk], None]) -> None:

@@ -94,8 +94,9 @@ class Faults:
         to = chance.choice([None, self._some().name])
         for host, view in leaders(self._hosts):
             self._tell(f"{host.name} hands over to {to or 'anybody'}")
+            before = view.transfer
             host.take(Transfer(to))
-            self._world.counts["transfers begun"] += view.transfer is not None
+            self._world.counts["transfers begun"] += view.transfer is not before
             if chance.random() < 0.5:
                 delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
                 self._world.after(delay_ms, self._cut_off, host.name)

@@ -182,7 +182,7 @@ class Host:
             return
         try:
             while self._inputs:
-                effects = self._invariants.step(node, self._inputs[0], self.now_ms())
+                effects = self._invariants.step(node, self._inputs[0], self.clock.now_ms())
                 self._carry_out(node, effects)
                 self._inputs.popleft()
         finally:
@@ -194,11 +194,12 @@ class Host:
         self.requests.give_up_if_deposed(node)
         if effects.install is not None:
             self.manager.take_over(effects.install)
-        self._send_all(effects.send)
+        if effects.send:
+            self._send_all(effects.send)
         if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
             self._unsaved.append(effects)
             self.write()
-        else:
+        elif effects.send_after_save:
             self._send_all(effects.send_after_save)
         if effects.apply:
             self._apply(effects.apply)

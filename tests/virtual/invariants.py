@@ -26,6 +26,9 @@ class HonestInvariants(Invariants):
         self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
+    def hears(self, node: Node, message: Message) -> bool:
+        return node.accepts(message)  # which the rim of a real node asks as well
+
     def refused(self, node: Node, message: Message, error: PeerError) -> None:
         self._hold(not node.accepts(message), f"{node.view.name} refuses {message}: {error}")
 

@@ -12,7 +12,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import AskLeader, Input, Propose, Read
 from raftline.raft.node import Node
 from tests.invariants import InvariantError, Invariants
-from tests.virtual.world import World, spell_entry
+from tests.virtual.world import World
 
 
 class Asker(Protocol):
@@ -106,7 +106,7 @@ class Requests:
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
         """Answer those whose entries took effect."""
         for entry, reply in zip(entries, replies, strict=True):
-            self._world.tell("apply", f"{self._name} applies {spell_entry(entry)}")
+            self._world.applied(self._name, entry)
             if self._proposed and self._proposed[0][0] == entry.index:
                 self._invariants.acknowledged_index = entry.index
                 self._answer(self._proposed.popleft()[2], reply)

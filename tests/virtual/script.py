@@ -16,6 +16,7 @@ from raftline.logmanager import LogManager, Recovered
 from raftline.raft import messages
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
@@ -27,10 +28,10 @@ from tests.virtual.disk import Disk
 from tests.virtual.host import Host
 from tests.virtual.network import ScriptedNetwork
 from tests.virtual.plain_snapshots import PlainSnapshots
-from tests.virtual.world import World
+from tests.virtual.world import World, spell_entry
 
 PATIENCE = 1000  # events; a script that needs more goes round in circles
-KINDS = ("note", "send", "disk", "apply", "answer")
+KINDS = ("note", "send", "disk", "answer")
 
 
 class NoChance(Random):
@@ -72,6 +73,9 @@ class ScriptedWorld(World):
     def tell(self, kind: str, what: str | Message) -> None:
         if kind in KINDS and isinstance(what, str):
             self.said.append((kind, what))
+
+    def applied(self, name: str, entry: Entry) -> None:
+        self.said.append(("apply", f"{name} applies {spell_entry(entry)}"))
 
 
 class ScriptedDisk(Disk):

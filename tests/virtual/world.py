@@ -74,12 +74,13 @@ class World:
 
     def tell(self, kind: str, what: str | Message) -> None:
         """Keep a line, or a message that arrives, for the trace. A script prints some kinds of
-        lines only: `note`, `send`, `disk`, `apply`, `answer`."""
-        if kind == "apply":
-            return  # the reply to a client is enough
+        lines only: `note`, `send`, `disk`, `answer`."""
         if self._say is not None:
             self._say(_line(self.now_ms, what))
         self._trace.append((self.now_ms, what))
+
+    def applied(self, name: str, entry: Entry) -> None:
+        """A node applies an entry; for the trace its reply is enough."""
 
     def trace(self) -> list[str]:
         """Return the last lines; the number before each is the virtual time in milliseconds."""
