@@ -144,8 +144,8 @@ class Cluster(ABC):
         return Run(load, self.protocol, self.port(self.wait_for_leader()), self.pids())
 
     def fill(self, load: Load) -> None:
-        """Let the generator do its work, whatever time it takes. Where a leader was lost amid it,
-        it is done again, so there may be more entries than were asked for."""
+        """Let the generator finish its work. After the loss of a leader it begins again, so there
+        may be more entries than requested."""
         for _ in range(FILL_TRIES - 1):
             with contextlib.suppress(BenchError):
                 self.begin(load).result()
@@ -176,7 +176,7 @@ def wait_until(look: Callable[[], Found | None], trouble: str, seconds: float = 
     """Return what `look` finds, once it finds something.
 
     Raises:
-        BenchError: `trouble`, for so many seconds.
+        BenchError: `trouble`, for that number of seconds.
     """
     deadline = time.monotonic() + seconds
     while (found := look()) is None:

@@ -72,7 +72,7 @@ def values(setup: Setup) -> None:
 
 
 def disk_rate(folder: Path, size: int, seconds: float = 1.0) -> float:
-    """Return how often a second so many bytes are appended to a file and synced."""
+    """Return how often a second that number of bytes is appended to a file and synced."""
     data = b"v" * size
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         begun, count = time.monotonic(), 0
@@ -84,8 +84,8 @@ def disk_rate(folder: Path, size: int, seconds: float = 1.0) -> float:
 
 
 def loopback_rate(size: int, seconds: float = 1.0) -> float:
-    """Return how often a second so many bytes are sent over a connection to this machine itself,
-    each by a call of its own."""
+    """Return the sends a second, of that number of bytes each, over a connection to this machine
+    itself."""
     received = 0
 
     def take_in(listener: socket.socket) -> None:

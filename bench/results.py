@@ -109,7 +109,7 @@ def today() -> str:
 
 
 def save(results: Results, folder: Path = FOLDER) -> Path:
-    """Write a file of its own for these results; return its path."""
+    """Write a new file for these results; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     path = folder / f"{results.kind}-{stamp}.json"

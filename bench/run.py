@@ -1,7 +1,7 @@
 """raftline, etcd and PySyncObj side by side: one run, one generator, rounds in turn.
 
-`make bench` runs this. Each step starts one system afresh in a folder of its own, measures one row,
-and ends it, so that nothing of one system runs beside another. Nothing here is a test.
+`make bench` runs this. Each step starts one system afresh in a new folder, measures one row, and
+ends it. So no two systems run side by side. Nothing here is a test.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ BATCH = 500
 
 
 def load(port: int, keys: int, value: str) -> None:
-    """Set so many keys, some hundred at a time."""
+    """Set that number of keys, some hundred at a time."""
     with LineConnection(port) as connection:
         for first in range(0, keys, BATCH):
             numbers = range(first, min(first + BATCH, keys))

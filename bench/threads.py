@@ -1,8 +1,8 @@
 """The time of a node under load, thread by thread: `make profile`, one page of text.
 
 Starts nodes, loads the leader, and looks at it and at one follower three times in turn: counts of
-the kernel without any profiler (processor time, context switches), then py-spy for what is on a
-processor, then py-spy for who holds the interpreter lock.
+the kernel without any profiler (processor time, context switches); then py-spy for the running
+threads; then py-spy for the holder of the interpreter lock.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ class Rows:
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
-    """End the process with what `main` returns; with 130 after Ctrl-C, 143 after SIGTERM, 129 when
-    the terminal went away, and with 1 where a file or a port can't be had. One line says so, behind
+    """End the process with the status that `main` returns. Others: 130 after Ctrl-C, 143 after
+    SIGTERM, 129 without its terminal; 1 if a file or a port can't be had. One line says so, behind
     what `main` itself has cleaned up."""
     program = Path(sys.argv[0]).name
     signal.signal(signal.SIGINT, signal.default_int_handler)  # so far it has ended us quietly

@@ -1,6 +1,6 @@
 """Nothing stays behind of a lab, however it ends.
 
-A lab that is killed by kill -9 tidies nothing up, and a node that was stopped by SIGSTOP does not
+A lab that is killed by kill -9 cleans nothing up. A node that was stopped by SIGSTOP does not
 notice that its lab is gone. So a small process waits beside the lab, on a pipe that the kernel
 closes when the lab is gone: then it kills the processes that it was told of and removes the folder.
 """

@@ -1,9 +1,16 @@
-"""raftline: a key-value store replicated by Raft, whose every byte a person can read."""
+"""raftline: a key-value store replicated by Raft, whose every byte a person can read.
 
-from raftline import exports
+Each name of it is loaded at its first use: a server needs none of them.
+"""
+
+from __future__ import annotations
+
+import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first use
+if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothing slow here
+    from typing import Any
+
     from raftline.client import Client as Client
     from raftline.clients.connection import ClientError as ClientError
     from raftline.clients.connection import NoLeader as NoLeader
@@ -26,7 +33,45 @@ if TYPE_CHECKING:  # for type checkers: at run time each is loaded at its first 
     from raftline.objects.values import ReplicatedMachine as ReplicatedMachine
     from raftline.state.machines import Rejected as Rejected
     from raftline.state.machines import StateMachine as StateMachine
-else:  # hidden from those, which would take it for a promise of any name
-    __getattr__ = exports.exported
-__dir__ = exports.names
-__all__ = exports.names()
+
+_HOMES = {
+    "Client": "client",
+    "ClientError": "clients.connection",
+    "Clients": "objects.client_pool",
+    "Leader": "objects.embedded_server",
+    "LockLost": "objects.base",
+    "NoLeader": "clients.connection",
+    "Node": "objects.embedded_node",
+    "NodeError": "objects.base",
+    "OutcomeUnknown": "clients.connection",
+    "Refused": "clients.connection",
+    "Rejected": "state.machines",
+    "Replicated": "objects.values",
+    "ReplicatedCounter": "objects.values",
+    "ReplicatedDict": "objects.dict_and_set",
+    "ReplicatedList": "objects.list_and_queue",
+    "ReplicatedLock": "objects.lock",
+    "ReplicatedMachine": "objects.values",
+    "ReplicatedQueue": "objects.list_and_queue",
+    "ReplicatedSet": "objects.dict_and_set",
+    "StateMachine": "state.machines",
+    "Unreachable": "clients.connection",
+    "WrongKind": "objects.base",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
+
+
+__all__ = __dir__()
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a promise of any name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            said = f"module 'raftline' has no attribute {name!r}"
+            raise AttributeError(said, name=name, obj=sys.modules["raftline"])  # "Did you mean"
+        from importlib import import_module
+
+        return getattr(import_module(f"raftline.{_HOMES[name]}"), name)

@@ -1,8 +1,35 @@
-"""`python -m raftline` does what `raftline` does."""
+"""The installed programs, and `python -m raftline`: each is quiet about Ctrl-C from the start."""
+
+from __future__ import annotations
 
 import sys
 
-from raftline.scripts import raftline
+from raftline.common.quiet_exit import end_quietly
+
+
+def raftline() -> int:
+    """Be `raftline`; return its exit code."""
+    end_quietly()
+    from raftline import cli
+
+    return cli.main()
+
+
+def server() -> int:
+    """Be `raftline-server`; return its exit status."""
+    end_quietly()
+    from raftline import server
+
+    return server.main()
+
+
+def client() -> int:
+    """Be `raftline-client`; return its exit code."""
+    end_quietly()
+    from raftline import client
+
+    return client.main()
+
 
 if __name__ == "__main__":
     sys.exit(raftline())

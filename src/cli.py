@@ -142,11 +142,13 @@ def _completion(options: argparse.Namespace) -> int:
     if options.nodes:
         print(*config.load(options.dir).members, sep="\n")
         return 0
-    from raftline import boot, client, simulator
+    from raftline import client, simulator
+    from raftline.node import boot
     from raftline.tools import ask, completion
 
     parsers = {**_parser()[1].choices}
-    parsers |= {"server": boot.parser(), "client": client.parser(), "simulate": simulator.parser()}
+    parsers["server"] = boot.parser()
+    parsers |= {"client": client.parser(), "simulate": simulator.parser()}
     parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
     print(completion.script(options.shell, parsers), end="")
     return 0

@@ -25,12 +25,12 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     Refused,
     Unreachable,
+    say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
-from raftline.common.address import HOST, Address, split
-from raftline.common.arguments import Parser, as_port, as_seconds, program
+from raftline.common.address import Address, split
+from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
@@ -143,16 +143,12 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
         if word in _OPTIONS_WITH_VALUE:
             position += 1
         elif not word.startswith("-"):
-            if plain == 2 or (plain == 1 and _begins_command(word)):
+            # The name of a command, or a whole line, is no ID.
+            if plain == 2 or (plain == 1 and (word in COMMANDS or " " in word)):
                 break
             plain += 1
         position += 1
     return arguments[:position], arguments[position:]
-
-
-def _begins_command(word: str) -> bool:
-    """Whether it is no ID: the name of a command, or a whole line."""
-    return word in COMMANDS or " " in word
 
 
 def command_of(words: list[str]) -> str:
@@ -225,7 +221,7 @@ def parser() -> Parser:
     add = parser.add_argument
     add("node", metavar="[HOST:]PORT", type=_node, help="of a node: 10000, or h1:10000")
     add("name", metavar="ID", type=_name, nargs="?", help="1 speaks as client1; alice as alice")
-    add("--host", type=_host, help="of the node, where PORT stands alone (localhost)")
+    add("--host", type=as_host, help="of the node, where PORT stands alone (localhost)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--follow", action="store_true", default=None,
         help="go where the leader is, and send it there again")  # fmt: skip
@@ -260,12 +256,6 @@ def read_options(parser: Parser, head: list[str]) -> argparse.Namespace:
     return options
 
 
-def _host(text: str) -> str:
-    if not HOST.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
-    return text
-
-
 def _name(text: str) -> str:
     name = f"client{text}" if re.fullmatch("[0-9]+", text) else text
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_.-]{0,63}", name):
@@ -283,7 +273,7 @@ def _node(text: str) -> Address:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not HOST:PORT, such as localhost:10001, and no port"
         )
-    return Address(_host(host) if host else "", as_port(port))
+    return Address(as_host(host) if host else "", as_port(port))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from raftline import boot
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -23,13 +23,11 @@ from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
-from raftline.net.reachability import Reachability
-from raftline.node import registering
-from raftline.node.cpu_affinity import CpuAffinity
-from raftline.node.joining import Joiner, advertised, check_member
+from raftline.net.reachability import tell_reachability
+from raftline.node import boot, cpu_affinity, joining
+from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
-from raftline.node.startup import Startup
-from raftline.node.timeofday import local_time
+from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
 
@@ -51,7 +49,7 @@ def main(
     `console_of` and `server_of` make a console and a server of another kind (labs/failures).
     """
     open_closed_streams()
-    arguments = boot.parse(argv)
+    arguments = boot.parser().parse_args(argv)
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
@@ -71,6 +69,12 @@ def main(
         console.close()
 
 
+def local_time() -> str:
+    """Return the time of day, which people read on the console (--log-times) and nothing decides
+    by, with its distance from UTC: 2026-01-31T12:00:00.000+01:00."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
 def _refuse(console: Console, message: str, status: int) -> int:
     console.close()
     print(f"[!] {message}", file=sys.stderr)
@@ -87,7 +91,7 @@ def _boot(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
-            start.callback(registering.withdraw, configuration)
+            start.callback(joining.withdraw, configuration)
         listener = Listener(arguments.host, port, arguments.max_connections)
         stack.enter_context(contextlib.closing(listener))
         datagrams = boot.datagram_listener(arguments)
@@ -101,22 +105,19 @@ def _boot(
         view = server.node.view
         for note in check_member(view, configuration):
             console.say(note)
-        listens = Address(arguments.host, port)
-        reachability = Reachability(name, listens, configuration, view.membership.addresses)
-        reachability.tell(listener.bound, console.say)
+        listens, members = Address(arguments.host, port), view.membership.addresses
+        tell_reachability(name, listens, configuration, members, listener.bound, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
-        timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        where = (arguments.host, port)
+        where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
-        if arguments.join:
-            mine = advertised(name, arguments.host, port, configuration)
-            with threads_without_signals():
-                Joiner(name, mine, arguments.join, server.node, console.say).start()
-        if arguments.cores == "one":
-            with threads_without_signals():
-                CpuAffinity().start(name)
+        with threads_without_signals():
+            if arguments.join:
+                mine = advertised(name, arguments.host, port, configuration)
+                begin_to_join(name, mine, arguments.join, server.node, console.say)
+            if arguments.cores == "one":
+                cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         return server.wait()

@@ -29,7 +29,7 @@ from raftline.tools.up import StopAsked, asked_to_stop
 from raftline.trial import metrics, report
 from raftline.trial.metrics import Metrics, MetricsError
 from raftline.trial.record import Record
-from raftline.trial.servers import NotStarted
+from raftline.trial.servers import ServersNotStarted
 from raftline.trial.trial import Bar, Trial
 from raftline.trial.verdict import Exit, Verdict, judge
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in error.lines:
             print(f"raftline simulate: {line}", file=sys.stderr)
         return Exit.USAGE
-    except (NotStarted, NotWritten) as error:
+    except (ServersNotStarted, NotWritten) as error:
         print(f"raftline simulate: {error}", file=sys.stderr)
         return Exit.USAGE
     except OSError as error:

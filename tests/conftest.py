@@ -17,8 +17,8 @@ SMOKE = "test_smoke.py"
 # would inherit that. A signal that is handled here is at its default in a child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# By itself Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
-# draw, as they may on a busy machine; and it draws others each time.
+# By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
+# draw. On a busy machine they may. It also draws others each time.
 settings.register_profile(
     "raftline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -6,7 +6,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
-from raftline.net.batch import Batch, ReplySink
+from raftline.net.host import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
 from raftline.wire.parsing import Readings

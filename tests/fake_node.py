@@ -1,7 +1,7 @@
-"""Stands in for server.py where `raftline up` is tested: answers `status`, and no more.
+"""Stands in for server.py in the tests of `raftline up`: answers `status`, and no more.
 
-What it does otherwise is told by files beside its configuration: `NAME.refuses` makes it refuse
-to start, `NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4, unless there is `s1.follows`.
+Files beside its configuration change its behaviour: `NAME.refuses` makes it refuse to start,
+`NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4, unless there is `s1.follows`.
 """
 
 from __future__ import annotations

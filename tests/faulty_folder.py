@@ -1,8 +1,8 @@
-"""A folder in memory that dies, tears, fails and forgets where a test tells it to.
+"""A folder in memory that dies, tears, fails and forgets on a test's order.
 
-It keeps for every file what was written and how much of it was synced, and for every name what
-a power cut may make of it. Every step that reaches the disk is counted, so that a test can put a
-fault at each in turn.
+For every file it keeps the written bytes and how many of them are synced; for every name, the
+outcomes of a power cut. Every step that reaches the disk is counted, so that a test can put a fault
+at each in turn.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class MemoryFolder(Folder):
         self._held: set[str] = set()
         self._dying: Kind | None = None
 
-    # What tests ask.
+    # Questions of tests.
 
     def content(self, name: str) -> bytes:
         return bytes(self._files[name].data)
@@ -236,17 +236,6 @@ class MemoryFolder(Folder):
         if name in self._held:
             raise FilesRefused(f"{name} is running already")
         self._held.add(name)
-
-    def sweep(self, name: str) -> None:
-        beside = f"{name}.tmp"
-        if beside in self._files:
-            try:
-                self._whole_step()
-                del self._files[beside]
-                self._names_changed()
-                self._end_whole_step()
-            except OSError as error:
-                raise disk_failed(beside, "remove", error) from error
 
     def close(self) -> None:
         self._held.clear()

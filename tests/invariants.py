@@ -1,4 +1,4 @@
-"""The invariants of every run of the core, whatever network, disks and clocks do.
+"""The invariants of every run of the core, under any faults of network, disks and clocks.
 
 The rim of a test (transcripts, simulation) tells `Invariants` what happens as it happens; each
 check looks only at what is new, so that thousands of runs can afford it. Names and numbers of
@@ -21,7 +21,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import PeerRead, Role
 from raftline.raft.state import State
 
@@ -34,7 +34,7 @@ class Invariants:
     """One run's facts: who led, who voted for whom, what is committed, what is on which disk."""
 
     def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, RawNode] = {}
         self.leaders: dict[int, str] = {}  # of each term, over all time
         self.votes: dict[tuple[str, int], str] = {}  # (voter, term) to candidate
         self.forgotten_votes: set[tuple[str, int, str]] = set()  # by whom, in which term, for whom
@@ -54,7 +54,7 @@ class Invariants:
 
     # --- what the rim tells ---------------------------------------------------------------
 
-    def started(self, node: Node) -> None:
+    def started(self, node: RawNode) -> None:
         """A node begins, or begins again, with what its disk holds."""
         state = node.view
         name = state.name
@@ -89,7 +89,7 @@ class Invariants:
         """From now on entries may be committed that not all who acknowledged them still hold."""
         self._lost_a_log = True
 
-    def step(self, node: Node, taken: Input, now_ms: int) -> Effects:
+    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
         """Let the node take an input; an answer to an earlier term's question teaches it nothing
         (mistakes 7, 33)."""
         if not isinstance(taken, Receive):
@@ -108,14 +108,14 @@ class Invariants:
             raise InvariantError(f"{state.name} counts an answer of term {message.term}")
         return effects
 
-    def hears(self, node: Node, message: Message) -> bool:
+    def hears(self, node: RawNode, message: Message) -> bool:
         """Whether the core is given a message at all."""
         return True
 
-    def refused(self, node: Node, message: Message, error: PeerError) -> None:
+    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
         """A node refuses a message, which may be forged."""
 
-    def reads(self, node: Node, must_see_index: int) -> None:
+    def reads(self, node: RawNode, must_see_index: int) -> None:
         """A read is served; unless a message is forged, or a clock too fast or too slow, it sees
         every write that was acknowledged before it came."""
 
@@ -218,7 +218,7 @@ class Invariants:
                 f"its disk has {saved} and entries up to {self.durable[message.sender]}",
             )
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         """A node took one input; call this before its effects are carried out."""
         state = node.view
         self._never_back(node)
@@ -254,7 +254,7 @@ class Invariants:
             known == candidate, f"{voter} votes for {known} and for {candidate} in term {term}"
         )
 
-    def _never_back(self, node: Node) -> None:
+    def _never_back(self, node: RawNode) -> None:
         """Terms and commit indexes only grow."""
         name, state = node.view.name, node.view
         self._hold(state.term >= self._term[name], f"{name} goes back to term {state.term}")
@@ -264,7 +264,7 @@ class Invariants:
         )
         self._term[name] = state.term
 
-    def _log_matching(self, node: Node, index: int) -> None:
+    def _log_matching(self, node: RawNode, index: int) -> None:
         """An entry of one index and term has one command and one predecessor, wherever it lies;
         by induction two logs that share it are equal up to it."""
         log = node.view.log
@@ -279,9 +279,9 @@ class Invariants:
             f"{node.view.name}, elsewhere {known[1]!r} after term {known[0]}",
         )
 
-    def _nothing_of_another_leadership(self, node: Node, effects: Effects) -> None:
+    def _nothing_of_another_leadership(self, node: RawNode, effects: Effects) -> None:
         """The state of a leadership ends with it: reads, changes, the followers' progress, the
-        batch that was sent last. Who does not follow a leader has asked none."""
+        batch that was sent last. A node without a leader has asked none."""
         state, name = node._state, node.view.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
@@ -298,7 +298,7 @@ class Invariants:
                         f"{name} sends {entry}, which is not in its log",
                     )
 
-    def _leader(self, node: Node, effects: Effects) -> None:
+    def _leader(self, node: RawNode, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
         state = node.view
         led = self._led.pop(state.name, None)
@@ -315,7 +315,7 @@ class Invariants:
             )
         self._led[state.name] = (state.term, state.log.last_index)
 
-    def _leader_completeness(self, node: Node) -> None:
+    def _leader_completeness(self, node: RawNode) -> None:
         """A new leader holds all that was committed in terms before its own."""
         state = node.view
         index = len(self.committed)
@@ -329,7 +329,7 @@ class Invariants:
                 f"of term {term} ({command!r}), which is committed",
             )
 
-    def _acknowledgements(self, node: Node, effects: Effects) -> None:
+    def _acknowledgements(self, node: RawNode, effects: Effects) -> None:
         """Check that the entries which a follower acknowledges equal its leader's."""
         for message in (*effects.send, *effects.send_after_save):
             leader = self.nodes.get(message.to)
@@ -345,14 +345,14 @@ class Invariants:
                     f"but does not hold its leader's",
                 )
 
-    def _commits(self, node: Node, effects: Effects) -> None:
+    def _commits(self, node: RawNode, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
         state = node.view
         first, last = self._commit[state.name] + 1, state.commit_index
         if first > last:
             return
         self._commit[state.name] = last
-        # What an installed snapshot stands for was committed by others, entry by entry.
+        # The entries of an installed snapshot were committed by others, one by one.
         self._hold(
             state.log.base_index <= len(self.committed),
             f"{state.name} has a snapshot of entry {state.log.base_index}, not yet committed",
@@ -371,7 +371,7 @@ class Invariants:
             appended = effects.append[0].index if effects.append else state.log.last_index + 1
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
-    def _on_a_quorum_of_disks(self, node: Node, index: int, known_index: int) -> None:
+    def _on_a_quorum_of_disks(self, node: RawNode, index: int, known_index: int) -> None:
         term = node.view.log.term_at(index)
         holders = [
             name

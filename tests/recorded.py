@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
 from raftline.raft.replay import Outcome, replay
 
 
 class MemoryRecorder:
-    """Keeps each segment as text; a new one is due after so many steps."""
+    """Keeps each segment as text; a new one is due after that number of steps."""
 
     def __init__(self, steps_max: int = 1 << 30) -> None:
         self.segments: list[str] = []
@@ -35,7 +35,7 @@ class MemoryRecorder:
         return [replay(io.StringIO(segment, newline="\n")) for segment in self.segments]
 
 
-def recorded(node: Node, steps_max: int = 1 << 30) -> tuple[RecordedNode, MemoryRecorder]:
+def recorded(node: RawNode, steps_max: int = 1 << 30) -> tuple[RecordedNode, MemoryRecorder]:
     """Return a node that goes on from this one, and its recording."""
     recorder = MemoryRecorder(steps_max)
     return RecordedNode(node, recorder), recorder

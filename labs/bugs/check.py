@@ -1,8 +1,8 @@
 """Proves of every bug that its patch applies, that its transcript fails with it, and passes
 without: `python3 labs/bugs/check.py`.
 
-With --accept it first rewrites the transcripts as the program without the bugs plays them, after a
-change that was meant; review that as code.
+With --accept, after an intended change, it first rewrites the transcripts as the program without
+the bugs plays them. Review that as code.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def script_of(number: int) -> str:
 
 def happens(script: str, sources: Path) -> str:
     """Return the transcript as it goes with this program; how that ended, where it can't be
-    played: what Python said of a mistake in it, or that it did not end."""
+    played: Python's message about a mistake in it, or that it did not end."""
     try:
         played = subprocess.run(
             [sys.executable, "-B", str(HERE / "stage.py")],
@@ -160,7 +160,7 @@ def folded(text: str) -> str:
 
 
 def _times(lines: list[str], size: int) -> int:
-    """Return how often the first so many lines come, one time after the other."""
+    """Return how often that number of first lines comes, one time after the other."""
     times = 1
     while lines[times * size : (times + 1) * size] == lines[:size]:
         times += 1

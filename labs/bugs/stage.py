@@ -1,8 +1,8 @@
-"""Plays a lab's transcript against whatever `raftline` stands first on the path.
+"""Plays a lab's transcript against the `raftline` that stands first on the path.
 
 Two kinds, told apart by their first act. Most play a cluster of cores, by the rules of
 `tests/transcripts/player.py`, but without its invariants: they would stop at the first wrong step,
-and what a student is to see is where that leads. `> files s1` plays one node's files:
+and a student has to see its consequences. `> files s1` plays one node's files:
 
     > files s1                    a node in an empty folder starts
     > append 3 2 set b 30         one entry, made durable
@@ -25,7 +25,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.faulty_folder import MemoryFolder
 from tests.transcripts.player import Player
 
@@ -33,7 +33,7 @@ from tests.transcripts.player import Player
 class Unchecked:
     """Takes the place of the invariants, and lets everything happen."""
 
-    def step(self, node: Node, taken: Input, now_ms: int) -> Effects:
+    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
         return node.step(taken, now_ms)
 
     def replied(self, *_: object) -> int:
@@ -44,7 +44,7 @@ class Unchecked:
 
 
 class Misfortune(Random):
-    """Chance for a power cut: whatever was not synced is lost, the last rename as well."""
+    """Chance for a power cut: all that was not synced is lost, the last rename as well."""
 
     def random(self) -> float:
         return 0.0

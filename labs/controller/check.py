@@ -38,7 +38,7 @@ from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 
@@ -331,7 +331,7 @@ def candidates() -> str:
     names = ("Node1", "Node2", "Node3")
     timeouts = random.Random(7)
     log, options = Log(), Options(150, 50)
-    core = Node(
+    core = RawNode(
         "Node1", names, log, HardState(2, None), options, lambda: 150 + timeouts.randrange(150), 0
     )
     core.step(Tick(), 400)

@@ -5,7 +5,7 @@
     python3 message_sender.py Node1 STORE colour blue
     python3 message_sender.py Node1 DROP 30% Node2
 
-What comes back is shown by message_receiver.py, in a second terminal.
+message_receiver.py, in a second terminal, shows the answer.
 """
 
 from __future__ import annotations

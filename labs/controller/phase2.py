@@ -50,8 +50,8 @@ class FixedLeader:
         return "Sorry, I understand: STORE KEY VALUE, RETRIEVE, FOLLOW"
 
     def _forward(self, text: str) -> None:
-        """Send the log to whoever follows. TCP loses nothing while both ends live; what a node
-        misses while it is away, or its leader never sent, nobody notices."""
+        """Send the log to all followers. TCP loses nothing while both ends live; what a node misses
+        while it is away, or its leader never sent, nobody notices."""
         print(f"Forwarding the log to followers: {self.entries}", flush=True)
         for follower in list(self._followers):
             try:

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
 from labs.leftovers import Scene
 from raftline.common.signals import tied
 from raftline.harness import processes
-from raftline.harness.cluster import STARTED, Node
+from raftline.harness.cluster import STARTED, NodeProcess
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")
@@ -92,7 +92,7 @@ class Place:
         return done.stdout
 
     def order(self, target: str, *request: str) -> dict[str, Any]:
-        """Send one request and return the answer that the receiver shows. Who does not lead
+        """Send one request and return the answer that the receiver shows. A node that does not lead
         answers STORE and RETRIEVE by LEADER_INFO; an answer to another request is a late one."""
         verbs = {request[0]} | ({"LEADER_INFO"} if request[0] in ("STORE", "RETRIEVE") else set())
         before = len(self.answers)
@@ -127,7 +127,7 @@ class Place:
         return eventually(agreed, "a leader that a majority follows")
 
     def of_leader(self, *request: str, among: Sequence[str] = NAMES) -> dict[str, Any]:
-        """Give an order to whoever leads; where the leadership moves meanwhile, to the next."""
+        """Give an order to the leader; where the leadership moves meanwhile, to the next."""
 
         def answer() -> dict[str, Any] | None:
             found = self.order(self.leader(among), *request)
@@ -142,7 +142,7 @@ class Place:
 
 
 class Loopback(Place):
-    """Five nodes and a controller as processes, each on an address of its own: 127.0.0.2 …"""
+    """Five nodes and a controller as processes, each on its own address: 127.0.0.2 …"""
 
     def __init__(self, names: Sequence[str] = NAMES) -> None:
         super().__init__()
@@ -156,8 +156,8 @@ class Loopback(Place):
         (self.folder / "names.txt").write_text("".join(table))
         self.nodes = {name: self._node(name) for name in self.names}
 
-    def _node(self, name: str) -> Node:
-        node = Node(name, self.port, self.folder)
+    def _node(self, name: str) -> NodeProcess:
+        node = NodeProcess(name, self.port, self.folder)
         node.host = HOSTS[name]
         node.options = ["--host", HOSTS[name], "--pace", "class", "--controller",
                         "--controller-lines", "--controller-udp", str(self.udp_port)]  # fmt: skip
@@ -248,8 +248,8 @@ def _works(command: Sequence[str]) -> bool:
 
 
 def _free_ports() -> tuple[socket.socket, int, int]:
-    """Return what keeps other checkers from choosing the same, until it is closed; and a port for
-    lines and one for datagrams, free on all our addresses, the latter with the one behind it."""
+    """Return a socket that keeps other checkers from the same choice, a port for lines, and one for
+    datagrams. The ports are free on all our addresses, the latter with the next one."""
     for number in range(0, 400, 2):
         port, udp_port = 26_000 + number, 5_555 + number
         claim = socket.socket()

@@ -1,4 +1,4 @@
-"""Runs a program of this lab that ends with whoever started it, even by kill -9.
+"""Runs a program of this lab that ends with the process that started it, even by kill -9.
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 

@@ -65,7 +65,7 @@ class Lab(Asked):
                 self.say(f"Replication failure simulation disabled on {name}.")
 
     def last_value(self) -> str:
-        """Return what a client reads now, whoever leads."""
+        """Return the value that a client reads now, at any leader."""
         first, *others = self.members.values()
         with Client(*first, "lab", 20.0, follow=True, also=others) as client:
             return client.request(f"get {KEY}")
@@ -159,7 +159,7 @@ class Lab(Asked):
 
 
 class Pending:
-    """A value that only one node has: its client waits, in a thread of its own."""
+    """A value that only one node has: its client waits, in another thread."""
 
     def __init__(self, lab: Lab, leader: str, value: str) -> None:
         self.lab = lab

@@ -21,8 +21,8 @@ def parser_of(description: str, epilog: str = "") -> argparse.ArgumentParser:
 def members_of(
     parser: argparse.ArgumentParser, file: Path, name: str | None = None
 ) -> dict[str, Address]:
-    """Return whom the file names. Where it is of no use, or does not name the node that is meant,
-    end the program with one line."""
+    """Return the members that the file names. End the program with one line if it is unusable or
+    does not name the node."""
     try:
         members = dict(config.read(file).members)
     except config.ConfigError as problem:

@@ -28,7 +28,7 @@ class LabError(Exception):
 
 
 def written(value: str) -> str:
-    """Return the line that submits a value, whatever characters it is made of."""
+    """Return the line that submits a value of any characters."""
     return f"set {KEY} {escape(value, key=False)}"
 
 

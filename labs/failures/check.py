@@ -147,7 +147,7 @@ def says(nodes: dict[str, Process], pattern: str) -> None:
 
 
 def named(pattern: str, text: str) -> str:
-    """Return what the pattern's group stands for in what was said."""
+    """Return the text of the pattern's group in the output."""
     found = re.search(pattern, text)
     if found is None:
         raise AssertionError(f"{pattern!r} is not in {text[-600:]!r}")

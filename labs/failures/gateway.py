@@ -51,7 +51,7 @@ def calls_of(lab: Lab, name: str) -> dict[str, Callable[..., Any]]:
 
 
 class Gateway(ThreadingMixIn, SimpleXMLRPCServer):
-    """Each call has a thread of its own: it may wait long for a majority."""
+    """Each call has its own thread: it may wait long for a majority."""
 
     daemon_threads = True
 

@@ -1,7 +1,7 @@
 """The lab's scenarios with real nodes: `python3 labs/failures/scenario.py a`, b, c or bonus.
 
-Each line that begins with `ok` is an outcome that was expected and came. The nodes run in a folder
-of their own, on free ports. Exit status: 0 all came, 1 one did not.
+Each line that begins with `ok` is an outcome that was expected and came. The nodes run in a
+separate folder, on free ports. Exit status: 0 all came, 1 one did not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from labs.failures.nodes import Nodes
 from labs.leftovers import Scene
 from labs.phase5.figures import entries_that_count
 from raftline.client import ClientError
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -43,14 +43,14 @@ def act(what: str) -> None:
     print(f"--- {what}", flush=True)
 
 
-def log_of(node: Node) -> tuple[str, ...]:
+def log_of(node: NodeProcess) -> tuple[str, ...]:
     return tuple(entries_that_count(node))
 
 
 def logs_are_equal(cluster: Nodes, *values: str) -> None:
     """The logs of all three hold the same entries, and of the client's values just these."""
     cluster.lab.wait_until_equal()
-    # What is applied may still be on its way to a disk that is slower than the others.
+    # Applied entries may still be on their way to a disk that is slower than the others.
     equal = eventually(lambda: len({*map(log_of, cluster.nodes)}) == 1, "equal logs")
     logs = cluster.values()
     held = [entry.partition(",")[2] for entry in logs["node1"]]
@@ -224,7 +224,7 @@ def three_reasons(cluster: Nodes) -> None:
     came(f"reason 3, the vote is given: {reply}", "already voted for node2" in reply, reply)
 
 
-def denial_of_node2(node: Node) -> str:
+def denial_of_node2(node: NodeProcess) -> str:
     """Wait until a node denies the real node2 its vote for its log, and return what it says."""
     begin = rf"\[\*\] {node.name} denies its (Pre)?[Vv]ote to node2 for term \d+: "
     denial = re.compile(begin + r"log not up to date: it ends at [1-9].*")

@@ -1,7 +1,7 @@
 """A node that says what it does in the words of the course's program: `node.py --course-words`.
 
-What that program printed for an event, a node of ours prints when it happens; words.py has what
-is only told apart by its text. Indexes are ours: the first entry is 1, and a no-op has one, too.
+A node of ours prints the line of that program when the event happens. words.py has the events that
+only their text distinguishes. Indexes are ours: the first entry is 1, and a no-op has one, too.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class SeedLines:
             self._say(f"{name}: Log file not found. Resetting to empty log.")
 
     def heard(self, messages: Sequence[Message]) -> None:
-        """Take note of what peers ask, before the node answers."""
+        """Note the requests of peers, before the node answers."""
         for message in messages:
             if isinstance(message, RequestVote) and not message.pre_vote:
                 self._say(

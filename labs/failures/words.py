@@ -1,7 +1,7 @@
 """A node's lines in the words of the course's program, as far as their text tells enough. Pure.
 
-What has no counterpart there comes out as it is; questions before an election, which that program
-did not have, come out as nothing. spoken.py says the rest.
+A line without a counterpart there stays as it is. PreVotes, which that program did not have, are
+left out. spoken.py prints the rest.
 """
 
 from __future__ import annotations

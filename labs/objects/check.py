@@ -39,7 +39,7 @@ SOURCE = HERE.parents[1] / "src"
 NAMES = ("node1", "node2", "node3")
 # Without what is installed beside Python, and without its environment: the lab has no pins.
 PYTHON = [sys.executable, "-S", "-E"]
-# What a person's own shell does first may take long, and leave a lock behind where it is killed.
+# The start of a person's own shell may take long, and leave a lock behind if it is killed.
 NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
@@ -63,7 +63,7 @@ def must(holds: object, what: str) -> None:
 
 
 class Lab:
-    """Three nodes of node.py in a folder of their own."""
+    """Three nodes of node.py in a separate folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,8 +133,8 @@ class Lab:
         return found[1]
 
     def wait_for_value(self, after: int) -> int:
-        """Wait until a leader has set a later value than the one numbered `after`, and all nodes
-        that run hold it; return its number. A busy machine may have seen more elections yet."""
+        """Wait until a leader has set a value behind number `after`, and all running nodes hold it;
+        return its number. A busy machine may have seen more elections yet."""
         what = f"a value later than number {after} in .log and .state_machine of all that run"
         return int(eventually(lambda: max(0, ordinal_of(self.value()) - after), what)) + after
 
@@ -351,7 +351,7 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
 
 
 def run_lab(lab: Lab, *arguments: str, status: int = 0) -> str:
-    """Run lab.py on the lab's folder and return what it said."""
+    """Run lab.py on the lab's folder and return its output."""
     ended = run([*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments],
                 dict(os.environ))  # fmt: skip
     said = ended.stdout + ended.stderr

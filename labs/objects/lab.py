@@ -42,7 +42,7 @@ KEY = "COOLEST_HACKATHON"
 
 def running(folder: Path) -> dict[str, int]:
     """Return the nodes that run on the files in `folder`, and their processes; 0 for one that has
-    the lock, but not yet said so in it.
+    the lock, but has not yet written its number there.
 
     A node holds a lock on its NAME.lock, which the kernel takes away when it dies, however that
     happens; so a number that a dead one left there deceives nobody.
@@ -176,8 +176,8 @@ def is_up(port: int, process: int) -> bool:
 
 
 def has_registered(port: int, _: int) -> bool:
-    """Whether this node has the value, and a vote: one that began behind the first election gets
-    its own only once it has caught up, and until then none of the others may fail."""
+    """Whether this node has the value, and a vote. A node that began after the first election gets
+    its vote once it has caught up. Until then none of the others may fail."""
     return (
         answer(port, f"get {KEY} read local") == '"somerandomhackathon"'
         and '"recovering": false' in answer(port, "status")

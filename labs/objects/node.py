@@ -1,7 +1,7 @@
 """One node of the lab: `python node.py --node 1`, and the same with 2 and 3 in other terminals.
 
-Whichever node is elected sets the shared value: the first leader to "first-by-node2", say, the
-next one to "second-by-node1". All nodes write down who leads, in nodeN_CUSTOMLOG.log.
+The elected node sets the shared value: the first leader to "first-by-node2", say, the next one to
+"second-by-node1". All nodes write down who leads, in nodeN_CUSTOMLOG.log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOOK_S = 5.0  # for how long a follower looks for the value that a new leader se
 
 
 def ordinal_of(value: object) -> int:
-    """Return 2 for "second-by-node1", and 0 for whatever no node has set."""
+    """Return 2 for "second-by-node1", and 0 for any value that no node has set."""
     word = str(value).partition("-by-")[0]
     if word.endswith("th") and word[:-2].isdigit():
         return int(word[:-2])
@@ -103,7 +103,7 @@ def main() -> int:
         for number in range(1, arguments.nodes + 1)
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Where the checker has started it.
+    # This matters if the checker has started it.
     signals.end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         with signals.raised(), raftline.Node(

@@ -1,7 +1,7 @@
 """Makes each figure of the report anew, with real nodes: `figures.py 1` … `figures.py 7`, and
 `figures.py leaders` for the one that its author left to the future.
 
-The nodes run in a folder of their own, on free ports; nothing is left of them. Exit status: 0 the
+The nodes run in a separate folder, on free ports; nothing is left of them. Exit status: 0 the
 figure came out as it should, 1 it did not.
 """
 
@@ -29,7 +29,7 @@ from labs.phase5.report import FIGURES as REPORTED
 from labs.phase5.report import differs_from_report
 from labs.phase5.terminal import Screen
 from raftline.clients.lines import LineConnection
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from raftline.logmanager import LogManager
@@ -173,7 +173,7 @@ def figure_7() -> Shown:
         }
 
 
-def _was_a_member(node: Node, cluster: Cluster) -> None:
+def _was_a_member(node: NodeProcess, cluster: Cluster) -> None:
     """Let a node's log count as entries of its cluster. One that was written by hand is set aside
     where others have elected meanwhile: see "A node that begins with nothing" in docs/repair.md."""
     members = {one.name: f"localhost:{one.port}" for one in cluster.nodes}
@@ -189,7 +189,7 @@ def leaders() -> Shown:
     with Scene() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()
         assert cluster.ask("client9@set a before") == "SET response: a set to before"
-        stale: list[tuple[Node, LineConnection]] = []
+        stale: list[tuple[NodeProcess, LineConnection]] = []
         facts = []
         for _ in range(2):
             node = cluster.leader()
@@ -223,7 +223,7 @@ def leaders() -> Shown:
 
 
 def _cut_off_with_a_write(
-    cluster: LinkedCluster, node: Node, stale: list[tuple[Node, LineConnection]]
+    cluster: LinkedCluster, node: NodeProcess, stale: list[tuple[NodeProcess, LineConnection]]
 ) -> None:
     """Hold all that the leaders so far say and hear from now on, and let a client write there."""
     conversation = node.connect()
@@ -233,13 +233,13 @@ def _cut_off_with_a_write(
     eventually(lambda: f" set a from-{node.name}\n" in node.log.read_text(), "its own entry")
 
 
-def _fact(node: Node) -> str:
+def _fact(node: NodeProcess) -> str:
     status = node.status()
     assert status["role"] == "leader", status
     return f"{node.name} says of itself: {status['role']}, term {status['term']}"
 
 
-def entries_that_count(node: Node) -> list[str]:
+def entries_that_count(node: NodeProcess) -> list[str]:
     """Return the entries of a node's log, without those that a cut has voided."""
     return entries_in(node.log)
 
@@ -266,7 +266,7 @@ def _between(lines: list[str], first: str, last: str) -> list[str]:
     return found[: _place(found, last) + 1]
 
 
-def _told(node: Node, *parts: str) -> list[str]:
+def _told(node: NodeProcess, *parts: str) -> list[str]:
     return [line for line in node.said if any(part in line for part in parts)]
 
 
@@ -277,8 +277,8 @@ FIGURES: dict[str, Callable[[], Shown]] = {
 
 
 def made(name: str) -> Shown:
-    """Make a figure; again, twice at most, where it did not come out: on a machine that is busy
-    with other things the leadership may move in the middle of one, and then it shows that."""
+    """Make a figure; again, twice at most, if it failed. On a busy machine the leadership may move
+    in the middle of one, and the figure shows that."""
     for _ in range(2):
         try:
             return _compared(name)

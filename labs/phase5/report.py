@@ -1,7 +1,7 @@
 """The lines of the report's seven figures, and those in which ours may differ.
 
-A figure here is what must stand on each screen of ours, in this order. Where ours says more in
-between (`…`), or says it otherwise (`DIFFERS`), the sheet says why.
+A figure here has the lines that must stand on each screen of ours, in this order. The sheet has the
+reasons for further lines (`…`) and for others (`DIFFERS`).
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Report:
 
     @property
     def only_silence_elected(self) -> bool:
-        """Whether each leader that was not killed had been silent for as long as followers wait, so
-        that it was this machine that let nobody speak, and nobody took over without a reason."""
+        """Whether each leader that was not killed had been silent for as long as followers wait.
+        Then this machine let no node speak, and no node took over without a reason."""
         return self.stalled_s > 0 or all(silent >= ELECTION_S for silent in self.silences_s)
 
     @property
@@ -87,9 +87,9 @@ class Report:
 class Run(Report):
     """One run of the simulator as a person would start it, and what it left behind.
 
-    The first one in which the machine was so busy that the simulator itself stood still, or that
-    another leader was elected while none had been killed, is made once more: little can be told of
-    the cluster then. For all of them there is no time.
+    The first run on a machine too busy is repeated: the simulator itself stood still, or another
+    leader was elected though none had been killed. Such a run tells little of the cluster. There is
+    no time to repeat them all.
     """
 
     repeats_left = 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.clients.connection import (
     ClientError,
+    Deadline,
     NodeConnection,
     NoLeader,
     NotLeader,
@@ -17,7 +18,6 @@ from raftline.clients.connection import (
     line_of,
     why_unreachable,
 )
-from raftline.clients.deadline import Deadline
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
 from raftline.wire.operands import NAME

@@ -37,6 +37,16 @@ class Address(NamedTuple):
         raise ValueError(f"{text!r} is no address: host:port, such as 127.0.0.1:8000")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; all of 127.0.0.0/8 is so."""
+    import ipaddress  # the client and most commands do without
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def split(text: str) -> tuple[str, str]:
     """Return the host, without brackets, and the port of HOST:PORT; "" for a host that is missing.
 

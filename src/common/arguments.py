@@ -9,7 +9,7 @@ import shutil
 import sys
 from typing import NoReturn
 
-from raftline.common.address import port_in
+from raftline.common.address import HOST, port_in
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
@@ -44,6 +44,13 @@ def as_port(text: str) -> int:
         return port_in(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def as_host(text: str) -> str:
+    """Return the name or the address of a host."""
+    if not HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
+    return text
 
 
 def as_seconds(text: str) -> float:

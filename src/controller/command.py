@@ -6,8 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import NodeConnection
-from raftline.clients.deadline import Deadline, say_waiting
+from raftline.clients.connection import Deadline, NodeConnection, say_waiting
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from raftline.common.config import ConfigError
 from raftline.controller.controlled import ControlledNode
 from raftline.controller.faults import IN_FORCE, read_fault
-from raftline.controller.store import Answer, leader_info, retrieve, sorry, store
+from raftline.controller.store import OrderAnswer, leader_info, retrieve, sorry, store
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.orders import OrderRefused
 from raftline.raft.view import NodeView
@@ -114,7 +114,7 @@ class Control:
         down = {"role": "down", "leader": None, "log_bytes": None}  # the files are let go
         return facts | (down if self._node.is_down else {})
 
-    def obey(self, request: Request, host: str) -> Answer:
+    def obey(self, request: Request, host: str) -> OrderAnswer:
         """Carry out one order, `request.command`, that came from the address `host`."""
         verb, _, operands = request.command.partition(" ")
         refusal = self.permits.why_not(request.sender, host)
@@ -130,7 +130,7 @@ class Control:
         except (StorageError, ConfigError) as failure:
             return sorry(verb, f"{self._name} stays down: {failure}")
 
-    def _carry_out(self, verb: str, operands: str, request: Request) -> Answer:
+    def _carry_out(self, verb: str, operands: str, request: Request) -> OrderAnswer:
         if verb in FAULT_FORMS:
             return self._fault(verb, operands.split())
         if verb == "STORE":
@@ -144,10 +144,10 @@ class Control:
                 return leader_info(self._node)
             case "CONVERT_FOLLOWER":
                 self._node.order(StepDown())
-                return Answer(verb, f"{self._name} follows in term {self._view.term}")
+                return OrderAnswer(verb, f"{self._name} follows in term {self._view.term}")
             case "TIMEOUT":
                 self._node.order(Campaign())
-                return Answer(verb, f"{self._name} stands in term {self._view.term}")
+                return OrderAnswer(verb, f"{self._name} stands in term {self._view.term}")
             case "SHUTDOWN":
                 return self._shut_down()
             case "RESTART":
@@ -160,7 +160,7 @@ class Control:
 
     # --- faults --------------------------------------------------------------------------------
 
-    def _fault(self, verb: str, words: list[str]) -> Answer:
+    def _fault(self, verb: str, words: list[str]) -> OrderAnswer:
         node = self._node
         fault = read_fault(verb, words, node.peers())
         before = node.faults.table
@@ -174,7 +174,7 @@ class Control:
             node.faults.after(fault.for_ms / 1000, lambda: self._beat_again(slowing))
         described = table.described()
         in_force = IN_FORCE + "; ".join(described) if described else "no fault in force"
-        return Answer(verb, in_force, "faults", described)
+        return OrderAnswer(verb, in_force, "faults", described)
 
     def _beat(self) -> None:
         node = self._node
@@ -190,21 +190,21 @@ class Control:
 
     # --- the ends and beginnings of a life -------------------------------------------------------
 
-    def _shut_down(self) -> Answer:
+    def _shut_down(self) -> OrderAnswer:
         with self._lock:
             if self._node.is_down:
                 raise OrderRefused(f"{self._name} was shut down already")
             self._stand_down()
-        return Answer("SHUTDOWN", f"{self._name} is down; it hears its controller alone")
+        return OrderAnswer("SHUTDOWN", f"{self._name} is down; it hears its controller alone")
 
-    def _restart(self) -> Answer:
+    def _restart(self) -> OrderAnswer:
         with self._lock:
             if not self._node.is_down:
                 raise OrderRefused(f"{self._name} is not down; SHUTDOWN it first")
             without = WITHOUT_VOTE if self._stand_up() else ""
-        return Answer("RESTART", f"{self._name} is up in term {self._view.term}{without}")
+        return OrderAnswer("RESTART", f"{self._name} is up in term {self._view.term}{without}")
 
-    def _delete_log(self) -> Answer:
+    def _delete_log(self) -> OrderAnswer:
         """Put the log aside, as if it had been deleted while the node was down.
 
         Under a running node that would be unsafe: it would go on with a vote although it lacks
@@ -219,7 +219,7 @@ class Control:
                 self._stand_down()
             aside = self._put_aside()
             without = WITHOUT_VOTE if self._stand_up() else ""
-        return Answer(
+        return OrderAnswer(
             "DELETE-LOG", f"{self._name}.log is put aside as {aside}; {self._name} is back{without}"
         )
 
@@ -229,18 +229,13 @@ class Control:
         Raises:
             StorageError: its files are still in use, or the disk failed.
         """
-        log = f"{self._name}.log"
         self._node.release_files()
         folder = self._node.folder()
         try:
             folder.lock(self._name)
-            number = 1
-            while folder.exists(f"{log}.aside-{number}"):
-                number += 1
-            folder.rename(log, f"{log}.aside-{number}")
+            return folder.put_aside(f"{self._name}.log", "aside")
         finally:
             folder.close()
-        return f"{log}.aside-{number}"
 
     def _stand_down(self) -> None:
         node = self._node

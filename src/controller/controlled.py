@@ -7,7 +7,7 @@ from typing import Protocol
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.controller.faults import Faults
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
 from raftline.raft.view import NodeView

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.controlled import ControlledNode
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
 from raftline.raft.entries import Entry
@@ -151,7 +151,7 @@ def _is_ours(command: str) -> bool:
     return command == NOOP or command.startswith(PREFIX)
 
 
-class Answer(NamedTuple):
+class OrderAnswer(NamedTuple):
     """The outcome of an order. `line` is the reply to a person, `key` and `value` a program's."""
 
     verb: str  # of the order; LEADER_INFO where another node is to be asked
@@ -165,12 +165,12 @@ class Answer(NamedTuple):
         return f"{self.verb} response: {self.text}" if self.is_done else self.text
 
 
-def sorry(verb: str, why: str) -> Answer:
+def sorry(verb: str, why: str) -> OrderAnswer:
     """Return the answer that says why an order was not carried out."""
-    return Answer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)
+    return OrderAnswer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)
 
 
-def store(node: ControlledNode, operands: str, request: Request) -> Answer:
+def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
     """Write a pair through the log; the answer comes once a quorum has it on disk.
 
     Raises:
@@ -190,10 +190,10 @@ def store(node: ControlledNode, operands: str, request: Request) -> Answer:
     if reply.startswith("Sorry, "):
         return _not_done(node, "STORE", reply)
     _, key, value = asked.command.split(" ", 2)
-    return Answer("STORE", f"{key} set to {value}", unescape(key), unescape(value))
+    return OrderAnswer("STORE", f"{key} set to {value}", unescape(key), unescape(value))
 
 
-def retrieve(node: ControlledNode, words: Sequence[str]) -> Answer:
+def retrieve(node: ControlledNode, words: Sequence[str]) -> OrderAnswer:
     """Return what is committed, once this node is known to lead.
 
     Raises:
@@ -220,21 +220,21 @@ def retrieve(node: ControlledNode, words: Sequence[str]) -> Answer:
     if more:
         facts["more"] = f"RETRIEVE after {more}"
     for_programs = {**entries, **({"more": f"after {more}"} if more else {})}
-    return Answer("RETRIEVE", json.dumps(facts), COMMITTED, for_programs)
+    return OrderAnswer("RETRIEVE", json.dumps(facts), COMMITTED, for_programs)
 
 
-def leader_info(node: ControlledNode) -> Answer:
+def leader_info(node: ControlledNode) -> OrderAnswer:
     """Return who leads, as far as this node has heard."""
     view = node.view
     leader = view.leader
     address = node.address(leader) if leader else None
     where = str(address) if address else view.membership.addresses.get(leader or "")
     facts = {"LEADER": leader, "address": where, "term": view.term}
-    return Answer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
+    return OrderAnswer("LEADER_INFO", json.dumps(facts), "LEADER", leader)
 
 
-def _not_done(node: ControlledNode, verb: str, reply: str) -> Answer:
+def _not_done(node: ControlledNode, verb: str, reply: str) -> OrderAnswer:
     """Return whom to ask where this node does not lead, else what it said."""
     if reply.startswith((NOT_LEADER, NO_LEADER)):
         return leader_info(node)
-    return Answer(verb, reply, is_done=False)
+    return OrderAnswer(verb, reply, is_done=False)

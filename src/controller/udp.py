@@ -17,7 +17,7 @@ from typing import Any
 
 from raftline.common.config import PortRefused
 from raftline.controller.control import CONTROLLER, Control, no_order
-from raftline.controller.store import Answer, sorry
+from raftline.controller.store import OrderAnswer, sorry
 from raftline.wire.commands import FAULT_FORMS, ORDERS, Request
 from raftline.wire.escapes import ProtocolError, escape, shown
 
@@ -119,7 +119,7 @@ class UdpListener:
             return self._spelled(sorry(verb, str(mistake)))
         return self._spelled(self._control.obey(request, host))
 
-    def _spelled(self, answer: Answer) -> dict[str, object]:
+    def _spelled(self, answer: OrderAnswer) -> dict[str, object]:
         key, value = answer.key, answer.value
         if not answer.is_done:
             key, value = "ERROR", answer.text

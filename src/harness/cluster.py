@@ -25,7 +25,7 @@ NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python e
 Kind = TypeVar("Kind", bound="Cluster")
 
 
-class Node(Process):
+class NodeProcess(Process):
     """One node: `server.py NAME PORT --dir FOLDER OPTIONS`, over all its starts."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Node(Process):
     def log(self) -> Path:
         return self.folder / f"{self.name}.log"
 
-    def start(self, *options: str) -> Node:
+    def start(self, *options: str) -> NodeProcess:
         """Start the process and wait until it serves."""
         self.launch(*options).wait_for_line(STARTED)
         return self
@@ -107,7 +107,7 @@ class Cluster:
     def __init__(self, folder: Path, count: int, *options: str, prefix: str = "s") -> None:
         self.folder = folder
         self.nodes = [
-            Node(f"{prefix}{number}", next(free_ports), folder, options)
+            NodeProcess(f"{prefix}{number}", next(free_ports), folder, options)
             for number in range(1, count + 1)
         ]
         members = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
@@ -125,11 +125,11 @@ class Cluster:
             bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
             assert not bad, f"{node.name} said:\n" + "\n".join(node.lines[-80:])
 
-    def __getitem__(self, name: str) -> Node:
+    def __getitem__(self, name: str) -> NodeProcess:
         return next(node for node in self.nodes if node.name == name)
 
     @property
-    def running(self) -> list[Node]:
+    def running(self) -> list[NodeProcess]:
         return [node for node in self.nodes if node.is_running]
 
     def start(self: Kind) -> Kind:
@@ -159,11 +159,11 @@ class Cluster:
         for node in self.nodes:
             node.kill()
 
-    def leader(self, timeout_s: float = DEADLINE_S) -> Node:
+    def leader(self, timeout_s: float = DEADLINE_S) -> NodeProcess:
         """Wait until a node leads and a majority of all nodes agrees; return it."""
         return eventually(self._leader, "a leader that a majority follows", timeout_s)
 
-    def _leader(self) -> Node | None:
+    def _leader(self) -> NodeProcess | None:
         views = [view for node in self.nodes if (view := node.status())]
         for view in views:
             if view["role"] == "leader":
@@ -173,7 +173,7 @@ class Cluster:
                     return self[view["name"]]
         return None
 
-    def followers(self) -> list[Node]:
+    def followers(self) -> list[NodeProcess]:
         leader = self.leader()
         return [node for node in self.running if node is not leader]
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 
 HELD_BYTES_MAX = 1 << 22  # for a server that reads nothing; then no more is taken from the other
 LOOK_S = 0.1
@@ -260,13 +260,13 @@ class LinkedCluster(Cluster):
         self.network.close()
         super().__exit__(kind, problem, *trace)
 
-    def around(self, *nodes: Node) -> set[Pair]:
+    def around(self, *nodes: NodeProcess) -> set[Pair]:
         """Return the pairs of one of these nodes and one of the others, both ways."""
         inside = {node.name for node in nodes}
         names = [node.name for node in self.nodes]
         return {(a, b) for a in names for b in names if (a in inside) != (b in inside)}
 
-    def between(self, one: Node, other: Node) -> set[Pair]:
+    def between(self, one: NodeProcess, other: NodeProcess) -> set[Pair]:
         """Return both ways between two nodes."""
         return {(one.name, other.name), (other.name, one.name)}
 

@@ -7,8 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
@@ -90,8 +89,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection, from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.break_off()
         self._socket.close()
 
     def break_off(self) -> None:

@@ -1,18 +1,31 @@
-"""The commands that a connection's own thread answers, one after the other, in order."""
+"""The commands that a connection's own thread answers, one after the other, in order.
+
+To `backup` they answer with a copy of the node's state, piece by piece (docs/repair.md): the text
+of a snapshot, in a file without a name beside the node's own. It goes away with the connection
+that asked for it, or with the process.
+"""
 
 from __future__ import annotations
 
 import json
 import socket
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
+from zlib import crc32
 
-from raftline.net.backupfile import Backups
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
+from raftline.storage.disk import DiskFailed, disk_failed
+from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
-from raftline.wire.protocol import HELP, NO_LEADER, Request, outcome_unknown
+from raftline.wire.protocol import HELP, NO_LEADER, Request, error, outcome_unknown
+
+PIECE_BYTES = 256 << 10
+PAUSE_FACTOR = 2  # so many times as long as was computed, others get to run
+PAUSE_S = 0.0005
 
 
 class LocalCommands:
@@ -27,7 +40,7 @@ class LocalCommands:
         self._host = host
         self._socket = connection
         self._flush = flush
-        self._backups = Backups(host)
+        self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
     def answer(self, kind: str, run: Sequence[ParsedLine]) -> list[str]:
@@ -63,8 +76,29 @@ class LocalCommands:
         return "MEMBERS response: " + json.dumps(host.members())
 
     def _backup(self, asked: ParsedLine) -> str:
+        """Copy the state, once this server is known to lead; or give a piece of that copy."""
         self._flush()
-        return self._backups.serve(asked.request.command)
+        offset = asked.request.command.rpartition(" ")[2]
+        if offset == "backup":
+            return self._begin_backup()
+        if self._backup_file is None:
+            return error("no backup was begun on this connection; begin with: backup")
+        return f"BACKUP response: {self._backup_file.piece(int(offset))}"
+
+    def _begin_backup(self) -> str:
+        host = self._host
+        batch = Batch(["backup"], is_read=True)
+        host.submit(batch)
+        if not batch.wait(host.patience_s):
+            return NO_LEADER
+        if batch.replies:
+            return batch.replies[0]
+        self._backup_file = None  # frees the room of the one before
+        try:
+            self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
+        except DiskFailed as failure:
+            return error(str(failure))
+        return f"BACKUP response: {self._backup_file.begin}"
 
     def _obey(self, asked: ParsedLine) -> str:
         self._flush()  # what came before may be about to end
@@ -88,3 +122,45 @@ class LocalCommands:
         if batch.wait(self._host.patience_s):
             return batch.replies[0]
         return outcome_unknown("it is not known yet who leads")
+
+
+class BackupFile:
+    """The state as of one moment; `begin` names it, `piece` gives its bytes."""
+
+    def __init__(self, state: MachineState, folder: str) -> None:
+        """Write it down, without haste.
+
+        Raises:
+            DiskFailed: there is no room for it, say; nothing is left of it.
+        """
+        self._index, self._term = state.index, state.term
+        self._size = self._crc = 0
+        self._cpu_s = time.thread_time()
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, read piece by piece
+            for data in spell_snapshot(state):
+                self._file.write(data)
+                self._size += len(data)
+                self._crc = crc32(data, self._crc)
+                self._breathe()
+            self._file.flush()
+        except OSError as failure:
+            raise disk_failed(folder, "write a backup", failure) from failure
+        finally:
+            state.release(self._breathe)
+
+    def _breathe(self) -> None:
+        time.sleep(max(PAUSE_S, PAUSE_FACTOR * (time.thread_time() - self._cpu_s)))
+        self._cpu_s = time.thread_time()
+
+    @property
+    def begin(self) -> str:
+        """Which entry it is the state after, of which term; its size and CRC-32."""
+        return f"{self._index}-{self._term} of {self._size} bytes crc32 {self._crc:08x}"
+
+    def piece(self, offset: int) -> str:
+        """Return the bytes from `offset` on as a JSON string; at the end an empty one. A byte that
+        is not UTF-8, because a character was cut in two, is `\\udcNN` in it."""
+        self._file.seek(offset)
+        text = encode_basestring(self._file.read(PIECE_BYTES).decode("utf-8", "surrogateescape"))
+        return f"from {offset} " + text.encode("utf-8", "backslashreplace").decode()

@@ -8,8 +8,7 @@ import threading
 from collections import deque
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.batch import Batch
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves

@@ -16,62 +16,55 @@ EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 _ADVICE = "right behind a proxy, else nobody will find it"
 
 
-class Reachability:
-    """Compares where others look for a node with where it listens."""
+def tell_reachability(
+    name: str,
+    listens: Address,
+    configuration: Configuration,
+    members: Mapping[str, str],
+    bound: str,
+    say: Callable[[str], None],
+) -> None:
+    """Say what keeps others from finding a node.
 
-    def __init__(
-        self, name: str, listens: Address, configuration: Configuration, members: Mapping[str, str]
-    ) -> None:
-        """Prepare; `listens` is what the node was told, `members` are those of its log, name to
-        host:port."""
-        self._name = name
-        self._listens = listens
-        self._sought = configuration.members.get(name)
-        self._source = str(configuration.path)
-        if self._sought is None and name in members:
-            self._sought, self._source = Address.parse(members[name]), "the log"
+    It was told where it `listens`, and has the IP address `bound`; `members` are those of its
+    log, name to host:port. A host name is looked up in a thread of its own: a name server may take
+    its time.
+    """
+    sought, source = configuration.members.get(name), str(configuration.path)
+    if sought is None and name in members:
+        sought, source = Address.parse(members[name]), "the log"
+    if sought is None:
+        return
+    begin = f"[!] {source} says that others reach {name}"
+    if sought.port != listens.port:
+        say(f"{begin} on port {sought.port}, and it listens on {listens.port}: {_ADVICE}")
+    if _is_plain(sought.host, listens.host, bound):
+        return
+    line = f"{begin} at {sought}, and it listens on {listens.host}: {_ADVICE}. Without a proxy, "
+    if sought.host.lower() == "localhost" or _is_address(sought.host):
+        _tell_host(sought, bound, line, say)
+        return
+    with threads_without_signals():
+        threading.Thread(
+            target=_tell_host, args=(sought, bound, line, say),
+            name=f"{name} looks up itself", daemon=True,
+        ).start()  # fmt: skip
 
-    def tell(self, bound: str, say: Callable[[str], None]) -> None:
-        """Say what keeps others from finding this node; `bound` is the IP address that it has.
 
-        A host name is looked up in a thread of its own: a name server may take its time.
-        """
-        sought = self._sought
-        if sought is None:
-            return
-        if sought.port != self._listens.port:
-            say(self._line(f"on port {sought.port}", str(self._listens.port)))
-        if _is_plain(sought.host, self._listens.host, bound):
-            return
-        if _needs_no_lookup(sought.host):
-            self._tell_host(sought, bound, say)
-            return
-        with threads_without_signals():
-            threading.Thread(
-                target=self._tell_host, args=(sought, bound, say),
-                name=f"{self._name} looks up itself", daemon=True,
-            ).start()  # fmt: skip
-
-    def _tell_host(self, sought: Address, bound: str, say: Callable[[str], None]) -> None:
-        found = _addresses_of(sought.host)
-        if bound in found:
-            return
-        if not found and not _is_loopback(bound):
-            return  # a name that is known elsewhere, such as a load balancer's
-        opened = "" if found and all(map(_is_loopback, found)) else " --open-to-network"
-        advice = f"start it with --host {sought.host}{opened}"
-        if not any(map(_is_here, found)):
-            advice = (
-                f"{sought.host} is no address of this machine: correct it there, or start the node "
-                "with --host 0.0.0.0 --open-to-network"
-            )
-        say(f"{self._line(f'at {sought}', self._listens.host)}. Without a proxy, {advice}")
-
-    def _line(self, sought: str, listens: str) -> str:
-        return (
-            f"[!] {self._source} says that others reach {self._name} {sought}, and it listens on "
-            f"{listens}: {_ADVICE}"
+def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:
+    found = _addresses_of(sought.host)
+    if bound in found:
+        return
+    if not found and not _is_loopback(bound):
+        return  # a name that is known elsewhere, such as a load balancer's
+    opened = "" if found and all(map(_is_loopback, found)) else " --open-to-network"
+    advice = f"start it with --host {sought.host}{opened}"
+    if not any(map(_is_here, found)):
+        advice = (
+            f"{sought.host} is no address of this machine: correct it there, or start the node "
+            "with --host 0.0.0.0 --open-to-network"
         )
+    say(line + advice)
 
 
 def _is_plain(sought: str, told: str, bound: str) -> bool:
@@ -81,10 +74,6 @@ def _is_plain(sought: str, told: str, bound: str) -> bool:
         or sought in EVERYWHERE  # no place to look for anybody; it means this machine
         or ipaddress.ip_address(bound.partition("%")[0]).is_unspecified
     )
-
-
-def _needs_no_lookup(host: str) -> bool:
-    return host.lower() == "localhost" or _is_address(host)
 
 
 def _is_address(host: str) -> bool:

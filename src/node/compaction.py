@@ -13,7 +13,7 @@ from raftline.node.writer import Writer
 from raftline.raft.chunks import Snapshot
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Compact
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.logfile import LogFile, LogRewrite
 
 
@@ -21,7 +21,7 @@ class Compaction:
     """Puts a snapshot in force and drops what it stands for; for one thread at a time."""
 
     def __init__(
-        self, node: Node, logmanager: LogManager, core: threading.Lock, writer: Writer
+        self, node: RawNode, logmanager: LogManager, core: threading.Lock, writer: Writer
     ) -> None:
         self._node = node
         self._logmanager = logmanager

@@ -52,29 +52,27 @@ def choose(before: Look, now: Look, chosen: int | None) -> int | None:
     return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
 
 
-class CpuAffinity:
-    """The thread that looks, and moves the others."""
+def begin_to_watch(name: str) -> None:
+    """Start the thread that looks, and moves the others, where there is a choice at all."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(allowed) > 1 and os.path.exists("/proc/self/task"):
+        threading.Thread(
+            target=_watch, args=(allowed,), name=f"{name} cores", daemon=True
+        ).start()
 
-    def __init__(self) -> None:
-        self._allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
-    def start(self, name: str) -> None:
-        """Begin, where there is a choice at all."""
-        if len(self._allowed) > 1 and os.path.exists("/proc/self/task"):
-            threading.Thread(target=self._run, name=f"{name} cores", daemon=True).start()
-
-    def _run(self) -> None:
-        chosen: int | None = None
-        before: Look | None = None
-        while True:
-            # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
-            with contextlib.suppress(OSError, KeyError, ValueError):
-                seen, before = before, look(self._allowed)
-                found = chosen if seen is None else choose(seen, before, chosen)
-                if found != chosen:
-                    move_threads(self._allowed if found is None else {found})
-                chosen = found
-            time.sleep(random.uniform(*PERIOD_S))
+def _watch(allowed: set[int]) -> None:
+    chosen: int | None = None
+    before: Look | None = None
+    while True:
+        # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            seen, before = before, look(allowed)
+            found = chosen if seen is None else choose(seen, before, chosen)
+            if found != chosen:
+                move_threads(allowed if found is None else {found})
+            chosen = found
+        time.sleep(random.uniform(*PERIOD_S))
 
 
 def look(cores: Collection[int]) -> Look:

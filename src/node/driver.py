@@ -11,37 +11,39 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch, ReplySink
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
 from raftline.node.queue import RequestQueue
-from raftline.node.status import node_facts
-from raftline.node.stepper import Rim, Stepper
+from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.orders import OrderRefused
+from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
 
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
+LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
+
+_Result = TypeVar("_Result")
 
 
 class Driver:
     """Lets one thread at a time step the core, and has what each step left done."""
 
-    def __init__(self, node: Node, logmanager: LogManager, rim: Rim, hold_ms: int) -> None:
+    def __init__(self, node: RawNode, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
         self.node = node
         self._logmanager = logmanager
         self._rim = rim
-        self._core = threading.Lock()
-        self._writer = Writer(logmanager, self._core, self._written, self._fail)
-        self.compaction = Compaction(node, logmanager, self._core, self._writer)
+        self.core = threading.Lock()
+        self._writer = Writer(logmanager, self.core, self._written, self._fail)
+        self.compaction = Compaction(node, logmanager, self.core, self._writer)
         self._queue = RequestQueue(hold_ms)
         self._sleep = OwnerSleep()
         self._stepper = Stepper(node, logmanager, self._writer, self._queue, rim, self._sleep)
@@ -60,22 +62,18 @@ class Driver:
         batch.asked_ms = now_ms()
         self._stepper.enqueue(batch)
         if self._stopping:
-            with self._core:
+            with self.core:
                 self._turn_all_away()
         self._look()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
-        refused = []
 
-        def step() -> None:
-            for message in messages:
-                complaint = self._stepper.receive(message, origin)
-                if complaint:
-                    refused.append(complaint)
+        def step() -> list[str]:
+            complaints = [self._stepper.receive(message, origin) for message in messages]
+            return [complaint for complaint in complaints if complaint]
 
-        self._step(step)
-        return refused
+        return self._step(step) or []
 
     def lost(self, peer: str) -> None:
         """Tell the core that a peer's connection broke."""
@@ -92,17 +90,15 @@ class Driver:
         Raises:
             OrderRefused: it can't be carried out now; nothing was changed.
         """
-        refusals: list[OrderRefused] = []
-
-        def step() -> None:
+        def step() -> OrderRefused | None:
             try:
                 self._stepper.take(taken)
             except OrderRefused as refusal:
-                refusals.append(refusal)
+                return refusal
+            return None
 
-        self._step(step)
-        if refusals:
-            raise refusals[0]
+        if refusal := self._step(step):
+            raise refusal
 
     def transfer(self, to: str | None) -> Batch:
         """Begin to hand the leadership over; the batch's one reply says how that ended."""
@@ -146,21 +142,9 @@ class Driver:
         """Whether the writer thread has ended, so that nobody touches the files any more."""
         return not any(thread.is_alive() for thread in self._threads[1:])
 
-    def members(self) -> dict[str, object]:
-        """Return the configuration in use here, as `members` tells it."""
-        with self._core:
-            view = self.node.view
-            return membership_facts(view.configurations, view.commit_index)
-
-    def committed(self) -> tuple[int, list[Entry]]:
-        """Return the index that the log in memory begins behind, and what is committed there."""
-        with self._core:
-            base, last = self.node.view.log.base_index, self.node.view.commit_index
-            return base, self.node.committed(base + 1, last - base)
-
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
-        with self._core:
+        with self.core:
             facts = node_facts(self.node.view, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
@@ -169,13 +153,13 @@ class Driver:
     def run(self) -> None:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
-            with self._core:  # a step in between that wants to wake us earlier must see this
+            with self.core:  # a step in between that wants to wake us earlier must see this
                 self._sleep.begin()
                 pause_s = self._pause_s()
                 self._sleep.until_s = time.monotonic() + pause_s
             self._sleep.wait(pause_s)
             self._step(self._round)
-        with self._core:
+        with self.core:
             self._turn_all_away()
         self._flush_replies()
 
@@ -205,13 +189,13 @@ class Driver:
         Where another thread has the core the owner looks again, so nothing is left lying.
         """
         while self._stepper.is_wanted() and not self._stopping:
-            if not self._core.acquire(blocking=False):
+            if not self.core.acquire(blocking=False):
                 self._sleep.wake()
                 break
             try:
                 self._guard(self._round)
             finally:
-                self._core.release()
+                self.core.release()
         sleep, is_left = self._sleep, self._queue.reads or self._queue.writes  # they gather
         if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
             sleep.wake()
@@ -228,7 +212,7 @@ class Driver:
 
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
-        with self._core:
+        with self.core:
             tasks = self._writer.take_written()
             if self._failure is None:
                 self._after_write(tasks, durable)
@@ -247,22 +231,24 @@ class Driver:
 
     def fail(self, error: Exception) -> None:
         """Stop the node: an invariant broke in a thread beside this one."""
-        with self._core:
+        with self.core:
             self._fail(error)
 
-    def _step(self, step: Callable[[], None]) -> None:
-        """Take one step; then look whether it left something to do."""
-        with self._core:
-            self._guard(step)
+    def _step(self, step: Callable[[], _Result]) -> _Result | None:
+        """Take one step and return what it returns; then look whether it left something to do."""
+        with self.core:
+            result = self._guard(step)
         self._look()
+        return result
 
-    def _guard(self, step: Callable[[], None]) -> None:
+    def _guard(self, step: Callable[[], _Result]) -> _Result | None:
         """Take one step with `core` held. After a failure there are no more; an error is one."""
         if self._failure is None:
             try:
-                step()
+                return step()
             except Exception as error:
                 self._fail(error)
+        return None
 
     def _fail(self, error: Exception) -> None:
         """Stop for good, with `core` held: after a failed write or a broken invariant nothing
@@ -276,3 +262,28 @@ class Driver:
 
     def _turn_all_away(self) -> None:
         self._stepper.turn_all_away(failed=self._failure is not None)
+
+
+def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
+    """Return what `status` tells of a node; whoever calls holds the driver's `core` lock."""
+    return {
+        "name": view.name,
+        "role": view.role.value,
+        "term": view.term,
+        "leader": view.leader,
+        "last_index": view.log.last_index,
+        "synced_index": view.durable_index,
+        "commit_index": view.commit_index,
+        "last_applied": view.last_applied,
+        "base_index": view.log.base_index,
+        "snapshot_index": view.snapshot.index if view.snapshot else 0,
+        "snapshot_bytes": view.snapshot.size if view.snapshot else 0,
+        "arriving_bytes": view.arriving_bytes,
+        "recovering": view.recovering,
+        "newborn": view.newborn,
+        "may_be_new": view.may_be_new,
+        "no_leader_because": view.no_leader_because,
+        **membership_facts(view.configurations, view.commit_index),
+        "handing_over_to": view.transfer.to if view.transfer else None,
+        "lease_ms": max(0, min(view.lease_until_ms - now_ms, LEASE_SHOWN_MS)),
+    }

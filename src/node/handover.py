@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Transfer
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
 from raftline.raft.view import NodeView
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
@@ -25,19 +25,19 @@ class _Waiting(NamedTuple):
 class Handover:
     """Watches the core after each of its steps. Whoever calls holds the driver's `core` lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: RawNode, not_leader: Callable[[str], str]) -> None:
+        self._node = node
+        self._not_leader = not_leader
         self._waiting: list[_Waiting] = []
 
-    def begin(
-        self, batch: Batch, node: Node, to: str | None, not_leader: Callable[[str], str], now: int
-    ) -> Effects:
+    def begin(self, batch: Batch, to: str | None, now: int) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
-        view = node.view
+        view = self._node.view
         if not view.is_leader:
-            batch.answer_all(NO_LEADER if view.leader is None else not_leader(view.leader))
+            batch.answer_all(NO_LEADER if view.leader is None else self._not_leader(view.leader))
             return Effects()
         try:
-            effects = node.step(Transfer(to), now)
+            effects = self._node.step(Transfer(to), now)
         except TransferRefused as refusal:
             batch.answer_all(error(f"{refusal}."))
             return Effects()
@@ -45,13 +45,13 @@ class Handover:
             self._waiting.append(_Waiting(batch, view.transfer.to, view.term))
         return effects
 
-    def look(self, view: NodeView) -> None:
+    def look(self) -> None:
         """Answer those whose transfer has ended: somebody else leads, or this server again."""
         if not self._waiting:
             return
         still: list[_Waiting] = []
         for waiting in self._waiting:
-            reply = _outcome(waiting, view)
+            reply = _outcome(waiting, self._node.view)
             if reply is None:
                 still.append(waiting)
             else:

@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch, ReplySink
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin, ReplySink
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
+from raftline.wire.membercommands import membership_facts
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
 
 
 class NodeHost:
-    """`net.host.Host` of one node. `Server` makes its parts, starts and stops them."""
+    """`net.host.Host` of one node, which says what each method is for. `Server` makes the parts of
+    the node, starts and stops them."""
 
     name: str
     limits: Limits
@@ -32,7 +33,7 @@ class NodeHost:
     faults: Faults
     control: Control
     # Of this start; a controller's RESTART makes others.
-    node: Node
+    node: RawNode
     driver: Driver
     logmanager: LogManager
     book: PeerBook
@@ -41,23 +42,20 @@ class NodeHost:
     # --- requests ---------------------------------------------------------------------------
 
     def submit(self, batch: Batch) -> None:
-        """Have requests served."""
         self.driver.submit(batch)
 
     def mark_ready(self, sink: ReplySink) -> None:
-        """Have `sink` flushed after this step of the core."""
         self.driver.ready_sinks.append(sink)
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply says how that ended."""
         return self.driver.transfer(to)
 
     def members(self) -> dict[str, object]:
-        """Return the configuration in use here, as `members` tells it."""
-        return self.driver.members()
+        with self.driver.core:
+            view = self.node.view
+            return membership_facts(view.configurations, view.commit_index)
 
     def status(self) -> str:
-        """Return the reply to `status`."""
         facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
         return "STATUS response: " + json.dumps(facts)
@@ -81,11 +79,9 @@ class NodeHost:
     # --- peers ------------------------------------------------------------------------------
 
     def is_peer(self, name: str) -> bool:
-        """Whether `name` is a member that this node talks to, or leads it."""
         return name in self.book or name == self.node.view.leader != self.name
 
     def hears_from_leader(self) -> bool:
-        """Whether a leader was heard within an election timeout."""
         return self.node.view.hears_from_leader
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
@@ -118,5 +114,4 @@ class NodeHost:
         return self.driver.receive(received, origin)
 
     def lost(self, peer: str) -> None:
-        """Tell the core that a peer's connection broke."""
         self.driver.lost(peer)

@@ -1,23 +1,34 @@
-"""A node that joins a running cluster: how it starts without members, and asks to be added."""
+"""The way of a node into a cluster: a line in server-configuration.txt, or asking to be added."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import as_port
-from raftline.common.config import ConfigError, Configuration
+from raftline.common.config import (
+    FILE_BYTES_MAX,
+    HEADER,
+    ConfigError,
+    Configuration,
+    decode,
+    parse,
+    text_of,
+)
 from raftline.net.reachability import EVERYWHERE
-from raftline.raft.change import advice
-from raftline.raft.node import Node
-from raftline.raft.view import NodeView
-from raftline.storage.disk import FilesRefused
+from raftline.raft.node import RawNode
 from raftline.storage.folder import make_folder
 from raftline.wire.membercommands import CHANGE_S
 
@@ -78,54 +89,6 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: can't be made: {error.strerror}") from error
 
 
-def check_member(view: NodeView, configuration: Configuration) -> list[str]:
-    """Return what to say about a node's place in the cluster, as its log has it.
-
-    Raises:
-        ConfigError: the log begins with a cluster that this node was not born in, nor ever added
-            to.
-        FilesRefused: it has lost entries, and nobody else is there who holds them.
-    """
-    name, configurations, members = view.name, view.configurations, view.membership
-    if not members.names:
-        return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
-    known = " ".join(members.names)
-    is_known = configurations.has_known(name)
-    if not is_known and view.log.base_index == 0 and configurations.at(0).names:
-        raise ConfigError(
-            f"{name} is no member of the cluster in its log ({known}): is this the "
-            f"log of another node? Put its own {name}.log back, or start it elsewhere"
-        )
-    if view.recovering and set(members.names) == {name}:
-        raise FilesRefused(
-            f"{name} has lost files, or a part of them, and is the only member: there is nobody "
-            f"to catch up from. Restore all its files from one backup; or go on with what is left: "
-            f"raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
-            f"begin anew and empty. If others were added since, move {name}.log away and start "
-            "with --join HOST:PORT of one of them"
-        )
-    notes = []
-    if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
-        notes.append(
-            f"[!] {name} is no member as far as its log goes ({known}): it waits for a leader "
-            "that knows better, or adds it"
-        )
-    elif name not in members.names:
-        notes.append(
-            f"[!] {name} was removed from the cluster by entry "
-            f"{configurations.removed_by(name)} of its log. "
-            "Stop it; to have it back, add it again"
-        )
-    if configuration.members and set(members.names) != set(configuration.members):
-        notes.append(
-            f"[!] the log says the members are {known}, {configuration.path} says "
-            f"{' '.join(configuration.members)}: the log holds"
-        )
-    if name in members.voters and (warning := advice(len(members.voters))):
-        notes.append(f"[!] {warning}")
-    return notes
-
-
 def advertised(name: str, host: str, port: int, configuration: Configuration) -> Address:
     """Return where the others are to reach this node: what the file says, else where it listens.
 
@@ -141,42 +104,169 @@ def advertised(name: str, host: str, port: int, configuration: Configuration) ->
     return address
 
 
-class Joiner:
-    """Asks a cluster, in a thread of its own, to add this node; again until it has a vote or an
-    answer that says why not. A node that is a member already asks nothing."""
+def begin_to_join(
+    name: str, mine: Address, there: Address, node: RawNode, say: Callable[[str], None]
+) -> None:
+    """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
+    says why not. A node that is a member already asks nothing."""
+    if not node.view.is_member:
+        request = f"add {name} {mine.host} {mine.port}"
+        threading.Thread(
+            target=_ask_to_be_added, args=(request, name, there, node, say),
+            name=f"{name} joins", daemon=True,
+        ).start()  # fmt: skip
 
-    def __init__(
-        self, name: str, mine: Address, there: Address, node: Node, say: Callable[[str], None]
-    ) -> None:
-        self._name = name
-        self._mine = mine
-        self._there = there
-        self._node = node
-        self._say = say
-        self._pause = threading.Event()  # never set: the process just ends
 
-    def start(self) -> None:
-        if not self._node.view.is_member:
-            threading.Thread(target=self._ask, name=f"{self._name} joins", daemon=True).start()
-
-    def _ask(self) -> None:
-        request = f"add {self._name} {self._mine.host} {self._mine.port}"
-        self._say(f"[*] {self._name} asks {self._there} to be added to the cluster")
-        pause_s, last = PAUSES_S[0], ""
-        while True:
-            try:
-                # The search below is patient; that nobody is there at all is said at once.
-                with Client(*self._there, self._name) as client:
-                    client.ask("help")
-                with Client(*self._there, self._name, CHANGE_S, follow=True) as client:
-                    self._say(f"[*] {client.request(request)}")
-                    return
-            except ClientError as failure:
-                said = str(failure)
-            if self._name in self._node.view.membership.electors:
+def _ask_to_be_added(
+    request: str, name: str, there: Address, node: RawNode, say: Callable[[str], None]
+) -> None:
+    say(f"[*] {name} asks {there} to be added to the cluster")
+    pause_s, last = PAUSES_S[0], ""
+    while True:
+        try:
+            # The search below is patient; that nobody is there at all is said at once.
+            with Client(*there, name) as client:
+                client.ask("help")
+            with Client(*there, name, CHANGE_S, follow=True) as client:
+                say(f"[*] {client.request(request)}")
                 return
-            if said != last:
-                self._say(f"[!] {self._name} is not added yet: {said}")
-            last = said
-            self._pause.wait(pause_s)
-            pause_s = min(pause_s * 2, PAUSES_S[1])
+        except ClientError as failure:
+            said = str(failure)
+        if name in node.view.membership.electors:
+            return
+        if said != last:
+            say(f"[!] {name} is not added yet: {said}")
+        last = said
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, PAUSES_S[1])
+
+
+# --- server-configuration.txt, which several nodes may write at once ---------------------------
+
+
+def register(path: Path, name: str, port: int) -> Configuration:
+    """Make `name` a member on localhost, creating the file if it is absent.
+
+    Nothing changes if `name` is there with this port. Several nodes may register at once.
+
+    Raises:
+        ConfigError: `name` is there with another port, the port is taken, or the file can't be
+            used or written.
+    """
+    line = f"{name} localhost {port}"
+    alone = f"{HEADER}{line}\n"
+    try:
+        make_folder(path.parent)
+        if _made(path, alone):
+            return replace(parse(path, alone), added=alone)
+        with _locked(path) as file:
+            before = decode(path, file.read(FILE_BYTES_MAX + 1))
+            present = _member_line(path, before, name)
+            if present is not None:
+                if present.port != port:
+                    raise ConfigError(
+                        f"{path}: {name} is there with port {present.port}, not {port}"
+                    )
+                return parse(path, before)
+            added = HEADER if not before else "" if before.endswith("\n") else "\n"
+            added += line + "\n"
+            after = parse(path, before + added)
+            _fill(file, added)
+            return replace(after, added=added)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be written: {error.strerror}; add by hand: {line}"
+        ) from error
+
+
+def begun(path: Path, text: str) -> Configuration:
+    """Return what the file at `path` says; where it says nothing yet, `text` is written there.
+
+    Several nodes may do so at once. Who finds a file of no bytes finds it as another is about to
+    write it, where there are no links, or as one left it that died before it did.
+
+    Raises:
+        ConfigError: the file, or `text`, can't be used, or the file can't be written.
+    """
+    wanted = parse(path, text)
+    if path.exists() and (there := text_of(path)):
+        return parse(path, there)
+    try:
+        make_folder(path.parent)
+        if _made(path, text):
+            return wanted
+        with _locked(path) as file:
+            there = decode(path, file.read(FILE_BYTES_MAX + 1))
+            if there:
+                return parse(path, there)
+            _fill(file, text)
+            return wanted
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+
+
+def withdraw(configuration: Configuration) -> None:
+    """Make the file what it was before this start registered a node that did not come up.
+
+    What others have registered since stays. Where it can't be done the line stays, too.
+    """
+    path, added = configuration.path, configuration.added.encode("utf-8")
+    with contextlib.suppress(OSError), _locked(path) as file:
+        text = file.read()
+        if text == added:
+            path.unlink()
+        elif text.endswith(added):
+            file.truncate(len(text) - len(added))
+        elif added in text:
+            file.truncate(text.index(added))
+            file.write(text[text.index(added) + len(added) :])
+
+
+def _made(path: Path, text: str) -> bool:
+    """Make a file that is not there yet, so that nobody ever finds a part of it; return whether
+    that was done. Another may be quicker, and a file system have no links."""
+    if path.exists():
+        return False
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with beside.open("wb") as file:
+            _fill(file, text)
+        with contextlib.suppress(OSError):
+            os.link(beside, path)
+            return True
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _fill(file: BinaryIO, text: str) -> None:
+    file.write(text.encode("utf-8"))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """Yield the file, which is made where it is absent: read from its beginning, written at its
+    end, and by nobody else meanwhile, or two nodes read and then both write."""
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                file.seek(0)
+                yield file
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether the file that is open still is the one at `path`: it may have been withdrawn."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _member_line(path: Path, text: str, name: str) -> Address | None:
+    """Return where `text` says `name` is, if it holds any member at all."""
+    has_members = any(line.partition("#")[0].split() for line in text.split("\n"))
+    return parse(path, text).members.get(name) if has_members else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again

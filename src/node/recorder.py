@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class FileRecorder:
         self._path = path
         self._say = say
         self._segment_bytes = segment_bytes
-        self._file: _File | None = None
+        self._file: FileIO | None = None
         self._left = 0
         self._unwritten: list[str] = []
         self._unwritten_characters = 0
@@ -75,9 +76,9 @@ class FileRecorder:
         self._close()
         newer = _newer(self._path)
         self._file = _opened(newer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        written = self._file.write(f"{HEADER}, version {VERSION}\n")
+        written = _write_all(self._file, f"{HEADER}, version {VERSION}\n")
         while lines := list(islice(state, BATCH_LINES)):
-            written += self._file.write("".join(f"{line}\n" for line in lines))
+            written += _write_all(self._file, "".join(f"{line}\n" for line in lines))
         self._left = max(self._segment_bytes - written, written)
         if self._path.exists():
             os.replace(self._path, _older(self._path))
@@ -101,7 +102,7 @@ class FileRecorder:
         """Hand to the kernel what was added."""
         steps, self._unwritten, self._unwritten_characters = self._unwritten, [], 0
         if self._file is not None and steps:
-            self._left -= self._file.write("".join(steps))
+            self._left -= _write_all(self._file, "".join(steps))
 
     def give_up(self, error: Exception) -> None:
         """Record no more: this went wrong. The node goes on."""
@@ -115,38 +116,21 @@ class FileRecorder:
             self._file = None
 
 
-class _File:
-    """A file whose every write is handed to the kernel."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __enter__(self) -> _File:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def read(self, count: int) -> bytes:
-        return os.read(self._descriptor, count)
-
-    def write(self, text: str) -> int:
-        """Write all of a text; return how many bytes that are."""
-        data = text.encode("utf-8", "surrogatepass")
-        done = os.write(self._descriptor, data)
-        while done < len(data):
-            done += os.write(self._descriptor, data[done:])
-        return done
-
-    def close(self) -> None:
-        os.close(self._descriptor)
+def _write_all(file: FileIO, text: str) -> int:
+    """Hand all of a text to the kernel; return how many bytes that are."""
+    data = text.encode("utf-8", "surrogatepass")
+    done = 0
+    while done < len(data):
+        done += os.write(file.fileno(), data[done:])
+    return len(data)
 
 
-def _opened(path: Path, flags: int) -> _File:
+def _opened(path: Path, flags: int) -> FileIO:
     """Open a regular file; for its owner alone, as it holds the keys and values of clients."""
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise ConfigError(f"{path} is no regular file")
-    return _File(os.open(path, flags | os.O_CLOEXEC, 0o600))
+    mode = "wb" if flags & os.O_WRONLY else "rb"
+    return FileIO(os.open(path, flags | os.O_CLOEXEC, 0o600), mode)
 
 
 def _older(path: Path) -> Path:

@@ -22,10 +22,9 @@ from raftline.net.peers import Peer
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
-from raftline.node.joining import check_member
 from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
-from raftline.node.startup import Startup, node_of
+from raftline.node.startup import Startup, check_member, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
@@ -118,7 +117,7 @@ class Server(NodeHost):
         self.book.follow(self.node.view.contacts)
         self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
 
-    # --- what the driver asks of the world (driver.Rim) ------------------------------------
+    # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
 
     def send(self, message: Message) -> None:
         """Send a message to its peer; entries that several peers get are spelled once."""
@@ -217,44 +216,31 @@ class Server(NodeHost):
         self.driver.stop(patience_s)
         self.book.stop()
 
-    # --- what its controller asks (controller.controlled.ControlledNode) ---------------------
+    # --- what its controller asks: controller.controlled.ControlledNode says what for -----------
 
     @property
     def view(self) -> NodeView:
-        """The core's view."""
         return self.node.view
 
     def peers(self) -> set[str]:
-        """Return the names of those that this node talks to."""
         leader = self.view.leader
         return {*self.book, *([leader] if leader and self.is_peer(leader) else [])}
 
     def address(self, name: str) -> Address | None:
-        """Return where `name` is reached; None for one that was never heard of."""
         return self.book.address(name)
 
     def order(self, order: Input) -> None:
-        """Let the core obey.
-
-        Raises:
-            OrderRefused: it can't be done now; nothing was changed.
-        """
         self.driver.order(order)
 
     def committed(self) -> tuple[int, list[Entry]]:
-        """Return the index that the log begins behind, and its committed entries."""
-        return self.driver.committed()
+        with self.driver.core:
+            base, last = self.view.log.base_index, self.view.commit_index
+            return base, self.node.committed(base + 1, last - base)
 
     def check_member(self) -> list[str]:
-        """Return what to say about the members that the log names.
-
-        Raises:
-            ConfigError: this node is none of them.
-        """
         return check_member(self.view, self._startup.configuration)
 
     def folder(self) -> Folder:
-        """Return the folder of the node's files, not locked yet."""
         return self._startup.folder()
 
     def release_files(self) -> None:
@@ -263,7 +249,6 @@ class Server(NodeHost):
             self.logmanager.close()
 
     def end_connections(self) -> None:
-        """End every connection but a controller's."""
         self.listener.end_connections(but_controllers=True)
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
 from zlib import crc32
@@ -22,7 +22,6 @@ from raftline.node.driver import Driver
 from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.storage.disk import StorageError
-from raftline.storage.logfile import LogRewrite
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is not so many times as long as the last snapshot
@@ -167,32 +166,26 @@ class Snapshots:
 
     def _compact(self, snapshot: Snapshot) -> None:
         """Write the log anew behind the snapshot, then drop from memory what stands in it."""
-        with self._rewrite(snapshot) as rewrite:
-            compaction = self._driver.compaction
+        compaction = self._driver.compaction
+        rewrite = self._logmanager.begin_rewrite(snapshot)
+        try:
             while entries := compaction.committed_entries(rewrite.next_index, COPY_ENTRIES):
                 rewrite.copy(entries)
                 self._breathe()
             rewrite.sync()
-            done = self._driver.compaction.finish_rewrite(rewrite)
-            if not done:
+            if not compaction.finish_rewrite(rewrite):
                 rewrite.abandon()
                 return
-        index = self._driver.compaction.compaction_index()
-        while self._driver.compaction.compact(index):
+        except (StorageError, _StoppingError):
+            rewrite.abandon()
+            raise
+        index = compaction.compaction_index()
+        while compaction.compact(index):
             self._breathe()
         self._say(
             f"[*] {self._name}.log begins behind entry {snapshot.index} now, "
             f"{self._logmanager.log_bytes:,} bytes"
         )
-
-    @contextlib.contextmanager
-    def _rewrite(self, snapshot: Snapshot) -> Iterator[LogRewrite]:
-        rewrite = self._logmanager.begin_rewrite(snapshot)
-        try:
-            yield rewrite
-        except (StorageError, _StoppingError):
-            rewrite.abandon()
-            raise
 
     def _next_due(self, left_bytes: int) -> int:
         """Return how long the log may become, if `left_bytes` of it follow on the snapshot.

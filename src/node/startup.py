@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from raftline.common.config import Configuration, Pace
+from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.logmanager import LogManager, Recovered
 from raftline.node.clock import now_ms
+from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
+from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
@@ -22,6 +24,13 @@ from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
 INCARNATION_MAX = 2**32  # so many numbers tell one start of a node from another
+ALONE_AND_LOST = (
+    "{name} has lost files, or a part of them, and is the only member: there is nobody "
+    "to catch up from. Restore all its files from one backup; or go on with what is left: "
+    "raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
+    "begin anew and empty. If others were added since, move {name}.log away and start "
+    "with --join HOST:PORT of one of them"
+)
 
 
 class Startup:
@@ -65,13 +74,29 @@ class Startup:
         never_ran, self._never_ran = self._never_ran, False
         if self._joins:
             _check_that_it_brings_nothing(folder, self.name)
-        recovered = _recover(logmanager, self.configuration, self._say, never_ran)
+        recovered = self._recovered(logmanager, never_ran)
         if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self._first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
         for note in recovered.notes:
             self._say(note)
         return logmanager, recovered
+
+    def _recovered(self, logmanager: LogManager, never_ran: bool) -> Recovered:
+        """Read the files. Damaged ones are kept aside where others are there to catch up from:
+        without a vote until that is done (raft/recovering.py).
+
+        Raises:
+            FilesRefused: the node must not start from them.
+        """
+        try:
+            return logmanager.recover(never_ran=never_ran)
+        except DamagedFiles:
+            if never_ran or not set(self.configuration.members) - {self.name}:
+                raise
+        for line in mend(self.folder(), self.name):
+            self._say(f"[!] {line}")
+        return logmanager.recover()
 
 
 def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
@@ -90,28 +115,6 @@ def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
         )
 
 
-def _recover(
-    logmanager: LogManager,
-    configuration: Configuration,
-    say: Callable[[str], None],
-    never_ran: bool,
-) -> Recovered:
-    """Read the node's files. Damaged ones are kept aside where others are there to catch up from:
-    without a vote until that is done (raft/recovering.py).
-
-    Raises:
-        FilesRefused: the node must not start from them.
-    """
-    try:
-        return logmanager.recover(never_ran=never_ran)
-    except DamagedFiles:
-        if never_ran or not set(configuration.members) - {logmanager.name}:
-            raise
-    for line in mend(Folder(configuration.folder), logmanager.name):
-        say(f"[!] {line}")
-    return logmanager.recover()
-
-
 def node_of(
     name: str,
     recovered: Recovered,
@@ -120,7 +123,7 @@ def node_of(
     heartbeat_ms: int,
     leased: bool,
     compact_bytes: int,
-) -> Node:
+) -> RawNode:
     """Return the core as its files say that it was."""
     options = Options(
         pace.election_timeout_ms,
@@ -128,7 +131,7 @@ def node_of(
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
     )
-    return Node(
+    return RawNode(
         name,
         recovered.members,
         recovered.log,
@@ -148,3 +151,45 @@ def _picker(pace: Pace) -> Callable[[], int]:
     """Return the source of election timeouts: chance, which the core has none of its own."""
     chance = random.Random()  # seeded by the kernel; asked at every heartbeat
     return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
+
+
+def check_member(view: NodeView, configuration: Configuration) -> list[str]:
+    """Return what to say about a node's place in the cluster, as its log has it.
+
+    Raises:
+        ConfigError: the log begins with a cluster that this node was not born in, nor ever added
+            to.
+        FilesRefused: it has lost entries, and nobody else is there who holds them.
+    """
+    name, configurations, members = view.name, view.configurations, view.membership
+    if not members.names:
+        return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
+    known = " ".join(members.names)
+    is_known = configurations.has_known(name)
+    if not is_known and view.log.base_index == 0 and configurations.at(0).names:
+        raise ConfigError(
+            f"{name} is no member of the cluster in its log ({known}): is this the "
+            f"log of another node? Put its own {name}.log back, or start it elsewhere"
+        )
+    if view.recovering and set(members.names) == {name}:
+        raise FilesRefused(ALONE_AND_LOST.format(name=name))
+    notes = []
+    if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
+        notes.append(
+            f"[!] {name} is no member as far as its log goes ({known}): it waits for a leader "
+            "that knows better, or adds it"
+        )
+    elif name not in members.names:
+        removed_by = configurations.removed_by(name)
+        notes.append(
+            f"[!] {name} was removed from the cluster by entry {removed_by} of its log. "
+            "Stop it; to have it back, add it again"
+        )
+    if configuration.members and set(members.names) != set(configuration.members):
+        notes.append(
+            f"[!] the log says the members are {known}, {configuration.path} says "
+            f"{' '.join(configuration.members)}: the log holds"
+        )
+    if name in members.voters and (warning := advice(len(members.voters))):
+        notes.append(f"[!] {warning}")
+    return notes

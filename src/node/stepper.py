@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
-from raftline.net.host import Origin
+from raftline.net.host import Batch, Origin
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
@@ -32,14 +31,14 @@ from raftline.raft.inputs import (
     Tick,
 )
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.membercommands import change_reply
 from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
-class Rim(Protocol):
+class NodeRim(Protocol):
     """The world around a node's core and its driver."""
 
     def send(self, message: Message) -> None: ...
@@ -59,11 +58,11 @@ class Stepper:
 
     def __init__(
         self,
-        node: Node,
+        node: RawNode,
         logmanager: LogManager,
         writer: Writer,
         queue: RequestQueue,
-        rim: Rim,
+        rim: NodeRim,
         owner_sleep: OwnerSleep,
     ) -> None:
         self._node = node
@@ -74,7 +73,7 @@ class Stepper:
         self._sleep = owner_sleep
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
-        self._handover = Handover()
+        self._handover = Handover(node, rim.not_leader)
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -129,8 +128,7 @@ class Stepper:
 
     def transfer(self, batch: Batch, to: str | None) -> None:
         """Begin to hand the leadership over; `batch` waits for the end of that."""
-        not_leader = self._rim.not_leader
-        self.carry_out(self._handover.begin(batch, self._node, to, not_leader, now_ms()))
+        self.carry_out(self._handover.begin(batch, to, now_ms()))
 
     def take(self, taken: Input) -> None:
         """Let the core take another input.
@@ -226,7 +224,7 @@ class Stepper:
             self._logmanager.take_over(effects.install)
         self._answer(effects)
         self._rim.report(effects)
-        self._handover.look(view)
+        self._handover.look()
         self._wake_owner(effects)
 
     def _answer(self, effects: Effects) -> None:

@@ -109,21 +109,26 @@ class ReplicatedObject(NoCopies):
 
     def _read(self) -> Json:
         """Return the whole object as the cluster has it."""
-        text = self._value_in(self._request(f"get {self._key}"))
-        value = read_json(EMPTY[self.kind]) if text is None else self._understood(text)
+        value = self._value(read_json(EMPTY[self.kind]))
         if not fits(self.kind, value):
             raise WrongKind(f"{self.name} holds no {self.kind} but something else")
         return value
+
+    def _text(self) -> str | None:
+        """Return what is stored under the name; None where nothing is."""
+        head, _, rest = self._request(f"get {self._key}").partition(": ")
+        return unescape(rest) if head == "GET response" else None
+
+    def _value(self, absent: Json) -> Json:
+        """Return what is stored under the name, or `absent`."""
+        text = self._text()
+        return absent if text is None else self._understood(text)
 
     def _understood(self, text: str) -> Json:
         try:
             return read_json(text)
         except ValueError as error:
             raise WrongKind(f"{self.name} holds no JSON: {error}") from None
-
-    def _value_in(self, reply: str) -> str | None:
-        head, _, rest = reply.partition(": ")
-        return unescape(rest) if head == "GET response" else None
 
     def _do(self, operation: str, *operands: object) -> Json:
         """Carry out an operation of this kind and return its result.
@@ -137,6 +142,14 @@ class ReplicatedObject(NoCopies):
         if head != "OBJECT response":
             raise NotDone(rest)
         return read_json(unescape(rest))
+
+    def _do_or_raise(self, error: Exception, operation: str, *operands: object) -> Json:
+        """Carry out an operation and return its result; raise `error` if its condition did not
+        hold."""
+        try:
+            return self._do(operation, *operands)
+        except NotDone:
+            raise error from None
 
 
 def _asker(node: Any) -> Asker:

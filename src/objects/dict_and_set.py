@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import (
+    Callable,
     ItemsView,
     Iterable,
     Iterator,
@@ -66,30 +67,20 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
 
     def remove(self, key: str) -> None:
         """Remove `key`, as `del settings[key]` does. Raises KeyError where it is not there."""
-        try:
-            self._do("drop", _text(key))
-        except NotDone:
-            raise KeyError(key) from None
+        self._do_or_raise(KeyError(key), "drop", _text(key))
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove `key` and return its value, or `default`. Raises KeyError where there is none."""
-        if default is not _MISSING:
-            # Not sent along: it may be something that JSON can't hold.
-            try:
-                return self._do("take", _text(key))
-            except NotDone:
-                return default
         try:
             return self._do("take", _text(key))
         except NotDone:
-            raise KeyError(key) from None
+            if default is _MISSING:
+                raise KeyError(key) from None
+            return default  # which was not sent along: it may be something that JSON can't hold
 
     def popitem(self) -> tuple[str, Any]:
         """Remove the key that came last and return it with its value. Raises KeyError if empty."""
-        try:
-            key, value = self._do("takelast")
-        except NotDone:
-            raise KeyError(f"{self.name} is empty") from None
+        key, value = self._do_or_raise(KeyError(f"{self.name} is empty"), "takelast")
         return key, value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
@@ -134,6 +125,21 @@ def _text(key: object) -> str:
     return key
 
 
+def _operator(how: Callable[[set[Any], Any], Any]) -> Callable[[Any, Iterable[Any]], set[Any]]:
+    """Return the method that gives a plain set: `how` of a copy and of what the other side has."""
+    return lambda self, other: how(self.copy(), _as_set(other, Iterable))
+
+
+def _comparison(how: Callable[[set[Any], Any], bool]) -> Callable[[Any, object], bool]:
+    """Return the method that compares a copy with another set."""
+    return lambda self, other: how(self.copy(), _as_set(other, AbstractSet))
+
+
+def _as_set(other: Any, kind: Any) -> Any:
+    """Return what Python's own set takes, read once; what is of another kind stays as it is."""
+    return set(other) if isinstance(other, kind) else other
+
+
 class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 
@@ -146,39 +152,14 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
         """Return all of it as a plain set."""
         return set(self._read())
 
-    def __and__(self, other: Iterable[Any]) -> set[Any]:
-        return set.__and__(self.copy(), _plain_set(other))
-
-    def __or__(self, other: Iterable[Any]) -> set[Any]:
-        return set.__or__(self.copy(), _plain_set(other))
-
-    def __sub__(self, other: Iterable[Any]) -> set[Any]:
-        return set.__sub__(self.copy(), _plain_set(other))
-
-    def __xor__(self, other: Iterable[Any]) -> set[Any]:
-        return set.__xor__(self.copy(), _plain_set(other))
-
-    def __rsub__(self, other: Iterable[Any]) -> set[Any]:
-        difference: set[Any] = _plain_set(other) - self.copy()
-        return difference
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def __le__(self, other: AbstractSet[Any]) -> bool:
-        return set.__le__(self.copy(), _compared(other))
-
-    def __lt__(self, other: AbstractSet[Any]) -> bool:
-        return set.__lt__(self.copy(), _compared(other))
-
-    def __ge__(self, other: AbstractSet[Any]) -> bool:
-        return set.__ge__(self.copy(), _compared(other))
-
-    def __gt__(self, other: AbstractSet[Any]) -> bool:
-        return set.__gt__(self.copy(), _compared(other))
-
-    def __eq__(self, other: object) -> bool:
-        return set.__eq__(self.copy(), _compared(other))
-
+    __and__ = __rand__ = _operator(set.__and__)
+    __or__ = __ror__ = _operator(set.__or__)
+    __xor__ = __rxor__ = _operator(set.__xor__)
+    __sub__ = _operator(set.__sub__)
+    __rsub__ = _operator(lambda copy, other: other - copy)
+    __le__, __lt__ = _comparison(set.__le__), _comparison(set.__lt__)
+    __ge__, __gt__ = _comparison(set.__ge__), _comparison(set.__gt__)
+    __eq__ = _comparison(set.__eq__)
     __hash__ = None  # type: ignore[assignment]  # as a set has none
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
@@ -209,10 +190,7 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
 
     def pop(self) -> Any:
         """Remove an item, the one that came first, and return it. Raises KeyError if empty."""
-        try:
-            return self._do("take")
-        except NotDone:
-            raise KeyError(f"{self.name} is empty") from None
+        return self._do_or_raise(KeyError(f"{self.name} is empty"), "take")
 
     def clear(self) -> None:
         """Remove all items, in one step."""
@@ -237,15 +215,6 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     def __ixor__(self, items: Iterable[Any]) -> ReplicatedSet:
         self._do("symmetric", [_item(each) for each in items])
         return self
-
-
-def _plain_set(other: Any) -> Any:
-    """Return what Python's own set takes, read once; what is no set at all stays as it is."""
-    return set(other) if isinstance(other, Iterable) else other
-
-
-def _compared(other: Any) -> Any:
-    return set(other) if isinstance(other, AbstractSet) else other
 
 
 def _item(value: Any) -> Any:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.common.address import Address
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
-from raftline.node.joining import check_member
 from raftline.node.snapshots import COMPACT_BYTES
-from raftline.node.startup import Startup
+from raftline.node.startup import Startup, check_member
 from raftline.objects.base import NoCopies, NodeError
 from raftline.objects.client_pool import TIMEOUT_S, Clients
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
@@ -43,6 +41,14 @@ class Node(NoCopies):
     """One node, from its construction until `close` or the end of the program.
 
     Replicated objects ask through it: `ReplicatedDict("settings", node=node)`. Any thread may.
+
+    `members` says who the cluster is at birth, name to `host:port`; without it the
+    `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
+    the one in `members`. `machines` are state machines of the program's own, by name.
+    `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
+    `console` gets the lines that a server prints; by default they go to the logger
+    "raftline", warnings as warnings. With `state_file_every`, in seconds, NAME.state_machine is
+    written that soon after a change, for people to read; else only when the log is long.
     """
 
     def __init__(
@@ -61,15 +67,6 @@ class Node(NoCopies):
     ) -> None:
         """Start the node: recover its files in `dir`, listen, take part.
 
-        `members` says who the cluster is at birth, name to `host:port`; without it the
-        `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
-        the one in `members`. `machines` are state machines of the program's own, by name.
-        `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
-        `console` gets the lines that a server prints; by default they go to the logger
-        "raftline", warnings as warnings. With
-        `state_file_every`, in seconds, NAME.state_machine is written that soon after a change,
-        for people to read; else only when the log is long.
-
         Raises:
             NodeError: it can't be; the message is one line that says why and what to do.
             TypeError, ValueError: one of `machines` is no state machine, or its initial state is
@@ -78,41 +75,37 @@ class Node(NoCopies):
         self.name = name
         self.exit_status: int | None = None  # of the node, once it has stopped
         own_machines = Machines(machines)
-        if timeout is None:
-            timeout = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
-        time_limit(timeout)
+        default_s = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
+        timeout_s = time_limit(default_s if timeout is None else timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
         if pace not in PACES:
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
-            self._configuration = resolve_members(folder, name, members)
-            self.address = self._configuration.members[name]
-            check_open(self.address.host, open_to_network)
-            self._leadership = Leadership(name)
-            with threads_without_signals():
-                self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
-                self._listener = Listener(
-                    self.address.host, port or self.address.port, CONNECTIONS_MAX
-                )
+            self._listen(folder, members, port, console, open_to_network)
             self._server = self._recover(own_machines, PACES[pace], state_file_every)
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
-        self._process = os.getpid()
-        peers = tuple(self._configuration.members.values())
-        self._fork_guard = ForkGuard(folder, name, port or self.address.port, peers)
-        self._fork_guard.register()
-        self._ended = threading.Event()
-        others = [str(each) for other, each in self._members() if other != name]
-        own = f"{name[:NAME_MAX]}.program"
-        self._clients = Clients(str(self.address), *others, name=own, timeout=timeout)
-        self._leadership.start()  # as the program's own threads: what it calls may start processes
+        self._begin(folder, timeout_s)
+
+    def _listen(
+        self,
+        folder: Path,
+        members: Mapping[str, str] | None,
+        port: int | None,
+        console: TextIO | None,
+        open_to_network: bool,
+    ) -> None:
+        self._configuration = resolve_members(folder, self.name, members)
+        self.address = self._configuration.members[self.name]
+        check_open(self.address.host, open_to_network)
+        self._leadership = Leadership(self.name)
+        self._port = port or self.address.port
         with threads_without_signals():
-            self._server.begin(self._listener)  # here: a program that ends begins no more threads
-            threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
-        atexit.register(self.close)
+            self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
+            self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
 
     def _recover(
         self, machines: Machines, pace: Pace, state_file_every: float | None
@@ -132,8 +125,20 @@ class Node(NoCopies):
             raise
         return server
 
-    def _members(self) -> list[tuple[str, Address]]:
-        return list(self._configuration.members.items())
+    def _begin(self, folder: Path, timeout_s: float) -> None:
+        name, members = self.name, self._configuration.members
+        self._process = os.getpid()
+        self._fork_guard = ForkGuard(folder, name, self._port, tuple(members.values()))
+        self._fork_guard.register()
+        self._ended = threading.Event()
+        others = [str(each) for other, each in members.items() if other != name]
+        own = f"{name[:NAME_MAX]}.program"
+        self._clients = Clients(str(self.address), *others, name=own, timeout=timeout_s)
+        self._leadership.start()  # as the program's own threads: what it calls may start processes
+        with threads_without_signals():
+            self._server.begin(self._listener)  # here: a program that ends begins no more threads
+            threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
+        atexit.register(self.close)
 
     def _abandon(self) -> None:
         with contextlib.suppress(AttributeError):

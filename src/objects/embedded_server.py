@@ -136,16 +136,12 @@ class LogStream(io.TextIOBase):
     """Takes a console's lines for the logger "raftline"; those that begin with [!] as warnings."""
 
     def write(self, text: str) -> int:
-        log = logging.getLogger("raftline")
         for line in text.splitlines():
-            log.log(logging.WARNING if line.startswith("[!]") else logging.INFO, "%s", line)
+            LOG.log(logging.WARNING if line.startswith("[!]") else logging.INFO, "%s", line)
         return len(text)
 
     def fileno(self) -> int:
         raise io.UnsupportedOperation("no file")
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
 
 
 class EmbeddedServer(Server):

@@ -37,7 +37,10 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
 
     def __setitem__(self, index: int | slice, value: Any) -> None:
         if isinstance(index, slice):
-            self._splice(_bounds(index), list(value))
+            try:
+                self._do("splice", _bounds(index), list(value))
+            except NotDone as condition:
+                raise ValueError(str(condition)) from None
         else:
             self._at("put", index, value)
 
@@ -100,10 +103,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
 
     def remove(self, value: Any) -> None:
         """Remove the first such value. Raises ValueError where there is none."""
-        try:
-            self._do("remove", value)
-        except NotDone:
-            raise ValueError(f"{value!r} is not in {self.name}") from None
+        self._do_or_raise(ValueError(f"{value!r} is not in {self.name}"), "remove", value)
 
     def reverse(self) -> None:
         """Turn the order round, in one step."""
@@ -113,17 +113,9 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
         """Remove all values, in one step."""
         self._do("clear")
 
-    def _splice(self, bounds: list[int | None], values: list[Any]) -> None:
-        try:
-            self._do("splice", bounds, values)
-        except NotDone as condition:
-            raise ValueError(str(condition)) from None
-
     def _at(self, operation: str, index: SupportsIndex, *values: object) -> Any:
-        try:
-            return self._do(operation, _within_bounds(index), *values)
-        except NotDone:
-            raise IndexError(f"{self.name} has no index {index}") from None
+        none = IndexError(f"{self.name} has no index {index}")
+        return self._do_or_raise(none, operation, _within_bounds(index), *values)
 
 
 def _bounds(places: slice) -> list[int | None]:

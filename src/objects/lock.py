@@ -49,13 +49,9 @@ class _Ours:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self._process = os.getpid()
+        self.process = os.getpid()  # one that forked: what it holds is not its child's
         self.turn = threading.Lock()  # the program's threads queue here, without the cluster
         self.holding: _Holding | None = None
-
-    def is_inherited(self) -> bool:
-        """Whether another process made it, and forked: what that one holds is not its child's."""
-        return self._process != os.getpid()
 
 
 class ReplicatedLock(ReplicatedObject):
@@ -80,7 +76,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def _ours(self) -> _Ours:
-        if self._shared.is_inherited():
+        if self._shared.process != os.getpid():
             self._shared.begin_anew()
         return self._shared
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
-from raftline.node import registering
+from raftline.node import joining
 
 LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
 
@@ -53,7 +53,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
     except ConfigError as error:  # it names a line of a file that is not there
         place = rf"^{re.escape(str(path))}(:\d+)?"
         raise ConfigError(re.sub(place, "members", str(error))) from None
-    there = registering.begun(path, text)
+    there = joining.begun(path, text)
     if dict(there.members) != dict(wanted.members):
         raise ConfigError(
             f"{path} names other members than this program does; the nodes' files beside it belong "

@@ -20,8 +20,7 @@ class Replicated(ReplicatedObject):
 
     def get(self) -> Any:
         """Return the value, or None."""
-        text = self._text()
-        return None if text is None else self._understood(text)
+        return self._value(None)
 
     def set(self, value: object) -> None:
         """Let it be this."""
@@ -57,8 +56,16 @@ class Replicated(ReplicatedObject):
             if self.compare_and_set(old, new):
                 return new
 
-    def _text(self) -> str | None:
-        return self._value_in(self._request(f"get {self._key}"))
+
+def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool]:
+    """Return the method that compares a counter with another one, or with a number."""
+
+    def compares(self: ReplicatedCounter, other: object) -> bool:
+        if isinstance(other, ReplicatedCounter):
+            return how(self.get(), other.get())
+        return how(self.get(), other) if isinstance(other, int | float) else NotImplemented
+
+    return compares
 
 
 class ReplicatedCounter(ReplicatedObject):
@@ -71,8 +78,7 @@ class ReplicatedCounter(ReplicatedObject):
 
     def get(self) -> int:
         """Return the number."""
-        text = self._value_in(self._request(f"get {self._key}"))
-        number = 0 if text is None else self._understood(text)
+        number = self._value(0)
         if not isinstance(number, int):
             raise WrongKind(f"{self.name} holds no counter but something else")
         return number
@@ -114,27 +120,9 @@ class ReplicatedCounter(ReplicatedObject):
     def __bool__(self) -> bool:
         return self.get() != 0
 
-    def __eq__(self, other: object) -> bool:
-        return self._compares(eq, other)
-
-    def __lt__(self, other: ReplicatedCounter | float) -> bool:
-        return self._compares(lt, other)
-
-    def __le__(self, other: ReplicatedCounter | float) -> bool:
-        return self._compares(le, other)
-
-    def __gt__(self, other: ReplicatedCounter | float) -> bool:
-        return self._compares(gt, other)
-
-    def __ge__(self, other: ReplicatedCounter | float) -> bool:
-        return self._compares(ge, other)
-
+    __eq__, __lt__, __le__ = _comparison(eq), _comparison(lt), _comparison(le)
+    __gt__, __ge__ = _comparison(gt), _comparison(ge)
     __hash__ = None  # type: ignore[assignment]  # it compares as a number, and changes
-
-    def _compares(self, how: Callable[[Any, Any], bool], other: object) -> bool:
-        if isinstance(other, ReplicatedCounter):
-            return how(self.get(), other.get())
-        return how(self.get(), other) if isinstance(other, int | float) else NotImplemented
 
     def _whole(self, number: object) -> int:
         if isinstance(number, bool) or not hasattr(number, "__index__"):
@@ -169,5 +157,4 @@ class ReplicatedMachine(ReplicatedObject):
 
     def state(self) -> Any:
         """Return the whole state as `snapshot` made it; None before the first command."""
-        text = self._value_in(self._request(f"get {self._key}"))
-        return None if text is None else self._understood(text)
+        return self._value(None)

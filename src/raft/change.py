@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from raftline.raft.membership import Membership
 
 
-class Refused(Exception):
+class ChangeRefused(Exception):
     """A change that was not begun: nothing was appended. The message is one line for a person."""
 
 
@@ -139,7 +139,7 @@ def _checked(target: Membership) -> Membership:
 
 def _expect(fact: bool, otherwise: str) -> None:
     if not fact:
-        raise Refused(otherwise)
+        raise ChangeRefused(otherwise)
 
 
 def advice(voters: int) -> str:

@@ -49,7 +49,7 @@ from raftline.raft.transfer import advance_transfer, begin_transfer, give_up_tra
 from raftline.raft.view import NodeView
 
 
-class Node:
+class RawNode:
     """One server of the cluster as a pure state machine.
 
     The same state and the same input give the same Effects. Who calls carries each Effects out

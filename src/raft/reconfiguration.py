@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.raft.change import Change, PendingChange, Plan, Refused, advice, plan
+from raftline.raft.change import Change, ChangeRefused, PendingChange, Plan, advice, plan
 from raftline.raft.effects import SafetyError, Settled
 from raftline.raft.entries import Entry
 from raftline.raft.membership import Membership, read
@@ -60,18 +60,18 @@ def _begin(state: State, change: Change, token: Any) -> None:
         _give_up_for(state, change)
         if leading.pending_change is not None:
             under_way = leading.pending_change.change
-            raise Refused(f"{under_way} is under way, and only one change is made at a time")
+            raise ChangeRefused(f"{under_way} is under way, and only one change is made at a time")
         if leading.transfer is not None:
-            raise Refused(f"the leadership is being handed over to {leading.transfer.to}")
+            raise ChangeRefused(f"the leadership is being handed over to {leading.transfer.to}")
         planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
-            raise Refused("a member's address holds what no entry can")
+            raise ChangeRefused("a member's address holds what no entry can")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
-            raise Refused(
+            raise ChangeRefused(
                 f"{' and '.join(_befell(state, lost))} and has no vote until it has caught up; "
                 "with too few others beside it, that would never be: ask again then"
             )
-    except Refused as refused:
+    except ChangeRefused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
         return
     if planned.learner_first is not None:

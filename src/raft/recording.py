@@ -29,7 +29,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive, Stop
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendEntries, Message, spell, spell_append
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.plain import Tokens, plain
 from raftline.raft.state import State
 
@@ -56,10 +56,10 @@ class Recorder(Protocol):
         """Record no more: this went wrong."""
 
 
-class RecordedNode(Node):
+class RecordedNode(RawNode):
     """A node that goes on from another one, and has each of its steps written down."""
 
-    def __init__(self, node: Node, recorder: Recorder) -> None:
+    def __init__(self, node: RawNode, recorder: Recorder) -> None:
         vars(self).update(vars(node))
         self._recorder: Recorder | None = recorder
         self._tokens = Tokens()

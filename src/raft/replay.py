@@ -14,7 +14,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.log import Log
 from raftline.raft.messages import PeerError, read
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields
 from raftline.raft.recording import (
     NOT_SPELLED,
@@ -126,7 +126,7 @@ class _Replayed:
     """The fresh core."""
 
     def __init__(self, state: State) -> None:
-        self._node = Node.__new__(Node)
+        self._node = RawNode.__new__(RawNode)
         self._node._state = state
         self._node.view = NodeView(state)
         state.pick_timeout_ms = self._draw

@@ -6,8 +6,6 @@ An installed raftline never sees this file: setup.cfg maps the package `raftline
 
 __path__ = [__file__.rsplit("raftline", 1)[0]]
 
-from raftline import exports
-
-__getattr__ = exports.exported
-__dir__ = exports.names
-__all__ = exports.names()
+TYPE_CHECKING = False
+if not TYPE_CHECKING:  # mypy would see one file under two names
+    from raftline.__init__ import __all__, __dir__, __getattr__  # noqa: F401 - of this one, too

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.state.objectkinds import EMPTY, OPERATIONS, NotDone
+from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
 from raftline.wire.commands import COMMANDS
 from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.objectcommands import Unfit, fits, operands_of
@@ -182,7 +182,7 @@ def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) 
         value = _held(pairs, key, operation.kind)
         entry_number = (number,) if operation.stamped else ()
         result = operation.act(*entry_number, value, *given)
-    except NotDone as condition:
+    except ConditionFailed as condition:
         return f"OBJECT response, not done: {condition}"
     except (Unfit, ProtocolError) as problem:
         return error(f"{problem}. Nothing was done.")

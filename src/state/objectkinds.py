@@ -13,7 +13,7 @@ from typing import NamedTuple
 from raftline.wire.strictjson import Json
 
 
-class NotDone(Exception):
+class ConditionFailed(Exception):
     """A condition did not hold: nothing was changed. The message says which."""
 
 
@@ -61,7 +61,7 @@ def _drop(pairs: dict[str, Json], key: str) -> None:
 @_operation("dict.take")
 def _take(pairs: dict[str, Json], key: str, *default: Json) -> Json:
     if key not in pairs and not default:
-        raise NotDone("no such item")
+        raise ConditionFailed("no such item")
     return pairs.pop(key, *default)
 
 
@@ -73,16 +73,16 @@ def _default(pairs: dict[str, Json], key: str, value: Json) -> Json:
 @_operation("dict.swap")
 def _swap(pairs: dict[str, Json], key: str, old: Json, new: Json) -> None:
     if key not in pairs:
-        raise NotDone("no such item")
+        raise ConditionFailed("no such item")
     if pairs[key] != old:
-        raise NotDone("no match")
+        raise ConditionFailed("no match")
     pairs[key] = new
 
 
 @_operation("dict.takelast")
 def _take_last(pairs: dict[str, Json]) -> Json:
     if not pairs:
-        raise NotDone("empty")
+        raise ConditionFailed("empty")
     return list(pairs.popitem())
 
 
@@ -122,7 +122,7 @@ def _take_at(values: list[Json], index: int = -1) -> Json:
 @_operation("list.remove")
 def _remove(values: list[Json], value: Json) -> None:
     if value not in values:
-        raise NotDone("no such item")
+        raise ConditionFailed("no such item")
     values.remove(value)
 
 
@@ -131,7 +131,7 @@ def _splice(values: list[Json], where: list[int | None], more: list[Json]) -> No
     try:
         values[slice(*where)] = more
     except ValueError:
-        raise NotDone("a slice with a step takes as many values as it has places") from None
+        raise ConditionFailed("a slice with a step takes as many values as it has places") from None
 
 
 @_operation("list.cut")
@@ -146,7 +146,7 @@ def _reverse(values: list[Json]) -> None:
 
 def _place(values: list[Json], index: int) -> int:
     if not -len(values) <= index < len(values):
-        raise NotDone("no such index")
+        raise ConditionFailed("no such index")
     return index
 
 
@@ -203,14 +203,14 @@ def _take_any(items: list[Json]) -> Json:
 @_operation("queue.put")
 def _push(values: list[Json], value: Json, most: int = 0) -> None:
     if 0 < most <= len(values):
-        raise NotDone("full")
+        raise ConditionFailed("full")
     values.append(value)
 
 
 @_operation("queue.take")
 def _take_first(values: list[Json]) -> Json:
     if not values:
-        raise NotDone("empty")
+        raise ConditionFailed("empty")
     return values.pop(0)
 
 
@@ -221,7 +221,7 @@ def _take_first(values: list[Json]) -> Json:
 def _acquire(number: int, lock: dict[str, Json], owner: str, lease_ms: int) -> Json:
     """Take a free lock. The token is the number of this very entry: later holders have higher."""
     if lock and lock["owner"] != owner:
-        raise NotDone("held")
+        raise ConditionFailed("held")
     if not lock:
         lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)
     return lock["token"]
@@ -247,14 +247,14 @@ def _seize(
 ) -> Json:
     """Take the lock from a holder whose beat stood still, if it stands there yet."""
     if lock and (lock["token"], lock["beat"]) != (token, beat):
-        raise NotDone("held")
+        raise ConditionFailed("held")
     lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)
     return number
 
 
 def _must_hold(lock: dict[str, Json], owner: str, token: int) -> None:
     if not lock or (lock["owner"], lock["token"]) != (owner, token):
-        raise NotDone("not held by you")
+        raise ConditionFailed("not held by you")
 
 
 for _kind in ("dict", "list", "set", "queue"):

@@ -114,7 +114,8 @@ def _read(folder: Folder, name: str) -> Log:
                 try:
                     index = first + log.last_index
                     term, command = read_entry(text + b"\n", index, log.last_term)
-                    _check_command(command)
+                    if _COMMAND.fullmatch(command) is None:
+                        raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
                 except ValueError as error:
                     raise FilesRefused(_refusal(name, number, str(error))) from None
                 # No escapes existed in that form: a backslash was a backslash.
@@ -122,11 +123,6 @@ def _read(folder: Folder, name: str) -> Log:
     except OSError as error:
         raise cannot_read(name, error) from error
     return log
-
-
-def _check_command(command: str) -> None:
-    if _COMMAND.fullmatch(command) is None:
-        raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
 
 
 def _refusal(name: str, line: int, what: str) -> str:

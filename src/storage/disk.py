@@ -28,11 +28,6 @@ class DiskFailed(StorageError):
     exit_status = EXIT_DISK
 
 
-def system_says(failure: StorageError) -> str:
-    """Return the system's own words for what went wrong, for those who are no node."""
-    return getattr(failure.__cause__, "strerror", None) or str(failure)
-
-
 class FilesRefused(StorageError):
     """The node must not start from these files: damaged, locked, unreadable, or another's."""
 
@@ -106,19 +101,16 @@ class AppendFile:
             self._descriptor = -1
 
     def _attempt(self, what: str, act: Callable[[], None]) -> None:
-        self._refuse_after_failure()
-        try:
-            act()
-        except OSError as error:
-            self._failed = True
-            raise disk_failed(self._path, what, error) from error
-
-    def _refuse_after_failure(self) -> None:
         if self._failed:
             raise DiskFailed(
                 f"{self._path}: an earlier write or sync failed, so nothing more is written; "
                 "check the disk, then start the node again"
             )
+        try:
+            act()
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, what, error) from error
 
     def _write(self, data: bytes) -> None:
         write_all(self._descriptor, data)

@@ -18,6 +18,8 @@ from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_by
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
+# How to go on from damaged files without a backup; the node's name stands behind it.
+CATCH_UP = "or let it catch up from the others, without a vote until it has: raftline fsck --repair"
 
 
 def cannot_read(path: str, error: OSError) -> FilesRefused:
@@ -113,16 +115,16 @@ class Folder:
         except OSError as error:
             raise disk_failed(path, "replace", error) from error
 
-    def free_name(self, name: str) -> str:
+    def free_name(self, name: str, why: str = "damaged") -> str:
         """Return NAME.damaged-1, or the first such name that is free."""
         number = 1
-        while self.exists(f"{name}.damaged-{number}"):
+        while self.exists(f"{name}.{why}-{number}"):
             number += 1
-        return f"{name}.damaged-{number}"
+        return f"{name}.{why}-{number}"
 
-    def put_aside(self, name: str) -> str:
-        """Let a damaged file have another name, durably, and return that."""
-        aside = self.free_name(name)
+    def put_aside(self, name: str, why: str = "damaged") -> str:
+        """Let a file have another name, durably, and return that."""
+        aside = self.free_name(name, why)
         self.rename(name, aside)
         return aside
 
@@ -196,10 +198,6 @@ class Folder:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)
-
-    def sweep(self, name: str) -> None:
-        """Remove what an interrupted `replace` of `name` left beside it."""
-        self.remove(f"{name}.tmp")
 
     def close(self) -> None:
         """Let go of open files and of the lock."""

@@ -116,7 +116,7 @@ class HardStateFile:
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
         )
-        first = _with_crc(spelled)
+        first = _with_crc(spelled.encode())
         self._folder.replace(self.name, [first + _mark_line(promise.mark)])
         self._mark_offset = len(first)
         self.promise = promise
@@ -148,11 +148,9 @@ class HardStateFile:
         return DamagedStorage(f"{self.name} is damaged: {what}")
 
 
-def _with_crc(spelled: str) -> bytes:
-    body = spelled.encode()
+def _with_crc(body: bytes) -> bytes:
     return b"%b crc32 %08x\n" % (body, crc32(body))
 
 
 def _mark_line(mark: Mark) -> bytes:
-    body = b"synced entry %019d term %019d" % mark
-    return b"%b crc32 %08x\n" % (body, crc32(body))
+    return _with_crc(b"synced entry %019d term %019d" % mark)

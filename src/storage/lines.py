@@ -27,6 +27,7 @@ LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swal
 
 NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
+NOT_UTF_8 = "bytes that are not UTF-8"
 BOM = b"\xef\xbb\xbf"
 _NUMBER = rb"0|[1-9][0-9]{0,18}"
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
@@ -96,7 +97,7 @@ def read_members(spelled: bytes) -> Membership:
     try:
         text = (spelled or b"").decode()
     except UnicodeDecodeError:
-        raise ValueError("bytes that are not UTF-8") from None
+        raise ValueError(NOT_UTF_8) from None
     if (found := read(PREFIX + text)) is not None:
         return found
     words = text.split(" ") if text else []
@@ -132,7 +133,7 @@ def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
     try:
         command = match[3].decode()
     except UnicodeDecodeError:
-        raise ValueError("bytes that are not UTF-8") from None
+        raise ValueError(NOT_UTF_8) from None
     if not is_storable(command):
         raise ValueError("a control character")
     return term, command

@@ -20,11 +20,12 @@ from zlib import crc32
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.disk import CorruptLog
-from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.folder import CATCH_UP, Folder, cannot_read
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import (
     CUT_PREFIX,
     LINE_BYTES_MAX,
+    NOT_UTF_8,
     NOTE,
     entry_index,
     note_line,
@@ -213,10 +214,9 @@ class LogReader:
                 else:
                     raise ValueError("a note that does not match the lines above it")
                 batch.crc = crc32(raw, batch.crc)
-        except UnicodeDecodeError:
-            raise _DamageError("bytes that are not UTF-8", raw) from None
         except ValueError as error:
-            raise _DamageError(str(error), raw) from None
+            is_text = not isinstance(error, UnicodeDecodeError)
+            raise _DamageError(str(error) if is_text else NOT_UTF_8, raw) from None
         if raw:
             raise _DamageError("the file ends within a batch", b"")
         return False
@@ -248,8 +248,7 @@ class LogReader:
         return CorruptLog(
             f"{self._name}, {where}. Entries that were acknowledged are "
             f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
-            f"or let it catch up from the others, without a vote until it has: raftline fsck "
-            f"--repair {node}",
+            f"{CATCH_UP} {node}",
             where,
             found.good_bytes if found is not None else 0,
             found.log.last_index if found is not None else 0,

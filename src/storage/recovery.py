@@ -15,7 +15,7 @@ from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage import birth
 from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
-from raftline.storage.folder import Folder, cannot_read, copied
+from raftline.storage.folder import CATCH_UP, Folder, cannot_read, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
 from raftline.storage.logfile import LogFile, TermRuns, beside, whole_file
@@ -67,9 +67,8 @@ class Recovery:
         try:
             self._folder.lock(self._node)
             for name in (self._log_name, self.storage.name, f"{self._log_name}.seed"):
-                self._folder.sweep(name)
-            if self._folder.exists(beside(self._node)):
-                self._folder.remove(beside(self._node))
+                self._folder.remove(f"{name}.tmp")  # of a `replace` that was interrupted
+            self._folder.remove(beside(self._node))
             self._prepare()
             found = self._read()
             if not self._folder.exists(self._trace):
@@ -82,7 +81,8 @@ class Recovery:
         """Make sure that NAME.storage and a log in our form are there."""
         promise = self._load_promise()
         self.loaded = self.snapshots.load()
-        has_log = self._has_log()
+        # A log of ours is never empty: its base line comes into being together with its name.
+        has_log = self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
         if self._never_ran:
             left_traces = promise is None and self._was_here(has_log)
             birth.check_that_it_never_ran(
@@ -103,15 +103,11 @@ class Recovery:
                 self._lost_log = True
                 self.storage.save(promise._replace(state=LogState.RECOVERING))
             members = self._members if self.loaded is None else self.loaded.members
-            self._folder.replace(self._log_name, whole_file(members, self._log_behind_snapshot()))
+            self._folder.replace(self._log_name, whole_file(members, Log(*self._held)))
         if promise is None and self.storage.promise.state is LogState.WHOLE:
             knows = self._never_ran or self._is_alone()
             born = LogState.WHOLE if knows else LogState.NEWBORN
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
-
-    def _has_log(self) -> bool:
-        # A log of ours is never empty: its base line comes into being together with its name.
-        return self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
 
     def _is_alone(self) -> bool:
         """Whether nobody else is there who could tell of a history; a joiner hears from others."""
@@ -162,22 +158,11 @@ class Recovery:
         )
 
     def _read(self) -> tuple[Recovered, LogFile]:
-        promise = self.storage.promise
-        covered = 0 if self.loaded is None else self.loaded.snapshot.index
-        found = LogReader(self._folder, self._log_name, promise.mark, covered).read()
-        self._check_base(found.log)
+        mark = self.storage.promise.mark
+        found = LogReader(self._folder, self._log_name, mark, self._held.index).read()
         log = found.log
-        held_term = max(log.last_term, 0 if self.loaded is None else self.loaded.snapshot.term)
-        if promise.state is LogState.RECOVERING and promise.term < held_term:
-            promise = promise._replace(term=held_term, vote=None)  # the least it can have been
-        if promise.term < held_term:
-            holder = self._log_name if log.last_term == held_term else self.snapshots.name
-            raise FilesRefused(
-                f"{self.storage.name} says term {promise.term}, but {holder} has an entry "
-                f"of term {held_term}: one of the two is from another time or node; restore "
-                "both from one backup of this node; or let it catch up from the others, without a "
-                f"vote until it has: raftline fsck --repair {self._node}"
-            )
+        self._check_base(log)
+        promise = self._promise_for(log)
         file = self._folder.open_append(self._log_name)
         if found.torn_bytes:
             file.truncate(found.good_bytes)
@@ -192,7 +177,6 @@ class Recovery:
             self._folder.replace(self._log_name, whole_file(found.members, log))
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
-        size = self._folder.size(self._log_name)
         promise = self.storage.promise
         self.notes.append(f"[*] Current term: {promise.term}")
         return Recovered(
@@ -204,18 +188,35 @@ class Recovery:
             self.notes,
             self.snapshots.current,
             promise.state is LogState.UNKNOWN,
-        ), LogFile(file, TermRuns(log), found.open_crc, size)
+        ), LogFile(file, TermRuns(log), found.open_crc, self._folder.size(self._log_name))
 
-    def _log_behind_snapshot(self) -> Log:
-        """Return the empty log that goes on where the snapshot ends."""
-        if self.loaded is None:
-            return Log()
-        return Log(self.loaded.snapshot.index, self.loaded.snapshot.term)
+    def _promise_for(self, log: Log) -> Promise:
+        """Return what NAME.storage says, which must fit the log and the snapshot.
+
+        Raises:
+            FilesRefused: one of them has an entry of a later term.
+        """
+        promise = self.storage.promise
+        held_term = max(log.last_term, self._held.term)
+        if promise.state is LogState.RECOVERING and promise.term < held_term:
+            promise = promise._replace(term=held_term, vote=None)  # the least it can have been
+        if promise.term < held_term:
+            holder = self._log_name if log.last_term == held_term else self.snapshots.name
+            raise FilesRefused(
+                f"{self.storage.name} says term {promise.term}, but {holder} has an entry "
+                f"of term {held_term}: one of the two is from another time or node; restore "
+                f"both from one backup of this node; {CATCH_UP} {self._node}"
+            )
+        return promise
+
+    @property
+    def _held(self) -> Mark:
+        """The entry that the snapshot ends with."""
+        return Mark(0, 0) if self.loaded is None else Mark(*self.loaded.snapshot[:2])
 
     def _check_base(self, log: Log) -> None:
         """Refuse a log whose beginning lies in a snapshot that is not there."""
-        base = Mark(log.base_index, log.base_term)
-        held = Mark(0, 0) if self.loaded is None else Mark(*self.loaded.snapshot[:2])
+        base, held = Mark(log.base_index, log.base_term), self._held
         if base.index > held.index or (base.index == held.index and base != held):
             what = f"stands for entries up to {held.index} of term {held.term}"
             if self.loaded is None:
@@ -223,8 +224,7 @@ class Recovery:
             raise DamagedFiles(
                 f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
                 f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
-                "both from one backup of this node; or let it catch up from the others, without a "
-                f"vote until it has: raftline fsck --repair {self._node}"
+                f"both from one backup of this node; {CATCH_UP} {self._node}"
             )
 
     def _begin_behind_snapshot(self, found: LogRead) -> None:

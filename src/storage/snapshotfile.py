@@ -13,7 +13,7 @@ from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Chunk
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
-from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.folder import CATCH_UP, Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,
     Breathe,
@@ -56,8 +56,7 @@ class SnapshotFile:
             FilesRefused: unreadable or damaged; one line says what to do.
         """
         for name in (self._beside, self._part_name):
-            if self._folder.exists(name):
-                self._folder.remove(name)
+            self._folder.remove(name)
         if not self._folder.exists(self.name):
             return None
         try:
@@ -65,9 +64,8 @@ class SnapshotFile:
         except ValueError as error:
             raise DamagedFiles(
                 f"{self.name}, {error}. The snapshot is damaged, so {self._node} does not start. "
-                f"Restore {self.name} and {self._node}.log from one backup of this node; or let it "
-                "catch up from the others, without a vote until it has: raftline fsck --repair "
-                f"{self._node}"
+                f"Restore {self.name} and {self._node}.log from one backup of this node; "
+                f"{CATCH_UP} {self._node}"
             ) from None
         self.current, self.members = loaded.snapshot, loaded.members
         return loaded

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import NoReturn
 
 from raftline.client import add_forms, answer_one, command_of, finish
+from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
@@ -89,7 +88,11 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
             if word in with_value and rest:
                 head.append(rest.pop(0))
         elif COMMANDS[verb].operands.ends_in_value:
-            _refuse_options(reader, rest)
+            for option in rest:
+                if option.partition("=")[0] in reader._option_string_actions:
+                    reader.error(
+                        f"{option} stands behind KEY; options stand before it, a value behind --"
+                    )
             words = [word, *rest]
             break
         else:
@@ -97,27 +100,17 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
     return head, words
 
 
-def _refuse_options(reader: Parser, words: Sequence[str]) -> None:
-    for word in words:
-        if word.partition("=")[0] in reader._option_string_actions:
-            reader.error(f"{word} stands behind KEY; options stand before it, a value behind --")
-
-
 def _command(reader: Parser, verb: str, words: Sequence[str]) -> str:
     """Return the line to send. A mistake in it ends this process, before anybody is asked."""
     needed = COMMANDS[verb].operands.needed
     if len(words) < len(needed):
-        _complain(reader, f"{needed[len(words)]} is missing")
+        reader.error(f"{needed[len(words)]} is missing")
     command = command_of([verb, *words])
     try:
         read_request("", "", command, Limits(1 << 62, 1 << 62))
     except ProtocolError as mistake:
-        _complain(reader, str(mistake))
+        reader.error(str(mistake).rstrip("."))
     return command
-
-
-def _complain(reader: Parser, what: str) -> NoReturn:
-    reader.error(what.rstrip("."))
 
 
 def _where(options: argparse.Namespace) -> list[Address]:

@@ -1,28 +1,46 @@
-"""`raftline backup FILE`: the state of a running cluster, or a stopped node, as one text file."""
+"""The state of a cluster as one text file: `raftline backup FILE` and `raftline restore FILE DIR`.
+
+A backup is of a running cluster, or of a stopped node. From one begins a new cluster.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
 from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
+from raftline.common import config
+from raftline.common.address import split
+from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
+from raftline.raft.log import Log
+from raftline.raft.membership import all_vote
 from raftline.state.machines import UnknownMachine
-from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused, StorageError, system_says
+from raftline.state.sessions import Sessions, next_era
+from raftline.storage.birth import spell_trace, trace
+from raftline.storage.disk import FilesRefused, StorageError
 from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
+from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from raftline.storage.logfile import whole_file
 from raftline.storage.logreader import LogRead
-from raftline.storage.snapshotlines import LoadedSnapshot, MachineState, spell_snapshot
+from raftline.storage.snapshotfile import no_pause
+from raftline.storage.snapshotlines import (
+    LoadedSnapshot,
+    MachineState,
+    SnapshotReader,
+    spell_snapshot,
+)
 from raftline.tools import status
-from raftline.tools.fsck import Bar, WatchedFolder
+from raftline.tools.fsck import Bar, WatchedFolder, tell_failure
 from raftline.wire.protocol import error
 
 _N = "([0-9]{1,19})"
@@ -39,11 +57,8 @@ def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int
     written, 5 refused or unreachable.
     """
     path = _new_file(file)
-    first, *others = status.whom_to_ask(configuration)
     try:
-        with Client(
-            *first, "admin", timeout_s, follow=True, also=others, on_wait=say_waiting
-        ) as client:
+        with status.client_of(configuration, timeout_s) as client:
             for left in reversed(range(TRIES)):
                 try:
                     index, term, size = _fetch(client, path)
@@ -55,8 +70,7 @@ def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int
         print(error(str(failure)), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
-        print(f"raftline: {file}: can't be written: {system_says(failure)}", file=sys.stderr)
-        return EXIT_DISK
+        return tell_failure(failure, file)
     print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
     return 0
 
@@ -101,12 +115,8 @@ def of_node(folder: Path, node: str, file: str) -> int:
             place.lock(node)
             state = _sound_state(place, node)
             Folder(path.parent).replace(path.name, spell_snapshot(state))
-    except DiskFailed as failure:
-        print(f"raftline: {file}: can't be written: {system_says(failure)}", file=sys.stderr)
-        return failure.exit_status
-    except FilesRefused as failure:
-        print(f"raftline: {failure}", file=sys.stderr)
-        return failure.exit_status
+    except StorageError as failure:
+        return tell_failure(failure, file)
     print(
         f"{file}: the state after entry {state.index} of term {state.term}, all that {node} holds, "
         f"{path.stat().st_size:,} bytes. Its last entries may never have been committed, and "
@@ -170,3 +180,97 @@ def _new_file(file: str) -> Path:
     if not path.parent.is_dir():
         raise ConfigError(f"{path.parent}: is no folder")
     return path
+
+
+def restore(file: str, folder: str, members: Sequence[str]) -> int:
+    """Write the files of every member of a new cluster into `folder`, from a backup.
+
+    All begin with the same state, and vote at once. The log goes on behind the backup's entry, so
+    that sessions keep their meaning; the terms begin far beyond its own, so that nothing a
+    node of the old cluster may say counts. Returns 0 done, 3 the backup is damaged, 4 the disk
+    failed.
+    """
+    if not folder:
+        raise ConfigError("DIR: names no folder")
+    configuration = _members_to_be(Path(folder), members)
+    try:
+        loaded = _read(Path(file))
+        names = list(configuration.members)
+        written = [0]
+        with Bar("restore", loaded.snapshot.size * len(names), lambda: written[0]):
+            _write(configuration, loaded, written)
+    except StorageError as failure:
+        return tell_failure(failure, folder)
+    index, keys = loaded.snapshot.index, len(loaded.pairs)
+    print(
+        f"{folder}: {len(names)} node{'s' * (len(names) != 1)} ({' '.join(names)}) with {keys:,} "
+        f"key{'s' * (keys != 1)}, the state after entry {index}"
+    )
+    for name, address in configuration.members.items():
+        print(f"start {name}: {typed()} server {name} {address.port} --dir {folder}")
+    return 0
+
+
+def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
+    """Return who the members will be; nothing is written yet.
+
+    Raises:
+        ConfigError: the folder holds something, or a member is not spelled NAME=HOST:PORT.
+    """
+    if folder.exists() and (not folder.is_dir() or os.listdir(folder)):
+        raise ConfigError(f"{folder}: is not empty; name a folder that is, or is not there yet")
+    lines = []
+    for member in (word for words in members for word in words.split(",") if word):
+        name, equals, address = member.partition("=")
+        host, port = split(address)
+        if not (equals and ":" in address):
+            raise ConfigError(f"--members: {member!r} is not NAME=HOST:PORT")
+        lines.append(f"{name} {host} {port}\n")
+    members_of = config.parse(Path("--members"), "".join(lines)).members
+    return Configuration(folder / config.FILE_NAME, members_of)
+
+
+def _read(path: Path) -> LoadedSnapshot:
+    """Return what a backup holds.
+
+    Raises:
+        FilesRefused: it fails its checks, and where; or it can't be read.
+    """
+    if not path.is_file():
+        why = "is no file" if path.exists() else "there is no such file"
+        raise FilesRefused(f"{path}: {why}")
+    folder = WatchedFolder(path.parent)
+    try:
+        with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:
+            loaded = SnapshotReader(file, no_pause).read()
+        Sessions.load(loaded.sessions)
+    except OSError as error:
+        raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise FilesRefused(
+            f"{path}, {error}{'' if str(error).endswith('?') else '.'} The backup is damaged, so "
+            "nothing was restored; use another one"
+        ) from None
+    return loaded
+
+
+def _write(
+    configuration: Configuration, loaded: LoadedSnapshot, written: list[int]
+) -> None:
+    folder = Folder(configuration.folder)
+    members = all_vote({name: str(where) for name, where in configuration.members.items()})
+    index, term = loaded.snapshot[:2]
+    state = MachineState(index, term, members, loaded.sessions, loaded.pairs)
+    for name in members.names:
+        def counted() -> Iterator[bytes]:
+            for data in spell_snapshot(state):
+                written[0] += len(data)
+                yield data
+
+        folder.replace(f"{name}.state_machine", counted())
+        folder.replace(f"{name}.log", whole_file(members, Log(index, term)))
+        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term))
+        HardStateFile(folder, name).save(promise)
+        folder.replace(trace(name), [spell_trace(name)])
+    lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
+    folder.replace(config.FILE_NAME, [(config.HEADER + "".join(lines)).encode()])

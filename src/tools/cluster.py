@@ -23,7 +23,7 @@ from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import NAME, ConfigError, Configuration, Pace
 from raftline.common.signals import threads_without_signals
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import end_all
 from raftline.raft.membership import Configurations, Membership
 from raftline.storage.disk import StorageError
@@ -70,7 +70,7 @@ class Cluster:
         self.stopping = False  # set when nodes end because they were told to
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
-        self._nodes: dict[str, Node] = {}  # those that were started
+        self._nodes: dict[str, NodeProcess] = {}  # those that were started
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
@@ -108,11 +108,11 @@ class Cluster:
                     f"{name} can't be started: port {port} on {host} {problem}{advice}"
                 )
 
-    def _start_one(self, name: str, address: Address) -> Node:
+    def _start_one(self, name: str, address: Address) -> NodeProcess:
         usual = address.host.lower() in ("localhost", "127.0.0.1")  # where a node listens anyway
         options = [*self._options, *([] if usual else ["--host", address.host])]
         folder = self.configuration.folder
-        node = Node(name, address.port, folder, options, start_new_session=True)
+        node = NodeProcess(name, address.port, folder, options, start_new_session=True)
         with self.relay.output_for(name) as output:
             return node.launch(*["--new"] * self._is_new, stdout=output)
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from raftline.common import config
 from raftline.common.config import ConfigError
 from raftline.common.console import draws
-from raftline.storage.disk import FilesRefused, StorageError
+from raftline.storage.disk import DiskFailed, FilesRefused, StorageError
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair
@@ -97,9 +97,8 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
             reports += _configuration_of(place)
             for node in nodes:
                 reports.append(_look_at(WatchedFolder(place), node, repairs=repairs))
-    except StorageError as error:
-        print(f"raftline: {error}", file=sys.stderr)
-        status = error.exit_status
+    except StorageError as failure:
+        status = tell_failure(failure)
     if as_json:
         print(json.dumps(reports, indent=2))
     else:
@@ -107,6 +106,16 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
             _tell(report)
     left = sum(not problem["repaired"] for report in reports for problem in report["problems"])
     return status or (EXIT_PROBLEMS if left else EXIT_CLEAN)
+
+
+def tell_failure(failure: StorageError, written: str = "") -> int:
+    """Say why files can't be used, or the one that was to be `written`; return the exit code."""
+    what = str(failure)
+    if written and isinstance(failure, DiskFailed):
+        said = getattr(failure.__cause__, "strerror", None)
+        what = f"{written}: can't be written: {said or failure}"
+    print(f"raftline: {what}", file=sys.stderr)
+    return failure.exit_status
 
 
 def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:

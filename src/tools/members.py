@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raftline.clients.connection import ClientError
+from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.deadline import say_waiting
 from raftline.common.config import Configuration, check_name
 from raftline.common.console import safe_line
 from raftline.node.handover import TAKEN_OVER
@@ -41,13 +40,9 @@ def carry_out(
     except ProtocolError as mistake:
         print(f"raftline: {mistake}", file=sys.stderr)
         return Outcome.USAGE
-    first, *others = status.whom_to_ask(configuration)
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
-        with Client(
-            *first, "admin", patience_s,
-            follow=True, also=others, search_s=timeout_s or SEARCH_S, on_wait=say_waiting,
-        ) as client:  # fmt: skip
+        with status.client_of(configuration, patience_s, timeout_s or SEARCH_S) as client:
             reply = client.request(request)
     except ClientError as failure:
         print(error(str(failure)), file=sys.stderr)

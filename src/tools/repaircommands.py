@@ -80,7 +80,7 @@ def _add_restore(commands: Commands) -> None:
     restore.add_argument(
         "--members", nargs="+", required=True, metavar="NAME=HOST:PORT", help="who they are"
     )
-    restore.set_defaults(module="tools.recover", carry_out=_restore)
+    restore.set_defaults(module="tools.backup", carry_out=_restore)
 
 
 def _add_replay(commands: Commands) -> None:
@@ -117,9 +117,9 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from raftline.tools import recover
+    from raftline.tools import backup
 
-    return recover.restore(options.file, options.folder, options.members)
+    return backup.restore(options.file, options.folder, options.members)
 
 
 def _replay(options: argparse.Namespace) -> int:

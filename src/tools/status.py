@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.deadline import Deadline
+from raftline.clients.connection import Deadline, say_waiting
+from raftline.clients.conversation import Client
 from raftline.clients.lines import Ended, LineConnection, TooLong
 from raftline.common.address import Address
 from raftline.common.config import Configuration
@@ -117,6 +118,17 @@ def whom_to_ask(configuration: Configuration) -> list[Address]:
     leader = leader_of(nodes)
     nodes.sort(key=lambda node: (node is not leader, node.answer is None))
     return [node.address for node in nodes]
+
+
+def client_of(
+    configuration: Configuration, timeout_s: float, search_s: float | None = None
+) -> Client:
+    """Return a client that brings an operator's requests to the leader."""
+    first, *others = whom_to_ask(configuration)
+    return Client(
+        *first, "admin", timeout_s,
+        follow=True, also=others, search_s=search_s, on_wait=say_waiting,
+    )  # fmt: skip
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:

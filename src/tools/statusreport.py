@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
-from raftline.clients.deadline import SAID_AFTER_S, say_waiting
+from raftline.clients.connection import SAID_AFTER_S, say_waiting
 from raftline.common.config import Configuration
 from raftline.common.console import draws, safe_line
 from raftline.common.quiet_exit import EXIT_INTERRUPTED

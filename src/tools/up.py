@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import signal
 import sys
 import threading
@@ -14,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from raftline.common import config
-from raftline.common.address import PORT_MAX, Address
+from raftline.common.address import PORT_MAX, Address, is_loopback
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import threads_without_signals
-from raftline.node import registering
+from raftline.node import joining
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
 from raftline.tools.relay import Relay
@@ -92,7 +91,7 @@ def write_down(configuration: Configuration) -> None:
     """
     if not configuration.added:
         return
-    written = registering.begun(configuration.path, configuration.added)
+    written = joining.begun(configuration.path, configuration.added)
     if written.members != configuration.members:
         raise ConfigError(
             f"{written.path} was begun by another meanwhile and names {described(written)}; "
@@ -177,11 +176,7 @@ def _nodes(count: int) -> str:
 
 def _check_local(configuration: Configuration) -> None:
     for name, address in configuration.members.items():
-        try:
-            local = ipaddress.ip_address(address.host).is_loopback
-        except ValueError:
-            local = address.host.lower() == "localhost"
-        if not local:
+        if not is_loopback(address.host):
             raise ConfigError(
                 f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
                 "nodes on localhost only; start that one where it belongs, with raftline-server"

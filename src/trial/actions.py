@@ -53,11 +53,6 @@ class Watch:
         """The id of the leader, or UNKNOWN_LEADER."""
         return self.leaders[-1][1]
 
-    @property
-    def leading_since_s(self) -> float:
-        """The time at which the present state began, in seconds since the start."""
-        return self.leaders[-1][0]
-
     def start_at(self, start_s: float) -> None:
         """Count seconds from here on."""
         self._start_s = start_s
@@ -148,8 +143,8 @@ class Actions:
         self._chance = random.Random(f"{metrics.seed} actions")
         self._now = 0.0
         self._handlers: dict[str, Callable[[Action], bool]] = {
-            "fail leader": self._fail_leader,
-            "fail follower": self._fail_follower,
+            "fail leader": lambda action: self._fail(action, self._leader()),
+            "fail follower": lambda action: self._fail(action, self._follower()),
             "restart": self._restart,
             "pause": self._pause,
             "drop": self._drop,
@@ -180,12 +175,6 @@ class Actions:
         leader = self._leader()
         followers = [server for server in self._servers.active if server != leader]
         return self._chance.choice(followers) if leader and followers else None
-
-    def _fail_leader(self, action: Action) -> bool:
-        return self._fail(action, self._leader())
-
-    def _fail_follower(self, action: Action) -> bool:
-        return self._fail(action, self._follower())
 
     def _fail(self, action: Action, server: str | None) -> bool:
         if server is None:

@@ -47,7 +47,7 @@ def generate_string(chance: random.Random) -> str:
     return "".join(chance.choices(LETTERS, k=KEY_LENGTH))
 
 
-class Client:
+class LoadClient:
     """Makes its requests one after the other, each when it is due or as soon after as it can.
 
     A put has a new key, and a get takes one whose put was confirmed to this client. With

@@ -40,16 +40,6 @@ def node_name(server: str) -> str:
     return f"s{server}"
 
 
-def client_name(client: str) -> str:
-    """Return what a client of this id is called on the wire."""
-    return f"c{client}"
-
-
-def id_of(name: str) -> str:
-    """Return the id of the node or client that is called so."""
-    return name[1:]
-
-
 def checked(message: object, known: Collection[str]) -> Message:
     """Return the message with its id spelled `Message-ID`; `known` are the ids that exist.
 
@@ -88,7 +78,7 @@ def check_address(value: object, known: Collection[str], part: str) -> None:
 
 def line_of(request: Message) -> str:
     """Return the line that asks a node what the message asks, without its newline."""
-    sender = f"{client_name(request['source'])}#{request[MESSAGE_ID]}"
+    sender = f"c{request['source']}#{request[MESSAGE_ID]}"
     key = escape(request["key"], key=True)
     if request["req_category"] == "get":
         return f"{sender}@get {key}"
@@ -107,7 +97,7 @@ def answer_to(request: Message, text: str) -> Message:
     outcome = outcome_of(text)
     if outcome is Outcome.NO_LEADER:
         named = leader_named_in(text)
-        leader = id_of(named[0]) if named else UNKNOWN_LEADER
+        leader = named[0][1:] if named else UNKNOWN_LEADER
         return {**message, "req_category": "forward2leader", "leader": leader}
     if outcome is Outcome.UNKNOWN:
         return {**message, "req_category": "unknown", "reason": text}

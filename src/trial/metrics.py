@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +34,34 @@ class Action:
     server: str = ""  # an id, "leader" or "follower"; "": what the category means by itself
 
 
+def _number(default: float, low: int, high: int) -> Any:
+    """Return the field of a number with its limits; it is whole where its default is."""
+    return field(default=default, metadata={"limits": (low, high, isinstance(default, int))})
+
+
 @dataclass(frozen=True)
 class Metrics:
     """The plan of a trial. Times are in seconds since all servers were up."""
 
     server_code: Path = SERVER
-    maximum_get_create_fail_fraction: float = 0.1
-    appends_batched_fraction: float = 0.5
-    maximum_get_reqs_fraction: float = 0.5
-    maximum_put_reqs_fraction: float = 0.5
-    number_of_clients: int = 8
-    total_execution_time: float = 30.0
-    servers: int = 5
-    client_requests: int = 500
-    gp_ratio: float = 0.8
-    only_hb: float = 5.0
-    stop_requests: float = 2.0
-    max_packets: int = 20_000
+    maximum_get_create_fail_fraction: float = _number(0.1, 0, 1)
+    appends_batched_fraction: float = _number(0.5, 0, 1)
+    maximum_get_reqs_fraction: float = _number(0.5, 0, 1)
+    maximum_put_reqs_fraction: float = _number(0.5, 0, 1)
+    number_of_clients: int = _number(8, 1, 200)
+    total_execution_time: float = _number(30.0, 1, 3600)
+    servers: int = _number(5, 2, 15)  # of one alone nobody could see who leads
+    client_requests: int = _number(500, 0, 1_000_000)
+    gp_ratio: float = _number(0.8, 0, 1)
+    only_hb: float = _number(5.0, 0, 3600)
+    stop_requests: float = _number(2.0, 0, 3600)
+    max_packets: int = _number(20_000, 1, 1_000_000_000)
     actions: tuple[Action, ...] = ()
     # What the course's simulator has not:
-    maximum_unanswered_fraction: float = 0.01
-    leader_tenure: float = 0.0  # 0: nobody has to go
-    shared_keys: int = 0  # 0: each put has a key of its own
-    seed: int = 1
+    maximum_unanswered_fraction: float = _number(0.01, 0, 1)
+    leader_tenure: float = _number(0.0, 0, 3600)  # 0: nobody has to go
+    shared_keys: int = _number(0, 0, 100_000)  # 0: each put has a key of its own
+    seed: int = _number(1, 0, 2**63 - 1)
 
 
 @dataclass
@@ -84,22 +89,9 @@ class _Reading:
 
 
 _LIMITS: Mapping[str, tuple[float, float, bool]] = {
-    "maximum get create fail fraction": (0, 1, False),
-    "appends batched fraction": (0, 1, False),
-    "maximum get reqs fraction": (0, 1, False),
-    "maximum put reqs fraction": (0, 1, False),
-    "number of clients": (1, 200, True),
-    "total execution time": (1, 3600, False),
-    "servers": (2, 15, True),  # of one alone nobody could see who leads
-    "client requests": (0, 1_000_000, True),
-    "gp ratio": (0, 1, False),
-    "only hb": (0, 3600, False),
-    "stop requests": (0, 3600, False),
-    "max packets": (1, 1_000_000_000, True),
-    "maximum unanswered fraction": (0, 1, False),
-    "leader tenure": (0, 3600, False),
-    "shared keys": (0, 100_000, True),
-    "seed": (0, 2**63 - 1, True),
+    each.name.replace("_", " "): each.metadata["limits"]
+    for each in fields(Metrics)
+    if each.metadata
 }
 _KEYS = ("server code", "actions", *_LIMITS)
 _SECONDS, _FRACTION, _SERVER = "seconds", "fraction", "server"

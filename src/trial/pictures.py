@@ -118,11 +118,11 @@ def timeline(record: Record) -> str:
     rows += [
         ("network", _network_spans(record, "part")),
         ("losses", _network_spans(record, "drop")),
-        ("no answers", _standstill_spans(record)),
+        ("no answers", _alike(record.standstills(), "failed", "no answers")),
         ("requests", _request_spans(record)),
     ]
     if record.stalls:
-        rows.append(("simulator", _stall_spans(record)))
+        rows.append(("simulator", _alike(record.stalls, "paused", "stood still")))
     bottom = TOP + ROW * len(rows)
     shapes = list(scale.axis(bottom, TOP))
     for number, (name, spans) in enumerate(rows):
@@ -153,12 +153,8 @@ def _leader_spans(record: Record) -> Iterator[Span]:
     ends = [at for at, _ in record.leaders[1:]] + [record.ended]
     for (since, leader), to in zip(record.leaders, ends, strict=True):
         known = leader != UNKNOWN_LEADER
-        yield since, to, colour_of(record, leader) if known else "none", in_words(leader)
-
-
-def colour_of(record: Record, server: str) -> str:
-    """Return the class that gives a server its colour."""
-    return f"colour{record.servers.index(server) % COLOURS}"
+        class_ = f"colour{record.servers.index(leader) % COLOURS}" if known else "none"
+        yield since, to, class_, in_words(leader)
 
 
 def _health_spans(record: Record, server: str) -> Iterator[Span]:
@@ -181,14 +177,9 @@ def _network_spans(record: Record, family: str) -> Iterator[Span]:
             yield event.at, to, family, what
 
 
-def _standstill_spans(record: Record) -> Iterator[Span]:
-    for since, to in record.standstills():
-        yield since, to, "failed", "no answers"
-
-
-def _stall_spans(record: Record) -> Iterator[Span]:
-    for since, to in record.stalls:
-        yield since, to, "paused", "stood still"
+def _alike(times: Iterable[tuple[float, float]], class_: str, what: str) -> Iterator[Span]:
+    for since, to in times:
+        yield since, to, class_, what
 
 
 def _request_spans(record: Record) -> Iterator[Span]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import end_all, is_free
 from raftline.harness.processes import free_ports as any_ports
 from raftline.harness.proxy import Network
@@ -33,7 +33,7 @@ _A_GROUP_OF_ITS_OWN: dict[str, Any] = (
 )
 
 
-class NotStarted(Exception):
+class ServersNotStarted(Exception):
     """A server did not come up. The message is one line for the user."""
 
 
@@ -55,7 +55,7 @@ class Servers:
         self.health: dict[str, Health] = {}
         self.crashes: list[tuple[str, int]] = []  # (id, exit status)
         self.failed: list[str] = []  # those that are down by our doing, longest first
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeProcess] = {}
         for server in ports:
             own = folder / server
             try:
@@ -65,9 +65,10 @@ class Servers:
                 (own / config.FILE_NAME).write_text(text, encoding="utf-8")
             except OSError as error:
                 what = f"{own}: the server's files can't be written"
-                raise NotStarted(f"{what}: {error.strerror}") from error
+                raise ServersNotStarted(f"{what}: {error.strerror}") from error
             console = own / "console"
-            node = Node(node_name(server), ports[server], own, (), console, **_A_GROUP_OF_ITS_OWN)
+            name, port = node_name(server), ports[server]
+            node = NodeProcess(name, port, own, (), console, **_A_GROUP_OF_ITS_OWN)
             node.program = [sys.executable, str(program)]
             self._nodes[server] = node
 
@@ -77,7 +78,7 @@ class Servers:
         return [server for server, health in self.health.items() if health is Health.UP]
 
     def start(self) -> None:
-        """Start all, and return once all answer. Raises NotStarted."""
+        """Start all, and return once all answer. Raises ServersNotStarted."""
         for server in self._nodes:
             self.launch(server)
         until_s = time.monotonic() + UP_SECONDS_MAX
@@ -85,15 +86,16 @@ class Servers:
         while waiting := [server for server in waiting if not self._answers(server)]:
             if time.monotonic() > until_s:
                 said = self.last_line(waiting[0])
-                raise NotStarted(f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s; {said}")
+                late = f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s"
+                raise ServersNotStarted(f"{late}; {said}")
             time.sleep(ASK_AGAIN_S)  # those that have just begun want the processor
 
     def launch(self, server: str) -> None:
-        """Start the process of one server, from the files that it has. Raises NotStarted."""
+        """Start the process of one server, from the files that it has. Raises ServersNotStarted."""
         try:
             self._nodes[server].launch()
         except OSError as error:
-            raise NotStarted(f"{server} can't be started: {error.strerror}") from error
+            raise ServersNotStarted(f"{server} can't be started: {error.strerror}") from error
         self.health[server] = Health.UP
         if server in self.failed:
             self.failed.remove(server)
@@ -101,7 +103,7 @@ class Servers:
     def _answers(self, server: str) -> bool:
         node = self._nodes[server]
         if not node.is_running:
-            raise NotStarted(
+            raise ServersNotStarted(
                 f"{server} ended ({how_it_ended(node.running.returncode)}) before it had answered "
                 f"once; {self.last_line(server)}"
             )
@@ -167,5 +169,5 @@ def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
     ports = range(first, first + len(names))
     taken = [port for port in ports if not is_free(port)]
     if taken:
-        raise NotStarted(f"port {taken[0]} is in use; take others with --base-port")
+        raise ServersNotStarted(f"port {taken[0]} is in use; take others with --base-port")
     return dict(zip(names, ports, strict=True))

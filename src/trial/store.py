@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
 from raftline.clients.lines import LineConnection
@@ -56,6 +56,9 @@ class Tally:
     redirects: int = 0
     duplicates: int = 0  # answers to a Message-ID that was answered before
     rejected: int = 0  # messages that lacked something or were invalid, of either direction
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client as Asker
+from raftline.clients.conversation import Client
 from raftline.common.console import draws
 from raftline.harness.proxy import Network
 from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.actions import LEADER_SILENT_S, Actions, Watch
-from raftline.trial.load import Client, by_client, mark_wrong_gets, plan
+from raftline.trial.load import LoadClient, by_client, mark_wrong_gets, plan
 from raftline.trial.messages import UNKNOWN_LEADER, in_words
 from raftline.trial.metrics import Metrics
 from raftline.trial.record import Event, Record
@@ -51,7 +51,7 @@ class Trial:
         self.servers = Servers(self.ports, self.network, metrics.server_code, folder)
         self.stop = threading.Event()
         self._actions = Actions(metrics, self.servers, self.network, self.watch, self.record)
-        self._clients: list[Client] = []
+        self._clients: list[LoadClient] = []
         self._handing_over: threading.Thread | None = None
         self._look_from = 0.0
         self._start_s: float | None = None  # on the monotonic clock, once all servers answer
@@ -105,7 +105,7 @@ class Trial:
         self._collect()
         return self.record
 
-    def _make_clients(self, start_s: float) -> list[Client]:
+    def _make_clients(self, start_s: float) -> list[LoadClient]:
         metrics = self.metrics
         dues = by_client(plan(metrics, random.Random(metrics.seed)), metrics.number_of_clients)
         clients = []
@@ -114,7 +114,7 @@ class Trial:
             identity = f"{metrics.servers + number:04}"
             chance = random.Random(f"{metrics.seed} {identity} servers")
             store = Store(identity, self.ports, chance, self.stop)
-            clients.append(Client(identity, mine, store, metrics, start_s, common))
+            clients.append(LoadClient(identity, mine, store, metrics, start_s, common))
         return clients
 
     def _tick(self, now: float, start_s: float) -> None:
@@ -136,7 +136,7 @@ class Trial:
 
     def _end_tenure(self, now: float) -> None:
         """Ask a leader whose tenure is over to hand over; nobody waits for it meanwhile."""
-        leader, since = self.watch.leader, self.watch.leading_since_s
+        since, leader = self.watch.leaders[-1]
         tenure = self.metrics.leader_tenure
         busy = self._handing_over is not None and self._handing_over.is_alive()
         if not tenure or leader == UNKNOWN_LEADER or now - since < tenure or busy:
@@ -148,14 +148,7 @@ class Trial:
         self._handing_over.start()
 
     def _count(self) -> None:
-        total = Tally()
-        for tally in (client.tally for client in self._clients):
-            total.sent += tally.sent
-            total.received += tally.received
-            total.redirects += tally.redirects
-            total.duplicates += tally.duplicates
-            total.rejected += tally.rejected
-        self.record.tally = total
+        self.record.tally = sum((client.tally for client in self._clients), Tally())
         self.record.server_messages = self.network.sent
         self.record.lost_messages = self.network.lost
 
@@ -180,7 +173,7 @@ class Trial:
 
 def _hand_over(port: int) -> None:
     # What it answers is seen in who leads; without an answer it is asked again.
-    with contextlib.suppress(ClientError), Asker("127.0.0.1", port, "trial") as asker:
+    with contextlib.suppress(ClientError), Client("127.0.0.1", port, "trial") as asker:
         asker.ask("transfer")
 
 

@@ -9,7 +9,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Compact, Receive, Synced, Tick
 from raftline.raft.log import Log
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 
 OPTIONS = Options(election_timeout_ms=150, heartbeat_ms=50)
@@ -35,17 +35,17 @@ def node_of(
     incarnation: int = 1,
     options: Options = OPTIONS,
     lease_ms: int = 0,
-) -> Node:
+) -> RawNode:
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
-    return Node(
+    return RawNode(
         name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
         recovering=recovering, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
     )
 
 
-def candidate_of(name: str, *terms: int, **more: object) -> Node:
+def candidate_of(name: str, *terms: int, **more: object) -> RawNode:
     """Return a node that has just asked for votes: the PreVotes of all peers were granted."""
     node = node_of(name, *terms, **more)  # type: ignore[arg-type]
     node.step(Tick(), TIMEOUT_MS)
@@ -56,7 +56,7 @@ def candidate_of(name: str, *terms: int, **more: object) -> Node:
     return node
 
 
-def leader_of(name: str, *terms: int, **more: object) -> Node:
+def leader_of(name: str, *terms: int, **more: object) -> RawNode:
     """Return a node that has just been elected by all, its no-op on its own disk."""
     node = candidate_of(name, *terms, **more)
     for peer in node.view.peers:
@@ -66,7 +66,7 @@ def leader_of(name: str, *terms: int, **more: object) -> Node:
     return node
 
 
-def established(name: str, *terms: int, **more: object) -> Node:
+def established(name: str, *terms: int, **more: object) -> RawNode:
     """Return a leader whose no-op every follower holds: committed and applied."""
     node = leader_of(name, *terms, **more)
     for peer in node.view.peers:
@@ -74,14 +74,14 @@ def established(name: str, *terms: int, **more: object) -> Node:
     return node
 
 
-def sync(node: Node) -> Effects:
+def sync(node: RawNode) -> Effects:
     """Tell the node that its whole log is on its disk."""
     log = node.view.log
     return node.step(Synced(log.last_index, log.last_term), node.view.now_ms)
 
 
 def acknowledge(
-    leader: Node, peer: str, index: int | None = None, number: int | None = None
+    leader: RawNode, peer: str, index: int | None = None, number: int | None = None
 ) -> Effects:
     """Let a follower say that it holds the leader's log up to `index`, or all of it."""
     state = leader.view
@@ -117,14 +117,14 @@ def request(
     return RequestVote(sender, to, term, *last, pre_vote)
 
 
-def compact(node: Node, index: int) -> bool:
+def compact(node: RawNode, index: int) -> bool:
     """Drop entries up to `index` from memory, as many as one step may; return whether more
     remain."""
     node.step(Compact(index), node.view.now_ms)
     return node.view.log.base_index < index
 
 
-def terms_of(node: Node) -> list[int | None]:
+def terms_of(node: RawNode) -> list[int | None]:
     """Return the terms of the node's entries, first to last."""
     log = node.view.log
     return [log.term_at(index) for index in range(1, log.last_index + 1)]

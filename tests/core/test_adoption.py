@@ -12,7 +12,7 @@ from tests.node_files import boot, commands, found, known, log_file, refusal, st
 SEED_LOG = b"0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 
 
-def test_the_seeds_example_log_is_adopted_and_said() -> None:
+def test_the_course_example_log_is_adopted_and_reported() -> None:
     folder = MemoryFolder({"s1.log": SEED_LOG})
     manager, recovered = boot(folder)
     assert recovered.notes == [

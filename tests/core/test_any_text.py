@@ -39,7 +39,7 @@ NASTY = [
 ANY = st.text(st.characters(), max_size=12)  # with lone surrogates
 WORD = st.sampled_from(NASTY) | ANY
 BYTES = st.binary(max_size=24) | ANY.map(lambda text: text.encode("utf-8", "surrogatepass"))
-# What can come out of a line: bytes that are not UTF-8 are refused before.
+# Texts that can come out of a line: bytes that are not UTF-8 are refused before.
 TEXT = ANY.filter(is_storable) | st.sampled_from(NASTY).filter(is_storable)
 
 
@@ -78,7 +78,7 @@ def test_a_name_and_an_id_are_plain_letters_and_digits_or_refused(line: str) -> 
 
 
 @given(line_of(*sorted(COMMANDS)) | TEXT)
-def test_what_a_request_becomes_is_its_own_one_spelling_and_fits_a_line(line: str) -> None:
+def test_a_request_has_one_canonical_spelling_that_fits_a_line(line: str) -> None:
     try:
         request = read_request("client4", "", line, Limits())
     except ProtocolError as problem:
@@ -145,9 +145,7 @@ def test_entries_are_numbered_lines_or_refused(items: list[Any], prev_index: int
 
 
 @given(BYTES, st.sampled_from([b"1 1 ", b"0 0 base ", b"# cut after ", b""]))
-def test_a_line_of_the_log_says_something_or_what_is_wrong_with_it(
-    end: bytes, begin: bytes
-) -> None:
+def test_a_log_line_is_parsed_or_refused_with_its_mistake(end: bytes, begin: bytes) -> None:
     raw = begin + end + b"\n"
     for read in (lambda: read_entry(raw, 1, 1)[1], lambda: str(read_cut(raw, 0, 9))):
         try:
@@ -190,7 +188,7 @@ def test_a_snapshot_that_fits_its_crc_is_read_or_refused(line: bytes, pair: byte
 @example(['["c", true, []]'])
 @example(['["c", 1, [[1, 2, 3]]]'])
 @example(['[["c"], 1, []]'])
-def test_a_session_table_is_one_that_was_dumped_or_refused(lines: list[str]) -> None:
+def test_a_session_table_is_read_back_as_dumped_or_refused(lines: list[str]) -> None:
     try:
         table = Sessions.load(lines)
     except ValueError:
@@ -213,7 +211,7 @@ def test_a_configuration_names_members_or_is_refused(text: str) -> None:
 @given(
     st.sampled_from(sorted(FAULT_FORMS)), st.lists(WORD | st.sampled_from(["s2", "5%"]), max_size=3)
 )
-def test_an_order_brings_about_a_fault_that_can_be_told_or_is_refused(
+def test_an_order_makes_a_fault_that_can_be_shown_or_is_refused(
     verb: str, words: list[str]
 ) -> None:
     try:
@@ -267,7 +265,7 @@ def test_no_entry_stops_a_node(commands: list[str]) -> None:
 
 
 @given(ANY, st.booleans())
-def test_what_was_escaped_is_plain_and_comes_back(text: str, key: bool) -> None:
+def test_an_escaped_text_is_printable_and_unescapes_to_itself(text: str, key: bool) -> None:
     spelled = escape(text, key)
     assert is_storable(spelled)
     assert is_one_line(spelled or "x")

@@ -24,7 +24,7 @@ from tests.core.cores import (
 )
 
 
-def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
+def test_a_follower_acknowledges_after_its_own_disk_write() -> None:
     node = node_of("s2")
     effects = node.step(Receive(append(1, (0, 0), 1, 1)), 10)
     assert [entry.index for entry in effects.append] == [1, 2]
@@ -32,7 +32,7 @@ def test_a_follower_acknowledges_behind_its_own_disk_write() -> None:
     assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 2, 1)]
 
 
-def test_a_follower_says_where_its_log_ends_and_numbers_are_compared_as_numbers() -> None:
+def test_a_follower_names_the_end_of_its_log_and_compares_numbers_as_numbers() -> None:
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.step(Receive(append(7, (11, 6))), 10)
     assert effects.send_after_save == [AppendRejected("s2", "s1", 7, 9, 1)]
@@ -48,7 +48,7 @@ def test_a_late_shorter_append_erases_nothing() -> None:
     assert terms_of(node) == [1, 1, 1, 1]
 
 
-def test_only_what_conflicts_is_cut() -> None:
+def test_only_conflicting_entries_are_cut() -> None:
     node = node_of("s2", 1, 1, 2, 2, 2)
     effects = node.step(Receive(append(3, (1, 1), 1, 2, 3)), 10)
     assert effects.cut_after == 3
@@ -72,7 +72,7 @@ def test_equal_length_is_not_agreement() -> None:
         (append(2, (4, 1), 2), 5),
     ],
 )
-def test_an_acknowledgement_names_what_matched_not_what_lies_in_the_log(
+def test_an_acknowledgement_names_the_matched_index_not_the_last_one(
     message: AppendEntries, index: int
 ) -> None:
     node = node_of("s2", 1, 1, 1, 1)
@@ -99,7 +99,7 @@ def test_a_follower_commits_no_further_than_the_message_matched() -> None:
     assert node.view.commit_index == 2
 
 
-def test_each_entry_is_applied_once_and_in_order_whatever_is_said_twice() -> None:
+def test_each_entry_is_applied_once_and_in_order_despite_repeated_messages() -> None:
     node = node_of("s2")
     applied = []
     for message in [
@@ -137,9 +137,7 @@ def test_entries_keep_the_index_and_term_they_came_with() -> None:
         append(1, (3, 1), sender="s3"),  # a second leader in one term
     ],
 )
-def test_what_no_sound_cluster_sends_is_refused_and_changes_nothing(
-    message: AppendEntries,
-) -> None:
+def test_an_impossible_message_is_refused_and_changes_nothing(message: AppendEntries) -> None:
     node = node_of("s2", 1, 1, 1)
     node.step(Receive(append(1, (3, 1), commit=2)), 10)
     before = (node.view.term, node.view.leader, terms_of(node), node.wake_at_ms)
@@ -160,7 +158,7 @@ def test_committed_entries_are_handed_out_in_portions() -> None:
     assert node.wake_at_ms > 10
 
 
-def test_what_was_cut_off_is_on_the_disk_no_longer() -> None:
+def test_cut_entries_are_removed_from_the_disk() -> None:
     node = node_of("s2", *[1] * 6)
     node.step(Receive(append(2, (1, 1), 2)), 10)  # cuts 2 to 6; nothing of the rest is synced yet
     node.step(Receive(TimeoutNow("s1", "s2", 2)), 20)

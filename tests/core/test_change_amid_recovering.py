@@ -7,7 +7,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import acknowledge, established, sync
 
 LIFE = 77
@@ -18,11 +18,11 @@ def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
     return Membership(voters, learners, (), {name: f"{name}:1" for name in names})
 
 
-def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
+def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), node.view.now_ms)
 
 
-def hold(node: Node, *names: str) -> None:
+def hold(node: RawNode, *names: str) -> None:
     """Let the leader's disk and these followers hold all that there is, and what follows on it."""
     for _ in range(3):
         sync(node)
@@ -30,7 +30,7 @@ def hold(node: Node, *names: str) -> None:
             acknowledge(node, name)
 
 
-def lose_memory(node: Node, name: str) -> None:
+def lose_memory(node: RawNode, name: str) -> None:
     state = node.view
     node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 
@@ -50,7 +50,7 @@ def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginn
     assert node.view.membership == members("s1", "s2", "s3")
 
 
-def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
+def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")
     refused = change(node, "remove", "s2")
@@ -70,7 +70,7 @@ def test_no_change_makes_a_quorum_depend_on_who_has_lost_its_vote() -> None:
     assert node.view.membership == members("s1", "s3")
 
 
-def test_who_has_lost_its_vote_may_be_removed() -> None:
+def test_a_voter_without_a_vote_may_be_removed() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")
     change(node, "remove", "s3")
@@ -78,7 +78,7 @@ def test_who_has_lost_its_vote_may_be_removed() -> None:
     assert node.view.membership == members("s1", "s2")
 
 
-def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None:
+def test_a_learner_that_lost_its_log_catches_up_before_it_is_promoted() -> None:
     node = established("s1", voters=members("s1", "s2", learners=("s3",)))
     lose_memory(node, "s3")
     assert change(node, "promote", "s3").settled == []
@@ -90,7 +90,7 @@ def test_a_learner_that_lost_its_memory_catches_up_before_it_is_let_in() -> None
     assert state.membership == members("s1", "s2", "s3")
 
 
-def test_a_voter_that_asks_to_be_added_without_its_memory_is_told_who_the_members_are() -> None:
+def test_a_voter_without_its_log_that_asks_to_be_added_gets_the_members() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
     assert change(node, "add", "s3", "localhost:1").settled == []

@@ -8,19 +8,19 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Propose, Tick, Transfer
 from raftline.raft.membership import Membership
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
-def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
+def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
     """Return a leader s1 that has committed its no-op with these members."""
     addresses = {name: f"{name}:1" for name in (*voters, *learners)}
     return established("s1", voters=Membership(voters, learners, (), addresses))
 
 
-def change(node: Node, verb: str, name: str, address: str = "") -> Effects:
+def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), TIMEOUT_MS)
 
 
@@ -69,7 +69,7 @@ def test_a_change_is_refused_while_the_leadership_is_handed_over() -> None:
     assert effects.append == []
 
 
-def test_a_change_that_is_complete_is_answered_though_the_leader_gives_way() -> None:
+def test_a_complete_change_is_answered_during_a_transfer() -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
     change(node, "remove", "s4")
     node.step(Transfer("s2"), TIMEOUT_MS)
@@ -81,7 +81,7 @@ def test_a_change_that_is_complete_is_answered_though_the_leader_gives_way() -> 
 # --- who may take over ------------------------------------------------------------------------
 
 
-def test_a_learner_is_handed_nothing() -> None:
+def test_the_leadership_is_not_transferred_to_a_learner() -> None:
     node = led("s1", learners=("s2",))
     with pytest.raises(TransferRefused, match=r"^s2 is a learner, it has no vote$"):
         node.step(Transfer("s2"), TIMEOUT_MS)
@@ -89,7 +89,7 @@ def test_a_learner_is_handed_nothing() -> None:
         node.step(Transfer(None), TIMEOUT_MS)
 
 
-def test_who_is_about_to_leave_is_handed_nothing() -> None:
+def test_the_leadership_is_not_transferred_to_a_leaving_voter() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     with pytest.raises(TransferRefused, match=r"^s3 is about to leave the cluster$"):
@@ -105,7 +105,7 @@ def test_who_is_about_to_leave_is_handed_nothing() -> None:
 # --- a leader that was removed ----------------------------------------------------------------
 
 
-def removed(node: Node) -> None:
+def removed(node: RawNode) -> None:
     """Take s1 out, as far as C_new, which nobody holds yet."""
     change(node, "remove", "s1")
     sync(node)
@@ -116,7 +116,7 @@ def removed(node: Node) -> None:
     assert node.view.membership.voters == ("s2", "s3", "s4")
 
 
-def test_a_removed_leader_lets_one_stand_that_holds_everything() -> None:
+def test_a_removed_leader_asks_an_up_to_date_voter_to_stand() -> None:
     node = led("s1", "s2", "s3", "s4")
     removed(node)
     last = node.view.log.last_index
@@ -125,7 +125,7 @@ def test_a_removed_leader_lets_one_stand_that_holds_everything() -> None:
     assert not node.view.is_leader
 
 
-def test_a_removed_leader_leaves_to_nobody_who_lacks_an_entry() -> None:
+def test_a_removed_leader_asks_no_voter_that_lacks_an_entry() -> None:
     node = led("s1", "s2", "s3", "s4")
     removed(node)
     last = node.view.log.last_index

@@ -21,7 +21,7 @@ def talk(*commands: str) -> list[str]:
     return [execute(pairs, command) for command in commands]
 
 
-def test_setnx_sets_only_what_is_absent() -> None:
+def test_setnx_sets_only_an_absent_key() -> None:
     assert talk("setnx a 1", "setnx a 2", "get a", "delete a", "setnx a 3") == [
         "SETNX response: a set to 1",
         "SETNX response, key exists: a",
@@ -31,7 +31,7 @@ def test_setnx_sets_only_what_is_absent() -> None:
     ]
 
 
-def test_cas_sets_only_what_is_as_expected() -> None:
+def test_cas_sets_only_if_the_old_value_matches() -> None:
     assert talk("cas a 1 2", "set a 1", "cas a 1 two words", "cas a 1 3", "get a") == [
         "CAS response, no such key: a",
         "SET response: a set to 1",
@@ -41,7 +41,7 @@ def test_cas_sets_only_what_is_as_expected() -> None:
     ]
 
 
-def test_cas_compares_what_the_old_value_stands_for() -> None:
+def test_cas_compares_unescaped_values() -> None:
     assert talk(r"set a b c\\d", r"cas a b\sc\\d new")[-1] == "CAS response: a set to new"
     assert talk("set a ", "cas a  new")[-1] == "CAS response: a set to new"  # OLD is empty
 
@@ -81,7 +81,7 @@ def test_append_joins_and_tells_the_size_in_bytes() -> None:
     ]
 
 
-def test_append_keeps_one_spelling_where_halves_of_a_character_meet() -> None:
+def test_append_keeps_one_spelling_across_halves_of_a_character() -> None:
     assert talk(r"append a \xc3", r"append a \xa9", "get a") == [
         "APPEND response: a has 1 bytes",
         "APPEND response: a has 2 bytes",
@@ -99,7 +99,7 @@ def test_append_stops_at_the_limit_of_a_value() -> None:
 
 
 @given(st.lists(st.text(max_size=30), max_size=6))
-def test_whatever_stands_in_the_log_is_answered_and_never_raised_about(words: list[str]) -> None:
+def test_any_text_of_an_entry_is_answered_without_an_exception(words: list[str]) -> None:
     pairs: dict[str, str] = {"a": "1"}
     for verb in ("set", "get", "delete", "setnx", "cas", "incr", "append", "noop", ""):
         reply = execute(pairs, " ".join([verb, *words]))
@@ -135,7 +135,7 @@ def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) 
         ("session 4", "I don't understand: session 4"),
     ],
 )
-def test_a_malformed_request_is_told_the_rule(line: str, why: str) -> None:
+def test_a_malformed_request_is_refused_with_the_right_form(line: str, why: str) -> None:
     with pytest.raises(ProtocolError) as refused:
         read_request("client4", "", line, Limits())
     assert str(refused.value).startswith(why)

@@ -1,4 +1,4 @@
-"""A torn tail is cut and said; anything else that does not fit is refused and explained."""
+"""A torn tail is cut and reported; anything else that does not fit is refused and explained."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.node_files import (
 
 
 @pytest.mark.parametrize("mark", [(0, 0), (3, 1)])
-def test_a_torn_tail_is_cut_and_said(mark: tuple[int, int]) -> None:
+def test_a_torn_tail_is_cut_and_reported(mark: tuple[int, int]) -> None:
     whole = log_file(FIRST, SECOND)
     for end in range(len(whole) + 1, len(GOOD)):
         folder = found(GOOD[:end], storage_file(2, mark=mark))
@@ -74,7 +74,7 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
     manager.close()
 
 
-def test_a_last_batch_that_fails_its_note_is_torn_only_if_nothing_in_it_was_promised() -> None:
+def test_a_last_batch_that_fails_its_note_is_torn_only_if_never_acknowledged() -> None:
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
@@ -91,12 +91,12 @@ def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> N
     assert commands(folder) == ["noop", "set a 4", "set b 30"]
 
 
-def test_a_torn_tail_with_something_promised_in_it_is_refused() -> None:
+def test_a_torn_tail_that_holds_acknowledged_entries_is_refused() -> None:
     said = refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
     assert "a note that does not match the lines above it" in said
 
 
-def test_a_note_that_closes_more_than_it_says_is_refused_even_under_an_old_mark() -> None:
+def test_a_note_with_a_wrong_entry_count_is_refused_even_under_an_old_mark() -> None:
     two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
     lines = two.splitlines(keepends=True)
     del lines[5]  # the note of the second batch
@@ -214,9 +214,7 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
         (lambda log: BASE[:-1], "without its end"),
     ],
 )
-def test_a_base_line_that_is_not_understood_is_refused(
-    change: Callable[[bytes], bytes], complaint: str
-) -> None:
+def test_a_malformed_base_line_is_refused(change: Callable[[bytes], bytes], complaint: str) -> None:
     said = refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 1 (byte 0): ")
     assert complaint in said

@@ -18,7 +18,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 from tests.core.cores import (
@@ -56,7 +56,7 @@ def test_a_lone_voter_stands_as_soon_as_its_promises_allow(
     assert node.view.is_leader == (voters == ("s1",))
 
 
-def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> None:
+def test_a_candidate_raises_its_term_votes_for_itself_and_asks_all_voters() -> None:
     node = node_of("s1", 1, 2)
     asked = node.step(Tick(), TIMEOUT_MS)
     assert asked.send_after_save == [
@@ -68,7 +68,7 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_everybody() -> No
     assert stood.send_after_save == [RequestVote("s1", peer, 3, 2, 2) for peer in ("s2", "s3")]
 
 
-def test_a_candidates_own_vote_is_saved_before_anybody_is_asked() -> None:
+def test_a_candidate_saves_its_own_vote_before_it_asks_for_votes() -> None:
     node = node_of("s1")
     node.step(Tick(), TIMEOUT_MS)
     effects = node.step(Receive(RequestVoteReply("s2", "s1", 1, True, pre_vote=True)), TIMEOUT_MS)
@@ -97,7 +97,7 @@ def test_the_same_vote_twice_counts_once() -> None:
     assert node.view.role is Role.CANDIDATE
 
 
-def test_the_winner_says_so_and_shows_its_vote_table() -> None:
+def test_the_winner_prints_its_vote_table() -> None:
     node = candidate_of("s1")
     effects = node.step(Receive(RequestVoteReply("s2", "s1", 1, True)), TIMEOUT_MS)
     assert "[*] I am Leader" in effects.notes
@@ -106,7 +106,7 @@ def test_the_winner_says_so_and_shows_its_vote_table() -> None:
 
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
-    node = Node(
+    node = RawNode(
         "s1", ("s1", "s2", "s3"), Log(), HardState(0, None), OPTIONS, lambda: next(picks), 0
     )
     node.step(Tick(), 150)
@@ -117,7 +117,7 @@ def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() 
     assert asked.send_after_save[0] == RequestVote("s1", "s2", 2, 0, 0, pre_vote=True)
 
 
-def test_nobody_becomes_leader_without_having_been_a_candidate() -> None:
+def test_only_a_candidate_becomes_leader() -> None:
     node = node_of("s1")
     with pytest.raises(SafetyError):
         become_leader(node.view)
@@ -211,7 +211,7 @@ def test_a_higher_term_makes_a_follower_of_candidates_and_leaders(
         assert effects.save == HardState(9, None)
 
 
-def test_an_earlier_leader_is_refused_and_told_the_term() -> None:
+def test_an_earlier_leader_is_refused_and_gets_the_term() -> None:
     node = node_of("s2", 1, term=6)
     effects = node.step(Receive(append(4, (1, 1), 4, commit=2)), 10)
     assert effects.send_after_save == [AppendRejected("s2", "s1", 6, 1, 0)]
@@ -227,7 +227,7 @@ def test_the_refusal_of_an_old_leader_confirms_no_round_of_its_new_term() -> Non
     assert leader.step(Receive(refusal), TIMEOUT_MS).reads == []
 
 
-def test_a_leader_that_gets_a_heartbeat_goes_on_leading() -> None:
+def test_a_leader_ignores_a_heartbeat_of_an_earlier_term() -> None:
     node = established("s1")
     before = (node.view.term, node.wake_at_ms)
     with pytest.raises(PeerError, match="s1 leads term 1, so s2 does not"):

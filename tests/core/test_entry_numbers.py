@@ -20,8 +20,8 @@ from raftline.state.sessions import (
     next_era,
 )
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node
-from raftline.tools.recover import recover, restore
+from raftline.tools.backup import of_node, restore
+from raftline.tools.recover import recover
 from tests.node_files import boot
 
 TERMS = st.integers(1, 2**50)
@@ -35,13 +35,13 @@ def test_a_number_grows_along_a_log(term: int, other: int, index: int, more: int
 
 
 @given(st.integers(1, 10**12), st.integers(0, ERA_TERMS), st.integers(1, 10**12 - 1))
-def test_a_new_era_is_beyond_all_that_the_lost_ones_can_have_had(
+def test_a_new_era_begins_beyond_all_terms_of_the_lost_nodes(
     term: int, elections: int, lost: int
 ) -> None:
     assert entry_number(1, next_era(term)) > entry_number(lost, term + elections)
 
 
-def test_in_the_first_era_it_is_the_index() -> None:
+def test_in_the_first_era_the_number_of_an_entry_is_its_index() -> None:
     assert entry_number(57, ERA_TERMS - 1) == 57
     assert entry_number(57, ERA_TERMS) == ERA_NUMBERS + 57
     assert entry_number(57, 2**60) == entry_number(57, ERA_MAX * ERA_TERMS)  # forged: it still fits
@@ -77,9 +77,7 @@ def begun(folder: Path) -> None:
     manager.close()
 
 
-def test_no_token_and_no_session_of_a_recovered_cluster_is_one_that_was_given_before(
-    tmp_path: Path,
-) -> None:
+def test_a_recovered_cluster_repeats_no_token_and_no_session_name(tmp_path: Path) -> None:
     lost, kept = tmp_path / "lost", tmp_path / "kept"
     begun(lost)
     begun(kept)
@@ -92,7 +90,7 @@ def test_no_token_and_no_session_of_a_recovered_cluster_is_one_that_was_given_be
     assert session == f"SESSION response: client1-{2 * ERA_NUMBERS + 5}"
 
 
-def test_no_token_of_a_restored_cluster_is_one_that_was_given_before(tmp_path: Path) -> None:
+def test_a_restored_cluster_repeats_no_token(tmp_path: Path) -> None:
     begun(tmp_path / "lost")
     backup, new = tmp_path / "backup.txt", tmp_path / "new"
     assert of_node(tmp_path / "lost", "s1", str(backup)) == 0

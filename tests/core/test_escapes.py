@@ -19,7 +19,7 @@ from raftline.wire.protocol import (
 )
 
 LIMITS = Limits()
-# What a key or a value can be: any bytes at all, as text with a surrogate for a byte not UTF-8.
+# Keys and values are any bytes at all, as text with a surrogate for a byte not UTF-8.
 contents = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 texts = contents | st.text(max_size=60)
 some_escapes = st.sampled_from([r"\\", r"\n", r"\s", r"\x41", r"\xff", r"\xc3", r"\xA9", "\t", "é"])
@@ -39,12 +39,12 @@ def refusal(line: str, limits: Limits = LIMITS) -> str:
 
 
 @given(contents, st.booleans())
-def test_whatever_is_escaped_comes_back_the_same(raw: str, key: bool) -> None:
+def test_escaping_and_unescaping_any_bytes_gives_them_back(raw: str, key: bool) -> None:
     assert unescape(escape(raw, key)) == raw
 
 
 @given(texts, st.booleans())
-def test_nothing_escaped_can_end_a_line_or_move_a_cursor(raw: str, key: bool) -> None:
+def test_no_escaped_text_can_end_a_line_or_move_a_cursor(raw: str, key: bool) -> None:
     text = escape(raw, key)
     assert len(text.splitlines()) <= 1
     assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in text)

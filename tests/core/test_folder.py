@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.address import Address
-from raftline.node.joining import settle_configuration
-from raftline.node.registering import begun, register
+from raftline.node.joining import begun, register, settle_configuration
 from raftline.raft.entries import Entry
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
@@ -64,9 +63,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
-    tmp_path: Path,
-) -> None:
+def test_a_second_server_on_the_same_files_is_refused_with_the_holder(tmp_path: Path) -> None:
     holder = hold_lock(tmp_path)
     try:
         with pytest.raises(FilesRefused, match=rf"s1 is running already: process {holder.pid} "):
@@ -79,7 +76,7 @@ def test_a_second_server_on_the_same_files_is_refused_and_told_who_holds_them(
     manager.close()
 
 
-def test_a_stale_lock_file_alone_blocks_nobody(tmp_path: Path) -> None:
+def test_a_stale_lock_file_alone_blocks_no_node(tmp_path: Path) -> None:
     (tmp_path / "s1.lock").write_text("1\n")
     manager, _ = boot(Folder(tmp_path))
     assert (tmp_path / "s1.lock").read_text() == f"{os.getpid()}\n"
@@ -108,7 +105,7 @@ def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_retur
     assert (tmp_path / "s1.storage").read_bytes() == b"one\ntwo\n"
 
 
-def test_what_is_written_in_place_goes_into_the_file_that_has_the_name(tmp_path: Path) -> None:
+def test_a_write_in_place_goes_to_the_file_that_has_the_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     for content in (b"first", b"other"):
         folder.replace("s1.storage", [content])
@@ -128,7 +125,7 @@ def test_a_renamed_file_has_its_name_durably(
     assert (tmp_path / "s1.log").read_bytes() == BASE
 
 
-def test_what_a_killed_process_left_is_synced_before_it_is_built_on(
+def test_unsynced_bytes_of_a_killed_process_are_synced_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "s1.log").write_bytes(BASE)
@@ -178,7 +175,7 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("call", ["write", "fdatasync", "replace"])
-def test_a_failed_replace_leaves_the_old_file_and_says_what_to_do(
+def test_a_failed_replace_leaves_the_old_file_and_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, advice: str
 ) -> None:
     folder = Folder(tmp_path)
@@ -193,7 +190,7 @@ def test_a_failed_replace_leaves_the_old_file_and_says_what_to_do(
 
 
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
-def test_a_replace_whose_bytes_do_not_come_to_an_end_leaves_the_old_file(
+def test_a_replace_that_fails_in_its_bytes_leaves_the_old_file(
     tmp_path: Path, problem: type[BaseException]
 ) -> None:
     def half() -> Iterator[bytes]:
@@ -209,7 +206,7 @@ def test_a_replace_whose_bytes_do_not_come_to_an_end_leaves_the_old_file(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
     manager.close()
@@ -267,7 +264,7 @@ def test_a_log_that_is_a_folder_is_refused_by_name(tmp_path: Path) -> None:
         boot(Folder(tmp_path))
 
 
-def test_a_file_that_may_not_be_looked_at_does_not_count_as_absent(
+def test_a_file_without_permission_does_not_count_as_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
@@ -355,7 +352,7 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
             Folder(path)
 
 
-def test_what_an_interrupted_replace_left_is_swept(tmp_path: Path) -> None:
+def test_files_of_an_interrupted_replace_are_removed(tmp_path: Path) -> None:
     manager, _ = boot(Folder(tmp_path))
     manager.close()
     for name in ("s1.log.tmp", "s1.storage.tmp", "s1.log.seed.tmp"):

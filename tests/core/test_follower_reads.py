@@ -7,7 +7,7 @@ import pytest
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import AskLeader, PeerDisconnected, Read, Receive, Tick
 from raftline.raft.messages import AppendRejected
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.questions import ReadIndex, ReadIndexReply
 from tests.core.cores import (
     OPTIONS,
@@ -21,7 +21,7 @@ from tests.core.cores import (
 )
 
 
-def follower(commit: int = 1) -> Node:
+def follower(commit: int = 1) -> RawNode:
     """Return a follower of s1 with three entries, `commit` of them committed."""
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=commit)), 100)
@@ -37,7 +37,7 @@ def answers(effects: Effects) -> list[ReadIndexReply]:
     return [m for m in effects.send_after_save if isinstance(m, ReadIndexReply)]
 
 
-def answer(node: Node, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
+def answer(node: RawNode, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
     return node.step(
         Receive(ReadIndexReply("s1", "s2", index, question.term, question.round)), now_ms
     )
@@ -52,14 +52,14 @@ def test_a_follower_serves_a_read_once_it_has_applied_the_leaders_read_index() -
     assert node.step(Receive(append(1, (3, 1), commit=3)), 120).reads == [ReadReady("get a", 3)]
 
 
-def test_it_serves_at_once_what_it_has_applied() -> None:
+def test_a_follower_serves_a_read_at_once_if_it_has_applied_the_index() -> None:
     node = follower(commit=3)
     question = asked(node.step(AskLeader(["get a", "get b"]), 100))[0]
     assert answer(node, 3, question).reads == [ReadReady("get a", 3), ReadReady("get b", 3)]
     assert answer(node, 3, question).reads == []  # once
 
 
-def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
+def test_reads_after_a_read_index_request_wait_for_the_next_one() -> None:
     node = follower(commit=3)
     first = asked(node.step(AskLeader(["get a"]), 100))[0]
     assert asked(node.step(AskLeader(["get b"]), 100)) == []
@@ -78,13 +78,13 @@ def test_reads_that_come_behind_a_question_wait_for_the_next() -> None:
         ReadIndexReply("s1", "s2", 3, 0, 100),
     ],
 )
-def test_an_answer_to_another_question_serves_nothing(late: ReadIndexReply) -> None:
+def test_an_answer_to_another_read_index_request_serves_no_read(late: ReadIndexReply) -> None:
     node = follower(commit=3)
     node.step(AskLeader(["get a"]), 100)
     assert node.step(Receive(late), 110).reads == []
 
 
-def test_a_question_that_is_lost_is_asked_again_after_a_heartbeats_time() -> None:
+def test_a_lost_read_index_request_is_repeated_after_a_heartbeat_interval() -> None:
     node = follower(commit=3)
     question = asked(node.step(AskLeader(["get a"]), 100))
     for number in (1, 2, 3):
@@ -96,7 +96,7 @@ def test_a_question_that_is_lost_is_asked_again_after_a_heartbeats_time() -> Non
     assert answer(node, 3, question[0]).reads == []  # to the one that was sent again
 
 
-def test_reads_that_come_before_a_question_is_asked_again_wait_for_the_next_all_the_same() -> None:
+def test_reads_before_a_repeated_read_index_request_wait_for_the_next_one() -> None:
     node = follower(commit=3)
     (first,) = asked(node.step(AskLeader(["get a"]), 100))
     node.step(AskLeader(["get b"]), 110)
@@ -109,9 +109,7 @@ def test_reads_that_come_before_a_question_is_asked_again_wait_for_the_next_all_
 
 
 @pytest.mark.parametrize("delay_ms", [1, 30, 60])
-def test_reads_at_a_follower_are_served_however_many_heartbeats_a_round_trip_takes(
-    delay_ms: int,
-) -> None:
+def test_follower_reads_are_served_over_round_trips_of_many_heartbeats(delay_ms: int) -> None:
     leader, node = established("s1"), follower()
     leader._state.now_ms = now_ms = 100
     on_the_way = [(now_ms + delay_ms, asked(node.step(AskLeader(["get a"]), now_ms))[0])]
@@ -138,7 +136,7 @@ def test_a_number_is_not_used_again_after_a_restart() -> None:
     assert asked(after.step(AskLeader(["get a"]), 105))[0].round > before.round
 
 
-def test_where_another_leads_the_reads_are_given_back() -> None:
+def test_reads_are_refused_if_another_node_leads() -> None:
     node = follower()
     node.step(AskLeader(["get a"]), 100)
     node.step(AskLeader(["get b"]), 100)
@@ -147,7 +145,7 @@ def test_where_another_leads_the_reads_are_given_back() -> None:
 
 
 @pytest.mark.parametrize("how", ["silence", "broken connection"])
-def test_where_the_leader_is_gone_the_reads_are_given_back(how: str) -> None:
+def test_reads_are_refused_if_the_leader_is_lost(how: str) -> None:
     node = follower()
     node.step(AskLeader(["get a"]), 100)
     if how == "silence":
@@ -158,7 +156,7 @@ def test_where_the_leader_is_gone_the_reads_are_given_back(how: str) -> None:
     assert effects.refused == ["get a"]
 
 
-def test_without_a_leader_there_is_nobody_to_ask() -> None:
+def test_without_a_leader_follower_reads_are_refused() -> None:
     assert node_of("s2").step(AskLeader(["get a"]), 0).refused == ["get a"]
 
 
@@ -169,7 +167,7 @@ def test_a_leader_names_its_read_index_only_after_a_round() -> None:
     assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 1, 1, 7)]
 
 
-def test_a_new_leader_names_none_before_its_no_op_is_committed() -> None:
+def test_a_new_leader_names_no_read_index_before_its_no_op_commits() -> None:
     node = leader_of("s1", 1, 1)
     node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
     assert answers(acknowledge(node, "s3")) == []
@@ -185,7 +183,7 @@ def test_a_leader_that_falls_answers_no_follower() -> None:
     assert answers(effects) == []
 
 
-def test_who_does_not_lead_that_term_says_nothing() -> None:
+def test_a_node_that_does_not_lead_the_term_answers_no_read_index_request() -> None:
     node = follower()
     effects = node.step(Receive(ReadIndex("s3", "s2", 1, 7)), 100)
     assert effects.send_after_save == []

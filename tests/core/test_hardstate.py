@@ -114,7 +114,7 @@ def test_the_file_of_another_node_is_refused() -> None:
         boot(folder)
 
 
-def test_any_flipped_bit_is_said_and_costs_the_vote() -> None:
+def test_any_flipped_bit_is_reported_and_costs_the_vote() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 5, "s2")
@@ -176,7 +176,7 @@ def test_a_term_below_the_last_entrys_is_refused() -> None:
         boot(MemoryFolder(files))
 
 
-def test_the_mark_follows_every_sync_without_a_sync_of_its_own() -> None:
+def test_the_mark_follows_every_sync_without_another_sync() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -185,7 +185,7 @@ def test_the_mark_follows_every_sync_without_a_sync_of_its_own() -> None:
         assert folder.content("s1.storage") == storage_file(1, mark=(index, 1), state="newborn")
 
 
-def test_a_save_keeps_the_mark_as_it_was_moved_last() -> None:
+def test_a_save_keeps_the_latest_mark() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     write(manager, 1, 1, "noop", "set a 1")
@@ -193,7 +193,7 @@ def test_a_save_keeps_the_mark_as_it_was_moved_last() -> None:
     assert folder.content("s1.storage") == storage_file(2, "s2", mark=(2, 1), state="newborn")
 
 
-def test_a_recovering_node_stays_so_until_the_core_says_it_has_caught_up() -> None:
+def test_a_node_stays_recovering_until_the_core_regains_its_vote() -> None:
     files = {"s1.storage": storage_file(4, "s2", mark=(17, 4))}
     folder = MemoryFolder(files)
     manager, recovered = boot(folder)
@@ -211,7 +211,7 @@ def test_a_recovering_node_stays_so_until_the_core_says_it_has_caught_up() -> No
     assert recovered.hard_state == HardState(4, "s2")
 
 
-def test_the_log_is_called_whole_only_behind_the_entries_that_make_it_so() -> None:
+def test_the_log_is_marked_complete_only_after_its_entries_are_written() -> None:
     folder = MemoryFolder({"s1.storage": storage_file(4, mark=(2, 4))})
     manager, _ = boot(folder)
     states = []

@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.roles import Role
@@ -26,7 +26,7 @@ LEASES = replace(OPTIONS, lease=True)
 LEASE_MS = OPTIONS.election_timeout_ms * 9 // 10
 
 
-def promised(node: Node, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
+def promised(node: RawNode, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
     """Let a follower answer the latest round with a promise."""
     state = node.view
     message = AppendAccepted(
@@ -35,14 +35,14 @@ def promised(node: Node, peer: str, now_ms: int, lease_ms: int = 150) -> Effects
     return node.step(Receive(message), now_ms)
 
 
-def leased(**more: object) -> Node:
+def leased(**more: object) -> RawNode:
     """Return a leader whose round, begun at TIMEOUT_MS, s2 answered ten milliseconds later."""
     node = established("s1", options=LEASES, **more)
     promised(node, "s2", TIMEOUT_MS + 10)
     return node
 
 
-def follower(**more: object) -> tuple[Node, Message]:
+def follower(**more: object) -> tuple[RawNode, Message]:
     """Return a follower that has answered the leader s1 at time 0, and its answer."""
     node = node_of("s2", options=LEASES, **more)  # type: ignore[arg-type]
     effects = node.step(Receive(append(1, (0, 0), 1)), 0)
@@ -100,7 +100,7 @@ def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
 
 
-def test_one_that_lost_its_log_is_not_counted() -> None:
+def test_a_follower_without_its_log_counts_in_no_lease() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=1)
     node.step(Receive(lost), TIMEOUT_MS + 10)
@@ -147,7 +147,7 @@ def test_every_answer_to_a_leader_carries_the_promise() -> None:
     assert isinstance(old, AppendAccepted)
 
 
-def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
+def test_no_lease_is_promised_to_a_leader_of_an_earlier_term() -> None:
     node = node_of("s2", term=5, options=LEASES)
     node._state.promised_until_ms = 0
     answer = node.step(Receive(append(1, (0, 0))), 10).send_after_save[0]
@@ -156,7 +156,7 @@ def test_a_leader_of_an_earlier_term_is_promised_nothing() -> None:
     assert node._state.promised_until_ms == 0
 
 
-def test_one_without_a_vote_promises_none() -> None:
+def test_a_node_without_a_vote_promises_no_lease() -> None:
     _, answer = follower(recovering=True)
     assert isinstance(answer, AppendAccepted)
     assert answer.lease_ms == 0
@@ -176,7 +176,7 @@ def test_a_promised_vote_is_kept_when_the_connection_breaks(pre_vote: bool) -> N
     assert vote.granted
 
 
-def test_one_that_promised_does_not_stand_itself_when_the_connection_breaks() -> None:
+def test_a_node_that_promised_a_lease_does_not_stand_on_disconnection() -> None:
     node, _ = follower()
     node.step(PeerDisconnected("s1"), 10)
     assert node.wake_at_ms > OPTIONS.election_timeout_ms
@@ -185,9 +185,7 @@ def test_one_that_promised_does_not_stand_itself_when_the_connection_breaks() ->
 
 
 @pytest.mark.parametrize("options", [LEASES, OPTIONS])
-def test_a_promise_is_kept_after_a_restart_whatever_the_node_is_started_with(
-    options: Options,
-) -> None:
+def test_a_promise_is_kept_after_a_restart_under_any_options(options: Options) -> None:
     node = node_of("s2", 1, options=options, lease_ms=150)
     question = RequestVote("s3", "s2", 2, 1, 1)
     vote = node.step(Receive(question), 149).send_after_save[0]
@@ -199,13 +197,13 @@ def test_a_promise_is_kept_after_a_restart_whatever_the_node_is_started_with(
 
 
 @pytest.mark.parametrize("options", [LEASES, OPTIONS])
-def test_one_that_promised_nobody_waits_for_nothing_after_a_restart(options: Options) -> None:
+def test_a_node_without_a_promise_votes_at_once_after_a_restart(options: Options) -> None:
     node = node_of("s2", 1, options=options)
     votes = node.step(Receive(RequestVote("s3", "s2", 2, 1, 1)), 0).send_after_save
     assert votes == [RequestVoteReply("s2", "s3", 2, True)]
 
 
-def test_the_first_promise_is_on_the_disk_before_it_is_told() -> None:
+def test_the_first_promise_is_saved_before_it_is_sent() -> None:
     node = node_of("s2", 1, options=LEASES)
     first = node.step(Receive(append(1, (1, 1))), 0)
     assert first.save == HardState(1, None, 150)
@@ -213,7 +211,7 @@ def test_the_first_promise_is_on_the_disk_before_it_is_told() -> None:
     assert node.step(Receive(append(1, (1, 1), number=2)), 10).save is None  # it knows by now
 
 
-def test_a_longer_promise_of_before_a_restart_holds_for_a_shorter_one_too() -> None:
+def test_a_longer_promise_from_before_a_restart_outlasts_a_shorter_one() -> None:
     node = node_of("s2", 1, options=LEASES, lease_ms=1000)
     assert node.wake_at_ms == 1000 + TIMEOUT_MS - OPTIONS.election_timeout_ms  # to stand itself
     node.step(Receive(append(1, (1, 1))), 10)
@@ -235,7 +233,7 @@ def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
     assert node._state.out.save == HardState(2, None, 150)
 
 
-def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
+def test_a_promise_of_a_follower_that_lost_its_log_counts_no_more() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=7)
     node.step(Receive(lost), TIMEOUT_MS + 20)
@@ -243,7 +241,7 @@ def test_what_one_that_lost_its_memory_had_promised_counts_no_more() -> None:
     assert node.view.lease_until_ms == 0
 
 
-def test_the_leader_itself_can_let_go_of_a_promise() -> None:
+def test_the_leader_itself_can_release_a_promise() -> None:
     node, _ = follower()
     assert node.step(
         Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10
@@ -261,7 +259,7 @@ def test_a_read_under_a_lease_waits_for_the_state_machine() -> None:
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
 
 
-def test_one_that_is_elected_again_may_use_leases_again() -> None:
+def test_a_reelected_leader_may_use_leases_again() -> None:
     node = leased()
     node.step(Transfer("s3"), TIMEOUT_MS + 10)
     node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS + 20)

@@ -47,7 +47,7 @@ def test_the_run_of_equal_terms_around_an_index_is_found() -> None:
     assert [log.first_index_of_term_at(index) for index in range(1, 7)] == [1, 1, 1, 4, 4, 6]
 
 
-def test_entries_beyond_the_end_are_not_made_up() -> None:
+def test_an_index_beyond_the_end_has_no_entry() -> None:
     with pytest.raises(SafetyError):
         log_of(1, 2).entries(1, 3)
 
@@ -63,7 +63,7 @@ def test_entries_beyond_the_end_are_not_made_up() -> None:
         (0, 0, False),
     ],
 )
-def test_the_better_log_is_told_by_term_first_then_by_length(
+def test_logs_are_compared_by_last_term_then_by_length(
     last_index: int, last_term: int, accepted: bool
 ) -> None:
     assert log_of(1, 2, 2).accepts(last_index, last_term) is accepted
@@ -73,7 +73,7 @@ grown = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=12)
 
 
 @given(st.lists(st.tuples(grown, st.integers(0, 12)), max_size=6))
-def test_runs_of_terms_say_the_same_as_a_plain_list(
+def test_term_runs_give_the_same_terms_as_a_plain_list(
     rounds: list[tuple[list[tuple[int, int]], int]],
 ) -> None:
     """Grow a log and cut it, again and again, beside a list of entries."""

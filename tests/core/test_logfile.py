@@ -72,7 +72,7 @@ def test_a_conflicting_tail_is_voided_in_the_batch_that_replaces_it() -> None:
     assert known(boot(folder)[1]) == [Entry(1, 1, "set a 1"), Entry(2, 2, "set b 2")]
 
 
-def test_what_one_effect_appends_a_later_one_in_the_same_batch_may_cut() -> None:
+def test_entries_of_one_effect_may_be_cut_by_a_later_one_of_the_batch() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 2, None)
@@ -116,7 +116,7 @@ def test_a_cut_alone_returns_the_entry_that_is_last_now() -> None:
     assert manager.persist([Effects(cut_after=0)]) == (0, 0)
 
 
-def test_works_without_entries_leave_the_log_alone() -> None:
+def test_disk_tasks_without_entries_leave_the_log_alone() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     assert manager.persist([Effects(save=HardState(4, "s2")), Effects()]) is None
@@ -156,7 +156,7 @@ def test_a_term_never_falls_along_the_log() -> None:
 
 @settings(max_examples=60)
 @given(st.lists(STORABLE, min_size=1, max_size=8))
-def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str]) -> None:
+def test_any_text_of_one_line_is_read_back_unchanged(commands: list[str]) -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -173,7 +173,7 @@ def test_any_text_that_keeps_to_its_line_comes_back_as_it_was(commands: list[str
         "set grüße 日本語 🎈", r"set a\sb \n\x00\xff", "noop", "",
     ],
 )  # fmt: skip
-def test_values_that_look_like_headers_come_back(command: str) -> None:
+def test_values_that_look_like_headers_are_read_back(command: str) -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)

@@ -66,7 +66,7 @@ def test_a_clients_name_and_number_before_a_command_do_not_change_it() -> None:
     assert manager.handle_operation("get m@n") == "GET response: 1"
 
 
-def test_the_seeds_example_log_yields_its_state() -> None:
+def test_the_course_example_log_yields_its_state() -> None:
     manager = fresh()
     commands = ["set a 4", "set b 30", "get b", "set c 5", "delete b"]
     assert manager.apply(entries(1, 1, *commands)) == [
@@ -81,7 +81,7 @@ def test_the_seeds_example_log_yields_its_state() -> None:
     ["set a", "set", "set  v", "get", "get ", "get a b", "delete", "delete  a", "foo", "foo a", "",
      "SET a 1", "c@", "@", "show a b c", "show  x"],
 )  # fmt: skip
-def test_what_is_not_understood_is_said_and_changes_nothing(command: str) -> None:
+def test_an_unknown_command_is_refused_and_changes_nothing(command: str) -> None:
     manager = after("set a 4")
     [reply] = manager.apply(entries(2, 1, command))
     assert reply.startswith("Sorry, ")
@@ -127,7 +127,7 @@ def test_show_is_json_sorted_by_key_with_real_keys_and_values() -> None:
     assert reply.isascii()
 
 
-def test_show_takes_a_prefix_and_a_place_to_go_on_from() -> None:
+def test_show_takes_a_prefix_and_a_key_to_continue_after() -> None:
     manager = after(*[f"set {key} 1" for key in ("a", "ab", "b", "ba", r"b\sc", "after")])
     ask = manager.handle_operation
     assert list(shown(ask("show b"))) == ["b", "b c", "ba"]
@@ -167,7 +167,7 @@ def test_a_page_of_large_values_ends_before_it_grows_without_bound() -> None:
     assert huge.handle_operation("show").endswith(" more: show after a")
 
 
-def test_a_stored_text_with_an_unknown_escape_is_shown_as_it_stands() -> None:
+def test_a_stored_text_with_an_unknown_escape_is_shown_unchanged() -> None:
     manager = after(r"set a\q \z")
     assert shown(manager.handle_operation("show")) == {r"a\q": r"\z"}
 

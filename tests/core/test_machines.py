@@ -16,7 +16,7 @@ from tests.node_files import MEMBERS
 
 
 class Bank:
-    """Accounts; what a test wants of it is said in the command."""
+    """Accounts; the command tells what a test wants of it."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, int] = {}
@@ -57,7 +57,7 @@ class Node:
         return self.do(f'machine bank {{"to": "ann", "amount": {amount}}}')
 
 
-def test_a_command_changes_the_state_and_everybody_can_read_it() -> None:
+def test_a_machine_command_changes_the_state_that_every_node_reads() -> None:
     bank = Bank()
     node = Node(bank=bank)
     assert node.pay(5) == "MACHINE response: 5"
@@ -66,7 +66,7 @@ def test_a_command_changes_the_state_and_everybody_can_read_it() -> None:
     assert bank.restored == 0  # it is its own state: nothing has to be read back
 
 
-def test_what_apply_rejects_leaves_no_trace() -> None:
+def test_a_rejected_machine_command_changes_no_state() -> None:
     node = Node(bank=Bank())
     node.pay(5)
     assert node.pay(-6) == "Sorry, bank: ann has not got 6. Nothing was done."
@@ -75,7 +75,7 @@ def test_what_apply_rejects_leaves_no_trace() -> None:
 
 
 @pytest.mark.parametrize(("amount", "why"), [(13, "KeyError"), (16, "TypeError")])
-def test_a_mistake_in_apply_is_a_refusal_in_words_that_all_pythons_share(
+def test_an_exception_in_apply_is_refused_alike_by_all_python_versions(
     amount: int, why: str
 ) -> None:
     node = Node(bank=Bank())
@@ -84,17 +84,17 @@ def test_a_mistake_in_apply_is_a_refusal_in_words_that_all_pythons_share(
 
 
 @pytest.mark.parametrize("amount", [14, 15])
-def test_what_may_have_struck_this_node_alone_stops_it(amount: int) -> None:
+def test_an_error_that_may_be_local_to_a_node_stops_it(amount: int) -> None:
     with pytest.raises(SafetyError, match="need not have happened to it on the other nodes"):
         Node(bank=Bank()).pay(amount)
 
 
-def test_a_node_without_the_machine_stops_and_says_what_it_lacks() -> None:
+def test_a_node_without_the_machine_stops_and_names_the_machine() -> None:
     with pytest.raises(UnknownMachine, match='"bank", which this node does not have'):
         Node().pay(1)
 
 
-def test_a_machine_goes_on_from_a_snapshot_and_from_what_was_set_by_hand() -> None:
+def test_a_machine_restores_its_state_from_its_stored_value() -> None:
     bank = Bank()
     node = Node(bank=bank)
     node.pay(5)
@@ -108,7 +108,7 @@ def test_a_machine_goes_on_from_a_snapshot_and_from_what_was_set_by_hand() -> No
     assert node.do("get bank") == "GET response: nonsense"
 
 
-def test_an_empty_value_under_the_name_of_a_machine_is_the_same_to_every_node() -> None:
+def test_an_empty_value_of_a_machine_is_read_alike_by_every_node() -> None:
     long_lived = Node(bank=Bank())
     long_lived.pay(5)
     long_lived.pay(-6)  # it is to be restored before the next command
@@ -126,7 +126,7 @@ def test_a_state_longer_than_a_value_may_be_is_refused() -> None:
     assert node.pay(1) == "MACHINE response: 1"
 
 
-def test_a_retry_reaches_the_machine_once() -> None:
+def test_a_retry_is_applied_to_the_machine_once() -> None:
     node = Node(bank=Bank())
     for _ in range(2):
         assert node.do('c#1@machine bank {"to": "ann", "amount": 5}') == "MACHINE response: 5"

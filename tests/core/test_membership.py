@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.change import Change, Plan, Refused, advice, plan
+from raftline.raft.change import Change, ChangeRefused, Plan, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
@@ -40,13 +40,13 @@ def test_strangers_do_not_count() -> None:
     assert not Membership(("s1", "s2", "s3")).is_quorum(["s1", "client4", "s9"])
 
 
-def test_a_quorum_does_not_wait_for_the_slowest_nor_for_the_dead() -> None:
+def test_a_quorum_waits_neither_for_the_slowest_nor_for_dead_voters() -> None:
     assert Membership(("s1", "s2", "s3")).reached_by_quorum({"s1": 9, "s2": 4}) == 4
     assert Membership(("s1", "s2", "s3", "s4")).reached_by_quorum({"s1": 9, "s2": 4}) == 0
 
 
 @given(st.integers(1, 7), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 50)))
-def test_what_a_quorum_reached_is_the_highest_number_that_a_quorum_has(
+def test_the_quorum_index_is_the_highest_index_that_a_quorum_holds(
     count: int, values: dict[str, int]
 ) -> None:
     membership = Membership(NAMES[:count])
@@ -74,7 +74,7 @@ def test_a_joint_quorum_is_a_majority_of_each_half(names: tuple[str, ...], enoug
     assert JOINT.is_quorum(names) is enough
 
 
-def test_what_a_joint_quorum_reached_is_what_both_halves_reached() -> None:
+def test_a_joint_quorum_index_is_the_lower_of_both_halves() -> None:
     assert JOINT.reached_by_quorum({"s1": 9, "s4": 9, "s5": 9, "s2": 4}) == 4
     assert JOINT.reached_by_quorum({"s1": 9, "s2": 9, "s3": 9, "s4": 3, "s5": 2}) == 3
 
@@ -106,7 +106,9 @@ def test_quorums_before_during_and_after_a_change_always_share_a_voter(
 
 
 @given(some_names, some_names, st.booleans())
-def test_a_configuration_reads_as_it_was_spelled(old: list[str], new: list[str], cut: bool) -> None:
+def test_a_configuration_is_read_back_as_it_was_spelled(
+    old: list[str], new: list[str], cut: bool
+) -> None:
     half = len(new) // 2
     target = Membership(
         tuple(new[half:]), tuple(new[:half]), (), {n: f"h{n}:{i}" for i, n in enumerate(new, 1)}
@@ -142,13 +144,13 @@ def test_a_configuration_reads_as_it_was_spelled(old: list[str], new: list[str],
         "members s1=h,voter",
     ],
 )
-def test_what_is_no_configuration_changes_nothing(command: str) -> None:
+def test_an_entry_that_is_no_configuration_changes_no_members(command: str) -> None:
     assert read(command) is None
     configurations = Configurations(0, Membership(("s1",)), [command])
     assert (configurations.index, configurations.latest.voters) == (0, ("s1",))
 
 
-def test_a_cut_brings_the_configuration_before_back() -> None:
+def test_a_cut_restores_the_previous_configuration() -> None:
     base = Membership(("s1",))
     known = Configurations(5, base, ["noop", "members s1=h:1,voter s2=h:2,voter", "noop"])
     assert known.index == 7
@@ -170,7 +172,7 @@ def test_a_configuration_can_be_asked_for_by_index_also_behind_a_snapshot() -> N
     assert not known.has_known("s1")
 
 
-def test_who_was_taken_out_is_told_by_which_entry() -> None:
+def test_a_removed_member_is_named_with_the_entry_of_its_removal() -> None:
     base = Membership(("s1", "s2"))
     known = Configurations(0, base, ["members s1=h:1,voter", "members s1=h:1,voter s3=h:3,learner"])
     assert [known.removed_by(name) for name in ("s1", "s2", "s3", "s9")] == [0, 1, 0, 0]
@@ -202,14 +204,14 @@ THREE = Membership(
         (Change("replace", "s1", "h:1", "s1"), "a name of its own"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused(change: Change, why: str) -> None:
-    with pytest.raises(Refused, match=why):
+def test_an_impossible_change_of_members_is_refused(change: Change, why: str) -> None:
+    with pytest.raises(ChangeRefused, match=why):
         plan(change, THREE)
 
 
 @pytest.mark.parametrize("verb", ["remove", "demote"])
 def test_the_last_voter_stays(verb: str) -> None:
-    with pytest.raises(Refused, match="nobody would be left"):
+    with pytest.raises(ChangeRefused, match="nobody would be left"):
         plan(Change(verb, "s1"), Membership(("s1",), ("s2",), (), {"s1": "h:1", "s2": "h:2"}))
 
 
@@ -232,7 +234,7 @@ def test_replacing_by_a_voter_takes_the_old_one_out_at_once() -> None:
 @pytest.mark.parametrize(
     "change", [Change("add", "s1", "h:1"), Change("replace", "s1", "h:1", "s9")]
 )
-def test_asking_again_for_what_is_reached_changes_no_member(change: Change) -> None:
+def test_repeating_a_completed_change_changes_no_member(change: Change) -> None:
     assert plan(change, THREE) == Plan(THREE)
 
 

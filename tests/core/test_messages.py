@@ -74,7 +74,7 @@ every_message = st.one_of(
 
 
 @given(every_message)
-def test_what_is_spelled_is_read_back(message: Message) -> None:
+def test_a_spelled_message_is_read_back_equal(message: Message) -> None:
     line = spell(message)
     assert "\n" not in line
     assert line.split(" ")[0] in FIRST_WORDS
@@ -82,7 +82,7 @@ def test_what_is_spelled_is_read_back(message: Message) -> None:
 
 
 @given(st.sampled_from(["", *sorted(word + " " for word in FIRST_WORDS)]), st.text(max_size=60))
-def test_any_text_is_refused_or_read_as_what_it_says(word: str, text: str) -> None:
+def test_any_text_is_refused_or_read_to_a_message_of_that_spelling(word: str, text: str) -> None:
     try:
         message = read("s1", "s2", word + text)
     except PeerError:
@@ -91,7 +91,7 @@ def test_any_text_is_refused_or_read_as_what_it_says(word: str, text: str) -> No
 
 
 @given(every_message, st.integers(0, 400), st.text(max_size=3))
-def test_a_damaged_line_is_refused_or_read_as_what_it_says(
+def test_a_damaged_line_is_refused_or_read_to_a_message_of_that_spelling(
     message: Message, at: int, what: str
 ) -> None:
     line = spell(message)
@@ -139,11 +139,11 @@ def test_each_message_has_one_spelling(message: Message, line: str) -> None:
     assert read(message.sender, message.to, line) == message
 
 
-def test_the_seeds_heartbeat_is_read_without_commit_and_round() -> None:
+def test_the_course_heartbeat_is_read_without_commit_and_round() -> None:
     assert read("s1", "s2", "AppendEntries 7-11-6-[]") == AppendEntries("s1", "s2", 7, 11, 6, [])
 
 
-def test_numbers_may_be_given_as_text_as_the_seed_did() -> None:
+def test_numbers_may_be_given_as_text_as_in_the_course_program() -> None:
     line = 'AppendEntries 6-1-2-[{"index": "2", "term": "3", "command": "get b"}]'
     found = read("s1", "s2", line)
     assert isinstance(found, AppendEntries)
@@ -267,7 +267,7 @@ def test_a_refusal_names_the_form() -> None:
 @pytest.mark.parametrize(
     "command", ["", "a\nb", "a\rb", "a\x00", "a\x1b[2J", "a\x7f", "a\x85", "\ud800"]
 )
-def test_what_could_not_stand_in_one_line_of_the_log_is_not_one_line(command: str) -> None:
+def test_a_text_that_no_log_line_can_hold_is_not_one_line(command: str) -> None:
     assert not is_one_line(command)
 
 
@@ -281,7 +281,7 @@ def test_the_largest_number_is_accepted() -> None:
     assert found == RequestVote("s1", "s2", NUMBER_MAX, NUMBER_MAX, 1)
 
 
-def test_transfers_leases_and_read_indexes_are_spelled_so() -> None:
+def test_transfer_lease_and_read_index_messages_have_one_spelling() -> None:
     lines = {
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
@@ -304,6 +304,6 @@ def test_transfers_leases_and_read_indexes_are_spelled_so() -> None:
     ["TimeoutNow", "TimeoutNow x", "ReadIndex 4", "Read at index 1", "PreVote 5-9-4 transfer",
      f"TimeoutNow {2**63}", "RequestVote 5-9-4 transfer "],
 )  # fmt: skip
-def test_a_malformed_one_of_these_is_refused(line: str) -> None:
+def test_a_malformed_transfer_lease_or_read_index_line_is_refused(line: str) -> None:
     with pytest.raises(PeerError, match=r"malformed \w+\. Its form is: \w+ |is beyond 2\^63-1"):
         read("s3", "s1", line)

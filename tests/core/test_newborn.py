@@ -17,7 +17,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.orders import OrderRefused
 from raftline.raft.roles import Role
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
@@ -57,14 +57,14 @@ NO_HISTORY = {
 }
 
 
-def newborn(*terms: int) -> Node:
+def newborn(*terms: int) -> RawNode:
     """Return s1 at its first start; entries of these terms were written by hand."""
     return node_of("s1", *terms, newborn=True)
 
 
 @pytest.mark.parametrize("message", HISTORY.values(), ids=HISTORY)
 @pytest.mark.parametrize("terms", [(), (1,)], ids=["empty", "hand-written"])
-def test_a_member_that_tells_of_a_history_takes_the_vote(
+def test_a_newborn_loses_its_vote_if_a_member_reports_a_history(
     message: Message, terms: tuple[int, ...]
 ) -> None:
     node = newborn(*terms)
@@ -77,14 +77,14 @@ def test_a_member_that_tells_of_a_history_takes_the_vote(
 
 
 @pytest.mark.parametrize("message", NO_HISTORY.values(), ids=NO_HISTORY)
-def test_what_tells_of_no_history_leaves_the_vote(message: Message) -> None:
+def test_a_newborn_keeps_its_vote_if_no_message_reports_a_history(message: Message) -> None:
     node = newborn()
     effects = node.step(Receive(message), 10)
     assert (node.view.recovering, effects.forgot) == (False, False)
 
 
 @pytest.mark.parametrize("message", [*HISTORY.values(), *NO_HISTORY.values()])
-def test_the_word_of_a_name_that_is_no_member_changes_nothing(message: Message) -> None:
+def test_a_message_of_a_name_that_is_no_member_changes_nothing(message: Message) -> None:
     node = newborn()
     stranger = replace(message, sender="s9", term=5)
     assert not node.accepts(stranger)
@@ -101,14 +101,14 @@ def test_a_joiner_knows_no_members_and_listens_to_every_leader() -> None:
     assert (node.view.leader, node.view.may_be_new) == ("s9", True)
 
 
-def test_a_member_that_hears_a_leader_opens_the_ear_for_a_leader_that_is_unknown() -> None:
+def test_a_newborn_takes_an_unknown_leader_once_a_member_reports_one() -> None:
     node = newborn()
     node.step(Receive(DENIED), 10)
     node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
     assert (node.view.leader, terms_of(node)) == ("s9", [1])
 
 
-def test_candidacy_ends_where_a_history_is_found() -> None:
+def test_a_newborn_that_finds_a_history_ends_its_candidacy() -> None:
     node = newborn(1)
     node.step(Tick(), 0)
     assert node.view.role is Role.PRE_CANDIDATE
@@ -121,20 +121,20 @@ def test_candidacy_ends_where_a_history_is_found() -> None:
 # --- a log that was written by hand ------------------------------------------------------------
 
 
-def asked(node: Node, at_ms: int) -> list[RequestVote]:
+def asked(node: RawNode, at_ms: int) -> list[RequestVote]:
     """Let the node's time pass until then; return what it asks."""
     effects = node.step(Tick(), at_ms)
     return [one for one in effects.send_after_save if isinstance(one, RequestVote)]
 
 
-def pre_voted(node: Node) -> Effects:
+def pre_voted(node: RawNode) -> Effects:
     """Let both others grant the PreVote that was just asked for."""
     term = node.view.term + 1
     node.step(Receive(RequestVoteReply("s2", "s1", term, True, True)), node.view.now_ms)
     return node.step(Receive(RequestVoteReply("s3", "s1", term, True, True)), node.view.now_ms)
 
 
-def test_its_owner_asks_at_once_and_says_that_it_is_newborn() -> None:
+def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
     node = newborn(1, 2)
     assert node.wake_at_ms == 0
     first = asked(node, 0)
@@ -145,7 +145,7 @@ def test_its_owner_asks_at_once_and_says_that_it_is_newborn() -> None:
     assert node.wake_at_ms <= 150 // 4  # before anybody else's shortest timeout is over
 
 
-def test_its_owner_stays_newborn_while_it_stands_and_a_vote_is_lost() -> None:
+def test_the_owner_of_a_hand_written_log_stays_newborn_through_its_candidacy() -> None:
     node = newborn(1, 2)
     node.step(Tick(), 0)
     effects = pre_voted(node)
@@ -156,7 +156,7 @@ def test_its_owner_stays_newborn_while_it_stands_and_a_vote_is_lost() -> None:
     assert all(one.newborn for one in asked(node, node.wake_at_ms))
 
 
-def test_a_first_leader_is_no_newborn_on_its_disk_before_anybody_hears_it() -> None:
+def test_a_first_leader_saves_that_it_is_no_newborn_before_it_sends() -> None:
     node = newborn(1, 2)
     node.step(Tick(), 0)
     pre_voted(node)
@@ -169,7 +169,7 @@ def test_a_first_leader_is_no_newborn_on_its_disk_before_anybody_hears_it() -> N
     assert len(effects.send_after_save) == 2
 
 
-def test_a_voter_with_such_a_log_is_whole_once_it_hears_the_leader_that_it_elected() -> None:
+def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() -> None:
     node = newborn(1)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     assert (node.view.vote, node.view.newborn) == ("s2", True)
@@ -179,7 +179,7 @@ def test_a_voter_with_such_a_log_is_whole_once_it_hears_the_leader_that_it_elect
     assert terms_of(node) == [2, 2, 3]
 
 
-def test_a_denial_of_the_one_that_it_voted_for_may_tell_of_another_leader() -> None:
+def test_a_denial_of_the_chosen_candidate_may_report_another_leader() -> None:
     node = newborn(1)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     denial = RequestVoteReply("s2", "s1", 3, False, True, "I hear from leader s3 of term 3")
@@ -187,7 +187,7 @@ def test_a_denial_of_the_one_that_it_voted_for_may_tell_of_another_leader() -> N
     assert (node.view.may_be_new, effects.cut_after) == (True, 0)
 
 
-def test_the_one_that_it_voted_for_may_ask_again_with_an_entry_of_that_term() -> None:
+def test_the_chosen_candidate_may_ask_again_with_an_entry_of_its_term() -> None:
     """It led, and died before anybody heard it: its no-op is the proof."""
     node = newborn(1)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
@@ -196,7 +196,7 @@ def test_the_one_that_it_voted_for_may_ask_again_with_an_entry_of_that_term() ->
     assert terms_of(node) == [1]
 
 
-def test_a_pre_candidate_that_gives_its_vote_stands_no_more() -> None:
+def test_a_pre_candidate_that_gives_its_vote_ends_its_candidacy() -> None:
     node = node_of("s1", term=3, newborn=True)
     node.step(Tick(), TIMEOUT_MS)
     node.step(Receive(request(3, sender="s2", to="s1")), TIMEOUT_MS + 1)
@@ -206,7 +206,7 @@ def test_a_pre_candidate_that_gives_its_vote_stands_no_more() -> None:
     assert node.view.term == 3
 
 
-def test_another_leader_than_the_one_it_voted_for_is_a_history() -> None:
+def test_a_leader_other_than_the_chosen_candidate_is_a_history() -> None:
     node = newborn(1)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
     effects = node.step(Receive(append(3, (1, 1), 3, sender="s3", to="s1")), 20)
@@ -215,7 +215,7 @@ def test_another_leader_than_the_one_it_voted_for_is_a_history() -> None:
 
 
 @pytest.mark.parametrize("pre_vote", [True, False])
-def test_a_server_with_entries_of_a_cluster_gives_such_a_log_no_vote(pre_vote: bool) -> None:
+def test_a_server_with_cluster_entries_denies_a_hand_written_log_its_vote(pre_vote: bool) -> None:
     node = node_of("s1", 1, 1)
     effects = node.step(Receive(RequestVote("s2", "s1", 9, 5, 8, pre_vote, newborn=True)), 10)
     (answer,) = effects.send_after_save
@@ -225,7 +225,7 @@ def test_a_server_with_entries_of_a_cluster_gives_such_a_log_no_vote(pre_vote: b
 
 
 @pytest.mark.parametrize("is_newborn", [True, False])
-def test_a_server_without_entries_gives_such_a_log_its_vote(is_newborn: bool) -> None:
+def test_a_server_without_entries_gives_a_hand_written_log_its_vote(is_newborn: bool) -> None:
     node = node_of("s1", newborn=is_newborn)
     node.step(Receive(RequestVote("s2", "s1", 9, 5, 8, newborn=True)), 10)
     assert node.view.vote == "s2"
@@ -243,7 +243,7 @@ def test_a_better_hand_written_log_makes_a_newborn_give_way() -> None:
     assert node.wake_at_ms == TIMEOUT_MS + 1 + TIMEOUT_MS
 
 
-def test_the_owner_of_such_a_log_says_so_to_one_with_less() -> None:
+def test_the_owner_of_a_hand_written_log_names_it_in_a_denial() -> None:
     (denial,) = newborn(1, 2).step(Receive(request(3, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
     assert denial.reason == (
@@ -264,13 +264,13 @@ def test_a_quorum_of_pre_votes_is_not_enough_while_a_member_may_have_entries() -
     assert (node.view.role, node.view.may_be_new) == (Role.FOLLOWER, True)
 
 
-def test_it_stands_as_soon_as_all_have_answered() -> None:
+def test_a_newborn_stands_as_soon_as_all_members_have_answered() -> None:
     node = newborn()
     node.step(Tick(), TIMEOUT_MS)
     assert pre_voted(node).save == HardState(1, "s1")
 
 
-def test_a_member_that_is_away_keeps_it_waiting_for_half_an_election_timeout() -> None:
+def test_a_newborn_waits_half_an_election_timeout_for_an_absent_member() -> None:
     node = newborn()
     node.step(Tick(), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), TIMEOUT_MS)
@@ -278,7 +278,7 @@ def test_a_member_that_is_away_keeps_it_waiting_for_half_an_election_timeout() -
     assert node.step(Tick(), node.wake_at_ms).save == HardState(1, "s1")
 
 
-def test_a_server_that_voted_before_waits_for_nobody() -> None:
+def test_a_server_that_voted_before_stands_without_a_wait() -> None:
     node = node_of("s1", term=1)
     node.step(Tick(), TIMEOUT_MS)
     effects = node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), TIMEOUT_MS)
@@ -290,7 +290,7 @@ def test_a_server_that_voted_before_waits_for_nobody() -> None:
 UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
 
 
-def test_one_that_may_be_new_says_no_more_than_that() -> None:
+def test_a_node_that_may_be_new_reports_just_that() -> None:
     node = node_of("s1", recovering=True, may_be_new=True, incarnation=7)
     (denial,) = node.step(Receive(request(1, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
@@ -302,7 +302,7 @@ def test_one_that_may_be_new_says_no_more_than_that() -> None:
         node.step(Campaign(), 30)
 
 
-def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
+def test_a_node_with_its_vote_again_no_longer_reports_that_it_may_be_new() -> None:
     node = node_of("s1", recovering=True, may_be_new=True, incarnation=7)
     last = append(1, (0, 0), 1, commit=1, sender="s2", to="s1", vote_again=7)
     (answer,) = node.step(Receive(last), 20).send_after_save
@@ -310,7 +310,7 @@ def test_it_votes_again_and_says_nothing_of_the_kind_any_more() -> None:
     assert (answer.without_vote, answer.may_be_new) == (0, False)
 
 
-def test_a_leader_says_that_such_a_follower_is_new_or_lost_its_memory() -> None:
+def test_a_leader_reports_a_follower_as_new_or_without_its_memory() -> None:
     leader = established("s1")
     leader._state.as_leader.progress["s3"].match_index = 0
     unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
@@ -318,7 +318,7 @@ def test_a_leader_says_that_such_a_follower_is_new_or_lost_its_memory() -> None:
     assert "[*] s3 is new, or lost its memory: it catches up without a vote" in notes
 
 
-def test_a_leader_that_knows_what_such_a_follower_held_says_that_it_lost_it() -> None:
+def test_a_leader_reports_the_loss_of_a_follower_whose_entries_it_knew() -> None:
     leader = established("s1")
     unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
     notes = leader.step(Receive(unsure), leader.view.now_ms).notes
@@ -331,15 +331,15 @@ WAYS = (
 )
 
 
-def denied(node: Node, sender: str, reason: str) -> None:
+def denied(node: RawNode, sender: str, reason: str) -> None:
     node.step(Receive(RequestVoteReply(sender, "s1", 1, False, True, reason)), node.view.now_ms)
 
 
-def silence(node: Node) -> list[str]:
+def silence(node: RawNode) -> list[str]:
     return [note for note in node.step(Tick(), node.wake_at_ms).notes if note.startswith("[!]")]
 
 
-def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() -> None:
+def test_a_candidate_names_once_the_voters_without_a_vote_and_the_remedy() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4"))
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
@@ -358,7 +358,7 @@ def test_a_candidate_says_once_which_voters_have_no_vote_and_what_ends_that() ->
     assert node._state.without_vote_now == {}
 
 
-def test_voters_that_answer_and_could_elect_are_not_held_up_by_others() -> None:
+def test_no_wait_is_reported_if_the_answering_voters_could_elect() -> None:
     node = node_of("s1", 1)
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
@@ -366,7 +366,7 @@ def test_voters_that_answer_and_could_elect_are_not_held_up_by_others() -> None:
     assert silence(node) == []
 
 
-def test_where_several_are_silent_enough_of_them_must_answer() -> None:
+def test_the_wait_ends_when_enough_of_several_silent_voters_answer() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s5", UNSURE)
@@ -376,7 +376,7 @@ def test_where_several_are_silent_enough_of_them_must_answer() -> None:
     ]
 
 
-def test_a_denial_without_a_vote_tells_whether_there_are_entries() -> None:
+def test_a_denial_without_a_vote_tells_if_the_node_holds_entries() -> None:
     for terms, end in (((), "a vote"), ((1,), "a vote, mine holds a cluster's entries")):
         node = node_of("s1", *terms, recovering=True, may_be_new=True)
         (denial,) = node.step(Receive(request(9, sender="s2", to="s1")), 10).send_after_save
@@ -384,7 +384,7 @@ def test_a_denial_without_a_vote_tells_whether_there_are_entries() -> None:
         assert denial.reason.endswith(f"without {end}")
 
 
-def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
+def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
@@ -392,7 +392,7 @@ def test_a_vote_that_is_granted_takes_back_that_there_is_none() -> None:
     assert silence(node) == []
 
 
-def test_one_without_a_vote_says_of_itself_that_it_has_none() -> None:
+def test_a_node_without_a_vote_names_itself_in_the_reason() -> None:
     node = node_of("s1", recovering=True, may_be_new=True)
     why = (
         "s1 has no vote, since it may be new or may have lost everything. "
@@ -410,7 +410,7 @@ def test_a_learner_has_no_vote_to_wait_for() -> None:
     assert silence(node_of("s1", recovering=True, may_be_new=True, voters=())) == []
 
 
-def test_one_that_lost_its_log_for_certain_is_as_silent_as_ever() -> None:
+def test_a_node_that_certainly_lost_its_log_reports_no_reason() -> None:
     assert silence(node_of("s1", 1, recovering=True)) == []
     node = node_of("s1", 1)
     node.step(Tick(), TIMEOUT_MS)

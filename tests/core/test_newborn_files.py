@@ -83,7 +83,7 @@ def test_a_newborn_that_met_a_history_may_be_new_after_every_start() -> None:
         assert UNKNOWN_NOTE in recovered.notes
 
 
-def test_a_death_at_any_step_leaves_a_newborn_or_one_that_may_be_new() -> None:
+def test_a_death_at_any_step_leaves_a_node_newborn_or_maybe_new() -> None:
     for step in range(1, 20):
         folder = MemoryFolder()
         manager, _ = boot(folder)
@@ -125,7 +125,7 @@ def test_a_death_at_any_step_never_makes_a_leaders_entries_hand_written_ones() -
         assert not (recovered.newborn and recovered.log.last_index), step
 
 
-def test_a_joiner_whose_log_lost_its_first_line_is_mended_and_not_refused(tmp_path: Path) -> None:
+def test_a_joiner_whose_log_lost_its_first_line_is_repaired(tmp_path: Path) -> None:
     for name, data in WHOLE.items():
         (tmp_path / name).write_bytes(data.replace(b"0 0 base", b"0 0 bass"))
     members = {name: Address("localhost", 1) for name in MEMBERS}
@@ -137,7 +137,7 @@ def test_a_joiner_whose_log_lost_its_first_line_is_mended_and_not_refused(tmp_pa
     assert (tmp_path / "s1.log.damaged-1").exists()
 
 
-def test_one_that_may_be_new_and_then_lost_its_log_has_lost_it() -> None:
+def test_a_node_that_may_be_new_and_then_loses_its_log_has_lost_it() -> None:
     folder = met_a_history()
     left = folder.contents()
     del left["s1.log"]
@@ -157,7 +157,7 @@ def test_new_makes_a_first_start_one_with_a_vote() -> None:
 
 
 @pytest.mark.parametrize("files", [MemoryFolder, met_a_history], ids=["nothing", "a history"])
-def test_new_is_taken_from_one_that_promised_nothing_since_it_was_born(files: object) -> None:
+def test_new_is_accepted_from_a_node_that_promised_nothing_since_birth(files: object) -> None:
     folder = files()  # type: ignore[operator]
     boot(folder)[0].close()
     manager, recovered = boot_new(folder)
@@ -198,7 +198,7 @@ DENIED = {
 
 
 @pytest.mark.parametrize(("files", "why"), DENIED.values(), ids=DENIED)
-def test_new_is_refused_where_the_files_deny_it(files: dict[str, bytes], why: str) -> None:
+def test_new_is_refused_if_the_files_contradict_it(files: dict[str, bytes], why: str) -> None:
     folder = MemoryFolder(files)
     with pytest.raises(FilesRefused) as refused:
         boot_new(folder)

@@ -111,7 +111,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("operation", "before", "operands", "result", "after"), CASES)
-def test_each_operation_does_what_its_name_says(
+def test_each_operation_of_an_object_has_its_effect(
     operation: str, before: Any, operands: list[Any], result: Any, after: Any
 ) -> None:
     machine = Machine()
@@ -120,7 +120,7 @@ def test_each_operation_does_what_its_name_says(
     assert machine.value == after
 
 
-def test_every_operation_that_is_done_is_understood_and_the_other_way_round() -> None:
+def test_every_operation_that_is_parsed_is_applied_and_vice_versa() -> None:
     assert sorted(OPERATIONS) == sorted(OPERANDS)
 
 
@@ -128,7 +128,7 @@ def test_every_operation_is_among_these_cases_or_the_locks() -> None:
     assert {case[0] for case in CASES} == {n for n in OPERATIONS if not n.startswith("lock.")}
 
 
-def test_an_object_that_nobody_has_touched_is_empty() -> None:
+def test_an_untouched_object_is_empty() -> None:
     assert Machine().operate("queue.take") == f"{NOT_DONE}empty"
     machine = Machine()
     machine.operate("dict.put", "lamp", "on")
@@ -148,7 +148,7 @@ def test_a_lock_has_one_holder_and_a_token_that_grows() -> None:
     assert machine.value == {"owner": "b", "token": 8, "lease_ms": 1000, "beat": 0}
 
 
-def test_a_lock_is_seized_only_where_its_beat_stood_still() -> None:
+def test_a_lock_is_seized_only_if_its_beat_did_not_change() -> None:
     machine = Machine()
     assert machine.operate("lock.acquire", "a", 1000) == 1
     machine.operate("lock.beat", "a", 1)
@@ -209,7 +209,7 @@ def test_a_token_grows_though_the_lock_was_deleted_in_between() -> None:
         ("machine bank {", "no JSON at character 2"),
     ],
 )
-def test_a_mistake_is_said_at_the_door(line: str, reply: str) -> None:
+def test_a_wrong_operand_is_refused_before_it_is_logged(line: str, reply: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         read_request("c", "", line, Limits())
     assert str(caught.value).startswith(reply)
@@ -233,7 +233,7 @@ def test_a_line_break_in_a_string_is_typed_as_in_any_value() -> None:
 
 
 @pytest.mark.parametrize("held", ["[1]", "5", "not json", r"\xff", "[" * 99, '{"owner": "a"}', ""])
-def test_what_is_no_such_object_is_left_alone(held: str) -> None:
+def test_an_operation_leaves_a_value_of_another_kind_unchanged(held: str) -> None:
     machine = Machine()
     machine.do(f"set x {held}")
     reply = machine.do('object x lock.acquire "me" 10')
@@ -274,7 +274,7 @@ def test_apply_takes_any_line_and_two_nodes_agree(commands: list[str]) -> None:
 
 
 @given(VALUES)
-def test_what_a_program_gives_comes_back_the_same(value: Any) -> None:
+def test_a_value_of_a_program_is_read_back_equal(value: Any) -> None:
     machine = Machine()
     try:
         value = checked(value)
@@ -288,12 +288,12 @@ def test_what_a_program_gives_comes_back_the_same(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [{1: 2}, {1}, b"x", object(), float("nan"), 2**63, "\ud800", {"\udc00": 1}]
 )
-def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: object) -> None:
+def test_a_value_that_json_cannot_hold_is_refused_before_it_is_sent(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         checked(value)
 
 
-def test_what_is_nested_too_deep_or_in_itself_is_refused_before_anything_is_sent() -> None:
+def test_a_value_nested_too_deep_or_in_itself_is_refused_before_it_is_sent() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ValueError, match="nested more than 32 deep"):
@@ -304,7 +304,7 @@ def test_a_tuple_is_kept_as_a_list() -> None:
     assert checked({"a": (1, (2,))}) == {"a": [1, [2]]}
 
 
-def test_the_last_long_reply_of_a_session_is_given_again_word_for_word() -> None:
+def test_the_last_long_reply_of_a_session_is_repeated_exactly() -> None:
     machine = Machine()
     long, longer = "v" * 600, "w" * 700
     machine.operate("queue.put", long)

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline import boot, cli
+from raftline import cli
 from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
+from raftline.node import boot
 from raftline.raft import membership, messages
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
@@ -208,7 +209,7 @@ def test_a_plain_number_is_taken(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_only_looks_like_a_number_is_refused(door: str) -> None:
+def test_a_text_that_only_looks_like_a_number_is_refused(door: str) -> None:
     assert [text for text in LOOKALIKES if takes(door, text)] == []
 
 
@@ -226,7 +227,7 @@ def test_a_number_beyond_63_bits_is_refused(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", STRICT)
-def test_a_number_has_one_spelling_where_it_is_kept_or_compared(door: str) -> None:
+def test_a_number_has_one_spelling_if_it_is_kept_or_compared(door: str) -> None:
     assert [text for text in WITH_ZEROS if takes(door, text)] == []
 
 

@@ -20,7 +20,7 @@ from raftline.raft.roles import Role
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 
-def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
+def test_a_leader_ordered_to_follow_keeps_term_vote_and_log() -> None:
     node = leader_of("s1", 1)
     term, last = node.view.term, node.view.log.last_index
     effects = node.step(StepDown(), TIMEOUT_MS)
@@ -30,7 +30,7 @@ def test_a_leader_that_is_told_to_follow_keeps_term_vote_and_log() -> None:
     assert node.view.election_at_ms == TIMEOUT_MS + TIMEOUT_MS
 
 
-def test_who_follows_already_is_not_told_to() -> None:
+def test_a_follower_refuses_the_order_to_follow() -> None:
     node = node_of("s1", 1, 1)
     before = node.view.election_at_ms
     with pytest.raises(OrderRefused, match="s1 follows already, in term 1"):
@@ -51,7 +51,7 @@ def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     ]
 
 
-def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_hear_it() -> None:
+def test_an_ordered_timeout_deposes_a_leader_and_wins_no_vote_of_its_followers() -> None:
     leader, follower, rebel = leader_of("s1", 1), node_of("s2", 1), node_of("s3", 1)
     heartbeat = AppendEntries("s1", "s2", leader.view.term, 1, 1, [], 0, 1)
     follower.step(Receive(heartbeat), 10)
@@ -67,14 +67,14 @@ def test_a_timeout_deposes_a_leader_by_its_term_and_wins_no_vote_of_those_who_he
     assert (leader.view.role, leader.view.term) == (Role.FOLLOWER, rebel.view.term)
 
 
-def test_who_has_no_vote_does_not_stand() -> None:
+def test_a_node_without_a_vote_refuses_the_order_to_stand() -> None:
     for node in (node_of("s1", 1, recovering=True), node_of("s4", 1)):
         with pytest.raises(OrderRefused):
             node.step(Campaign(), 10)
         assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
 
 
-def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
+def test_a_timeout_is_refused_under_the_nodes_own_promise() -> None:
     # s1 may be reading under that promise, while s3, who hears s1 no more, would elect s2.
     node = node_of("s2", 1, options=replace(OPTIONS, lease=True))
     promised_ms = node._state.promised_until_ms  # as it was started
@@ -87,7 +87,7 @@ def test_a_timeout_does_not_go_past_the_vote_s_own_promise() -> None:
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
 
 
-def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
+def test_a_newborn_ordered_to_stand_may_still_lose_its_vote() -> None:
     node = node_of("s3", newborn=True)
     effects = node.step(Campaign(), 10)
     assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)
@@ -100,7 +100,7 @@ def test_a_timeout_makes_nobody_whole_who_may_have_lost_all_its_files() -> None:
     assert getattr(answer, "granted", None) is False
 
 
-def test_who_is_told_to_stand_at_a_cluster_s_birth_is_whole_once_it_is_elected() -> None:
+def test_a_newborn_ordered_to_stand_has_its_vote_once_elected() -> None:
     node = node_of("s3", newborn=True)
     node.step(Campaign(), 10)
     effects = node.step(Receive(RequestVoteReply("s2", "s3", 1, True)), 20)

@@ -1,6 +1,6 @@
 """Two or three of a kind at once: rounds, windows, complaints, reads, snapshots, removals.
 
-What is right for one alone may fail where the next begins before the first has ended.
+A rule that holds for one alone may fail if the next begins before the first has ended.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.node.status import node_facts
+from raftline.node.driver import node_facts
 from raftline.raft.change import Change
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Effects, ReadReady
@@ -30,7 +30,7 @@ from raftline.raft.inputs import (
 from raftline.raft.lease import STARTS_MAX
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.questions import ReadIndex, ReadIndexReply
 from raftline.raft.roles import Role
 from tests.core.cores import (
@@ -64,7 +64,7 @@ def entries_to(effects: Effects, peer: str) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("late_round", [1, 2])
-def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
+def test_a_late_answer_cancels_no_confirmation(late_round: int) -> None:
     node = established("s1", voters=FIVE)
     before = node.view.round
     for number in (1, 2, 3):
@@ -76,7 +76,7 @@ def test_a_late_answer_takes_back_no_confirmation(late_round: int) -> None:
     assert [ready.token for ready in served] == [1, 2]
 
 
-def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
+def test_an_answer_confirms_the_rounds_up_to_its_own() -> None:
     node = established("s1")
     before = node.view.round
     for number in (1, 2):
@@ -86,7 +86,7 @@ def test_of_two_rounds_an_answer_confirms_those_up_to_its_own() -> None:
     assert [one.token for one in acknowledge(node, "s3", number=before + 2).reads] == [2]
 
 
-def follower() -> Node:
+def follower() -> RawNode:
     """Return a follower of s1 with three entries, of which one is committed."""
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
@@ -94,7 +94,7 @@ def follower() -> Node:
     return node
 
 
-def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None:
+def test_reads_of_two_read_index_requests_may_wait_to_be_applied_together() -> None:
     node = follower()
     effects = node.step(AskLeader(["get a"]), 100)
     for index, further in ((2, "get b"), (3, "get c"), (3, "")):
@@ -110,7 +110,7 @@ def test_reads_of_two_questions_may_wait_for_the_state_machine_at_once() -> None
     assert second.reads == [ReadReady("get b", 3), ReadReady("get c", 3)]
 
 
-def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
+def test_an_answer_to_an_earlier_read_index_request_serves_no_read() -> None:
     node = follower()
     rounds = []
     for name in "abc":
@@ -125,15 +125,15 @@ def test_an_answer_to_the_question_before_last_serves_nothing() -> None:
     assert node.step(Receive(last), 130).reads == [ReadReady("d", 1)]
 
 
-def test_a_leader_asks_nobody() -> None:
+def test_a_leader_sends_no_read_index_request() -> None:
     assert established("s1").step(AskLeader(["get a"]), TIMEOUT_MS).refused == ["get a"]
 
 
 # --- leases --------------------------------------------------------------------------------
 
 
-def beats(node: Node, count: int) -> list[tuple[int, int]]:
-    """Let a leader open so many rounds 10 ms apart; return number and beginning of each."""
+def beats(node: RawNode, count: int) -> list[tuple[int, int]]:
+    """Let a leader open that number of rounds 10 ms apart; return number and beginning of each."""
     begun = []
     for _ in range(count):
         now_ms = node.view.now_ms + 10
@@ -144,7 +144,7 @@ def beats(node: Node, count: int) -> list[tuple[int, int]]:
     return begun
 
 
-def promise(node: Node, number: int, *, missing: bool = False) -> None:
+def promise(node: RawNode, number: int, *, missing: bool = False) -> None:
     """Let s2 answer a round with a promise, at the time that it is."""
     kind = AppendRejected if missing else AppendAccepted
     node.step(Receive(kind("s2", "s1", 1, 1, number, 0, 150)), node.view.now_ms)
@@ -200,7 +200,7 @@ def test_an_answer_to_the_last_message_of_a_window_frees_all_of_it() -> None:
 
 
 # §5.3, end
-def test_a_whole_window_that_failed_holds_nothing_up() -> None:
+def test_a_lost_window_does_not_block_the_next_messages() -> None:
     node = established("s1")
     window = node.view.options.window
     for number in range(window):
@@ -213,7 +213,7 @@ def test_a_whole_window_that_failed_holds_nothing_up() -> None:
 
 
 # §5.3, end
-def test_complaints_of_the_window_before_last_set_nobody_back() -> None:
+def test_a_rejection_of_an_earlier_window_sets_no_progress_back() -> None:
     node = established("s1")
     for number in range(3):
         node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
@@ -229,7 +229,7 @@ def test_complaints_of_the_window_before_last_set_nobody_back() -> None:
         assert node.step(Receive(AppendRejected("s2", "s1", 1, 4, late)), TIMEOUT_MS).send == []
 
 
-def test_while_a_probe_is_on_its_way_no_other_leaves() -> None:
+def test_at_most_one_probe_is_in_flight() -> None:
     node = established("s1")
     effects = node.step(Receive(AppendRejected("s2", "s1", 1, 1, node.view.round)), TIMEOUT_MS)
     assert entries_to(effects, "s2") == [[]]  # there is nothing behind entry 1
@@ -237,7 +237,7 @@ def test_while_a_probe_is_on_its_way_no_other_leaves() -> None:
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
 
-def test_a_late_report_of_an_earlier_write_takes_nothing_back() -> None:
+def test_a_late_report_of_an_earlier_write_lowers_no_index() -> None:
     node = established("s1")
     for number in range(3):
         node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
@@ -251,7 +251,7 @@ def test_a_late_report_of_an_earlier_write_takes_nothing_back() -> None:
 EARLIER, LATER = Snapshot(5, 1, 8, 4), Snapshot(7, 2, 8, 5)
 
 
-def taking(*pieces: InstallSnapshot, now_ms: int = 0) -> Node:
+def taking(*pieces: InstallSnapshot, now_ms: int = 0) -> RawNode:
     node = node_of("s2", options=SMALL)
     for piece in pieces:
         node.step(Receive(piece), now_ms)
@@ -271,7 +271,7 @@ def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived()
     assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
-def test_a_snapshot_that_fails_its_check_takes_none_with_it_that_arrives_since() -> None:
+def test_a_failed_snapshot_check_drops_no_snapshot_that_arrives_since() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0))
     assert node.step(SnapshotRejected(EARLIER, "it is damaged"), 10).notes == []
     (answer,) = node.step(Receive(piece(4)), 10).send_after_save
@@ -286,7 +286,7 @@ def test_a_snapshot_taken_on_by_a_second_leader_is_not_displaced_by_its_late_pie
     assert node.step(SnapshotChecked(LATER, MEMBERS), 30).install == LATER
 
 
-def test_who_leads_by_now_installs_no_snapshot() -> None:
+def test_a_node_that_became_leader_installs_no_snapshot() -> None:
     node = taking(piece(0), piece(4))
     node.step(Tick(), node.view.election_at_ms)
     for pre_vote in (True, False):
@@ -302,7 +302,7 @@ def test_a_snapshot_that_the_log_has_overtaken_no_longer_arrives() -> None:
     assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
-def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
+def test_a_piece_of_a_snapshot_counts_as_a_message_of_the_leader() -> None:
     node = taking(piece(0), now_ms=100)
     assert node.wake_at_ms == 100 + TIMEOUT_MS
     question = request(9, (99, 8), sender="s3", pre_vote=True)
@@ -311,7 +311,7 @@ def test_a_piece_of_a_snapshot_is_a_leaders_word() -> None:
     assert answer.reason == "I hear from leader s1 of term 2"
 
 
-def sending() -> Node:
+def sending() -> RawNode:
     """Return a leader whose follower s2 holds 10 of the 25 bytes of its snapshot."""
     node = leader_with_snapshot()
     fall_behind(node)
@@ -319,7 +319,7 @@ def sending() -> Node:
     return node
 
 
-def held(node: Node, offset: int, number: int | None = None, of: int = 3) -> list[int]:
+def held(node: RawNode, offset: int, number: int | None = None, of: int = 3) -> list[int]:
     """Let s2 say how far it is with a snapshot; return the places of the pieces it is sent."""
     state = node.view
     number = state.round if number is None else number
@@ -332,7 +332,7 @@ def places(effects: Effects) -> list[int]:
     return [m.offset for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
-def test_a_loss_is_told_by_the_answers_to_all_that_was_under_way_and_counts_once() -> None:
+def test_a_loss_reported_by_several_answers_counts_once() -> None:
     node = sending()
     before = node.view.round
     beat_at_ms = node._state.as_leader.heartbeat_at_ms
@@ -343,7 +343,7 @@ def test_a_loss_is_told_by_the_answers_to_all_that_was_under_way_and_counts_once
     assert held(node, 20) == [20]
 
 
-def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_there() -> None:
+def test_a_snapshot_transfer_continues_at_the_byte_that_the_follower_names() -> None:
     node = leader_with_snapshot(size=95)
     fall_behind(node)
     places_sent = []
@@ -353,7 +353,7 @@ def test_a_follower_that_holds_less_or_more_of_a_snapshot_than_was_sent_is_met_t
     assert places_sent == [[40, 50], [60], [20, 30], [70, 80]]
 
 
-def test_a_late_answer_about_an_earlier_snapshot_moves_nothing() -> None:
+def test_a_late_answer_about_an_earlier_snapshot_is_ignored() -> None:
     node = sending()
     later = Snapshot(5, 3, 50, 8)
     node.step(SnapshotTaken(later), node.view.now_ms)
@@ -365,7 +365,7 @@ def test_a_late_answer_about_an_earlier_snapshot_moves_nothing() -> None:
     assert held(node, 10, of=5) == [20]
 
 
-def test_one_that_is_silent_amid_a_snapshot_is_asked_once_in_an_election_timeout() -> None:
+def test_a_silent_follower_amid_a_snapshot_is_probed_once_an_election_timeout() -> None:
     node = sending()
     asked = []
     for _ in range(10):
@@ -374,7 +374,7 @@ def test_one_that_is_silent_amid_a_snapshot_is_asked_once_in_an_election_timeout
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
 
-def test_one_that_speaks_amid_a_snapshot_is_not_asked_how_far_it_is() -> None:
+def test_an_answering_follower_amid_a_snapshot_is_not_probed() -> None:
     node = sending()
     for offset in (20, 25, 25):
         node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
@@ -382,7 +382,7 @@ def test_one_that_speaks_amid_a_snapshot_is_not_asked_how_far_it_is() -> None:
         held(node, offset)
 
 
-def test_long_entries_count_by_their_length_where_some_stay_behind_a_snapshot() -> None:
+def test_entries_kept_behind_a_snapshot_are_bounded_by_their_length() -> None:
     options = replace(OPTIONS, trailing_bytes=2500)
     node = established("s1", options=options)
     node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
@@ -395,7 +395,7 @@ def test_long_entries_count_by_their_length_where_some_stay_behind_a_snapshot() 
 # --- followers -----------------------------------------------------------------------------
 
 
-def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None:
+def test_each_message_of_a_leader_renews_the_promise_in_full() -> None:
     node = node_of("s2")
     for number in range(5):
         now_ms = 100 * number
@@ -407,7 +407,7 @@ def test_each_word_of_a_leader_keeps_the_vote_for_as_long_as_the_first() -> None
 
 
 # §5.3, end
-def test_a_follower_that_differs_names_what_is_committed_where_that_is_nearer() -> None:
+def test_a_rejection_names_the_commit_index_if_that_is_nearer() -> None:
     node = node_of("s2", *[1] * 6)
     node.step(Receive(append(1, (6, 1), commit=3)), 10)
     (answer,) = node.step(Receive(append(2, (5, 2), 2, sender="s3")), 20).send_after_save
@@ -415,7 +415,7 @@ def test_a_follower_that_differs_names_what_is_committed_where_that_is_nearer() 
     assert answer.index == 3
 
 
-def test_entries_on_both_sides_of_a_snapshots_end_are_taken_where_they_are_new() -> None:
+def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> None:
     node = node_of("s2", *[1] * 4)
     node.step(Receive(append(1, (4, 1), commit=4)), 10)
     node.step(SnapshotTaken(Snapshot(3, 1, 8, 4)), 10)
@@ -433,7 +433,7 @@ def test_entries_on_both_sides_of_a_snapshots_end_are_taken_where_they_are_new()
 
 
 @pytest.mark.parametrize("base", range(10))
-def test_a_log_that_is_compacted_over_several_terms_says_what_it_said(base: int) -> None:
+def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> None:
     terms = (1, 2, 2, 4, 5, 5, 5, 6, 6)
     whole, compacted = log_of(*terms), log_of(*terms)
     compacted.compact(base)
@@ -462,7 +462,7 @@ def test_a_cut_takes_all_configurations_behind_it_and_no_other(cut: int) -> None
 # --- removals ------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_taken_out_a_second_time_is_told_again() -> None:
+def test_a_member_removed_a_second_time_reports_it_again() -> None:
     names = {name: f"{name}:1" for name in ("s1", "s2", "s3")}
     whole = Membership(tuple(names), addresses=names)
     others = Membership(("s1", "s3"), addresses={name: names[name] for name in ("s1", "s3")})
@@ -477,7 +477,7 @@ def test_a_server_that_is_taken_out_a_second_time_is_told_again() -> None:
     assert "by entry 3:" in said[2][0]
 
 
-def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is() -> None:
+def test_a_removed_member_is_notified_again_once_its_removal_commits() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
     node.step(ChangeMembers(Change("remove", "s5"), "t"), TIMEOUT_MS)
@@ -499,7 +499,7 @@ def test_who_holds_its_removal_before_it_is_committed_is_told_again_when_it_is()
     assert "s5" not in node._state.as_leader.leaving
 
 
-def test_of_two_removals_each_is_told_of_its_own() -> None:
+def test_of_two_removed_members_each_is_notified_of_its_own_entry() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
     for name in ("s4", "s5"):
@@ -517,14 +517,14 @@ def test_of_two_removals_each_is_told_of_its_own() -> None:
     assert node.view.role is Role.LEADER
 
 
-def led_with(*voters: str, learner: str = "") -> Node:
+def led_with(*voters: str, learner: str = "") -> RawNode:
     names = (*voters, learner) if learner else voters
     where = {name: f"{name}:1" for name in names}
     members = Membership(voters, (learner,) if learner else (), (), where)
     return established("s1", voters=members)
 
 
-def test_a_learner_is_not_taken_out_again_before_the_entry_that_added_it_is_committed() -> None:
+def test_a_learner_is_not_removed_before_its_addition_is_committed() -> None:
     node = led_with("s1", "s2", "s3")
     node.step(ChangeMembers(Change("add", "s4", "s4:1"), "add"), TIMEOUT_MS)
     (refused,) = node.step(ChangeMembers(Change("remove", "s4"), "remove"), TIMEOUT_MS).settled
@@ -550,7 +550,7 @@ def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waite
 
 
 # thesis §3.10
-def test_who_holds_more_is_nearer_than_who_answered_later() -> None:
+def test_a_transfer_prefers_the_longer_log_to_the_later_answer() -> None:
     node = established("s1")
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)

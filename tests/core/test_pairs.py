@@ -78,11 +78,11 @@ TestStandingStill = StandingStill.TestCase
     during=st.lists(st.lists(COMMANDS, max_size=4), max_size=4),
     after=st.lists(st.lists(COMMANDS, max_size=4), max_size=4),
 )
-def test_a_snapshot_is_the_state_at_its_entry_whatever_is_written_meanwhile(
+def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
     before: list[str], during: list[list[str]], after: list[list[str]]
 ) -> None:
-    """Writes come between any two pieces that the snapshot's thread reads, and between any two
-    in which what changed meanwhile is moved down."""
+    """Writes come between any two pieces that the snapshot's thread reads. They also come between
+    any two pieces of changes that are moved down."""
     manager, plain = LogManager("s1", MemoryFolder(), MEMBERS), dict[str, str]()
     manager.recover()
 
@@ -143,7 +143,7 @@ def test_two_readers_see_two_moments_and_the_last_one_clears_up() -> None:
     assert isinstance(manager.pairs, dict)
 
 
-def test_a_show_amid_a_snapshot_answers_as_of_now() -> None:
+def test_a_show_amid_a_snapshot_gives_the_current_state() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "set a 1", "set b 1"))
     manager.freeze()
@@ -155,7 +155,7 @@ def test_a_show_amid_a_snapshot_answers_as_of_now() -> None:
     ]
 
 
-def test_pairs_are_freed_once_nobody_reads_them() -> None:
+def test_pairs_are_freed_after_their_last_reader() -> None:
     pairs = layered({"a": "1"})
     pairs.hold()
     base = pairs.base
@@ -173,7 +173,7 @@ def test_pairs_are_freed_once_nobody_reads_them() -> None:
     before=st.lists(st.tuples(st.sampled_from("stu"), st.integers(0, 300)), max_size=20),
     during=st.lists(st.tuples(st.sampled_from("stuv"), st.integers(0, 300)), max_size=40),
 )
-def test_a_session_table_is_dumped_as_it_was_whatever_changes_meanwhile(
+def test_a_session_table_is_dumped_as_of_one_moment_under_changes(
     before: list[tuple[str, int]], during: list[tuple[str, int]]
 ) -> None:
     def request(name: str, number: int) -> None:

@@ -76,7 +76,7 @@ def test_a_line_is_of_one_kind_and_holds_one_request(
         ("get a read index", "read", {"reading": Reading(may_ask=True)}),
     ],
 )  # fmt: skip
-def test_a_line_holds_what_it_says_beside_its_request(
+def test_a_line_holds_its_sender_number_and_text(
     line: str, kind: str, facts: dict[str, Any]
 ) -> None:
     found = parsed(line)
@@ -92,9 +92,7 @@ def test_a_line_holds_what_it_says_beside_its_request(
         (b"a#x@get a", '"x" is no request id'),
     ],
 )
-def test_a_line_without_a_text_or_a_sender_has_nothing_but_a_problem(
-    line: bytes, problem: str
-) -> None:
+def test_a_line_without_a_text_or_a_sender_has_only_a_problem(line: bytes, problem: str) -> None:
     found = parsed(line)
     assert problem in found.problem
     assert found == ParsedLine("garbled", Request("", "", "", ""), problem=found.problem)
@@ -118,7 +116,7 @@ def test_a_refused_line_keeps_its_sender_number_and_text(line: str, problem: str
         assert parsed(f"client4#9@{line}").request == Request("client4", "9", "", "")
 
 
-def test_a_node_s_way_of_reading_is_that_of_requests_that_ask_for_none() -> None:
+def test_a_request_without_a_read_mode_uses_the_nodes_mode() -> None:
     assert parsed("get a", Readings("log")).kind == "write"
     assert parsed("get a", Readings("local")).kind == "local"
     assert parsed("get a", Readings("lease", at_followers=True)).reading == Reading(True, True)

@@ -56,7 +56,7 @@ def test_a_node_names_itself_in_the_same_way() -> None:
     assert split_sender("s2@AppendEntries 7-11-6-[]") == ("s2", "", "AppendEntries 7-11-6-[]")
 
 
-def test_an_at_behind_the_first_word_names_nobody() -> None:
+def test_an_at_sign_behind_the_first_word_gives_no_name() -> None:
     assert split_sender("set mail a@b") == ("", "", "set mail a@b")
     assert split_sender("get b") == ("", "", "get b")
     assert split_sender("   get b") == ("", "", "get b")
@@ -64,7 +64,7 @@ def test_an_at_behind_the_first_word_names_nobody() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "4", "-a", "é", "a" * 65, "a" * 1_000_000, "a/../b", "a\tb"])
-def test_a_bad_name_is_refused_and_the_rule_said(name: str) -> None:
+def test_a_bad_name_is_refused_with_the_rule(name: str) -> None:
     said = refusal(f"{name}@get a")
     assert "is no name. A name is a letter, then letters, digits, _ . or -, at most 64" in said
     assert len(said) < 300
@@ -77,7 +77,7 @@ def test_the_longest_name_and_the_largest_id_are_taken() -> None:
 
 
 @pytest.mark.parametrize("number", ["", "-1", "1_000", "٣", "017", "1e3", str(2**63), "9" * 30])
-def test_a_bad_id_is_refused_and_the_rule_said(number: str) -> None:
+def test_a_bad_id_is_refused_with_the_rule(number: str) -> None:
     said = refusal(f"client4#{number}@get a")
     assert "is no request id. An id is a number from 0 to 9223372036854775807" in said
 
@@ -100,7 +100,7 @@ def test_each_command_is_understood(line: str, verb: str, canonical: str) -> Non
 
 
 @pytest.mark.parametrize("line", ["foo", "GET a", "getx", "help me", "set\tb 5", "c@x@get a"])
-def test_anything_else_is_not_understood_and_the_commands_are_named(line: str) -> None:
+def test_an_unknown_command_is_refused_with_the_list_of_commands(line: str) -> None:
     said = refusal(line)
     assert said.startswith("I don't understand: ")
     assert said.endswith(". Try: get KEY, set KEY VALUE, delete KEY, show, help")
@@ -133,7 +133,7 @@ def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
         ("show a  after b", "show takes [PREFIX] [after KEY]"),
     ],
 )
-def test_a_wrong_operand_is_refused_and_the_rule_said(line: str, rule: str) -> None:
+def test_a_wrong_operand_is_refused_with_the_rule(line: str, rule: str) -> None:
     assert rule in refusal(line)
 
 
@@ -173,7 +173,7 @@ def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escape
         b"get a\r\xff\xfb\x06",
     ],
 )
-def test_what_telnet_adds_to_a_line_is_taken_off(raw: bytes) -> None:
+def test_telnet_control_bytes_are_removed_from_a_line(raw: bytes) -> None:
     assert decode_line(raw) == "get a"
 
 
@@ -184,13 +184,13 @@ def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> Non
     )
 
 
-def test_only_telnet_s_whole_ctrl_c_takes_back_what_was_typed() -> None:
+def test_only_a_whole_telnet_interrupt_discards_the_typed_line() -> None:
     assert decode_line(b"set wrong 1\xff\xf4\xff\xfd\x06get a") == "get a"
     assert refused_bytes(b"set secret x\xff\xf4delete a").startswith("byte 13 of this line")
     assert refused_bytes(b"set z v\xff\xf8").startswith("byte 8 of this line")
 
 
-def test_a_raw_control_character_is_refused_and_its_spelling_given() -> None:
+def test_a_raw_control_character_is_refused_with_its_escape() -> None:
     assert refused_bytes(b"set a \x00") == (
         r"byte 7 of this line is a raw control character; write it as \x00"
     )
@@ -209,13 +209,13 @@ def test_a_raw_tab_and_any_other_character_pass() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"get \xff", b"get \xc3", b"get \xed\xa0\x80", b"get \xc0\x80"])
-def test_a_byte_that_is_not_utf_8_is_refused_and_its_place_said(raw: bytes) -> None:
+def test_a_byte_that_is_not_utf_8_is_refused_with_its_place(raw: bytes) -> None:
     said = refused_bytes(raw)
     assert said.startswith("byte 5 of this line is not UTF-8; write it as \\x")
     assert said.endswith(f"{raw[4]:02x}")
 
 
-def test_other_protocols_are_told_what_this_port_speaks() -> None:
+def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port() -> None:
     for raw, protocol in [
         (b"GET / HTTP/1.1\r", "HTTP"),
         (b"PRI * HTTP/2.0\r", "HTTP"),

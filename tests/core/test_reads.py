@@ -40,7 +40,7 @@ def test_a_read_is_served_once() -> None:
     assert acknowledge(node, "s2").reads == []
 
 
-def test_even_an_answer_that_asks_for_entries_confirms_the_leader() -> None:
+def test_a_rejected_append_confirms_the_leader_as_well() -> None:
     node = established("s1")
     node.step(Read(["get a"]), TIMEOUT_MS)
     answer = AppendRejected("s2", "s1", 1, 0, node.view.round)
@@ -56,7 +56,7 @@ def test_reads_of_one_input_share_one_round() -> None:
     assert [ready.token for ready in acknowledge(node, "s3").reads] == ["get a", "get b", "get c"]
 
 
-def test_reads_that_come_while_rounds_are_under_way_share_the_next() -> None:
+def test_reads_during_rounds_in_flight_share_the_next_round() -> None:
     node = established("s1")
     for number in range(10):
         node.step(Read([number]), TIMEOUT_MS)
@@ -121,7 +121,7 @@ def test_a_single_node_serves_reads_at_once() -> None:
     ]
 
 
-def test_a_node_that_lost_its_log_confirms_nobody() -> None:
+def test_a_node_that_lost_its_log_confirms_no_leader() -> None:
     node = established("s1")
     node.step(Read(["get a"]), TIMEOUT_MS)
     answer = AppendAccepted("s2", "s1", 1, 0, node.view.round, without_vote=1)

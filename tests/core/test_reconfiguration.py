@@ -17,7 +17,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -38,12 +38,12 @@ def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
     return Membership(voters, learners, (), {name: f"{name}:1" for name in names})
 
 
-def led(*voters: str, learners: tuple[str, ...] = ()) -> Node:
+def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
     """Return a leader s1 that has committed its no-op with these members."""
     return established("s1", voters=members(*voters, learners=learners))
 
 
-def change(node: Node, *words: str, token: str = "t") -> Effects:
+def change(node: RawNode, *words: str, token: str = "t") -> Effects:
     asked = Change(*words) if len(words) > 2 else Change(*words, address="")
     return node.step(ChangeMembers(asked, token), node.view.now_ms)
 
@@ -52,7 +52,7 @@ def outcomes(effects: Effects) -> list[str]:
     return [outcome for _, outcome, _ in effects.settled]
 
 
-def everybody_holds(node: Node) -> Effects:
+def everybody_holds(node: RawNode) -> Effects:
     """Let each peer acknowledge all the leader has, and its disk too; return the last Effects."""
     last = sync(node)
     for peer in list(node.view.progress):
@@ -77,7 +77,7 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
     voters = members("s1", "s2")
-    node = Node("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
+    node = RawNode("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
     node.step(Tick(), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
@@ -117,7 +117,7 @@ def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     assert node.view.waiting_changes == []
 
 
-def test_who_does_not_lead_changes_nothing() -> None:
+def test_a_follower_refuses_a_change_of_members() -> None:
     with pytest.raises(SafetyError):
         change(node_of("s1"), "remove", "s2")
 
@@ -154,7 +154,7 @@ def test_a_change_is_answered_only_when_the_new_configuration_is_committed() -> 
 def test_a_leader_that_inherits_a_joint_configuration_appends_the_new_one() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s2=s2:1,voter")
-    node = Node(
+    node = RawNode(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     node.step(Tick(), TIMEOUT_MS)
@@ -172,7 +172,7 @@ def test_a_candidate_needs_a_majority_of_each_half() -> None:
         "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter"
         " | s1=s1:1,voter s4=s4:1,voter s5=s5:1,voter",
     )
-    node = Node(
+    node = RawNode(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     asked = node.step(Tick(), TIMEOUT_MS)
@@ -226,7 +226,7 @@ def test_a_removed_node_does_not_stand() -> None:
     assert node.view.role.value == "follower"
 
 
-def test_a_change_whose_leader_loses_its_place_has_an_unknown_outcome() -> None:
+def test_a_change_of_a_deposed_leader_has_an_unknown_outcome() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
@@ -250,7 +250,7 @@ def test_a_new_member_learns_before_it_votes() -> None:
     assert "s4" in node.view.membership.voters
 
 
-def test_a_learner_s_word_counts_for_nothing() -> None:
+def test_an_answer_of_a_learner_counts_in_no_quorum() -> None:
     node = led("s1", "s2", "s3", learners=("s4", "s5"))
     node.step(Propose(["set a 4"]), node.view.now_ms)
     sync(node)
@@ -322,7 +322,7 @@ def test_a_learner_without_its_log_does_not_get_a_vote() -> None:
     assert "s4" not in state.membership.voters
 
 
-def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
+def test_removing_a_learner_ends_its_catching_up() -> None:
     node = led("s1", "s2", "s3")
     node.step(ChangeMembers(ADD, "first"), node.view.now_ms)
     sync(node)
@@ -334,7 +334,7 @@ def test_removing_whoever_catches_up_ends_the_catching_up() -> None:
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "done")]
 
 
-def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -> None:
+def test_a_replacement_that_does_not_answer_is_reported_with_both_ways_out() -> None:
     node = led("s1", "s2", "s3")
     change(node, "replace", "s4", "h:7", "s3")
     settled: list[str] = []
@@ -349,7 +349,7 @@ def test_a_replacement_without_an_answer_says_how_to_finish_it_or_give_it_up() -
 
 
 @pytest.mark.parametrize("role", ["learner", "voter"])
-def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str) -> None:
+def test_a_repeated_replacement_finishes_the_first_one(role: str) -> None:
     voters, learners = ("s1", "s2", "s3"), ("s4",)
     if role == "voter":
         voters, learners = (*voters, *learners), ()
@@ -372,7 +372,7 @@ def test_a_replacement_that_is_asked_for_again_finishes_what_was_begun(role: str
         (("add", "s3", "s3:1"), "s3 is a voter as before, entry {} tells it who the others are"),
     ],
 )  # fmt: skip
-def test_what_is_reached_already_is_done_once_its_entry_is_committed(
+def test_a_change_already_reached_is_answered_once_its_entry_is_committed(
     words: tuple[str, ...], text: str
 ) -> None:
     node = led("s1", "s2", "s3", learners=("s4",))
@@ -399,7 +399,7 @@ def test_a_learner_spends_its_vote_on_its_leader() -> None:
 # --- those who leave ---------------------------------------------------------------------------
 
 
-def test_a_removed_member_is_told_and_then_forgotten() -> None:
+def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     everybody_holds(node)
@@ -445,13 +445,13 @@ def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
 
 
 # thesis §4.1: servers don't ask their configuration who may lead
-def test_a_voter_that_slept_follows_a_leader_it_never_heard_of() -> None:
+def test_a_voter_that_missed_changes_follows_an_unknown_leader() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     node.step(Receive(append(4, (2, 1), 4, sender="s7", to="s3")), 0)
     assert node.view.leader == "s7"
 
 
-def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
+def test_a_stranger_of_an_earlier_term_gets_no_answer_and_no_term() -> None:
     """The old leader of a cluster that was recovered from one node: it must not learn a term
     beyond its own, in which its cluster would be heard again."""
     node = node_of("s1", 1, 1, term=1_000_001, voters=members("s1"))
@@ -460,7 +460,7 @@ def test_a_strangers_past_is_not_heard_nor_told_our_term() -> None:
     assert node.view.leader is None
 
 
-def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -> None:
+def test_a_stranger_gets_a_vote_only_with_a_longer_log() -> None:
     node = node_of("s3", 1, 1, voters=members("s1", "s2", "s3"))
     with pytest.raises(PeerError):
         node.step(Receive(request(4, (2, 1), sender="s7", to="s3")), 0)
@@ -479,7 +479,9 @@ def test_a_stranger_with_a_longer_log_gets_a_vote_one_with_the_same_does_not() -
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_no_stranger_is_heard_while_a_leader_is(message: RequestVote | AppendEntries) -> None:
+def test_strangers_are_ignored_while_a_leader_is_heard(
+    message: RequestVote | AppendEntries
+) -> None:
     node = node_of("s3", 1, voters=members("s1", "s2", "s3"))
     node.step(Receive(append(1, (1, 1), sender="s1", to="s3")), 0)
     with pytest.raises(PeerError):
@@ -510,10 +512,10 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
 
 
 # paper §6: any server of either configuration may lead while they are joint
-def test_who_is_about_to_leave_may_still_be_elected_to_finish_the_change() -> None:
+def test_a_leaving_voter_may_still_be_elected_to_finish_the_change() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s3=s3:1,voter")
-    node = Node(
+    node = RawNode(
         "s2", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     node.step(Receive(append(1, (1, 1), commit=1)), 0)  # it knows the joint one to be committed
@@ -534,7 +536,7 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s2=s2:1,voter")
     log.append(1, "members s2=s2:1,voter")
-    node = Node(
+    node = RawNode(
         "s1", members("s1", "s2"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     assert node.view.contacts == {"s2": "s2:1"}

@@ -26,7 +26,7 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.orders import OrderRefused
 from raftline.raft.plain import CORE, PlainError, Tokens, core_types, plain, value_of
 from raftline.raft.recording import RecordedNode, spell_effects, spell_state
@@ -48,7 +48,7 @@ from tests.core.cores import (
 from tests.recorded import MemoryRecorder, recorded
 
 
-def busy_leader() -> Node:
+def busy_leader() -> RawNode:
     """Return a leader with reads that wait, a change under way and one behind, and a snapshot."""
     voters = all_vote({name: f"h:{name[1:]}" for name in ("s1", "s2", "s3")})
     node = established("s1", 1, 1, 1, voters=voters)  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def busy_leader() -> Node:
     return node
 
 
-def asking_follower() -> Node:
+def asking_follower() -> RawNode:
     """Return a follower whose reads wait for its leader's answer."""
     node = node_of("s2", 1, 1)
     node.step(Receive(append(2, (2, 1), 2, commit=2)), 10)
@@ -68,7 +68,7 @@ def asking_follower() -> Node:
     return node
 
 
-STATES: dict[str, Callable[[], Node]] = {
+STATES: dict[str, Callable[[], RawNode]] = {
     "follower": lambda: node_of("s1", 1, 2, 2),
     "recovering": lambda: node_of("s1", 1, recovering=True, may_be_new=True, incarnation=9),
     "newborn": lambda: node_of("s1", newborn=True),
@@ -79,7 +79,7 @@ STATES: dict[str, Callable[[], Node]] = {
 }
 
 
-def lines_of(node: Node) -> list[str]:
+def lines_of(node: RawNode) -> list[str]:
     return list(spell_state(node._state, Tokens()))
 
 
@@ -90,7 +90,7 @@ def test_a_state_that_is_spelled_and_read_is_spelled_the_same(role: str) -> None
     assert list(spell_state(state_of(lines[:-1], 1), Tokens())) == lines
 
 
-def test_the_classes_of_the_core_have_names_of_their_own() -> None:
+def test_the_classes_of_the_core_have_different_names() -> None:
     """A value is named by its class alone."""
     named = [
         each for module in {kind.__module__ for kind in core_types().values()}
@@ -115,7 +115,7 @@ def test_a_plain_value_is_read_back(value: object) -> None:
     "spelled",
     [{}, {"a": 1, "b": 2}, {"NoSuch": {}}, {"Role": "KING"}, {"Options": {}}, {"Snapshot": [1]}],
 )
-def test_what_is_no_value_of_the_core_is_refused(spelled: object) -> None:
+def test_a_text_that_is_no_value_of_the_core_is_refused(spelled: object) -> None:
     with pytest.raises(PlainError):
         value_of(spelled)
 
@@ -139,7 +139,7 @@ def test_many_entries_are_shown_as_ranges_and_a_checksum() -> None:
     )
 
 
-def run_a_little(node: Node) -> None:
+def run_a_little(node: RawNode) -> None:
     """Give a node of three a vote, a leadership, writes, reads, refusals and an end."""
     node.step(Tick(), TIMEOUT_MS)
     granted = RequestVoteReply("s2", "s1", node.view.term + 1, True, pre_vote=True)

@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     PeerError,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from tests.core.cores import (
     TIMEOUT_MS,
@@ -30,7 +30,7 @@ from tests.core.cores import (
 )
 
 
-def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
+def loss(leader: RawNode, peer: str = "s3", index: int = 0, incarnation: int = 1) -> AppendRejected:
     """Return what a follower answers that has just lost its memory."""
     state = leader.view
     return AppendRejected(
@@ -38,7 +38,7 @@ def loss(leader: Node, peer: str = "s3", index: int = 0, incarnation: int = 1) -
     )
 
 
-def heartbeat(leader: Node) -> list[Message]:
+def heartbeat(leader: RawNode) -> list[Message]:
     """Let time pass until the leader opens its next round; return what it sends."""
     before = leader.view.round
     sent: list[Message] = []
@@ -54,7 +54,7 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
     )
 
 
-def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Message]:
+def catch_up(leader: RawNode, peer: str = "s3", incarnation: int = 1) -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     answer = AppendAccepted(
@@ -67,7 +67,7 @@ def catch_up(leader: Node, peer: str = "s3", incarnation: int = 1) -> list[Messa
 # --- the node that lost its log ------------------------------------------------------------
 
 
-def test_it_gives_no_vote_and_says_why() -> None:
+def test_a_recovering_node_denies_its_vote_with_the_reason() -> None:
     node = node_of("s3", term=4, recovering=True)
     for pre_vote in (True, False):
         effects = node.step(Receive(request(5, (9, 4), to="s3", pre_vote=pre_vote)), 10)
@@ -78,7 +78,7 @@ def test_it_gives_no_vote_and_says_why() -> None:
         assert node.view.vote is None
 
 
-def test_it_never_stands() -> None:
+def test_a_recovering_node_never_stands() -> None:
     node = node_of("s3", term=4, recovering=True)
     for _ in range(10):
         effects = node.step(Tick(), node.wake_at_ms)
@@ -86,19 +86,19 @@ def test_it_never_stands() -> None:
     assert node.view.term == 4
 
 
-def test_alone_in_its_cluster_it_does_not_lead_an_empty_log() -> None:
+def test_a_lone_recovering_node_does_not_lead_an_empty_log() -> None:
     node = node_of("s1", term=4, voters=("s1",), recovering=True)
     node.step(Tick(), node.wake_at_ms)
     assert not node.view.is_leader
 
 
-def test_it_still_learns_of_higher_terms() -> None:
+def test_a_recovering_node_still_learns_of_higher_terms() -> None:
     node = node_of("s3", term=4, vote="s1", recovering=True)
     effects = node.step(Receive(request(9, (9, 4), to="s3")), 10)
     assert effects.save == HardState(9, None)
 
 
-def test_its_answers_say_that_they_count_for_nothing() -> None:
+def test_a_recovering_node_marks_its_answers_as_without_vote() -> None:
     node = node_of("s3", term=1, recovering=True)
     assert node.step(Receive(append(1, (2, 1), to="s3")), 10).send_after_save == [
         AppendRejected("s3", "s1", 1, 0, 1, without_vote=1)
@@ -108,7 +108,7 @@ def test_its_answers_say_that_they_count_for_nothing() -> None:
     ]
 
 
-def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer() -> None:
+def test_a_recovering_node_saves_its_regained_vote_before_it_answers() -> None:
     node = node_of("s3", term=1, recovering=True)
     node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
     effects = node.step(Receive(append(1, (2, 1), number=3, to="s3", vote_again=1)), 20)
@@ -122,7 +122,7 @@ def test_it_is_whole_when_the_leader_says_so_and_the_mark_goes_before_the_answer
     assert vote.granted
 
 
-def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
+def test_a_vote_again_on_a_mismatched_append_is_ignored() -> None:
     node = node_of("s3", term=1, recovering=True)
     effects = node.step(Receive(append(1, (2, 1), to="s3", vote_again=1)), 10)
     assert not effects.recovered
@@ -132,7 +132,7 @@ def test_a_word_that_does_not_fit_its_log_does_not_make_it_whole() -> None:
 # --- its leader ----------------------------------------------------------------------------
 
 
-def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> None:
+def test_a_leader_resets_the_progress_of_a_recovering_node() -> None:
     leader = established("s1", 1, 1)
     effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
     assert leader.view.progress["s3"].match_index == 0
@@ -142,7 +142,7 @@ def test_the_leader_forgets_what_it_knew_and_fills_it_up_from_the_start() -> Non
     assert "[*] s3 lost its memory: it catches up without a vote" in effects.notes
 
 
-def test_without_a_vote_it_helps_to_commit_nothing() -> None:
+def test_a_node_without_a_vote_counts_for_no_commit() -> None:
     leader = established("s1")
     leader.step(Receive(loss(leader)), TIMEOUT_MS)
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -176,7 +176,7 @@ def test_a_leader_alone_with_such_nodes_steps_down() -> None:
     assert not leader.view.is_leader
 
 
-def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_does_too() -> None:
+def test_a_node_votes_again_only_once_a_quorum_of_others_and_it_hold_the_fence() -> None:
     leader = established("s1")
     effects = leader.step(Receive(loss(leader)), TIMEOUT_MS)
     assert effects.append == [Entry(2, 1, "noop")]
@@ -189,7 +189,7 @@ def test_it_is_told_to_vote_again_only_when_the_others_hold_the_fence_and_it_doe
     assert says_vote_again(acknowledge(leader, "s2", 2).send)
 
 
-def test_with_the_fence_committed_it_must_catch_up_with_it_first() -> None:
+def test_a_node_must_hold_the_committed_fence_before_it_votes_again() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     leader.step(Receive(loss(leader)), TIMEOUT_MS)
@@ -214,7 +214,7 @@ def test_an_entry_from_before_the_loss_is_no_fence() -> None:
     assert leader.view.commit_index == 2
 
 
-def test_a_leader_that_gives_way_appends_no_fence() -> None:
+def test_a_leader_in_a_transfer_appends_no_fence() -> None:
     leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     acknowledge(leader, "s2")
     leader.step(Transfer("s2"), leader.view.now_ms)
@@ -225,7 +225,7 @@ def test_a_leader_that_gives_way_appends_no_fence() -> None:
     assert leader.view.log.last_index == 2
 
 
-def made_whole(incarnation: int = 1) -> Node:
+def made_whole(incarnation: int = 1) -> RawNode:
     """Return a leader whose follower s3 lost its memory and votes again."""
     leader = established("s1")
     leader.step(Receive(loss(leader, incarnation=incarnation)), TIMEOUT_MS)
@@ -238,7 +238,7 @@ def made_whole(incarnation: int = 1) -> Node:
     return leader
 
 
-def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
+def test_a_node_counts_again_once_it_answers_without_the_mark() -> None:
     leader = made_whole()
     index = leader.view.commit_index
     leader.step(Propose(["set a 4"]), leader.view.now_ms)
@@ -247,7 +247,7 @@ def test_it_counts_again_once_it_answers_to_that_without_the_mark() -> None:
     assert leader.view.commit_index == index + 1
 
 
-def test_the_loss_told_again_by_a_late_answer_is_old_news() -> None:
+def test_a_loss_repeated_by_a_late_answer_changes_nothing() -> None:
     leader = made_whole()
     assert leader.step(Receive(loss(leader)), leader.view.now_ms).send == []
     assert leader.view.progress["s3"].is_counted
@@ -282,7 +282,7 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
 # --- votes that were forgotten -------------------------------------------------------------
 
 
-def test_a_word_for_an_earlier_life_makes_nobody_whole() -> None:
+def test_a_vote_again_for_an_earlier_incarnation_is_ignored() -> None:
     node = node_of("s3", 1, 1, term=1, recovering=True, incarnation=8)
     node.step(Receive(append(1, (2, 1), to="s3", vote_again=7)), 10)
     assert node.view.recovering
@@ -301,7 +301,7 @@ def test_a_vote_it_may_have_given_is_spent_on_the_leader_of_the_term() -> None:
 
 
 @pytest.mark.parametrize("evidence", ["append", "request", "prevote"])
-def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) -> None:
+def test_a_newborn_that_finds_a_history_has_no_vote(evidence: str) -> None:
     node = node_of("s3", newborn=True)
     if evidence == "append":
         effects = node.step(Receive(append(4, (0, 0), to="s3")), 10)
@@ -319,7 +319,7 @@ def test_one_that_begins_with_nothing_amid_a_history_has_no_vote(evidence: str) 
     assert node.view.recovering
 
 
-def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> None:
+def test_a_joiner_gives_no_vote_to_a_member_with_a_history() -> None:
     # s2's whole folder is gone. It had acknowledged entry 9, which s3 lacks: with s2's vote, s3
     # would lead without it.
     node = node_of("s2", newborn=True, voters=())
@@ -330,14 +330,14 @@ def test_one_that_was_started_to_join_votes_for_nobody_who_has_a_history() -> No
     assert effects.forgot
 
 
-def test_one_that_was_started_to_join_listens_to_no_candidate_with_an_empty_log() -> None:
+def test_a_joiner_refuses_a_candidate_with_an_empty_log() -> None:
     node = node_of("s2", newborn=True, voters=())
     with pytest.raises(PeerError, match="s3 is not a peer"):
         node.step(Receive(request(6, (0, 0), sender="s3", to="s2")), 10)
     assert node.view.newborn
 
 
-def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
+def test_a_node_regains_no_vote_before_its_configuration_is_committed() -> None:
     node = node_of("s2", newborn=True, voters=(), incarnation=7)
     node.step(Receive(append(1, (0, 0), 1, commit=1, vote_again=7)), 10)
     assert node.view.recovering
@@ -349,7 +349,7 @@ def test_it_is_not_whole_before_it_knows_the_members_for_certain() -> None:
     assert not node.view.recovering
 
 
-def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> None:
+def test_a_candidate_that_finds_a_history_is_not_elected() -> None:
     node = node_of("s3", newborn=True)
     node.step(Tick(), node.wake_at_ms)
     now_ms = node.view.now_ms
@@ -361,7 +361,7 @@ def test_one_that_stands_and_then_finds_a_history_is_not_elected_any_more() -> N
     assert (node.view.role, node.view.term) == (Role.FOLLOWER, 0)
 
 
-def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
+def test_a_newborn_that_votes_in_the_first_election_keeps_its_vote() -> None:
     node = node_of("s3", newborn=True)
     pre_vote = node.step(Receive(request(1, (0, 0), to="s3", pre_vote=True)), 10)
     assert not pre_vote.recovered
@@ -374,7 +374,7 @@ def test_at_the_first_election_a_newborn_votes_and_is_whole() -> None:
     assert not node.view.recovering
 
 
-def test_a_newborn_that_stands_is_whole() -> None:
+def test_a_newborn_that_wins_its_prevotes_keeps_its_vote() -> None:
     node = node_of("s3", newborn=True)
     node.step(Tick(), node.wake_at_ms)
     node.step(
@@ -393,7 +393,7 @@ def test_a_term_alone_is_no_history() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_leader_and_node_together_come_to_an_end(size: int) -> None:
+def test_a_recovery_between_leader_and_node_comes_to_an_end(size: int) -> None:
     """Play the loss out with both cores, the others only echoing rounds."""
     voters = [f"s{number}" for number in range(1, size + 1)]
     leader = established("s1", 1, 1, 1, voters=voters)

@@ -32,7 +32,7 @@ from tests.node_files import (
 # --- a good log ---------------------------------------------------------------------------
 
 
-def test_recovery_says_what_it_does_and_the_term_it_found() -> None:
+def test_recovery_prints_its_steps_and_the_term_found() -> None:
     _, recovered = boot(found(GOOD, storage_file(5, "s2", (5, 2))))
     assert recovered.notes == ["[*] Recovering logs...", "[*] Current term: 5"]
     assert recovered.hard_state == HardState(5, "s2")
@@ -97,7 +97,7 @@ def test_a_missing_or_empty_log_leaves_the_node_without_a_vote(log: bytes | None
     assert "ends at entry 0, but entry 9 was synced" in recovered.notes[1]
 
 
-def test_a_missing_log_counts_as_lost_even_if_the_mark_says_nothing() -> None:
+def test_a_missing_log_counts_as_lost_even_under_an_empty_mark() -> None:
     # The mark is not synced, so a power cut may have taken it back; the term is.
     folder = MemoryFolder({"s1.storage": storage_file(3)})
     _, recovered = boot(folder)
@@ -110,7 +110,7 @@ def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
     assert not recovered.recovering
 
 
-def test_the_vote_of_an_earlier_term_is_none_in_the_term_of_the_last_entry() -> None:
+def test_a_vote_of_a_term_before_the_last_entrys_does_not_count() -> None:
     storage = storage_file(1, "s2", mark=(3, 1), state="amnesiac")  # of before the last entries
     _, recovered = boot(found(GOOD, storage))
     assert recovered.recovering
@@ -123,7 +123,7 @@ def test_another_entry_at_the_marks_index_is_a_loss_too() -> None:
     assert "s1.log lacks entry 4 of term 3" in recovered.notes[1]
 
 
-def test_a_promise_is_kept_by_entries_that_a_cut_has_made_void() -> None:
+def test_void_entries_still_satisfy_the_mark() -> None:
     log = log_file(b"1 1 a\n2 1 b\n3 1 c\n", b"# cut after 1\n2 2 d\n")
     _, recovered = boot(found(log, storage_file(2, mark=(3, 1))))
     assert not recovered.recovering
@@ -133,7 +133,7 @@ def test_a_promise_is_kept_by_entries_that_a_cut_has_made_void() -> None:
 # --- void lines ---------------------------------------------------------------------------
 
 
-def test_void_lines_go_when_the_log_is_rewritten_at_boot() -> None:
+def test_a_rewrite_at_boot_drops_void_lines() -> None:
     log = log_file(b"1 1 a\n2 1 b\n3 1 c\n", b"# cut after 1\n2 2 d\n")
     folder = found(log, storage_file(2, mark=(2, 2)))
     manager, _ = boot(folder)
@@ -238,7 +238,7 @@ def test_a_node_stays_newborn_over_restarts_until_it_votes_or_forgot() -> None:
     assert boot(folder)[1].recovering
 
 
-def test_who_is_alone_is_whole_at_birth_and_who_waits_to_be_added_is_newborn() -> None:
+def test_a_lone_node_votes_at_birth_and_a_joiner_is_newborn() -> None:
     alone = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"}).recover()
     assert not alone.newborn
     assert not alone.recovering
@@ -263,7 +263,7 @@ def test_a_stray_tmp_file_is_ignored_and_removed() -> None:
     assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
 
 
-def test_what_was_cut_is_never_met_again_by_a_later_boot() -> None:
+def test_cut_entries_never_return_at_a_later_boot() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -275,6 +275,6 @@ def test_what_was_cut_is_never_met_again_by_a_later_boot() -> None:
         assert commands(folder) == ["a", "d"]
 
 
-def test_a_corrupt_log_is_an_error_of_its_own() -> None:
+def test_a_corrupt_log_has_its_own_exception() -> None:
     with pytest.raises(CorruptLog):
         boot(found(b"0 0 bass\n", storage_file(0)))

@@ -55,7 +55,7 @@ def test_two_followers_of_three_commit_while_the_leaders_disk_is_busy() -> None:
     assert [entry.index for entry in acknowledge(node, "s3").apply] == [2]
 
 
-def test_nothing_is_committed_before_a_majority_has_it_and_nobody_waits_for_all() -> None:
+def test_an_entry_is_committed_once_a_majority_holds_it_not_all() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Propose(["set a 4"]), TIMEOUT_MS)
     assert sync(node).apply == []
@@ -63,7 +63,7 @@ def test_nothing_is_committed_before_a_majority_has_it_and_nobody_waits_for_all(
     assert [entry.command for entry in acknowledge(node, "s5").apply] == ["set a 4"]
 
 
-def test_old_leader_cannot_commit_by_counting() -> None:
+def test_a_leader_does_not_commit_older_terms_by_counting() -> None:
     node = leader_of("s1", 1, 2, term=3)
     for peer in ("s2", "s3"):
         assert acknowledge(node, peer, 2).apply == []
@@ -71,7 +71,7 @@ def test_old_leader_cannot_commit_by_counting() -> None:
     assert [entry.index for entry in acknowledge(node, "s2").apply] == [1, 2, 3]
 
 
-def test_an_acknowledged_heartbeat_does_not_commit_what_was_sent_after_it() -> None:
+def test_an_acknowledged_heartbeat_commits_no_entry_sent_after_it() -> None:
     node = established("s1")
     node.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(node)
@@ -96,7 +96,7 @@ def test_an_answer_to_an_earlier_term_counts_for_nothing(answer: AppendAccepted)
     assert (effects.send, effects.apply) == ([], [])
 
 
-def test_a_late_answer_never_lowers_what_has_matched() -> None:
+def test_a_late_answer_never_lowers_the_match_index() -> None:
     node = established("s1")
     node.step(Propose(["set a 4", "set b 5"]), TIMEOUT_MS)
     acknowledge(node, "s2", 3)
@@ -111,9 +111,7 @@ def test_a_late_answer_never_lowers_what_has_matched() -> None:
 @pytest.mark.parametrize(
     "answer", [AppendAccepted("s2", "s1", 1, 9, 1), AppendAccepted("s2", "s1", 1, 1, 99)]
 )
-def test_an_answer_to_what_was_never_sent_is_refused_and_changes_nothing(
-    answer: AppendAccepted,
-) -> None:
+def test_an_answer_to_a_message_never_sent_is_refused(answer: AppendAccepted) -> None:
     node = established("s1")
     progress = node.view.progress["s2"]
     before = (progress.match_index, progress.acked_round, progress.heard_at_ms)
@@ -135,7 +133,7 @@ def test_a_request_goes_to_every_follower_at_once_and_many_share_one_message() -
     assert all(batch is sent[0] for batch in sent)  # so that the rim spells it once
 
 
-def test_who_does_not_lead_appends_nothing() -> None:
+def test_only_a_leader_appends_proposals() -> None:
     node = node_of("s2")
     with pytest.raises(SafetyError):
         node.step(Propose(["set a 4"]), 10)
@@ -177,7 +175,7 @@ def test_messages_hold_a_bounded_number_of_entries_and_bytes_but_always_one() ->
 
 
 # §5.3, end
-def test_a_complaint_sets_the_leader_back_once_however_many_sends_failed() -> None:
+def test_a_rejection_sets_the_next_index_back_once_per_window() -> None:
     node = established("s1")
     for number in range(4):
         node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
@@ -216,7 +214,7 @@ def test_a_leader_never_cuts_its_own_log() -> None:
     assert terms_of(node) == [1, 1, 2]
 
 
-def test_nothing_committed_is_ever_cut() -> None:
+def test_a_committed_entry_is_never_cut() -> None:
     node = node_of("s2", 1, 1, 1)
     node.step(Receive(append(1, (3, 1), commit=3)), 10)
     with pytest.raises(SafetyError):
@@ -234,7 +232,7 @@ def test_a_late_report_of_an_entry_that_was_cut_counts_for_nothing() -> None:
     assert node.view.durable_index == 2
 
 
-def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> None:
+def test_no_message_leaves_before_its_term_is_on_the_disk() -> None:
     node = established("s1")
     state = node._state
     state.out.send.append(AppendRejected("s1", "s2", 1, 0, 0))
@@ -242,7 +240,7 @@ def test_a_message_may_not_leave_ahead_of_a_term_on_its_way_to_the_disk() -> Non
         state.save(2, None)
 
 
-def test_what_may_leave_early_still_waits_for_a_term_on_its_way_to_the_disk() -> None:
+def test_a_message_that_may_leave_early_waits_for_an_unsaved_term() -> None:
     state = established("s1")._state
     state.out = Effects()
     message = AppendRejected("s1", "s2", 2, 0, 0)

@@ -70,7 +70,7 @@ def test_a_number_behind_the_window_is_refused_and_not_executed() -> None:
     assert machine.do("client4#2@incr n") == "INCR response: 3"
 
 
-def test_a_session_begun_has_a_name_that_nobody_had() -> None:
+def test_a_new_session_has_a_name_that_no_session_had() -> None:
     machine = Machine()
     assert machine.do("client4@session") == "SESSION response: client4-1"
     assert machine.do("client4@session") == "SESSION response: client4-2"
@@ -87,7 +87,7 @@ def test_a_name_of_that_form_is_never_begun_by_a_request() -> None:
     assert machine.do("get n") == "GET response, no such key: n"
 
 
-def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
+def test_the_least_recently_used_session_is_dropped_and_refused_for_ever() -> None:
     machine = Machine()
     machine.do("used#1@incr n")  # the older one of the two
     machine.do("old#1@incr n")
@@ -104,7 +104,7 @@ def test_the_least_recently_used_session_goes_and_is_refused_for_ever() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 450, 600, 1024])
-def test_a_retry_about_a_long_key_gets_the_first_reply_whatever_that_was(length: int) -> None:
+def test_a_retry_with_a_long_key_gets_the_first_reply(length: int) -> None:
     machine, key = Machine(), "k" * length
     asked = [
         f"set {key} {key}", f"setnx {key} 2", f"cas {key} 7 {key}", f"append {key} {key}",
@@ -120,7 +120,7 @@ def test_a_retry_about_a_long_key_gets_the_first_reply_whatever_that_was(length:
 
 
 @pytest.mark.parametrize("verb", ["set a", "setnx a", "cas a old"])
-def test_a_long_reply_is_given_again_though_it_is_not_kept(verb: str) -> None:
+def test_a_long_reply_is_repeated_without_being_kept(verb: str) -> None:
     machine = Machine()
     if verb.startswith("cas"):
         machine.do("set a old")
@@ -169,7 +169,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
      '["a", 1.0, []]', '["a", Infinity, []]', '["a", 1, [["1", 2, "x"]]]', '["a", 1, [[1, 2, 3]]]',
      '[["a"], 1, []]', "[" * 100_000, f'["a", {"9" * 5000}, []]'],
 )  # fmt: skip
-def test_a_damaged_dump_is_told(line: str) -> None:
+def test_a_damaged_dump_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Sessions.load([line])
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.node.status import node_facts
+from raftline.node.driver import node_facts
 from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.inputs import (
@@ -23,7 +23,7 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendAccepted, AppendRejected, PeerError, spell
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.progress import Mode
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, compact, established, log_of, node_of
@@ -44,7 +44,7 @@ MEMBERS = all_vote({f"s{n}": f"localhost:{9999 + n}" for n in (1, 2, 3)})
     cut=st.integers(0, 30),
     more=st.lists(st.integers(0, 2), max_size=5),
 )
-def test_a_compacted_log_says_what_the_whole_one_says(
+def test_a_compacted_log_gives_the_same_answers_as_the_whole_one(
     steps: list[int], cut: int, more: list[int]
 ) -> None:
     terms = [1 + sum(steps[:place]) for place in range(len(steps))]
@@ -84,7 +84,7 @@ def test_a_log_that_was_reset_goes_on_behind_the_snapshot() -> None:
 # --- compaction ---------------------------------------------------------------------------
 
 
-def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> Node:
+def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
     """Return a leader of entries 1-5 (5 is its no-op), compacted up to `index`."""
     node = established("s1", 1, 1, 1, 2, options=SMALL)
     node.step(
@@ -95,7 +95,7 @@ def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> Node:
     return node
 
 
-def test_what_a_snapshot_stands_for_goes_from_memory() -> None:
+def test_entries_behind_a_snapshot_leave_memory() -> None:
     node = leader_with_snapshot()
     assert node.view.log.base_index == 3
     assert node.view.log.last_index == 5
@@ -114,7 +114,7 @@ def test_entries_are_dropped_some_at_a_time() -> None:
     assert node.view.log.base_index == 50_000
 
 
-def test_nothing_is_dropped_that_no_snapshot_holds() -> None:
+def test_only_entries_that_a_snapshot_holds_are_dropped() -> None:
     node = established("s1", 1, 1, 1)
     assert node.view.compaction_index == 0
     with pytest.raises(SafetyError, match="would drop"):
@@ -124,7 +124,7 @@ def test_nothing_is_dropped_that_no_snapshot_holds() -> None:
         compact(node, 4)
 
 
-def test_a_snapshot_of_what_was_not_applied_stops_the_server() -> None:
+def test_a_snapshot_beyond_the_applied_index_stops_the_server() -> None:
     node = established("s1", 1, 1, 1)
     with pytest.raises(SafetyError, match="applied up to 4"):
         node.step(SnapshotTaken(Snapshot(5, 1, 10, 0)), TIMEOUT_MS)
@@ -149,25 +149,25 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 # --- the leader's side --------------------------------------------------------------------
 
 
-def fall_behind(node: Node, peer: str = "s2") -> list[InstallSnapshot]:
+def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
     node._state.as_leader.progress[peer].match_index = 0
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 
 def pieces(
-    node: Node, message: AppendRejected | InstallSnapshotReply | AppendAccepted
+    node: RawNode, message: AppendRejected | InstallSnapshotReply | AppendAccepted
 ) -> list[InstallSnapshot]:
     effects = node.step(Receive(message), node.view.now_ms)
     return [m for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
-def held(node: Node, offset: int, number: int | None = None) -> InstallSnapshotReply:
+def held(node: RawNode, offset: int, number: int | None = None) -> InstallSnapshotReply:
     number = node.view.round if number is None else number
     return InstallSnapshotReply("s2", "s1", node.view.term, 3, 1, offset, number)
 
 
-def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
+def test_a_leader_has_two_pieces_in_flight_and_none_in_memory() -> None:
     node = leader_with_snapshot()
     sent = fall_behind(node)
     assert [(p.offset, p.length, p.data) for p in sent] == [(0, 10, ""), (10, 10, "")]
@@ -176,7 +176,7 @@ def test_two_pieces_are_on_their_way_and_none_in_the_leaders_memory() -> None:
     assert pieces(node, held(node, 25)) == []
 
 
-def test_the_others_commit_while_one_gets_a_snapshot() -> None:
+def test_the_other_followers_commit_while_one_gets_a_snapshot() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
     effects = node.step(Propose(["set a 1"]), node.view.now_ms)
@@ -196,7 +196,7 @@ def test_a_silent_follower_is_not_sent_a_snapshot() -> None:
     assert progress.next_index == 4
 
 
-def test_a_late_answer_from_before_does_not_end_the_transfer() -> None:
+def test_a_late_append_answer_does_not_end_a_snapshot_transfer() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
     node.step(Receive(AppendAccepted("s2", "s1", node.view.term, 1, 1)), node.view.now_ms)
@@ -207,7 +207,7 @@ def test_a_late_answer_from_before_does_not_end_the_transfer() -> None:
     assert node.view.progress["s2"].sending is None
 
 
-def test_a_heartbeat_speaks_of_the_snapshots_end_while_it_travels() -> None:
+def test_a_heartbeat_amid_a_snapshot_transfer_names_the_snapshots_end() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
     node.step(SnapshotTaken(Snapshot(5, 3, 50, 8)), node.view.now_ms)
@@ -218,7 +218,7 @@ def test_a_heartbeat_speaks_of_the_snapshots_end_while_it_travels() -> None:
     assert spell(beat).startswith("AppendEntries 3-3-1-[]")
 
 
-def test_a_snapshot_that_is_gone_is_replaced_by_the_one_in_force() -> None:
+def test_a_snapshot_that_is_gone_is_replaced_by_the_current_one() -> None:
     node = leader_with_snapshot()
     sent = fall_behind(node)
     later = Snapshot(5, 3, 50, 8)
@@ -237,7 +237,7 @@ def test_an_answer_beyond_the_snapshots_end_is_refused() -> None:
         node.step(Receive(held(node, 26)), node.view.now_ms)
 
 
-def test_only_the_first_word_of_a_loss_counts() -> None:
+def test_only_the_first_report_of_a_loss_counts() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
     before = node.view.round
@@ -258,7 +258,7 @@ def piece(
     return InstallSnapshot("s1", "s2", term, snapshot, offset, len(data), 3, data)
 
 
-def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
+def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     node = node_of("s2", options=SMALL)
     effects = node.step(Receive(piece(0, "a 4\n")), 0)
     assert effects.chunks == [Chunk(0, b"a 4\n")]
@@ -277,7 +277,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_whole_is_checked() -> None:
     assert state.snapshot == Snapshot(7, 2, 8, 5)
 
 
-def test_a_snapshot_taken_anew_stands_instead_of_one_that_rotted() -> None:
+def test_a_new_snapshot_replaces_a_damaged_one() -> None:
     node = node_of("s2", *[1] * 6, options=SMALL)
     node.step(Receive(append(1, (6, 1), commit=6)), 0)
     for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
@@ -310,7 +310,7 @@ def test_two_snapshots_are_never_mixed() -> None:
     assert node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0).install is None
 
 
-def test_what_was_checked_is_not_installed_when_it_arrives_anew() -> None:
+def test_a_checked_snapshot_that_arrives_anew_is_checked_again() -> None:
     node = node_of("s2", options=SMALL)
     assert node.step(Receive(piece(0, "a 4\nb 5\n")), 0).check == SENT
     # While it is checked, another leader's begins to arrive in its place, and then itself again.
@@ -343,7 +343,7 @@ def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     assert node.view.last_applied == 8
 
 
-def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None:
+def test_an_older_snapshot_than_the_nodes_own_is_not_installed() -> None:
     node = node_of("s2", *[1] * 6, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     node.step(Receive(append(2, (6, 1), 2, 2, 2, commit=9)), 0)
@@ -361,7 +361,7 @@ def test_a_snapshot_from_before_the_own_one_never_takes_the_state_back() -> None
         (replace(piece(0, "a 4\n"), sender="s3"), "s1 leads term 2, so s3 does not"),
     ],
 )
-def test_a_snapshot_that_no_sound_cluster_sends_is_refused_and_changes_nothing(
+def test_an_impossible_snapshot_is_refused_and_changes_nothing(
     message: InstallSnapshot, why: str
 ) -> None:
     node = node_of("s2", term=2, options=SMALL)
@@ -372,7 +372,7 @@ def test_a_snapshot_that_no_sound_cluster_sends_is_refused_and_changes_nothing(
     assert node.view.leader == "s1"
 
 
-def test_a_log_with_another_entry_at_the_snapshots_end_goes_as_a_whole() -> None:
+def test_a_log_that_conflicts_at_the_snapshots_end_is_dropped_whole() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
@@ -399,7 +399,7 @@ def test_the_members_are_those_of_the_snapshot_from_then_on() -> None:
     assert node.view.membership.voters == ("s1", "s2", "s4")
 
 
-def test_what_arrived_damaged_is_asked_for_anew() -> None:
+def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     said = node.step(SnapshotRejected(Snapshot(7, 2, 8, 5), "line 3: …"), 0).notes

@@ -133,8 +133,8 @@ def test_a_fault_at_any_step_of_taking_a_snapshot_loses_nothing(kind: Kind) -> N
     assert {(2, 0), (2, 4)} <= seen  # before the snapshot is in force, and after
 
 
-# What was acknowledged before the snapshot is there at every step behind it
-def test_no_step_of_a_compaction_takes_anything_back() -> None:
+# Entries acknowledged before the snapshot are there at every step behind it.
+def test_no_step_of_a_compaction_loses_entries() -> None:
     durable = machine_after(*BEFORE, *BEHIND)
     folder = MemoryFolder()
     manager, _ = boot(folder)
@@ -178,7 +178,7 @@ def test_a_fault_at_any_step_of_installing_leaves_the_old_or_the_new(kind: Kind)
     assert {1, 2} <= seen
 
 
-def test_a_transfer_that_died_is_begun_again_and_ends() -> None:
+def test_an_interrupted_snapshot_transfer_is_begun_again_and_ends() -> None:
     for step in range(1, steps_of(install_a_snapshot) + 1):
         folder = fails(install_a_snapshot, step, Kind.TEAR)
         for end in ends_after(folder, step):
@@ -192,7 +192,7 @@ def test_a_transfer_that_died_is_begun_again_and_ends() -> None:
             assert last in (20, 21)
 
 
-def test_what_waits_to_be_written_before_an_installed_snapshot_is_void() -> None:
+def test_writes_that_wait_before_an_installed_snapshot_are_void() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(2, "s1"), append=BEFORE)])
@@ -209,7 +209,7 @@ def test_what_waits_to_be_written_before_an_installed_snapshot_is_void() -> None
     assert state_of(*boot(folder.kill())) == (STATE | {"e": "5"}, 21)
 
 
-def test_one_that_arrives_again_while_it_is_checked_is_synced_before_it_has_its_name() -> None:
+def test_a_snapshot_that_arrives_again_during_its_check_is_synced_before_the_rename() -> None:
     data, snapshot = leaders_snapshot()
     whole = Effects(chunks=[Chunk(0, data)], check=snapshot)
     for seed in range(50):
@@ -243,7 +243,7 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     assert manager.snapshots.publish(snapshot)
 
 
-def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
+def test_a_log_without_room_to_begin_anew_leaves_no_file_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def is_full(*_: object) -> None:
@@ -258,7 +258,7 @@ def test_a_log_that_there_is_no_room_to_begin_anew_leaves_nothing_open(
     assert os.listdir(tmp_path) == []
 
 
-def test_a_snapshot_under_way_copies_nothing_but_what_changes() -> None:
+def test_a_snapshot_under_way_copies_only_changed_pairs() -> None:
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, *[f"set k{number} v" for number in range(3000)]))
     pairs = manager.pairs

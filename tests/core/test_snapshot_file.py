@@ -50,7 +50,7 @@ def loaded(data: bytes) -> LoadedSnapshot:
     return found
 
 
-def test_it_is_text_that_a_person_can_read() -> None:
+def test_a_snapshot_is_text_that_a_person_can_read() -> None:
     pairs = {"a": "4", "b": "two words", "empty": ""}
     text = spelled(pairs, sessions=["client7 12 SET …"]).decode()
     assert text.splitlines()[:-1] == [
@@ -147,7 +147,7 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
         (b"keys 999999999999999999\na 4\n", 5, "the file ends too early"),
     ],
 )
-def test_what_fits_its_crc_and_still_makes_no_sense_is_refused(
+def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
     keys: bytes, line: int, why: str
 ) -> None:
     data = b"17 4 snapshot s1=h:1\nsessions 0\n" + keys
@@ -171,7 +171,7 @@ def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
     assert damaged(data.replace(b"\n", b"\r\n"))
 
 
-def test_what_was_never_in_force_is_removed_at_the_start() -> None:
+def test_a_snapshot_never_put_in_force_is_removed_at_the_start() -> None:
     folder = MemoryFolder({f"{NAME}.tmp": b"half", f"{NAME}.part": b"half"})
     folder.put("s1.log.new", b"half")
     boot(folder)
@@ -253,7 +253,7 @@ def test_a_node_starts_from_its_snapshot_and_the_log_behind_it() -> None:
     assert manager.applied == (19, 5)
 
 
-def test_what_the_snapshot_stands_for_is_skipped_in_the_log() -> None:
+def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
     lines = b"".join(b"%d 4 set k %d\n" % (number, number) for number in range(11, 20))
     folder = node_files(compacted(10, lines), spelled({"k": "17"}), (19, 4))
     manager, recovered = boot(folder)
@@ -265,7 +265,7 @@ def test_what_the_snapshot_stands_for_is_skipped_in_the_log() -> None:
     assert again.log.last_index == 20
 
 
-def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_said_to_be_gone() -> None:
+def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_reported() -> None:
     folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
     manager, recovered = boot(folder)
     manager.close()

@@ -13,7 +13,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
@@ -45,7 +45,7 @@ def test_any_configuration_is_read_back_from_a_base_line(
     assert read_base(base_line(members, 17, 4)) == (17, 4, members)
 
 
-def test_where_all_vote_the_line_is_the_one_that_it_always_was() -> None:
+def test_a_base_line_names_members_by_address_alone_if_all_vote() -> None:
     assert spell_members(PLAIN) == "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
     assert spell_members(WITH_LEARNER) == (
         "s1=localhost:10000,voter s2=localhost:10001,voter s3=localhost:10002,voter "
@@ -75,8 +75,8 @@ def test_a_base_line_that_spells_no_configuration_is_refused(members: str) -> No
 
 
 def compacted(members: Membership) -> MemoryFolder:
-    """Return the files of a node that took a snapshot of entry 3, a configuration, with entries
-    4 and 5 behind."""
+    """Return the files of a node with a snapshot of entry 3, a configuration, and entries 4 and 5
+    behind."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     written = entries(1, 1, "noop", "set a 1", members.spell(), "set b 2", PLAIN.spell())
@@ -141,7 +141,7 @@ def test_a_configuration_that_is_not_applied_is_in_no_snapshot(members: Membersh
     assert manager.freeze().members == members
 
 
-def test_what_only_looks_like_a_configuration_changes_no_members() -> None:
+def test_a_value_that_looks_like_a_configuration_changes_no_members() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "members s9", "client4@members s9=a:1,voter", "set members s9"))
     assert manager.members == PLAIN
@@ -163,7 +163,7 @@ def test_the_state_machine_and_the_core_read_the_same_members(commands: list[str
 SENT = Snapshot(7, 2, 8, 5)
 
 
-def installed(name: str, members: Membership) -> Node:
+def installed(name: str, members: Membership) -> RawNode:
     """Return a follower that knew s1, s2, s3 and has installed a snapshot with these members."""
     node = node_of(name, voters=PLAIN)
     piece = InstallSnapshot("s1", name, 2, SENT, 0, 8, 3, "a 4\nb 5\n")
@@ -182,7 +182,7 @@ def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
     assert effects.send == effects.send_after_save == []
 
 
-def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() -> None:
+def test_a_node_with_a_joint_snapshot_needs_both_majorities() -> None:
     node = installed("s2", JOINT)  # s1 s2 s3 | s1 s2 s4
     state = node.view
     assert state.membership == JOINT
@@ -201,7 +201,7 @@ def test_who_installs_a_joint_snapshot_needs_both_majorities_and_then_ends_it() 
     assert state.membership == JOINT.settled()
 
 
-def test_what_is_rolled_back_behind_a_snapshot_gives_its_members_back() -> None:
+def test_a_rollback_behind_a_snapshot_restores_the_members() -> None:
     node = installed("s2", WITH_LEARNER)
     change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
     node.step(Receive(change), 0)

@@ -17,7 +17,7 @@ from tests.node_files import boot, known, log_file, storage_file
 POWER_CUTS = 6
 LONG = "set long " + "v" * 900  # spans blocks, so that holes fall inside an entry
 
-# What a node is asked to make durable, one persist after the other.
+# The writes that a node has to make durable, one persist after the other.
 SCRIPT: list[list[Effects]] = [
     [Effects(save=HardState(1, "s1"))],
     [Effects(append=[Entry(1, 1, "noop")])],
@@ -32,7 +32,7 @@ SCRIPT: list[list[Effects]] = [
 
 
 class Knowledge:
-    """Return the state that a node must know after so many works of the script."""
+    """Return the state that a node must know after that number of the script's writes."""
 
     def __init__(self, works: list[list[Effects]]) -> None:
         self.hard_state = HardState(0, None)
@@ -104,7 +104,7 @@ def test_a_fault_at_any_step_loses_nothing_acknowledged(kind: Kind) -> None:
     assert tried > 500
 
 
-def test_a_node_goes_on_after_any_fault_and_a_second_start() -> None:
+def test_a_node_works_after_any_fault_and_a_second_start() -> None:
     for step in range(1, steps_of_the_script() + 1):
         folder = MemoryFolder(fault=Fault(step, Kind.TEAR))
         run_until_fault(folder)
@@ -166,7 +166,7 @@ def check_every_step(
     return end
 
 
-def test_with_room_again_a_node_that_had_none_works() -> None:
+def test_a_node_without_room_works_once_there_is_room() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"), append=[Entry(1, 1, "noop")])])
@@ -180,7 +180,7 @@ def test_with_room_again_a_node_that_had_none_works() -> None:
     assert manager.persist([Effects(append=[Entry(2, 1, LONG)])]) == (2, 1)
 
 
-def test_a_log_cut_at_any_byte_behind_our_back_is_noticed() -> None:
+def test_a_log_cut_at_any_byte_by_another_program_is_noticed() -> None:
     folder = MemoryFolder()
     assert run_until_fault(folder) == len(SCRIPT)
     files = folder.contents()
@@ -268,7 +268,7 @@ def test_a_node_that_dies_again_and_again_keeps_every_promise(seed: int) -> None
     assert life.hard_state.term > 0
 
 
-def test_the_double_forgets_what_was_not_synced_and_nothing_else() -> None:
+def test_the_simulated_disk_forgets_exactly_the_unsynced_bytes() -> None:
     folder = MemoryFolder()
     folder.replace("s1.log", [b"synced "])
     file = folder.open_append("s1.log")

@@ -13,7 +13,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -76,7 +76,7 @@ def test_a_leader_steps_down_only_when_no_quorum_answered_for_a_whole_timeout() 
     assert "[!] s1 hears from no quorum of followers: it leads no longer" in effects.notes
 
 
-def test_a_broken_connection_to_the_leader_is_news_another_is_not() -> None:
+def test_only_a_broken_connection_to_the_leader_starts_an_election_early() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 0)
     node.step(PeerDisconnected("s3"), 10)
@@ -87,7 +87,7 @@ def test_a_broken_connection_to_the_leader_is_news_another_is_not() -> None:
     assert asked.send_after_save[0] == RequestVote("s2", "s1", 2, 0, 0, pre_vote=True)
 
 
-def test_time_that_goes_back_is_no_time_at_all() -> None:
+def test_time_that_goes_back_changes_no_timer() -> None:
     node = node_of("s2")
     node.step(Tick(), 100)
     node.step(Tick(), 50)
@@ -102,7 +102,7 @@ def test_a_stranger_is_no_peer() -> None:
     assert node.view.term == 0
 
 
-def waits(node: Node, now_ms: int, count: int) -> list[int]:
+def waits(node: RawNode, now_ms: int, count: int) -> list[int]:
     """Return how long the node waits before each of its next tries to be elected."""
     found = []
     for _ in range(count):
@@ -112,7 +112,7 @@ def waits(node: Node, now_ms: int, count: int) -> list[int]:
     return found
 
 
-def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> None:
+def test_after_a_leaders_death_the_first_retries_are_quick() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 0)
     node.step(PeerDisconnected("s1"), 10)
@@ -123,7 +123,7 @@ def test_after_a_death_the_first_tries_are_short_and_then_as_long_as_ever() -> N
     assert found[QUICK_RETRIES + 1 :] == [TIMEOUT_MS] * 2
 
 
-def test_a_leader_that_is_heard_makes_all_waits_whole_again() -> None:
+def test_a_heard_leader_restores_the_full_timeouts() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 0)
     node.step(PeerDisconnected("s1"), 10)

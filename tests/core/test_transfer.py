@@ -7,7 +7,7 @@ import pytest
 from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.questions import TimeoutNow
 from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
@@ -27,7 +27,7 @@ def told(effects: Effects) -> list[str]:
     return [m.to for m in effects.send_after_save if isinstance(m, TimeoutNow)]
 
 
-def follower(name: str = "s2", **more: object) -> Node:
+def follower(name: str = "s2", **more: object) -> RawNode:
     """Return a follower that hears from s1, leader of term 1."""
     node = node_of(name, **more)  # type: ignore[arg-type]
     node.step(Receive(append(1, (0, 0), 1, to=name)), 0)
@@ -35,12 +35,12 @@ def follower(name: str = "s2", **more: object) -> Node:
     return node
 
 
-def test_one_that_holds_everything_is_told_at_once() -> None:
+def test_a_follower_that_holds_everything_gets_timeout_now_at_once() -> None:
     node = established("s1")
     assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == ["s3"]
 
 
-def test_one_that_lacks_an_entry_is_told_once_it_has_it() -> None:
+def test_a_follower_that_lacks_an_entry_gets_timeout_now_once_it_has_it() -> None:
     node = established("s1")
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
@@ -50,7 +50,7 @@ def test_one_that_lacks_an_entry_is_told_once_it_has_it() -> None:
     assert told(acknowledge(node, "s3")) == []  # once
 
 
-def test_nobody_is_told_before_all_proposals_are_committed() -> None:
+def test_no_timeout_now_is_sent_before_all_proposals_are_committed() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
@@ -59,7 +59,7 @@ def test_nobody_is_told_before_all_proposals_are_committed() -> None:
     assert told(acknowledge(node, "s2")) == ["s3"]
 
 
-def test_a_leader_that_gives_way_takes_no_proposals_until_it_leads_on() -> None:
+def test_a_leader_takes_no_proposals_during_a_transfer() -> None:
     node = established("s1")
     node.step(Transfer("s3"), TIMEOUT_MS)
     assert not node.takes_proposals
@@ -74,7 +74,7 @@ def test_a_leader_that_gives_way_takes_no_proposals_until_it_leads_on() -> None:
     assert node.takes_proposals
 
 
-def test_the_broken_connection_of_who_was_to_take_over_ends_it_at_once() -> None:
+def test_a_broken_connection_to_the_transfer_target_ends_the_transfer() -> None:
     node = established("s1")
     node.step(Transfer("s3"), TIMEOUT_MS)
     node.step(PeerDisconnected("s2"), TIMEOUT_MS)
@@ -83,7 +83,7 @@ def test_the_broken_connection_of_who_was_to_take_over_ends_it_at_once() -> None
     assert node.takes_proposals
 
 
-def test_the_one_nearest_to_everything_is_chosen() -> None:
+def test_a_transfer_without_a_name_chooses_the_longest_log() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4"))
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
@@ -93,7 +93,7 @@ def test_the_one_nearest_to_everything_is_chosen() -> None:
     assert node.view.transfer.to == "s3"
 
 
-def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
+def test_a_disconnected_follower_is_not_chosen_until_it_answers() -> None:
     node = established("s1")
     node.step(PeerDisconnected("s2"), TIMEOUT_MS)
     node.step(PeerDisconnected("s3"), TIMEOUT_MS)
@@ -108,7 +108,7 @@ def test_one_whose_connection_broke_is_not_chosen_until_it_answers() -> None:
     [("s1", "s1 leads already"), ("s9", "s9 is no member of this cluster"),
      ("s3", "s3 is not reached at the moment")],
 )  # fmt: skip
-def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: str) -> None:
+def test_a_transfer_to_an_unfit_node_is_refused_and_changes_nothing(to: str, reason: str) -> None:
     node = established("s1")
     node._state.as_leader.progress["s3"].heard_at_ms = 0
     now = TIMEOUT_MS + OPTIONS.election_timeout_ms
@@ -118,7 +118,7 @@ def test_who_can_not_take_over_is_refused_and_nothing_changes(to: str, reason: s
     assert node.takes_proposals
 
 
-def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
+def test_a_transfer_to_a_node_that_lost_its_log_is_refused_or_ended() -> None:
     node = established("s1")
     forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
     node.view.log.append(1, "set a 1")  # so that s3 is not told at once
@@ -129,7 +129,7 @@ def test_one_that_lost_its_log_is_refused_or_given_up() -> None:
         node.step(Transfer("s3"), TIMEOUT_MS)
 
 
-def test_who_is_told_stands_at_once_and_says_why() -> None:
+def test_a_node_stands_at_once_upon_timeout_now_and_reports_why() -> None:
     node = follower()
     effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)
     assert node.view.role is Role.CANDIDATE
@@ -140,21 +140,21 @@ def test_who_is_told_stands_at_once_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("message", [TimeoutNow("s3", "s2", 1), TimeoutNow("s1", "s2", 0)])
-def test_only_the_leader_of_this_term_can_tell_so(message: TimeoutNow) -> None:
+def test_timeout_now_is_taken_from_the_leader_of_the_term_only(message: TimeoutNow) -> None:
     node = follower()
     effects = node.step(Receive(message), 10)
     assert node.view.role is Role.FOLLOWER
     assert "ignored TimeoutNow" in effects.notes[0]
 
 
-def test_one_without_a_vote_does_not_stand_when_it_is_told() -> None:
+def test_a_node_without_a_vote_ignores_timeout_now() -> None:
     node = follower(recovering=True)
     node.step(Receive(TimeoutNow("s1", "s2", 1)), 10)
     assert node.view.role is Role.FOLLOWER
     assert node.view.term == 1
 
 
-def test_a_follower_that_hears_from_the_leader_votes_for_whom_it_gave_way_to() -> None:
+def test_a_follower_with_a_leader_votes_for_the_transfer_target() -> None:
     node = follower()
     effects = node.step(Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10)
     assert effects.send_after_save == [RequestVoteReply("s2", "s3", 2, True)]
@@ -168,7 +168,7 @@ def test_a_follower_that_hears_from_the_leader_votes_for_whom_it_gave_way_to() -
         RequestVote("s3", "s2", 2, 1, 1, pre_vote=True),
     ],
 )
-def test_without_that_nobody_deposes_a_leader_that_is_heard(message: RequestVote) -> None:
+def test_without_a_transfer_no_candidate_deposes_a_heard_leader(message: RequestVote) -> None:
     node = follower()
     effects = node.step(Receive(message), 10)
     vote = effects.send_after_save[0]
@@ -186,7 +186,7 @@ def test_a_log_that_lacks_entries_gets_no_vote_by_a_transfer_either() -> None:
     assert not vote.granted
 
 
-def test_the_vote_of_a_term_is_given_once_whoever_gave_way() -> None:
+def test_a_transfer_gives_no_second_vote_in_a_term() -> None:
     node = follower()
     node.step(Receive(RequestVote("s3", "s2", 2, 1, 1, transfer=True)), 10)
     effects = node.step(Receive(RequestVote("s1", "s2", 2, 1, 1, transfer=True)), 10)
@@ -195,7 +195,7 @@ def test_the_vote_of_a_term_is_given_once_whoever_gave_way() -> None:
     assert not vote.granted
 
 
-def test_a_leader_that_gives_way_steps_down_and_votes_for_the_other() -> None:
+def test_a_leader_in_a_transfer_steps_down_and_votes_for_the_target() -> None:
     node = established("s1")
     node.step(Transfer("s3"), TIMEOUT_MS)
     effects = node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS + 1)
@@ -204,7 +204,7 @@ def test_a_leader_that_gives_way_steps_down_and_votes_for_the_other() -> None:
     assert node.view.role is Role.FOLLOWER
 
 
-def test_heartbeats_go_on_while_a_leader_gives_way() -> None:
+def test_heartbeats_go_on_during_a_transfer() -> None:
     node = established("s1")
     node.step(Transfer("s3"), TIMEOUT_MS)
     effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)

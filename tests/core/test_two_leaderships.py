@@ -28,7 +28,7 @@ from raftline.raft.messages import (
     Message,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.roles import Role
 from tests.core.cores import (
@@ -43,14 +43,14 @@ from tests.core.cores import (
 )
 
 
-def fall(node: Node) -> Effects:
+def fall(node: RawNode) -> Effects:
     """Let a leader hear of a later term."""
     state = node.view
     later = state.term + 1
     return node.step(Receive(AppendRejected(state.peers[0], state.name, later, 0, 0)), state.now_ms)
 
 
-def elect(node: Node) -> Effects:
+def elect(node: RawNode) -> Effects:
     """Let a follower stand, and all others vote for it; return what it does as the leader."""
     state = node.view
     effects = node.step(Tick(), max(state.election_at_ms, state.now_ms))
@@ -69,7 +69,7 @@ def tokens(effects: Effects) -> list[Any]:
     return [ready.token for ready in effects.reads]
 
 
-def everybody_answers(node: Node) -> list[Any]:
+def everybody_answers(node: RawNode) -> list[Any]:
     """Let all followers acknowledge three rounds; return the tokens of the reads served."""
     served: list[Any] = []
     for _ in range(3):
@@ -105,7 +105,7 @@ def test_reads_that_wait_for_the_no_op_are_refused_once_in_each_leadership() -> 
     assert everybody_answers(node) == []
 
 
-def test_a_followers_question_of_one_leadership_is_not_answered_in_the_next() -> None:
+def test_a_read_index_request_of_one_leadership_is_not_answered_in_the_next() -> None:
     node = established("s1")
     for number in range(4):
         node.step(Receive(ReadIndex("s2", "s1", 1, number)), TIMEOUT_MS)
@@ -119,7 +119,7 @@ def test_a_followers_question_of_one_leadership_is_not_answered_in_the_next() ->
     assert [message for message in sent if isinstance(message, ReadIndexReply)] == []
 
 
-def asking_follower(*reads: str, ready: bool) -> Node:
+def asking_follower(*reads: str, ready: bool) -> RawNode:
     """Return a follower of s1 with three entries, one of them committed, that has asked for a
     read index; where it is `ready`, the answer was 3."""
     node = node_of("s2")
@@ -132,14 +132,14 @@ def asking_follower(*reads: str, ready: bool) -> Node:
     return node
 
 
-def test_a_read_that_waits_for_the_state_machine_is_served_once_also_by_who_leads_then() -> None:
+def test_a_read_that_waits_to_be_applied_is_served_once_by_a_new_leader() -> None:
     node = asking_follower("get a", ready=True)
     elect(node)
     assert everybody_answers(node) == ["get a"]
     assert fall(node).refused == []
 
 
-def test_a_read_that_waits_for_the_state_machine_is_refused_when_who_leads_then_falls() -> None:
+def test_a_read_that_waits_to_be_applied_is_refused_when_its_new_leader_falls() -> None:
     node = asking_follower("get a", ready=True)
     elect(node)
     assert fall(node).refused == ["get a"]
@@ -147,7 +147,7 @@ def test_a_read_that_waits_for_the_state_machine_is_refused_when_who_leads_then_
     assert everybody_answers(node) == []
 
 
-def test_a_candidate_gives_the_reads_back_that_it_asked_its_leader_for_and_once() -> None:
+def test_a_candidate_refuses_its_forwarded_reads_once() -> None:
     node = asking_follower("get a", "get b", ready=False)
     node.step(AskLeader(["get c"]), 110)
     node._state.forwarded_reads.again_at_ms = 10**6
@@ -177,13 +177,13 @@ def test_the_batch_of_an_earlier_leadership_is_never_sent_in_a_later_one() -> No
 # --- members -------------------------------------------------------------------------------
 
 
-def led_by_s1() -> Node:
+def led_by_s1() -> RawNode:
     voters = ("s1", "s2", "s3", "s4")
     where = {name: f"{name}:1" for name in voters}
     return established("s1", voters=Membership(voters, addresses=where))
 
 
-def without_s4() -> Node:
+def without_s4() -> RawNode:
     """Return a leader that has taken s4 out; s4 has not heard of it."""
     node = led_by_s1()
     node.step(ChangeMembers(Change("remove", "s4"), "t"), TIMEOUT_MS)
@@ -195,7 +195,7 @@ def without_s4() -> Node:
     return node
 
 
-def test_a_leader_that_falls_no_longer_keeps_up_with_those_who_were_taken_out() -> None:
+def test_a_leader_that_falls_forgets_removed_members() -> None:
     node = without_s4()
     assert "s4" in node.view.contacts
     assert fall(node).members_changed
@@ -234,7 +234,7 @@ def test_a_change_whose_learner_still_catches_up_has_an_unknown_outcome_at_the_f
 # --- elections -----------------------------------------------------------------------------
 
 
-def test_a_second_try_counts_no_answer_of_the_first() -> None:
+def test_a_second_candidacy_counts_no_answer_of_the_first() -> None:
     node = node_of("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     for peer in ("s2", "s3"):
         node.step(Tick(), node.view.election_at_ms)
@@ -244,7 +244,7 @@ def test_a_second_try_counts_no_answer_of_the_first() -> None:
     assert node.view.role is Role.CANDIDATE
 
 
-def test_a_leader_that_is_told_to_stand_leaves_nothing_to_the_candidate() -> None:
+def test_a_leader_ordered_to_stand_keeps_no_leader_state() -> None:
     node = without_s4()
     node.step(Read(["get a"]), TIMEOUT_MS)
     node.step(ChangeMembers(Change("remove", "s3"), "t"), TIMEOUT_MS)
@@ -255,14 +255,14 @@ def test_a_leader_that_is_told_to_stand_leaves_nothing_to_the_candidate() -> Non
     assert node._state.leading is None
 
 
-def test_a_candidate_that_is_told_to_follow_waits_for_a_whole_timeout_from_then_on() -> None:
+def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:
     node = node_of("s1")
     node.step(Tick(), TIMEOUT_MS)
     node.step(StepDown(), TIMEOUT_MS + 100)
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
 
 
-def told_to_stand() -> Node:
+def told_to_stand() -> RawNode:
     """Return a candidate of term 2 to which the leader s1 gave way; reads waited at it."""
     node = asking_follower("get a", ready=False)
     effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 110)
@@ -272,7 +272,7 @@ def told_to_stand() -> Node:
 
 
 # thesis §3.10
-def test_who_stands_for_a_leader_that_gives_way_gives_the_reads_back_that_it_asked_for() -> None:
+def test_a_transfer_target_that_stands_refuses_its_forwarded_reads() -> None:
     node = told_to_stand()
     for peer in ("s1", "s3"):
         node.step(Receive(RequestVoteReply(peer, "s2", 2, True)), 110)
@@ -282,7 +282,7 @@ def test_who_stands_for_a_leader_that_gives_way_gives_the_reads_back_that_it_ask
 
 
 # thesis §3.10
-def test_who_stood_for_a_leader_that_gave_way_follows_another_that_won() -> None:
+def test_a_transfer_target_follows_another_winner() -> None:
     node = told_to_stand()
     (answer,) = node.step(Receive(append(2, (3, 1), 2, sender="s3")), 120).send_after_save
     assert isinstance(answer, AppendAccepted)
@@ -337,7 +337,7 @@ def test_the_lease_of_a_second_leadership_is_as_long_as_that_of_the_first() -> N
         elect(node)
 
 
-def test_what_is_ready_is_served_at_its_own_index() -> None:
+def test_a_ready_read_is_served_at_its_own_index() -> None:
     node = asking_follower("get a", ready=True)
     assert node.step(Receive(append(1, (3, 1), commit=2, number=2)), 120).reads == []
     effects = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 130)

@@ -14,7 +14,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync
 from tests.core.test_snapshot import fall_behind, leader_with_snapshot
@@ -22,7 +22,7 @@ from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, storage_file
 
 
-def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
+def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:
     """Let a follower answer that has nothing left, in this incarnation of it."""
     state = leader.view
     answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
@@ -31,7 +31,7 @@ def loses(leader: Node, incarnation: int, peer: str = "s3") -> Effects:
     return effects
 
 
-def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]:
+def holds_all(leader: RawNode, incarnation: int, peer: str = "s3") -> list[Message]:
     """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     index = state.log.last_index
@@ -39,7 +39,7 @@ def holds_all(leader: Node, incarnation: int, peer: str = "s3") -> list[Message]
     return leader.step(Receive(answer), state.now_ms).send
 
 
-def beat(leader: Node) -> list[Message]:
+def beat(leader: RawNode) -> list[Message]:
     leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
     return effects.send
@@ -50,7 +50,7 @@ def lives_told(messages: list[Message]) -> set[int]:
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def told_to_vote_again(incarnation: int = 1) -> Node:
+def told_to_vote_again(incarnation: int = 1) -> RawNode:
     """Return a leader that tells s3 to vote again, and has not heard that it does."""
     leader = established("s1")
     loses(leader, incarnation)
@@ -59,7 +59,7 @@ def told_to_vote_again(incarnation: int = 1) -> Node:
     return leader
 
 
-def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
+def test_vote_again_for_one_incarnation_is_not_sent_to_the_next() -> None:
     leader = told_to_vote_again()
     effects = loses(leader, 2)
     assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
@@ -69,7 +69,7 @@ def test_the_word_for_one_life_is_not_told_to_the_next() -> None:
     assert lives_told(acknowledge(leader, "s2").send) == {2}
 
 
-def test_each_loss_has_a_fence_of_its_own() -> None:
+def test_each_loss_has_its_own_fence() -> None:
     leader = established("s1")
     fences = [loses(leader, incarnation).append for incarnation in (1, 2, 3)]
     assert fences == [[Entry(2, 1, "noop")], [Entry(3, 1, "noop")], [Entry(4, 1, "noop")]]
@@ -80,7 +80,7 @@ def test_each_loss_has_a_fence_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("late_life", [0, 1, 2])
-def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) -> None:
+def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: int) -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
@@ -95,7 +95,7 @@ def test_a_late_answer_of_any_earlier_life_counts_for_nothing(late_life: int) ->
     assert leader.view.commit_index == 1
 
 
-def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() -> None:
+def test_a_node_that_recovered_between_two_losses_needs_a_later_fence() -> None:
     leader = told_to_vote_again()
     beat(leader)
     acknowledge(leader, "s3")  # without the mark: it votes again
@@ -108,7 +108,7 @@ def test_who_was_made_whole_between_two_losses_is_told_again_by_a_later_fence() 
     assert leader.view.progress["s3"].is_counted
 
 
-def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
+def test_two_recovering_nodes_each_get_their_own_incarnation_back() -> None:
     leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     loses(leader, 7, "s4")
     loses(leader, 8, "s5")
@@ -122,7 +122,7 @@ def test_two_that_lost_their_memory_are_each_told_of_their_own_life() -> None:
     }  # fmt: skip
 
 
-def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_before() -> None:
+def test_a_second_loss_amid_catching_up_ignores_the_first_vote_again() -> None:
     node = node_of("s3", term=1, recovering=True, incarnation=4)
     node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
     again = node_of("s3", term=1, recovering=True, incarnation=5)  # what it took is gone
@@ -132,7 +132,7 @@ def test_one_that_loses_its_memory_again_while_it_catches_up_takes_no_word_for_b
     assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
 
 
-def test_a_learner_back_before_the_no_op_waits_for_what_that_commits() -> None:
+def test_a_learner_that_returns_before_the_no_op_waits_for_its_commit() -> None:
     where = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
     members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
     leader = leader_of("s1", 1, 1, 1, voters=members)  # which of these are committed is not known
@@ -156,7 +156,7 @@ def sent_to_s2(effects: Effects) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", ["entries", "snapshot"])
-def test_one_that_loses_its_memory_amid_a_snapshot_is_sent_it_from_its_beginning(how: str) -> None:
+def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str) -> None:
     leader = leader_with_snapshot()
     state = leader.view
     fall_behind(leader)
@@ -187,9 +187,7 @@ def recovering_folder() -> MemoryFolder:
 
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
-def test_a_death_in_the_write_that_makes_it_whole_leaves_no_flag_without_the_entries(
-    kind: Kind,
-) -> None:
+def test_a_death_in_the_recovering_write_leaves_no_flag_without_its_entries(kind: Kind) -> None:
     became: set[bool] = set()
     for step in range(1, 20):
         folder = recovering_folder()
@@ -235,7 +233,7 @@ def test_the_mark_of_a_write_is_not_forgotten_by_the_next_one() -> None:
     assert folder.content("s1.storage") == storage_file(3, mark=(1, 1))
 
 
-def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tells() -> None:
+def test_a_death_between_the_new_log_and_the_flag_hides_no_loss() -> None:
     for step in range(1, 30):
         folder = MemoryFolder({"s1.storage": storage_file(4, "s2", mark=(0, 0))})
         folder.fault = Fault(step, Kind.DIE_BEFORE)
@@ -245,7 +243,7 @@ def test_a_death_between_the_new_log_and_the_flag_hides_no_loss_that_no_mark_tel
             assert boot(end)[1].recovering, step
 
 
-def test_what_is_found_out_or_mended_in_a_write_of_many_steps_is_on_the_disk() -> None:
+def test_a_write_of_many_steps_saves_each_loss_and_each_recovery() -> None:
     folder = MemoryFolder()
     entry = Entry(1, 1, "noop")
     found_out = [Effects(save=HardState(1, None)), Effects(forgot=True), Effects(append=[entry])]

@@ -11,7 +11,7 @@ from raftline.raft.messages import (
     PeerError,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -31,7 +31,7 @@ def vote_in(messages: list[object]) -> RequestVoteReply:
     return vote
 
 
-def test_a_vote_is_saved_before_it_is_told() -> None:
+def test_a_vote_is_saved_before_it_is_sent() -> None:
     node = node_of("s2")
     effects = node.step(Receive(request(4)), 10)
     assert effects.save == HardState(4, "s1")
@@ -71,7 +71,7 @@ def test_a_higher_term_in_any_message_frees_the_vote() -> None:
     assert effects.save == HardState(6, None)
 
 
-def test_term_and_vote_come_from_where_they_were_saved_not_from_the_log() -> None:
+def test_term_and_vote_come_from_the_storage_file_not_from_the_log() -> None:
     node = node_of("s1", 1, 1, 5, term=9, vote="s3")
     assert (node.view.term, node.view.vote) == (9, "s3")
     assert not vote_in(
@@ -81,7 +81,7 @@ def test_term_and_vote_come_from_where_they_were_saved_not_from_the_log() -> Non
 
 def test_a_log_of_a_later_term_than_the_saved_one_is_refused() -> None:
     with pytest.raises(SafetyError):
-        Node("s1", ("s1",), log_of(5), HardState(4, None), OPTIONS, lambda: 150, 0)
+        RawNode("s1", ("s1",), log_of(5), HardState(4, None), OPTIONS, lambda: 150, 0)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_vote_goes_to_a_log_that_is_at_least_as_good(
         assert granted or answer.reason.startswith("log not up to date")
 
 
-def test_a_candidate_of_an_earlier_term_is_denied_and_hears_the_later_one() -> None:
+def test_a_candidate_of_an_earlier_term_is_denied_with_the_later_term() -> None:
     node = node_of("s2", term=6)
     answer = vote_in(node.step(Receive(request(5)), 10).send_after_save)
     assert (answer.granted, answer.term) == (False, 6)
@@ -118,7 +118,7 @@ def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
     assert vote_in(another.send_after_save).granted
 
 
-def test_who_hears_a_leader_neither_votes_nor_takes_over_a_higher_term() -> None:
+def test_a_follower_with_a_leader_neither_votes_nor_takes_a_higher_term() -> None:
     for node in (node_of("s2"), established("s1")):
         now_ms = node.view.now_ms
         if not node.view.is_leader:
@@ -150,7 +150,7 @@ def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
     assert node.view.term == 3
 
 
-def test_a_term_that_no_sound_cluster_comes_to_is_refused_and_changes_nothing() -> None:
+def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
     node = node_of("s2", 1)
     for term in (2**48 + 2, 2**63 - 1):
         with pytest.raises(PeerError, match="is too far ahead of mine, 1"):

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-SHOWN = SOURCE / "node" / "timeofday.py"  # on a console, with --log-times
+SHOWN = SOURCE / "server.py"  # on a console, with --log-times
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
 
 
@@ -30,8 +30,21 @@ def test_no_module_reads_the_time_of_day() -> None:
     assert "driver.py" in [path.name for path in modules]
     deciding = [path for path in modules if path != SHOWN]
     assert [place for path in deciding for place in wall_clocks_read_by(path)] == []
-    users = [path.name for path in deciding if "timeofday" in path.read_text(encoding="utf-8")]
-    assert users == ["server.py"]
+
+
+def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:
+    assert [place.split()[1] for place in wall_clocks_read_by(SHOWN)] == ["datetime"]
+    tree = ast.parse(SHOWN.read_text(encoding="utf-8"))
+    readers = [
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and node.id == "datetime"
+    ]
+    assert readers == ["local_time"]
+    users = [path for path in SOURCE.rglob("*.py") if "local_time" in path.read_text("utf-8")]
+    assert users == [SHOWN]
 
 
 def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:

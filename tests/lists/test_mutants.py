@@ -55,13 +55,13 @@ def test_every_wrong_mutant_is_named() -> None:
     assert found == ["gone", "other", "other", "untested"]
 
 
-def test_every_mistake_that_others_made_is_among_them() -> None:
+def test_every_listed_mistake_has_a_mutant() -> None:
     assert len(LISTED) >= 80
     found = {int(mutant.mistake) for mutant in LISTED if mutant.mistake}
     assert found == set(range(1, MISTAKES + 1))
 
 
-def test_the_page_tells_what_became_of_each() -> None:
+def test_the_results_page_has_a_row_for_each_mutant() -> None:
     results = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (.+) \|$", results, re.MULTILINE))
     assert list(rows) == [mutant.name for mutant in LISTED]
@@ -72,7 +72,7 @@ def test_the_page_tells_what_became_of_each() -> None:
     assert int(caught) == len(LISTED) - len(survived)
 
 
-def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
+def test_a_changed_line_makes_the_list_an_error() -> None:
     (mutant,) = read("gone mistake 1: x\n@ src/raft/log.py\n- no such line\n+ pass\n? tests")
     with pytest.raises(MutantError, match="gone: 'no such line' occurs 0 times"):
         mutant.applied("a line\n")
@@ -84,7 +84,7 @@ def test_a_line_that_has_changed_since_makes_the_list_an_error() -> None:
 
 
 @pytest.mark.slow
-def test_some_of_them_are_caught_here_and_now() -> None:
+def test_some_mutants_are_caught_in_this_run() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],
         capture_output=True, text=True, timeout=280, check=False,

@@ -1,10 +1,10 @@
 """Puts each listed fault into a throw-away copy of the tree, and sees that a test notices it:
 `python tests/mutants/run.py -j 2`, or `--only NAME …`.
 
-A mutant meets its own tests first, then the tests in memory and the transcripts, the simulation,
-and the tests of real processes. What fails there and passes when it is run again has noticed
-nothing. Exit codes: 0 all were caught, save those that are known to survive; 1 one survived, or
-one that is known to was caught; 2 usage, or a test fails without any fault.
+A mutant meets its own tests first, then the tests in memory and the transcripts; then the
+simulation and the tests of real processes. A test that fails there and passes in a second run has
+noticed nothing. Exit codes: 0 all were caught, save the known survivors; 1 one survived, or a known
+survivor was caught; 2 usage, or a test fails without any fault.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Tree:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def run(self, arguments: Sequence[str], limit_s: float) -> tuple[int, str]:
-        """Run Python in the tree; return its exit code, -1 where it took too long, and its output.
+        """Run Python in the tree; return its exit code, -1 if it took too long, and its output.
 
-        Whatever it started ends with it.
+        All processes that it started end with it.
         """
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ""}
         process = subprocess.Popen(
@@ -142,7 +142,7 @@ def _what_failed(stage: str, code: int, output: str, arguments: Sequence[str]) -
 
 
 class Run:
-    """Several workers, each with a tree of its own."""
+    """Several workers, each with its own tree."""
 
     def __init__(self, chosen: Sequence[Mutant], workers: int, stages: Sequence[str]) -> None:
         self.results: list[Result] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Node
+from raftline.harness.cluster import SERVER, NodeProcess
 
 _MAIN = """
 sys.path.insert(0, {source!r})
@@ -29,13 +29,13 @@ _BROKEN_CORE = """
 import sys
 sys.path.insert(0, {source!r})
 from raftline.raft.inputs import Propose
-from raftline.raft.node import Node
-really = Node.step
+from raftline.raft.node import RawNode
+really = RawNode.step
 def step(self, taken, now_ms):
     if isinstance(taken, Propose) and any("break the core" in one for one in taken.commands):
         raise RuntimeError("a bug that no test has met")
     return really(self, taken, now_ms)
-Node.step = step
+RawNode.step = step
 """
 
 _IMPATIENT = """
@@ -45,7 +45,7 @@ import raftline.net.connection, raftline.net.peers
 raftline.net.connection.PATIENCE_S = raftline.net.peers.PATIENCE_S = {seconds}
 """
 
-# What Linux has and macOS lacks; and the one call that macOS has for a sync that reaches the disk.
+# The names that Linux has and macOS lacks; and macOS's one call for a sync that reaches the disk.
 _AS_ON_MACOS = """
 import fcntl, os, select, signal, socket, subprocess, sys, tempfile, threading, time
 lacking = {{
@@ -73,27 +73,27 @@ fcntl.fcntl = call
 """
 
 
-def _alter(node: Node, code: str, **facts: object) -> None:
+def _alter(node: NodeProcess, code: str, **facts: object) -> None:
     source = str(SERVER.parent)
     program = (code + _MAIN).format(source=source, **facts)
     node.program = [sys.executable, "-c", program]
 
 
-def fail_syncs(node: Node, flag: Path) -> None:
+def fail_syncs(node: NodeProcess, flag: Path) -> None:
     """Make each fdatasync fail while the file `flag` exists; each failed call is a line in it."""
     _alter(node, _FAILING_SYNC, flag=str(flag))
 
 
-def break_core(node: Node) -> None:
+def break_core(node: NodeProcess) -> None:
     """Make a command that holds `break the core` raise in the core, as a bug would."""
     _alter(node, _BROKEN_CORE)
 
 
-def hurry(node: Node, seconds: float) -> None:
+def hurry(node: NodeProcess, seconds: float) -> None:
     """Make the node's patience with half lines and deaf readers this short."""
     _alter(node, _IMPATIENT, seconds=seconds)
 
 
-def live_on_macos(node: Node, flag: Path) -> None:
+def live_on_macos(node: NodeProcess, flag: Path) -> None:
     """Take from the node's Python what macOS lacks; each F_FULLFSYNC is a line in `flag`."""
     _alter(node, _AS_ON_MACOS, flag=str(flag))

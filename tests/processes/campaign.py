@@ -1,8 +1,8 @@
 """Faults of all kinds for a time, under clients whose histories are judged.
 
 A cluster lives for a round of some minutes. A round is cut into windows of about a minute with
-keys of their own: faults, then peace, then the verdict on what was seen and on what the files
-hold. So an hour needs no more memory than a minute.
+separate keys: faults, then peace, then the verdict on what was seen and on what the files hold. So
+an hour needs no more memory than a minute.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.scene import Fault, Scene, Waits
 
@@ -57,22 +57,22 @@ def _cluster(scene: Scene) -> NamespacedCluster:
     return scene.cluster
 
 
-def _newcomer(scene: Scene, old: Node) -> Node:
+def _newcomer(scene: Scene, old: NodeProcess) -> NodeProcess:
     """Start a node that asks another to be added."""
     there = scene.chance.choice([node for node in scene.cluster.nodes if node is not old])
     return _cluster(scene).add("--join", f"{there.host}:{there.port}").launch()
 
 
-def _in(scene: Scene, node: Node) -> Waits:
+def _in(scene: Scene, node: NodeProcess) -> Waits:
     """Wait until a node votes. It asks by itself; ask for it where that led to nothing."""
     yield from _until(scene, node, ("voters", True), f"promote {node.name}")
 
 
-def _out(scene: Scene, node: Node) -> Waits:
+def _out(scene: Scene, node: NodeProcess) -> Waits:
     yield from _until(scene, node, ("members", False), f"remove {node.name}")
 
 
-def _until(scene: Scene, node: Node, wanted: tuple[str, bool], request: str) -> Waits:
+def _until(scene: Scene, node: NodeProcess, wanted: tuple[str, bool], request: str) -> Waits:
     """Ask for a change until it has come about and no other is under way."""
     group, is_in = wanted
     while True:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Node
+from raftline.harness.cluster import SERVER, NodeProcess
 from raftline.harness.processes import DEADLINE_S
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
@@ -18,7 +18,7 @@ NO_ROOM = "No space left on device"
 NO_VOTE = "rejoins without a vote"
 
 
-def names(nodes: list[Node]) -> str:
+def names(nodes: list[NodeProcess]) -> str:
     return " ".join(sorted(node.name for node in nodes))
 
 
@@ -42,7 +42,7 @@ def kill_all(scene: Scene) -> Fault:
         yield from scene.start(*nodes)
 
 
-def killed(scene: Scene, node: Node) -> Fault:
+def killed(scene: Scene, node: NodeProcess) -> Fault:
     """kill -9 by somebody else: no node does that to itself"""
     with scene.claim(node.name):
         yield f"somebody else killed {node.name}"
@@ -112,7 +112,7 @@ def fill_disk(scene: Scene) -> Fault:
                 raise Finding(f"{node.name} lost what it had\n{node.transcript()}")
 
 
-def _expect_no_room(node: Node) -> None:
+def _expect_no_room(node: NodeProcess) -> None:
     """Raise Finding unless a node has ended for want of room, in a line that says so: while it
     served (4), or as it started (3)."""
     found = node.ended()
@@ -138,7 +138,7 @@ def damage(scene: Scene) -> Fault:
             yield POLL_S
 
 
-def _follow_the_advice(scene: Scene, node: Node) -> None:
+def _follow_the_advice(scene: Scene, node: NodeProcess) -> None:
     """Do what a node says that can be done when it refuses its files."""
     status, said = node.ended(), node.said[-1]
     if status != EXIT_FILES or not said.endswith(f"raftline fsck --repair {node.name}"):
@@ -160,21 +160,21 @@ def _flip(scene: Scene, path: Path) -> None:
             file.write(bytes([byte ^ 1 << scene.chance.randrange(8)]))
 
 
-def _snapshot(node: Node) -> Path:
+def _snapshot(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.state_machine"
 
 
-def flip_log(scene: Scene, node: Node) -> None:
+def flip_log(scene: Scene, node: NodeProcess) -> None:
     """flip a bit in the log."""
     _flip(scene, node.log)
 
 
-def flip_snapshot(scene: Scene, node: Node) -> None:
+def flip_snapshot(scene: Scene, node: NodeProcess) -> None:
     """flip a bit in the snapshot."""
     _flip(scene, _snapshot(node))
 
 
-def cut_log(scene: Scene, node: Node) -> None:
+def cut_log(scene: Scene, node: NodeProcess) -> None:
     """cut the log."""
     size = node.log.stat().st_size
     least = max(0, size - scene.chance.choice((1, 100, 10_000, size)))
@@ -182,34 +182,34 @@ def cut_log(scene: Scene, node: Node) -> None:
         file.truncate(scene.chance.randrange(least, size))
 
 
-def delete_log(scene: Scene, node: Node) -> None:
+def delete_log(scene: Scene, node: NodeProcess) -> None:
     """delete the log."""
     node.log.unlink()
 
 
-def delete_snapshot(scene: Scene, node: Node) -> None:
+def delete_snapshot(scene: Scene, node: NodeProcess) -> None:
     """delete the snapshot."""
     _snapshot(node).unlink(missing_ok=True)
 
 
-def delete_both(scene: Scene, node: Node) -> None:
+def delete_both(scene: Scene, node: NodeProcess) -> None:
     """delete log and snapshot."""
     node.log.unlink()
     _snapshot(node).unlink(missing_ok=True)
 
 
-def delete_storage(scene: Scene, node: Node) -> None:
+def delete_storage(scene: Scene, node: NodeProcess) -> None:
     """delete term and vote."""
     (node.folder / f"{node.name}.storage").unlink()
 
 
-def delete_all(scene: Scene, node: Node) -> None:
+def delete_all(scene: Scene, node: NodeProcess) -> None:
     """delete every file of the node."""
     delete_both(scene, node)
     delete_storage(scene, node)
 
 
-HARMS: tuple[Callable[[Scene, Node], None], ...] = (
+HARMS: tuple[Callable[[Scene, NodeProcess], None], ...] = (
     flip_log, cut_log, cut_log, delete_log, flip_snapshot, delete_snapshot, delete_both,
     delete_storage, delete_all,
 )  # fmt: skip

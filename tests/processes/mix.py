@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mix:
-    """The requests of clients. Keys and counters begin with `prefix`, so that each part of a long
-    run has its own, and its history can be judged alone."""
+    """The requests of clients. Keys and counters begin with `prefix`. So each part of a long run
+    has its own, and its history can be judged alone."""
 
     keys: int = 3
     prefix: str = ""

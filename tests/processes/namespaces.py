@@ -1,8 +1,8 @@
-"""A cluster each of whose nodes has a network and a disk of its own.
+"""A cluster in which each node has its own network and disk.
 
-`enter` moves this process into network and mount namespaces of its own: what is made there, bridges
-and links and mounts, nobody else sees, and it is gone when this process and its nodes are, however
-they ended. As root always; for others where the system lets them have user namespaces.
+`enter` moves this process into new network and mount namespaces. No other process sees the bridges,
+links and mounts there. They are gone when this process and its nodes are, by any end. Root can
+always do this; others can if the system lets them have user namespaces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import SERVER, Cluster, Node
+from raftline.harness.cluster import SERVER, Cluster, NodeProcess
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
 TOOLS = ("ip", "tc", "mount", "umount", "nsenter", "setpriv")
@@ -39,7 +39,7 @@ class NoNamespaces(Exception):
 
 
 def enter() -> None:
-    """Give this process namespaces of its own; to be called before it has a second thread.
+    """Give this process new namespaces; to be called before it has a second thread.
 
     A child tries it first: half of it done would leave us in a network without anything.
 
@@ -101,7 +101,7 @@ class NamespacedCluster(Cluster):
 
     def __init__(self, folder: Path, count: int, *options: str) -> None:
         self.folder = folder
-        self.nodes: list[Node] = []
+        self.nodes: list[NodeProcess] = []
         self._options = options
         self._numbers = iter(range(1, 60_000))
         self._blocked: set[Pair] = set()
@@ -119,11 +119,11 @@ class NamespacedCluster(Cluster):
         finally:
             self._raze(nodes)
 
-    def add(self, *options: str) -> Node:
+    def add(self, *options: str) -> NodeProcess:
         """Return a node that was never started, on an empty disk, with everybody in reach."""
         number = next(self._numbers)
         name = f"s{number}"
-        node = Node(name, PORT, self.folder / name, (*self._options, *options))
+        node = NodeProcess(name, PORT, self.folder / name, (*self._options, *options))
         node.host = f"{SUBNET}.{number >> 8}.{number & 255}"
         node.options += ["--host", node.host, "--open-to-network"]
         node.where = ["--dir", str(node.folder)]
@@ -144,7 +144,7 @@ class NamespacedCluster(Cluster):
         self._know_each_other()
         return node
 
-    def discard(self, node: Node) -> None:
+    def discard(self, node: NodeProcess) -> None:
         """End a node; its disk and its network are gone."""
         node.close()
         self.nodes.remove(node)
@@ -153,7 +153,7 @@ class NamespacedCluster(Cluster):
 
     def block(self, pairs: Collection[Pair]) -> None:
         """Let nothing pass from the first to the second of these pairs, and between all others
-        everything. What is lost is lost silently: nobody is told, as on a broken network."""
+        everything. A lost message is lost silently, as on a broken network."""
         pairs = set(pairs)
         changed = pairs ^ self._blocked
         self._blocked = pairs
@@ -168,7 +168,7 @@ class NamespacedCluster(Cluster):
             else:
                 subprocess.run([*words, "root"], check=False, capture_output=True)
 
-    def fill(self, node: Node) -> None:
+    def fill(self, node: NodeProcess) -> None:
         """Let a node's disk have no room left."""
         with (node.folder / BALLAST).open("wb", buffering=0) as file:
             try:
@@ -177,10 +177,10 @@ class NamespacedCluster(Cluster):
             except OSError:
                 return  # full, which was the point
 
-    def free(self, node: Node) -> None:
+    def free(self, node: NodeProcess) -> None:
         (node.folder / BALLAST).unlink(missing_ok=True)
 
-    def _raze(self, nodes: Sequence[Node]) -> None:
+    def _raze(self, nodes: Sequence[NodeProcess]) -> None:
         """Let disks and networks of nodes that have ended be gone."""
         subprocess.run(
             ["umount", "-l", *[str(node.folder) for node in nodes]],
@@ -218,6 +218,6 @@ class NamespacedCluster(Cluster):
                 yield how
 
 
-def _hardware(node: Node) -> str:
+def _hardware(node: NodeProcess) -> str:
     _, _, high, low = map(int, node.host.split("."))
     return f"02:00:00:00:{high:02x}:{low:02x}"

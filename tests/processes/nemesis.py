@@ -54,8 +54,8 @@ class Running:
 
 
 class Nemesis:
-    """Begins faults by a seeded chance, each kind once before any a second time, and carries on
-    what is under way. `turn` is called again and again; `heal` ends everything."""
+    """Begins faults by a seeded chance, each kind once before any repeats, and carries on those
+    under way. `turn` is called again and again; `heal` ends everything."""
 
     def __init__(
         self,

@@ -20,20 +20,20 @@ from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING
 
 ABOUT = """\
-`make nemesis` writes this page. Clients work at real nodes while faults strike, several at a time,
-each for up to eight seconds or until the nodes have recovered. At most a minority of the nodes has
-lost a part of its files at any time. Every other fault may hit any node. Each minute all faults are
-healed, and then:
+`make nemesis` writes this page. Clients work at real nodes while faults strike, several at a time.
+Each lasts up to eight seconds, or until the nodes have recovered. At most a minority of the nodes
+has lost a part of its files at any time. Every other fault may hit any node. Each minute all faults
+are healed, and then:
 
 * every node runs, one leads, and all serve again by themselves within 30 seconds;
 * the clients' history of each key (get, set, delete, cas) is linearizable: reads by index, by
   lease and as entries of the log, at leaders and followers. Reads that may be stale
   (`read local`) are made and not judged;
 * each counter stands at the number of acknowledged increments, plus at most those of
-  unknown outcome, and no two got the same answer;
+  unknown outcome; no two got the same answer;
 * the nodes hold equal states and, in their files, equal entries, none of which has changed since
   the minute before;
-* no term had two leaders, no node printed a traceback, and none ended but by our hand or for want
+* no term had two leaders; no node printed a traceback; none ended but by our hand or for want
   of room on its disk."""
 NO_OPERATIONS = ("refused", "could not connect", "no answer", "outcome unknown")
 VERBS = ("get", "set", "delete", "cas", "incr", "local get")
@@ -154,7 +154,7 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
         ("windows judged", f"{tally.windows_judged} of {tally.windows}"),
         ("recorded steps replayed", f"{tally.replayed:,}"),
         ("operations judged", f"{tally.operations_judged:,}"),
-        ("faults", f"{tally.struck:,}, up to 3 at a time (2 where there are 3 nodes)"),
+        ("faults", f"{tally.struck:,}, up to 3 at a time (2 with 3 nodes)"),
         ("leaders seen", f"{tally.leaders:,}"),
         ("snapshots seen", f"{tally.snapshots:,}"),
         ("longest time without an acknowledged write",

@@ -10,7 +10,7 @@ import time
 
 from raftline.clients.lines import LineConnection as Conversation
 from raftline.common.config import Pace
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import DEADLINE_S
 
 
@@ -20,7 +20,7 @@ class PlayedPeer:
     It holds one connection at a time, as from one node that dials it.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeProcess) -> None:
         self.name = node.name
         self._listener = socket.create_server(("127.0.0.1", node.port))
         self._listener.settimeout(DEADLINE_S)
@@ -69,8 +69,8 @@ class PlayedPeer:
         self.connection.sendall(f"{self.name}@{text}\n".encode())
 
     def let_stand(self) -> str:
-        """Grant a node its PreVotes, as often as it asks for them, until it asks for the vote of
-        that term; return that question."""
+        """Grant a node its PreVotes, as often as it asks, until it asks for the vote of that term;
+        return that request."""
         while not (line := self.hear()).partition("@")[2].startswith("RequestVote "):
             if asked := re.match(r"\w+@PreVote (\d+)-", line):
                 self.answer(f"Count on me term {asked[1]} prevote")
@@ -104,7 +104,9 @@ class PlayedPeer:
                 self.acknowledge(self.hear("AppendEntries"))
 
 
-def has_counted_down(node: Node, peer: Conversation, name: str, term: int, pace: Pace) -> bool:
+def has_counted_down(
+    node: NodeProcess, peer: Conversation, name: str, term: int, pace: Pace
+) -> bool:
     """Beat as the leader of this name and term for longer than any countdown takes; return whether
     one ran out, as it may where all stood still for as long as the shortest takes."""
     shortest_s = pace.election_timeout_ms / 1000

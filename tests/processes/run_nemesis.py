@@ -1,8 +1,8 @@
 """`make nemesis`: a campaign of faults against real nodes, and its report.
 
-As root, or with user namespaces, each node has a network and a disk of its own; else a proxy
-stands between the nodes. Exit status 0: nothing was found, 1: a finding, with its evidence in a
-folder beside the report; 130 and 143: stopped from outside.
+As root, or with user namespaces, each node has its own network and disk; else a proxy stands
+between the nodes. Exit status 0: nothing was found, 1: a finding, with its evidence in a folder
+beside the report; 130 and 143: stopped from outside.
 """
 
 from __future__ import annotations

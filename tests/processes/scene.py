@@ -1,8 +1,8 @@
 """The parts that faults share: the cluster, what each fault has in hand, and how they wait.
 
 A fault is a generator. First it yields what it does, in words; then how long it wants to wait, in
-seconds, again and again; it has healed what it hurt when it ends. So one thread carries any
-number of faults on side by side, and `hurry` makes all of them come to their end.
+seconds, again and again; it has healed what it hurt when it ends. So one thread carries on any
+number of faults side by side. `hurry` brings all of them to their end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.harness.cluster import STARTED, Cluster, Node
+from raftline.harness.cluster import STARTED, Cluster, NodeProcess
 
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]
@@ -64,7 +64,7 @@ class Scene:
             self.claims -= set(names)
 
     @contextlib.contextmanager
-    def struck(self, count: int = 1) -> Iterator[list[Node]]:
+    def struck(self, count: int = 1) -> Iterator[list[NodeProcess]]:
         """Have up to `count` running nodes to oneself, often the leader among them."""
         free = [n for n in self.cluster.nodes if n.name not in self.claims and n.is_running]
         if not free:
@@ -77,7 +77,7 @@ class Scene:
             yield nodes
 
     @contextlib.contextmanager
-    def losing_files(self, node: Node) -> Iterator[None]:
+    def losing_files(self, node: NodeProcess) -> Iterator[None]:
         """Let a node lose a part of its files, where at most a minority has lost any."""
         if "members" in self.claims or 2 * (len(self.damaged) + 1) >= len(self.cluster.nodes):
             raise Busy
@@ -99,21 +99,21 @@ class Scene:
 
     # --- waiting ---------------------------------------------------------------------------
 
-    def start(self, *nodes: Node) -> Waits:
+    def start(self, *nodes: NodeProcess) -> Waits:
         """Start nodes and wait until they serve."""
         for node in nodes:
             node.launch()
         for node in nodes:
             yield from self.serves(node)
 
-    def serves(self, node: Node) -> Waits:
+    def serves(self, node: NodeProcess) -> Waits:
         """Wait until a node serves. Raises Finding where it ends instead, or does neither."""
         if not (yield from self.serves_or_refuses(node)):
             raise Finding(
                 f"{node.name} did not start: exit status {node.ended()}\n{node.transcript()}"
             )
 
-    def serves_or_refuses(self, node: Node) -> Generator[float, None, bool]:
+    def serves_or_refuses(self, node: NodeProcess) -> Generator[float, None, bool]:
         """Wait until a node serves or has ended; return whether it serves."""
         end_s = time.monotonic() + START_S
         while not any(STARTED in line for line in node.said):
@@ -125,7 +125,7 @@ class Scene:
             yield POLL_S
         return True
 
-    def ends(self, node: Node) -> Generator[float, None, int]:
+    def ends(self, node: NodeProcess) -> Generator[float, None, int]:
         """Wait until a node has ended; return its exit status."""
         end_s = time.monotonic() + STOP_S
         while node.is_running:
@@ -135,8 +135,8 @@ class Scene:
         return node.ended()
 
     def ask(self, line: str) -> Generator[float, None, str]:
-        """Return the reply of whoever leads to a request for an administrator, or why there is
-        none; without holding anybody up."""
+        """Return the leader's reply to a request for an administrator, or why there is none;
+        without holding anybody up."""
         nodes = [node for node in self.cluster.nodes if node.is_running and not node.is_paused]
         if not nodes:
             return "nobody is there to be asked"

@@ -13,9 +13,7 @@ REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")
 
 
-def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_countdown(
-    tmp_path: Path,
-) -> None:
+def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_timer(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     with Cluster(logs, 3) as cluster:
@@ -32,7 +30,7 @@ def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_countdown(
         assert node.status()["role"] != "leader"  # asked late, it may have begun to stand
 
 
-def test_the_human_pace_gives_the_seed_s_timeouts(tmp_path: Path) -> None:
+def test_the_human_pace_gives_the_course_timeouts(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()
         timeout = TIMEOUT.search(node.wait_for_line(STARTED))
@@ -40,7 +38,7 @@ def test_the_human_pace_gives_the_seed_s_timeouts(tmp_path: Path) -> None:
         assert 10.0 <= float(timeout[1]) <= 18.0
 
 
-def test_the_report_s_log_written_by_hand_is_adopted_and_said(tmp_path: Path) -> None:
+def test_the_hand_written_log_of_the_report_is_adopted_and_reported(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         for node in cluster.nodes:
             node.log.write_text(REPORT)
@@ -73,7 +71,7 @@ def test_with_reads_log_a_get_is_an_entry_and_show_never_is(tmp_path: Path) -> N
         assert [verb for verb in verbs if verb != "noop"] == ["set", "get", "delete"]
 
 
-def test_without_it_neither_get_nor_show_is_logged(shared: Cluster) -> None:
+def test_without_reads_log_neither_get_nor_show_is_logged(shared: Cluster) -> None:
     shared.ask("client1@set k v")
     before = shared.leader().status()["last_index"]
     assert shared.ask("client1@get k") == "GET response: v"
@@ -131,7 +129,7 @@ def test_a_folder_with_spaces_and_other_letters_works(tmp_path: Path) -> None:
         assert cluster.ask("client1@set clé é") == "SET response: clé set to é"
 
 
-def test_a_folder_that_is_not_there_yet_is_made_by_register(tmp_path: Path) -> None:
+def test_register_makes_a_missing_folder(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         node.where = ["--dir", str(tmp_path / "new" / "folder")]

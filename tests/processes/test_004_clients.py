@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pexpect
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S
 
 CLIENT = Path(__file__).resolve().parents[2] / "src" / "client.py"
 
 
-def run_client(node: Node, *arguments: str, typed: str = "") -> tuple[int, list[str]]:
+def run_client(node: NodeProcess, *arguments: str, typed: str = "") -> tuple[int, list[str]]:
     """Run client.py against `node`; return its exit code and the lines it printed."""
     ended = subprocess.run(
         [sys.executable, str(CLIENT), str(node.port), *arguments],
@@ -28,7 +28,9 @@ def run_client(node: Node, *arguments: str, typed: str = "") -> tuple[int, list[
     return ended.returncode, ended.stdout.splitlines()
 
 
-def test_figure_1_what_client_1_sets_client_2_gets(shared: Cluster, tmp_path: Path) -> None:
+def test_figure_1_client_2_gets_the_value_that_client_1_set(
+    shared: Cluster, tmp_path: Path
+) -> None:
     port = str(shared.leader().port)
     screens = []
     for number in ("1", "2"):
@@ -63,7 +65,7 @@ def test_lines_from_a_pipe_are_answered_one_by_one(shared: Cluster) -> None:
     assert lines[1] == "GET response: 8"
 
 
-def test_at_a_follower_the_client_follows_or_hears_who_leads(shared: Cluster) -> None:
+def test_at_a_follower_the_client_follows_or_shows_the_leader(shared: Cluster) -> None:
     leader = shared.leader()
     shared.wait_until_equal()
     follower = shared.followers()[0]
@@ -124,9 +126,7 @@ def test_a_client_without_an_id_is_served(shared: Cluster) -> None:
     assert shared.ask("get anonymous") == "GET response: 1"
 
 
-def test_a_command_of_the_shell_reaches_the_leader_whichever_node_is_named(
-    shared: Cluster,
-) -> None:
+def test_a_command_of_the_shell_reaches_the_leader_from_any_node(shared: Cluster) -> None:
     places = [f"localhost:{node.port}" for node in shared.nodes]
     where = [["--dir", str(shared.folder)], ["--at", ",".join(places)]]
     where += [["--at", place] for place in places]

@@ -60,7 +60,7 @@ def test_an_election_shows_its_start_its_winner_and_the_vote_table(shared: Clust
     assert table.count("True") >= 2
 
 
-def test_a_leader_says_who_of_whom_elected_it_beside_the_table(shared: Cluster) -> None:
+def test_a_leader_prints_its_votes_and_voters_beside_the_table(shared: Cluster) -> None:
     leader = shared.leader()
     table = ast.literal_eval(leader.wait_for_line("{'s1': "))
     line = leader.wait_for_line("votes: ")
@@ -68,7 +68,7 @@ def test_a_leader_says_who_of_whom_elected_it_beside_the_table(shared: Cluster) 
     assert leader.said.index(line) > leader.said.index(str(table))
 
 
-def test_a_message_that_is_sent_says_to_whom_and_what(shared: Cluster) -> None:
+def test_a_sent_message_is_shown_with_its_receiver_and_its_text(shared: Cluster) -> None:
     shared.breathe()
     leader = shared.leader()
     mark = len(leader.said)
@@ -80,7 +80,7 @@ def test_a_message_that_is_sent_says_to_whom_and_what(shared: Cluster) -> None:
         assert re.fullmatch(form + r"commit \d+ round \d+", line), line
 
 
-def test_a_cluster_without_a_leader_says_what_it_asks_once_and_who_answers(tmp_path: Path) -> None:
+def test_a_cluster_without_a_leader_shows_its_prevotes_and_answers_once(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5) as cluster:
         one, two = cluster["s1"].start(), cluster["s2"].start()
         for node, other in ((one, two), (two, one)):
@@ -93,7 +93,7 @@ def test_a_cluster_without_a_leader_says_what_it_asks_once_and_who_answers(tmp_p
             assert f"[*] Received from {other.name} : Count on me term 1 prevote" in said
 
 
-def test_a_node_that_denies_the_same_prevote_again_and_again_says_so_once(tmp_path: Path) -> None:
+def test_a_repeated_denial_of_a_prevote_is_printed_once(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         node = cluster["s1"].start()
         cluster["s2"].start()
@@ -128,7 +128,7 @@ def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
     assert any(re.search(r"Count on me term \d+$", line) for line in votes)
 
 
-def test_a_follower_shows_what_it_receives_and_the_last_line_of_its_log(shared: Cluster) -> None:
+def test_a_follower_shows_received_messages_and_the_last_line_of_its_log(shared: Cluster) -> None:
     shared.breathe()
     leader = shared.leader()
     follower = shared.followers()[0]

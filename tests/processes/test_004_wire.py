@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import CLASS
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.played import PlayedPeer, has_counted_down
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
+def stage(tmp_path: Path) -> Iterator[tuple[NodeProcess, PlayedPeer, PlayedPeer]]:
     """A real s1, and s2 and s3 played by the test. At its pace a test that stands still for a
     second answers in time all the same."""
     with Cluster(tmp_path, 3, "--pace", "class") as cluster, contextlib.ExitStack() as stack:
@@ -26,7 +26,7 @@ def stage(tmp_path: Path) -> Iterator[tuple[Node, PlayedPeer, PlayedPeer]]:
         yield cluster["s1"], peers[0], peers[1]
 
 
-Stage = tuple[Node, PlayedPeer, PlayedPeer]
+Stage = tuple[NodeProcess, PlayedPeer, PlayedPeer]
 
 
 def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage) -> None:
@@ -40,7 +40,7 @@ def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage
     assert promised.startswith("name s1 term 1 vote s1 ")
 
 
-def test_a_majority_makes_a_leader_that_beats_for_ever(stage: Stage) -> None:
+def test_a_majority_makes_a_leader_that_sends_heartbeats_for_ever(stage: Stage) -> None:
     node, s2, _ = stage
     s2.vote()
     first = s2.hear("AppendEntries")
@@ -105,7 +105,7 @@ def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Pa
         assert [entry["index"] for entry in entries] == list(range(2, 11))
 
 
-def test_each_append_entries_winds_the_countdown_up_again(stage: Stage) -> None:
+def test_each_append_entries_resets_the_election_timer(stage: Stage) -> None:
     node, _, _ = stage
     with node.connect() as s2:
         assert s2.ask("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
@@ -136,7 +136,7 @@ def test_a_split_vote_leads_to_an_election_in_a_new_term(stage: Stage) -> None:
             peer.answer(f"Not this time term {term}: already voted for {peer.name} in term {term}")
 
 
-def test_the_leader_tries_again_for_ever_until_the_follower_has_stored_it(stage: Stage) -> None:
+def test_the_leader_retries_until_the_follower_has_stored_the_entry(stage: Stage) -> None:
     node, s2, s3 = stage
     s2.vote()
     s2.follow()
@@ -152,7 +152,7 @@ def test_the_leader_tries_again_for_ever_until_the_follower_has_stored_it(stage:
     assert json.loads(re.findall(r"\[.*\]", line)[0])[-1]["command"] == "set b 5"
 
 
-def test_the_seed_s_own_spelling_of_entries_is_taken(stage: Stage) -> None:
+def test_the_course_spelling_of_entries_is_accepted(stage: Stage) -> None:
     node, _, _ = stage
     entries = json.dumps([{"index": "1", "term": "3", "command": "get b"}])
     assert node.ask("s2@RequestVote 6-0-0") == "s1@Count on me term 6"

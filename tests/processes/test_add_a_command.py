@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     """The one node of a cluster, made from the copy; it leads."""
     with Cluster(tmp_path_factory.mktemp("node"), 1, *STEADY) as cluster:
         cluster["s1"].program = [sys.executable, str(source / "server.py")]
@@ -67,7 +67,7 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
     return done.stdout + done.stderr, done.returncode
 
 
-def test_a_node_parses_applies_and_answers_it(node: Node) -> None:
+def test_a_node_parses_applies_and_answers_the_new_command(node: NodeProcess) -> None:
     node.ask("set k two words")
     assert node.ask("  getdel k ") == "s1@GETDEL response: two words"
     assert node.ask("client4@getdel k") == "s1@GETDEL response, no such key: k"
@@ -76,7 +76,7 @@ def test_a_node_parses_applies_and_answers_it(node: Node) -> None:
     assert re.search(r"^\d+ \d+ getdel k$", node.log.read_text(), re.M)
 
 
-def test_a_retry_takes_effect_once(node: Node) -> None:
+def test_a_retry_takes_effect_once(node: NodeProcess) -> None:
     node.ask("set k 1")
     assert node.ask("client4#1@getdel k") == "s1#1@GETDEL response: 1"
     node.ask("set k 2")
@@ -84,7 +84,7 @@ def test_a_retry_takes_effect_once(node: Node) -> None:
     assert node.ask("get k") == "s1@GET response: 2"
 
 
-def test_a_session_keeps_the_last_long_reply_alone(node: Node) -> None:
+def test_a_session_keeps_the_last_long_reply_alone(node: NodeProcess) -> None:
     long = "x" * 600
     for number in (1, 2):
         node.ask(f"set k {long}")
@@ -93,7 +93,7 @@ def test_a_session_keeps_the_last_long_reply_alone(node: Node) -> None:
     assert "outcome unknown" in node.ask("client5#1@getdel k")
 
 
-def test_a_read_is_confirmed_like_a_get_and_not_logged(node: Node) -> None:
+def test_a_read_is_confirmed_like_a_get_and_not_logged(node: NodeProcess) -> None:
     node.ask("set k four")
     for line in ("strlen k", "strlen k read lease", "strlen k read local"):
         assert node.ask(line) == "s1@STRLEN response: 4"
@@ -103,7 +103,9 @@ def test_a_read_is_confirmed_like_a_get_and_not_logged(node: Node) -> None:
     assert "strlen, get and show may end in: read index" in node.ask("help")
 
 
-def test_the_client_asks_it_and_shows_its_reply(node: Node, source: Path) -> None:
+def test_the_client_sends_the_new_command_and_shows_its_reply(
+    node: NodeProcess, source: Path
+) -> None:
     port = str(node.port)
     node.ask(r"set my\skey a\nb")
     said, code = run(source, "client.py", port, "--json", "getdel", "my key")
@@ -118,7 +120,7 @@ def test_the_client_asks_it_and_shows_its_reply(node: Node, source: Path) -> Non
     assert "Did you mean: getdel KEY" in screen
 
 
-def test_it_is_a_command_of_the_shell(node: Node, source: Path) -> None:
+def test_the_new_command_is_a_command_of_the_shell(node: NodeProcess, source: Path) -> None:
     node.ask("set k 5")
     at = f"localhost:{node.port}"
     assert run(source, "cli.py", "getdel", "k", "-q", "--at", at) == ("5\n", 0)

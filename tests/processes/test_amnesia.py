@@ -7,34 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
-def _delete(node: Node) -> None:
+def _delete(node: NodeProcess) -> None:
     node.log.unlink()
 
 
-def _empty(node: Node) -> None:
+def _empty(node: NodeProcess) -> None:
     node.log.write_bytes(b"")
 
 
-def _shorten(node: Node) -> None:
+def _shorten(node: NodeProcess) -> None:
     lines = node.log.read_bytes().splitlines(keepends=True)
     notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
     node.log.write_bytes(b"".join(lines[: notes[0] + 1]))
 
 
-def _lose_the_promise(node: Node) -> None:
+def _lose_the_promise(node: NodeProcess) -> None:
     (node.folder / f"{node.name}.storage").unlink()
 
 
-def _let_the_promise_rot(node: Node) -> None:
+def _let_the_promise_rot(node: NodeProcess) -> None:
     path = node.folder / f"{node.name}.storage"
     path.write_bytes(path.read_bytes().replace(b" vote ", b" Vote "))
 
 
-def _delete_both(node: Node) -> None:
+def _delete_both(node: NodeProcess) -> None:
     _delete(node)
     _lose_the_promise(node)
 
@@ -42,7 +42,7 @@ def _delete_both(node: Node) -> None:
 @pytest.mark.parametrize(
     "lose", [_delete, _empty, _shorten, _lose_the_promise, _let_the_promise_rot, _delete_both]
 )
-def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
+def test_a_loss_is_reported_and_the_node_catches_up_before_it_votes(
     cluster: Cluster, lose: object
 ) -> None:
     eventually(lambda: all("\n# " in node.log.read_text() for node in cluster.nodes), "first syncs")
@@ -77,7 +77,7 @@ def test_what_is_lost_is_said_and_the_node_catches_up_before_it_votes(
     assert cluster.ask("client4@get k4") == "GET response: 4"
 
 
-def test_without_its_log_a_node_gives_no_vote_and_says_why(tmp_path: Path) -> None:
+def test_without_its_log_a_node_denies_its_vote_with_the_reason(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.ask("client4@set k 1")
@@ -121,7 +121,7 @@ def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("joins", [False, True], ids=["as it was", "to join"])
-def test_without_any_trace_the_others_tell_a_node_that_it_may_not_be_new(
+def test_a_node_without_any_trace_learns_of_a_history_from_the_others(
     tmp_path: Path, joins: bool
 ) -> None:
     with Cluster(tmp_path, 3) as cluster:

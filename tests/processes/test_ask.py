@@ -35,7 +35,7 @@ def raftline(
     return done
 
 
-def test_each_is_a_command_of_its_own(start: Start, tmp_path: Path) -> None:
+def test_each_client_verb_is_a_shell_command(start: Start, tmp_path: Path) -> None:
     node = start(store())
 
     def answer(*words: str) -> tuple[str, int]:
@@ -67,7 +67,7 @@ def test_each_is_a_command_of_its_own(start: Start, tmp_path: Path) -> None:
         (["delete", "k", "--timeout", "5"], "delete k"),
     ],
 )
-def test_words_stand_for_themselves(
+def test_shell_words_are_escaped_for_the_wire(
     start: Start, tmp_path: Path, words: list[str], line: str
 ) -> None:
     node = start(lambda _: "SESSION response: x")
@@ -75,7 +75,7 @@ def test_words_stand_for_themselves(
     assert node.received[-1].partition("@")[2] == line
 
 
-def test_it_asks_at_what_was_said_then_at_the_variable_then_at_the_folder_s_nodes(
+def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
     start: Start, tmp_path: Path
 ) -> None:
     said, variable, folder, other = (
@@ -96,7 +96,7 @@ def test_it_asks_at_what_was_said_then_at_the_variable_then_at_the_folder_s_node
     assert asked(at="") == asked(at=None) == "folder\n"
 
 
-def test_it_goes_where_the_leader_is_past_nodes_that_are_down(start: Start, tmp_path: Path) -> None:
+def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_path: Path) -> None:
     leader = start(store(), "s1")
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     at = f"localhost:{free_port()}, localhost:{follower.port}"
@@ -124,7 +124,7 @@ def test_it_goes_where_the_leader_is_past_nodes_that_are_down(start: Start, tmp_
         (["get", "a"], "; or say where: --at HOST:PORT, or $RAFTLINE\n"),
     ],
 )
-def test_a_mistake_of_usage_is_one_line_and_asks_nobody(
+def test_a_usage_error_is_one_line_and_sends_no_request(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
     done = raftline(tmp_path, *words)
@@ -132,7 +132,7 @@ def test_a_mistake_of_usage_is_one_line_and_asks_nobody(
     assert said in done.stderr
 
 
-def test_a_variable_that_names_no_node_is_said_to(tmp_path: Path) -> None:
+def test_a_variable_that_names_no_node_is_reported(tmp_path: Path) -> None:
     done = raftline(tmp_path, "get", "a", at="localhost:1,h")
     assert done.stderr.startswith("raftline: $RAFTLINE: 'h' is no address: host:port, such as ")
     assert done.returncode == 2
@@ -146,13 +146,15 @@ def test_a_variable_that_names_no_node_is_said_to(tmp_path: Path) -> None:
         (error("the key has 5 bytes; the limit is 4. Nothing was done."), 5),
     ],
 )
-def test_they_end_as_the_client_does(start: Start, tmp_path: Path, text: str, code: int) -> None:
+def test_client_verbs_have_the_exit_codes_of_the_client(
+    start: Start, tmp_path: Path, text: str, code: int
+) -> None:
     port = start(lambda _: text).port
     done = raftline(tmp_path, "get", "--timeout", "0.2", "--at", f"localhost:{port}", "a")
     assert (done.stdout, done.returncode) == (text + "\n", code)
 
 
-def test_where_nobody_listens_one_line_says_so_at_once(tmp_path: Path) -> None:
+def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) -> None:
     port = free_port()
     done = raftline(tmp_path, "set", "a", "5", at=f"localhost:{port}")
     assert done.stderr.startswith(f"Sorry, nothing listens on localhost port {port}: no node runs")

@@ -18,7 +18,7 @@ NO_ID = (
     " client4#17@get KEY"
 )
 
-# What is sent, and what comes back behind `NAME@Sorry, `.
+# The line that is sent, and its answer behind `NAME@Sorry, `.
 REFUSED: list[tuple[str, bytes, str]] = [
     ("F81", b"foo", f"I don't understand: foo. {TRY}"),
     ("F81", b"SET a b", f"I don't understand: SET a b. {TRY}"),
@@ -59,7 +59,7 @@ REFUSED: list[tuple[str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "line", "reply"), REFUSED, ids=lambda part: str(part)[:20])
-def test_a_line_that_makes_no_sense_is_answered_and_changes_nothing(
+def test_a_malformed_line_is_answered_and_changes_nothing(
     shared: Cluster, fault: str, line: bytes, reply: str
 ) -> None:
     node = shared.leader()
@@ -86,7 +86,7 @@ def test_a_request_with_an_id_takes_effect_once_and_gets_its_first_reply(shared:
         )
 
 
-def test_what_a_follower_refuses_is_certainly_not_done(shared: Cluster) -> None:
+def test_a_request_that_a_follower_refuses_is_certainly_not_done(shared: Cluster) -> None:
     leader = shared.leader()
     shared.wait_until_equal()
     follower = shared.followers()[0]

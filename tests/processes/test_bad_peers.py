@@ -8,7 +8,7 @@ import pytest
 
 from raftline.harness.cluster import Cluster
 
-# What is sent by a silent peer's name, and what comes back.
+# The line that is sent by a silent peer's name, and its answer.
 FROM_A_PEER = [
     ("AppendEntries", "malformed AppendEntries."),
     ("AppendEntries one-two-three", "malformed AppendEntries."),

@@ -66,9 +66,7 @@ def test_the_generator_counts_each_answer_and_every_key_is_there(
     assert 0 < read["p50_ms"] <= read["p99_ms"] <= read["p999_ms"] <= read["max_ms"]
 
 
-def test_an_answer_that_was_not_asked_for_is_an_error_and_is_said(
-    generator: Path, node: int
-) -> None:
+def test_an_unrequested_answer_is_reported_as_an_error(generator: Path, node: int) -> None:
     figures(generator, "-p", node, "-o", "load", "-k", 5, "-v", 3)
     done = run(generator, "-p", node, "-o", "get", "-k", 5, "-n", 20, "-v", 4)  # another length
     found = json.loads(done.stdout)
@@ -83,7 +81,7 @@ def test_values_of_a_mebibyte_go_there_and_back(generator: Path, node: int) -> N
     assert figures(generator, *options, "-o", "get", "-n", 4)["ops"] == 4
 
 
-def test_a_record_holds_each_answers_moment_and_wait_and_idle_connections_ask_nothing(
+def test_a_record_holds_the_moment_and_the_wait_of_each_answer(
     generator: Path, node: int, tmp_path: Path
 ) -> None:
     record = tmp_path / "answers"
@@ -131,7 +129,7 @@ def test_wrong_arguments_are_refused_in_one_line(generator: Path, arguments: lis
     assert done.stderr.splitlines()[-1].startswith("loadgen: ")
 
 
-def test_a_server_that_is_not_there_or_hangs_up_is_said(generator: Path) -> None:
+def test_an_absent_server_or_one_that_hangs_up_is_reported(generator: Path) -> None:
     port = next(free_ports)
     done = run(generator, "-p", port)
     assert (done.returncode, done.stderr) == (1, "loadgen: connect: Connection refused\n")
@@ -144,7 +142,7 @@ def test_a_server_that_is_not_there_or_hangs_up_is_said(generator: Path) -> None
     assert done.stderr.startswith("loadgen: ")
 
 
-def test_resp_errors_are_told_from_answers(generator: Path) -> None:
+def test_resp_errors_are_distinguished_from_answers(generator: Path) -> None:
     replies = [b"+OK\r\n", b"-OOM no memory left\r\n", b"+OK\r\n"]
 
     def answer(listener: socket.socket) -> None:
@@ -166,7 +164,7 @@ def test_resp_errors_are_told_from_answers(generator: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
-def test_etcd_is_asked_by_the_same_generator_for_the_same_rows(
+def test_etcd_is_measured_by_the_same_generator_for_the_same_rows(
     generator: Path, tmp_path: Path
 ) -> None:
     done = bench(tmp_path, "--systems", "etcd", "--rows", "get, 8")
@@ -176,7 +174,7 @@ def test_etcd_is_asked_by_the_same_generator_for_the_same_rows(
     assert row["figures"]["per_s"][0] > 0
 
 
-def test_without_etcd_the_bench_says_how_to_get_it_and_measures_the_rest(
+def test_without_etcd_the_bench_names_its_source_and_measures_the_rest(
     generator: Path, tmp_path: Path
 ) -> None:
     done = bench(tmp_path, "--systems", "raftline", "etcd", "--rows", "set, 8", path="")
@@ -212,7 +210,7 @@ def saved(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_without_a_compiler_make_says_what_to_install(tmp_path: Path) -> None:
+def test_without_a_compiler_make_names_the_missing_package(tmp_path: Path) -> None:
     # Elsewhere: what fails here takes its target away, which another test may have made just now.
     (tmp_path / "bench").symlink_to(ROOT / "bench")
     command = ["make", "-f", str(ROOT / "Makefile"), "build/loadgen", "CC=no-such-compiler"]

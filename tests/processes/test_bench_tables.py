@@ -30,7 +30,7 @@ def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_compare_prints_new_to_old_and_marks_what_may_be_chance(tmp_path: Path) -> None:
+def test_compare_prints_new_to_old_and_marks_differences_that_may_be_chance(tmp_path: Path) -> None:
     old = results(
         tmp_path / "old.json", "bench",
         row("set, 64", "raftline", per_s=[100, 110, 120], p99_ms=[2, 2, 2]),
@@ -51,7 +51,7 @@ def test_compare_prints_new_to_old_and_marks_what_may_be_chance(tmp_path: Path) 
     assert done.returncode == 0
 
 
-def test_results_without_a_row_in_common_are_said_to_be_no_comparison(tmp_path: Path) -> None:
+def test_results_without_a_common_row_are_not_compared(tmp_path: Path) -> None:
     old = results(tmp_path / "old.json", "bench", row("set, 64", "raftline", per_s=[100]))
     new = results(tmp_path / "new.json", "growth", row("restart", "raftline", seconds=[2]))
     done = run("compare.py", old, new)
@@ -61,7 +61,7 @@ def test_results_without_a_row_in_common_are_said_to_be_no_comparison(tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [1]}', None])
-def test_a_file_without_results_is_said_in_one_line(tmp_path: Path, text: str | None) -> None:
+def test_a_file_without_results_is_reported_in_one_line(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "odd.json"
     if text is not None:
         path.write_text(text)

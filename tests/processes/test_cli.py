@@ -46,7 +46,7 @@ def told(
         ("restore shut/backup new --members s1=localhost:1", 2), ("simulate shut/metrics", 2),
     ],
 )  # fmt: skip
-def test_what_may_not_be_read_is_named_in_one_line(
+def test_a_path_without_permission_is_named_in_one_line(
     tmp_path: Path, command: str, status: int
 ) -> None:
     shut = tmp_path / "shut"
@@ -73,7 +73,7 @@ def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, comm
 
 
 @pytest.mark.parametrize("command", ["recover ../x --yes", "backup new --from ../x"])
-def test_a_name_that_is_none_makes_no_files_elsewhere(tmp_path: Path, command: str) -> None:
+def test_an_invalid_name_makes_no_files_elsewhere(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     (tmp_path / "x.log").write_text("1 1 set a 4\n")
@@ -129,7 +129,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["completion", "fish"], "raftline completion: error: argument shell: invalid choice: "),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_said_in_one_line(
+def test_wrong_arguments_are_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     words: list[str], said: str,
 ) -> None:  # fmt: skip
@@ -142,7 +142,7 @@ def test_what_makes_no_sense_is_said_in_one_line(
 
 
 @pytest.mark.parametrize("command", ["up", "remove", "server", "client", "simulate"])
-def test_help_tells_of_a_command_what_it_tells_itself(
+def test_help_on_a_command_equals_the_commands_own_help(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     told_of = []
@@ -156,7 +156,7 @@ def test_help_tells_of_a_command_what_it_tells_itself(
 
 
 @pytest.mark.parametrize("words", ["up --help", "simulate --help", "status --dir é"])
-def test_a_terminal_that_lacks_a_character_gets_it_spelled(tmp_path: Path, words: str) -> None:
+def test_a_terminal_that_lacks_a_character_gets_its_escape(tmp_path: Path, words: str) -> None:
     before = "PYTHONIOENCODING=ascii exec"
     status, errors = told(tmp_path, *words.split(), before=before)
     assert status == (0 if "help" in words else 2)
@@ -169,7 +169,7 @@ def test_a_configuration_that_could_not_be_written_whole_is_not_left_there(tmp_p
     assert (code, list((tmp_path / "new").iterdir())) == (2, [])
 
 
-def test_a_backup_that_cannot_be_written_is_no_matter_of_a_node(tmp_path: Path) -> None:
+def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     with scripted_nodes() as start:
@@ -183,11 +183,11 @@ def test_a_backup_that_cannot_be_written_is_no_matter_of_a_node(tmp_path: Path) 
 
 OFFERED = {
     "bash": 'COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}',
-    # What it is given zsh looks through itself, once more than is asked of it here.
+    # zsh itself filters the words that it is given, as the loop does here.
     "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
     "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
 }
-# Who asks for a completion in a zsh without a terminal stands in for what only lives in one.
+# These functions of zsh exist only in a terminal, so the test defines them.
 ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
 
 
@@ -266,7 +266,7 @@ def test_a_shell_completes_the_names_of_the_folder_s_nodes(shell: str, tmp_path:
         ("a/program.py", False, "raftline"),
     ],
 )
-def test_what_to_type_is_shown_as_it_was_typed(
+def test_a_suggested_command_repeats_the_typed_program_name(
     monkeypatch: pytest.MonkeyPatch, started_as: str, is_installed: bool, shown: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", [started_as])

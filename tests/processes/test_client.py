@@ -31,7 +31,7 @@ def start() -> Iterator[Start]:
         yield start_node
 
 
-def test_from_a_pipe_there_is_one_reply_for_each_line_and_nothing_else(start: Start) -> None:
+def test_lines_from_a_pipe_get_exactly_one_reply_each(start: Start) -> None:
     done = run(start(store()).port, 1, typed="set k a b  c \r\n\nget k\nset k  \nget k\nshow")
     assert done.stdout == (
         "SET response: k set to a b  c \nGET response: a b  c \nSET response: k set to  \n"
@@ -40,7 +40,7 @@ def test_from_a_pipe_there_is_one_reply_for_each_line_and_nothing_else(start: St
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_comment_in_a_pipe_asks_nothing_and_gets_no_reply(start: Start) -> None:
+def test_a_comment_in_a_pipe_is_not_sent(start: Start) -> None:
     node = start(store())
     typed = "# lamps\n  # and more\nset a # 5\n#get a\nget a\n"
     done = run(node.port, 1, "--here", typed=typed)
@@ -93,7 +93,9 @@ def test_an_answer_cannot_move_the_cursor(start: Start) -> None:
     ],
 )
 @pytest.mark.parametrize("name", [["1"], []])
-def test_arguments_stand_for_themselves(arguments: list[str], line: str, name: list[str]) -> None:
+def test_arguments_are_escaped_for_the_wire(
+    arguments: list[str], line: str, name: list[str]
+) -> None:
     options = ["--host", "localhost", "10000", "--timeout", "3", *name]
     head, words = split_command([*options, *arguments])
     assert head == options
@@ -141,7 +143,7 @@ def test_quiet_prints_values_alone(start: Start) -> None:
     assert absent.stderr == "GET response, no such key: x\n"
 
 
-def test_json_tells_each_outcome_apart(start: Start) -> None:
+def test_json_distinguishes_each_outcome(start: Start) -> None:
     lines = "set k\\s1 a\\nb\nget k\\s1\nget x\ndelete k\\s1\nshow\nstatus\nfoo\n"
     done = run(start(store()).port, 1, "--json", typed=lines)
     replies = [json.loads(line) for line in done.stdout.splitlines()]
@@ -198,7 +200,7 @@ def test_json_names_the_leader_that_the_sorry_line_names() -> None:
         ["--json", "--screen", "10000", "1"],
     ],
 )
-def test_wrong_usage_is_said_in_one_line(arguments: list[str]) -> None:
+def test_wrong_usage_is_reported_in_one_line(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -217,9 +219,7 @@ def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
     [("shwo", "show [PREFIX] [after KEY]"), ("sets", "set KEY VALUE"),
      ("ls", "show [PREFIX] [after KEY]")],
 )  # fmt: skip
-def test_an_id_that_looks_like_a_command_is_pointed_at(
-    start: Start, name: str, meant: str
-) -> None:
+def test_an_id_that_looks_like_a_command_is_reported(start: Start, name: str, meant: str) -> None:
     node = start(store())
     line = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}\n"
     for form in ([], ["--screen"]):
@@ -233,7 +233,7 @@ def test_an_id_that_looks_like_a_command_is_pointed_at(
 
 
 @pytest.mark.parametrize("arguments", [["get", "a"], [], ["--screen"]])
-def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> None:
+def test_without_a_listener_one_line_names_the_remedy(arguments: list[str]) -> None:
     port = free_port()
     done = run(port, 1, *arguments, typed="get a\n")
     assert done.returncode == 5
@@ -247,7 +247,7 @@ def test_where_nobody_listens_one_line_says_what_to_do(arguments: list[str]) -> 
     ("words", "said"),
     [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")],
 )
-def test_a_mistake_in_the_command_is_one_of_usage_though_nobody_listens(
+def test_a_mistyped_command_is_a_usage_error_even_without_a_listener(
     words: list[str], said: str
 ) -> None:
     port = free_port()
@@ -261,13 +261,13 @@ def test_a_mistake_in_the_command_is_one_of_usage_though_nobody_listens(
 
 
 @pytest.mark.parametrize("host", ["a..b", "", "a" * 64, "\udcff", "no such host"])
-def test_a_host_that_is_none_is_unreachable_like_any_other(host: str) -> None:
+def test_an_unknown_host_is_unreachable_like_any_other(host: str) -> None:
     with Client(host, 1) as client, pytest.raises(Unreachable, match="no host is called"):
         client.request("get a")
 
 
 @pytest.mark.parametrize("words", [["get", "ana"], [], ["--screen"]])
-def test_an_answer_that_cannot_be_printed_is_told_in_one_line(
+def test_an_answer_that_cannot_be_printed_is_reported_in_one_line(
     start: Start, words: list[str]
 ) -> None:
     options = [word for word in words if word.startswith("-")]
@@ -281,7 +281,7 @@ def test_an_answer_that_cannot_be_printed_is_told_in_one_line(
     assert done.returncode == 2
 
 
-def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Start) -> None:
+def test_a_write_without_an_answer_has_an_unknown_outcome(start: Start) -> None:
     node = start(lambda _: None)
     done = run(node.port, 1, "--here", "set", "a", "5")
     assert done.returncode == 4
@@ -293,9 +293,7 @@ def test_a_write_without_an_answer_is_unknown_and_never_called_failed(start: Sta
     ("typed", "look"),
     [("replace s2 s5 localhost 1", "members"), ("remove s2", "members"), ("transfer s2", "status")],
 )
-def test_a_change_without_an_answer_says_where_to_look(
-    start: Start, typed: str, look: str
-) -> None:
+def test_a_change_without_an_answer_points_to_members(start: Start, typed: str, look: str) -> None:
     done = run(start(lambda _: None).port, 1, "--here", typed)
     assert done.returncode == 4
     assert f"The change may yet take effect: look with {look} before you send it" in done.stdout
@@ -319,7 +317,7 @@ def test_a_node_that_gives_no_answer_is_waited_for_no_longer_than_asked(start: S
     leave.set()
 
 
-def test_what_answers_without_a_name_is_no_node(start: Start) -> None:
+def test_a_reply_without_a_name_is_from_no_node(start: Start) -> None:
     listener = socket.create_server(("localhost", 0))
 
     def garbage() -> None:
@@ -338,7 +336,7 @@ def test_what_answers_without_a_name_is_no_node(start: Start) -> None:
 
 
 @pytest.mark.parametrize("asked", [(), ("--follow",), ("--also", "localhost:1")])
-def test_follow_goes_to_the_leader_and_sends_it_there(start: Start, asked: tuple[str]) -> None:
+def test_follow_sends_the_request_to_the_leader(start: Start, asked: tuple[str]) -> None:
     leader = start(store(), "s1")
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     done = run(*asked, follower.port, 1, typed="set a 5\nget a\n")
@@ -364,7 +362,7 @@ def test_follow_goes_to_the_leader_and_sends_it_there(start: Start, asked: tuple
         (["--here", "--screen", "PORT"], False),
     ],
 )
-def test_all_but_the_screen_at_port_and_id_follows_unless_told_to_stay(
+def test_every_form_but_the_screen_at_port_and_id_follows_by_default(
     start: Start, arguments: list[str], follows: bool
 ) -> None:
     leader = start(store(), "s1")
@@ -380,7 +378,7 @@ def test_all_but_the_screen_at_port_and_id_follows_unless_told_to_stay(
 
 
 @pytest.mark.parametrize("command", ["set a 5", "get a"])
-def test_here_asks_nobody_else(start: Start, command: str) -> None:
+def test_here_asks_no_other_node(start: Start, command: str) -> None:
     leader = start(store(), "s1")
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     assert run(follower.port, 1, "--here", *command.split()).returncode == 3
@@ -395,7 +393,7 @@ def test_a_port_may_have_its_host_before_it(start: Start, place: str) -> None:
     assert done.stdout == "GET response: 4\n"
 
 
-def test_an_address_as_a_sorry_line_has_it_is_taken() -> None:
+def test_an_address_in_the_form_of_a_sorry_line_is_accepted() -> None:
     options = read_options(parser(), ["[::1]:10000", "1", "--also", "::1:10001"])
     assert (options.node, options.also) == (("::1", 10000), [("::1", 10001)])
 
@@ -415,7 +413,7 @@ def test_without_an_id_a_client_speaks_as_client(start: Start) -> None:
         "add s4", "remove !", "session x", "set a 1\r", "set a 1\n", "set a \0", "#",
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_command_ends_as_one_of_usage(start: Start, command: str) -> None:
+def test_a_mistyped_command_ends_with_the_usage_exit_code(start: Start, command: str) -> None:
     refusals = start(lambda _: error("it is refused"))
     for form in ("--here", "--json"):
         done = run(refusals.port, 1, form, "--", command.replace("\0", "\udcff"))

@@ -34,7 +34,7 @@ def test_a_thousand_lines_at_once_are_answered_in_order(shared: Cluster) -> None
             ]
 
 
-def test_a_client_that_leaves_before_its_reply_harms_nobody(shared: Cluster) -> None:
+def test_a_client_that_leaves_before_its_reply_disturbs_no_other(shared: Cluster) -> None:
     node = shared.leader()
     for number in range(20):
         with node.connect() as client:
@@ -132,7 +132,7 @@ def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> No
         assert client.read_line() == f"{node.name}@GET response: yes"
 
 
-def test_telnet_s_ctrl_c_takes_a_line_back_and_gets_the_mark_it_waits_for(shared: Cluster) -> None:
+def test_a_telnet_interrupt_discards_the_line_and_gets_its_timing_mark(shared: Cluster) -> None:
     shared.ask("client4@set telnet yes")
     node = shared.leader()
     with node.connect() as client:
@@ -148,7 +148,7 @@ def test_telnet_s_ctrl_c_takes_a_line_back_and_gets_the_mark_it_waits_for(shared
     (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", "TLS"),
 ])  # fmt: skip
-def test_another_protocol_s_first_line_gets_one_reply_and_the_end(
+def test_another_protocol_s_first_line_gets_one_reply_and_is_disconnected(
     shared: Cluster, first: bytes, protocol: str
 ) -> None:
     node = shared.leader()
@@ -162,7 +162,7 @@ def test_another_protocol_s_first_line_gets_one_reply_and_the_end(
     assert shared.ask("client4@set b 5") == "SET response: b set to 5"
 
 
-def test_a_reader_that_never_reads_holds_up_nobody_else(shared: Cluster) -> None:
+def test_a_client_that_never_reads_delays_no_other(shared: Cluster) -> None:
     node = shared.leader()
     shared.ask("client4@set big " + "v" * 100_000)
     with contextlib.ExitStack() as stack:
@@ -192,9 +192,7 @@ def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cl
     assert shared.ask("client4@get half").endswith("no such key: half")
 
 
-def test_a_pipeline_of_writes_and_reads_is_answered_in_order_and_sees_itself(
-    shared: Cluster,
-) -> None:
+def test_a_pipeline_is_answered_in_order_and_reads_its_own_writes(shared: Cluster) -> None:
     lines, expected = [], []
     for number in range(300):
         lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]
@@ -211,7 +209,7 @@ def test_a_pipeline_of_writes_and_reads_is_answered_in_order_and_sees_itself(
     assert said == expected
 
 
-def test_a_reader_of_large_values_that_stands_still_slows_nobody_down(shared: Cluster) -> None:
+def test_a_stopped_reader_of_large_values_delays_no_other(shared: Cluster) -> None:
     node, value = shared.leader(), "v" * 1_000_000
     assert shared.ask(f"set large {value}").startswith("SET response: large set to ")
     with socket.create_connection(("localhost", node.port), timeout=DEADLINE_S) as client:

@@ -42,7 +42,7 @@ def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
         ("server s9 1", 1, 2), ("server s9 1", 2, 2),
     ],
 )  # fmt: skip
-def test_a_stream_that_a_command_was_started_without_is_not_missed(
+def test_a_command_works_without_a_standard_stream(
     tmp_path: Path, command: str, closed: int, status: int
 ) -> None:
     (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -20,7 +20,7 @@ def controlled(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster.start().led_by("s1")
 
 
-def order(node: Node, text: str) -> str:
+def order(node: NodeProcess, text: str) -> str:
     """Return what a node answers to its controller, without the node's name."""
     return node.ask(f"Controller@{text}").partition("@")[2]
 
@@ -32,7 +32,7 @@ def facts(reply: str) -> dict[str, Any]:
 
 
 def of_leader(cluster: Cluster, text: str) -> str:
-    """Return the answer of whoever leads, also where the leadership moves meanwhile."""
+    """Return the answer of the leader, even if the leadership moves meanwhile."""
 
     def answer() -> str:
         reply = order(cluster.leader(), text)
@@ -71,7 +71,7 @@ def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
     assert logs(controlled) == {}
 
 
-def test_retrieve_shows_what_is_committed_and_nothing_else(controlled: Cluster) -> None:
+def test_retrieve_shows_only_committed_entries(controlled: Cluster) -> None:
     def hidden() -> str:
         """Return the key that a leader alone has, and does not show; "" where it lost its place."""
         leader = controlled.leader()
@@ -145,7 +145,7 @@ def test_a_node_that_is_down_gives_no_vote_and_takes_no_entry(controlled: Cluste
     assert controlled.leader(timeout_s=30) in (leader, asleep)
 
 
-def test_nobody_is_obeyed_unless_it_is_switched_on_and_none_but_the_controller(
+def test_orders_are_obeyed_only_if_enabled_and_only_from_the_controller(
     fast: Cluster, tmp_path: Path
 ) -> None:
     leader = fast.leader()
@@ -163,7 +163,7 @@ def test_nobody_is_obeyed_unless_it_is_switched_on_and_none_but_the_controller(
         assert order(node, "STORE k v") == "STORE response: k set to v"
 
 
-def test_a_misspelt_order_is_answered_with_the_nearest_and_the_list(tmp_path: Path) -> None:
+def test_a_misspelt_order_is_answered_with_the_nearest_order_and_the_list(tmp_path: Path) -> None:
     verbs = (
         "CONVERT_FOLLOWER, DELAY, DELETE-LOG, DROP, HEAL, HEARTBEAT, LEADER_INFO, PARTITION, "
         "RESTART, RETRIEVE, SHUTDOWN, SKIP-REPLICATION, STORE, TIMEOUT"
@@ -226,7 +226,7 @@ def test_a_leader_that_skips_replication_leads_on_and_commits_nothing(controlled
     assert eventually(skipped, "a leader that skips replication")
 
 
-def test_a_leader_whose_heartbeats_are_slowed_loses_its_place(controlled: Cluster) -> None:
+def test_a_leader_with_slowed_heartbeats_loses_the_leadership(controlled: Cluster) -> None:
     old = controlled.leader()
     said = order(old, "HEARTBEAT 20s")
     assert said == "HEARTBEAT response: in force: HEARTBEAT 20000ms"
@@ -262,7 +262,7 @@ def test_delete_log_brings_a_node_back_without_a_vote(controlled: Cluster) -> No
     assert node.ask("get k read local") == f"{node.name}@GET response: v"
 
 
-def test_a_restart_says_that_a_node_has_lost_its_log(controlled: Cluster) -> None:
+def test_a_restart_reports_a_lost_log(controlled: Cluster) -> None:
     node = controlled.followers()[0]
     order(node, "SHUTDOWN")
     node.log.unlink()
@@ -296,7 +296,7 @@ def test_convert_follower_and_timeout_move_the_leadership(controlled: Cluster) -
     eventually(lambda: controlled.leader().status()["term"] > term, "an election")
 
 
-def test_drop_and_delay_are_borne(controlled: Cluster) -> None:
+def test_a_cluster_serves_under_drop_and_delay(controlled: Cluster) -> None:
     leader, (first, second) = controlled.leader(), controlled.followers()
     order(leader, f"DROP 30% {first.name}")
     said = order(leader, f"DELAY 20ms {second.name}")
@@ -310,7 +310,7 @@ def test_drop_and_delay_are_borne(controlled: Cluster) -> None:
     controlled.wait_until_equal()
 
 
-def test_answers_are_lost_as_questions_are(controlled: Cluster) -> None:
+def test_drop_loses_answers_as_well_as_requests(controlled: Cluster) -> None:
     leader, followers = controlled.leader(), controlled.followers()
     for node in followers:
         order(node, f"DROP 100% {leader.name}")

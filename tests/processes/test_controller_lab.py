@@ -17,9 +17,10 @@ import pytest
 
 from labs.controller import names
 from labs.controller.places import Place
-from raftline import boot, client
+from raftline import client
 from raftline.common import config
 from raftline.harness.processes import eventually
+from raftline.node import boot
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "controller"
@@ -86,7 +87,7 @@ class PlayedPlace(Place):
     ("asked", "answered"),
     [("RESTART", "RESTART"), ("RETRIEVE", "RETRIEVE"), ("STORE", "LEADER_INFO")],
 )
-def test_a_late_answer_is_not_taken_for_that_to_another_request(asked: str, answered: str) -> None:
+def test_a_late_answer_is_not_taken_for_another_requests(asked: str, answered: str) -> None:
     assert PlayedPlace().order("Node1", asked)["request"] == answered
 
 
@@ -112,7 +113,7 @@ def created(*arguments: str) -> dict[str, object]:
         (["DROP", "", "30% Node2"], None, "30% Node2"),
     ],
 )
-def test_the_sender_says_what_was_typed_and_who_is_not_found(
+def test_the_sender_builds_the_typed_request_and_names_unknown_nodes(
     arguments: list[str], key: str | None, value: str | None
 ) -> None:
     assert created(*arguments) == {
@@ -172,15 +173,15 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
 
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
-    told = boot.parse(["Node1", "10000", "--controller", "--controller-udp"])
+    told = boot.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
     assert told.controller_udp == 5555
 
 
-def test_what_the_containers_run_is_understood() -> None:
+def test_the_command_lines_of_the_containers_are_valid() -> None:
     compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
     found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
-    told = boot.parse(found[1].split())
+    told = boot.parser().parse_args(found[1].split())
     assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
     assert told.open_to_network
     assert (told.controller, told.controller_from) == (True, ["Controller"])
@@ -200,7 +201,7 @@ def test_what_the_containers_run_is_understood() -> None:
         assert f'volumes: ["{name.lower()}:/data"]\n' in compose
 
 
-def test_a_second_receiver_says_why_it_can_not_listen() -> None:
+def test_a_second_receiver_reports_the_port_in_use() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as first:
         first.bind(("127.0.0.7", 0))
         port = first.getsockname()[1]
@@ -242,7 +243,7 @@ def test_the_twelve_steps_in_containers() -> None:
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )
-def test_nothing_outlives_a_checker_however_it_ends(
+def test_no_process_outlives_a_checker(
     number: signal.Signals, status: int, said: str, tmp_path: Path
 ) -> None:
     checker = subprocess.Popen(
@@ -264,7 +265,7 @@ def test_nothing_outlives_a_checker_however_it_ends(
     eventually(lambda: not folder.exists(), "a folder that was swept")
 
 
-def test_a_program_of_the_lab_whose_reader_is_gone_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_lab_program_without_a_reader_ends_silently(tmp_path: Path) -> None:
     """Whether its checker was killed: it may have something to say before it knows."""
     (tmp_path / "talks.py").write_text("print('Message Received', flush=True)\n")
     reading_end, writing_end = os.pipe()

@@ -1,5 +1,5 @@
-"""Validity, agreement, termination and integrity (the four properties of the course's report),
-over a run in which a controller shuts nodes down, cuts them off and loses their messages."""
+"""Validity, agreement, termination and integrity: the four properties of the course's report. In
+the run a controller shuts nodes down, cuts them off and loses their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.controller.store import numbered
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
@@ -52,7 +52,7 @@ def trouble(cluster: Cluster, number: int) -> None:
         tell(leader, text.replace(f" {leader.name}", ""))
 
 
-def tell(node: Node, text: str) -> str:
+def tell(node: NodeProcess, text: str) -> str:
     return node.ask(f"Controller@{text}").partition("@")[2].partition("@")[2]
 
 
@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return found
 
 
-def test_validity_nothing_is_decided_that_nobody_suggested(run: Run) -> None:
+def test_validity_only_suggested_values_are_decided(run: Run) -> None:
     held = [(key, value) for one in run.retrieved.values() for key, value in one.items()]
     assert set(held) - {("term", one["term"]) for one in run.retrieved.values()} <= set(
         run.suggested.items()
@@ -121,7 +121,7 @@ def test_termination_every_request_is_answered(run: Run) -> None:
     ]
 
 
-def test_integrity_what_was_answered_stands_in_the_log_and_takes_effect_once(run: Run) -> None:
+def test_integrity_an_answered_write_is_in_the_log_and_takes_effect_once(run: Run) -> None:
     for key, value in run.suggested.items():
         assert any(one.get(key) == value for one in run.retrieved.values()), key
     assert run.twice == "GET response: second"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.controller.store import Answer
+from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.wire.commands import Request
 
@@ -49,7 +49,7 @@ def free_datagram_port() -> int:
 class Mailbox:
     """A node of one that listens for datagrams, and a controller that sends them."""
 
-    def __init__(self, node: Node, port: int) -> None:
+    def __init__(self, node: NodeProcess, port: int) -> None:
         self.node = node
         self.port = port
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -110,9 +110,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_what_is_stored_is_retrieved_as_it_was_whatever_is_in_it(
-    mailbox: Mailbox, text: str
-) -> None:
+def test_any_stored_value_is_retrieved_unchanged(mailbox: Mailbox, text: str) -> None:
     key = text or "empty"
     stored = mailbox.order("STORE", key=key, value=text)
     assert (stored["key"], stored["value"]) == (key, text)
@@ -120,7 +118,7 @@ def test_what_is_stored_is_retrieved_as_it_was_whatever_is_in_it(
     assert all(line.isprintable() for line in mailbox.node.said)
 
 
-def test_a_store_that_no_answer_can_repeat_is_not_called_an_error(mailbox: Mailbox) -> None:
+def test_a_store_too_long_for_its_answer_is_no_error(mailbox: Mailbox) -> None:
     long = "é" * 20_000  # two bytes each, and six in an answer
     message = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": long}
     mailbox.post(json.dumps(message, ensure_ascii=False).encode())
@@ -131,7 +129,7 @@ def test_a_store_that_no_answer_can_repeat_is_not_called_an_error(mailbox: Mailb
     assert mailbox.order("RETRIEVE")["key"] == "ERROR"
 
 
-def test_more_than_one_datagram_holds_is_retrieved_page_by_page(mailbox: Mailbox) -> None:
+def test_entries_beyond_one_datagram_are_retrieved_page_by_page(mailbox: Mailbox) -> None:
     for number in range(1, 4):
         mailbox.order("STORE", key="k", value=f"{number}" * 15_000)
     first = mailbox.order("RETRIEVE")["value"]
@@ -139,7 +137,7 @@ def test_more_than_one_datagram_holds_is_retrieved_page_by_page(mailbox: Mailbox
     assert list(mailbox.order("RETRIEVE", value=first["more"])["value"]) == ["3"]
 
 
-def test_who_is_not_answered_is_named_on_the_console(mailbox: Mailbox) -> None:
+def test_an_ignored_sender_is_named_on_the_console(mailbox: Mailbox) -> None:
     for message, why in (
         (b"{", "it is no JSON object"),
         ({"request": "SHUTDOWN"}, "its sender_name is missing"),
@@ -149,7 +147,7 @@ def test_who_is_not_answered_is_named_on_the_console(mailbox: Mailbox) -> None:
         mailbox.node.wait_for_line(f"[*] Ignored a datagram from 127.0.0.1: {why}")
 
 
-def test_what_is_no_order_is_said_to_the_controller_and_to_nobody_else(mailbox: Mailbox) -> None:
+def test_a_malformed_order_is_reported_to_the_controller_alone(mailbox: Mailbox) -> None:
     for request, said in (
         ("EXPLODE", "EXPLODE is no order."), (None, "the order is missing."), (5, "5 is no order."),
         (["STORE"], '["STORE"] is no order; did you mean STORE?'),
@@ -183,18 +181,18 @@ class Slow:
         self.may_answer = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def obey(self, request: Request, host: str) -> Answer:
+    def obey(self, request: Request, host: str) -> OrderAnswer:
         self.asked.release()
         if request.command.startswith("STORE"):
             self.may_answer.wait(DEADLINE_S)
-        return Answer(request.command.partition(" ")[0], f"asked from {host}")
+        return OrderAnswer(request.command.partition(" ")[0], f"asked from {host}")
 
 
 def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     port, slow, ignored = free_datagram_port(), Slow(), queue.SimpleQueue[str]()
     listener = UdpListener("127.0.0.1", port)
     listener.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
-    mailbox = Mailbox(cast("Node", SimpleNamespace(name="s1")), port)
+    mailbox = Mailbox(cast("NodeProcess", SimpleNamespace(name="s1")), port)
     store = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
     for _ in range(AT_ONCE_MAX):
         mailbox.post(store)
@@ -210,7 +208,7 @@ def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
     mailbox.socket.close()
 
 
-def test_the_receiver_gets_what_is_sent_from_the_port_behind(tmp_path: Path) -> None:
+def test_an_answer_to_the_next_port_also_goes_to_the_port_itself(tmp_path: Path) -> None:
     port = free_datagram_port()
     with Cluster(tmp_path, 1, "--controller", "--controller-udp", str(port)) as single:
         single.start().leader()
@@ -262,7 +260,7 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
         (["--host", "a" * 64], "is no host name or address"),
     ],
 )
-def test_a_door_for_orders_that_can_not_work_is_refused_at_once(
+def test_an_order_port_that_can_not_work_is_refused_at_once(
     tmp_path: Path, options: list[str], said: str
 ) -> None:
     cluster = Cluster(tmp_path, 1, *options)
@@ -273,7 +271,7 @@ def test_a_door_for_orders_that_can_not_work_is_refused_at_once(
         assert "Traceback" not in node.transcript()
 
 
-def test_no_node_is_called_as_its_controller_is(tmp_path: Path) -> None:
+def test_no_node_may_have_the_name_of_the_controller(tmp_path: Path) -> None:
     # Two such could take each other's answers for orders.
     (tmp_path / "server-configuration.txt").write_text("Controller localhost 10000\n")
     options = ["--controller", "--dir", str(tmp_path)]
@@ -285,7 +283,7 @@ def test_no_node_is_called_as_its_controller_is(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, said)
 
 
-def test_a_datagram_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_datagram_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -343,7 +341,7 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
         assert (code, err.startswith("raftline: s9 is not in ")) == (2, True)
 
 
-def test_the_command_tells_where_another_leads_by_its_exit_code(tmp_path: Path) -> None:
+def test_the_command_names_another_leader_and_exits_with_3(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--controller") as cluster:
         cluster.start()
         follower = cluster.followers()[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 
@@ -29,7 +29,7 @@ def shown(cluster: Cluster) -> dict[str, str]:
     return pairs
 
 
-def test_the_leader_is_killed_and_another_serves_with_a_higher_term(cluster: Cluster) -> None:
+def test_after_the_leaders_death_another_serves_in_a_higher_term(cluster: Cluster) -> None:
     done = writes(cluster, "before", 5)
     old = cluster.leader()
     term = old.status()["term"]
@@ -46,7 +46,7 @@ def test_the_leader_is_killed_and_another_serves_with_a_higher_term(cluster: Clu
     assert old.status()["term"] == new.status()["term"]
 
 
-def test_all_are_killed_and_restarted_and_nothing_is_lost(fast: Cluster) -> None:
+def test_a_restart_of_all_killed_nodes_loses_no_write(fast: Cluster) -> None:
     done: dict[str, str] = {}
     term = 0
     for life in range(3):
@@ -83,7 +83,7 @@ def test_a_follower_that_was_away_for_thousands_of_entries_catches_up(cluster: C
     assert eventually(lambda: " set k8999 8999\n" in away.log.read_text(), "its log")
 
 
-def test_three_of_four_elect_and_serve(tmp_path: Path) -> None:
+def test_three_of_four_nodes_elect_and_serve(tmp_path: Path) -> None:
     with Cluster(tmp_path, 4) as cluster:
         for name in ("s1", "s2", "s4"):
             cluster[name].start()
@@ -92,7 +92,7 @@ def test_three_of_four_elect_and_serve(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "alive"), [(4, 2), (2, 1), (3, 1)])
-def test_half_or_less_never_elects(tmp_path: Path, count: int, alive: int) -> None:
+def test_half_of_the_nodes_or_less_never_elect(tmp_path: Path, count: int, alive: int) -> None:
     with Cluster(tmp_path, count, "--verbose") as cluster:
         nodes = [node.start() for node in cluster.nodes[:alive]]
         asked = nodes[0].ask
@@ -107,13 +107,11 @@ def test_half_or_less_never_elects(tmp_path: Path, count: int, alive: int) -> No
         assert cluster.ask("client1@set a 4") == "SET response: a set to 4"
 
 
-def _times_stood(node: Node) -> int:
+def _times_stood(node: NodeProcess) -> int:
     return sum("asking for PreVotes" in line for line in node.said)
 
 
-def test_of_two_leaders_the_stale_one_commits_nothing_and_serves_no_old_value(
-    cluster: Cluster,
-) -> None:
+def test_a_stale_leader_commits_nothing_and_serves_no_old_value(cluster: Cluster) -> None:
     cluster.ask("client4@set b old")
     stale = cluster.leader()
     reader, writer = stale.connect(), stale.connect()
@@ -135,7 +133,7 @@ def test_of_two_leaders_the_stale_one_commits_nothing_and_serves_no_old_value(
     assert stale.status()["role"] == "follower"
 
 
-def test_a_follower_that_was_paused_disturbs_nobody_when_it_returns(cluster: Cluster) -> None:
+def test_a_paused_follower_causes_no_election_when_it_returns(cluster: Cluster) -> None:
     leader = cluster.leader()
     paused = cluster.followers()[0]
     term = leader.status()["term"]
@@ -162,9 +160,7 @@ def client_waits(client: Conversation) -> bool:
         client.socket.settimeout(30)
 
 
-def test_while_a_majority_is_paused_nothing_succeeds_and_afterwards_it_serves(
-    cluster: Cluster,
-) -> None:
+def test_no_request_succeeds_while_a_majority_is_paused(cluster: Cluster) -> None:
     assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
     leader = cluster.leader()
     others = cluster.followers()
@@ -211,7 +207,7 @@ def test_a_node_told_to_stop_ends_cleanly_and_its_port_is_free_at_once(
     assert cluster.ask("client4@get b") == "GET response: 5"
 
 
-def test_where_sighup_is_inherited_ignored_it_stays_so_and_sigint_does_not(tmp_path: Path) -> None:
+def test_an_inherited_ignored_sighup_stays_ignored_unlike_sigint(tmp_path: Path) -> None:
     """`nohup` asks for the one; a script's `&` does the other without being asked."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -245,7 +241,7 @@ def test_a_single_node_is_a_cluster(tmp_path: Path) -> None:
         assert cluster.ask("client4@get b") == "GET response: 5"
 
 
-def test_five_nodes_serve_without_two(tmp_path: Path) -> None:
+def test_five_nodes_serve_with_two_down(tmp_path: Path) -> None:
     with Cluster(tmp_path, 5) as cluster:
         cluster.start().wait_until_whole()
         done = writes(cluster, "all", 3)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from tests.processes.altered import break_core, fail_syncs
 
 
@@ -28,7 +28,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def files_put_back(cluster: Cluster) -> Iterator[Node]:
+def files_put_back(cluster: Cluster) -> Iterator[NodeProcess]:
     kept = {path: path.read_bytes() for path in cluster.folder.iterdir() if path.is_file()}
     try:
         yield cluster["s1"]
@@ -38,7 +38,7 @@ def files_put_back(cluster: Cluster) -> Iterator[Node]:
             path.write_bytes(data)
 
 
-def refusal(node: Node) -> str:
+def refusal(node: NodeProcess) -> str:
     """Start a node that must refuse its files; return its one line."""
     assert node.launch().ended() == 3, node.transcript()
     complaints = [line for line in node.said if line.startswith("[!] ")]
@@ -76,7 +76,7 @@ def test_a_line_too_few_or_too_many_in_the_log_is_refused(stopped: Cluster, chan
 
 
 @pytest.mark.parametrize("tail", [b"10 1 set torn ", b"10 1 set torn off\n", b"\0" * 512, b"#"])
-def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
+def test_a_torn_tail_is_cut_off_and_reported_at_the_start(stopped: Cluster, tail: bytes) -> None:
     with files_put_back(stopped) as node:
         before = node.log.read_bytes()
         node.log.write_bytes(before + tail)
@@ -88,7 +88,7 @@ def test_a_torn_tail_is_cut_off_and_said(stopped: Cluster, tail: bytes) -> None:
         assert stopped.ask("client4@get torn") == "GET response, no such key: torn"
 
 
-def refusal_of_the_only_member(node: Node) -> str:
+def refusal_of_the_only_member(node: NodeProcess) -> str:
     """Start a node that lost something and has nobody to catch up from; return what it lost."""
     assert node.launch().ended() == 3, node.transcript()
     *lost, refused = (line for line in node.said if line.startswith("[!] "))
@@ -259,7 +259,7 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         cluster.wait_until_equal()
 
 
-def test_an_unforeseen_error_in_the_core_ends_the_process_visibly(tmp_path: Path) -> None:
+def test_an_unforeseen_error_in_the_core_ends_the_process_with_a_report(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         break_core(node)

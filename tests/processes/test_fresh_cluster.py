@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.test_repair import raftline
 
@@ -50,7 +50,7 @@ def test_a_hand_written_log_wins_nothing_in_a_cluster_that_has_entries(cluster: 
     assert (cluster.folder / "s3.log.seed").read_text() == BY_HAND
 
 
-def test_the_word_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> None:
+def test_a_message_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> None:
     for name in ("s1", "s2"):
         node = cluster[name].start()
         for said in ("PreVote 2-9-1", "RequestVote 2-9-1", f"AppendEntries 1-0-0-[{ENTRY}]"):
@@ -59,7 +59,7 @@ def test_the_word_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> N
     cluster.start().wait_until_whole()
 
 
-def told_of_an_entry(node: Node) -> Node:
+def told_of_an_entry(node: NodeProcess) -> NodeProcess:
     """Let a person who speaks as s2 be elected by a lone fresh s1 and give it an entry."""
     node.start()
     assert node.ask_as_peer("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
@@ -68,7 +68,7 @@ def told_of_an_entry(node: Node) -> Node:
     return node
 
 
-def test_nodes_that_never_ran_beside_one_with_an_entry_wait_and_say_why(cluster: Cluster) -> None:
+def test_fresh_nodes_beside_a_node_with_an_entry_wait_and_report_why(cluster: Cluster) -> None:
     first = told_of_an_entry(cluster["s1"])
     cluster.start()
     why = f"s2 and s3 have no vote, since they {UNSURE}. This ends {WAYS}"
@@ -128,7 +128,7 @@ def test_the_return_of_the_missing_node_ends_the_wait(waiting: Cluster) -> None:
     serves(waiting)
 
 
-def test_the_word_that_a_node_never_ran_ends_the_wait(waiting: Cluster) -> None:
+def test_a_start_with_new_ends_the_wait(waiting: Cluster) -> None:
     waiting["s3"].kill()
     waiting["s3"].start("--new")
     serves(waiting)
@@ -165,7 +165,7 @@ def test_two_wiped_nodes_never_lead_beside_a_third_that_has_entries(cluster: Clu
     assert all(node.status()["role"] != "leader" for node in cluster.nodes)
 
 
-def test_new_and_join_are_two_ways_and_not_one(cluster: Cluster) -> None:
+def test_new_and_join_exclude_each_other(cluster: Cluster) -> None:
     node = cluster["s1"]
     assert node.launch("--new", "--join", f"localhost:{cluster['s2'].port}").ended() == 2
     node.wait_for_line("[!] a node that joins needs no --new: it gets its vote from its leader")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 
 LINES = 1500
 
@@ -48,22 +48,22 @@ def mutated(line: bytes, chance: random.Random) -> bytes:
     return line.replace(b"\n", b" ")
 
 
-def client_line(_: Node, chance: random.Random) -> bytes:
+def client_line(_: NodeProcess, chance: random.Random) -> bytes:
     return mutated(chance.choice(CLIENT_LINES), chance)
 
 
-def any_bytes(_: Node, chance: random.Random) -> bytes:
+def any_bytes(_: NodeProcess, chance: random.Random) -> bytes:
     return chance.randbytes(chance.randrange(60)).replace(b"\n", b"")
 
 
-def peer_line(target: Node, chance: random.Random) -> bytes:
+def peer_line(target: NodeProcess, chance: random.Random) -> bytes:
     """Return a line in the name of a peer of `target`, or of somebody who isn't one."""
     names = [name for name in ("s1", "s2", "s3") if name != target.name]
     name = chance.choice([*names, *names, target.name, "s9"]).encode()
     return name + b"@" + mutated(chance.choice(PEER_LINES), chance)
 
 
-def forged_line(target: Node, chance: random.Random) -> bytes:
+def forged_line(target: NodeProcess, chance: random.Random) -> bytes:
     """Return a well-formed question of a peer with numbers that make little sense."""
 
     def number() -> int:
@@ -82,7 +82,9 @@ def forged_line(target: Node, chance: random.Random) -> bytes:
     return f"{name}@{text}".encode()
 
 
-def shower(nodes: Sequence[Node], pick: Callable[[Node, random.Random], bytes], seed: int) -> int:
+def shower(
+    nodes: Sequence[NodeProcess], pick: Callable[[NodeProcess, random.Random], bytes], seed: int
+) -> int:
     """Send lines in bursts to all nodes; return how many replies came back."""
     chance = random.Random(seed)
     replies = 0
@@ -101,7 +103,7 @@ def shower(nodes: Sequence[Node], pick: Callable[[Node, random.Random], bytes], 
     return replies
 
 
-def committed(node: Node, up_to: int) -> list[str]:
+def committed(node: NodeProcess, up_to: int) -> list[str]:
     """Return the lines of the log's entries up to an index, cuts carried out."""
     entries: list[str] = []
     for line in node.log.read_text().splitlines()[1:]:
@@ -129,7 +131,7 @@ def assert_sound(cluster: Cluster) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("pick", [client_line, any_bytes])
 def test_no_line_of_a_client_brings_a_node_down(
-    fast: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
+    fast: Cluster, pick: Callable[[NodeProcess, random.Random], bytes], seed: int
 ) -> None:
     fast.leader()
     assert shower(fast.nodes, pick, seed) > LINES // 20
@@ -139,7 +141,7 @@ def test_no_line_of_a_client_brings_a_node_down(
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
 def test_no_line_in_a_peer_s_name_brings_a_node_down(
-    fast: Cluster, pick: Callable[[Node, random.Random], bytes], seed: int
+    fast: Cluster, pick: Callable[[NodeProcess, random.Random], bytes], seed: int
 ) -> None:
     fast.leader()
     for number in range(5):
@@ -154,7 +156,7 @@ def test_no_line_in_a_peer_s_name_brings_a_node_down(
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
 def test_no_line_in_a_peer_s_name_brings_down_a_node_that_is_alone(
-    tmp_path: Path, pick: Callable[[Node, random.Random], bytes], seed: int
+    tmp_path: Path, pick: Callable[[NodeProcess, random.Random], bytes], seed: int
 ) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()

@@ -9,7 +9,7 @@ from tests.processes.nemesis import torment
 SECONDS = 8.0
 
 
-def test_what_a_hundred_clients_saw_under_faults_is_linearizable(fast: Cluster) -> None:
+def test_the_history_of_a_hundred_clients_under_faults_is_linearizable(fast: Cluster) -> None:
     report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
     assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert outcomes["set answered"] > 100

@@ -20,7 +20,7 @@ CHECK = Path(__file__).resolve().parents[2] / "labs" / "objects" / "check.py"
 SHEET = CHECK.with_name("README.md")
 
 
-def test_every_row_of_the_sheet_on_objects_holds() -> None:
+def test_every_row_of_the_objects_lab_holds() -> None:
     ended = subprocess.run(
         [sys.executable, str(CHECK)], capture_output=True, text=True, timeout=280, check=False
     )
@@ -30,7 +30,7 @@ def test_every_row_of_the_sheet_on_objects_holds() -> None:
     assert rows == {f"002-{number:02}" for number in range(1, 14)}, said
 
 
-def test_the_program_of_the_sheet_shares_its_value_as_the_sheet_says(tmp_path: Path) -> None:
+def test_the_objects_lab_program_shares_its_value_as_documented(tmp_path: Path) -> None:
     program = SHEET.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     ports = [next(free_ports) for _ in range(3)]
     for number, port in enumerate(ports):
@@ -69,7 +69,7 @@ def type_in(program: subprocess.Popen[str], line: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is missing")
-def test_empty_panes_are_left_to_whoever_types_and_opened_once(tmp_path: Path) -> None:
+def test_the_terminal_panes_are_opened_once_and_left_empty(tmp_path: Path) -> None:
     # A person's own shell may hold a lock just as its pane ends, and wait for it ever after.
     nobodys = {**os.environ, "SHELL": "/bin/sh", "HOME": "/nonexistent"}
     shell = {**nobodys, "LAB_SOCKET": f"raftline-test-{os.getpid()}", "LAB_DIR": str(tmp_path)}
@@ -104,7 +104,7 @@ def script(
     )  # fmt: skip
 
 
-def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> None:
+def test_the_story_names_the_nodes_that_could_not_start(tmp_path: Path) -> None:
     first = ports_in_a_row(5)
     with socket.create_server(("127.0.0.1", first + 2)):
         ended = subprocess.run(
@@ -119,7 +119,7 @@ def test_the_story_says_which_of_its_nodes_could_not_start(tmp_path: Path) -> No
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_story_leaves_the_keys_of_a_cluster_alone_that_has_its_ports(tmp_path: Path) -> None:
+def test_the_story_changes_no_cluster_that_has_its_ports(tmp_path: Path) -> None:
     first = ports_in_a_row(5)
     theirs = {"node1": f"127.0.0.1:{first}"}
     with raftline.Node("node1", members=theirs, dir=tmp_path / "theirs") as node:

@@ -31,7 +31,7 @@ def test_each_line_of_the_report_s_figure_stands_in_its_place(name: str) -> None
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_a_figure_that_is_ended_while_a_node_stands_still(
+def test_a_figure_ended_with_a_paused_node_leaves_no_process(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     lab = subprocess.Popen(
@@ -55,14 +55,14 @@ def test_nothing_is_left_of_a_figure_that_is_ended_while_a_node_stands_still(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_is_no_failure_of_nodes_that_hear_it_while_they_start(tmp_path: Path) -> None:
+def test_ctrl_c_during_the_start_of_nodes_is_no_failure(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, 1)
     cluster["s1"].lines.append("Traceback (most recent call last):")
     with pytest.raises(KeyboardInterrupt), cluster:
         raise KeyboardInterrupt
 
 
-def test_of_two_stale_leaders_beside_one_that_works_one_commits() -> None:
+def test_of_three_leaders_at_once_only_one_commits() -> None:
     shown = made("leaders")
     assert [fact.partition(": ")[2].partition(",")[0] for fact in shown["who leads"]] == [
         "leader"
@@ -84,9 +84,7 @@ def test_three_nodes_start_by_name_and_speak_the_course_s_words() -> None:
         nodes[leader].wait_for_line(f"{leader} has shut down cleanly.")
 
 
-def test_each_choice_of_the_menu_does_what_the_sheet_says(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_each_choice_of_the_menu_works_as_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with as_in_the_sheet() as (nodes, file, lab):
         lab.leader()
         check_menu(nodes, file, lab)
@@ -94,7 +92,7 @@ def test_each_choice_of_the_menu_does_what_the_sheet_says(
     assert "FAILED" not in capsys.readouterr().out
 
 
-def test_a_node_looks_after_its_log_where_dir_says_that_it_is(tmp_path: Path) -> None:
+def test_a_lab_node_watches_the_log_in_its_dir(tmp_path: Path) -> None:
     sheet, files = tmp_path / "sheet", tmp_path / "files"
     for folder in (sheet, files):
         folder.mkdir()
@@ -116,12 +114,14 @@ def test_the_nine_calls_of_the_course_s_program_work(capsys: pytest.CaptureFixtu
     assert "FAILED" not in capsys.readouterr().out
 
 
-def test_in_the_cloud_a_node_listens_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_node_with_cloud_listens_on_all_addresses(capsys: pytest.CaptureFixture[str]) -> None:
     check_cloud()
     assert capsys.readouterr().out == "ok 003-01 --cloud listens on 0.0.0.0\n"
 
 
 @pytest.mark.parametrize("name", ["c", "bonus"])
-def test_a_scenario_comes_out_as_expected(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_scenario_has_the_expected_outcome(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     play_settled(name)
     assert capsys.readouterr().out.count("ok  ") > 5

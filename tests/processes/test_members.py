@@ -12,24 +12,24 @@ from typing import Any
 import pytest
 
 from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
-def newcomer(cluster: Cluster, there: Node, folder: Path | None = None) -> Node:
+def newcomer(cluster: Cluster, there: NodeProcess, folder: Path | None = None) -> NodeProcess:
     """Return a node that is no member and will ask `there` to be added, once it is started."""
     name = f"s{len(cluster.nodes) + 1}"
     folder = folder or cluster.folder
     options = [*cluster.nodes[0].options, "--join", f"localhost:{there.port}"]
-    node = Node(name, next(free_ports), folder, options)
+    node = NodeProcess(name, next(free_ports), folder, options)
     cluster.nodes.append(node)
     return node
 
 
-def joined(node: Node) -> Node:
+def joined(node: NodeProcess) -> NodeProcess:
     """Start a newcomer, and wait until it votes: where the leadership moves meanwhile, nobody may
     tell it so, and it asks no more."""
     node.start()
@@ -67,11 +67,11 @@ def removed(cluster: Cluster, name: str) -> None:
 class Without(Cluster):
     """A view of a cluster from which one node has gone."""
 
-    def __init__(self, cluster: Cluster, gone: Node) -> None:
+    def __init__(self, cluster: Cluster, gone: NodeProcess) -> None:
         self.folder = cluster.folder
         self.nodes = [node for node in cluster.nodes if node is not gone]
 
-    def __getitem__(self, name: str) -> Node:
+    def __getitem__(self, name: str) -> NodeProcess:
         return next(node for node in self.nodes if node.name == name)
 
 
@@ -109,7 +109,7 @@ class Writer:
                 self._enough.wait(0.05)
 
     def more(self, count: int = 5) -> None:
-        """Wait until so many more writes were acknowledged."""
+        """Wait until that number of further writes was acknowledged."""
         wanted = len(self.acknowledged) + count
         eventually(lambda: len(self.acknowledged) >= wanted, "writes go on")
 
@@ -119,7 +119,7 @@ def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
         assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
 
 
-def test_who_joins_where_nobody_is_says_so_and_goes_on_asking(tmp_path: Path) -> None:
+def test_a_joiner_without_a_reachable_member_reports_it_and_retries(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
         node.launch()
@@ -144,7 +144,7 @@ def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None
     assert cluster.ask("set b 5") == "SET response: b set to 5"
 
 
-def test_who_has_joined_starts_again_by_itself(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -> None:
     node = joined(newcomer(cluster, cluster.leader(), tmp_path / "elsewhere"))
     node.kill()
     node.options = []  # no --join, and no file that names it
@@ -172,7 +172,7 @@ def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
 
 
-def test_a_node_that_was_removed_while_away_disturbs_nobody(cluster: Cluster) -> None:
+def test_a_node_removed_while_away_causes_no_election(cluster: Cluster) -> None:
     leader = cluster.leader()
     away = cluster.followers()[0]
     away.kill()
@@ -212,7 +212,7 @@ def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when
     eventually(agreed, "one configuration, which nobody is about to leave")
 
 
-def test_a_second_change_is_refused_meanwhile(cluster: Cluster) -> None:
+def test_a_second_change_is_refused_amid_the_first(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect(timeout_s=60) as first:  # it answers after ten election timeouts
         first.send("add s4 localhost 9")  # nobody is there: it catches up never
@@ -244,7 +244,7 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     rest.wait_until_equal()
 
 
-def test_a_replacement_whose_new_member_is_late_is_finished_by_asking_again(
+def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     leader = cluster.leader()

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.storage.lines import note_line
 from tests.node_files import storage_file
@@ -23,7 +23,7 @@ def small(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster.start().led_by("s1")
 
 
-def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:
+def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> NodeProcess:
     """Add a node, and wait until it votes."""
     node = newcomer(cluster, cluster.nodes[0])
     node.options += ["--compact-at", str(compact_at)]
@@ -32,9 +32,7 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> Node:
     return node
 
 
-def test_who_joined_stands_in_the_snapshot_and_who_joins_later_learns_of_it(
-    small: Cluster,
-) -> None:
+def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(small: Cluster) -> None:
     write(small, 0, 200)
     fourth = join(small)
     changed = members(small)["members_since"]
@@ -86,11 +84,11 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     check(small, 5099)
 
 
-def _lose_log(node: Node) -> None:
+def _lose_log(node: NodeProcess) -> None:
     node.log.unlink()
 
 
-def _lose_what_came_behind_the_snapshot(node: Node) -> None:
+def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
     """Leave what a node has that was killed when it had installed the snapshot."""
     base = node.log.read_bytes().splitlines(keepends=True)[0]
     index, term, *_ = base.split()
@@ -102,8 +100,8 @@ def _lose_what_came_behind_the_snapshot(node: Node) -> None:
 
 
 @pytest.mark.parametrize("lose", [_lose_log, _lose_what_came_behind_the_snapshot])
-def test_who_lacks_the_entry_that_added_it_catches_up_and_votes(
-    small: Cluster, lose: Callable[[Node], None]
+def test_a_joiner_without_the_entry_that_added_it_catches_up_and_votes(
+    small: Cluster, lose: Callable[[NodeProcess], None]
 ) -> None:
     write(small, 0, 430)  # some 32 kB: enough for one snapshot, and too little for another
     for node in small.nodes:

@@ -45,7 +45,7 @@ def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
 )
-def test_under_faults_of_many_kinds_nothing_is_found(
+def test_faults_of_many_kinds_break_no_promise(
     tmp_path: Path, network: str, seconds: int, nodes: int
 ) -> None:
     words = ["--minutes", str(seconds / 60), "--seed", "3", "--nodes", str(nodes)]
@@ -62,7 +62,7 @@ def test_under_faults_of_many_kinds_nothing_is_found(
     assert processes_of(tmp_path) == {}
 
 
-def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_campaign_with_a_report_and_leaves_no_process(tmp_path: Path) -> None:
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
         campaign.send_signal(signal.SIGINT)
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(tmp_path: Path) 
     assert processes_of(tmp_path) == {}
 
 
-def test_a_campaign_that_is_killed_takes_its_nodes_along(tmp_path: Path) -> None:
+def test_a_killed_campaign_leaves_no_node_running(tmp_path: Path) -> None:
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
     eventually(lambda: processes_of(tmp_path) == {}, "all nodes ended")

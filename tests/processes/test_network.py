@@ -14,7 +14,7 @@ from raftline.harness.processes import eventually
 from tests.processes.altered import hurry
 
 
-def test_a_peer_whose_name_resolves_to_nothing_delays_nobody(tmp_path: Path) -> None:
+def test_a_peer_without_a_resolvable_name_delays_no_other(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         path = tmp_path / FILE_NAME
         lines = path.read_text().splitlines()
@@ -25,7 +25,7 @@ def test_a_peer_whose_name_resolves_to_nothing_delays_nobody(tmp_path: Path) -> 
             assert cluster.ask(f"client4@set b {number}") == f"SET response: b set to {number}"
 
 
-def test_a_stranger_on_a_peer_s_port_is_said_once_and_ignored(tmp_path: Path) -> None:
+def test_a_stranger_on_a_peer_s_port_is_reported_once_and_ignored(tmp_path: Path) -> None:
     nonsense = b"220 mail.example ESMTP\r\n" * 3 + b"\x00\xff\xfe garbage\n" + b"s1@get a\n"
     with Cluster(tmp_path, 3) as cluster:
         with _babbling(cluster["s3"].port, nonsense):
@@ -84,14 +84,14 @@ def _processor_ticks(folder: Path) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def test_half_a_line_and_a_hang_up_does_nothing(cluster: Cluster) -> None:
+def test_half_a_line_and_a_hang_up_changes_nothing(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect() as client:
         client.socket.sendall(b"client4@set half done")
     assert leader.ask("client4@get half") == f"{leader.name}@GET response, no such key: half"
 
 
-def test_half_a_line_and_silence_is_ended_with_a_word(tmp_path: Path) -> None:
+def test_an_unfinished_line_is_disconnected_with_a_reply(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         hurry(node, 1.0)
@@ -104,7 +104,7 @@ def test_half_a_line_and_silence_is_ended_with_a_word(tmp_path: Path) -> None:
             assert idle.ask("client4@get half") == "s1@GET response, no such key: half"
 
 
-def test_a_deaf_reader_is_ended_and_gives_its_place_back(tmp_path: Path) -> None:
+def test_a_client_that_never_reads_is_disconnected_and_frees_its_place(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         hurry(node, 1.0)
@@ -134,7 +134,7 @@ def test_a_line_in_single_bytes_is_the_same_line(cluster: Cluster) -> None:
         ]
 
 
-def test_a_thousand_lines_and_half_of_the_next_in_one_send(cluster: Cluster) -> None:
+def test_a_send_may_hold_a_thousand_lines_and_half_a_line(cluster: Cluster) -> None:
     leader = cluster.leader()
     with leader.connect() as client:
         lines = "".join(f"client4@set k{number} v\n" for number in range(1000))

@@ -32,21 +32,19 @@ def test_a_campaign_that_fails_does_not_stop_the_next(
     assert nightly.main() == 0
 
 
-def test_the_exit_status_of_a_campaign_is_told() -> None:
+def test_the_exit_status_of_a_campaign_is_reported() -> None:
     assert nightly.run([sys.executable, "-c", "raise SystemExit(3)"], 60) == "exit status 3"
     assert nightly.run([sys.executable, "-c", ""], 60) == ""
 
 
-def test_a_campaign_that_stands_still_is_stopped_at_its_limit() -> None:
+def test_a_hanging_campaign_is_stopped_at_its_limit() -> None:
     sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
     assert nightly.run(sleeps, 0.0) == "stopped after 0 s"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a /proc to look into")
 @pytest.mark.parametrize(("handler", "grace_s"), [("default_int_handler", 60.0), ("SIG_IGN", 0.1)])
-def test_what_a_campaign_started_ends_with_it(
-    tmp_path: Path, handler: str, grace_s: float
-) -> None:
+def test_processes_of_a_campaign_end_with_it(tmp_path: Path, handler: str, grace_s: float) -> None:
     child = (
         f"import signal, sys, time; signal.signal(signal.SIGINT, signal.{handler});"
         "open(sys.argv[1] + '/began', 'w'); time.sleep(600)"

@@ -106,7 +106,7 @@ def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) 
         (["node1", "{0}"], "hello\n", 1, "I know of no leader."),
     ],
 )
-def test_the_example_says_in_a_line_what_is_wrong(
+def test_the_example_reports_an_error_in_one_line(
     tmp_path: Path, words: list[str], typed: str, status: int, said: str
 ) -> None:
     first_port = three_ports_in_a_row()
@@ -243,7 +243,7 @@ def outcome(action: Callable[[Any, random.Random], Any], target: Any, seed: int)
 
 
 @pytest.mark.parametrize("kind", ACTIONS)
-def test_two_programs_on_one_object_do_what_one_plain_object_would(
+def test_two_programs_on_one_object_match_one_plain_object(
     kind: str, cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
     plain_type, replicated_type, actions = ACTIONS[kind]
@@ -261,7 +261,7 @@ def test_two_programs_on_one_object_do_what_one_plain_object_would(
         assert replicated[number % 2].copy() == plain, f"step {number}"
 
 
-def test_what_many_threads_saw_of_one_dict_while_leaders_die_is_linearizable(
+def test_a_dict_is_linearizable_for_many_threads_while_leaders_die(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
     history: list[Operation] = []
@@ -372,7 +372,7 @@ def test_a_counter_counts_each_addition_once_though_leaders_die(
     assert [int(each) for each in counters] == [400, 400]
 
 
-def test_a_counter_refuses_what_it_cannot_hold(two: list[raftline.Clients]) -> None:
+def test_a_counter_refuses_values_out_of_its_range(two: list[raftline.Clients]) -> None:
     counter = raftline.ReplicatedCounter("visits", node=two[0])
     counter.reset(2**63 - 2)
     counter += 1
@@ -418,7 +418,7 @@ def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
         raftline.ReplicatedSet("s", node=two[0]).add([1])  # as set() says, too
 
 
-def test_without_a_quorum_a_write_ends_in_time_and_is_never_called_done_or_not(
+def test_without_a_quorum_a_write_times_out_with_an_unknown_outcome(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
     settings = raftline.ReplicatedDict("settings", node=two[0])
@@ -435,7 +435,7 @@ def test_without_a_quorum_a_write_ends_in_time_and_is_never_called_done_or_not(
         settings["lamp"] = "off"
 
 
-def test_a_lock_of_a_program_that_died_is_free_after_its_lease_with_a_higher_token(
+def test_a_dead_programs_lock_is_free_after_its_lease_with_a_higher_token(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
@@ -467,9 +467,7 @@ def test_a_lock_of_a_program_that_died_is_free_after_its_lease_with_a_higher_tok
     assert not lock.locked()
 
 
-def test_a_lock_lets_one_in_at_a_time_and_says_when_it_was_lost(
-    two: list[raftline.Clients],
-) -> None:
+def test_a_lock_has_one_holder_at_a_time_and_reports_its_loss(two: list[raftline.Clients]) -> None:
     locks = [raftline.ReplicatedLock("door", node=each) for each in two]
     inside: list[int] = []
     most = []
@@ -499,7 +497,7 @@ def test_a_lock_lets_one_in_at_a_time_and_says_when_it_was_lost(
         locks[0].release()
 
 
-def test_a_queue_is_full_and_empty_as_a_queue_is(two: list[raftline.Clients]) -> None:
+def test_a_queue_raises_full_and_empty_like_the_standard_queue(two: list[raftline.Clients]) -> None:
     queue = raftline.ReplicatedQueue("jobs", node=two[0], maxsize=1)
     with pytest.raises(Empty):
         queue.get_nowait()

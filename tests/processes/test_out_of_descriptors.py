@@ -18,9 +18,7 @@ sys.exit(main())
 """
 
 
-def test_without_descriptors_a_node_serves_who_is_connected_and_later_everybody(
-    tmp_path: Path,
-) -> None:
+def test_a_node_out_of_descriptors_serves_its_open_connections(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         code = FEW_DESCRIPTORS.format(source=str(SERVER.parent))

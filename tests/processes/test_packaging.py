@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.exports import names
+import raftline
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -87,7 +87,7 @@ def test_every_package_folder_is_listed() -> None:
     assert set(setup()["options"]["packages"].split()) == names
 
 
-def test_every_package_folder_says_what_it_is() -> None:
+def test_every_package_folder_has_a_docstring() -> None:
     for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
         text = (path / "__init__.py").read_text(encoding="utf-8")
         body = ast.parse(text).body
@@ -95,7 +95,7 @@ def test_every_package_folder_says_what_it_is() -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
 
 
-def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used() -> None:
+def test_the_package_names_its_exports_and_loads_them_on_use() -> None:
     program = (
         "import sys, raftline\n"
         "print(sorted(name for name in sys.modules if name.startswith('raftline.')))\n"
@@ -107,7 +107,7 @@ def test_the_package_itself_names_what_programs_use_and_loads_it_when_it_is_used
     found = f"import sys; sys.path[:0] = [{str(SOURCE)!r}]\n"
     ended = bare_python("-c", found + program, folder=ROOT)
     loaded, names, node, star = ended.stdout.splitlines()
-    assert loaded == "['raftline.exports']", ended.stderr
+    assert loaded == "['raftline.__init__']", ended.stderr
     assert names.startswith("[] ['Client', ")
     assert node == "raftline.objects.embedded_node False"
     assert star == "True False"
@@ -140,12 +140,9 @@ def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
     editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
     typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
-    assert sorted(typed) == names()
-    exported = [
-        [line.strip() for line in path.read_text("utf-8").splitlines() if "exports" in line]
-        for path in (installed, clone, editable)
-    ]
-    assert exported[0] == exported[1] == exported[2] != []
+    assert sorted(typed) == raftline.__all__
+    names = "\n    from raftline.__init__ import __all__, __dir__, __getattr__ "
+    assert [names in path.read_text("utf-8") for path in (clone, editable)] == [True, True]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -166,14 +163,14 @@ def test_no_module_takes_the_name_of_a_standard_one() -> None:
     assert ours & set(sys.stdlib_module_names) == set()
 
 
-def test_make_n_tells_what_run_would_do_and_starts_nothing() -> None:
+def test_make_n_prints_the_commands_of_run_and_starts_nothing() -> None:
     command = ["make", "-n", "run", "PY=/bin/echo"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "exec /bin/echo -m raftline up --client" in done.stdout
     assert "-m raftline up --client" not in done.stdout.splitlines()
 
 
-def test_no_manifest_script_or_image_says_that_a_node_is_new() -> None:
+def test_no_manifest_script_or_image_starts_a_node_with_new() -> None:
     places = [ROOT / "Makefile", *(ROOT / "deploy").rglob("*"), *(ROOT / "labs").rglob("*")]
     for path in places:
         if path.is_file() and path.suffix != ".pyc":

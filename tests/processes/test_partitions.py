@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network, Pair
 
@@ -24,10 +24,10 @@ def linked(tmp_path: Path) -> Iterator[LinkedCluster]:
         yield cluster
 
 
-def other_leader(cluster: Cluster, old: Node) -> Node:
+def other_leader(cluster: Cluster, old: NodeProcess) -> NodeProcess:
     """Wait until another node leads with a majority behind it."""
 
-    def found() -> Node | None:
+    def found() -> NodeProcess | None:
         views = {node.name: node.status() for node in cluster.nodes}
         for node in cluster.nodes:
             view = views[node.name]
@@ -40,7 +40,7 @@ def other_leader(cluster: Cluster, old: Node) -> Node:
 
 
 @pytest.mark.parametrize("fault", [Network.hold, Network.cut])
-def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
+def test_a_cut_off_leader_answers_no_request_and_another_serves(
     linked: LinkedCluster, fault: Callable[[Network, set[Pair]], None]
 ) -> None:
     old = linked.leader()
@@ -62,7 +62,7 @@ def test_a_leader_that_is_cut_off_answers_nothing_and_another_serves(
     assert linked.ask("client4@get b") == "GET response: 1"
 
 
-def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path) -> None:
+def test_without_any_link_no_node_commits_and_all_agree_after_healing(tmp_path: Path) -> None:
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.network.cut(set.union(*(cluster.around(node) for node in cluster.nodes)))
@@ -75,7 +75,7 @@ def test_without_any_link_nobody_commits_and_afterwards_all_agree(tmp_path: Path
         cluster.wait_until_equal()
 
 
-def test_a_leader_that_hears_nobody_steps_down_by_itself(linked: LinkedCluster) -> None:
+def test_a_leader_without_answers_steps_down(linked: LinkedCluster) -> None:
     old = linked.leader()
     linked.block({pair for pair in linked.around(old) if pair[1] == old.name})
     old.wait_for_line(LEADS_NO_LONGER)
@@ -85,9 +85,7 @@ def test_a_leader_that_hears_nobody_steps_down_by_itself(linked: LinkedCluster) 
     linked.wait_until_equal()
 
 
-def test_a_leader_that_nobody_hears_is_replaced_and_follows_after_healing(
-    linked: LinkedCluster,
-) -> None:
+def test_an_unheard_leader_is_replaced_and_follows_after_healing(linked: LinkedCluster) -> None:
     old = linked.leader()
     linked.block({pair for pair in linked.around(old) if pair[0] == old.name})
     new = other_leader(linked, old)
@@ -97,9 +95,7 @@ def test_a_leader_that_nobody_hears_is_replaced_and_follows_after_healing(
     assert old.status()["role"] == "follower"
 
 
-def test_two_that_reach_each_other_only_over_a_third_don_t_fight_for_ever(
-    linked: LinkedCluster,
-) -> None:
+def test_nodes_connected_only_through_a_third_elect_a_stable_leader(linked: LinkedCluster) -> None:
     leader = linked.leader()
     one, other = linked.followers()
     linked.network.cut(linked.between(leader, one))
@@ -157,7 +153,7 @@ def test_a_link_that_comes_and_goes_costs_no_acknowledged_write(linked: LinkedCl
     linked.wait_until_equal()
     for node in linked.nodes:
 
-        def lacking(node: Node = node) -> list[str]:
+        def lacking(node: NodeProcess = node) -> list[str]:
             log = node.log.read_text()
             return [key for key in done if f" set {key} v\n" not in log]
 

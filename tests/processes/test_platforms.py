@@ -8,7 +8,7 @@ from raftline.harness.cluster import STEADY, Cluster
 from tests.processes.altered import live_on_macos
 
 
-def test_nodes_without_what_only_linux_has_write_elect_and_recover(tmp_path: Path) -> None:
+def test_nodes_without_linux_features_write_elect_and_recover(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
             live_on_macos(node, tmp_path / f"{node.name}.synced")

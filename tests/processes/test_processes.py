@@ -74,14 +74,14 @@ def test_a_paused_process_stands_still_and_goes_on(start: Start) -> None:
     assert process.terminate() == -signal.SIGTERM
 
 
-def test_a_process_that_has_ended_is_paused_by_nobody(start: Start) -> None:
+def test_an_ended_process_is_not_paused(start: Start) -> None:
     process = start("pass")
     eventually(lambda: not process.is_running, "its end")
     process.pause()
     assert not process.is_running
 
 
-def test_who_does_not_end_when_asked_is_killed(start: Start) -> None:
+def test_a_process_that_ignores_its_stop_signal_is_killed(start: Start) -> None:
     deaf, willing, ended = start(DEAF), start(SAYS), start("pass")
     for process in (deaf, willing):
         process.wait_for_line("begun")
@@ -91,7 +91,7 @@ def test_who_does_not_end_when_asked_is_killed(start: Start) -> None:
     assert codes == [-signal.SIGKILL, -signal.SIGTERM, 0]
 
 
-def test_what_was_started_ends_with_its_starter_also_after_kill_9() -> None:
+def test_started_processes_end_with_their_starter_even_after_kill_9() -> None:
     source, port = str(Path(__file__).parents[2] / "src"), next(free_ports)
     with subprocess.Popen(
         [sys.executable, "-c", STARTER, source, str(port), CHILD],

@@ -72,7 +72,7 @@ def led(nodes: list[raftline.Node]) -> raftline.Node:
     return eventually(leader, "a leader that all follow")
 
 
-def test_a_closed_node_leaves_no_thread_behind_and_an_open_one_binds_none_to_a_core(
+def test_a_closed_node_leaves_no_thread_and_an_open_one_binds_none_to_a_core(
     tmp_path: Path,
 ) -> None:
     before = set(threading.enumerate())
@@ -110,7 +110,7 @@ def test_a_node_stays_in_its_folder_wherever_the_program_goes(
 
 
 def lead(name: str, nodes: list[raftline.Node]) -> None:
-    """Have this node lead, whoever else wants to."""
+    """Have this node lead, whether or not another stands."""
 
     def leads() -> bool:
         if led(nodes).name != name:
@@ -121,7 +121,7 @@ def lead(name: str, nodes: list[raftline.Node]) -> None:
     eventually(leads, f"{name} leads")
 
 
-def test_a_program_waits_for_a_leader_and_is_told_of_each_change(
+def test_a_program_waits_for_a_leader_and_hears_each_change(
     nodes: list[raftline.Node], members: dict[str, str]
 ) -> None:
     heard: list[str] = []
@@ -149,7 +149,7 @@ def test_a_program_waits_for_a_leader_and_is_told_of_each_change(
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs a /proc to look into")
-def test_what_a_program_starts_when_it_is_told_can_be_stopped(nodes: list[raftline.Node]) -> None:
+def test_a_task_started_in_a_leader_callback_can_be_stopped(nodes: list[raftline.Node]) -> None:
     asked = ["grep", "SigBlk", "/proc/self/status"]
     found: list[bytes] = []
     told = threading.Event()
@@ -163,7 +163,7 @@ def test_what_a_program_starts_when_it_is_told_can_be_stopped(nodes: list[raftli
     assert found == [subprocess.check_output(asked)]  # no signal is held back
 
 
-def test_what_a_program_raises_when_it_is_told_stops_nobody(
+def test_an_exception_in_a_leader_callback_stops_no_node(
     nodes: list[raftline.Node], caplog: pytest.LogCaptureFixture
 ) -> None:
     node = led(nodes)
@@ -198,7 +198,7 @@ def test_nc_and_status_see_a_node_like_any_other(
         eventually(lambda entry=entry: f"{entry}\n" in log.read_text(), f"{entry} on its disk")
 
 
-def test_a_node_that_was_closed_is_there_again_with_what_it_knew(
+def test_a_closed_node_can_be_opened_again_with_its_data(
     members: dict[str, str], tmp_path: Path
 ) -> None:
     alone = {"node1": members["node1"]}
@@ -214,7 +214,7 @@ def test_a_node_that_was_closed_is_there_again_with_what_it_knew(
         assert repr(shared) == "<ReplicatedList 'runs' of node1>"
 
 
-def test_the_state_file_follows_and_is_made_again_from_the_log_where_it_was_wiped(
+def test_a_wiped_state_file_is_rebuilt_from_the_log(
     members: dict[str, str], tmp_path: Path
 ) -> None:
     alone = {"node1": members["node1"]}
@@ -280,7 +280,7 @@ def test_a_node_without_a_state_machine_of_the_others_stops_instead_of_diverging
         node.close()
 
 
-def test_a_node_that_has_to_stop_says_so_and_its_objects_go_on(
+def test_a_node_that_must_stop_reports_it_and_its_objects_go_on(
     nodes: list[raftline.Node], caplog: pytest.LogCaptureFixture
 ) -> None:
     leader = led(nodes)
@@ -297,7 +297,7 @@ def test_a_node_that_has_to_stop_says_so_and_its_objects_go_on(
     assert leads_no_more.wait(DEADLINE_S)
 
 
-def test_what_is_called_back_while_a_node_closes_may_still_ask(
+def test_a_callback_during_the_close_of_a_node_may_still_ask(
     nodes: list[raftline.Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader = led(nodes)
@@ -313,7 +313,7 @@ def test_what_is_called_back_while_a_node_closes_may_still_ask(
         settings.copy()
 
 
-def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -> None:
+def test_asyncio_waits_without_blocking_its_loop(nodes: list[raftline.Node]) -> None:
     led(nodes)
     settings = raftline.ReplicatedDict("settings", node=nodes[0]).awaitable
     lock = raftline.ReplicatedLock("door", node=nodes[1], lease=5.0)
@@ -360,7 +360,7 @@ def test_asyncio_waits_without_holding_up_its_loop(nodes: list[raftline.Node]) -
         ({"pace": "slow"}, "there is no pace 'slow'; there is class, fast, human"),
     ],
 )
-def test_a_node_that_cannot_start_says_why_in_one_line(
+def test_a_node_that_cannot_start_reports_why_in_one_line(
     changed: dict[str, Any], said: str, members: dict[str, str], tmp_path: Path
 ) -> None:
     arguments: dict[str, Any] = {"name": "node1", "members": members, "dir": tmp_path, **changed}
@@ -381,7 +381,7 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
         ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: give an instance'),
     ],
 )
-def test_arguments_that_cannot_be_meant_leave_port_and_files_free(
+def test_invalid_arguments_leave_port_and_files_free(
     changed: dict[str, Any], error: type[Exception], said: str, members: dict[str, str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -405,7 +405,7 @@ def test_a_port_or_files_in_use_are_refused_and_left_alone(
         assert node.is_running
 
 
-def test_a_node_serves_once_there_is_one(
+def test_an_open_node_has_its_threads_running(
     members: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python 3.12 refuses new threads to a program that ends; what begins later would be too late.
@@ -419,7 +419,7 @@ def test_a_node_serves_once_there_is_one(
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, None])
-def test_when_a_program_ends_its_node_does(
+def test_a_node_ends_with_its_program(
     end: int | None, members: dict[str, str], tmp_path: Path
 ) -> None:
     alone = {"node1": members["node1"]}

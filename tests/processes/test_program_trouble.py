@@ -137,7 +137,7 @@ class Seen:
         ("a b c", "leads follows"),
     ],
 )
-def test_the_two_roles_take_turns_whatever_a_node_hears(views: str, roles: str) -> None:
+def test_leader_callbacks_alternate_under_any_messages(views: str, roles: str) -> None:
     leadership = Leadership("a")
     told = heard_by(leadership)
     over = threading.Event()
@@ -149,7 +149,7 @@ def test_the_two_roles_take_turns_whatever_a_node_hears(views: str, roles: str) 
     assert told == roles.split()
 
 
-def test_who_waits_for_a_leader_is_not_held_up_by_what_is_called_back() -> None:
+def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     leadership = Leadership("a")
     found: list[bool] = []
     go_on, done = threading.Event(), threading.Event()
@@ -211,7 +211,7 @@ def test_a_wait_that_asyncio_cancelled_takes_no_lock_and_no_item(
         assert jobs.get_nowait() == "for whoever asks next"
 
 
-def test_what_came_together_with_a_cancellation_is_taken_back(clients: raftline.Clients) -> None:
+def test_an_item_that_arrives_with_a_cancellation_is_put_back(clients: raftline.Clients) -> None:
     lock = raftline.ReplicatedLock("door", node=clients)
     jobs = raftline.ReplicatedQueue("jobs", node=clients)
     for number in range(3):

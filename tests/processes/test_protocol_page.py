@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -19,7 +19,7 @@ def blocks(kind: str) -> list[list[str]]:
     return [found[2].splitlines() for found in BLOCK.finditer(PAGE.read_text()) if found[1] == kind]
 
 
-def played(node: Node, transcript: list[str], cluster: Cluster) -> list[str]:
+def played(node: NodeProcess, transcript: list[str], cluster: Cluster) -> list[str]:
     """Send the lines of others to `node`; return the transcript with its own replies in it."""
     own = re.compile(rf"{node.name}(#[0-9]+)?@")
     lines = []
@@ -55,12 +55,12 @@ def test_every_transcript_on_the_page_is_of_a_kind_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", ["leader", "follower"])
-def test_a_cluster_answers_as_the_page_says(kind: str, led_by_s1: Cluster) -> None:
+def test_a_cluster_answers_as_in_the_protocol_page(kind: str, led_by_s1: Cluster) -> None:
     for transcript in blocks(kind):
         assert played(led_by_s1[SPEAKERS[kind]], transcript, led_by_s1) == transcript
 
 
-def test_a_person_who_plays_the_peers_is_answered_as_the_page_says(tmp_path: Path) -> None:
+def test_a_person_in_the_role_of_peers_is_answered_as_in_the_page(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()
         for transcript in blocks("alone"):

@@ -9,8 +9,8 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.harness.cluster import STARTED, Cluster, Node
-from raftline.net.reachability import Reachability
+from raftline.harness.cluster import STARTED, Cluster, NodeProcess
+from raftline.net.reachability import tell_reachability
 
 OPEN = "--open-to-network"
 
@@ -21,7 +21,7 @@ def alone(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path, 1)
 
 
-def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[Node, str]:
+def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[NodeProcess, str]:
     """Say in the file that s1 is at `host`; return the node and what its note begins with."""
     node = cluster["s1"]
     path = cluster.folder / FILE_NAME
@@ -29,13 +29,15 @@ def configured(cluster: Cluster, host: str, port: int | None = None) -> tuple[No
     return node, f"[!] {path} says that others reach s1 "
 
 
-def notes(node: Node) -> list[str]:
+def notes(node: NodeProcess) -> list[str]:
     """Return what the node says of where it is reached, before it serves."""
     said = node.said[: next(n for n, line in enumerate(node.said) if STARTED in line)]
     return [line for line in said if "others reach" in line]
 
 
-def test_a_host_that_the_node_does_not_listen_on_is_told_with_the_option(alone: Cluster) -> None:
+def test_a_host_that_the_node_does_not_listen_on_is_reported_with_the_option(
+    alone: Cluster
+) -> None:
     with alone:
         node, begin = configured(alone, "127.0.0.2")
         assert notes(node.start()) == [
@@ -44,7 +46,7 @@ def test_a_host_that_the_node_does_not_listen_on_is_told_with_the_option(alone: 
         ]
 
 
-def test_a_host_of_another_machine_is_told_with_both_options(alone: Cluster) -> None:
+def test_a_host_of_another_machine_is_reported_with_both_options(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "192.0.2.5")  # nobody's: for documentation
         assert notes(node.start()) == [
@@ -54,7 +56,7 @@ def test_a_host_of_another_machine_is_told_with_both_options(alone: Cluster) -> 
         ]
 
 
-def test_a_host_name_that_is_not_known_is_told(alone: Cluster) -> None:
+def test_an_unknown_host_name_is_reported(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "nowhere.invalid")
         node.start()
@@ -63,7 +65,7 @@ def test_a_host_name_that_is_not_known_is_told(alone: Cluster) -> None:
         assert line.endswith(f"or start the node with --host 0.0.0.0 {OPEN}")
 
 
-def test_a_node_on_another_host_than_the_file_s_localhost_is_told(alone: Cluster) -> None:
+def test_a_node_on_another_host_than_the_files_localhost_is_reported(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "localhost")
         node.host = "127.0.0.3"
@@ -82,7 +84,7 @@ def test_a_node_on_another_host_than_the_file_s_localhost_is_told(alone: Cluster
         ("0.0.0.0", []),
     ],
 )  # fmt: skip
-def test_nothing_is_said_of_a_host_that_the_node_listens_on(
+def test_no_warning_for_a_host_that_the_node_listens_on(
     alone: Cluster, host: str, options: list[str]
 ) -> None:
     with alone:
@@ -90,7 +92,7 @@ def test_nothing_is_said_of_a_host_that_the_node_listens_on(
         assert notes(node.start(*options)) == []
 
 
-def test_another_port_than_the_file_s_is_told(alone: Cluster) -> None:
+def test_another_port_than_the_files_is_reported(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "localhost", 1)
         assert notes(node.start()) == [
@@ -99,12 +101,12 @@ def test_another_port_than_the_file_s_is_told(alone: Cluster) -> None:
         ]
 
 
-def test_nothing_is_said_of_a_name_that_only_others_know() -> None:
+def test_no_warning_for_a_name_that_only_others_resolve() -> None:
     """A load balancer's, say, before a node that listens for the network."""
     said: list[str] = []
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
-        Reachability("s1", Address(bound, 1), configuration, {}).tell(bound, said.append)
+        tell_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
         for thread in threading.enumerate():
             if thread.name == "s1 looks up itself":
                 thread.join()

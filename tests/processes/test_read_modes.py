@@ -37,7 +37,7 @@ def test_only_a_read_by_the_log_is_in_the_log(shared: Cluster) -> None:
     assert log.read_text().count("key-of-this-test") == before + 1
 
 
-def test_a_node_that_reads_by_the_log_writes_each_get_as_the_seed_did(tmp_path: Path) -> None:
+def test_a_node_with_reads_log_logs_each_get_as_the_course_program_did(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--reads", "log", *STEADY) as cluster:
         cluster.start().led_by("s1")
         cluster.ask("client4@set b 5")
@@ -70,7 +70,7 @@ def test_a_follower_sends_to_the_leader_unless_it_is_asked_for_the_read_index(
         )
 
 
-def test_a_follower_never_reads_behind_what_was_acknowledged(shared: Cluster) -> None:
+def test_a_follower_read_is_never_older_than_an_acknowledged_write(shared: Cluster) -> None:
     leader, followers = shared.leader(), shared.followers()
     with leader.connect() as writer, followers[0].connect() as one, followers[1].connect() as other:
         for number in range(50):
@@ -79,9 +79,7 @@ def test_a_follower_never_reads_behind_what_was_acknowledged(shared: Cluster) ->
                 assert reader.ask("client5@get n read index").endswith(f"GET response: {number}")
 
 
-def test_requests_of_one_connection_keep_their_order_whatever_they_ask_for(
-    shared: Cluster,
-) -> None:
+def test_requests_of_one_connection_keep_their_order_across_kinds(shared: Cluster) -> None:
     with shared.leader().connect() as client:
         client.send(
             "c@set o 1", "c@get o read lease", "c@set o 2", "c@get o read local",
@@ -128,7 +126,7 @@ def test_under_a_lease_reads_need_no_round(leasing: Cluster) -> None:
     eventually(is_served, "a read without a round")
 
 
-def test_a_leader_that_stood_still_beyond_its_lease_gives_no_old_value(leasing: Cluster) -> None:
+def test_a_leader_paused_beyond_its_lease_serves_no_old_value(leasing: Cluster) -> None:
     leasing.ask("client4@set b old")
     stale = leasing.leader()
     with stale.connect() as client:
@@ -155,9 +153,7 @@ def test_a_node_alone_answers_local_reads_only(tmp_path: Path) -> None:
         assert reply == f"{alone.name}@Sorry, I know of no leader. Try again."
 
 
-def test_a_node_that_keeps_a_promise_longer_than_its_pace_says_why_it_waits(
-    tmp_path: Path,
-) -> None:
+def test_a_node_reports_a_promise_longer_than_its_pace(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster.start()["s1"]
         node.terminate()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Cluster, Node
+from raftline.harness.cluster import SERVER, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 REPLAY = [sys.executable, str(SERVER.with_name("cli.py")), "replay"]
@@ -21,12 +21,12 @@ def recorded(folder: Path, count: int, *options: str) -> Cluster:
     return cluster
 
 
-def recording(node: Node) -> Path:
+def recording(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.steps"
 
 
 def replayed(path: Path) -> int:
-    """Replay a recording in a process of its own; return how many steps had the same Effects."""
+    """Replay a recording in another process; return how many steps had the same Effects."""
     done = subprocess.run([*REPLAY, path], capture_output=True, text=True, timeout=120, check=False)
     found = re.fullmatch(r"(\d+) steps replayed, the same Effects\n", done.stdout)
     assert found is not None, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The release: an sdist, the wheel made from it, and that wheel in an environment of its own."""
+"""The release: an sdist, the wheel made from it, and that wheel in a fresh environment."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def test_the_sdist_holds_the_pages_and_no_stand_in_for_the_package(unpacked: Pat
     assert not (unpacked / "src" / "raftline").exists()
 
 
-def test_the_wheel_runs_a_cluster_in_an_environment_of_its_own(
-    unpacked: Path, tmp_path: Path
-) -> None:
+def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_path: Path) -> None:
     run(sys.executable, "-c", BUILD.format("wheel"), tmp_path, folder=unpacked)
     (wheel,) = tmp_path.glob("raftline-*.whl")
     modules = {f"raftline/{path}" for path in map(str, relative_modules(ROOT / "src"))}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from tests.processes.test_members import CLI, joined, newcomer
 
@@ -93,7 +93,7 @@ def test_fsck_only_looks_at_a_node_that_runs(tmp_path: Path) -> None:
         assert cluster["s1"].log.read_bytes() == before
 
 
-def test_fsck_without_files_says_so(tmp_path: Path) -> None:
+def test_fsck_without_files_reports_it(tmp_path: Path) -> None:
     done = raftline("fsck", tmp_path)
     assert done.returncode == 2
     assert done.stderr == f"raftline: {tmp_path}: holds no files of a node\n"
@@ -109,7 +109,7 @@ def test_fsck_reads_the_configuration_too(stopped: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("end", [".log", ".state_machine"])
-def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path, end: str) -> None:
+def test_a_node_keeps_a_damaged_file_aside_and_catches_up(tmp_path: Path, end: str) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "1000") as cluster:
         cluster.start().wait_until_whole()
         for number in range(40):
@@ -135,7 +135,7 @@ def test_a_node_with_a_rotten_file_keeps_it_aside_and_catches_up(tmp_path: Path,
 # --- recover -------------------------------------------------------------------------------
 
 
-def test_one_survivor_goes_on_alone_and_the_old_members_do_not_disturb_it(tmp_path: Path) -> None:
+def test_a_recovered_survivor_goes_on_undisturbed_by_old_members(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.ask("client4@set a 4")
@@ -241,13 +241,11 @@ def _restored(backup: Path, folder: Path, count: int) -> Cluster:
     assert f" server s1 {ports[0].port} --dir {folder}\n" in done.stdout
     cluster = Cluster(folder.parent, 0)
     cluster.folder = folder
-    cluster.nodes = [Node(node.name, node.port, folder, []) for node in ports]
+    cluster.nodes = [NodeProcess(node.name, node.port, folder, []) for node in ports]
     return cluster
 
 
-def test_a_backup_under_load_holds_all_acknowledged_before_and_restores_to_a_new_cluster(
-    tmp_path: Path,
-) -> None:
+def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     backup = tmp_path / "backup.txt"
@@ -332,9 +330,7 @@ def test_restore_leaves_a_folder_that_is_not_empty_alone(stopped: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_backup_is_asked_for_in_two_steps_and_dies_with_the_connection(
-    cluster: Cluster,
-) -> None:
+def test_a_backup_takes_two_requests_and_ends_with_the_connection(cluster: Cluster) -> None:
     cluster.ask("client4@set a 4")
     leader = cluster.leader()
     follower = cluster.followers()[0]

@@ -12,7 +12,7 @@ from raftline.net import peers
 from raftline.net.peers import Peer
 
 
-def test_a_connection_that_met_itself_is_closed_and_the_port_is_free(
+def test_a_connection_to_itself_is_closed_and_its_port_freed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     port = next(free_ports)

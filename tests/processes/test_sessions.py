@@ -1,4 +1,4 @@
-"""A retried request takes effect once, whoever leads and whatever was restarted in between."""
+"""A retried request takes effect once, across leaders and restarts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster)
     assert eventually(lambda: first.log.read_text().count(f" {retried}\n") >= 3, "as it travelled")
 
 
-def test_conditions_and_changes_take_effect_once_whatever_they_would_find_now(
-    cluster: Cluster,
-) -> None:
+def test_a_retried_condition_or_change_takes_effect_once(cluster: Cluster) -> None:
     asked = {
         "client4#1@setnx lock client4": "SETNX response: lock set to client4",
         "client5#1@setnx lock client5": "SETNX response, key exists: lock",
@@ -42,9 +40,7 @@ def test_conditions_and_changes_take_effect_once_whatever_they_would_find_now(
     assert cluster.ask("client4@get lock") == "GET response: nobody at all"
 
 
-def test_the_session_used_least_recently_is_forgotten_by_all_and_never_begun_again(
-    cluster: Cluster,
-) -> None:
+def test_the_least_recently_used_session_is_forgotten_by_all_nodes(cluster: Cluster) -> None:
     assert cluster.ask("old#1@incr n") == "INCR response: 1"
     first = cluster.leader()
     with Conversation(first.port) as many:
@@ -59,7 +55,7 @@ def test_the_session_used_least_recently_is_forgotten_by_all_and_never_begun_aga
     assert cluster.ask("client4@get n") == "GET response: 1"
 
 
-def test_a_session_begun_has_a_fresh_name_each_time(cluster: Cluster) -> None:
+def test_each_new_session_has_a_fresh_name(cluster: Cluster) -> None:
     begun = {cluster.ask("client4@session") for _ in range(3)}
     assert len(begun) == 3
     assert all(reply.startswith("SESSION response: client4-") for reply in begun)

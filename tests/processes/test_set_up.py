@@ -56,7 +56,7 @@ def started(folder: Path, target: str, **variables: str) -> subprocess.Popen[str
 
 
 def made(folder: Path, target: str, **variables: str) -> tuple[int, str, str]:
-    """Make the target; return the exit code and what was said where."""
+    """Make the target; return the exit code and both outputs."""
     with started(folder, target, **variables) as make:
         output, errors = make.communicate(timeout=DEADLINE_S)
     return make.returncode, output, errors
@@ -65,7 +65,7 @@ def made(folder: Path, target: str, **variables: str) -> tuple[int, str, str]:
 NOISE = "echo a notice; echo 'WARNING: Location is ignored' >&2; "
 
 
-def test_what_pip_says_is_not_shown_where_nothing_failed(tmp_path: Path) -> None:
+def test_pip_output_is_hidden_if_nothing_failed(tmp_path: Path) -> None:
     clone(tmp_path, pip=NOISE + "exit 0")
     assert made(tmp_path, "run") == (
         0, "went on: -m raftline up --client\n", "Setting up .venv ...\n",
@@ -76,9 +76,7 @@ def test_what_pip_says_is_not_shown_where_nothing_failed(tmp_path: Path) -> None
         assert errors.startswith("Setting up .venv with the tools for ")
 
 
-def test_what_pip_says_is_shown_where_it_failed_and_the_cluster_runs_all_the_same(
-    tmp_path: Path,
-) -> None:
+def test_pip_output_of_a_failure_is_shown_and_the_cluster_still_runs(tmp_path: Path) -> None:
     clone(tmp_path, pip=NOISE + "exit 1")
     code, output, errors = made(tmp_path, "run")
     assert (code, output) == (0, "went on: src/cli.py up --client\n")
@@ -88,14 +86,14 @@ def test_what_pip_says_is_shown_where_it_failed_and_the_cluster_runs_all_the_sam
     assert not (tmp_path / ".venv" / "run-installed").exists()
 
 
-def test_an_environment_that_can_not_be_made_is_said_in_its_own_words(tmp_path: Path) -> None:
+def test_an_environment_that_can_not_be_made_is_reported(tmp_path: Path) -> None:
     clone(tmp_path, venv="echo the disk is full; exit 1", made=False)
     code, _, errors = made(tmp_path, ".venv/run-installed")
     assert (code, errors.splitlines()[:2]) == (2, ["Setting up .venv ...", "the disk is full"])
 
 
 @pytest.mark.parametrize("step", ["venv", "pip"])
-def test_it_says_at_once_that_it_sets_up_and_ctrl_c_shows_no_traceback(
+def test_the_set_up_is_announced_at_once_and_ctrl_c_shows_no_traceback(
     tmp_path: Path, step: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as begun:
@@ -119,7 +117,7 @@ def test_it_says_at_once_that_it_sets_up_and_ctrl_c_shows_no_traceback(
     assert make.returncode not in (0, None)
 
 
-def test_without_a_network_it_waits_a_short_time_unless_told_otherwise(tmp_path: Path) -> None:
+def test_without_a_network_the_set_up_waits_briefly_by_default(tmp_path: Path) -> None:
     clone(tmp_path, pip='echo "$PIP_RETRIES $PIP_DEFAULT_TIMEOUT"; exit 1')
 
     def limits(**variables: str) -> str:
@@ -131,7 +129,7 @@ def test_without_a_network_it_waits_a_short_time_unless_told_otherwise(tmp_path:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="pip is not installed")
-def test_an_index_that_hangs_up_is_asked_twice(tmp_path: Path) -> None:
+def test_a_package_index_that_hangs_up_is_asked_twice(tmp_path: Path) -> None:
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as index:
 

@@ -84,13 +84,13 @@ def test_an_unknown_command_is_not_recognized_and_the_commands_are_named(
     assert screen.exitstatus == 0
 
 
-def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(start: Start) -> None:
+def test_a_mistyped_command_is_answered_with_the_nearest_command(start: Start) -> None:
     done = run(start(store()).port, 1, "--screen", typed="GET ana\nicr visits\njump\ndel ana\n")
     meant = [line for line in done.stdout.splitlines() if line.startswith("Did you mean")]
     assert [line.partition(": ")[2] for line in meant] == ["get KEY", "incr KEY [BY]", "delete KEY"]
 
 
-def test_the_help_of_the_screen_names_every_command_and_asks_nobody(start: Start) -> None:
+def test_the_help_of_the_screen_names_every_command_without_a_request(start: Start) -> None:
     node = start(store())
     done = run(node.port, 1, "--screen", typed="help\n")
     lines = done.stdout.splitlines()
@@ -110,7 +110,7 @@ def test_help_on_one_command_is_one_line(start: Start) -> None:
     assert node.received == []
 
 
-def test_an_empty_line_prompts_again_and_asks_nothing(start: Start, tmp_path: Path) -> None:
+def test_an_empty_line_prompts_again_and_sends_no_request(start: Start, tmp_path: Path) -> None:
     node = start(store())
     screen = terminal(tmp_path, node.port, 1)
     screen.expect_exact("    >> ")
@@ -157,7 +157,7 @@ def test_ctrl_c_in_the_middle_of_a_line_clears_it_and_the_next_one_ends(
     assert node.received == ["client1@get ana"]
 
 
-def test_ctrl_c_while_a_write_waits_says_that_its_outcome_is_unknown(
+def test_ctrl_c_while_a_write_waits_reports_an_unknown_outcome(
     start: Start, tmp_path: Path
 ) -> None:
     arrived, leave = threading.Event(), threading.Event()
@@ -179,7 +179,7 @@ def test_ctrl_c_while_a_write_waits_says_that_its_outcome_is_unknown(
     assert screen.exitstatus == 4
 
 
-def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
+def test_ctrl_c_while_an_answer_is_shown_leaves_no_unknown_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[str] = []
@@ -223,7 +223,7 @@ def test_typed_lines_and_keys_come_back_by_arrow_and_tab(start: Start, tmp_path:
 
 
 @pytest.mark.parametrize("state", ["", "relative/place", "~/state"])
-def test_only_a_whole_path_says_where_the_history_is(
+def test_only_an_absolute_path_sets_the_history_file(
     monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
@@ -233,7 +233,7 @@ def test_only_a_whole_path_says_where_the_history_is(
     assert history_path() == Path("/place/raftline/history")
 
 
-def test_a_history_that_cannot_be_written_disturbs_nobody(start: Start, tmp_path: Path) -> None:
+def test_a_history_that_cannot_be_written_is_ignored(start: Start, tmp_path: Path) -> None:
     blocked = tmp_path / "a file, no folder"
     blocked.write_text("")
     screen = terminal(blocked, start(store()).port, 1)
@@ -260,7 +260,7 @@ def test_with_a_pipe_the_screen_shows_each_command_behind_the_prompt(start: Star
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_more_pages_of_show_are_told() -> None:
+def test_show_reports_further_pages() -> None:
     text = 'SHOW response: {"a b": "x\\ny", "b": "\\udcff"} more: show after b'
     assert screen_lines(text) == [
         ">> SHOW response:",
@@ -271,7 +271,7 @@ def test_more_pages_of_show_are_told() -> None:
     assert json.loads(as_json("show", Reply("s1", text)))["more"] == "show after b"
 
 
-def test_on_the_screen_a_stored_value_is_no_absence(start: Start) -> None:
+def test_the_screen_distinguishes_a_stored_value_from_an_absence(start: Start) -> None:
     typed = "set k Entry not found\nget k\nget x\n"
     done = run(start(store()).port, 1, "--screen", typed=typed)
     present, absent = done.stdout.split(">> GET response:\n")[1:]

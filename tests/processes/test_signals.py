@@ -18,8 +18,8 @@ from raftline.common.signals import raised
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 
-# In the place of a module: Ctrl-C while it is loaded, where Python makes another error of an
-# exception (up to 3.11, and a dataclass's field is such a place); and then the module itself.
+# This stands in for a module: Ctrl-C while it is loaded, and then the module itself. Ctrl-C comes
+# at a place at which Python makes another error of an exception: up to 3.11, a dataclass's field.
 INTERRUPTED = """
 import importlib, os, signal, sys
 class Moment:
@@ -71,7 +71,7 @@ LABS += [(f"{program}.py", "argparse") for program in
 
 @pytest.mark.parametrize("program", SCRIPTS + installed_commands(), ids=lambda each: each[-2][-40:])
 @pytest.mark.parametrize("module", ["argparse", "threading"])
-def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_word(
+def test_ctrl_c_while_a_command_is_loaded_ends_it_silently(
     tmp_path: Path, program: list[str], module: str
 ) -> None:
     done = run_interrupted(tmp_path, module, program)
@@ -79,7 +79,7 @@ def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_word(
 
 
 @pytest.mark.parametrize(("program", "module"), LABS)
-def test_ctrl_c_while_a_lab_s_program_is_loaded_ends_it_without_a_word(
+def test_ctrl_c_while_a_lab_program_is_loaded_ends_it_silently(
     tmp_path: Path, program: str, module: str
 ) -> None:
     done = run_interrupted(tmp_path, module, [str(ROOT / "labs" / program), "--help"])
@@ -95,7 +95,7 @@ def test_ctrl_c_while_a_lab_s_program_is_loaded_ends_it_without_a_word(
         ("server s1 1", "socket"), ("client 1 1", "socket"),
     ],
 )  # fmt: skip
-def test_ctrl_c_while_what_a_command_needs_is_loaded_ends_it_without_a_word(
+def test_ctrl_c_while_a_commands_modules_are_loaded_ends_it_silently(
     tmp_path: Path, command: str, module: str
 ) -> None:
     done = run_interrupted(tmp_path, module, ["-m", "raftline", *command.split()])
@@ -106,7 +106,7 @@ def test_ctrl_c_while_what_a_command_needs_is_loaded_ends_it_without_a_word(
     "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/objects/node.py"), "--help"]],
     ids=lambda each: each[-2][-40:],
 )  # fmt: skip
-def test_where_sigint_is_inherited_ignored_a_program_takes_it_all_the_same(
+def test_a_program_takes_sigint_even_if_inherited_as_ignored(
     tmp_path: Path, program: list[str]
 ) -> None:
     """A script's `&` has it ignored."""
@@ -114,7 +114,7 @@ def test_where_sigint_is_inherited_ignored_a_program_takes_it_all_the_same(
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-# Each waits for ever once it has said its line: a program that handles SIGINT with an exception.
+# Each waits for ever once it has printed its line: a program that handles SIGINT with an exception.
 WAITING = """
 import signal, sys, time
 sys.path[:0] = [{root!r}, {source!r}]
@@ -126,7 +126,7 @@ end_with(main)
 """
 
 
-def test_a_lab_that_inherits_an_ignored_sigint_is_ended_by_one() -> None:
+def test_a_lab_is_ended_by_sigint_even_if_inherited_as_ignored() -> None:
     program = WAITING.format(root=str(ROOT), source=str(SOURCE))
     with subprocess.Popen(
         ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", program],
@@ -140,7 +140,7 @@ def test_a_lab_that_inherits_an_ignored_sigint_is_ended_by_one() -> None:
 
 
 def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
-    """So does what a test starts, whatever the runner of the tests inherited."""
+    """So does a process that a test starts, even if the test runner inherited another."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
     ran = [sys.executable, "-c", inside]
@@ -159,7 +159,7 @@ def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("outer", [signal.default_int_handler, signal.SIG_IGN])
-def test_only_where_there_is_something_to_tidy_up_is_ctrl_c_an_exception(outer: Any) -> None:
+def test_ctrl_c_is_an_exception_only_if_there_is_something_to_clean_up(outer: Any) -> None:
     before = signal.signal(signal.SIGINT, outer)
     try:
         end_quietly()

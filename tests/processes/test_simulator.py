@@ -17,7 +17,7 @@ import pytest
 
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster, Network
-from raftline.trial.servers import NotStarted, Servers
+from raftline.trial.servers import Servers, ServersNotStarted
 from raftline.trial.verdict import PERFECT
 from tests.processes.at_work import processes_of
 
@@ -74,7 +74,7 @@ def test_a_short_trial_with_a_killed_leader_reports_keeps_its_history_and_draws_
     assert (tmp_path / "kept" / "0000" / "s0000.log").exists()
 
 
-def test_after_partitions_losses_a_pause_and_a_restart_nothing_was_wrong(tmp_path: Path) -> None:
+def test_a_trial_with_partitions_losses_a_pause_and_a_restart_is_safe(tmp_path: Path) -> None:
     actions = [
         {"category": "part hard", "trigger point": 1.5, "seconds": 1},
         {"category": "drop", "trigger point": 3, "fraction": 0.2, "seconds": 1},
@@ -174,7 +174,7 @@ def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_p
         ({"server code": "metrics.json"}, [], "ended (exit status 0) before it had answered"),
     ],
 )
-def test_what_can_not_begin_is_one_line_and_exit_2(
+def test_a_trial_that_can_not_begin_is_one_line_and_exit_2(
     tmp_path: Path, wanted: dict[str, Any] | str | None, options: list[str], said: str
 ) -> None:
     ended = simulate(tmp_path, wanted, *options)
@@ -184,7 +184,7 @@ def test_what_can_not_begin_is_one_line_and_exit_2(
     assert said in line
 
 
-def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -209,7 +209,7 @@ def test_the_metrics_are_never_overwritten_by_a_report_on_them(tmp_path: Path) -
     assert json.loads((tmp_path / "metrics.json").read_text()) == SHORT
 
 
-def test_where_one_file_can_not_be_written_the_report_and_the_others_are(tmp_path: Path) -> None:
+def test_the_other_files_are_written_if_one_can_not_be(tmp_path: Path) -> None:
     page = tmp_path / "p.html"
     ended = simulate(
         tmp_path, {**SHORT, **NO_LIMITS}, "--history", "/dev/full", "--html", str(page)
@@ -221,16 +221,14 @@ def test_where_one_file_can_not_be_written_the_report_and_the_others_are(tmp_pat
     assert "<svg" in page.read_text()
 
 
-def test_servers_whose_files_can_not_be_written_are_said_in_one_line(tmp_path: Path) -> None:
+def test_servers_whose_files_can_not_be_written_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "full").touch()
     said = r"full/0000: the server's files can't be written: Not a directory"
-    with pytest.raises(NotStarted, match=said):
+    with pytest.raises(ServersNotStarted, match=said):
         Servers({"0000": 1}, cast(Network, None), SOURCE / "server.py", tmp_path / "full")
 
 
-def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_reports_and_leaves_no_server(
-    tmp_path: Path,
-) -> None:
+def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(json.dumps({**SHORT, "total execution time": 60}))
     kept = tmp_path / "kept"
@@ -249,9 +247,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_reports_and_leaves_n
     eventually(lambda: not processes_of(kept), "no server left")
 
 
-def test_nobody_is_left_when_the_simulator_is_killed_not_even_who_stood_still(
-    tmp_path: Path,
-) -> None:
+def test_a_killed_simulator_leaves_no_server_not_even_a_paused_one(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     pause = {"category": "pause", "trigger point": 0, "server": "0001", "seconds": 60}
     path.write_text(json.dumps({**SHORT, "total execution time": 90, "actions": [pause]}))

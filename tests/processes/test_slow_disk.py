@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import SERVER, STEADY, Cluster, Node
+from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 # Each fdatasync waits as long as the file `flag` exists.
@@ -27,7 +27,7 @@ sys.exit(main())
 """
 
 
-def flag_of(node: Node) -> Path:
+def flag_of(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.held"
 
 
@@ -51,7 +51,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def held(*nodes: Node) -> Iterator[None]:
+def held(*nodes: NodeProcess) -> Iterator[None]:
     for node in nodes:
         flag_of(node).touch()
     try:
@@ -61,7 +61,7 @@ def held(*nodes: Node) -> Iterator[None]:
             flag_of(node).unlink()
 
 
-def test_a_follower_s_slow_disk_holds_nobody_up(cluster: Cluster) -> None:
+def test_a_slow_disk_of_a_follower_delays_no_other_node(cluster: Cluster) -> None:
     leader = cluster.leader()
     with held(cluster.followers()[0]), leader.connect() as client:
         for number in range(20):
@@ -70,7 +70,7 @@ def test_a_follower_s_slow_disk_holds_nobody_up(cluster: Cluster) -> None:
     cluster.wait_until_equal()
 
 
-def test_while_the_leader_s_disk_is_held_it_leads_on_and_serves(cluster: Cluster) -> None:
+def test_a_leader_with_a_stalled_disk_leads_on_and_serves(cluster: Cluster) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]
     with held(leader), leader.connect() as client:
@@ -85,7 +85,7 @@ def test_while_the_leader_s_disk_is_held_it_leads_on_and_serves(cluster: Cluster
         assert eventually(lambda n=node: " set b 19\n" in n.log.read_text(), "a write at last")
 
 
-def test_what_only_the_leader_s_disk_has_taken_is_not_acknowledged(tmp_path: Path) -> None:
+def test_an_entry_on_the_leaders_disk_alone_is_not_acknowledged(tmp_path: Path) -> None:
     with with_disks(tmp_path) as cluster:  # at the usual pace it is given up sooner
         assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"
         leader = cluster.leader()

@@ -22,7 +22,7 @@ def run_program(program: str, *arguments: str, typed: str = "") -> tuple[int, li
     return ended.returncode, ended.stdout.splitlines()
 
 
-def test_what_one_client_sets_another_gets(shared: Cluster) -> None:
+def test_a_client_gets_the_value_that_another_set(shared: Cluster) -> None:
     assert shared.ask("client1@set k  a b  c ") == "SET response: k set to  a b  c "
     assert shared.ask("client2@get k") == "GET response:  a b  c "
 
@@ -63,7 +63,7 @@ def test_a_condition_decides_whether_a_write_takes_effect(shared: Cluster) -> No
     assert shared.ask("c@get lock") == "GET response: you"
 
 
-def test_a_line_that_makes_no_sense_is_refused_and_the_connection_goes_on(shared: Cluster) -> None:
+def test_a_malformed_line_is_refused_and_the_connection_goes_on(shared: Cluster) -> None:
     node = shared.leader()
     end = node.status()["last_index"]
     with node.connect() as client:

@@ -1,5 +1,5 @@
-"""Snapshots with real processes: logs are compacted, whoever is far behind is refilled, and a
-kill at any moment of it loses nothing."""
+"""Snapshots with real processes: logs are compacted, a node far behind is refilled, and a kill at
+any moment of it loses nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 
 COMPACT_AT = 20_000
@@ -51,18 +51,18 @@ def check(cluster: Cluster, last: int) -> None:
         assert cluster.ask(f"client4@get k{number % KEYS}").startswith(f"GET response: {number} ")
 
 
-def base_of(node: Node) -> int:
+def base_of(node: NodeProcess) -> int:
     """Return what the base line of the node's log says that it begins behind."""
     found = re.match(r"(\d+) \d+ base ", node.log.read_text().splitlines()[0])
     assert found is not None
     return int(found[1])
 
 
-def compacted(node: Node, beyond: int = 0) -> int:
+def compacted(node: NodeProcess, beyond: int = 0) -> int:
     return eventually(lambda: max(0, base_of(node) - beyond), f"{node.name}.log compacted") + beyond
 
 
-def snapshot_of(node: Node) -> Path:
+def snapshot_of(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.state_machine"
 
 
@@ -171,7 +171,7 @@ def test_nodes_killed_again_and_again_lose_no_acknowledged_write(
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete"])
-def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
+def test_a_damaged_or_missing_snapshot_is_reported_and_the_node_catches_up(
     small: Cluster, way: str
 ) -> None:
     write(small, 0, 2000)
@@ -196,7 +196,7 @@ def test_a_damaged_or_missing_snapshot_is_said_and_the_node_catches_up(
     check(small, 1999)
 
 
-def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cluster) -> None:
+def test_a_leader_with_a_damaged_snapshot_takes_and_sends_a_new_one(small: Cluster) -> None:
     behind = small.followers()[0]
     written = itertools.count(0, 3000)
 
@@ -225,7 +225,7 @@ def test_a_leader_whose_snapshot_rotted_takes_a_new_one_and_sends_that(small: Cl
     check(small, next(written) - 1)
 
 
-def resident_bytes(node: Node) -> int:
+def resident_bytes(node: NodeProcess) -> int:
     assert node.process is not None
     status = Path(f"/proc/{node.process.pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import STEADY, Cluster, Node
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import free_ports
 
 
-def refused(node: Node, *options: str) -> tuple[int, str]:
+def refused(node: NodeProcess, *options: str) -> tuple[int, str]:
     """Start a node that won't; return its exit status and its one line of complaint."""
     node.launch(*options)
     status = node.ended()
@@ -44,7 +44,7 @@ def test_a_name_that_the_configuration_lacks_is_refused(idle: Cluster) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "", "1s", "s 1", "x" * 65, "s1\n"])
-def test_a_name_that_is_none_is_refused(idle: Cluster, name: str) -> None:
+def test_an_invalid_name_is_refused(idle: Cluster, name: str) -> None:
     with idle:
         node = idle["s1"]
         node.name = name
@@ -56,7 +56,7 @@ def test_a_name_that_is_none_is_refused(idle: Cluster, name: str) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "abc", "-1", "1e4", "١٠٠٠٠", ""])
-def test_a_port_that_is_none_is_refused(idle: Cluster, port: str) -> None:
+def test_an_invalid_port_is_refused(idle: Cluster, port: str) -> None:
     with idle:
         idle["s1"].program += []
         node = idle["s1"]
@@ -67,7 +67,7 @@ def test_a_port_that_is_none_is_refused(idle: Cluster, port: str) -> None:
         assert "port" in node.said[-1].lower()
 
 
-def test_a_port_in_use_is_told_before_any_file_is_touched(idle: Cluster) -> None:
+def test_a_port_in_use_is_reported_before_any_file_is_touched(idle: Cluster) -> None:
     node = idle["s1"]
     with idle, socket.create_server(("127.0.0.1", node.port)):
         assert refused(node) == (
@@ -94,7 +94,7 @@ def test_a_start_that_fails_leaves_no_name_in_the_configuration(
         assert (path.read_text() if path.exists() else None) == text
 
 
-def test_a_name_that_was_there_before_stays_whatever_becomes_of_the_start(idle: Cluster) -> None:
+def test_a_failed_start_keeps_a_configured_name(idle: Cluster) -> None:
     node, path = idle["s1"], idle.folder / FILE_NAME
     before = path.read_text()
     with idle, socket.create_server(("127.0.0.1", node.port)):
@@ -123,7 +123,7 @@ def test_a_configuration_that_contradicts_itself_is_refused(
         assert list(idle.folder.iterdir()) == [path]
 
 
-def test_a_missing_configuration_is_refused_with_what_to_write(idle: Cluster) -> None:
+def test_a_missing_configuration_is_refused_with_the_lines_to_write(idle: Cluster) -> None:
     path = idle.folder / FILE_NAME
     path.unlink()
     with idle:
@@ -176,7 +176,7 @@ def test_a_second_server_on_the_same_files_is_refused(idle: Cluster) -> None:
     with idle:
         node = idle["s1"].start()
         assert node.process is not None
-        second = Node("s1", next(free_ports), idle.folder, [])
+        second = NodeProcess("s1", next(free_ports), idle.folder, [])
         status, complaint = refused(second)
         second.close()
         assert status == 3
@@ -202,7 +202,7 @@ def test_another_node_s_files_are_refused(idle: Cluster) -> None:
         assert complaint.startswith("s3.storage belongs to node 's2', not to s3")
 
 
-def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
+def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_is_connected(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with idle:
@@ -218,14 +218,14 @@ def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_speaks(
         )
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         shutil.copy(idle.folder / FILE_NAME, elsewhere / FILE_NAME)
-        double = Node(leader.name, next(free_ports), elsewhere, []).start()
+        double = NodeProcess(leader.name, next(free_ports), elsewhere, []).start()
         double.wait_for_line("asking for PreVotes")
         assert idle.ask("client4@set a 4") == "SET response: a set to 4"
         assert not any("I am Leader" in line for line in double.said)
         double.close()
 
 
-def test_a_network_address_is_refused_unless_it_is_meant(idle: Cluster) -> None:
+def test_a_network_address_is_refused_without_its_option(idle: Cluster) -> None:
     with idle:
         status, complaint = refused(idle["s1"], "--host", "0.0.0.0")
         assert status == 2
@@ -237,7 +237,7 @@ def test_a_network_address_is_refused_unless_it_is_meant(idle: Cluster) -> None:
 
 
 @pytest.mark.parametrize("pause", ["--pace=slow", "--reads=never", "--max-connections=x"])
-def test_an_option_that_is_none_is_refused(idle: Cluster, pause: str) -> None:
+def test_an_unknown_option_is_refused(idle: Cluster, pause: str) -> None:
     with idle:
         node = idle["s1"].launch(pause)
         assert node.ended() == 2

@@ -17,7 +17,7 @@ from typing import IO
 from tests.tools.test_status import FOLLOWER, LEADER, cluster_of, line_of
 
 SERVES = b"[*] s1 leads term 3: 2 of 3 voters answer"
-# What inherits an ignored SIGINT would not hear it.
+# A process that inherits an ignored SIGINT would not hear it.
 UNIGNORED = [
     sys.executable, "-c",
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -61,7 +61,7 @@ def pressed_ctrl_c(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
     return process.returncode, errors
 
 
-def test_in_a_pipe_each_look_follows_the_one_before(tmp_path: Path) -> None:
+def test_in_a_pipe_each_status_follows_the_previous_one(tmp_path: Path) -> None:
     with watching(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as (process, output):
         seen = until(output, SERVES + b"\n", 3)
         code, errors = pressed_ctrl_c(process)
@@ -73,7 +73,7 @@ def test_in_a_pipe_each_look_follows_the_one_before(tmp_path: Path) -> None:
     assert len(set(errors.splitlines())) == 1  # and no traceback
 
 
-def test_on_a_terminal_each_look_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_on_a_terminal_each_status_replaces_the_previous_one(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     with (
         os.fdopen(ours, "rb", 0) as screen,
@@ -88,7 +88,7 @@ def test_on_a_terminal_each_look_takes_the_place_of_the_one_before(tmp_path: Pat
     assert b"Traceback" not in errors
 
 
-def test_as_json_each_look_is_a_line(tmp_path: Path) -> None:
+def test_with_json_each_status_is_a_line(tmp_path: Path) -> None:
     replies = (line_of(LEADER), line_of(FOLLOWER))
     with watching(tmp_path, *replies, options=["--json"]) as (process, output):
         seen = until(output, b"\n", 2)
@@ -98,7 +98,7 @@ def test_as_json_each_look_is_a_line(tmp_path: Path) -> None:
     assert [node["name"] for node in first] == ["s1", "s2", "s3"]
 
 
-def test_a_reader_that_leaves_ends_it(tmp_path: Path) -> None:
+def test_a_watch_ends_when_its_reader_leaves(tmp_path: Path) -> None:
     with watching(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as (process, output):
         until(output, SERVES, 1)
         output.close()

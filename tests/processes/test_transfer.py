@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
-def test_the_one_that_is_named_leads_the_next_term(cluster: Cluster) -> None:
+def test_the_named_node_leads_the_next_term(cluster: Cluster) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]
     to = cluster.followers()[0]
@@ -29,14 +29,14 @@ def test_the_one_that_is_named_leads_the_next_term(cluster: Cluster) -> None:
     assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
 
 
-def test_without_a_name_somebody_else_leads(shared: Cluster) -> None:
+def test_a_transfer_without_a_name_makes_another_node_leader(shared: Cluster) -> None:
     leader = shared.leader()
     reply = leader.ask("transfer")
     assert reply.startswith(f"{leader.name}@TRANSFER response: ")
     assert shared.leader() is not leader
 
 
-def test_what_can_not_be_is_refused_and_the_leader_leads_on(shared: Cluster) -> None:
+def test_an_impossible_transfer_is_refused_and_the_leader_leads_on(shared: Cluster) -> None:
     leader, follower = shared.leader(), shared.followers()[0]
     said = leader.name + "@Sorry, "
     assert leader.ask(f"transfer {leader.name}") == f"{said}{leader.name} leads already."
@@ -54,7 +54,7 @@ def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
 ) -> None:
     leader, [follower, _] = cluster.leader(), cluster.followers()
     joins = ["--join", f"localhost:{follower.port}"]
-    newcomer = Node("s4", next(free_ports), tmp_path / "elsewhere", joins)
+    newcomer = NodeProcess("s4", next(free_ports), tmp_path / "elsewhere", joins)
     cluster.nodes.append(newcomer)
     newcomer.start().wait_for_line("ADD response: s4 added as a learner, votes from entry")
     assert leader.ask("transfer s4").startswith(f"{leader.name}@TRANSFER response: s4 leads term")
@@ -71,7 +71,7 @@ def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
     )
 
 
-def test_one_that_stands_still_does_not_take_over_and_writes_go_on(cluster: Cluster) -> None:
+def test_a_paused_node_does_not_take_over_and_writes_go_on(cluster: Cluster) -> None:
     leader, follower = cluster.leader(), cluster.followers()[0]
     follower.pause()
     with leader.connect() as asked, leader.connect() as client:
@@ -94,7 +94,7 @@ def test_the_command_finds_the_leader_and_hands_over(cluster: Cluster) -> None:
 
 
 class Writer(threading.Thread):
-    """Writes one key after the other to whoever leads, until told to stop."""
+    """Writes one key after the other to the leader, until told to stop."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         super().__init__(daemon=True)
@@ -122,7 +122,7 @@ class Writer(threading.Thread):
             number += 1
 
 
-def test_transfers_under_load_lose_nothing_and_leave_nobody_in_doubt(cluster: Cluster) -> None:
+def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(cluster: Cluster) -> None:
     writers = [Writer(cluster, name) for name in ("client1", "client2", "client3")]
     cluster.leader()
     for writer in writers:
@@ -153,7 +153,7 @@ def test_transfers_under_load_lose_nothing_and_leave_nobody_in_doubt(cluster: Cl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_leader_that_is_told_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
+def test_a_leader_asked_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]
     assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
@@ -167,7 +167,7 @@ def test_a_leader_that_is_told_to_stop_hands_over_first(cluster: Cluster, number
     assert cluster.ask("client4@get a") == "GET response: 4"
 
 
-def test_all_are_told_to_stop_at_once_and_none_waits_for_another(fast: Cluster) -> None:
+def test_nodes_stopped_together_do_not_wait_for_each_other(fast: Cluster) -> None:
     fast.leader()
     for node in fast.nodes:
         assert node.process is not None
@@ -175,7 +175,7 @@ def test_all_are_told_to_stop_at_once_and_none_waits_for_another(fast: Cluster) 
     assert [node.ended() for node in fast.nodes] == [0, 0, 0]
 
 
-def test_a_leader_alone_stops_without_anybody_to_hand_over_to(tmp_path: Path) -> None:
+def test_a_lone_leader_stops_without_a_transfer(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         cluster.start()
         leader = cluster.leader()
@@ -183,7 +183,7 @@ def test_a_leader_alone_stops_without_anybody_to_hand_over_to(tmp_path: Path) ->
         assert not any("Handing" in line for line in leader.said)
 
 
-def test_status_shows_to_whom_the_leader_gives_way(cluster: Cluster) -> None:
+def test_status_shows_the_target_of_a_transfer(cluster: Cluster) -> None:
     leader, follower = cluster.leader(), cluster.followers()[0]
     assert leader.status()["handing_over_to"] is None
     follower.pause()

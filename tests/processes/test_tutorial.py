@@ -2,8 +2,8 @@
 
 A block marked `console` is commands that end: their output is compared line by line. `console N` is
 terminal N, whose program goes on: the lines shown come in this order, others may stand between.
-There `>> ` is typed at the client's prompt, `^C`, `^D`, `^\\` and `[Enter]` are keys, `nc` is given
-the lines of others, and … is whatever comes. A block `python FILE` is written to that file. Ports
+There `>> ` is typed at the client's prompt; `^C`, `^D`, `^\\` and `[Enter]` are keys. `nc` is given
+the lines of others, and … stands for any text. A block `python FILE` is written to that file. Ports
 are the test's own, and the nodes take their time.
 """
 
@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(console|console \d|python [\w.]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORTS = 5
 STEP_S = 2 * DEADLINE_S
-# Who leads, in which term and entry, is chance, or depends on it.
+# The leader, its term and its entries are chance, or depend on it.
 VARIES = (
     (r"\bs\d leads\b", "sN leads"),
     (r"\bterm \d+", "term N"),
@@ -58,7 +58,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as connection
 
 
 def usual(line: str) -> str:
-    """Return a line with whatever may vary brought to one form."""
+    """Return a line with its variable parts brought to one form."""
     for pattern, form in VARIES:
         line = re.sub(pattern, form, line)
     return ALIKE.get(line, line).rstrip()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.common import config
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 from raftline.tools import status
 
@@ -76,9 +76,9 @@ def test_an_up_behind_an_ampersand_in_a_script_is_ended_by_kill_int(tmp_path: Pa
     assert sum(line.endswith("has shut down cleanly.") for line in cluster.lines) == 3
 
 
-def test_up_starts_whom_the_log_calls_members_and_names_the_others(tmp_path: Path) -> None:
+def test_up_starts_the_members_of_the_log_and_names_the_others(tmp_path: Path) -> None:
     first, port = ports_in_a_row(3), next(free_ports)
-    s4 = Node("s4", port, tmp_path, [])
+    s4 = NodeProcess("s4", port, tmp_path, [])
     try:
         with up(tmp_path, "--base-port", str(first)) as cluster:
             cluster.read_until("Ctrl-C stops all")
@@ -87,7 +87,7 @@ def test_up_starts_whom_the_log_calls_members_and_names_the_others(tmp_path: Pat
             carry_out(tmp_path, "remove", "s3")
             wait_for_voters(tmp_path, 3)
             cluster.interrupt()
-        # s4 goes on, in its terminal: `up` counts its own nodes, whatever s4 says.
+        # s4 goes on, in its terminal: `up` counts its own nodes, and ignores s4.
         removed = "s3 (no member, says the newest log)"
         with up(tmp_path) as cluster:
             assert cluster.read_until("not started: ") == (
@@ -106,7 +106,8 @@ def test_up_starts_whom_the_log_calls_members_and_names_the_others(tmp_path: Pat
 
 
 def wait_for_voters(folder: Path, count: int) -> None:
-    """Wait until a leader serves with so many voters, each of which answers and has a vote."""
+    """Wait until a leader serves with that number of voters, each of which answers and has a
+    vote."""
 
     def settled() -> bool:
         nodes = status.ask_all(config.load(folder), 5.0)
@@ -122,7 +123,7 @@ def wait_for_voters(folder: Path, count: int) -> None:
     eventually(settled, f"{count} voters")
 
 
-def test_only_nodes_whose_folder_up_has_just_made_are_said_to_be_new(tmp_path: Path) -> None:
+def test_up_starts_only_nodes_of_a_fresh_folder_with_new(tmp_path: Path) -> None:
     first = ports_in_a_row(3)
     said = "votes at once: it never ran before (--new)"
     folder = tmp_path / "fresh"

@@ -177,7 +177,7 @@ def test_on_a_terminal_each_node_has_a_colour(
         cluster.read_until("\x1b[33ms2 | [*] s2 started")
 
 
-def test_a_terminal_that_can_show_no_colour_gets_none(
+def test_a_terminal_without_colours_gets_no_colour(
     tmp_path: Path, ports: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
@@ -226,7 +226,7 @@ def test_no_node_outlives_a_killed_up(tmp_path: Path, ports: list[int]) -> None:
             assert [has_ended(connection) for connection in connections] == [True] * 3
 
 
-def test_when_its_reader_has_gone_nothing_of_it_is_left(tmp_path: Path, ports: list[int]) -> None:
+def test_up_ends_with_its_nodes_when_its_reader_has_gone(tmp_path: Path, ports: list[int]) -> None:
     """`raftline up | head -1`: nodes at peace print nothing, so no write would fail."""
     with running(tmp_path) as cluster:
         cluster.read_until("Ctrl-C stops all")
@@ -236,7 +236,7 @@ def test_when_its_reader_has_gone_nothing_of_it_is_left(tmp_path: Path, ports: l
             assert all(has_ended(connection) for connection in connections)
 
 
-def test_a_reader_that_goes_before_the_nodes_are_up_is_noticed_too(
+def test_up_ends_if_its_reader_goes_before_the_nodes_are_up(
     tmp_path: Path, ports: list[int]
 ) -> None:
     with running(tmp_path, errors=tmp_path / "errors") as cluster:
@@ -271,7 +271,7 @@ def test_a_death_is_reported_and_the_others_go_on(tmp_path: Path, ports: list[in
     assert cluster.text.endswith("\n[!] no node that was started here is left\n")
 
 
-def test_a_node_that_is_told_to_stop_is_not_called_dead(tmp_path: Path, ports: list[int]) -> None:
+def test_a_node_asked_to_stop_is_not_reported_dead(tmp_path: Path, ports: list[int]) -> None:
     with running(tmp_path) as cluster:
         cluster.read_until("Ctrl-C stops all")
         with held(ports) as (_, numbers):
@@ -281,7 +281,7 @@ def test_a_node_that_is_told_to_stop_is_not_called_dead(tmp_path: Path, ports: l
 
 
 @pytest.mark.parametrize("options", [[], ["--client"]])
-def test_a_node_that_refuses_to_start_ends_everything_with_its_own_words(
+def test_a_node_that_refuses_to_start_ends_up_with_its_message(
     tmp_path: Path, ports: list[int], options: list[str]
 ) -> None:
     (tmp_path / "s3.refuses").touch()
@@ -292,7 +292,7 @@ def test_a_node_that_refuses_to_start_ends_everything_with_its_own_words(
     assert "client" not in cluster.text
 
 
-def test_a_second_up_does_not_take_the_firsts_nodes_for_its_own(
+def test_a_second_up_does_not_adopt_the_nodes_of_the_first(
     tmp_path: Path, ports: list[int]
 ) -> None:
     with running(tmp_path) as first:
@@ -307,7 +307,7 @@ def test_a_second_up_does_not_take_the_firsts_nodes_for_its_own(
     ]
 
 
-def test_the_client_talks_to_the_leader_and_its_end_ends_all(
+def test_up_runs_the_client_at_the_leader_and_ends_with_it(
     tmp_path: Path, ports: list[int]
 ) -> None:
     with running(tmp_path, "--client", typed=b"set a 4\n") as cluster:
@@ -322,7 +322,7 @@ def test_the_client_talks_to_the_leader_and_its_end_ends_all(
     assert "[*] s1 started" in (tmp_path / "s1.console").read_text()
 
 
-def test_where_nobody_comes_to_lead_up_says_what_the_nodes_say(
+def test_without_a_leader_up_prints_the_reasons_of_the_nodes(
     tmp_path: Path, ports: list[int]
 ) -> None:
     (tmp_path / "s1.follows").touch()
@@ -353,7 +353,7 @@ def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
 def log_of(folder: Path, name: str, *entries: tuple[int, str], base: str = "") -> None:
     """Write a log as a node leaves it: its base line, and one batch of entries, term and command.
 
-    Where it has no base of its own it begins with s1, s2 and s3.
+    Without a given base it begins with s1, s2 and s3.
     """
     members = (read(f"members {base}") if base else None) or all_vote(
         {f"s{n}": f"127.0.0.1:{n}" for n in (1, 2, 3)}
@@ -393,7 +393,7 @@ def test_an_added_member_is_started_and_a_removed_one_is_named(
 def test_a_member_that_runs_already_is_named_and_left_alone(
     tmp_path: Path, ports: list[int]
 ) -> None:
-    """It joined in a terminal of its own, say, which is still open."""
+    """It joined in another terminal, say, which is still open."""
     port = next(free_ports)
     log_of(tmp_path, "s1", (1, f"{members_entry('s1')} s4=127.0.0.1:{port},voter"))
     log_of(tmp_path, "s4")
@@ -415,9 +415,7 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
     assert f", s4 (runs already on 127.0.0.1:{port})\n" in text
 
 
-def test_where_no_member_is_of_the_folder_nothing_is_started(
-    tmp_path: Path, ports: list[int]
-) -> None:
+def test_up_starts_no_node_if_no_member_is_of_the_folder(tmp_path: Path, ports: list[int]) -> None:
     log_of(tmp_path, "s1", (1, members_entry("s9")))
     with running(tmp_path) as cluster:
         assert cluster.end() == 2
@@ -428,7 +426,7 @@ def test_where_no_member_is_of_the_folder_nothing_is_started(
     )
 
 
-def test_logs_that_are_none_of_this_cluster_s_say_nothing(tmp_path: Path, ports: list[int]) -> None:
+def test_logs_of_another_cluster_name_no_members(tmp_path: Path, ports: list[int]) -> None:
     log_of(tmp_path, "x1", (9, "noop"), base="x1=127.0.0.1:9,voter")  # another cluster's
     log_of(tmp_path, "s4", base="s4=127.0.0.1:9,voter")
     (tmp_path / "s1.log").write_text("0 1 set a 4\n")  # by hand
@@ -438,7 +436,7 @@ def test_logs_that_are_none_of_this_cluster_s_say_nothing(tmp_path: Path, ports:
     assert residents(chosen) == (chosen, [])
 
 
-def test_the_members_of_a_log_that_is_damaged_further_on_are_asked_of_the_others(
+def test_up_asks_other_nodes_for_the_members_of_a_damaged_log(
     tmp_path: Path, ports: list[int]
 ) -> None:
     log_of(tmp_path, "s1", (1, members_entry("s1")))
@@ -486,14 +484,14 @@ def test_ports_that_cannot_be_had_are_written_nowhere(tmp_path: Path, listens: b
         cluster.read_until(f"[*] 3 nodes up: s1 s2 s3 on ports {other}-{other + 2}; Ctrl-C")
 
 
-def test_what_another_began_meanwhile_is_not_taken_for_what_was_asked(tmp_path: Path) -> None:
+def test_a_configuration_that_another_process_began_is_not_adopted(tmp_path: Path) -> None:
     chosen = up.choose(str(tmp_path), 3, 10000)
     (tmp_path / config.FILE_NAME).write_text("anna 9000\n")
     with pytest.raises(ConfigError, match="begun by another meanwhile and names anna on port 9000"):
         up.write_down(chosen)
 
 
-def test_where_nothing_is_found_three_nodes_live_in_logs(
+def test_without_files_up_starts_three_nodes_in_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -502,7 +500,7 @@ def test_where_nothing_is_found_three_nodes_live_in_logs(
     assert (tmp_path / "logs" / config.FILE_NAME).is_file()
 
 
-def test_the_configuration_that_is_found_is_used_as_it_is(
+def test_an_existing_configuration_is_used_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "logs").mkdir()
@@ -526,7 +524,7 @@ def test_datagrams_that_not_every_node_can_have_are_refused_before_any_starts(
         up.up(chosen, config.FAST, verbose=False, client_wanted=False, options=options)
 
 
-def test_nodes_on_addresses_of_their_own_are_told_with_them(
+def test_nodes_on_separate_addresses_are_shown_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "logs").mkdir()
@@ -546,7 +544,7 @@ def test_a_configuration_is_never_overwritten(
     assert (tmp_path / config.FILE_NAME).read_bytes() == before
 
 
-def test_asking_for_what_is_there_is_fine(tmp_path: Path) -> None:
+def test_asking_for_the_existing_configuration_is_accepted(tmp_path: Path) -> None:
     begun(str(tmp_path), 3, 10000)
     assert len(up.choose(str(tmp_path), 3, 10000).members) == 3
 

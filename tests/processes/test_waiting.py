@@ -16,7 +16,7 @@ import pytest
 
 from raftline import cli
 from raftline.client import Client
-from raftline.clients import deadline
+from raftline.clients import connection
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.harness.processes import eventually
@@ -37,8 +37,8 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is said after a second be said after a twentieth of one."""
-    monkeypatch.setattr(deadline, "SAID_AFTER_S", 0.05)
+    """Let lines that are printed after a second be printed after a twentieth of one."""
+    monkeypatch.setattr(connection, "SAID_AFTER_S", 0.05)
 
 
 def cluster(folder: Path, *ports: int) -> list[str]:
@@ -53,7 +53,7 @@ def cluster(folder: Path, *ports: int) -> list[str]:
     ["members", "add s4 h 1", "remove s2", "replace s2 s4 h 1", "promote s2", "demote s2",
      "backup {folder}/new"],
 )  # fmt: skip
-def test_where_all_nodes_are_down_it_is_soon_said_who_is_asked_and_how_long(
+def test_with_all_nodes_down_the_client_soon_names_them_and_the_wait(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], soon: None, command: str
 ) -> None:
     ports = sorted(free_port() for _ in range(3))
@@ -90,9 +90,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: 
     ]
 
 
-def test_the_client_says_on_standard_error_that_it_waits_unless_it_is_to_be_quiet(
-    start: Start,
-) -> None:
+def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start) -> None:
     over, late_s = threading.Semaphore(0), [DEADLINE_S]
 
     def late(_: str) -> str:
@@ -133,7 +131,7 @@ def running(
         yield client, cast(TextIO, client.stdout), cast(TextIO, client.stderr)
 
 
-def test_who_is_asked_is_the_leader_whoever_stands_still(
+def test_the_leader_is_asked_past_a_hanging_node(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -153,9 +151,7 @@ def _reply(command: str, replies: dict[str, Any]) -> str:
     return f"{command.upper()} response: {json.dumps(replies[command])}"
 
 
-def test_it_is_said_who_has_not_told_its_status_yet(
-    tmp_path: Path, start: Start
-) -> None:
+def test_nodes_that_have_not_answered_status_are_named(tmp_path: Path, start: Start) -> None:
     over, said = threading.Event(), list[str]()
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     cluster(tmp_path, still.port, free_port())
@@ -165,11 +161,11 @@ def test_it_is_said_who_has_not_told_its_status_yet(
     assert said == ["No answer yet: s1 may take 3 s in all"]
 
 
-def test_a_node_whose_host_is_no_name_is_unreachable() -> None:
+def test_a_node_with_an_unknown_host_is_unreachable() -> None:
     assert status.ask("s1", Address("a..b", 1), 5.0).problem == "is no host name"
 
 
-def test_a_name_server_that_stands_still_holds_nobody_up(
+def test_a_hanging_name_server_delays_no_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
@@ -188,7 +184,7 @@ def test_a_name_server_that_stands_still_holds_nobody_up(
 def test_an_answer_in_time_is_not_called_late(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "SAID_AFTER_S", DEADLINE_S)
+    monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
     said: list[str] = []
     with contextlib.closing(Client(port=start(store()).port, on_wait=said.append)) as client:
         client.request("get ana")

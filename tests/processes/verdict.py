@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from raftline.harness import linearizable
-from raftline.harness.cluster import NEVER_SAID, Node
+from raftline.harness.cluster import NEVER_SAID, NodeProcess
 from raftline.harness.history import Operation
 from raftline.harness.linearizable import Verdict
 from raftline.raft.replay import replay
@@ -34,7 +34,7 @@ def history_findings(history: Iterable[Operation]) -> list[str]:
     return ["\n".join([f"the history of {report.key} is {report.verdict.value}", *report.excerpt])]
 
 
-def state_findings(nodes: Sequence[Node], prefix: str) -> list[str]:
+def state_findings(nodes: Sequence[NodeProcess], prefix: str) -> list[str]:
     """Compare what the nodes themselves hold under a prefix."""
     states = {}
     for node in nodes:
@@ -48,7 +48,7 @@ def state_findings(nodes: Sequence[Node], prefix: str) -> list[str]:
     ]
 
 
-def log_findings(nodes: Sequence[Node], known: Log, commit_index: int) -> list[str]:
+def log_findings(nodes: Sequence[NodeProcess], known: Log, commit_index: int) -> list[str]:
     """Compare the committed entries in the nodes' files with each other's and with those of
     `known`, which were committed before; add them to it."""
     findings = []
@@ -84,7 +84,7 @@ def entries_of(folder: Path, name: str) -> Log:
     return {entry.index: (entry.term, entry.command) for entry in found}
 
 
-def console_findings(node: Node, lines: Iterable[str]) -> list[str]:
+def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
     return [
         f"{node.name} said: {line}"
         for line in lines

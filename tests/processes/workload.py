@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.cluster import Node
+from raftline.harness.cluster import NodeProcess
 from raftline.harness.history import Increment, Operation, learned
 from tests.processes.mix import Mix, Pulse
 
@@ -29,7 +29,12 @@ class WorkloadClient:
     """One client: a request at a time, to the node it takes for the leader."""
 
     def __init__(
-        self, name: str, nodes: Sequence[Node], mix: Mix, seed: str, pulse: Pulse | None = None
+        self,
+        name: str,
+        nodes: Sequence[NodeProcess],
+        mix: Mix,
+        seed: str,
+        pulse: Pulse | None = None,
     ) -> None:
         self.name = name
         self.history: list[Operation] = []
@@ -192,7 +197,7 @@ class WorkloadClient:
         named = [node for node in nodes if node.name == name]
         self._node = self._chance.choice(named or nodes)
 
-    def _look_at(self, node: Node) -> None:
+    def _look_at(self, node: NodeProcess) -> None:
         if node is not self._node:
             self._hang_up()
             self._node = node
@@ -204,12 +209,12 @@ class WorkloadClient:
 
 
 class Workload:
-    """Clients in threads of their own; leaving it stops them all, when what they asked is
-    answered or given up."""
+    """Clients in separate threads; leaving it stops them all, when what they asked is answered or
+    given up."""
 
     def __init__(
         self,
-        nodes: Sequence[Node],
+        nodes: Sequence[NodeProcess],
         clients: int,
         mix: Mix,
         seed: str,

@@ -25,7 +25,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
     ["", "localhost", "localhost:", ":1", "h:0", "h:65536", "h:01", "h:x", "h:١", "a b:1", "a..b:1",
      "[localhost]:1", "[]:1", 8000],
 )  # fmt: skip
-def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no address: host:port, such as 127\.0\.0\.1:8000"):
         Address.parse(text)
 
@@ -34,7 +34,7 @@ def test_an_address_is_shown_as_it_is_read() -> None:
     assert Address.parse(str(Address("h", 1))) == Address("h", 1)
 
 
-def test_a_host_may_be_missing_where_a_port_alone_will_do() -> None:
+def test_the_host_may_be_missing_if_a_port_suffices() -> None:
     assert (split("10000"), split("h:10000"), split("[::1]:2")) == (
         ("", "10000"), ("h", "10000"), ("::1", "2"),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Answers to a peer never wait for anybody, whatever else its connection is doing."""
+"""Answers to a peer never wait for another task of its connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def connection_of(near: socket.socket) -> Connection:
     return Connection(host, near, for_peers_only=False)
 
 
-def test_an_answer_does_not_wait_for_replies_that_nobody_takes() -> None:
+def test_an_answer_does_not_wait_for_replies_that_the_client_does_not_read() -> None:
     near, far = socket.socketpair()
     with near, far:
         connection = connection_of(near)

@@ -29,16 +29,16 @@ def said_of(first: bytes | None, *later: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("first", [b"status\n", b"s4@status\r\n", b"status\nclient4@status\n"])
-def test_a_connection_that_asks_for_status_alone_is_no_line(first: bytes) -> None:
+def test_a_connection_that_asks_only_for_status_prints_no_line(first: bytes) -> None:
     assert said_of(first, b"status", b"raftline@status") == []
 
 
 @pytest.mark.parametrize("first", [None, b"", b"get a\n", b"s2@PreVote 1-0-0\n", b"half", b"\n"])
-def test_any_other_connection_is_a_line_once(first: bytes | None) -> None:
+def test_any_other_connection_prints_one_line(first: bytes | None) -> None:
     assert said_of(first, b"get a", b"status", b"get b") == ["came"]
 
 
-def test_a_connection_is_a_line_once_it_asks_for_more_than_status() -> None:
+def test_a_status_connection_prints_its_line_at_its_first_other_request() -> None:
     assert said_of(b"status\n", b"status") == []
     assert said_of(b"status\n", b"get a", b"get b") == ["came"]
     assert said_of(b"status\nget a\n") == ["came"]

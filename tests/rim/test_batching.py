@@ -29,7 +29,7 @@ def test_a_lone_request_never_waits() -> None:
         group.answered(1, NOW_S)
 
 
-def test_as_many_as_were_answered_are_waited_for() -> None:
+def test_a_group_waits_for_as_many_requests_as_were_answered() -> None:
     group = Gathering()
     group.answered(3, NOW_S)
     for queued in (1, 2):
@@ -39,7 +39,7 @@ def test_as_many_as_were_answered_are_waited_for() -> None:
     assert group.is_ripe(3, NOW_S)
 
 
-def test_once_nobody_comes_for_a_while_those_who_are_there_are_served() -> None:
+def test_a_group_is_served_after_a_pause_without_arrivals() -> None:
     group, now_s = Gathering(), NOW_S
     group.answered(64, now_s)
     group.arrived(1, now_s)
@@ -101,7 +101,7 @@ def test_a_server_that_does_not_lead_serves_all_at_once() -> None:
     assert looks_at_s(batching, writes=1, reads=1) == math.inf
 
 
-def test_a_write_waits_for_those_in_flight_and_then_no_longer() -> None:
+def test_a_write_waits_only_for_writes_in_flight() -> None:
     batching = leading()
     batching.enqueue(1, NOW_S, is_read=False)
     assert serves_writes(batching, NOW_S)
@@ -126,7 +126,7 @@ def test_a_write_waits_for_the_disk_as_for_a_proposal() -> None:
     assert serves_writes(batching, NOW_S + SHARING_S + 1e-6, is_writing=True)
 
 
-def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_waiting() -> None:
+def test_a_leader_limits_the_writes_that_wait_for_a_stalled_disk() -> None:
     batching = leading()
     batching.enqueue(1, NOW_S, is_read=False)
     later_s = NOW_S + MINUTE_S
@@ -136,7 +136,7 @@ def test_a_leader_takes_no_more_writes_than_a_disk_that_stands_still_may_have_wa
     assert serves_writes(batching, later_s, is_writing=True)
 
 
-def test_as_many_writes_as_were_answered_or_wait_already_are_waited_for() -> None:
+def test_writes_wait_for_as_many_as_were_answered_or_wait_already() -> None:
     batching = leading()
     batching.proposed(5, 2, NOW_S)
     batching.committed(5, 1, NOW_S, 0.0)  # two were answered, one waits
@@ -148,7 +148,7 @@ def test_as_many_writes_as_were_answered_or_wait_already_are_waited_for() -> Non
     assert looks_at_s(batching, writes=2) == NOW_S + QUIET_S
 
 
-def test_reads_wait_while_as_many_rounds_as_may_be_are_under_way() -> None:
+def test_reads_wait_while_the_most_rounds_are_in_flight() -> None:
     batching = leading()
     batching.enqueue(1, NOW_S, is_read=True)
     later_s = NOW_S + MINUTE_S
@@ -157,7 +157,7 @@ def test_reads_wait_while_as_many_rounds_as_may_be_are_under_way() -> None:
     assert batching.serves_reads(1, later_s, is_reading=False)
 
 
-def test_as_many_reads_as_were_answered_or_wait_already_are_waited_for() -> None:
+def test_reads_wait_for_as_many_as_were_answered_or_wait_already() -> None:
     batching = leading()
     batching.answered(2, 1, NOW_S)
     decided = [batching.serves_reads(queued, NOW_S, is_reading=False) for queued in (1, 2, 3)]
@@ -165,7 +165,7 @@ def test_as_many_reads_as_were_answered_or_wait_already_are_waited_for() -> None
     assert looks_at_s(batching, reads=2) == NOW_S + QUIET_S
 
 
-def test_reads_and_writes_gather_apart_and_the_earlier_is_looked_at_first() -> None:
+def test_reads_and_writes_gather_apart_with_the_earlier_deadline_first() -> None:
     batching = leading()
     batching.answered(9, 0, NOW_S)
     batching.enqueue(1, NOW_S, is_read=True)
@@ -176,7 +176,7 @@ def test_reads_and_writes_gather_apart_and_the_earlier_is_looked_at_first() -> N
     assert looks_at_s(batching) == math.inf
 
 
-def test_a_leader_that_fell_waits_for_none_of_its_proposals_when_it_leads_again() -> None:
+def test_a_reelected_leader_waits_for_no_proposal_of_its_earlier_term() -> None:
     batching = leading()
     batching.proposed(5, 1, NOW_S)
     batching.lost_leadership()
@@ -226,7 +226,7 @@ class Leader:
         return waited_s
 
 
-def test_writes_wait_a_while_for_those_before_them() -> None:
+def test_writes_wait_a_bounded_time_for_earlier_writes() -> None:
     leader = Leader()
     leader.commit(took_s=0.002, share=0.2)
     leader.commit(took_s=0.011, share=0.2)
@@ -236,7 +236,7 @@ def test_writes_wait_a_while_for_those_before_them() -> None:
 @pytest.mark.parametrize(
     ("share", "waits_s"), [(0.1, 0.001), (0.5, 0.0025), (0.9, 0.0045), (1.2, 0.005)]
 )
-def test_if_writes_always_take_long_an_idle_node_lets_others_go_behind_them(
+def test_an_idle_node_pipelines_writes_if_they_always_take_long(
     share: float, waits_s: float
 ) -> None:
     leader = Leader()

@@ -16,7 +16,7 @@ import pytest
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
-from raftline.node import registering
+from raftline.node import joining
 from raftline.tools import up
 
 PATH = Path("logs/server-configuration.txt")
@@ -35,14 +35,14 @@ def refusal_of(text: str) -> str:
     return message
 
 
-def test_the_seeds_two_words_mean_localhost() -> None:
+def test_a_configuration_line_of_two_words_means_localhost() -> None:
     assert members_of("s1 10000\ns2 10001\n") == {
         "s1": Address("localhost", 10000),
         "s2": Address("localhost", 10001),
     }
 
 
-def test_three_words_name_the_host() -> None:
+def test_a_configuration_line_of_three_words_names_the_host() -> None:
     assert members_of("s1 db1.example.org 10000\ns2 ::1 10000") == {
         "s1": Address("db1.example.org", 10000),
         "s2": Address("::1", 10000),
@@ -53,7 +53,7 @@ def test_members_keep_the_order_of_the_file() -> None:
     assert list(members_of("b 3\na 2\nc 1\n")) == ["b", "a", "c"]
 
 
-def test_comments_and_blank_lines_say_nothing() -> None:
+def test_comments_and_blank_lines_are_ignored() -> None:
     text = "# the lab\n\n   \n  s1\tlocalhost   10000  # the old laptop\n"
     assert members_of(text) == {"s1": Address("localhost", 10000)}
 
@@ -125,11 +125,11 @@ def test_one_port_on_two_hosts_is_fine() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nobody yet\n"])
-def test_a_file_without_members_is_refused_and_says_what_to_write(text: str) -> None:
+def test_a_file_without_members_is_refused_with_the_line_to_write(text: str) -> None:
     assert "write one line per node: s1 localhost 10000" in refusal_of(text)
 
 
-def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is missing; write one line per node into it: s1"):
         config.load(tmp_path)
 
@@ -140,7 +140,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
         config.load(tmp_path)
 
 
-def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path) -> None:
     (tmp_path / config.FILE_NAME).write_bytes(b"s1 1\ns2 \xff 2\n")
     with pytest.raises(ConfigError, match=r"txt:2: is not UTF-8 text"):
         config.load(tmp_path)
@@ -188,8 +188,8 @@ def test_a_named_folder_is_not_searched_above(
 
 def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "logs" / config.FILE_NAME
-    registering.register(path, "s1", 10000)
-    registering.register(path, "s2", 10001)
+    joining.register(path, "s1", 10000)
+    joining.register(path, "s2", 10001)
     assert config.read(path).members == {
         "s1": Address("localhost", 10000),
         "s2": Address("localhost", 10001),
@@ -199,27 +199,27 @@ def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) ->
 
 def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     before = path.read_bytes()
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     assert path.read_bytes() == before
 
 
 def test_registering_with_another_port_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
-    registering.register(path, "s1", 10000)
+    joining.register(path, "s1", 10000)
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="s1 is there with port 10000, not 10001"):
-        registering.register(path, "s1", 10001)
+        joining.register(path, "s1", 10001)
     with pytest.raises(ConfigError, match="s2 and s1 share localhost:10000"):
-        registering.register(path, "s2", 10000)
+        joining.register(path, "s2", 10000)
     assert path.read_bytes() == before
 
 
 def test_registering_leaves_an_unfinished_last_line_whole(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     path.write_text("s1 10000")
-    registering.register(path, "s2", 10001)
+    joining.register(path, "s2", 10001)
     assert path.read_text() == "s1 10000\ns2 localhost 10001\n"
 
 
@@ -239,7 +239,7 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
 
     def register() -> None:
         try:
-            registering.register(path, "s2", 10000)
+            joining.register(path, "s2", 10000)
         except ConfigError as error:
             refused.append(error)
 
@@ -255,22 +255,22 @@ def test_nodes_that_register_at_the_same_time_see_each_other(
     ]
 
 
-def test_what_others_have_registered_since_survives_a_withdrawal(tmp_path: Path) -> None:
+def test_a_withdrawal_keeps_later_registrations(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     path.write_text("# mine\n")
-    first = registering.register(path, "s1", 10000)
-    second = registering.register(path, "s2", 10001)
-    registering.withdraw(first)
+    first = joining.register(path, "s1", 10000)
+    second = joining.register(path, "s2", 10001)
+    joining.withdraw(first)
     assert path.read_text() == "# mine\ns2 localhost 10001\n"
-    registering.withdraw(second)
+    joining.withdraw(second)
     assert path.read_text() == "# mine\n"
 
 
-def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
+def test_a_registration_in_a_withdrawn_file_makes_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
-    first = registering.register(path, "s1", 10000)
+    first = joining.register(path, "s1", 10000)
     lock, waits = fcntl.flock, threading.Event()
 
     def tell_and_lock(file: IO[bytes], how: int) -> None:
@@ -280,17 +280,17 @@ def test_who_waits_to_register_in_a_file_that_is_withdrawn_makes_a_new_one(
     with path.open("ab") as held:
         lock(held, fcntl.LOCK_EX)
         monkeypatch.setattr(fcntl, "flock", tell_and_lock)
-        second = threading.Thread(target=lambda: registering.register(path, "s2", 10001))
+        second = threading.Thread(target=lambda: joining.register(path, "s2", 10001))
         second.start()
         assert waits.wait(30)
         monkeypatch.setattr(fcntl, "flock", lambda file, how: None)  # this thread has the lock
-        registering.withdraw(first)
+        joining.withdraw(first)
         monkeypatch.setattr(fcntl, "flock", lock)
     second.join(30)
     assert list(config.read(path).members) == ["s2"]
 
 
-def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writes(
+def test_a_reader_of_an_unfilled_file_waits_for_its_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
@@ -303,7 +303,7 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
     monkeypatch.setattr(fcntl, "flock", tell_and_lock)
     begun: list[config.Configuration] = []
     second = threading.Thread(
-        target=lambda: begun.append(registering.begun(path, "# mine\ns1 10000\ns2 10001\n"))
+        target=lambda: begun.append(joining.begun(path, "# mine\ns1 10000\ns2 10001\n"))
     )
     with path.open("xb") as first:  # of no bytes as yet
         lock(first, fcntl.LOCK_EX)
@@ -318,12 +318,12 @@ def test_who_finds_a_file_that_another_is_about_to_fill_takes_what_that_one_writ
 @pytest.mark.parametrize(
     "begin",
     [
-        lambda path: registering.register(path, "s1", 10000),
-        lambda path: registering.begun(path, "s1 localhost 10000\n"),
+        lambda path: joining.register(path, "s1", 10000),
+        lambda path: joining.begun(path, "s1 localhost 10000\n"),
         lambda path: up.write_down(up.choose(str(path.parent), 1, 10000)),
     ],
 )
-def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
+def test_a_reader_finds_a_new_file_whole_or_absent(
     begin: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / config.FILE_NAME
@@ -350,18 +350,18 @@ def test_who_looks_while_a_file_is_begun_finds_all_of_it_or_none(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_was_left_empty_by_a_node_that_died_is_begun_again(tmp_path: Path) -> None:
+def test_an_empty_file_of_a_dead_node_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "logs" / config.FILE_NAME
-    assert list(registering.begun(path, "s1 10000\n").members) == ["s1"]
+    assert list(joining.begun(path, "s1 10000\n").members) == ["s1"]
     path.write_text("")
-    assert list(registering.begun(path, "s2 10000\n").members) == ["s2"]
+    assert list(joining.begun(path, "s2 10000\n").members) == ["s2"]
     assert path.read_text() == "s2 10000\n"
 
 
-def test_registering_where_nothing_can_be_written_says_what_to_add(tmp_path: Path) -> None:
+def test_registering_in_a_read_only_folder_names_the_line_to_add(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, no folder")
     with pytest.raises(ConfigError, match="add by hand: s1 localhost 10000"):
-        registering.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
+        joining.register(tmp_path / "logs" / config.FILE_NAME, "s1", 10000)
 
 
 @pytest.mark.parametrize("pace", config.PACES.values())
@@ -370,7 +370,7 @@ def test_a_heartbeat_is_many_times_faster_than_an_election_timeout(pace: config.
     assert pace.election_spread_ms * 2 >= pace.election_timeout_ms  # or votes are split
 
 
-def test_the_human_pace_keeps_the_seeds_ten_to_eighteen_seconds() -> None:
+def test_the_human_pace_has_timeouts_of_ten_to_eighteen_seconds() -> None:
     pace = config.PACES["human"]
     latest_ms = pace.election_timeout_ms + pace.election_spread_ms
     assert (pace.election_timeout_ms, latest_ms) == (10_000, 18_000)
@@ -393,6 +393,6 @@ def test_a_line_is_on_the_disk_before_the_node_starts(
             synced.append((found.st_ino, found.st_size))
 
     monkeypatch.setattr(os, "fsync", record)
-    registering.register(path, "s1", 1)
+    joining.register(path, "s1", 1)
     assert synced == [(path.stat().st_ino, path.stat().st_size)]
     assert "s1 localhost 1\n" in path.read_text()

@@ -11,8 +11,8 @@ import pytest
 
 from raftline.controller.store import store
 from raftline.harness.processes import eventually
-from raftline.net.batch import Batch
 from raftline.net.connection import Connection
+from raftline.net.host import Batch
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request
@@ -27,7 +27,7 @@ SHORT = Limits(key_bytes=16, value_bytes=16)
 
 
 class Scene:
-    """A connection served by a thread of its own, and a driver that answers when it is told to."""
+    """A connection served by its own thread, and a driver that answers on order."""
 
     def __init__(self, limits: Limits = SHORT) -> None:
         self.here, self.there = socket.socketpair()
@@ -42,7 +42,7 @@ class Scene:
         self.there.sendall(text.encode())
 
     def submitted(self, count: int) -> list[list[str]]:
-        """Return the commands of each batch, once so many have come."""
+        """Return the commands of each batch, once that number has come."""
         eventually(lambda: len(self.batches) >= count, f"{count} batches")
         return [list(batch.commands) for batch in self.batches]
 
@@ -55,7 +55,7 @@ class Scene:
         self.host.flush()
 
     def lines(self) -> list[str]:
-        """Return all that is said until the connection ends."""
+        """Return all lines until the connection ends."""
         with self.there.makefile("r") as file:
             return file.read().splitlines()
 
@@ -99,7 +99,7 @@ def _no_peer(scene: Scene) -> None:
         (_no_peer, "s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0"),
     ],
 )
-def test_a_refusal_behind_a_write_that_waits_is_said_behind_its_reply(
+def test_a_refusal_behind_a_waiting_write_follows_its_reply(
     scene: Scene, refused: Refused, said: str
 ) -> None:
     scene.say("set a 1\n")
@@ -113,7 +113,7 @@ def test_a_refusal_behind_a_write_that_waits_is_said_behind_its_reply(
     assert second.startswith(said)
 
 
-def test_a_read_behind_a_write_that_waits_is_asked_once_that_is_answered(scene: Scene) -> None:
+def test_a_read_behind_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
     scene.say("set a 1\nset a 2\nget a\n")
     assert scene.submitted(1) == [["set a 1", "set a 2"]]
     eventually(scene.waits)
@@ -172,9 +172,7 @@ def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
     ]  # fmt: skip
 
 
-def test_a_peer_is_heard_and_nobody_else_nor_an_answer_that_was_not_asked_for_here(
-    scene: Scene,
-) -> None:
+def test_only_peers_are_heard_and_only_requested_answers(scene: Scene) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
     assert scene.line() == ("s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0")
     scene.say("s2@Count on me term 1\n")
@@ -185,7 +183,7 @@ def test_a_peer_is_heard_and_nobody_else_nor_an_answer_that_was_not_asked_for_he
     assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
 
 
-def test_a_controller_s_numbered_order_that_comes_again_is_done_once() -> None:
+def test_a_repeated_numbered_order_is_done_once() -> None:
     manager, _ = boot(MemoryFolder())
     logged: list[str] = []
 
@@ -224,7 +222,7 @@ def connection_of(**facts: Any) -> Connection:
         (b"\xff@AppendEntries", True, True, SHORT.line_bytes),
     ],
 )
-def test_a_peer_s_room_is_for_who_has_spoken_as_one(
+def test_a_long_line_is_allowed_only_to_connections_that_spoke_as_peers(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
     connection = connection_of(hears_from_leader=lambda: hears)
@@ -242,7 +240,7 @@ def test_a_peer_s_room_is_for_who_has_spoken_as_one(
         (b"Controller@RESTART", "control", ""),
     ],
 )
-def test_a_node_that_was_shut_down_tells_its_clients_and_hears_its_controller(
+def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     line: bytes, kind: str, reply: str
 ) -> None:
     spoken = connection_of(is_down=True)._route(parse(line, SHORT, Readings(), "s1"))
@@ -265,7 +263,7 @@ def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
     assert scene.submitted(1) == [["set a 1"]]
 
 
-def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
+def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: Scene) -> None:
     scene.say("get a read lease\nget b read lease\nget c read index\n")
     assert scene.submitted(1)[0] == ["get a", "get b"]
     scene.answer(0, "done")
@@ -273,7 +271,7 @@ def test_reads_of_two_ways_are_confirmed_each_in_its_own(scene: Scene) -> None:
     assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
 
 
-def test_a_show_is_spelled_by_its_connection_s_own_thread(scene: Scene) -> None:
+def test_a_show_is_spelled_by_its_connections_thread(scene: Scene) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
     assert scene.batches[0].reply_sink is None

@@ -21,7 +21,7 @@ from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import node_of
 
 
@@ -73,7 +73,7 @@ def closed_output(console: Console, stream: io.StringIO) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_lines_come_out_in_the_order_in_which_they_were_said() -> None:
+def test_console_lines_are_printed_in_order() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     console.say("[*] Starting election...")
@@ -86,7 +86,7 @@ def test_lines_come_out_in_the_order_in_which_they_were_said() -> None:
     ]
 
 
-def test_traffic_above_the_limit_is_summed_up_when_the_second_is_over() -> None:
+def test_traffic_above_the_limit_is_summed_up_after_each_second() -> None:
     stream, clock = io.StringIO(), Clock()
     console = Console(stream, verbose=False, clock=clock)
     for number in range(3160):
@@ -123,7 +123,7 @@ class CountedMeanwhile(int):
         return super().__format__(form)
 
 
-def test_what_is_counted_while_a_second_is_summed_up_harms_nobody() -> None:
+def test_traffic_counted_during_a_summary_causes_no_error() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     count = CountedMeanwhile(2)
@@ -134,7 +134,7 @@ def test_what_is_counted_while_a_second_is_summed_up_harms_nobody() -> None:
     ]
 
 
-def test_events_are_printed_however_much_traffic_there_is() -> None:
+def test_events_are_printed_under_any_traffic() -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     for _ in range(1000):
@@ -145,7 +145,7 @@ def test_events_are_printed_however_much_traffic_there_is() -> None:
     assert [line for line in lines if line.startswith("term")] == [f"term {n}" for n in range(100)]
 
 
-def test_what_is_not_printed_is_not_formatted() -> None:
+def test_suppressed_lines_are_not_formatted() -> None:
     costly = Costly()
     console = Console(io.StringIO(), verbose=False, clock=Clock())
     for _ in range(1000):
@@ -190,7 +190,7 @@ def test_text_without_arguments_may_hold_percent_signs() -> None:
         ("Grüße, 世界", "Grüße, 世界"),
     ],
 )
-def test_nothing_that_is_printed_can_steer_a_terminal(text: str, shown: str) -> None:
+def test_no_printed_text_can_steer_a_terminal(text: str, shown: str) -> None:
     assert safe_line(text) == shown
 
 
@@ -205,7 +205,7 @@ def test_a_line_of_just_the_limit_is_whole() -> None:
     assert safe_line("x" * LINE_CHARACTERS_MAX) == "x" * LINE_CHARACTERS_MAX
 
 
-def test_a_terminal_that_stands_still_holds_nobody_up() -> None:
+def test_a_stopped_terminal_blocks_no_thread() -> None:
     reading_end, writing_end = os.pipe()
     with open(writing_end, "w", encoding="utf-8") as stream:
         console = Console(stream, verbose=False, clock=Clock())
@@ -250,9 +250,7 @@ def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return errors
 
 
-def test_a_reader_that_went_away_ends_the_printing_and_nothing_else(
-    thread_errors: list[object],
-) -> None:
+def test_a_lost_reader_ends_only_the_printing(thread_errors: list[object]) -> None:
     reading_end, writing_end = os.pipe()
     os.close(reading_end)
     with open(writing_end, "w", encoding="utf-8") as stream:
@@ -264,7 +262,7 @@ def test_a_reader_that_went_away_ends_the_printing_and_nothing_else(
     assert thread_errors == []
 
 
-def test_a_closed_stream_ends_the_printing_and_nothing_else(thread_errors: list[object]) -> None:
+def test_a_closed_stream_ends_only_the_printing(thread_errors: list[object]) -> None:
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     stream.close()
@@ -296,7 +294,7 @@ def test_after_closing_nothing_is_printed() -> None:
     ("commands", "ends"),
     [(["set b 30", "get b"], "Last log: 2 3 get b"), ([], "Last log: 0 0")],
 )
-def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
+def test_a_follower_that_lacks_entries_prints_the_end_of_its_log(
     commands: list[str], ends: str
 ) -> None:
     missing = AppendRejected("s2", "s1", 6, len(commands), 4)
@@ -314,7 +312,7 @@ def test_a_follower_that_lacks_entries_says_after_which_and_where_its_log_ends(
     assert stream.getvalue().splitlines() == [asked, "Sending message", ends, "Sending message"]
 
 
-def said_by(node: Node, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
+def said_by(node: RawNode, *steps: Effects | RequestVoteReply, verbose: bool = False) -> list[str]:
     """Return what a traffic log says of these steps of a node, and of votes that it receives."""
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
@@ -336,12 +334,12 @@ NO = RequestVoteReply("s3", "s1", 1, False, pre_vote=True, reason="no")
 
 
 @pytest.mark.parametrize(("verbose", "times"), [(False, 1), (True, 2)])
-def test_who_asks_for_prevotes_again_and_again_says_so_once(verbose: bool, times: int) -> None:
+def test_repeated_prevote_requests_are_printed_once(verbose: bool, times: int) -> None:
     first, again = Effects(send=ASKED, notes=[HEARD]), Effects(send=ASKED)
     assert said_by(node_of("s1", 1), first, again, verbose=verbose) == [HEARD, *SENDS * times]
 
 
-def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
+def test_prevotes_are_printed_anew_in_another_term() -> None:
     said = said_by(node_of("s1", 1), Effects(send=ASKED), Effects(send=ASKED))
     assert said == SENDS
     stream = io.StringIO()
@@ -354,7 +352,7 @@ def test_what_is_said_of_prevotes_is_said_again_in_another_term() -> None:
     assert stream.getvalue().splitlines() == SENDS * 3  # not for the last of them
 
 
-def test_who_answers_is_told_now_and_then() -> None:
+def test_answering_voters_are_printed_from_time_to_time() -> None:
     ask = Effects(send=ASKED)
     said = said_by(node_of("s1", 1), *[part for _ in range(600) for part in (ask, YES, NO)])
     told = [line for line in said if line.startswith("[*] Still no leader: ")]
@@ -365,7 +363,7 @@ def test_who_answers_is_told_now_and_then() -> None:
     assert len(said) == len(SENDS) + len(told) + 2  # and one line for each of the answers
 
 
-def test_who_answers_is_told_when_that_has_changed_for_two_rounds() -> None:
+def test_a_change_of_answering_voters_is_printed_after_two_rounds() -> None:
     ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
     rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
     said = said_by(node_of("s1", 1), *rounds)
@@ -388,7 +386,7 @@ def test_a_denied_prevote_is_a_line_once() -> None:
     assert said == [note, sent, other, other]
 
 
-def test_of_many_entries_that_are_sent_the_first_is_shown_and_how_many_follow() -> None:
+def test_a_long_append_is_shown_by_its_first_entry_and_the_number_of_others() -> None:
     entries = [Entry(index, 2, f"set k {'v' * 100}") for index in range(4, 1004)]
     message = AppendEntries("s1", "s2", 2, 3, 1, entries, 3, 7)
     assert abridged(message) == (
@@ -397,7 +395,7 @@ def test_of_many_entries_that_are_sent_the_first_is_shown_and_how_many_follow() 
     )
 
 
-def test_of_a_snapshot_s_piece_that_is_sent_the_data_is_not_shown() -> None:
+def test_the_data_of_a_snapshot_piece_is_not_shown() -> None:
     piece = InstallSnapshot("s1", "s2", 5, Snapshot(17, 4, 66, 1), 0, 9, 3, "17 4 snapshot")
     assert abridged(piece) == "InstallSnapshot 5-17-4 offset 0 of 66 crc32 00000001 round 3"
 

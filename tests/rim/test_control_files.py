@@ -13,13 +13,13 @@ import pytest
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
@@ -44,12 +44,10 @@ class SlowManager(LogManager):
         return super().write(works)
 
 
-def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_it(
-    tmp_path: Path,
-) -> None:
+def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path: Path) -> None:
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
-    node = Node(
+    node = RawNode(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         Options(election_timeout_ms=60_000, heartbeat_ms=20), lambda: 60_000, now_ms(),
     )  # fmt: skip
@@ -72,7 +70,7 @@ def test_a_node_that_was_shut_down_amid_a_long_write_lets_go_of_its_files_after_
     assert control._put_aside() == "s1.log.aside-1"
 
 
-def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_caught_up(
+def test_a_node_with_a_deleted_log_reports_its_recovery_even_if_quick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     state = SimpleNamespace(term=3, recovering=True, membership=SimpleNamespace(names=("s1", "s2")))
@@ -89,7 +87,7 @@ def test_a_node_whose_log_was_deleted_says_how_it_came_back_however_soon_it_has_
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 
-def test_the_end_of_a_slowing_does_not_end_another_that_was_ordered_since() -> None:
+def test_the_end_of_a_slow_heartbeat_order_does_not_end_a_later_one() -> None:
     ends: list[Callable[[], None]] = []
     faults = Faults("s1")
     faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]

@@ -46,7 +46,7 @@ def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:
     assert node.received == ["client@get a"] * 4
 
 
-def test_follow_leaves_a_dead_leader_for_a_node_it_knows(start: Start) -> None:
+def test_follow_leaves_a_dead_leader_for_a_known_node(start: Start) -> None:
     dead = free_port()
     answers = iter([not_leader("s1", "localhost", dead)] * 2)
     second = start(lambda _: next(answers, "GET response: 5"), "s2")
@@ -56,7 +56,7 @@ def test_follow_leaves_a_dead_leader_for_a_node_it_knows(start: Start) -> None:
     assert len(second.received) == 4
 
 
-def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start) -> None:
+def test_follow_asks_a_third_node_if_two_name_each_other(start: Start) -> None:
     dead = free_port()
     second = start(lambda _: not_leader("s1", "localhost", dead), "s2")
     third = start(store(), "s3")
@@ -66,7 +66,7 @@ def test_follow_asks_a_third_node_when_two_only_point_at_each_other(start: Start
 
 
 @pytest.mark.parametrize("farewell", [STOPPING, REMOVED])
-def test_follow_leaves_a_node_that_serves_no_more_for_another(start: Start, farewell: str) -> None:
+def test_follow_leaves_a_stopping_node_for_another(start: Start, farewell: str) -> None:
     leaving, other = start(lambda _: farewell), start(store(), "s2")
     with Client(port=leaving.port, follow=True, also=[("localhost", other.port)]) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
@@ -93,7 +93,7 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         client.request("set a 5")
 
 
-def test_a_change_of_members_whose_outcome_is_unknown_is_not_asked_for_again(start: Start) -> None:
+def test_a_change_of_members_with_an_unknown_outcome_is_not_repeated(start: Start) -> None:
     unsure = start(lambda _: outcome_unknown("lost its place"))
     leaves = start(lambda _: None)
     with Client(port=unsure.port, follow=True) as client, pytest.raises(OutcomeUnknown):
@@ -117,9 +117,7 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
 
 
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
-def test_a_node_that_serves_nobody_does_not_settle_a_write_of_unknown_outcome(
-    start: Start, refusal: str
-) -> None:
+def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, refusal: str) -> None:
     answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
     ended = start(lambda _: next(answers, refusal))  # a leader that its controller shuts down
     served = start(lambda _: "INCR response: 1", "s2")
@@ -145,7 +143,7 @@ def test_a_node_that_serves_nobody_does_not_settle_a_write_of_unknown_outcome(
     assert eventually(stays_unknown, "an outcome that a refusal can't settle")
 
 
-def test_each_write_has_a_number_of_its_own(start: Start) -> None:
+def test_each_write_has_its_own_number(start: Start) -> None:
     node = start(store())
     with Client(port=node.port, follow=True) as client:
         for number in range(3):
@@ -158,7 +156,7 @@ def test_each_write_has_a_number_of_its_own(start: Start) -> None:
     ]
 
 
-def test_a_write_that_finds_its_session_expired_is_done_in_another(start: Start) -> None:
+def test_a_write_in_an_expired_session_is_repeated_in_a_new_one(start: Start) -> None:
     expired = error("session expired: nothing is known of client-7 any more")
     answers = iter(["SESSION response: client-7", expired, "SESSION response: client-9"])
     node = start(lambda _: next(answers, "SET response: a set to 5"))
@@ -167,7 +165,7 @@ def test_a_write_that_finds_its_session_expired_is_done_in_another(start: Start)
     assert node.received[2:] == ["client@session", "client-9#1@set a 5"]
 
 
-def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) -> None:
+def test_a_retry_in_an_expired_session_is_not_repeated(start: Start) -> None:
     expired = error("session expired: nothing is known of client-7 any more")
     answers = iter(["SESSION response: client-7", outcome_unknown("lost its place"), expired])
     node = start(lambda _: next(answers, "SET response: a set to 5"))
@@ -177,7 +175,7 @@ def test_a_retry_that_finds_its_session_expired_is_not_done_again(start: Start) 
 
 
 @pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
-def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
+def test_a_write_that_may_be_logged_stays_unknown_despite_refusals(
     first: str | None, start: Start
 ) -> None:
     def stays_unknown() -> bool:
@@ -196,7 +194,7 @@ def test_a_write_that_may_have_been_taken_stays_unknown_whatever_others_say(
     assert eventually(stays_unknown, "an outcome that others can't settle")
 
 
-def test_a_write_whose_session_never_began_was_certainly_not_done(start: Start) -> None:
+def test_a_write_without_a_session_is_certainly_not_done(start: Start) -> None:
     silent = start(lambda _: None)
     with (
         Client(port=silent.port, follow=True, timeout_s=0.3) as client,
@@ -229,7 +227,7 @@ def test_follow_asks_another_node_when_a_read_was_lost(start: Start) -> None:
         assert client.request("get ana") == "GET response: 4"
 
 
-def test_each_sorry_line_is_an_exception_of_its_own(start: Start) -> None:
+def test_each_sorry_line_has_its_own_exception(start: Start) -> None:
     answers = iter([not_leader("s1", "localhost", 10000), NO_LEADER, error("too long")])
     with Client(port=start(lambda _: next(answers)).port) as client:
         with pytest.raises(NotLeader, match=r"^I am not the leader") as caught:
@@ -292,7 +290,7 @@ def test_a_reply_is_read_back_as_it_was_written() -> None:
     assert outcome_of("GET response, no such key: a: b") is Outcome.ABSENT
 
 
-def test_when_nobody_is_there_the_address_that_was_asked_for_is_named() -> None:
+def test_an_unreachable_address_is_named() -> None:
     port, other = free_port(), free_port()
     client = Client(port=port, follow=True, also=[("localhost", other)])
     with pytest.raises(Unreachable, match=f"nothing listens on localhost port {port}:"):
@@ -316,7 +314,7 @@ def test_a_connection_is_announced_before_it_is_tried() -> None:
     ],
 )
 @pytest.mark.parametrize("follow", [False, True])
-def test_what_a_node_would_silently_leave_out_is_refused_before_it_is_sent(
+def test_bytes_that_a_node_would_drop_are_refused_before_sending(
     start: Start, command: str, named: str, follow: bool
 ) -> None:
     node = start(store())
@@ -340,7 +338,7 @@ WHY = "s2 and s3 have no vote, since they may be new."
 
 
 @pytest.mark.parametrize("command", ["get a", "set a 1"])
-def test_a_node_that_says_why_nobody_leads_is_believed_before_those_that_do_not_answer(
+def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
     start: Start, command: str
 ) -> None:
     """Nothing was written: not even the session of a write was begun."""
@@ -355,7 +353,7 @@ def test_a_node_that_says_why_nobody_leads_is_believed_before_those_that_do_not_
         client.request(command)
 
 
-def test_a_session_that_gets_no_answer_leaves_nothing_open(start: Start) -> None:
+def test_a_session_request_without_an_answer_leaves_no_write_in_doubt(start: Start) -> None:
     silent = start(lambda _: None)
     with (
         Client(port=silent.port, timeout_s=0.3, follow=True) as client,

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from raftline.node import cpu_affinity
-from raftline.node.cpu_affinity import CpuAffinity, Look, choose, look, move_threads
+from raftline.node.cpu_affinity import Look, begin_to_watch, choose, look, move_threads
 
 BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
@@ -31,14 +31,14 @@ def after(used: float, switches: int, *idle: float) -> Look:
         (after(0.1, 300, 0.9, 0.9), 0, None),  # not busy any more
     ],
 )
-def test_a_busy_node_goes_where_most_is_left_and_stays_unless_more_is_elsewhere(
+def test_a_busy_node_moves_to_the_core_with_clearly_most_free_time(
     now: Look, chosen: int | None, found: int | None
 ) -> None:
     assert choose(BEFORE, now, chosen) == found
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
-def test_all_threads_move_and_may_go_where_they_like_again() -> None:
+def test_all_threads_are_bound_and_released_together() -> None:
     allowed = os.sched_getaffinity(0)
     end, ids = threading.Event(), []
     begun = threading.Barrier(2)
@@ -64,7 +64,7 @@ def test_all_threads_move_and_may_go_where_they_like_again() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="there is no /proc")
-def test_a_look_sees_this_process_and_the_cores_it_asks_for() -> None:
+def test_a_sample_measures_this_process_and_the_given_cores() -> None:
     cores = os.sched_getaffinity(0)
     first = look(cores)
     sum(range(2_000_000))
@@ -77,7 +77,7 @@ def test_a_look_sees_this_process_and_the_cores_it_asks_for() -> None:
 @pytest.mark.parametrize(
     "trouble", [OSError(errno.EMFILE, "Too many open files"), KeyError("no such core")]
 )
-def test_who_watches_the_cores_goes_on_after_it_could_not_look(
+def test_the_core_watcher_goes_on_after_a_failed_sample(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     looks = 0
@@ -92,9 +92,8 @@ def test_who_watches_the_cores_goes_on_after_it_could_not_look(
     complaints: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", complaints.append)
     before = {*threading.enumerate()}
-    watcher = CpuAffinity()
-    watcher._allowed = {0, 1}
-    watcher.start("s1")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    begin_to_watch("s1")
     for thread in {*threading.enumerate()} - before:
         thread.join(30)
     assert looks == 4

@@ -40,7 +40,7 @@ def read_at(to: str, number: int) -> ReadIndexReply:
     return ReadIndexReply("s1", to, 3, 1, number)
 
 
-def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
+def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:
     delivery = Delivery(lambda _: None, FakeWriter())
     of_s2, of_s3 = Connection(), Connection()
     delivery.asked(ReadIndex("s2", "s1", 1, 7), of_s2)
@@ -50,7 +50,7 @@ def test_each_follower_is_told_its_read_index_where_it_asked() -> None:
     assert (of_s2.answered, of_s3.answered) == ([read_at("s2", 7)], [read_at("s3", 8)])
 
 
-def test_a_follower_that_connects_anew_is_told_on_its_new_connection() -> None:
+def test_a_read_index_reply_goes_to_a_followers_new_connection() -> None:
     delivery = Delivery(lambda _: None, FakeWriter())
     connections = [Connection() for _ in range(3)]
     for number, connection in enumerate(connections):
@@ -61,14 +61,14 @@ def test_a_follower_that_connects_anew_is_told_on_its_new_connection() -> None:
     ]
 
 
-def test_who_never_asked_is_told_nothing() -> None:
+def test_no_read_index_reply_goes_to_a_node_that_never_asked() -> None:
     sent: list[Message] = []
     origin = Connection()
     Delivery(sent.append, FakeWriter()).deliver([read_at("s2", 7)], origin)
     assert (sent, origin.answered) == ([], [])
 
 
-def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
+def test_a_reply_goes_to_its_asker_and_a_request_to_its_peer() -> None:
     sent: list[Message] = []
     origin = Connection()
     answer, question = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
@@ -76,7 +76,7 @@ def test_an_answer_goes_back_and_a_question_to_its_peer() -> None:
     assert (sent, origin.answered) == ([question], [answer])
 
 
-def test_what_tells_of_the_disk_waits_for_it_and_the_rest_leaves_at_once() -> None:
+def test_only_messages_that_depend_on_the_disk_wait_for_it() -> None:
     sent: list[Message] = []
     writer, origin = FakeWriter(), Connection()
     delivery = Delivery(sent.append, writer)
@@ -88,7 +88,7 @@ def test_what_tells_of_the_disk_waits_for_it_and_the_rest_leaves_at_once() -> No
     assert origin.answered == [granted]
 
 
-def test_an_answer_overtakes_no_write_that_is_under_way() -> None:
+def test_no_reply_leaves_before_a_write_in_flight() -> None:
     writer, origin = FakeWriter(), Connection()
     delivery = Delivery(lambda _: None, writer)
     denied = Effects(send_after_save=[RequestVoteReply("s1", "s2", 1, False)])

@@ -13,7 +13,7 @@ import pytest
 import raftline.node.driver
 import raftline.node.stepper
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue
@@ -29,7 +29,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.roles import Role
 from raftline.wire.parsing import Reading
@@ -95,7 +95,7 @@ def driver_of_s1(
     manager = kind("s1", MemoryFolder(), MEMBERS)
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
-    node = Node(
+    node = RawNode(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         options, lambda: 60_000, now_ms(),
     )  # fmt: skip
@@ -119,7 +119,7 @@ def elect(driver: Driver) -> None:
     assert node.view.is_leader
 
 
-def test_a_new_leader_beats_though_its_owner_slept_for_longer(
+def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
@@ -147,7 +147,7 @@ def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
     assert node.view.log.last_index == 2
 
 
-def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> None:
+def test_an_entry_of_another_term_answers_no_request_at_its_index() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
@@ -164,7 +164,7 @@ def test_what_lies_at_a_request_s_index_in_another_term_is_not_its_answer() -> N
     driver.stop(DEADLINE_S)
 
 
-def test_who_waits_for_an_entry_when_the_server_stops_hears_that_nobody_knows() -> None:
+def test_a_waiting_write_has_an_unknown_outcome_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
@@ -211,7 +211,7 @@ def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
+def test_a_request_without_a_leader_is_kept_for_a_bounded_time() -> None:
     queue, batch = RequestQueue(hold_ms=100), Batch(["get a"], is_read=True)
     queue.hold([batch], 1000)
     assert queue.held_until_ms == 1100
@@ -222,7 +222,7 @@ def test_a_request_is_kept_for_want_of_a_leader_and_not_for_ever() -> None:
     assert batch.replies == [NO_LEADER]
 
 
-def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
+def test_a_failed_driver_steps_and_answers_nothing() -> None:
     rim, answers = FakeRim(), Answers()
     driver = driver_of_s1(rim, FailingManager)
     heartbeat = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
@@ -238,7 +238,7 @@ def test_after_a_failure_nothing_is_stepped_or_answered() -> None:
     assert [str(error) for error in rim.failed] == ["a bug that no test has met"]
 
 
-def test_a_change_of_members_waits_while_the_leader_gives_way() -> None:
+def test_a_change_of_members_waits_for_a_transfer() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     handing_over = driver.transfer("s2")  # its no-op is not committed: it waits for that
@@ -273,7 +273,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
 
 
-def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
+def test_a_change_under_way_is_answered_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
@@ -289,7 +289,7 @@ def test_who_asked_for_a_change_is_told_when_the_server_stops() -> None:
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
 
 
-def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> None:
+def test_writes_during_a_write_in_flight_share_the_next_proposal() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     first = Batch(["set a 1"], is_read=False)
@@ -299,7 +299,7 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
-    with driver._core:  # whoever has the core looks at the queue once it lets go
+    with driver.core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
             driver._stepper.enqueue(batch)
     driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
@@ -313,7 +313,7 @@ def test_writes_that_come_while_one_is_under_way_share_the_next_proposal() -> No
     driver.stop(DEADLINE_S)
 
 
-def test_who_is_missing_is_not_waited_for_long() -> None:
+def test_the_wait_for_missing_clients_is_short() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     # As after 64 clients that then went away.
@@ -327,10 +327,10 @@ def test_who_is_missing_is_not_waited_for_long() -> None:
     assert batch.wait(DEADLINE_S)
 
 
-def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None:
+def test_a_request_to_a_busy_core_is_served_by_its_holder() -> None:
     driver = driver_of_s1(FakeRim())
     batch = Batch(["set a 1"], is_read=False)
-    with driver._core:
+    with driver.core:
         driver.submit(batch)  # returns at once
         assert not driver._queue._held
     pause = threading.Event()
@@ -340,7 +340,7 @@ def test_what_comes_while_the_core_is_busy_is_served_by_whoever_has_it() -> None
     assert batch.wait(DEADLINE_S)
 
 
-def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
+def test_a_request_to_a_stopped_driver_is_refused() -> None:
     driver = driver_of_s1(FakeRim())
     driver.stop(DEADLINE_S)
     batch = Batch(["set a 1"], is_read=False)
@@ -349,7 +349,7 @@ def test_who_asks_a_driver_that_has_stopped_is_answered() -> None:
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
 
 
-def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it(
+def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
@@ -381,7 +381,7 @@ def test_a_request_that_comes_while_the_owner_reckons_how_long_to_sleep_wakes_it
     driver.stop(DEADLINE_S)
 
 
-def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
+def test_a_read_left_by_a_round_is_served_without_another_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
@@ -418,7 +418,7 @@ def test_a_read_left_behind_by_a_round_is_served_though_nobody_else_asks(
     driver.stop(DEADLINE_S)
 
 
-def test_a_lease_that_ran_out_while_a_step_took_long_serves_no_read_that_came_meanwhile(
+def test_a_lease_that_ends_during_a_long_step_serves_no_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
@@ -479,7 +479,7 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
+def test_a_stalled_disk_does_not_block_the_core() -> None:
     driver = driver_of_s1(FakeRim(), HeldManager)
     manager: Any = driver._logmanager
     driver.receive([RequestVote("s2", "s1", 5, 0, 0)], Answers())
@@ -494,9 +494,7 @@ def test_while_the_disk_stands_still_the_core_is_stepped_on() -> None:
 
 
 @pytest.mark.parametrize(("is_member", "said"), [(False, REMOVED), (True, "")])
-def test_who_was_removed_says_so_to_its_clients_unless_it_was_added_again(
-    is_member: bool, said: str
-) -> None:
+def test_a_removed_node_refuses_its_clients_unless_added_again(is_member: bool, said: str) -> None:
     node = node_of("s1", 1, 1)
     node._state.removed_by = 2
     if not is_member:

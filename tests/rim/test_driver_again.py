@@ -10,7 +10,7 @@ import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
@@ -92,9 +92,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
 
 
 @pytest.mark.parametrize("in_its_term", [False, True])
-def test_each_leadership_answers_its_own_writes_and_the_next_knows_nothing_of_them(
-    *, in_its_term: bool
-) -> None:
+def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     for _ in range(3):
         lead(driver)
@@ -137,7 +135,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
     assert [batch.replies for batch in batches] == [[STOPPING]] * 3
 
 
-def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is_lost() -> None:
+def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
@@ -154,7 +152,7 @@ def test_reads_that_a_follower_asked_for_look_for_the_next_leader_when_theirs_is
     driver.stop(DEADLINE_S)
 
 
-def test_a_request_that_is_kept_is_served_as_soon_as_a_leader_is_heard_of() -> None:
+def test_a_kept_request_is_served_as_soon_as_a_leader_is_known() -> None:
     driver = driver_of_s1(FakeRim())  # whose own election is a minute away
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
@@ -166,7 +164,7 @@ def test_a_request_that_is_kept_is_served_as_soon_as_a_leader_is_heard_of() -> N
     driver.stop(DEADLINE_S)
 
 
-def test_who_was_taken_out_and_is_a_member_again_keeps_requests_for_the_next_leader() -> None:
+def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
     driver = driver_of_s1(FakeRim())
     driver.node._state.removed_by = 1  # and a later entry has it back
     assert driver.node.view.is_member
@@ -208,7 +206,7 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
 # --- the queue, and transfers ---------------------------------------------------------------
 
 
-def test_of_two_that_wait_for_a_leader_each_is_given_up_in_its_own_time() -> None:
+def test_each_request_that_waits_for_a_leader_has_its_own_deadline() -> None:
     queue = RequestQueue(hold_ms=100)
     first, second = Batch(["get a"], is_read=True), Batch(["get b"], is_read=True)
     queue.hold([first], 1000)
@@ -221,7 +219,7 @@ def test_of_two_that_wait_for_a_leader_each_is_given_up_in_its_own_time() -> Non
     assert queue.take(writes=False, reads=False) == []
 
 
-def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> None:
+def test_batches_applied_together_each_get_their_own_replies() -> None:
     queue = RequestQueue(hold_ms=100)
     batches = [Batch(["set a", "set b"], is_read=False) for _ in range(3)]
     queue.enter(batches, 5, 2)
@@ -233,27 +231,28 @@ def test_batches_that_are_applied_together_are_answered_each_with_its_own() -> N
     assert not queue.are_pending_beside(None)
 
 
-def test_who_asked_for_a_transfer_in_an_earlier_term_is_not_answered_by_one_of_this_term() -> None:
+def test_a_transfer_of_an_earlier_term_is_not_answered_by_this_terms() -> None:
     node = established("s1")
-    handover, first, second = Handover(), *(Batch(["transfer"], is_read=False) for _ in "12")
-    handover.begin(first, node, "s3", lambda _: "", node.view.now_ms)
+    handover = Handover(node, lambda _: "")
+    first, second = (Batch(["transfer"], is_read=False) for _ in "12")
+    handover.begin(first, "s3", node.view.now_ms)
     node._state.term += 2  # it fell and was elected anew, and gives way once more
     node._state.as_leader.transfer = None
     node._state.as_leader.progress["s2"].heard_at_ms = node.view.now_ms
-    handover.begin(second, node, "s2", lambda _: "", node.view.now_ms)
-    handover.look(node.view)
+    handover.begin(second, "s2", node.view.now_ms)
+    handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
     assert second.replies == []
     handover.end()
     node._state.as_leader.transfer = None
-    handover.look(node.view)
+    handover.look()
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
     node._state.term += 1
-    handover.look(node.view)
+    handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was told
 
 
-def test_who_asked_for_a_transfer_is_told_when_the_server_stops_amid_it() -> None:
+def test_a_transfer_is_answered_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     lead(driver)
     batch = driver.transfer("s2")

@@ -74,7 +74,7 @@ def test_a_fault_is_described_as_the_verb_that_brings_it(
         "HEARTBEAT 1s for 0s", "HEARTBEAT 1s during 2s", "HEARTBEAT normal for 2s",
     ],
 )  # fmt: skip
-def test_what_is_no_fault_changes_nothing_and_says_the_form(line: str) -> None:
+def test_a_malformed_fault_is_refused_with_the_right_form(line: str) -> None:
     verb, *words = line.split()
     with pytest.raises(ProtocolError) as refusal:
         read_fault(verb, words, {"s2", "s3"})
@@ -84,7 +84,7 @@ def test_what_is_no_fault_changes_nothing_and_says_the_form(line: str) -> None:
     assert any(part in str(refusal.value) for part in about)
 
 
-def test_who_is_cut_off_is_neither_heard_nor_spoken_to() -> None:
+def test_a_partition_drops_messages_in_both_directions() -> None:
     faults = after("PARTITION s2")
     assert faults.in_force
     assert faults.cuts_off("s2")
@@ -92,7 +92,7 @@ def test_who_is_cut_off_is_neither_heard_nor_spoken_to() -> None:
     assert not sent(faults, HEARTBEAT)
 
 
-def test_a_leader_that_skips_replication_sends_heartbeats_and_nothing_to_learn_from() -> None:
+def test_a_leader_that_skips_replication_sends_only_heartbeats() -> None:
     faults = after("SKIP-REPLICATION on")
     assert sent(faults, HEARTBEAT)
     assert not sent(faults, ENTRIES)
@@ -109,11 +109,13 @@ def test_a_leader_that_skips_replication_sends_heartbeats_and_nothing_to_learn_f
         (["DROP 100%", "DROP 0% s2"], 0.0, True),
     ],
 )
-def test_as_many_are_lost_as_was_ordered(lines: list[str], chance: float, arrives: bool) -> None:
+def test_the_ordered_share_of_messages_is_lost(
+    lines: list[str], chance: float, arrives: bool
+) -> None:
     assert sent(after(*lines, chance=chance), HEARTBEAT) is arrives
 
 
-def test_what_is_delayed_arrives_later_in_its_order() -> None:
+def test_delayed_messages_arrive_later_in_order() -> None:
     faults, arrived = after("DELAY 10ms"), list[int]()
     go_on, done = threading.Event(), threading.Event()
     faults.send(HEARTBEAT, lambda: go_on.wait(60))  # so that 10 ms are over when the test says so
@@ -135,7 +137,7 @@ def test_a_delay_of_one_peer_holds_for_that_one_alone() -> None:
     assert not sent(faults, replace(HEARTBEAT, to="s3"))
 
 
-def test_what_is_delayed_is_bounded_and_the_newest_is_lost_and_said_once() -> None:
+def test_the_delay_queue_is_bounded_and_its_overflow_reported_once() -> None:
     said: list[str] = []
     faults, arrived, go_on = Faults("s1", say=said.append), [], threading.Event()
     done = threading.Event()
@@ -162,7 +164,7 @@ def test_what_is_delayed_is_bounded_and_the_newest_is_lost_and_said_once() -> No
     assert done.wait(60)
 
 
-def test_answers_pass_the_faults_of_their_own_time() -> None:
+def test_an_answer_is_subject_to_the_faults_in_force_as_it_leaves() -> None:
     class Origin:
         def __init__(self) -> None:
             self.given: list[Message] = []

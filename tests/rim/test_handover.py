@@ -11,11 +11,11 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.wire.protocol import NO_LEADER, not_leader
 from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
 from tests.scripted_node import ScriptedNode
@@ -23,11 +23,10 @@ from tests.scripted_node import ScriptedNode
 DEADLINE_S = 60.0
 
 
-def begun(node: Node, to: str | None = "s3") -> tuple[Handover, Batch]:
-    handover, batch = Handover(), Batch(["transfer"], is_read=False)
-    handover.begin(
-        batch, node, to, lambda leader: not_leader(leader, "localhost", 1), node.view.now_ms
-    )
+def begun(node: RawNode, to: str | None = "s3") -> tuple[Handover, Batch]:
+    handover = Handover(node, lambda leader: not_leader(leader, "localhost", 1))
+    batch = Batch(["transfer"], is_read=False)
+    handover.begin(batch, to, node.view.now_ms)
     return handover, batch
 
 
@@ -35,42 +34,42 @@ def reply_of(batch: Batch) -> str | None:
     return batch.replies[0] if batch.replies else None
 
 
-def test_who_asked_is_told_who_leads_then() -> None:
+def test_the_requester_of_a_transfer_gets_the_new_leader() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(RequestVote("s3", "s1", 2, 1, 1, transfer=True)), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) is None  # nobody is known to lead yet
     node.step(Receive(append(2, (1, 1), 2, sender="s3", to="s1")), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert batch.wait(DEADLINE_S)
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
 
 
-def test_who_asked_is_told_that_another_leads() -> None:
+def test_the_requester_of_a_transfer_is_told_if_another_node_leads() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
 
 
-def test_who_asked_is_told_that_nobody_took_over() -> None:
+def test_the_requester_of_a_transfer_is_told_if_no_node_took_over() -> None:
     node = established("s1")
     handover, batch = begun(node)
     acknowledge(node, "s2")
     node.step(Tick(), TIMEOUT_MS + OPTIONS.election_timeout_ms)
-    handover.look(node.view)
+    handover.look()
     assert reply_of(batch) == "Sorry, s3 did not take over: s1 leads term 1."
 
 
-def test_a_server_that_stops_leaves_nobody_waiting() -> None:
+def test_a_server_that_stops_leaves_no_transfer_request_waiting() -> None:
     handover, batch = begun(established("s1"))
     handover.end()
     assert reply_of(batch) == "Sorry, outcome unknown: s3 may take over yet, or not"
 
 
-def test_what_can_not_be_is_refused_at_once() -> None:
+def test_an_impossible_transfer_is_refused_at_once() -> None:
     _, batch = begun(established("s1"), "s9")
     assert reply_of(batch) == "Sorry, s9 is no member of this cluster."
     follower = node_of("s2")
@@ -117,7 +116,7 @@ def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Pa
     assert asked == ["transfer"]
 
 
-def test_without_a_leader_the_command_says_so_and_who_is_unreachable(
+def test_without_a_leader_the_command_names_the_unreachable_nodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / FILE_NAME).write_text("s1 localhost 9\n")

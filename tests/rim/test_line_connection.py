@@ -1,4 +1,4 @@
-"""A connection of lines: whole lines, by a deadline, and what is said of the end."""
+"""A connection of lines: whole lines, by a deadline, and the report of the end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_line_that_is_late_can_still_be_read(pair: Pair) -> None:
     assert connection.read(time.monotonic() + 30) == b"late"
 
 
-def test_the_end_is_told_and_half_a_line_is_shown(pair: Pair) -> None:
+def test_the_end_of_a_connection_is_reported_with_the_unfinished_line(pair: Pair) -> None:
     connection, other = pair
     other.sendall(b"half")
     other.shutdown(socket.SHUT_WR)
@@ -57,14 +57,14 @@ def test_the_end_is_told_and_half_a_line_is_shown(pair: Pair) -> None:
     assert connection.is_closed()
 
 
-def test_no_more_is_taken_than_was_to_come(pair: Pair) -> None:
+def test_a_connection_reads_no_more_than_its_limit(pair: Pair) -> None:
     connection, other = pair
     other.sendall(b"x" * 11)
     with pytest.raises(TooLong):
         connection.read(bytes_max=10)
 
 
-def test_one_question_has_a_connection_of_its_own() -> None:
+def test_a_single_request_has_its_own_connection() -> None:
     with socket.create_server(("localhost", 0)) as listener:
 
         def serve() -> None:

@@ -54,7 +54,9 @@ def all_of(reader: LineReader, longest: int = LONGEST) -> list[bytes]:
 @given(
     st.lists(st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b"")), max_size=6), st.data()
 )
-def test_lines_come_whole_wherever_they_are_torn(sent: list[bytes], data: st.DataObject) -> None:
+def test_lines_are_whole_for_any_division_into_packets(
+    sent: list[bytes], data: st.DataObject
+) -> None:
     rest = b"".join(line + b"\n" for line in sent)
     pieces: list[bytes | float] = []
     while rest:
@@ -65,7 +67,7 @@ def test_lines_come_whole_wherever_they_are_torn(sent: list[bytes], data: st.Dat
         assert all_of(reader_of(patch, *pieces)) == sent
 
 
-def test_what_has_no_end_when_the_connection_ends_is_no_line(
+def test_an_unfinished_line_at_the_end_of_a_connection_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert all_of(reader_of(monkeypatch, b"one\ntwo", b" and more")) == [b"one"]
@@ -73,7 +75,7 @@ def test_what_has_no_end_when_the_connection_ends_is_no_line(
 
 @pytest.mark.parametrize("size", [LONGEST, LONGEST + 1])
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_line_is_as_long_as_it_may_be_and_no_byte_longer(
+def test_a_line_has_at_most_the_longest_length(
     monkeypatch: pytest.MonkeyPatch, size: int, ends: bool
 ) -> None:
     begin, end = b"x" * 5, b"x" * (size - 5) + b"\n" * ends
@@ -85,7 +87,9 @@ def test_a_line_is_as_long_as_it_may_be_and_no_byte_longer(
         assert reader.read(lambda _: LONGEST) == [b"x" * size]
 
 
-def test_how_long_a_line_may_be_depends_on_how_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_length_limit_of_a_line_depends_on_its_beginning(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[bytes] = []
 
     def longest(beginning: bytes) -> int:
@@ -101,9 +105,7 @@ def test_how_long_a_line_may_be_depends_on_how_it_begins(monkeypatch: pytest.Mon
     assert max(map(len, begun)) <= 80
 
 
-def test_a_line_that_was_begun_ends_in_time_or_the_connection_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_line_not_ended_in_time_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = reader_of(
         monkeypatch, PATIENCE_S * 9, b"set", 20.0, b" a", 10.0, b" 1\n", 90.0, b"get a\n"
     )
@@ -111,15 +113,15 @@ def test_a_line_that_was_begun_ends_in_time_or_the_connection_does(
 
 
 @pytest.mark.parametrize("drips", [True, False])
-def test_drops_of_a_line_give_it_no_more_time(monkeypatch: pytest.MonkeyPatch, drips: bool) -> None:
+def test_further_bytes_of_a_line_do_not_extend_its_time(
+    monkeypatch: pytest.MonkeyPatch, drips: bool
+) -> None:
     reader = reader_of(monkeypatch, b"s", 20.0, b"e" if drips else 0.0, 10.1, b"t", b"\n")
     with pytest.raises(HalfLine):
         reader.read(lambda _: LONGEST)
 
 
-def test_a_line_whose_drops_never_pause_ends_in_time_as_well(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_line_of_ceaseless_bytes_must_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Socket, "later_s", 1.0)
     assert all_of(reader_of(monkeypatch, *[b"x"] * 16, b"\n")) == [b"x" * 16]
     with pytest.raises(HalfLine):

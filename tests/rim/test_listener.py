@@ -36,7 +36,7 @@ class Watched:
 def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else its thread would take them from whatever is opened next, under the same number."""
+    """Else its thread would take them from the next opened file, under the same number."""
     listener = Listener("127.0.0.1", next(free_ports), 10)
     order: list[str] = []
     take, close = listener._accept, listener._socket.close
@@ -57,7 +57,7 @@ def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     assert order == ["nobody takes any more", "closed"]
 
 
-def test_a_closed_listener_for_datagrams_gives_its_port_and_its_thread_back() -> None:
+def test_a_closed_datagram_listener_releases_its_port_and_its_thread() -> None:
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
     listener = UdpListener("127.0.0.1", port)
@@ -110,7 +110,7 @@ class Crowd:
             self._begun.notify()
 
     def close_after(self, begun: int) -> str:
-        """Return what happened, once so many threads were begun."""
+        """Return what happened, once that number of threads was begun."""
         with self._begun:
             assert self._begun.wait_for(lambda: self.order.count("B") >= begun, 30)
         self.listener.close()
@@ -121,7 +121,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize(("at_once", "order"), [(1024, "TTTTTBBBBB"), (3, "TTTBBBTTBB")])
-def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
+def test_waiting_connections_are_all_accepted_before_the_first_is_served(
     monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
 ) -> None:
     """Else those who are served leave the listener few turns of the interpreter."""
@@ -131,7 +131,7 @@ def test_connections_that_wait_are_taken_before_the_first_of_them_is_served(
 
 
 @pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
-def test_threads_look_for_the_interpreter_less_often_the_more_connections_there_are(
+def test_the_switch_interval_grows_with_the_number_of_connections(
     connections: int, milliseconds: float
 ) -> None:
     """Else a thousand of them keep the thread that steps the core from it, and the leader falls."""

@@ -91,7 +91,7 @@ def test_a_holder_counts_from_before_it_asked_for_the_lock(cluster: SlowCluster)
     assert not lock.is_held
 
 
-def test_a_beat_renews_the_lease_from_before_it_was_asked_for(cluster: SlowCluster) -> None:
+def test_a_beat_renews_the_lease_from_before_its_request(cluster: SlowCluster) -> None:
     lock = got(cluster)
     cluster.now_s, cluster.there_s, cluster.back_s = 105.0, 1.0, 3.0
     assert lock.check() == lock.token
@@ -101,7 +101,7 @@ def test_a_beat_renews_the_lease_from_before_it_was_asked_for(cluster: SlowClust
     assert not lock.is_held
 
 
-def test_a_beat_that_nobody_answers_leaves_the_lease_as_it_was(cluster: SlowCluster) -> None:
+def test_an_unanswered_beat_leaves_the_lease_unchanged(cluster: SlowCluster) -> None:
     lock = got(cluster)
     holding = lock._ours.holding
     assert holding is not None
@@ -112,7 +112,7 @@ def test_a_beat_that_nobody_answers_leaves_the_lease_as_it_was(cluster: SlowClus
     assert not lock.is_held
 
 
-def test_who_is_told_that_the_lock_is_another_s_has_lost_it_at_once(cluster: SlowCluster) -> None:
+def test_a_holder_loses_the_lock_at_once_if_a_reply_names_another(cluster: SlowCluster) -> None:
     lock = got(cluster)
     holding = lock._ours.holding
     assert holding is not None
@@ -141,7 +141,7 @@ def test_a_holder_beats_four_times_in_a_lease_until_it_releases(cluster: SlowClu
 
 
 @pytest.mark.parametrize(("own", "limit"), [(None, 4.0), (60.0, 4.0), (2.0, 2.0)])
-def test_a_beat_waits_for_half_a_lease_at_most_and_never_beyond_the_lock_s_own_limit(
+def test_a_beat_waits_half_a_lease_at_most_within_the_locks_limit(
     cluster: SlowCluster, own: float | None, limit: float
 ) -> None:
     lock = got(cluster, timeout=own)
@@ -179,7 +179,7 @@ def test_each_beat_that_a_watcher_sees_begins_its_wait_anew(cluster: SlowCluster
     assert waiting.acquire(blocking=False)
 
 
-def test_the_next_holder_s_first_beat_is_another_one_s(cluster: SlowCluster) -> None:
+def test_a_new_holder_begins_a_watchers_wait_anew(cluster: SlowCluster) -> None:
     first, waiting = got(cluster), door(cluster)
     assert not waiting.acquire(blocking=False)
     first.release()
@@ -191,7 +191,7 @@ def test_the_next_holder_s_first_beat_is_another_one_s(cluster: SlowCluster) -> 
     assert not second.is_held
 
 
-def test_who_beats_between_a_look_and_the_taking_over_keeps_the_lock(
+def test_a_beat_between_a_look_and_a_seizure_keeps_the_lock(
     cluster: SlowCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder, waiting = got(cluster), door(cluster)
@@ -224,7 +224,7 @@ _SECONDS = st.sampled_from([0.0, 0.5, 2.4, 2.5, 5.0, 9.9, 10.0, 12.4, 12.5, 12.6
 
 
 @given(st.lists(st.tuples(st.booleans(), _SECONDS, _SECONDS, _SECONDS), max_size=20))
-def test_never_do_two_hold_the_lock_by_one_clock(
+def test_two_holders_never_overlap_by_one_clock(
     steps: list[tuple[bool, float, float, float]],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -11,13 +11,14 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
-from raftline.node.joining import advertised, check_member, joining_address, settle_configuration
+from raftline.node.joining import advertised, joining_address, settle_configuration
+from raftline.node.startup import check_member
 from raftline.raft.change import Change
 from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
 from raftline.wire.escapes import ProtocolError
@@ -69,7 +70,7 @@ def test_a_change_in_another_form_is_refused(line: str, why: str) -> None:
     assert why in str(refused.value)
 
 
-def test_no_request_of_a_client_can_be_taken_for_a_configuration() -> None:
+def test_no_client_request_reads_as_a_configuration() -> None:
     for line in ("members s1=h:1,voter", "set members s1=h:1,voter", "get members"):
         request = read_request("members", "", line, Limits())
         if request.verb == "members":
@@ -126,7 +127,7 @@ def test_connections_begin_and_end_as_the_members_change() -> None:
     assert book.address("s9") is None
 
 
-def test_the_configuration_file_has_the_last_word_on_where() -> None:
+def test_addresses_of_the_configuration_file_override_those_of_the_log() -> None:
     book, life = book_of({"s2": Address("proxy", 7)})
     book.start()
     book.follow({"s2": "h:2"})
@@ -152,7 +153,7 @@ def test_no_connection_begins_once_the_node_stops() -> None:
 # --- a node that joins ------------------------------------------------------------------------
 
 
-def test_who_joins_needs_no_configuration_file(tmp_path: Path) -> None:
+def test_a_joiner_needs_no_configuration_file(tmp_path: Path) -> None:
     there = Address("localhost", 1)
     folder = tmp_path / "new"
     found = settle_configuration(str(folder), "s4", "localhost", 4, joins=there)
@@ -160,7 +161,7 @@ def test_who_joins_needs_no_configuration_file(tmp_path: Path) -> None:
     assert folder.is_dir()
 
 
-def test_who_has_joined_starts_again_without_being_in_the_file(tmp_path: Path) -> None:
+def test_a_joined_node_restarts_without_a_line_in_the_file(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("s1 localhost 1\n")
     with pytest.raises(ConfigError, match=r"s4 is not in .*--join HOST:PORT"):
         settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
@@ -168,7 +169,7 @@ def test_who_has_joined_starts_again_without_being_in_the_file(tmp_path: Path) -
     assert settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None).members
 
 
-def test_a_base_line_may_name_nobody() -> None:
+def test_a_base_line_may_name_no_members() -> None:
     one = all_vote({"s1": "h:1"})
     assert base_line(all_vote({})) == b"0 0 base\n"
     assert read_base(b"0 0 base\n") == (0, 0, all_vote({}))
@@ -180,7 +181,7 @@ def place_of(name: str, membership: Membership, *, recovering: bool = False) -> 
     return check_member(node.view, Configuration(Path("c"), {}))
 
 
-def test_a_node_s_place_is_said_at_its_start() -> None:
+def test_a_node_prints_its_membership_at_its_start() -> None:
     assert place_of("s4", Membership(())) == [
         "[*] s4 knows no members yet: it waits until a leader adds it"
     ]
@@ -195,7 +196,7 @@ def test_a_node_s_place_is_said_at_its_start() -> None:
             "have 3 or 5"),
     ],
 )  # fmt: skip
-def test_a_poor_number_of_voters_is_said_at_the_start(voters: int, why: str) -> None:
+def test_a_poor_number_of_voters_is_reported_at_the_start(voters: int, why: str) -> None:
     names = tuple(f"s{number}" for number in range(1, voters + 1))
     assert place_of("s1", Membership(names)) == [why]
     assert place_of("s1", Membership((*names, "s9"))) == []
@@ -208,18 +209,20 @@ def test_the_log_of_another_cluster_is_refused() -> None:
 
 
 @pytest.mark.parametrize("recovering", [False, True])
-def test_who_has_a_snapshot_from_before_it_was_added_waits_for_a_leader(recovering: bool) -> None:
+def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
+    recovering: bool
+) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
-    node = Node("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
+    node = RawNode("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
                 lambda: 1, 0, recovering=recovering, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 
-def test_who_has_entries_from_before_it_was_added_waits_for_a_leader() -> None:
+def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> None:
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
-    node = Node("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
+    node = RawNode("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
@@ -229,7 +232,7 @@ def test_a_lone_node_without_its_log_is_refused() -> None:
         place_of("s1", Membership(("s1",)), recovering=True)
 
 
-def test_who_listens_everywhere_must_say_where_it_is_reached() -> None:
+def test_a_joiner_that_listens_on_all_addresses_must_name_its_own() -> None:
     empty = Configuration(Path("c"), {})
     assert advertised("s4", "h", 4, empty) == Address("h", 4)
     with pytest.raises(ConfigError, match="doesn't tell where others reach s4"):
@@ -239,7 +242,7 @@ def test_who_listens_everywhere_must_say_where_it_is_reached() -> None:
 
 
 @pytest.mark.parametrize("text", ["localhost", "localhost:", ":1", "a b:1", "h:0", "h:x"])
-def test_what_names_no_node_can_t_be_joined(text: str) -> None:
+def test_a_join_address_must_name_a_node(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         joining_address(text)
     assert joining_address("::1:10000") == Address("::1", 10000)

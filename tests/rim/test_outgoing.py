@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raftline.harness.processes import eventually
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.fake_host import FakeHost
 
@@ -61,7 +61,7 @@ def line() -> Iterator[Line]:
         yield line
 
 
-def test_replies_leave_in_the_order_of_their_lines_whoever_is_answered_first(line: Line) -> None:
+def test_replies_leave_in_the_order_of_their_lines(line: Line) -> None:
     first, second = line.ask("set a 1", "set a 2", ids=["", "7"]), line.ask("set b 1")
     second.answer_all("B")
     line.host.flush()
@@ -75,9 +75,7 @@ def test_replies_leave_in_the_order_of_their_lines_whoever_is_answered_first(lin
     line.outgoing.wait_until_empty()
 
 
-def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
-    line: Line,
-) -> None:
+def test_a_client_that_never_reads_blocks_no_sender_and_fills_no_memory(line: Line) -> None:
     reads = line.ask(*["get a"] * 1000, is_read=True)
     reads.wake()
     line.host.flush()  # returns, though a hundred megabytes can't leave
@@ -89,7 +87,7 @@ def test_a_reader_that_takes_nothing_holds_up_neither_the_sender_nor_the_memory(
     line.outgoing.wait_until_empty()
 
 
-def test_what_is_answered_while_the_reader_is_slow_follows_in_order(line: Line) -> None:
+def test_replies_to_a_slow_reader_follow_in_order(line: Line) -> None:
     line.ask(*["get a"] * 100, is_read=True).wake()
     line.host.flush()
     line.ask("set a 1").answer_all("A")
@@ -129,7 +127,7 @@ def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
     assert not line.host.ready_sinks
 
 
-def test_what_nobody_could_answer_in_time_is_said_to_be_so(line: Line) -> None:
+def test_late_writes_are_answered_unknown_and_late_reads_refused(line: Line) -> None:
     write, read, young = line.ask("set a 1"), line.ask("get a", is_read=True), line.ask("set b 1")
     write.asked_ms, read.asked_ms, young.asked_ms = 1000, 2000, 3000
     line.outgoing.give_up_late(before_ms=2500)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from tests.fake_host import FakeHost
 
@@ -48,7 +48,7 @@ def sockets() -> Iterator[Sockets]:
     both.there.close()
 
 
-def test_what_is_being_sent_has_not_left_yet(
+def test_a_reply_in_transmission_has_not_left_yet(
     sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the connection's thread may close the socket, or send its next reply in between."""
@@ -81,7 +81,7 @@ def test_what_is_being_sent_has_not_left_yet(
     speaker.join(DEADLINE_S)
 
 
-def test_a_slow_reader_for_whom_there_is_no_thread_is_cut_off_and_nobody_else_hears_of_it(
+def test_a_slow_reader_without_a_thread_is_disconnected_alone(
     sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -97,7 +97,7 @@ def test_a_slow_reader_for_whom_there_is_no_thread_is_cut_off_and_nobody_else_he
         pass  # what had left, and then the end
 
 
-def test_behind_half_an_answer_to_a_peer_nothing_leaves(sockets: Sockets) -> None:
+def test_nothing_is_sent_behind_half_an_answer_to_a_peer(sockets: Sockets) -> None:
     """Else the peer reads the next reply as the rest of that line."""
     line = b"s1@" + b"x" * 1_000_000 + b"\n"
     assert not sockets.outgoing.send_now(line)
@@ -122,7 +122,7 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
     assert batch.replies == ["Sorry, outcome unknown: no quorum answered in time"]
 
 
-def test_a_read_is_served_from_the_life_that_confirmed_it(sockets: Sockets) -> None:
+def test_a_read_is_served_from_the_state_that_confirmed_it(sockets: Sockets) -> None:
     """A controller's connection outlives a node's life; the next one may know less at first."""
     sockets.host.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
     batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline.node.queue
-from raftline.net.batch import Batch
+from raftline.net.host import Batch
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.wire.parsing import BY_ROUND, Reading
@@ -41,7 +41,7 @@ def test_each_request_gets_the_reply_to_its_own_entry(
     assert all(batch.is_answered for batch in batches)
 
 
-def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unknown() -> None:
+def test_requests_unanswered_at_the_fall_of_a_leader_have_an_unknown_outcome() -> None:
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["a", "b"], is_read=False), Batch(["c"], is_read=False)]
     queue.enter(batches, 5, term=3)
@@ -61,13 +61,13 @@ def test_what_was_answered_before_the_leadership_went_stays_and_the_rest_is_unkn
     [(True, Reading(may_ask=True), True), (True, BY_ROUND, False), (False, BY_ROUND, False),
      (False, Reading(may_ask=True), False)],
 )  # fmt: skip
-def test_a_follower_asks_its_leader_for_those_reads_alone_that_may_be_asked(
+def test_a_follower_forwards_only_reads_that_may_be_forwarded(
     is_read: bool, reading: Reading, asks: bool
 ) -> None:
     assert Batch(["get a"], is_read=is_read, reading=reading).asks_leader is asks
 
 
-def test_what_is_held_goes_first_and_waits_no_longer_for_that() -> None:
+def test_held_requests_go_first_and_keep_their_deadline() -> None:
     queue = RequestQueue(hold_ms=1000)
     held, write, read = (Batch(["x"], is_read=is_read) for is_read in (False, False, True))
     change = Batch(["remove s2"], is_read=False, change=Change("remove", "s2"))
@@ -83,9 +83,7 @@ def test_what_is_held_goes_first_and_waits_no_longer_for_that() -> None:
     assert held.replies == [NO_LEADER]
 
 
-def test_only_so_many_wait_for_a_leader_and_the_next_is_told_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raftline.node.queue, "WAITING_MAX", 2)
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["x"], is_read=False) for _ in range(3)]

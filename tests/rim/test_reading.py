@@ -9,7 +9,7 @@ from raftline.wire.protocol import READ_MODES, Limits, ProtocolError, read_reque
 
 
 @pytest.mark.parametrize("mode", READ_MODES)
-def test_a_get_may_say_how_it_is_read(mode: str) -> None:
+def test_a_get_may_name_its_read_mode(mode: str) -> None:
     request = read_request("client4", "", f"get b read {mode} ", Limits())
     assert (request.verb, request.command, request.read) == ("get", "get b", mode)
 
@@ -27,7 +27,7 @@ def test_a_get_may_say_how_it_is_read(mode: str) -> None:
         ("set b read local", "set b read local", ""),
     ],
 )
-def test_keys_and_values_may_be_called_so_too(line: str, command: str, read: str) -> None:
+def test_keys_and_values_may_spell_a_read_mode(line: str, command: str, read: str) -> None:
     request = read_request("", "", line, Limits())
     assert (request.command, request.read) == (command, read)
 
@@ -43,7 +43,7 @@ def test_keys_and_values_may_be_called_so_too(line: str, command: str, read: str
         ("delete b read local", "delete takes one key"),
     ],
 )
-def test_another_form_is_refused_and_the_rule_said(line: str, rule: str) -> None:
+def test_an_unknown_read_mode_is_refused_with_the_rule(line: str, rule: str) -> None:
     with pytest.raises(ProtocolError, match=rule):
         read_request("", "", line, Limits())
 
@@ -78,7 +78,7 @@ def test_a_transfer_to_anything_else_is_refused(line: str) -> None:
         (Readings("local"), "log", ("write", Reading())),
     ],
 )
-def test_the_request_decides_and_else_the_node(
+def test_the_read_mode_is_the_requests_else_the_nodes(
     node: Readings, asked_for: str, kind: tuple[str, Reading]
 ) -> None:
     assert node.kind_of("read", asked_for) == kind

@@ -18,7 +18,7 @@ from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
 def write(node: RecordedNode, times: int) -> None:
-    """Take three steps so many times, and one that has all of them written."""
+    """Take three steps that number of times, and one that has all of them written."""
     for number in range(times):
         node.step(Propose([f"set é {number}"]), TIMEOUT_MS)
         sync(node)
@@ -48,7 +48,7 @@ def test_a_recording_is_for_its_owner_alone_and_holds_every_step(tmp_path: Path)
     assert said == []
 
 
-def test_steps_are_written_together_and_soon(tmp_path: Path) -> None:
+def test_recorded_steps_are_written_together_within_a_bounded_time(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     node = recorded(path, [])
     found = []
@@ -92,7 +92,7 @@ def test_a_segment_is_as_long_as_its_state_at_least(tmp_path: Path) -> None:
     assert steps_of(path) + steps_of(tmp_path / "s1.steps.1") > 4
 
 
-def test_a_start_keeps_the_recording_of_the_one_before(tmp_path: Path) -> None:
+def test_a_start_keeps_the_recording_of_the_previous_start(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     write(recorded(path, []), 3)
     write(recorded(path, []), 1)
@@ -111,9 +111,7 @@ def test_no_other_file_is_replaced(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_text() == "1 1 set a 1\n"
 
 
-def test_a_node_s_own_file_a_folder_a_pipe_and_a_missing_folder_are_refused(
-    tmp_path: Path,
-) -> None:
+def test_a_recording_into_a_nodes_file_folder_or_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("s1.log", "s2.storage", "s1.state_machine", "pipe", "folder", "none/steps"):

@@ -60,7 +60,7 @@ def shared_set(cluster: Cluster, *items: Any) -> raftline.ReplicatedSet:
     return found
 
 
-def test_each_collection_is_one_of_python_s_own(cluster: Cluster) -> None:
+def test_each_collection_is_an_instance_of_its_python_interface(cluster: Cluster) -> None:
     assert isinstance(raftline.ReplicatedDict("d", node=cluster), MutableMapping)
     assert isinstance(raftline.ReplicatedList("l", node=cluster), MutableSequence)
     assert isinstance(raftline.ReplicatedSet("s", node=cluster), MutableSet)
@@ -89,16 +89,14 @@ SET_USES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(SET_USES)))
-def test_a_set_is_compared_and_combined_as_it_is_at_one_moment(
-    number: int, cluster: Cluster
-) -> None:
+def test_a_set_is_compared_and_combined_as_of_one_moment(number: int, cluster: Cluster) -> None:
     use, tags = SET_USES[number], shared_set(cluster, 1, 2, "x")
     found, expected = use(tags), use({1, 2, "x"})
     assert (found, type(found)) == (expected, type(expected))
     assert cluster.asked == ["get tags"]
 
 
-def test_two_shared_sets_are_each_looked_at_once(cluster: Cluster) -> None:
+def test_two_shared_sets_are_each_read_once(cluster: Cluster) -> None:
     tags = shared_set(cluster, 1, 2)
     others = raftline.ReplicatedSet("others", node=cluster)
     others |= {2, 3}
@@ -159,7 +157,7 @@ def test_a_list_takes_the_indexes_that_a_list_takes(cluster: Cluster) -> None:
     assert jobs == [1, 5, 7]
 
 
-def test_a_counter_compares_as_the_number_that_it_is(cluster: Cluster) -> None:
+def test_a_counter_compares_as_its_number(cluster: Cluster) -> None:
     visits = raftline.ReplicatedCounter("visits", node=cluster)
     others = raftline.ReplicatedCounter("others", node=cluster)
     assert not visits
@@ -180,7 +178,7 @@ def test_a_counter_compares_as_the_number_that_it_is(cluster: Cluster) -> None:
         assert visits < "4"
 
 
-def test_a_counter_adds_another_as_it_is_at_one_moment(cluster: Cluster) -> None:
+def test_a_counter_adds_another_as_of_one_moment(cluster: Cluster) -> None:
     visits = raftline.ReplicatedCounter("visits", node=cluster)
     others = raftline.ReplicatedCounter("others", node=cluster)
     others.value = 5
@@ -189,7 +187,7 @@ def test_a_counter_adds_another_as_it_is_at_one_moment(cluster: Cluster) -> None
     assert cluster.asked == ["get others", "incr visits 5"]
 
 
-def test_a_queue_says_when_it_is_full(cluster: Cluster) -> None:
+def test_a_queue_reports_that_it_is_full(cluster: Cluster) -> None:
     narrow = raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1)
     wide = raftline.ReplicatedQueue("jobs", node=cluster)
     assert not narrow.full()
@@ -199,7 +197,7 @@ def test_a_queue_says_when_it_is_full(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("pretended", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_what_asks_the_cluster_says_that_it_is_no_value(
+def test_objects_and_clients_can_not_be_copied_or_pickled(
     pretended: Callable[[Any], Any], cluster: Cluster
 ) -> None:
     with raftline.Clients("127.0.0.1:1") as clients:
@@ -239,7 +237,7 @@ def test_what_asks_the_cluster_says_that_it_is_no_value(
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_said_at_once(
+def test_invalid_arguments_of_objects_are_refused_at_once(
     make: Callable[[Any], Any], error: type[Exception], said: str, cluster: Cluster
 ) -> None:
     with pytest.raises(error, match=said):
@@ -247,7 +245,7 @@ def test_what_cannot_be_meant_is_said_at_once(
     assert not cluster.asked
 
 
-def test_short_tries_at_a_lock_whose_holder_is_gone_add_up_to_a_lease(cluster: Cluster) -> None:
+def test_short_tries_at_a_dead_holders_lock_add_up_to_a_lease(cluster: Cluster) -> None:
     gone = raftline.ReplicatedLock("door", node=cluster)
     assert cluster.request('object door lock.acquire "gone" 100').endswith(": 1")
     waiting = raftline.ReplicatedLock("door", node=cluster, lease=5.0)
@@ -270,7 +268,7 @@ def test_a_lock_asked_with_another_time_limit_is_the_same_lock(cluster: Cluster)
     assert not lock.locked()
 
 
-def test_what_nobody_waits_for_any_more_ends(cluster: Cluster) -> None:
+def test_waits_of_a_cancelled_call_end(cluster: Cluster) -> None:
     over = threading.Event()
     ended = []
 

@@ -16,7 +16,7 @@ from raftline.raft.messages import AppendAccepted, AppendEntries
 from tests.core.cores import leader_of, node_of, sync
 
 
-def test_what_clients_wrote_is_numbered_and_what_servers_wrote_is_not() -> None:
+def test_only_entries_of_clients_are_numbered() -> None:
     entries = [
         Entry(1, 2, "noop"),
         Entry(2, 2, "set Controller_Operation Controller_Add"),
@@ -38,7 +38,7 @@ def test_what_clients_wrote_is_numbered_and_what_servers_wrote_is_not() -> None:
     }
 
 
-def test_a_page_holds_what_a_datagram_can_and_says_where_the_next_begins() -> None:
+def test_a_page_fits_a_datagram_and_names_the_next_one() -> None:
     views = {n: {"term": 1, "k": str(n)} for n in range(1, PAGE_ENTRIES + 11)}
     first, more = page(views, 0)
     assert (len(first), more) == (PAGE_ENTRIES, PAGE_ENTRIES)
@@ -95,7 +95,7 @@ def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
         assert said[-1].startswith(f"Forwarding the log to followers: [{number}: {{'term': 1")
 
 
-def test_the_newest_entry_is_shown_however_many_there_are() -> None:
+def test_the_newest_entry_is_always_shown() -> None:
     said: list[str] = []
     lines = CourseLines(lambda line: said.append(safe_line(line)))
     node = leader_of("s1")
@@ -113,7 +113,7 @@ def test_the_newest_entry_is_shown_however_many_there_are() -> None:
     assert said[-2].endswith(f", 29: {entry}, 30: {entry}}}")
 
 
-def test_who_only_asks_for_prevotes_is_a_follower_still() -> None:
+def test_a_node_that_asks_for_prevotes_is_shown_as_a_follower() -> None:
     said: list[str] = []
     lines = CourseLines(said.append)
     node = node_of("s1", 1)
@@ -146,7 +146,7 @@ def test_who_only_asks_for_prevotes_is_a_follower_still() -> None:
         (["0.0.0.0/0"], "s2", "10.1.2.3", "only Controller gives orders"),
     ],
 )
-def test_orders_are_taken_from_one_name_and_from_places_that_were_allowed(
+def test_orders_are_taken_from_one_name_and_allowed_addresses(
     allowed: list[str] | None, sender: str, host: str, why: str
 ) -> None:
     reason = Permits(allowed).why_not(sender, host)

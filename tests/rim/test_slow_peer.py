@@ -47,7 +47,7 @@ def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
     peer.stop()
 
 
-def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
+def test_the_outbox_of_a_slow_peer_is_bounded_and_sends_whole_lines(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "OUTBOX_BYTES_MAX", 200_000)
@@ -75,9 +75,7 @@ def test_what_waits_for_a_slow_peer_is_bounded_and_goes_out_in_whole_lines(
     assert len(lines) < LINES
 
 
-def test_half_a_line_that_a_broken_connection_left_is_not_what_the_next_begins_with(
-    listener: socket.socket,
-) -> None:
+def test_a_new_connection_does_not_begin_with_an_unfinished_line(listener: socket.socket) -> None:
     with dialled(listener) as (peer, first):
         peer.send(b"s1@" + b"x" * 20_000_000 + b"\n")  # more than the two sockets hold
         assert peer._outbox_bytes
@@ -116,7 +114,7 @@ def test_a_line_that_could_not_be_sent_whole_ends_its_connection() -> None:
     sender.join(DEADLINE_S)
 
 
-def test_what_comes_while_the_rest_of_a_line_is_being_sent_waits_behind_it() -> None:
+def test_messages_wait_behind_an_unfinished_line() -> None:
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
     at_it, go_on = threading.Event(), threading.Event()
     sent: list[bytes] = []
@@ -158,14 +156,14 @@ def test_what_comes_while_the_rest_of_a_line_is_being_sent_waits_behind_it() -> 
         (b"s2@Count on me term 1", ""),
     ],
 )
-def test_an_answer_is_taken_from_the_peer_that_was_asked_alone(line: bytes, complaint: str) -> None:
+def test_an_answer_is_taken_only_from_the_peer_that_was_asked(line: bytes, complaint: str) -> None:
     said: list[str] = []
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, said.append)
     assert (peer._understand(line) is None) is bool(complaint)
     assert [complaint in text for text in said] == [True] * bool(complaint)
 
 
-def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
+def test_a_peer_that_does_not_read_for_long_is_dialled_anew(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "PATIENCE_S", 0.3)
@@ -177,7 +175,7 @@ def test_a_peer_that_takes_nothing_for_long_is_dialled_anew(
             assert second.getpeername() != first.getpeername()
 
 
-def test_a_connection_is_given_up_before_its_descriptor_may_be_anothers(
+def test_a_connection_is_dropped_before_its_descriptor_is_reused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
@@ -197,7 +195,7 @@ def test_a_connection_is_given_up_before_its_descriptor_may_be_anothers(
     assert known == [None]
 
 
-def test_a_peer_whose_host_is_no_name_is_tried_again_like_one_that_is_down(
+def test_a_peer_with_an_unknown_host_is_retried_like_a_dead_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried = threading.Semaphore(0)

@@ -20,7 +20,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, Message, spell
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
@@ -61,7 +61,7 @@ class Rig:
         self.changed = threading.Condition()
         self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
-        node = Node(
+        node = RawNode(
             "s2", recovered.members, recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
@@ -72,7 +72,7 @@ class Rig:
         )
         self.driver.start("s2")
 
-    # What the driver and the threads ask of the world.
+    # Requests of the driver and the threads to the world.
 
     def send(self, message: Message) -> None:
         if isinstance(message, InstallSnapshot):
@@ -108,7 +108,7 @@ class Rig:
             self.said.append(line)
             self.changed.notify_all()
 
-    # What a test does.
+    # Actions of a test.
 
     def receive(self, *messages: Message) -> None:
         assert self.driver.receive(messages, self) == []
@@ -238,7 +238,7 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     assert recovered.log.last_index == 40
 
 
-def test_without_room_for_a_snapshot_the_node_says_so_and_goes_on(
+def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500)
@@ -299,9 +299,7 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
 
 
-def test_a_snapshot_of_ones_own_is_put_in_force_behind_one_that_waits_to_be(
-    make_rig: Callable[..., Rig],
-) -> None:
+def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     data, arriving = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, arriving, 50))
@@ -387,7 +385,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
     return snapshot
 
 
-def test_of_too_many_snapshots_that_are_sent_the_one_begun_first_is_closed(
+def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raftline.node.snapshots, "OPEN_MAX", 1)
@@ -417,7 +415,7 @@ def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
-def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
+def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
     make_rig: Callable[..., Rig], way: str
 ) -> None:
     rig = make_rig()
@@ -442,7 +440,7 @@ def test_a_snapshot_that_rotted_is_not_sent_but_taken_anew(
     assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
 
 
-def test_a_snapshot_that_rots_while_it_is_sent_is_found_when_it_begins_again(
+def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
     make_rig: Callable[..., Rig],
 ) -> None:
     """A follower refuses what has arrived, and the transfer begins anew, from a file that is

@@ -53,7 +53,7 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
     speakers.claim("s2", first)
 
 
-def test_a_member_that_was_removed_is_told_so_and_a_stranger_that_it_is_none() -> None:
+def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
     node = node_of("s1", 1, 1)
     node.view.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")
     node.view.configurations.append(2, "members s1=h:1,voter")

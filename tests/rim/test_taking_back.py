@@ -56,7 +56,7 @@ def end(name: str) -> None:
             assert not thread.is_alive()
 
 
-def test_it_is_tried_until_somebody_takes_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_put_back_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(*RETRIED, *RETRIED, None)
     asyncio.run(cancelled_get(cluster))
     end("raftline takes back")
@@ -71,7 +71,7 @@ def test_it_is_tried_until_somebody_takes_it(caplog: pytest.LogCaptureFixture) -
         (raftline.Refused("the value would be too long"), 'is lost: "the job" (the value'),
     ],
 )
-def test_what_can_not_be_put_back_is_logged(
+def test_an_item_that_can_not_be_put_back_is_logged(
     problem: ClientError, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = Cluster(RETRIED[0], problem)
@@ -84,9 +84,7 @@ def test_what_can_not_be_put_back_is_logged(
     assert said in record.getMessage()
 
 
-def test_where_the_clients_were_closed_nobody_is_asked_again(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_no_put_back_is_sent_after_the_clients_are_closed(caplog: pytest.LogCaptureFixture) -> None:
     clients = raftline.Clients("127.0.0.1:1")
     clients.close()
     cluster = Cluster()

@@ -88,7 +88,7 @@ def test_each_new_connection_begins_with_a_whole_line_and_an_empty_outbox(
     assert dialled.lost == ["s2"] * 3
 
 
-def test_what_is_sent_while_a_peer_is_away_is_dropped(dialled: Dialled) -> None:
+def test_messages_to_an_absent_peer_are_dropped(dialled: Dialled) -> None:
     dialled.accept().close()
     until(lambda: bool(dialled.lost))
     for _ in range(100):
@@ -154,7 +154,7 @@ class Busy:
             self._peer._stopping.set()
 
 
-def test_no_line_overtakes_those_that_wait_or_are_just_leaving() -> None:
+def test_no_line_overtakes_waiting_lines() -> None:
     peer = undialled()
     lines = [b"s1@%d\n" % number for number in range(5)]
     busy: Any = Busy(peer, lines[1:])
@@ -164,7 +164,7 @@ def test_no_line_overtakes_those_that_wait_or_are_just_leaving() -> None:
     assert (busy.at_once, busy.in_turn) == (lines[:1], lines)
 
 
-def test_behind_half_a_line_that_left_nothing_more_goes_out_on_that_connection() -> None:
+def test_nothing_is_sent_behind_half_a_line_on_its_connection() -> None:
     peer = undialled()
     shut: list[int] = []
 
@@ -207,7 +207,7 @@ def test_pauses_between_dials_grow_until_the_peer_has_answered(
     assert pauses == [1, 2, 4, 8, 1, 2, 4, 8]
 
 
-def test_what_was_to_be_sent_before_a_pause_does_not_shorten_the_next() -> None:
+def test_earlier_messages_do_not_shorten_a_later_pause() -> None:
     peer = undialled()
     for _ in range(2):
         peer.send(LINE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raftline.controller.store import Answer
+from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.harness.processes import eventually
 from raftline.wire.commands import Request
@@ -25,12 +25,12 @@ class Control:
         self.obeyed: list[str] = []
         self.quorum = threading.Event()
 
-    def obey(self, request: Request, host: str) -> Answer:
+    def obey(self, request: Request, host: str) -> OrderAnswer:
         self.obeyed.append(request.command)
         verb = request.command.partition(" ")[0]
         if verb == "STORE":
             assert self.quorum.wait(DEADLINE_S)
-        return Answer(verb, f"done for {host}")
+        return OrderAnswer(verb, f"done for {host}")
 
 
 class Scene:
@@ -77,7 +77,7 @@ def test_orders_that_wait_for_a_quorum_leave_room_for_a_heal(scene: Scene) -> No
     assert scene.reply()["request"] == "STORE"
 
 
-def test_nobody_but_a_controller_is_answered(scene: Scene) -> None:
+def test_only_a_controller_is_answered(scene: Scene) -> None:
     for sender in ("s2", None, "", ["Controller"], "controller"):
         scene.send(sender_name=sender, request="HEAL")
     scene.sender.send(b"\xff\xfe{")

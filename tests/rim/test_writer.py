@@ -76,7 +76,7 @@ def in_a_thread(act: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
     return thread, results
 
 
-def test_all_that_waits_is_written_in_order_before_it_stops(scene: Scene) -> None:
+def test_the_writer_writes_all_that_waits_before_it_stops(scene: Scene) -> None:
     scene.end()
     assert scene.disk.written == [1, 2, 3]
 
@@ -88,9 +88,7 @@ def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:
     assert scene.disk.written == [1]
 
 
-def test_who_waits_for_a_pause_between_writes_is_let_go_though_the_disk_stands(
-    scene: Scene,
-) -> None:
+def test_a_wait_for_a_pause_between_writes_ends_despite_a_stalled_disk(scene: Scene) -> None:
     thread, results = in_a_thread(lambda: scene.writer.between_writes(lambda: True))
     while not scene.writer._jobs:
         assert not threading.Event().wait(0.001)
@@ -101,7 +99,7 @@ def test_who_waits_for_a_pause_between_writes_is_let_go_though_the_disk_stands(
     assert not scene.disk.may_end.is_set()
 
 
-def test_once_a_write_has_failed_nobody_waits_for_the_next(scene: Scene) -> None:
+def test_a_failed_write_ends_every_wait(scene: Scene) -> None:
     scene.disk.error = OSError("no such disk")
     scene.disk.may_end.set()
     scene.thread.join(DEADLINE_S)

@@ -10,14 +10,13 @@ import pytest
 
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node
+from raftline.tools.backup import of_node, restore
 from raftline.tools.fsck import fsck
-from raftline.tools.recover import restore
 from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 
 
-def test_commands_of_a_program_s_state_machine_are_left_to_that_program(
+def test_an_offline_backup_refuses_commands_of_a_programs_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").mkdir()
@@ -34,7 +33,7 @@ def test_commands_of_a_program_s_state_machine_are_left_to_that_program(
     assert not backup.exists()
 
 
-def test_where_the_disk_is_full_backup_restore_and_fsck_say_so_and_end_with_4(
+def test_backup_restore_and_fsck_end_with_4_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs = tmp_path / "logs"

@@ -11,8 +11,8 @@ from zlib import crc32
 
 import pytest
 
-from raftline.net import backupfile
-from raftline.net.backupfile import BackupFile
+from raftline.net import local_commands
+from raftline.net.local_commands import BackupFile
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import DiskFailed
 from raftline.storage.snapshotfile import no_pause
@@ -38,11 +38,11 @@ def pieces(file: BackupFile) -> bytes:
         data += piece
 
 
-def test_the_pieces_make_up_the_file_also_where_they_cut_a_character(tmp_path: Path) -> None:
+def test_backup_pieces_make_up_the_file_even_if_they_cut_a_character(tmp_path: Path) -> None:
     file = BackupFile(state(3000), str(tmp_path))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))
-    assert len(data) > 3 * backupfile.PIECE_BYTES
+    assert len(data) > 3 * local_commands.PIECE_BYTES
     assert file.begin == f"57-4 of {len(data)} bytes crc32 {crc32(data):08x}"
     assert SnapshotReader(io.BytesIO(data), no_pause).read().snapshot.index == 57
     assert any("\\udc" in file.piece(offset) for offset in range(400, 420))
@@ -68,9 +68,7 @@ def test_the_two_forms_of_backup_are_read() -> None:
             read_request("client4", "", text, Limits())
 
 
-def test_the_bar_shows_how_far_it_is_and_only_on_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_progress_bar_is_shown_only_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     position = [0]
     bar = Bar("s1: checking", 200, lambda: position[0])
     assert bar.line() == f"s1: checking [{'.' * 30}]   0%"
@@ -83,9 +81,7 @@ def test_the_bar_shows_how_far_it_is_and_only_on_a_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_recover_takes_the_nodes_name_for_a_yes_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_recover_accepts_only_the_nodes_name_as_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("s1\n"))
     assert not recover._is_confirmed("s1")  # no terminal
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)

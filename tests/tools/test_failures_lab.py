@@ -1,5 +1,5 @@
-"""The failure lab: words that are still said, a menu and a door that do what they say. Its checker
-proves them with real nodes."""
+"""The failure lab: words that are still printed, a menu and a gateway that work as documented. Its
+checker proves them with real nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
@@ -103,9 +103,9 @@ def test_a_node_s_line_in_the_words_of_the_course_s_program(ours: str, theirs: s
 
 
 class Followed:
-    """A core whose steps are said in the course's words."""
+    """A core whose steps are printed in the course's words."""
 
-    def __init__(self, node: Node, *, skips: bool = False) -> None:
+    def __init__(self, node: RawNode, *, skips: bool = False) -> None:
         self.node = node
         self.skips = skips
         self.lines: list[str] = []
@@ -137,13 +137,13 @@ class Followed:
         ((), False, "s1: Log file not found. Resetting to empty log."),
     ],
 )
-def test_the_course_s_words_tell_what_was_in_the_log_file(
+def test_the_course_lines_show_the_log_file_at_the_start(
     terms: tuple[int, ...], is_first: bool, said: str
 ) -> None:
     assert Followed(node_of("s1", *terms)).begin(is_first=is_first) == [said]
 
 
-def test_the_course_s_words_tell_an_election_and_its_timeouts() -> None:
+def test_the_course_lines_show_an_election_and_its_timeouts() -> None:
     node = candidate_of("s1", 1)
     followed = Followed(node_of("s1", 1))
     followed.node = node
@@ -158,7 +158,7 @@ def test_the_course_s_words_tell_an_election_and_its_timeouts() -> None:
     assert followed.after(Effects())[0] == f"election timeout {TIMEOUT_MS / 1000:.3f}"
 
 
-def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_machine() -> None:
+def test_the_course_lines_show_a_leaders_writes_from_log_to_state_machine() -> None:
     followed = Followed(established("s1", 1))
     assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
         "s1 appended log entry: 2,44"
@@ -172,7 +172,7 @@ def test_the_course_s_words_tell_a_leader_s_writes_from_the_log_to_the_state_mac
     ]
 
 
-def test_the_course_s_words_tell_whom_a_leader_skips() -> None:
+def test_the_course_lines_name_the_node_that_a_leader_skips() -> None:
     followed = Followed(established("s1", 1), skips=True)
     assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
         "s1 appended log entry: 2,44",
@@ -181,7 +181,7 @@ def test_the_course_s_words_tell_whom_a_leader_skips() -> None:
     ]
 
 
-def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
+def test_the_course_lines_show_how_a_leader_steps_back() -> None:
     followed = Followed(node_of("s1", 1, 1, 1))
     followed.node = leader_of("s1", 1, 1, 1)
     followed.after(Effects(append=[Entry(4, 2, "noop")]))
@@ -193,7 +193,7 @@ def test_the_course_s_words_tell_how_a_leader_steps_back() -> None:
     )
 
 
-def test_the_course_s_words_tell_what_a_follower_lacks_cuts_appends_and_applies() -> None:
+def test_the_course_lines_show_a_followers_cuts_appends_and_applies() -> None:
     followed = Followed(node_of("s1", 1, 1))
 
     def append(prev: tuple[int, int], *entries: Entry, commit_index: int = 0) -> list[str]:
@@ -243,7 +243,7 @@ class PlayedLab(Lab):
         return self.led_by
 
 
-def test_the_door_says_each_call_as_a_line() -> None:
+def test_the_gateway_sends_each_call_as_a_line() -> None:
     lab = PlayedLab(
         "Count on me term 3", "Not this time term 3: …", "I am up to date term 3 index 2"
     )
@@ -264,14 +264,14 @@ def test_the_door_says_each_call_as_a_line() -> None:
     ]
 
 
-def test_the_door_tells_success_only_of_what_is_certain() -> None:
+def test_the_gateway_reports_success_only_for_a_certain_write() -> None:
     calls = calls_of(PlayedLab(), "node2")
     assert calls["submit_value"](44) == "Success: node1 leads, a majority has 44 on disk"
     assert calls["submit_value"]("doubtful") == "Error: outcome unknown"
     assert calls["is_leader"]() is False
 
 
-def test_the_door_gives_orders_and_tells_the_heartbeat_that_is_in_force() -> None:
+def test_the_gateway_gives_orders_and_reports_the_current_heartbeat() -> None:
     lab = PlayedLab()
     calls = calls_of(lab, "node1")
     for seconds in (20.0, 5, 0.25, 0.1):
@@ -289,7 +289,7 @@ def test_the_door_gives_orders_and_tells_the_heartbeat_that_is_in_force() -> Non
     assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 20.0
 
 
-def test_choice_1_says_the_interval_the_reset_and_the_new_leader() -> None:
+def test_choice_1_prints_the_interval_the_reset_and_the_new_leader() -> None:
     lab = PlayedLab()
     assert client.Session(lab, 20.0).choose("1")
     assert lab.said == [
@@ -320,7 +320,7 @@ def test_the_menu_names_its_choices_and_ends_at_exit(capsys: pytest.CaptureFixtu
     assert "'7' is none of" in capsys.readouterr().out
 
 
-def test_an_order_that_is_refused_is_told_in_one_line() -> None:
+def test_a_refused_order_is_reported_in_one_line() -> None:
     with pytest.raises(LabError, match=r"^node1 refused DELETE-LOG: no$"):
         PlayedLab("Sorry, no").order("node1", "DELETE-LOG")
 
@@ -353,7 +353,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr(client, "ask", lambda prompt: next(left))
 
 
-def test_a_value_that_is_refused_ends_no_others(
+def test_a_refused_value_stops_no_later_values(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed(monkeypatch, "44", "doubtful", "66", "")
@@ -378,7 +378,7 @@ def test_any_value_is_one_line(value: str, line: str) -> None:
     assert written(value) == line
 
 
-def test_a_node_that_is_down_is_passed_over_and_that_is_said() -> None:
+def test_a_node_that_is_down_is_skipped_and_reported() -> None:
     lab = BrokenLab("SET response: value set to 44")
     lab.down = ("node2",)
     assert Lab.submit(lab, "44", "node2") == "node3"
@@ -396,13 +396,13 @@ def test_a_value_of_unknown_outcome_is_not_sent_again() -> None:
     assert lab.asked == ["node1 <- lab@set value 44"]
 
 
-def test_a_follower_s_word_sends_a_value_on_to_the_leader() -> None:
+def test_a_redirect_of_a_follower_sends_a_value_on_to_the_leader() -> None:
     lab = BrokenLab("Sorry, I am not the leader. Last leader I heard from is: node1 (h:1)", "done")
     assert Lab.submit(lab, "44", "node2") == "node1"
     assert lab.asked == ["node2 <- lab@set value 44", "node1 <- lab@set value 44"]
 
 
-def test_a_leader_is_one_that_a_majority_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_counts_only_with_a_majority_of_followers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "ALONE_S", 0.0)
     lab = BrokenLab()
     lab.down = ("node3",)
@@ -412,7 +412,7 @@ def test_a_leader_is_one_that_a_majority_follows(monkeypatch: pytest.MonkeyPatch
         lab.leader()
 
 
-def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
+def test_a_node_without_a_vote_counts_in_no_majority_of_the_lab(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asking, "ALONE_S", 0.0)
@@ -423,7 +423,9 @@ def test_who_is_without_a_vote_makes_no_majority_to_wait_for(
         lab.leader()
 
 
-def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choice_2_ends_the_faults_of_an_interrupted_choice_3(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     typed(monkeypatch, "")
     lab = BrokenLab()
     lab.faults = ("SKIP-REPLICATION on",)
@@ -433,7 +435,7 @@ def test_choice_2_ends_what_an_interrupted_choice_3_left(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, LabError])
-def test_however_choice_3_ends_the_leader_replicates_again(
+def test_a_failed_or_interrupted_choice_3_restores_replication(
     problem: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waiting(PlayedLab):
@@ -452,7 +454,7 @@ def test_however_choice_3_ends_the_leader_replicates_again(
     assert "node1 <- Controller@SKIP-REPLICATION off" in lab.asked
 
 
-def test_two_of_three_can_t_overwrite_and_are_told_why() -> None:
+def test_two_of_three_can_t_overwrite_and_get_the_reason() -> None:
     lab = BrokenLab()
     lab.down = ("node3",)
     with pytest.raises(LabError, match="node2 needs the vote of node1 for that"):
@@ -467,7 +469,7 @@ def test_two_of_three_can_t_overwrite_and_are_told_why() -> None:
         ((), (*MEMBERS,), "To begin anew: stop all nodes, then git clean -fqX labs/failures/run"),
     ],
 )
-def test_without_a_leader_the_lab_says_what_each_node_is_and_what_to_do(
+def test_without_a_leader_the_lab_prints_each_nodes_state_and_the_remedy(
     down: tuple[str, ...],
     recovering: tuple[str, ...],
     advice: str,
@@ -497,7 +499,7 @@ def test_without_a_leader_the_lab_says_what_each_node_is_and_what_to_do(
         ("__init__", (), "__init__: "),
     ],
 )
-def test_what_the_door_was_wrongly_given_is_told_in_one_line(
+def test_a_wrong_call_of_the_gateway_is_reported_in_one_line(
     method: str, arguments: tuple[object, ...], told: str
 ) -> None:
     lab = PlayedLab("Sorry, malformed RequestVote. Its form is: …")
@@ -507,7 +509,7 @@ def test_what_the_door_was_wrongly_given_is_told_in_one_line(
         assert "\n" not in fault.value.faultString
 
 
-def test_who_does_not_wait_for_the_door_s_answer_makes_no_traceback(
+def test_a_client_that_leaves_the_gateway_early_causes_no_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Gateway({}, 0) as door:
@@ -518,7 +520,7 @@ def test_who_does_not_wait_for_the_door_s_answer_makes_no_traceback(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_log_that_is_gone_before_anybody_looked_for_it_is_noticed(
+def test_a_log_deleted_before_the_first_look_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "start", lambda _: None)

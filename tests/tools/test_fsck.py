@@ -36,7 +36,7 @@ def examine(files: dict[str, bytes]) -> Findings:
     return found
 
 
-def test_a_term_below_that_of_the_snapshot_is_refused_in_one_line_and_can_be_mended() -> None:
+def test_a_term_below_the_snapshots_is_refused_and_can_be_repaired() -> None:
     folder = MemoryFolder({**COMPACTED, "s1.state_machine": snapshot(9, 6)})
     with pytest.raises(FilesRefused, match=r"says term 5, but s1\.state_machine has an entry of"):
         boot(folder)
@@ -46,7 +46,7 @@ def test_a_term_below_that_of_the_snapshot_is_refused_in_one_line_and_can_be_men
     assert (recovered.hard_state.term, recovered.recovering) == (6, True)
 
 
-def test_sound_files_are_called_so() -> None:
+def test_fsck_reports_sound_files_as_sound() -> None:
     for files in (WHOLE, COMPACTED):
         found = examine(files)
         assert (found.problems, found.notes) == ([], [])
@@ -141,7 +141,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_each_damage_is_named_with_what_it_means(name: str) -> None:
+def test_each_damage_is_named_with_its_consequence(name: str) -> None:
     files, line, cure, costs_the_vote = DAMAGES[name]
     found = examine({**WHOLE, **files})
     assert len(found.problems) == 1
@@ -151,7 +151,7 @@ def test_each_damage_is_named_with_what_it_means(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in DAMAGES if DAMAGES[name][2] is not Cure.NONE])
-def test_a_repair_leaves_nothing_to_find_keeps_each_byte_and_lets_the_node_start(name: str) -> None:
+def test_a_repair_leaves_no_damage_keeps_each_byte_and_lets_the_node_start(name: str) -> None:
     files, _, _, costs_the_vote = DAMAGES[name]
     folder = MemoryFolder({**WHOLE, **files})
     done = repair(folder, Examination(folder, "s1").run())
@@ -166,7 +166,7 @@ def test_a_repair_leaves_nothing_to_find_keeps_each_byte_and_lets_the_node_start
     assert recovered.recovering is costs_the_vote
 
 
-def test_what_is_gone_is_said_and_an_amnesiac_is_no_problem() -> None:
+def test_fsck_names_missing_files_and_accepts_a_recovering_node() -> None:
     for gone in (["s1.storage"], ["s1.log"]):
         files = {name: data for name, data in WHOLE.items() if name not in gone}
         found = examine(files)
@@ -189,7 +189,7 @@ def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
     assert folder.content("s1.log.damaged-1").startswith(SECOND.replace(b"b 30", b"b 31"))
 
 
-def test_a_second_repair_keeps_what_the_first_kept() -> None:
+def test_a_second_repair_keeps_the_kept_files_of_the_first() -> None:
     folder = MemoryFolder({**WHOLE, "s1.log": GOOD + b"6 2 torn", "s1.log.damaged-1": b"before"})
     repair(folder, Examination(folder, "s1").run())
     assert folder.content("s1.log.damaged-1") == b"before"
@@ -217,7 +217,7 @@ def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(
             assert boot(left)[1].recovering, step
 
 
-def test_strays_and_a_log_by_hand_are_worth_a_note() -> None:
+def test_fsck_notes_stray_files_and_a_hand_written_log() -> None:
     found = examine({**WHOLE, "s1.log.new": b"half"})
     assert found.problems == []
     assert found.notes == [
@@ -237,7 +237,7 @@ def test_a_log_by_hand_is_left_to_the_start_that_adopts_it() -> None:
 
 
 @pytest.mark.parametrize("rubbish", [b"hello world\n", b"\x93\x00\xff" * 99, b"0 1 set a 4\n"])
-def test_a_log_that_became_rubbish_is_no_log_by_hand(rubbish: bytes) -> None:
+def test_a_damaged_log_is_not_taken_for_a_hand_written_one(rubbish: bytes) -> None:
     # A node that has begun never adopts a log: it is damage, and the start mends it.
     folder = MemoryFolder({**WHOLE, "s1.log": rubbish})
     with pytest.raises(DamagedFiles):

@@ -30,7 +30,7 @@ SETNX = replace(CAS, old=None)
         (SETNX, "SETNX response, key exists: k", {"matched": False, "found": True}),
     ],
 )
-def test_an_answer_tells_what_became_of_a_request(
+def test_a_history_gets_the_outcome_from_the_answer(
     asked: Operation, reply: str, told: dict[str, object]
 ) -> None:
     assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **told)
@@ -45,5 +45,5 @@ def test_an_answer_tells_what_became_of_a_request(
         (SETNX, "SETNX response, no such key: k"), (SETNX, "CAS response: k set to v"),
     ],
 )  # fmt: skip
-def test_what_answers_something_else_is_no_answer(asked: Operation, reply: str) -> None:
+def test_an_answer_to_another_request_is_no_answer(asked: Operation, reply: str) -> None:
     assert learned(asked, reply, 2.0) is None

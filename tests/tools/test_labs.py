@@ -71,7 +71,7 @@ def missing_from_answer(number: int) -> list[str]:
     return [f"bug {number}: no {what}" for what, is_named in named.items() if not is_named]
 
 
-def test_every_answer_names_the_file_the_rule_and_where_it_was_found() -> None:
+def test_every_answer_names_the_file_the_rule_and_the_source() -> None:
     assert [what for number in play.BUGS for what in missing_from_answer(number)] == []
 
 
@@ -91,7 +91,7 @@ def test_no_hint_names_the_line_or_the_file() -> None:
     assert wrong == []
 
 
-def test_what_comes_again_and_again_is_shown_once() -> None:
+def test_repeated_lines_are_shown_once() -> None:
     refusals = "+s1 <- s3@Sorry\n+s1 <- s4@Sorry\n"
     text = f" > heal\n{refusals * 20} s1 waits\n s1 waits\n\n\n\n-s2 votes\n+s2 votes"
     assert play.folded(text) == (
@@ -100,13 +100,13 @@ def test_what_comes_again_and_again_is_shown_once() -> None:
     )
 
 
-def test_in_the_transcript_of_3_the_answer_that_its_hint_asks_for_is_seen() -> None:
+def test_the_transcript_of_bug_3_has_the_answer_that_its_hint_asks_for() -> None:
     assert "\n> deliver s2\n" in play.script_of(3)
     assert "\ns1 <- s2@GiveEntriesAfterIndex 9 term 7" in play.script_of(3)
 
 
 def play_bug(*typed: str) -> tuple[int, str, str]:
-    """Return the exit status of play.py, and what it said on both streams."""
+    """Return the exit status of play.py, and its output on both streams."""
     ran = subprocess.run(
         [sys.executable, play.HERE / "play.py", *typed],
         capture_output=True, text=True, timeout=120, check=False,
@@ -141,9 +141,7 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
         "22 --simulate 100 --nodes 3 --fault 'lose log'",
     ],
 )
-def test_the_simulation_finds_what_is_rare_where_it_is_told_what_to_strike_with(
-    typed: str,
-) -> None:
+def test_the_simulation_finds_rare_bugs_with_the_listed_options(typed: str) -> None:
     status, said, _ = play_bug(*shlex.split(typed))
     assert status == 1
     assert re.search("^seed [0-9]+: InvariantError: ", said, re.MULTILINE)
@@ -151,7 +149,7 @@ def test_the_simulation_finds_what_is_rare_where_it_is_told_what_to_strike_with(
     assert options.strip() in play.HERE.joinpath("answers.md").read_text()
 
 
-def test_a_copy_that_does_not_run_or_does_not_end_is_told(
+def test_a_copy_that_does_not_run_or_end_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = play.copy_with_bug(1, tmp_path)
@@ -181,14 +179,14 @@ def test_a_copy_that_does_not_run_or_does_not_end_is_told(
         (["1", "--copy", str(play.SOURCES / "raft")], "lies within raftline itself"),
     ],
 )
-def test_what_can_t_be_done_with_a_bug_is_refused(typed: list[str], said: str) -> None:
+def test_impossible_options_for_a_bug_are_refused(typed: list[str], said: str) -> None:
     before = sorted(play.SOURCES.rglob("*.py"))
     status, _, why = play_bug(*typed)
     assert (status, said in why) == (2, True), why
     assert sorted(play.SOURCES.rglob("*.py")) == before
 
 
-def test_a_patch_that_was_outgrown_is_named_with_what_it_misses(tmp_path: Path) -> None:
+def test_an_outdated_patch_is_named_with_its_missing_line(tmp_path: Path) -> None:
     sources = fill(tmp_path)
     (sources / "raft" / "log.py").write_text("")
     with pytest.raises(play.DoesNotApply, match=r"bug-07\.patch does not fit src/raft/log\.py"):
@@ -196,7 +194,7 @@ def test_a_patch_that_was_outgrown_is_named_with_what_it_misses(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", play.BUGS)
-def test_a_bug_does_its_harm_and_without_it_there_is_none(number: int, tmp_path: Path) -> None:
+def test_a_transcript_fails_with_its_bug_and_passes_without_it(number: int, tmp_path: Path) -> None:
     script = play.script_of(number)
     assert play.difference(script, play.happens(script, play.SOURCES)) == ""
     faulty = play.happens(script, play.copy_with_bug(number, tmp_path))
@@ -220,7 +218,7 @@ Servers that were failed by simulator: 2
 TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 0003"
 
 
-def test_a_checker_sees_who_was_killed_and_who_led_next_and_what_nobody_asked_for() -> None:
+def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() -> None:
     asked_for = Report(RUN_2)
     assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
     assert [round(each, 2) for each in asked_for.lateness_s] == [0.02, 0.02]
@@ -259,9 +257,7 @@ def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: st
         (["lab-5", "PY=nowhere", "PYTHON=false"], ["a lab needs Python 3.10 or newer, and 'f"]),
     ],
 )  # fmt: skip
-def test_make_says_which_labs_failed_and_which_there_are_not(
-    typed: list[str], said: list[str]
-) -> None:
+def test_make_names_the_failed_labs_and_the_unknown_ones(typed: list[str], said: list[str]) -> None:
     ran = subprocess.run(
         ["make", *typed], cwd=play.ROOT, capture_output=True, text=True, timeout=60, check=False
     )
@@ -297,7 +293,7 @@ def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
         ("failures/client.py", ["--config", "nowhere"], "client.py: nowhere: is missing"),
     ],
 )
-def test_a_lab_s_program_says_what_was_mistyped(
+def test_a_lab_program_names_the_mistyped_argument(
     program: str, arguments: list[str], said: str, tmp_path: Path
 ) -> None:
     script = play.ROOT / "labs" / program
@@ -318,7 +314,7 @@ def test_a_lab_s_program_says_what_was_mistyped(
         (FileNotFoundError(2, "No such file", "x"), 1, "lab.py: [Errno 2] No such file: 'x'\n"),
     ],
 )
-def test_a_lab_s_program_says_in_a_line_why_it_ended(
+def test_a_lab_program_reports_its_failure_in_one_line(
     problem: BaseException,
     status: int,
     said: str,
@@ -335,7 +331,7 @@ def test_a_lab_s_program_says_in_a_line_why_it_ended(
     assert (end.value.code, capsys.readouterr().err) == (status, said)
 
 
-def test_clean_removes_all_that_a_node_may_have_left_behind(
+def test_clean_removes_all_files_of_lab_nodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left = ["node1.log", "node1.lock", "node3.state_machine.tmp", ".node1.born"]
@@ -346,7 +342,7 @@ def test_clean_removes_all_that_a_node_may_have_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_stop_ends_a_node_that_has_only_begun_and_nobody_else(
+def test_stop_ends_a_node_that_is_still_starting_and_no_other_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed: list[tuple[int, int]] = []

@@ -172,7 +172,7 @@ def test_a_violation_names_its_key_and_shows_the_lines_to_look_at() -> None:
     assert len(report.excerpt) <= 13
 
 
-def test_the_excerpt_tells_absences_deletes_and_unknown_outcomes() -> None:
+def test_the_excerpt_shows_absences_deletes_and_unknown_outcomes() -> None:
     report = check(
         [
             write("5", 1, None),
@@ -189,7 +189,7 @@ def test_the_excerpt_tells_absences_deletes_and_unknown_outcomes() -> None:
     ]
 
 
-def test_a_search_that_takes_too_long_gives_up_and_says_so() -> None:
+def test_a_search_that_takes_too_long_gives_up_and_reports_it() -> None:
     at_once = [write(str(n), 0, 1000) for n in range(30)]
     never_set = [read("x", 0, 1000)]
     report = check([*at_once, *never_set], steps_max=500)
@@ -216,8 +216,8 @@ def test_many_unknown_writes_do_not_slow_the_search_down() -> None:
 
 
 def random_history(chance: random.Random, size: int) -> list[Operation]:
-    """Return what clients see of an atomic store: each operation takes effect at one moment
-    between call and answer, an unknown one at any moment after its call, or never."""
+    """Return what clients see of an atomic store: each operation takes effect at one moment between
+    call and answer; an unknown one at any moment after its call, or never."""
     moments = []
     for number in range(size):
         called_at = chance.uniform(0, size)
@@ -273,13 +273,13 @@ def seen_cas(
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 60))
-def test_what_an_atomic_store_answers_is_always_accepted(seed: int, size: int) -> None:
+def test_a_history_of_an_atomic_store_is_always_accepted(seed: int, size: int) -> None:
     report = check(random_history(random.Random(seed), size))
     assert report.verdict is Verdict.LINEARIZABLE
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(5, 60))
-def test_an_answer_that_nobody_wrote_is_always_refused(seed: int, size: int) -> None:
+def test_an_answer_with_a_value_never_written_is_always_refused(seed: int, size: int) -> None:
     chance = random.Random(seed)
     history = random_history(chance, size)
     history.append(read("never written", chance.uniform(0, size), size + 1))

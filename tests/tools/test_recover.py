@@ -18,7 +18,7 @@ from raftline.tools.recover import recover
 from tests.tools.test_fsck import COMPACTED
 
 
-def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
+def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, content in COMPACTED.items():
@@ -38,7 +38,7 @@ def test_a_survivor_whose_log_is_gone_goes_on_from_its_snapshot(
     assert not recovered.recovering
 
 
-def test_a_second_recovery_changes_nothing_and_says_that_it_is_done(
+def test_a_second_recovery_changes_nothing_and_reports_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["raftline"])  # whatever runs this test
@@ -55,7 +55,7 @@ def test_a_second_recovery_changes_nothing_and_says_that_it_is_done(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
-def test_the_only_member_that_lost_files_is_recovered_all_the_same(tmp_path: Path) -> None:
+def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
     for name, content in COMPACTED.items():
         (tmp_path / name).write_bytes(content)
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
@@ -74,7 +74,7 @@ def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["s1.storage"]
 
 
-def test_fsck_tells_what_a_survivor_is_chosen_by(
+def test_fsck_reports_the_last_term_and_index_of_a_survivor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, content in COMPACTED.items():

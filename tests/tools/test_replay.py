@@ -31,7 +31,9 @@ def edit(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(text.replace(old, new, 1))
 
 
-def test_a_recording_replays(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_replays_without_a_difference(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["replay", str(recording)]) == 0
     assert capsys.readouterr().out == "4 steps replayed, the same Effects\n"
 
@@ -47,7 +49,9 @@ def test_the_first_difference_is_shown(recording: Path, capsys: pytest.CaptureFi
     assert lines[-1] == "2 steps before it had the same Effects"
 
 
-def test_another_version_is_named(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_version_of_a_recording_is_named(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit(recording, b"version 0", b"version 7")
     edit(recording, b"state term", b"state turn")
     assert cli.main(["replay", str(recording)]) == 3
@@ -55,7 +59,7 @@ def test_another_version_is_named(recording: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("text", [b"", b"1 1 set a 1\n", b"\xff\n", b"\x00" * 1000])
-def test_a_file_that_is_no_recording_is_one_line(
+def test_a_file_that_is_no_recording_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
 ) -> None:
     path = tmp_path / "file"
@@ -64,7 +68,9 @@ def test_a_file_that_is_no_recording_is_one_line(
     assert capsys.readouterr().err == f"raftline: {path}: it is no recording of a node\n"
 
 
-def test_damage_is_one_line(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_recording_is_reported_in_one_line(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit(recording, b"@200 Synced", b"@200 S\xffnced")
     assert cli.main(["replay", str(recording)]) == 3
     complaint = capsys.readouterr().err

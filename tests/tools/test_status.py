@@ -131,7 +131,7 @@ def test_the_length_of_the_log_is_one_word(size: object, shown: str) -> None:
 
 
 @pytest.mark.parametrize(("since", "port"), [("x", 1), (None, 1), (7, "9" * 5000), (7, "²")])
-def test_what_another_program_says_of_members_is_no_reason_to_fail(
+def test_a_status_with_malformed_members_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], since: object, port: object
 ) -> None:
     odd = {**LEADER, "members_since": since, "members": {"s9": f"localhost:{port}"}}
@@ -173,7 +173,7 @@ def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
     assert [dead[field] for field in FIELDS[3:]] == [None] * 8
 
 
-def test_a_leader_without_a_quorum_serves_nobody(
+def test_status_reports_no_service_for_a_leader_without_a_quorum(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with cluster_of(tmp_path, line_of(LEADER)) as command:  # 1 of 2 is no majority
@@ -181,7 +181,7 @@ def test_a_leader_without_a_quorum_serves_nobody(
     assert "leader" in capsys.readouterr().out
 
 
-def test_a_quorum_without_a_leader_serves_nobody(
+def test_status_reports_no_service_for_a_quorum_without_a_leader(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     candidate = {**LEADER, "role": "candidate", "leader": None}
@@ -252,7 +252,7 @@ def test_a_stranger_on_the_port_is_taken_as_unreachable(
     assert "\x1b" not in output + errors
 
 
-def test_a_node_that_says_nothing_is_given_up_on(
+def test_a_silent_node_is_given_up_after_the_timeout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with cluster_of(tmp_path, line_of(LEADER), None) as command:
@@ -299,7 +299,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
     ],
 )
-def test_what_was_typed_is_named_where_it_is_wrong(
+def test_a_wrong_argument_is_named(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -311,9 +311,7 @@ def test_what_was_typed_is_named_where_it_is_wrong(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_controller_s_help_spells_the_orders_as_they_are_typed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_controller_help_spells_the_orders_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["controller", "--help"])
     said = capsys.readouterr().out

@@ -92,12 +92,12 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
          "no leader: 1 of 2 voters answers, 2 are needed"),
     ],
 )  # fmt: skip
-def test_without_a_leader_or_a_quorum_nobody_is_served(
+def test_without_a_leader_or_a_quorum_status_reports_no_service(
     nodes: list[NodeStatus], text: str
 ) -> None:
     assert verdict(nodes) == (False, text)
 
 
-def test_what_a_node_calls_its_learners_can_t_steer_the_terminal() -> None:
+def test_names_of_learners_can_t_steer_the_terminal() -> None:
     said = verdict([leads(learners=["\x1b[2J"]), says("s2"), says("s3")]).text
     assert said.endswith(r"learners: \x1b[2J")

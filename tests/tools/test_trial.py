@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from raftline import simulator
-from raftline.trial.load import Client
+from raftline.trial.load import LoadClient
 from raftline.trial.metrics import Metrics
 from raftline.trial.record import Asked
 from raftline.trial.servers import Health
@@ -47,15 +47,14 @@ class Finished:
     def join(self, _: float) -> None: ...
 
 
-def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judged(
-    tmp_path: Path,
-) -> None:
+def test_an_interrupted_trial_reports_its_requests_and_judges_each_get(tmp_path: Path) -> None:
     wrong = asked(2, "get", key="key1", value="of nobody")
     later = asked(1 << 20, took=None, called=None)
     with Trial(Metrics(servers=3), tmp_path) as trial:
         assert not trial.has_begun
         trial._start_s = time.monotonic() - 10
-        trial._clients = [cast(Client, Finished(wrong, later)), cast(Client, Finished(asked(1)))]
+        clients = Finished(wrong, later), Finished(asked(1))
+        trial._clients = [cast(LoadClient, each) for each in clients]
         for _ in range(2):  # asked to stop twice, it collects everything once
             made = trial.break_off("interrupted")
             assert [each.due for each in made.requests] == [1.0, 2.0]
@@ -75,7 +74,7 @@ def test_a_trial_that_is_broken_off_has_what_was_asked_so_far_and_each_get_judge
          Exit.UNSAFE),
     ],
 )  # fmt: skip
-def test_a_wrong_answer_is_told_whatever_else_went_wrong(
+def test_a_wrong_answer_is_reported_beside_other_failures(
     more: dict[str, str], history: str | None, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = record(pair(1), **more)
@@ -87,7 +86,7 @@ def test_a_wrong_answer_is_told_whatever_else_went_wrong(
 
 
 @pytest.mark.parametrize(("option", "drawn_from"), [(None, 5), (0, 0), (7, 7)])
-def test_a_seed_that_is_given_goes_before_that_of_the_metrics(
+def test_a_given_seed_overrides_that_of_the_metrics(
     option: int | None, drawn_from: int, tmp_path: Path
 ) -> None:
     (tmp_path / "m.json").write_text('{"seed": 5}')

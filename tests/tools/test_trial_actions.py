@@ -111,7 +111,7 @@ def test_an_easy_partition_leaves_the_leader_a_quorum_and_a_hard_one_does_not(
 
 
 @pytest.mark.parametrize("down", [("0000",), ("0003", "0004")])
-def test_those_that_are_down_take_nobody_s_quorum_away(down: tuple[str, ...]) -> None:
+def test_dead_servers_are_put_on_the_side_that_needs_no_quorum(down: tuple[str, ...]) -> None:
     for category, seed in itertools.product(("part easy", "part hard"), range(20)):
         stage = Stage(Action(category, 1))
         stage.active = [server for server in SERVERS if server not in down]
@@ -125,7 +125,7 @@ def test_those_that_are_down_take_nobody_s_quorum_away(down: tuple[str, ...]) ->
             assert (len(side), len(alive_with_leader)) == (2, 1)
 
 
-def test_an_end_ends_what_it_was_for_and_nothing_later() -> None:
+def test_an_end_action_ends_only_its_own_fault() -> None:
     stage = Stage(
         Action("drop", 1, seconds=3), Action("drop", 2, seconds=5, fraction=0.5),
         Action("part easy", 2, seconds=3), Action("part end", 3), Action("part hard", 4),
@@ -147,7 +147,7 @@ def test_a_partition_that_was_ended_does_not_end_a_second_time() -> None:
     assert [event.category for event in stage.record.events] == ["part easy", "part end"]
 
 
-def test_what_has_seconds_ends_by_itself() -> None:
+def test_an_action_with_seconds_ends_by_itself() -> None:
     stage = Stage(
         Action("pause", 1, seconds=2.0, server="leader"), Action("drop", 1, seconds=1.0),
         Action("part hard", 4, seconds=1.0),
@@ -161,7 +161,7 @@ def test_what_has_seconds_ends_by_itself() -> None:
     assert stage.done[-1] == "heal"
 
 
-def test_a_restart_brings_back_who_was_failed_first_or_who_is_named() -> None:
+def test_a_restart_starts_the_named_server_or_the_first_failed() -> None:
     stage = Stage(Action("restart", 1), Action("restart", 1, server="0004"))
     stage.failed = ["0002", "0000", "0004"]
     stage.actions.run_due(1.0)

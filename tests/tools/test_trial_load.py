@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from raftline.trial.load import Client, Due, by_client, generate_string, mark_wrong_gets, plan
+from raftline.trial.load import Due, LoadClient, by_client, generate_string, mark_wrong_gets, plan
 from raftline.trial.messages import Message
 from raftline.trial.metrics import Metrics
 from raftline.trial.store import Attempt, Store, Unanswered
@@ -76,7 +76,7 @@ class Confirms:
 def asked_by(store: Confirms, dues: list[Due], **more: int) -> list[tuple[str, str, str | None]]:
     """Return what one client asks of a store, in order."""
     common: dict[str, str] | None = {} if more else None
-    made = Client("0005", dues, cast(Store, store), Metrics(**more), time.monotonic(), common)
+    made = LoadClient("0005", dues, cast(Store, store), Metrics(**more), time.monotonic(), common)
     made.start()
     made.join(60)
     assert made.problem is None
@@ -119,7 +119,8 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
             self.stop.wait(0.05)
             return super().put(key, value, until_s)
 
-    made = Client("0005", [Due(0, 0.0, False)], cast(Store, Slow()), Metrics(), time.monotonic())
+    due, store = [Due(0, 0.0, False)], cast(Store, Slow())
+    made = LoadClient("0005", due, store, Metrics(), time.monotonic())
     made.start()
     made.join(60)
     [put] = made.requests
@@ -131,13 +132,13 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
 def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
     store = Confirms()
     store.stop.set()
-    made = Client("0005", [Due(0, 0.0, True)], cast(Store, store), Metrics(), time.monotonic())
+    made = LoadClient("0005", [Due(0, 0.0, True)], cast(Store, store), Metrics(), time.monotonic())
     made.start()
     made.join(60)
     assert ([each.called for each in made.requests], made.prior_get_requests) == ([None], 0)
 
 
-def test_a_value_that_nobody_had_put_by_then_is_wrong() -> None:
+def test_a_value_that_was_not_put_before_the_get_is_wrong() -> None:
     right = asked(5, "get", key="key1", value="value1")
     from_nowhere = asked(6, "get", key="key1", value="value9")
     from_the_future = asked(7, "get", key="key8", value="value8")

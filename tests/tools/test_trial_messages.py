@@ -18,7 +18,7 @@ GET: Message = {**PUT, "req_category": "get", "key": "b"}
 
 
 @pytest.mark.parametrize("spelling", ["Message-ID", "Message ID", "Message_ID"])
-def test_a_whole_message_is_taken_however_its_id_is_spelled(spelling: str) -> None:
+def test_a_complete_message_is_accepted_with_any_spelling_of_its_id(spelling: str) -> None:
     message = {**PUT, spelling: 17}
     if spelling != "Message-ID":
         del message["Message-ID"]
@@ -57,7 +57,7 @@ def test_an_invalid_component_is_rejected(change: dict[str, Any], said: str) -> 
     assert said in str(caught.value)
 
 
-def test_what_is_no_dictionary_is_no_message() -> None:
+def test_a_text_that_is_no_dictionary_is_rejected() -> None:
     with pytest.raises(BadMessage, match="a message is a dictionary, not list"):
         checked([], KNOWN)
 

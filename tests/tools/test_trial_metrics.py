@@ -26,7 +26,7 @@ def asks(**more: Any) -> Metrics:
     return metrics.understand(more, "m.json", Path())
 
 
-def test_the_two_runs_of_the_seed_are_shipped_with_all_of_its_keys() -> None:
+def test_the_two_course_runs_are_shipped_with_all_keys() -> None:
     assert metrics.read(LAB / "metrics_1.json") == Metrics()
     assert metrics.read(LAB / "metrics_2.json") == Metrics(gp_ratio=0.2, actions=TWO_KILLS)
     for name in ("metrics_1", "metrics_2"):
@@ -38,7 +38,7 @@ def test_the_two_runs_of_the_seed_are_shipped_with_all_of_its_keys() -> None:
         }  # fmt: skip
 
 
-def test_what_is_left_out_is_as_in_the_seed_s_first_run() -> None:
+def test_a_missing_key_has_the_value_of_the_first_course_run() -> None:
     found = asks()
     assert (found.servers, found.number_of_clients, found.client_requests) == (5, 8, 500)
     assert (found.total_execution_time, found.only_hb, found.stop_requests) == (30, 5, 2)
@@ -58,7 +58,7 @@ def test_spaces_and_underscores_mean_the_same() -> None:
     assert found.actions == (TWO_KILLS[0], Action("fail follower", 9), TWO_KILLS[1])
 
 
-def test_each_further_action_has_what_it_needs() -> None:
+def test_each_further_action_requires_its_operands() -> None:
     found = asks(actions=[
         {"category": "part easy", "trigger point": 1},
         {"category": "part end", "trigger point": 2},
@@ -81,7 +81,7 @@ def test_each_further_action_has_what_it_needs() -> None:
     )
 
 
-def test_a_server_of_one_s_own_is_found_beside_the_metrics(tmp_path: Path) -> None:
+def test_a_custom_server_is_found_beside_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "mine.py").touch()
     found = metrics.understand({"server code": "mine.py"}, "m.json", tmp_path)
     assert found.server_code == tmp_path / "mine.py"
@@ -138,13 +138,13 @@ FAIL = {"category": "fail leader", "trigger point": 8}
         ),
     ],
 )
-def test_each_mistake_is_one_line_that_says_what_is_wrong(raw: object, said: str) -> None:
+def test_each_mistake_in_the_metrics_is_one_line(raw: object, said: str) -> None:
     [line] = problems(raw)
     assert line.startswith("m.json: ")
     assert said in line
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     assert len(problems({"servers": 0, "gp ratio": 2, "serverz": 1, "actions": 1})) == 4
 
 
@@ -161,7 +161,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("m.json", " " * (1 << 20) + "{}", "m.json: is larger than 1,048,576 bytes"),
     ],
 )
-def test_a_file_that_is_no_dictionary_is_said(
+def test_a_file_that_is_no_dictionary_is_reported(
     tmp_path: Path, name: str, text: str, said: str
 ) -> None:
     path = tmp_path / name
@@ -172,12 +172,12 @@ def test_a_file_that_is_no_dictionary_is_said(
     assert said in line
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MetricsError, match=r"none\.json: can't be read: No such file"):
         metrics.read(tmp_path / "none.json")
 
 
-def test_toml_is_read_where_python_can_and_else_the_way_out_is_said(
+def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "m.toml"

@@ -73,7 +73,7 @@ def test_lines_are_carried_both_ways_whole_and_in_order(rig: Rig) -> None:
     assert (rig.network.sent, rig.network.lost) == (3, 0)
 
 
-def test_from_who_writes_to_a_server_that_reads_nothing_no_more_is_taken(rig: Rig) -> None:
+def test_backpressure_stops_reading_from_a_client_if_the_server_does_not_read(rig: Rig) -> None:
     asking, answering = rig.pair()
 
     def write_64_mebibytes() -> None:
@@ -86,7 +86,7 @@ def test_from_who_writes_to_a_server_that_reads_nothing_no_more_is_taken(rig: Ri
             write_64_mebibytes()
 
 
-def test_much_at_once_is_carried_also_to_who_reads_late(rig: Rig) -> None:
+def test_large_writes_are_carried_to_a_slow_reader(rig: Rig) -> None:
     asking, answering = rig.pair()
     with asking, answering:
         asking.sendall(b"".join(b"s0000@%06d\n" % number for number in range(50_000)))
@@ -125,7 +125,7 @@ def test_a_fraction_of_lines_is_lost_whole(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("who", [0, 1])
-def test_when_one_end_goes_the_other_hears_of_it(rig: Rig, who: int) -> None:
+def test_a_closed_end_closes_the_other_end(rig: Rig, who: int) -> None:
     ends = rig.pair()
     ends[who].close()
     with ends[1 - who] as left:
@@ -137,7 +137,7 @@ def test_a_server_that_is_down_takes_no_connection(rig: Rig) -> None:
         assert asking.recv(1) == b""
 
 
-def test_what_is_said_to_a_server_that_is_down_was_never_sent(rig: Rig) -> None:
+def test_a_line_to_a_dead_server_counts_as_never_sent(rig: Rig) -> None:
     for _ in range(20):
         with rig.dial("0002") as asking:
             asking.sendall(b"s0000@AppendEntries 1-0-0-[]\n")
@@ -146,7 +146,7 @@ def test_what_is_said_to_a_server_that_is_down_was_never_sent(rig: Rig) -> None:
     assert (rig.seen, rig.network.sent) == ([], 0)
 
 
-def test_what_is_held_one_way_waits_and_the_other_way_is_open(rig: Rig) -> None:
+def test_a_hold_in_one_direction_leaves_the_other_open(rig: Rig) -> None:
     asking, answering = rig.pair()
     with asking, answering:
         rig.network.hold({("0000", "0001")})
@@ -159,7 +159,7 @@ def test_what_is_held_one_way_waits_and_the_other_way_is_open(rig: Rig) -> None:
     assert (rig.network.sent, rig.network.lost) == (2, 0)
 
 
-def test_a_cut_ends_connections_and_refuses_new_ones_until_it_is_healed(rig: Rig) -> None:
+def test_a_cut_ends_connections_and_refuses_new_ones_until_healed(rig: Rig) -> None:
     asking, answering = rig.pair()
     rig.network.cut({("0000", "0001"), ("0001", "0000")})
     with asking, answering, rig.dial("0001") as refused:
@@ -171,5 +171,5 @@ def test_a_cut_ends_connections_and_refuses_new_ones_until_it_is_healed(rig: Rig
         assert lines(answering, 1) == [b"s0000@again\n"]
 
 
-def test_a_node_reaches_itself_where_it_listens(rig: Rig) -> None:
+def test_a_node_reaches_itself_on_its_own_address(rig: Rig) -> None:
     assert rig.network.port("0001", "0001") == rig.listener.getsockname()[1]

@@ -48,7 +48,7 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_loads_nothing() -> None:
+def test_the_page_is_complete_html_and_loads_no_file() -> None:
     made = eventful()
     text = report.page(made, judge(made))
     balance = Balance()
@@ -96,7 +96,7 @@ def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     assert spans("paused", made) == ["stood still: 10.00 s to 11.00 s"]
 
 
-def test_each_request_is_a_dot_or_where_unanswered_a_cross() -> None:
+def test_each_request_is_a_dot_or_a_cross_if_unanswered() -> None:
     root = xml.etree.ElementTree.fromstring(pictures.latencies(eventful()))
     dots = [each.get("class") for each in root.iter("circle")]
     words = [each.text for each in root.iter("text")]
@@ -115,7 +115,7 @@ def tips(made: Record) -> list[str]:
     return [told for each in shapes if (told := each.findtext("title"))]
 
 
-def test_each_request_tells_what_it_was_and_of_very_many_the_slow_and_the_lost_ones() -> None:
+def test_each_request_has_a_label_of_very_many_only_slow_and_lost_ones() -> None:
     attempts = [Attempt("0000", "no answer", 1.0), Attempt("0001", "success", 0.002)]
     few = [asked(1, took=0.0613), asked(2, "get", attempts=attempts), asked(3, took=None)]
     assert tips(record(few)) == [

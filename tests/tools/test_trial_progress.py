@@ -34,7 +34,7 @@ def test_the_bar_fits_into_the_terminal(columns: int, longest: int) -> None:
     assert (len(drawn), cleared) == (longest, "")
 
 
-def test_where_nobody_looks_there_is_no_bar() -> None:
+def test_without_a_terminal_there_is_no_bar() -> None:
     output = io.StringIO()
     bar = Bar(output)
     bar.show(record([]), "0001", 15.0)

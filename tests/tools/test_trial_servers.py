@@ -14,7 +14,7 @@ from raftline.harness.processes import eventually
 from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.servers import Health, NotStarted, Servers, free_ports
+from raftline.trial.servers import Health, Servers, ServersNotStarted, free_ports
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
 # Prints what its folder tells it to, and stays.
@@ -45,7 +45,7 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
     made.stop()
 
 
-def test_who_was_failed_paused_or_ended_by_itself_is_not_active(servers: Servers) -> None:
+def test_a_failed_paused_or_ended_server_is_not_active(servers: Servers) -> None:
     servers.fail("0000")
     servers.pause("0001")
     os.kill(servers.process_id("0002"), signal.SIGKILL)
@@ -59,7 +59,7 @@ def test_who_was_failed_paused_or_ended_by_itself_is_not_active(servers: Servers
     assert (servers.active, servers.failed) == (["0000", "0001", "0003"], [])
 
 
-def test_of_what_a_server_said_last_its_complaint_is_told(servers: Servers, tmp_path: Path) -> None:
+def test_the_last_complaint_of_a_server_is_reported(servers: Servers, tmp_path: Path) -> None:
     console = tmp_path / "0001" / "console"
     eventually(lambda: b"good bye" in console.read_bytes(), "its last words")
     assert servers.last_line("0001") == "its last line: [!] no room"
@@ -68,22 +68,22 @@ def test_of_what_a_server_said_last_its_complaint_is_told(servers: Servers, tmp_
     assert servers.last_line("0000") == "it said nothing"
 
 
-def test_a_program_that_can_not_be_started_is_said(
+def test_a_program_that_can_not_be_started_is_reported(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.fail("0000")
     monkeypatch.setattr(servers._nodes["0000"], "program", ["/nowhere/python"])
-    with pytest.raises(NotStarted, match="0000 can't be started: No such file or directory"):
+    with pytest.raises(ServersNotStarted, match="0000 can't be started: No such file or directory"):
         servers.launch("0000")
 
 
-def test_an_exit_status_is_told_in_words() -> None:
+def test_an_exit_status_is_reported_in_words() -> None:
     assert [how_it_ended(code) for code in (4, -9, -99)] == [
         "exit status 4", "killed by SIGKILL", "killed by signal 99",
     ]  # fmt: skip
 
 
-def test_free_ports_are_so_many_different_ones() -> None:
+def test_free_ports_are_as_many_different_ones_as_requested() -> None:
     found = free_ports(list(PORTS), None)
     assert list(found) == list(PORTS)
     assert len(set(found.values())) == len(PORTS)
@@ -104,5 +104,5 @@ def test_servers_that_answer_in_the_last_moment_have_been_started(
     monkeypatch.setattr(servers, "_answers", lambda server: True)
     servers.start()
     monkeypatch.setattr(servers, "_answers", lambda server: server != "0000")
-    with pytest.raises(NotStarted, match="0000 gave no answer in -1 s; it said nothing"):
+    with pytest.raises(ServersNotStarted, match="0000 gave no answer in -1 s; it said nothing"):
         servers.start()

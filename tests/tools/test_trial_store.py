@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.harness.processes import eventually
-from raftline.trial.load import Client, Due
+from raftline.trial.load import Due, LoadClient
 from raftline.trial.messages import BadMessage
 from raftline.trial.metrics import Metrics
 from raftline.trial.store import Store, Unanswered
@@ -108,7 +108,7 @@ def test_an_answer_to_another_message_is_never_taken_for_this_one(start: Start) 
     assert (asking.tally.duplicates, asking.tally.rejected) == (1, 0)
 
 
-def test_an_answer_to_nothing_that_was_asked_is_rejected_and_counted(start: Start) -> None:
+def test_an_unrequested_answer_is_rejected_and_counted(start: Start) -> None:
     stray = once("GET response: 4\ns0000#77@GET response: 9", store())
     with client(start(stray, "s0000")) as asking:
         assert asking.get("ana")["value"] == "4"
@@ -131,20 +131,18 @@ def test_an_invalid_message_is_rejected_counted_and_never_sent(start: Start) -> 
     assert node.received == ["c0005#1@get ana"]
 
 
-def test_a_leader_that_is_nobody_here_is_rejected(start: Start) -> None:
+def test_an_unknown_leader_is_rejected(start: Start) -> None:
     lying = once(not_leader("s0009", "localhost", 1), store())
     with client(start(lying, "s0000")) as asking:
         assert asking.get("ana")["value"] == "4"
     assert asking.tally.rejected == 1
 
 
-def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
-    start: Start,
-) -> None:
+def test_a_get_takes_a_key_that_its_client_put_and_counts_an_empty_store(start: Start) -> None:
     node = start(store(), "s0000")
     dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
     now_s = time.monotonic()
-    made = Client("0005", dues, client(node), Metrics(), now_s)
+    made = LoadClient("0005", dues, client(node), Metrics(), now_s)
     made.start()
     made.join(DEADLINE_S)
     assert made.problem is None
@@ -157,19 +155,19 @@ def test_a_get_takes_a_key_of_the_client_s_own_and_an_empty_store_is_counted(
     assert all(each.latency is not None and each.latency > 0 for each in made.requests)
 
 
-def test_a_get_that_answers_anything_else_than_was_put_is_wrong(start: Start) -> None:
+def test_a_get_of_another_value_than_was_put_is_wrong(start: Start) -> None:
     def forgetful(command: str) -> str:
         verb, key, *value = command.split()
         return f"SET response: {key} set to {value[0]}" if verb == "set" else "GET response: old"
 
     dues = [Due(0, 0.0, False), Due(0, 0.0, True)]
-    made = Client("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
+    made = LoadClient("0005", dues, client(start(forgetful, "s0000")), Metrics(), time.monotonic())
     made.start()
     made.join(DEADLINE_S)
     assert [each.wrong for each in made.requests] == [False, True]
 
 
-def test_where_nobody_settles_it_in_time_that_is_said(start: Start) -> None:
+def test_a_request_without_an_outcome_in_time_is_reported(start: Start) -> None:
     nowhere = start(lambda _: "Sorry, I know of no leader. Try again.", "s0000")
 
     def is_said() -> bool:

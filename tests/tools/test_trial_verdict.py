@@ -21,7 +21,7 @@ def many(count: int, unanswered: int) -> Record:
     return record(requests, server_messages=10_000)
 
 
-def test_without_a_flaw_the_last_line_is_the_seed_s() -> None:
+def test_a_perfect_report_ends_in_the_course_line() -> None:
     verdict = judge(record([*pair(1), *pair(3)]))
     assert verdict.exit_status is Exit.GOOD
     assert verdict.lines()[-1] == PERFECT == "No errors, everything is working perfectly:)"
@@ -54,16 +54,14 @@ def test_one_unanswered_is_within_the_limit_and_yet_not_perfect() -> None:
         ({"broken_off": "more than 9 messages (max packets)"}, "broken off after 30.0 s: more"),
     ],
 )
-def test_each_limit_of_the_seed_is_named_where_it_is_broken(
-    more: dict[str, Any], said: str
-) -> None:
+def test_each_broken_course_limit_is_named(more: dict[str, Any], said: str) -> None:
     verdict = judge(record([*pair(1), *pair(3)], **more))
     assert verdict.exit_status is Exit.SERVICE_BROKEN
     [line] = [line for line in verdict.lines() if line.startswith("Service: BROKEN")]
     assert said in line
 
 
-def test_the_seed_s_own_limits_hold_for_gets_and_puts_apart() -> None:
+def test_the_course_limits_hold_for_gets_and_puts_apart() -> None:
     metrics = Metrics(servers=3, maximum_unanswered_fraction=1, maximum_get_reqs_fraction=0.4)
     requests = [*pair(1, took=None), *pair(3), asked(9)]
     [line] = judge(record(requests, metrics=metrics)).broken
@@ -75,7 +73,7 @@ def test_refused_requests_break_the_service() -> None:
     assert judge(record(requests)).broken == ["1 request of 3 refused"]
 
 
-def test_a_get_of_what_was_overwritten_is_unsafe() -> None:
+def test_a_get_of_an_overwritten_value_is_unsafe() -> None:
     requests = [asked(1), asked(2, key="key1", value="newer"),
                 asked(3, "get", key="key1", value="value1")]  # fmt: skip
     verdict = judge(record(requests))
@@ -107,12 +105,12 @@ def test_an_unanswered_put_may_have_happened_or_not() -> None:
         ({"crashed": [("0002", 70)]}, "0002 stopped because an invariant of its own broke"),
     ],
 )
-def test_what_no_sound_cluster_does_is_unsafe(more: dict[str, Any], said: str) -> None:
+def test_impossible_behaviour_of_a_cluster_is_unsafe(more: dict[str, Any], said: str) -> None:
     verdict = judge(record(pair(1), **more))
     assert (verdict.exit_status, verdict.unsafe) == (Exit.UNSAFE, [said])
 
 
-def test_where_the_check_gives_up_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_gives_up_leaves_safety_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.trial.verdict.STEPS_MAX", 1)
     verdict = judge(record([*pair(1), *pair(3)]))
     assert verdict.exit_status is Exit.UNDECIDED
@@ -138,7 +136,7 @@ def test_an_action_without_occasion_is_not_perfect() -> None:
     assert broken.lines()[-1] == "Not done, since no occasion came: fail leader at 26"
 
 
-def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter() -> None:
+def test_the_report_has_the_course_lines_in_order_with_their_counters() -> None:
     requests = [
         asked(1, took=0.1),
         asked(2, took=None),
@@ -175,7 +173,7 @@ def test_the_report_has_the_seed_s_lines_in_their_order_and_each_its_own_counter
     ]
 
 
-def test_the_report_goes_on_with_percentiles_what_happened_and_the_verdict() -> None:
+def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
     event = Event(8.0, "fail leader", ("0001",), "0001 was killed")
     made = record(requests, events=[event], heartbeat_gaps=[0.1], ended=101.0,
@@ -205,7 +203,7 @@ def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() 
     assert json.loads(report.as_json(kept, judge(kept)))["verdict"][-1] == PERFECT
 
 
-def test_a_trial_in_which_nothing_was_asked_shows_no_figures_and_is_not_perfect() -> None:
+def test_a_trial_without_requests_has_no_figures_and_is_not_perfect() -> None:
     made = record([])
     text = report.lines(made, judge(made))
     assert "Mean request/response latency: -" in text
@@ -214,7 +212,7 @@ def test_a_trial_in_which_nothing_was_asked_shows_no_figures_and_is_not_perfect(
     assert text[-1] == "Within the limits, but not perfect: nothing was asked"
 
 
-def test_the_time_without_a_leader_is_told_and_the_wait_for_the_first_is_none() -> None:
+def test_the_time_without_a_leader_excludes_the_wait_for_the_first() -> None:
     leaders = [(0.0, "unkown"), (1.0, "0001"), (3.0, "unkown"), (3.5, "0002"), (29.0, "unkown")]
     made = record(pair(1), leaders=leaders)
     said = "Time without a known leader, once there was one: 1.50 s, longest 1.00 s"
@@ -223,12 +221,12 @@ def test_the_time_without_a_leader_is_told_and_the_wait_for_the_first_is_none() 
     assert never.leaderless() == []
 
 
-def test_a_percentile_is_a_value_that_so_many_do_not_exceed() -> None:
+def test_a_percentile_is_a_value_that_its_share_does_not_exceed() -> None:
     assert [percentile([1.0, 2.0, 3.0, 4.0], share) for share in (0.25, 0.5, 0.99)] == [1, 2, 4]
     assert percentile([], 0.5) is None
 
 
-def test_a_standstill_is_a_time_in_which_somebody_waits_and_nobody_is_answered() -> None:
+def test_a_standstill_has_a_waiting_request_and_no_answer() -> None:
     requests = [asked(1), asked(2, took=1.5), asked(3, took=0.5), asked(9, took=0.04)]
     assert standstills(requests, 10.0) == [(2.0, 3.5)]
     assert standstills([*requests, asked(8, took=None)], 10.0) == [
@@ -236,7 +234,7 @@ def test_a_standstill_is_a_time_in_which_somebody_waits_and_nobody_is_answered()
     ]  # fmt: skip
 
 
-def test_where_each_answer_takes_long_a_standstill_is_longer() -> None:
+def test_the_standstill_threshold_grows_with_the_usual_latency() -> None:
     slow = [asked(1, took=0.03), asked(2, took=0.04), asked(3, took=0.35), asked(9, took=0.04)]
     assert record(slow).standstills() == []
     never = [asked(1, took=0.2), asked(2, took=0.2), asked(3, took=0.6)]

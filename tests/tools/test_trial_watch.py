@@ -30,7 +30,7 @@ def wire() -> Wire:
     return Wire()
 
 
-def test_a_leader_is_unknown_until_the_first_is_heard_and_when_it_has_died(wire: Wire) -> None:
+def test_a_leader_is_unknown_before_the_first_and_after_its_death(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 0.6)
     wire.watch.gone("0001", 0.7)
@@ -66,14 +66,14 @@ def test_a_leader_that_is_heard_again_before_another_was_elected_leads_on(wire: 
     assert wire.leaders == ["unkown", "0001", "unkown", "0001"]
 
 
-def test_a_leader_of_a_lower_term_is_none(wire: Wire) -> None:
+def test_a_leader_of_a_lower_term_does_not_count(wire: Wire) -> None:
     wire.beat("0001", 3, 0.5)
     wire.beat("0002", 2, 0.6)
     assert wire.leaders == ["unkown", "0001"]
     assert wire.watch.two_leaders == ""
 
 
-def test_a_takeover_tells_how_long_no_quorum_had_heard_of_the_old_leader(wire: Wire) -> None:
+def test_a_takeover_reports_the_time_without_a_quorum_for_the_old_leader(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 2.0, "0000", "0002")
     wire.beat("0001", 1, 2.5, "0000")  # one of four others is no quorum with it
@@ -85,7 +85,7 @@ def test_a_takeover_tells_how_long_no_quorum_had_heard_of_the_old_leader(wire: W
     assert found == [(2.7, "0002", "0001", 0.7), (3.2, "0002", "0002", 0.5)]
 
 
-def test_a_leader_that_never_reached_a_quorum_is_silent_since_its_first_word(wire: Wire) -> None:
+def test_a_leader_without_a_quorum_is_silent_since_its_first_message(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5, "0000")
     wire.beat("0002", 2, 1.5)
     assert wire.watch.takeovers == [(1.5, "0002", "0001", 1.0)]
@@ -113,7 +113,7 @@ def test_the_time_in_which_a_follower_was_down_is_no_gap(wire: Wire) -> None:
     assert wire.watch.gaps_s == [0.25, 0.5]
 
 
-def test_requests_for_votes_are_counted_and_other_lines_are_let_pass(wire: Wire) -> None:
+def test_only_requests_for_votes_are_counted(wire: Wire) -> None:
     for line in (b"s0001@PreVote 1-0-0", b"s0001@RequestVote 1-0-0", b"s0001@AppendEntries x-0",
                  b"s0002@AppendEntries 9-0-0-[]", b"\xff", b"", b"s0001@I am up to date"):
         wire.watch.saw("0001", "0000", line, True, 0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, Node
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.history import Increment, Operation, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
@@ -58,8 +58,8 @@ def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[Node]]:
-    nodes = [Node(name, 1, tmp_path / name, ()) for name in ("s1", "s2")]
+def nodes(tmp_path: Path) -> Iterator[list[NodeProcess]]:
+    nodes = [NodeProcess(name, 1, tmp_path / name, ()) for name in ("s1", "s2")]
     for node in nodes:
         node.folder.mkdir()
     yield nodes
@@ -67,8 +67,8 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
         node.close()
 
 
-def test_logs_that_differ_where_both_hold_an_entry_are_found(
-    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+def test_logs_that_differ_at_a_common_index_are_found(
+    nodes: list[NodeProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verdict, "BETWEEN_READS_S", 0.0)
     one, other = nodes
@@ -87,10 +87,14 @@ def test_logs_that_differ_where_both_hold_an_entry_are_found(
     assert verdict.log_findings(nodes, {}, 9) == ["s2.log ends in 12 bytes that are no whole batch"]
 
 
-def test_states_that_differ_are_found(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_that_differ_are_found(
+    nodes: list[NodeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = {"s1": {"w1.a": "4"}, "s2": {"w1.a": "4"}}
     monkeypatch.setattr(
-        Node, "ask", lambda node, _: f"{node.name}@SHOW response: {json.dumps(held[node.name])}"
+        NodeProcess,
+        "ask",
+        lambda node, _: f"{node.name}@SHOW response: {json.dumps(held[node.name])}",
     )
     assert verdict.state_findings(nodes, "w1.") == []
     held["s2"]["w1.a"] = "5"
@@ -106,7 +110,7 @@ def test_two_leaders_of_one_term_are_found() -> None:
     assert found == "s1 and s3 both lead term 4"
 
 
-def test_a_traceback_on_a_console_is_found(nodes: list[Node]) -> None:
+def test_a_traceback_on_a_console_is_found(nodes: list[NodeProcess]) -> None:
     said = ["[*] all is well", "Traceback (most recent call last):"]
     assert verdict.console_findings(nodes[0], said) == [f"s1 said: {said[1]}"]
 
@@ -144,7 +148,7 @@ def endless(scene: Scene) -> Fault:
         yield 0.0
 
 
-def test_each_kind_is_struck_before_any_a_second_time(
+def test_each_kind_of_fault_occurs_before_any_repeats(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nemesis, "BETWEEN_S", 1e-9)
@@ -177,7 +181,7 @@ def test_a_node_that_ends_by_itself_is_a_finding(scene: Scene) -> None:
             striking.turn()
 
 
-def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
+def test_without_namespaces_a_campaign_names_the_omitted_faults(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(namespaces, "TOOLS", ("no-such-tool",))
@@ -189,7 +193,7 @@ def test_without_namespaces_a_campaign_says_why_and_what_it_leaves_out(
     assert "As root" in said
 
 
-def test_a_node_that_somebody_else_kills_is_started_again_and_counted(scene: Scene) -> None:
+def test_a_node_killed_by_another_process_is_restarted_and_counted(scene: Scene) -> None:
     striking = Nemesis(scene.cluster, {short: 1}, random.Random(1), print, 1)
     node = scene.cluster["s1"].start()
     assert node.process is not None
@@ -203,7 +207,7 @@ def test_a_node_that_somebody_else_kills_is_started_again_and_counted(scene: Sce
     assert striking.faults["killed"] == 1
 
 
-def test_partitions_cut_what_their_names_say(scene: Scene) -> None:
+def test_each_partition_cuts_the_links_of_its_name(scene: Scene) -> None:
     names = ["s1", "s2", "s3", "s4", "s5"]
     scene.leader = "s2"
     others = {"s1", "s3", "s4", "s5"}

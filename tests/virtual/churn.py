@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from raftline.raft.change import Change, Refused, plan
+from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.virtual.host import Host, leaders
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
@@ -43,7 +43,7 @@ class Operator:
             self._let_change(host, self._change(view.membership), self._may_begin)
         self._wait()
 
-    def _may_begin(self, node: Node, change: Change) -> bool:
+    def _may_begin(self, node: RawNode, change: Change) -> bool:
         return not self._over and self._can_end(node, change)
 
     def _let_join(self) -> None:
@@ -76,7 +76,7 @@ class Operator:
                 self._let_change(host, change, self._can_end)
 
     def _let_change(
-        self, host: Host, change: Change, may_begin: Callable[[Node, Change], bool]
+        self, host: Host, change: Change, may_begin: Callable[[RawNode, Change], bool]
     ) -> None:
         def settle(outcome: str, text: str) -> None:
             self._world.tell("answer", f"{host.name}: {change}: {outcome}, {text}")
@@ -105,12 +105,12 @@ class Operator:
         address = self._addresses[name] if verb in ("add", "replace") else ""
         return Change(verb, name, address, old if verb == "replace" else "")
 
-    def _can_end(self, node: Node, change: Change) -> bool:
+    def _can_end(self, node: RawNode, change: Change) -> bool:
         """Whether a majority of those who would vote have their logs, or are new and get them
         first: else it could never end, which is known (docs/operate/membership.md)."""
         try:
             planned = plan(change, node.view.membership)
-        except Refused:
+        except ChangeRefused:
             return True
         whole = {
             host.name
@@ -141,6 +141,6 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
             known += [state.membership, state.configurations.at(state.commit_index)]
             known += [state.pending_change.target] if state.pending_change is not None else []
             for change in state.waiting_changes:
-                with suppress(Refused):
+                with suppress(ChangeRefused):
                     known.append(plan(change, state.membership.settled()).target)
     return all(members.is_quorum(whole) for members in known if members.voters)

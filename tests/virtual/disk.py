@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from raftline.logmanager import LogManager, Recovered
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
@@ -94,7 +94,7 @@ class Disk:
         manager: LogManager,
         writing: Sequence[Effects],
         unsaved: Sequence[Effects],
-        node: Node,
+        node: RawNode,
         *,
         power_cut: bool,
     ) -> None:

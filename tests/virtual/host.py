@@ -15,7 +15,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import ChangeMembers, Input, Receive, Synced, Tick
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.raft.orders import OrderRefused
 from raftline.raft.transfer import TransferRefused
@@ -66,7 +66,7 @@ class Host:
         disk: Disk,
     ) -> None:
         self.name = name
-        self.node: Node | None = None
+        self.node: RawNode | None = None
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.disk = disk
@@ -97,7 +97,7 @@ class Host:
         """An input comes: a message, the end of a connection, an order."""
         self._when_up(lambda node: self._taken(node, taken))
 
-    def _taken(self, node: Node, taken: Input) -> None:
+    def _taken(self, node: RawNode, taken: Input) -> None:
         if isinstance(taken, Receive):
             self._world.tell("arrival", taken.message)
         try:
@@ -113,11 +113,11 @@ class Host:
             pass
 
     def change(
-        self, change: Change, settle: Settle, may_begin: Callable[[Node, Change], bool]
+        self, change: Change, settle: Settle, may_begin: Callable[[RawNode, Change], bool]
     ) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
 
-        def begin(node: Node) -> None:
+        def begin(node: RawNode) -> None:
             if node.takes_proposals and may_begin(node, change):
                 self._world.tell("act", f"> {self.name} is asked to {change}")
                 self._world.counts["changes asked for"] += 1
@@ -137,7 +137,7 @@ class Host:
         if self.requests.put(request):  # all that come until then make one round
             self.within(2, self.requests.serve)
 
-    def _when_up(self, act: Callable[[Node], None]) -> None:
+    def _when_up(self, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
         incarnation = self._incarnation
         if self.paused:
@@ -145,7 +145,7 @@ class Host:
         else:
             self._alive(incarnation, act)
 
-    def _alive(self, incarnation: int, act: Callable[[Node], None]) -> None:
+    def _alive(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input, unless it died since; its disk may let it die of this."""
         if self.node is None or incarnation != self._incarnation:
             return
@@ -157,21 +157,21 @@ class Host:
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
             self._world.after(self._world.random.randint(10, 500), self.start)
 
-    def later(self, delay_ms: int, act: Callable[[Node], None]) -> None:
+    def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this incarnation of the node take an input later."""
         self._world.after(delay_ms, self._in_incarnation, self._incarnation, act)
 
-    def within(self, longest_ms: int, act: Callable[[Node], None]) -> None:
+    def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this incarnation of the node take an input so much later at most."""
         self._world.within(longest_ms, self._in_incarnation, self._incarnation, act)
 
-    def _in_incarnation(self, incarnation: int, act: Callable[[Node], None]) -> None:
+    def _in_incarnation(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
         if incarnation == self._incarnation:
             self._when_up(act)
 
     # --- Effects ------------------------------------------------------------------------------
 
-    def step(self, node: Node, taken: Input) -> None:
+    def step(self, node: RawNode, taken: Input) -> None:
         """Let the core take an input, and carry out its Effects.
 
         An input that comes of the Effects themselves, since a write took no time, say, is taken
@@ -188,7 +188,7 @@ class Host:
         finally:
             self._inputs.clear()
 
-    def _carry_out(self, node: Node, effects: Effects) -> None:
+    def _carry_out(self, node: RawNode, effects: Effects) -> None:
         """Carry out one Effects, in the order in which it must be."""
         self._monitor.stepped(node, effects)
         self.requests.give_up_if_deposed(node)
@@ -242,7 +242,7 @@ class Host:
             self._writing, self._unsaved = self._unsaved, []
             self.within(self.disk_ms, self._written)
 
-    def _written(self, node: Node) -> None:
+    def _written(self, node: RawNode) -> None:
         durable = self.disk.persist(self.manager, self._writing)
         works, self._writing = self._writing, []
         self._monitor.wrote(works)
@@ -264,7 +264,7 @@ class Host:
         if not self.paused:  # else it looks at the clock when it goes on
             self._alive(self._incarnation, self._look_at_the_clock)
 
-    def _look_at_the_clock(self, node: Node) -> None:
+    def _look_at_the_clock(self, node: RawNode) -> None:
         if self.now_ms() >= node.wake_at_ms:
             self.step(node, Tick())
         else:
@@ -289,7 +289,7 @@ class Host:
             self._invariants.forgot(self.name)
         chance = self._world.random
         options = self._plan.options_of_a_start(chance)
-        self.node = Node(
+        self.node = RawNode(
             self.name,
             recovered.members,
             recovered.log,

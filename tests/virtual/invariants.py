@@ -8,7 +8,7 @@ from __future__ import annotations
 from raftline.raft.effects import Effects
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
 
@@ -22,24 +22,24 @@ class HonestInvariants(Invariants):
         self._members = members  # as committed so far
         self._seen = 0  # committed entries that were looked at for that
 
-    def started(self, node: Node) -> None:
+    def started(self, node: RawNode) -> None:
         self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
-    def hears(self, node: Node, message: Message) -> bool:
+    def hears(self, node: RawNode, message: Message) -> bool:
         return node.accepts(message)  # which the rim of a real node asks as well
 
-    def refused(self, node: Node, message: Message, error: PeerError) -> None:
+    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
         self._hold(not node.accepts(message), f"{node.view.name} refuses {message}: {error}")
 
-    def reads(self, node: Node, must_see_index: int) -> None:
+    def reads(self, node: RawNode, must_see_index: int) -> None:
         if node._state.last_applied < must_see_index:
             raise InvariantError(
                 f"{node._state.name} serves a read from entry {node._state.last_applied}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         super().stepped(node, effects)
         self._changes_one_step_at_a_time()
         self._keeps_its_vote(node._state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Effects
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.invariants import Invariants
 from tests.virtual.world import World, spell_entry
 
@@ -20,7 +20,7 @@ class Monitor:
         self._has_led = False  # also in an earlier incarnation
         self._handed_term = 0  # in which somebody handed the leadership to this node
 
-    def stepped(self, node: Node, effects: Effects) -> None:
+    def stepped(self, node: RawNode, effects: Effects) -> None:
         """The node took an input; nothing of this is carried out yet."""
         counts = self._world.counts
         for note in effects.notes:

@@ -10,7 +10,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import ReadReady
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import AskLeader, Input, Propose, Read
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.world import World
 
@@ -48,7 +48,7 @@ class Requests:
         world: World,
         name: str,
         invariants: Invariants,
-        step: Callable[[Node, Input], None],
+        step: Callable[[RawNode, Input], None],
     ) -> None:
         self._world = world
         self._name = name
@@ -64,7 +64,7 @@ class Requests:
         self._waiting.append(request)
         return len(self._waiting) == 1
 
-    def serve(self, node: Node) -> None:
+    def serve(self, node: RawNode) -> None:
         """Let the node have all requests of this round."""
         requests, self._waiting = self._waiting, []
         reads = [request for request in requests if not request.in_log]
@@ -84,7 +84,7 @@ class Requests:
                 self.reading |= {*some}
                 self._step(node, Read(some, by_lease))
 
-    def _propose(self, node: Node, writes: Sequence[Request]) -> None:
+    def _propose(self, node: RawNode, writes: Sequence[Request]) -> None:
         if not writes:
             return
         first = node.view.log.last_index + 1
@@ -92,7 +92,7 @@ class Requests:
             self._proposed.append((index, node.view.term, request))
         self._step(node, Propose([request.command for request in writes]))
 
-    def _read_here(self, node: Node, reads: Sequence[Request]) -> None:
+    def _read_here(self, node: RawNode, reads: Sequence[Request]) -> None:
         """A follower asks its leader for those that say so, and sends the others on."""
         leader = node.view.leader
         asking = [request for request in reads if request.how == "ask"]
@@ -111,14 +111,14 @@ class Requests:
                 self._invariants.acknowledged_index = entry.index
                 self._answer(self._proposed.popleft()[2], reply)
 
-    def confirmed(self, node: Node, ready: ReadReady, manager: LogManager) -> None:
+    def confirmed(self, node: RawNode, ready: ReadReady, manager: LogManager) -> None:
         """Serve a read that the core lets go."""
         request: Request = ready.token
         self._given_back(request)
         self._invariants.reads(node, request.must_see_index)
         self._answer(request, manager.read([request.command])[0])
 
-    def refused(self, node: Node, request: Request) -> None:
+    def refused(self, node: RawNode, request: Request) -> None:
         """The core gives a read back: its leader is another by now, or unknown."""
         self._given_back(request)
         self._world.counts["reads given back"] += 1
@@ -129,7 +129,7 @@ class Requests:
             raise InvariantError(f"{self._name} answers {request.line} a second time")
         self.reading.remove(request)
 
-    def give_up_if_deposed(self, node: Node) -> None:
+    def give_up_if_deposed(self, node: RawNode) -> None:
         """A node that lost the lead can't know the fate of its proposals."""
         while self._proposed and not (
             node.view.is_leader and node.view.term == self._proposed[0][1]

@@ -20,7 +20,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.raft.options import Options
 from raftline.storage import recovery
 from tests.invariants import Invariants
@@ -150,7 +150,7 @@ class ScriptedHost(Host):
         begin = {"refused": "Sorry, ", "unknown": "Sorry, outcome unknown: "}
         self.answered(request, begin.get(outcome, "") + text)
 
-    def _carry_out(self, node: Node, effects: Effects) -> None:
+    def _carry_out(self, node: RawNode, effects: Effects) -> None:
         super()._carry_out(node, effects)
         given_up, self._given_up = self._given_up, []
         for request in given_up:

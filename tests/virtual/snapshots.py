@@ -17,7 +17,7 @@ from raftline.raft.inputs import (
     SnapshotTaken,
 )
 from raftline.raft.messages import Message
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from tests.core.cores import compact
@@ -34,9 +34,9 @@ class Rim(Protocol):
 
     @property
     def goes_first(self) -> bool: ...
-    def step(self, node: Node, taken: Input) -> None: ...
-    def later(self, delay_ms: int, act: Callable[[Node], None]) -> None: ...
-    def within(self, longest_ms: int, act: Callable[[Node], None]) -> None: ...
+    def step(self, node: RawNode, taken: Input) -> None: ...
+    def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None: ...
+    def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def send(self, message: Message) -> None: ...
 
 
@@ -73,7 +73,7 @@ class Snapshots:
         self._is_taking = True
         self._rim.within(50, lambda node: self._publish(node, snapshot))
 
-    def _publish(self, node: Node, snapshot: Snapshot) -> None:
+    def _publish(self, node: RawNode, snapshot: Snapshot) -> None:
         """Put the snapshot in force, and the log behind it, as soon as the disk has what must be
         there before; other writes may wait."""
         rim = self._rim
@@ -98,7 +98,7 @@ class Snapshots:
         if dies:
             self._rim.disk.folder.fault = None
 
-    def _compact(self, node: Node, snapshot: Snapshot) -> None:
+    def _compact(self, node: RawNode, snapshot: Snapshot) -> None:
         """Begin the log anew behind the snapshot, once the disk has it that far; not behind one
         that another has displaced."""
         rim, manager = self._rim, self._rim.manager
@@ -111,7 +111,7 @@ class Snapshots:
             with self._perhaps_the_last_steps():
                 self._begin_log_anew(node, snapshot)
 
-    def _begin_log_anew(self, node: Node, snapshot: Snapshot) -> None:
+    def _begin_log_anew(self, node: RawNode, snapshot: Snapshot) -> None:
         manager = self._rim.manager
         rewrite = manager.begin_rewrite(snapshot)
         last = min(node.view.commit_index, manager.last_written)
@@ -127,7 +127,7 @@ class Snapshots:
         """Check what has arrived, a little later, and hand it to the core or refuse it."""
         self._rim.within(20, lambda node: self._check(node, snapshot))
 
-    def _check(self, node: Node, snapshot: Snapshot) -> None:
+    def _check(self, node: RawNode, snapshot: Snapshot) -> None:
         rim = self._rim
         try:
             loaded = rim.manager.snapshots.check(snapshot, no_pause)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline.raft import state
-from raftline.raft.node import Node
+from raftline.raft.node import RawNode
 from tests.recorded import MemoryRecorder, recorded
 from tests.virtual import host
 from tests.virtual.schedule import run
@@ -21,13 +21,13 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
     recorders = []
     apply_max = []
 
-    def node_of(*arguments: Any, **options: Any) -> Node:
-        node, recorder = recorded(Node(*arguments, **options), SEGMENT_STEPS)
+    def node_of(*arguments: Any, **options: Any) -> RawNode:
+        node, recorder = recorded(RawNode(*arguments, **options), SEGMENT_STEPS)
         recorders.append(recorder)
         apply_max.append(state.APPLY_MAX)
         return node
 
-    monkeypatch.setattr(host, "Node", node_of)
+    monkeypatch.setattr(host, "RawNode", node_of)
     run(seed)
     monkeypatch.setattr(state, "APPLY_MAX", apply_max[0])
     return recorders

@@ -6,8 +6,6 @@ before any plain folder called `raftline`, wherever that lies: the clone itself,
 
 __path__ = [__file__.rsplit("/", 4)[0] + "/src"]
 
-from raftline import exports
-
-__getattr__ = exports.exported
-__dir__ = exports.names
-__all__ = exports.names()
+TYPE_CHECKING = False
+if not TYPE_CHECKING:  # mypy would see one file under two names
+    from raftline.__init__ import __all__, __dir__, __getattr__  # noqa: F401 - of this one, too

@@ -1,0 +1,170 @@
+"""The arguments of a node, and what they settle before anything of it exists."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from pathlib import Path
+
+from raftline.common import config
+from raftline.common.address import is_loopback
+from raftline.common.arguments import Parser, as_host, as_port, program
+from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.controller.control import CONTROLLER
+from raftline.controller.udp import PORT as DATAGRAM_PORT
+from raftline.controller.udp import UdpListener
+from raftline.node import joining
+from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.recorder import check_path
+from raftline.node.snapshots import COMPACT_BYTES
+from raftline.wire.protocol import READ_MODES
+
+CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
+
+
+def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
+    """Return the port to listen on and the configuration to start with.
+
+    Raises:
+        ConfigError: one of them can't be used; the message says what to do.
+    """
+    port = config.port_number(arguments.port, "PORT")
+    _check_controller(arguments)
+    if arguments.new and arguments.join:
+        raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
+    if arguments.record is not None:
+        check_path(arguments.record)
+    if not is_loopback(arguments.host) and not arguments.open_to_network:
+        raise ConfigError(
+            f"--host {arguments.host} lets everybody on the network speak as a peer, "
+            "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
+            "machine can"
+        )
+    folder, name = arguments.dir, arguments.name
+    if arguments.register:
+        return port, joining.register(config.locate(folder), name, port)
+    return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
+
+
+def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
+    """Return the listener for a controller's datagrams, its port taken; None where none is wanted.
+
+    Raises:
+        PortRefused: the port can't be had.
+    """
+    if arguments.controller_udp is None:
+        return None
+    return UdpListener(arguments.host, arguments.controller_udp)
+
+
+def _check_controller(arguments: argparse.Namespace) -> None:
+    if arguments.controller:
+        if arguments.name == CONTROLLER:
+            raise ConfigError(f"a node that obeys {CONTROLLER} can't be called so; rename it")
+    elif arguments.controller_udp is not None:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    elif arguments.controller_from:
+        raise ConfigError("--controller-from allows orders; add --controller to obey them")
+
+
+def parser() -> Parser:
+    """Return what reads the arguments of a node."""
+    parser = Parser(
+        prog=program("server.py", "raftline-server", "raftline server"),
+        description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
+    )
+    add = parser.add_argument
+    add("name", metavar="NAME", help="which line of the configuration: s1")
+    add("port", metavar="PORT", help="where to listen: 10000")
+    add("--dir", help="folder of server-configuration.txt and of the node's files")
+    add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
+    add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    _add_service(parser)
+    _add_membership(parser)
+    _add_controller(parser)
+    _add_output(parser)
+    add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
+    parser.tell_version()
+    return parser
+
+
+def _add_service(parser: Parser) -> None:
+    """Have the options for elections, reads, snapshots and processors."""
+    add = parser.add_argument
+    add("--pace", choices=sorted(PACES), default="fast",
+        help="class: elections take 2 to 4 s; human: 10 to 18 s")  # fmt: skip
+    add("--reads", choices=READ_MODES, default="index",
+        help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
+        " log: each get is an entry; local: from this node's own state, may be stale")  # fmt: skip
+    add("--follower-reads", action="store_true",
+        help="as a follower, ask the leader for its read index instead of sending"
+        " clients there")  # fmt: skip
+    add("--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
+        help="take a snapshot when the log is so long, and twice the last one"
+        " (default: 8388608)")  # fmt: skip
+    add("--cores", choices=("one", "any"), default="one",
+        help="one: a busy node keeps its threads on one core, and moves where another has more to"
+        " give; any: wherever the kernel likes")  # fmt: skip
+
+
+def _add_membership(parser: Parser) -> None:
+    """Have the options for a node that is not known yet."""
+    add = parser.add_argument
+    add("--register", action="store_true", help="add NAME to the configuration")
+    add("--join", metavar="HOST:PORT", type=joining_address,
+        help="be added to the cluster of the node there; NAME need not be in the"
+        " configuration")  # fmt: skip
+    add("--new", action="store_true",
+        help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
+        " script that says it of a node that lost its disk loses acknowledged writes")  # fmt: skip
+
+
+def _add_controller(parser: Parser) -> None:
+    """Have the options for a node that obeys a controller."""
+    add = parser.add_argument
+    add("--controller", action="store_true",
+        help="obey a controller: shut down, restart, cut off, … by a line of text;"
+        " for teaching")  # fmt: skip
+    add("--controller-from", type=_place, action="append", default=[], metavar="HOST",
+        help="a host or network (10.0.0.0/8) beside this machine that a controller"
+        " may speak from")  # fmt: skip
+    add("--controller-udp", type=as_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
+        help="listen for a controller's datagrams as well, Message.json of the"
+        " course (5555)")  # fmt: skip
+    add("--controller-lines", action="store_true",
+        help="print the course's lines (Current State is: …), and begin, newborn,"
+        " in its term 1")  # fmt: skip
+
+
+def _add_output(parser: Parser) -> None:
+    """Have the options for what a node writes down and prints."""
+    add = parser.add_argument
+    add("--record", type=Path, metavar="FILE",
+        help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
+        " keys and values")  # fmt: skip
+    add("--verbose", action="store_true", help="print each heartbeat, too")
+    add("--log-times", action="store_true", help="print the time before each line")
+    add("--course-console", action="store_true",
+        help="print a bare `Sending message`, and votes as a table only, as the"
+        " course's figures")  # fmt: skip
+
+
+def _place(text: str) -> str:
+    if "/" not in text:
+        return as_host(text)
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8") from None
+
+
+def _connections(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of connections, 1 to 999999")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:19]) >= 1 and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, 1 or more")
+    return int(text)
