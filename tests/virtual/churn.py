@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
-from tests.virtual.host import Host, leaders
+from tests.virtual.host import Host, MayBegin, leaders
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
@@ -75,9 +75,7 @@ class Operator:
             if not self._over or name in view.membership.names:
                 self._let_change(host, change, self._can_end)
 
-    def _let_change(
-        self, host: Host, change: Change, may_begin: Callable[[RawNode, Change], bool]
-    ) -> None:
+    def _let_change(self, host: Host, change: Change, may_begin: MayBegin) -> None:
         def settle(outcome: str, text: str) -> None:
             self._world.tell("answer", f"{host.name}: {change}: {outcome}, {text}")
             kind = f"changes {outcome}"

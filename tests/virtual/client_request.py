@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from raftline.harness.history import Operation, learned
 from tests.virtual.requests import Asker
@@ -14,17 +14,11 @@ COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
 
 
-class Named(Asker, Protocol):
-    """A client."""
-
-    name: str
-
-
 @dataclass(eq=False)
 class ClientRequest:
     """One request under way. It is settled once: answered, refused or given up."""
 
-    client: Named
+    client: Asker
     verb: Verb
     key: str
     value: str | None

@@ -30,6 +30,7 @@ from tests.virtual.requests import Request, Requests
 from tests.virtual.snapshots import Snapshots
 from tests.virtual.world import World
 
+MayBegin = Callable[[RawNode, Change], bool]
 Settle = Callable[[str, str], None]  # told the outcome of a change of members
 
 
@@ -112,9 +113,7 @@ class Host:
         except OrderRefused:
             pass
 
-    def change(
-        self, change: Change, settle: Settle, may_begin: Callable[[RawNode, Change], bool]
-    ) -> None:
+    def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
 
         def begin(node: RawNode) -> None:
@@ -256,16 +255,12 @@ class Host:
 
     # --- time -----------------------------------------------------------------------------
 
-    def now_ms(self) -> int:
-        """The time by the node's own clock."""
-        return self.clock.now_ms()
-
     def _time_may_be_up(self) -> None:
         if not self.paused:  # else it looks at the clock when it goes on
             self._alive(self._incarnation, self._look_at_the_clock)
 
     def _look_at_the_clock(self, node: RawNode) -> None:
-        if self.now_ms() >= node.wake_at_ms:
+        if self.clock.now_ms() >= node.wake_at_ms:
             self.step(node, Tick())
         else:
             self.clock.wake_at(node.wake_at_ms)
@@ -296,7 +291,7 @@ class Host:
             recovered.hard_state,
             options,
             self._plan.timeouts_of(self.name, chance, options.election_timeout_ms),
-            self.now_ms(),
+            self.clock.now_ms(),
             recovering=recovered.recovering,
             newborn=recovered.newborn,
             may_be_new=recovered.may_be_new,

@@ -38,7 +38,7 @@ class NonMember:
             before = _known(node._state)
             message = self._message(host.name, node._state.term)
             try:
-                node.step(Receive(message), host.now_ms())
+                node.step(Receive(message), host.clock.now_ms())
             except PeerError:
                 if _known(node._state) != before or node.accepts(message):
                     raise AssertionError(f"{message} changed {before}") from None

@@ -78,9 +78,7 @@ class Plan:
         start_ms = chance.randint(0, 10_000)
         return start_ms, 1000 if self.steady_clocks else chance.randint(900, 1100)
 
-    def timeouts_of(
-        self, name: str, chance: random.Random, timeout_ms: int
-    ) -> Callable[[], int]:
+    def timeouts_of(self, name: str, chance: random.Random, timeout_ms: int) -> Callable[[], int]:
         """Return what draws a node's next election timeout."""
         return lambda: timeout_ms + chance.randrange(timeout_ms)
 

@@ -55,9 +55,7 @@ class ScriptedWorld(World):
     def within(self, longest_ms: int, act: Callable[..., None], *values: object) -> None:
         act(*values)
 
-    def wake(
-        self, name: str, delay_ms: int, act: Callable[..., None], *values: object
-    ) -> None:
+    def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: object) -> None:
         entry = (self.now_ms + delay_ms, self.places[name], self.tick(), act, values)
         heapq.heappush(self._queue, entry)
 
