@@ -9,8 +9,8 @@ from typing import Any
 from raftline.net.host import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.raft.messages import Message
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import Limits
 
 
 class FakeHost:

@@ -7,10 +7,23 @@ the properties: Raft paper, Figure 3.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
+from raftline.raft.entries import Entry
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    PeerError,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import RawNode
-from raftline.raft.roles import Role
+from raftline.raft.roles import PeerRead, Role
+from raftline.raft.state import State
 
 
 class InvariantError(AssertionError):
@@ -35,6 +48,9 @@ class Invariants:
         self._term: dict[str, int] = {}
         self._led: dict[str, tuple[int, int]] = {}  # leader of which term, with which last index
         self._lost_a_log = False
+        self.acknowledged_index = 0  # a read that comes from now on must see entries up to here
+        self._replies: dict[int, str] = {}  # to each committed entry
+        self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
 
     # --- what the rim tells ---------------------------------------------------------------
 
@@ -72,6 +88,85 @@ class Invariants:
     def lost_a_log(self) -> None:
         """From now on entries may be committed that not all who acknowledged them still hold."""
         self._lost_a_log = True
+
+    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
+        """Let the node take an input; an answer to an earlier term's question teaches it nothing
+        (mistakes 7, 33)."""
+        if not isinstance(taken, Receive):
+            return node.step(taken, now_ms)
+        message, state = taken.message, node._state
+        if not self.hears(node, message):
+            raise PeerError(f"{message.sender} is no peer of {state.name}")
+        answers = (AppendAccepted, AppendRejected, RequestVoteReply)
+        if not isinstance(message, answers) or message.term >= state.term:
+            return node.step(taken, now_ms)
+        before = _counted(state, message.sender)
+        effects = node.step(taken, now_ms)
+        after = _counted(state, message.sender)
+        # What a node has let go, as it does with one that was removed, teaches it nothing either.
+        if any(now and now != was for was, now in zip(before, after, strict=True)):
+            raise InvariantError(f"{state.name} counts an answer of term {message.term}")
+        return effects
+
+    def hears(self, node: RawNode, message: Message) -> bool:
+        """Whether the core is given a message at all."""
+        return True
+
+    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
+        """A node refuses a message, which may be forged."""
+
+    def reads(self, node: RawNode, must_see_index: int) -> None:
+        """A read is served; unless a message is forged, or a clock too fast or too slow, it sees
+        every write that was acknowledged before it came."""
+
+    def keeps_reads(self, state: State, reading: Collection[object]) -> None:
+        """The core has just those reads that it was given and has not answered: none is lost, which
+        would wait for ever, and none is left of an earlier leadership."""
+        forwarded = state.forwarded_reads
+        kept = [*forwarded.asked, *forwarded.waiting]
+        if (leading := state.leading) is not None:
+            kept += leading.reads_waiting
+            kept += [token for waiting in leading.read_rounds for token in waiting.tokens]
+        kept += [ready.token for ready in forwarded.ready]
+        own = [token for token in kept if not isinstance(token, PeerRead)]
+        self._hold(
+            len(own) == len(reading) and all(token in reading for token in own),
+            f"{state.name} keeps the reads {own}, and was given {list(reading)}",
+        )
+
+    def forget(self, name: str, terms: Collection[int]) -> None:
+        """These terms died with a node before they reached its disk, and so anybody else: as a
+        lone voter it may have led them, and it or another may lead them once more."""
+        for term in terms:
+            if self.leaders.get(term) == name:
+                del self.leaders[term]
+                self.entries = {
+                    place: entry for place, entry in self.entries.items() if place[1] != term
+                }
+
+    def replied(self, name: str, entries: Sequence[Entry], replies: Sequence[str]) -> int:
+        """Hold the replies to committed entries against those of other nodes, and those to a
+        request that is there again against the first one (mistakes 22, 27).
+
+        Returns how many were given from the table of sessions.
+        """
+        again = 0
+        for entry, reply in zip(entries, replies, strict=True):
+            known = self._replies.setdefault(entry.index, reply)
+            self._hold(
+                known == reply, f"{name} answers {entry} with {reply!r}, others with {known!r}"
+            )
+            if "#" not in entry.command:
+                continue
+            index = self._first_of_request.setdefault(entry.command, entry.index)
+            if index != entry.index and not reply.startswith("Sorry, session expired"):
+                again += 1
+                self._hold(
+                    self._replies[index] == reply,
+                    f"{entry.command} is answered {reply!r}, the first time "
+                    f"{self._replies[index]!r}",
+                )
+        return again
 
     def saved(self, name: str, hard_state: HardState) -> None:
         """Term and vote have reached the disk."""
@@ -293,3 +388,10 @@ class Invariants:
                 f"{node.view.name} commits entry {index} of term {term} in term "
                 f"{node.view.term}, on the disks of {on_disks} only, out of {list(half)}",
             )
+
+
+def _counted(state: State, name: str) -> tuple[bool, tuple[int, int] | None]:
+    """Return the vote of this one that a node counts, and what it counts as acknowledged by it."""
+    progress = state.progress.get(name)
+    held = None if progress is None else (progress.match_index, progress.acked_round)
+    return state.votes.get(name, False), held

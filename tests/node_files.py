@@ -6,11 +6,12 @@ from zlib import crc32
 
 import pytest
 
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
+from raftline.storage.recovery import Recovered
 from tests.faulty_folder import MemoryFolder
 
 MEMBERS = {"s1": "localhost:10000", "s2": "localhost:10001", "s3": "localhost:10002"}

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.harness.processes import free_ports
-from raftline.wire.protocol import HELP, Limits, ProtocolError, error, read_request
+from raftline.wire.commands import HELP, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError, error
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60

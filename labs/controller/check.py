@@ -37,10 +37,11 @@ from raftline.harness.processes import Process, end_all, free_ports
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteReply
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
+from raftline.raft.state import Options
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.
@@ -331,9 +332,10 @@ def candidates() -> str:
     names = ("Node1", "Node2", "Node3")
     timeouts = random.Random(7)
     log, options = Log(), Options(150, 50)
-    core = RawNode(
-        "Node1", names, log, HardState(2, None), options, lambda: 150 + timeouts.randrange(150), 0
-    )
+    core = node_from_disk(
+        "Node1", Membership(tuple(names)), log, HardState(2, None), options,
+        lambda: 150 + timeouts.randrange(150), 0,
+    )  # fmt: skip
     core.step(Tick(), 400)
     core.step(Receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True)), 401)
     assert (core.view.role, core.view.term) == (Role.CANDIDATE, 3)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from raftline.client import Client, ClientError, Unreachable
 from raftline.common.address import Address
 from raftline.raft.entries import Entry
-from raftline.raft.messages import AppendEntries, RequestVote, spell
+from raftline.raft.messages import AppendEntries, RequestVote
+from raftline.raft.spelling import spell
 from raftline.wire.protocol import escape
 
 Found = TypeVar("Found")

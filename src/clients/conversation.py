@@ -20,8 +20,7 @@ from raftline.clients.connection import (
 )
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.operands import NAME
-from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in
+from raftline.wire.protocol import NAME, NO_LEADER, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 
 FIRST_PAUSE_S = 0.05

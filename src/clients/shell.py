@@ -13,7 +13,7 @@ from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.common.address import Address
 from raftline.wire.commands import COMMANDS, row_of
-from raftline.wire.escapes import without_controls
+from raftline.wire.protocol import without_controls
 from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
 
 readline: ModuleType | None

@@ -13,8 +13,7 @@ from raftline.common.config import ConfigError
 from raftline.controller.control import CONTROLLER
 from raftline.controller.faults import IN_FORCE
 from raftline.wire.commands import FAULT_FORMS
-from raftline.wire.escapes import ProtocolError, escape
-from raftline.wire.protocol import error, outcome_unknown
+from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
 
 LEADER_INFO = "LEADER_INFO"

@@ -18,11 +18,11 @@ from raftline.controller.controlled import ControlledNode
 from raftline.controller.faults import IN_FORCE, read_fault
 from raftline.controller.store import OrderAnswer, leader_info, retrieve, sorry, store
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
-from raftline.raft.orders import OrderRefused
+from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
 from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request
-from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.protocol import ProtocolError, shown
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"

@@ -20,10 +20,9 @@ from functools import partial
 from typing import NamedTuple
 
 from raftline.net.host import Origin
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.messages import AppendEntries, Message
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.commands import FAULT_FORMS
-from raftline.wire.escapes import ProtocolError, shown
+from raftline.wire.protocol import ProtocolError, shown
 
 EVERYBODY = ""  # in place of a peer's name
 DELAYED_BYTES_MAX = 64 << 20  # of messages under way; more are lost, as on a line that is full

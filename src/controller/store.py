@@ -26,8 +26,14 @@ from raftline.raft.membership import PREFIX
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 from raftline.wire.commands import Request, read_request
-from raftline.wire.escapes import ProtocolError, unescape
-from raftline.wire.protocol import NO_LEADER, NOT_LEADER, error, outcome_unknown
+from raftline.wire.protocol import (
+    NO_LEADER,
+    NOT_LEADER,
+    ProtocolError,
+    error,
+    outcome_unknown,
+    unescape,
+)
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
 ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many

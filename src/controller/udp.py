@@ -19,7 +19,7 @@ from raftline.common.config import PortRefused
 from raftline.controller.control import CONTROLLER, Control, no_order
 from raftline.controller.store import OrderAnswer, sorry
 from raftline.wire.commands import FAULT_FORMS, ORDERS, Request
-from raftline.wire.escapes import ProtocolError, escape, shown
+from raftline.wire.protocol import ProtocolError, escape, shown
 
 PORT = 5555  # where the course's nodes and its controller listen
 CLOSE_S = 5.0  # for the thread that listens to have ended

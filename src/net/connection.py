@@ -14,16 +14,11 @@ from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.messages import Message
+from raftline.wire.commands import Request
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
-from raftline.wire.protocol import (
-    FULL,
-    Request,
-    error,
-    looks_foreign,
-    reply_line,
-)
+from raftline.wire.protocol import FULL, error, looks_foreign, reply_line
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
@@ -179,7 +174,7 @@ class Connection:
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
-        data = "".join(f"{self._host.name}@{messages.spell(m)}\n" for m in answers).encode()
+        data = "".join(f"{self._host.name}@{spelling.spell(m)}\n" for m in answers).encode()
         if not self.outgoing.send_now(data):
             self.break_off()
 

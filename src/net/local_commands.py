@@ -18,10 +18,10 @@ from zlib import crc32
 from raftline.net.host import Batch, Host
 from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
-from raftline.wire.commands import COMMANDS
+from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
-from raftline.wire.protocol import HELP, NO_LEADER, Request, error, outcome_unknown
+from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
 PIECE_BYTES = 256 << 10
 PAUSE_FACTOR = 2  # so many times as long as was computed, others get to run

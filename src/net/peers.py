@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from raftline.common.address import Address
 from raftline.common.wakeup import Wakeup
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 
@@ -188,7 +188,7 @@ class Peer:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
             if text.startswith("Sorry, "):
                 raise PeerError(text)
-            message = messages.read(name, self._me, text)
+            message = spelling.read(name, self._me, text)
             if not isinstance(message, Answer):
                 raise PeerError(f"a question where only answers come: {text}")
             return message

@@ -18,7 +18,7 @@ from raftline.node import joining
 from raftline.node.joining import joining_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
-from raftline.wire.protocol import READ_MODES
+from raftline.wire.commands import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 

@@ -10,8 +10,7 @@ import threading
 
 from raftline.logmanager import LogManager
 from raftline.node.writer import Writer
-from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import Compact
 from raftline.raft.node import RawNode
 from raftline.storage.logfile import LogFile, LogRewrite

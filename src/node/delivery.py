@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from raftline.net.host import Origin
 from raftline.node.writer import DiskTask, Writer
 from raftline.raft.effects import Effects
-from raftline.raft.messages import Answer, Message
-from raftline.raft.questions import ReadIndex, ReadIndexReply
+from raftline.raft.messages import Answer, Message, ReadIndex, ReadIndexReply
 
 
 class Delivery:

@@ -23,7 +23,7 @@ from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.inputs import Input, PeerDisconnected
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
-from raftline.raft.orders import OrderRefused
+from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
 

@@ -16,8 +16,9 @@ from raftline.node.traffic_log import TrafficLog
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.wire.membercommands import membership_facts
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import NO_LEADER, Limits, error, not_leader
+from raftline.wire.protocol import NO_LEADER, error, not_leader
 
 
 class NodeHost:

@@ -26,17 +26,17 @@ from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, check_member, node_of
 from raftline.node.traffic_log import TrafficLog
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, spell_entries
+from raftline.raft.entries import Entry, Snapshot, spell_entries
 from raftline.raft.inputs import Input
-from raftline.raft.messages import AppendEntries, Message, spell, spell_append
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.recording import RecordedNode
+from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import NodeView
 from raftline.storage.disk import EXIT_DISK, DiskFailed, StorageError
 from raftline.storage.folder import Folder
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import Limits
 
 EXIT_BROKEN = 70
 

@@ -19,8 +19,9 @@ from zlib import crc32
 from raftline.common.wakeup import Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
-from raftline.raft.chunks import InstallSnapshot, Snapshot
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
+from raftline.raft.messages import InstallSnapshot
 from raftline.storage.disk import StorageError
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted

@@ -9,17 +9,18 @@ import random
 from collections.abc import Callable
 
 from raftline.common.config import ConfigError, Configuration, Pace
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options
 from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder
+from raftline.storage.recovery import Recovered
 from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
@@ -131,7 +132,7 @@ def node_of(
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
     )
-    return RawNode(
+    return node_from_disk(
         name,
         recovered.members,
         recovered.log,

@@ -17,8 +17,8 @@ from raftline.node.delivery import Delivery
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
 from raftline.node.writer import DiskTask, Durable, Writer
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from raftline.common.console import Console
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     RequestVote,
     RequestVoteReply,
-    spell,
-    spell_append,
 )
 from raftline.raft.roles import Role
+from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import LogView, NodeView
 
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent

@@ -11,8 +11,8 @@ from raftline.clients.connection import ClientError, Refused, Unreachable
 from raftline.clients.conversation import Client
 from raftline.objects.waiting import Awaitable, time_limit
 from raftline.state.objectkinds import EMPTY
-from raftline.wire.escapes import escape, unescape
 from raftline.wire.objectcommands import fits
+from raftline.wire.protocol import escape, unescape
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")

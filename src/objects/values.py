@@ -9,7 +9,7 @@ from typing import Any
 from raftline.clients.connection import Refused
 from raftline.objects.base import ReplicatedObject, WrongKind, spelled_in_line
 from raftline.raft.entries import NUMBER_MAX
-from raftline.wire.escapes import escape, unescape
+from raftline.wire.protocol import escape, unescape
 from raftline.wire.strictjson import checked, read_json
 
 

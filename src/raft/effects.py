@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.messages import Message
 
 

@@ -1,4 +1,5 @@
-"""The entries of the log, and the JSON list of them that an AppendEntries carries."""
+"""The entries of the log, the JSON list of them that an AppendEntries carries, and the snapshot
+that stands for the first of them."""
 
 from __future__ import annotations
 
@@ -17,6 +18,19 @@ class Entry(NamedTuple):
     index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
     term: int
     command: str
+
+
+class Snapshot(NamedTuple):
+    """A snapshot, told from any other: the state after entry `index` of `term` (paper §7).
+
+    `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
+    ways, and a transfer must not mix them.
+    """
+
+    index: int  # type: ignore[assignment]  # tuple.index is not used
+    term: int
+    size: int
+    crc: int
 
 
 def entries_of(first: int, term: int, commands: Sequence[str]) -> list[Entry]:

@@ -1,28 +1,44 @@
-"""AppendEntries at a follower: agree with the leader's log, or say from where it differs."""
+"""AppendEntries at a follower: agree with the leader's log, or say from where it differs.
+
+`snapshot` shares the first and the last step: to hear a leader, and to answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.entries import Entry
 from raftline.raft.lease import promise
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    PeerError,
+)
 from raftline.raft.recovering import regain_vote
 from raftline.raft.state import State
 
+FromLeader = AppendEntries | InstallSnapshot
 
-def check_append(state: State, message: AppendEntries) -> None:
-    """Refuse an AppendEntries that no leader of a sound cluster sends, before anything changes.
+
+def check_leader(state: State, message: FromLeader) -> None:
+    """Refuse a second leader in one term (§5.2), before anything changes. A sound cluster never
+    has one; a person can speak as one.
 
     Raises:
-        PeerError: a second leader in one term (§5.2), or other entries where this server knows
-            some to be committed (§5.4.3). A sound cluster never sends these; a person can.
+        PeerError: another server leads this term.
     """
-    if message.term < state.term:
-        return
     if message.term == state.term and state.leader not in (None, message.sender):
         raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
+
+
+def check_append(state: State, message: AppendEntries) -> None:
+    """Refuse other entries where this server knows some to be committed (§5.4.3).
+
+    Raises:
+        PeerError: the message holds such an entry.
+    """
     for index, term in _terms(message):
         if index > state.commit_index:
             return
@@ -39,27 +55,41 @@ def _terms(message: AppendEntries) -> Iterator[tuple[int, int]]:
         yield index, term
 
 
-def refuse_old_leader(state: State, message: AppendEntries | InstallSnapshot) -> None:
-    """Answer with this server's term, so that a leader of an earlier one steps down.
-
-    The answer is in a term that its sender never asked in, so it names no round: if that
-    server leads this term by now, a round of the earlier one must not confirm its reads.
-    """
+def refuse_old_leader(state: State, message: FromLeader) -> None:
+    """Answer with this server's term, so that a leader of an earlier one steps down."""
     state.note(
         f"[*] {state.name} ignored {type(message).__name__} from {message.sender}: "
         f"term {message.term} < {state.term}"
     )
+    answer(state, message, AppendRejected, state.log.last_index)
+
+
+def hear_leader(state: State, message: FromLeader) -> None:
+    """Follow the sender, which leads the term of its message, and wait for its next word."""
+    state.follow(message.term, message.sender)
+    state.leader_heard_at_ms = state.now_ms
+    state.arm_election()
+
+
+def answer(
+    state: State,
+    message: FromLeader,
+    kind: type[AppendAccepted] | type[AppendRejected],
+    index: int,
+    lease_ms: int = 0,
+) -> None:
+    """Tell a leader that this log equals its own up to `index`, or may.
+
+    An answer in a term that its sender never asked in names no round: if that server leads this
+    term by now, a round of the earlier one must not confirm its reads.
+    """
+    number = message.round if message.term == state.term else 0
     state.send(
-        AppendRejected(
-            state.name,
-            message.sender,
-            state.term,
-            state.log.last_index,
-            0,
-            state.without_vote,
-            may_be_new=state.may_be_new,
+        kind(
+            state.name, message.sender, state.term, index, number,
+            state.without_vote, lease_ms, state.may_be_new,
         )
-    )
+    )  # fmt: skip
 
 
 def on_append_entries(state: State, message: AppendEntries) -> None:
@@ -69,10 +99,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     shorter message erases nothing. The answer waits for the save. Source: Figure 2,
     AppendEntries receiver 1-5; the node has checked the term (1) before.
     """
-    state.follow(message.term, message.sender)
-    state.leader_heard_at_ms = state.now_ms
+    hear_leader(state, message)
     state.quick_retries_left = 0
-    state.arm_election()
     if state.vote is None and (state.recovering or state.name not in state.membership.electors):
         # It may have voted in this term in an incarnation that it forgot, or under a name that is
         # used again: spent on the leader, who has won already, its vote isn't given twice.
@@ -91,18 +119,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.advance_commit_index(min(message.commit_index, match_index))
     if state.recovering and message.vote_again == state.incarnation:
         regain_vote(state)
-    state.send(
-        AppendAccepted(
-            state.name,
-            message.sender,
-            state.term,
-            match_index,
-            message.round,
-            state.without_vote,
-            promise(state),
-            state.may_be_new,
-        )
-    )
+    answer(state, message, AppendAccepted, match_index, promise(state))
 
 
 def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
@@ -125,15 +142,4 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             state.note(
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )
-    state.send(
-        AppendRejected(
-            state.name,
-            message.sender,
-            state.term,
-            max(index, state.commit_index),
-            message.round,
-            state.without_vote,
-            promise(state),
-            state.may_be_new,
-        )
-    )
+    answer(state, message, AppendRejected, max(index, state.commit_index), promise(state))

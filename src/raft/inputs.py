@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftline.raft.change import Change
-from raftline.raft.chunks import Snapshot
+from raftline.raft.entries import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 

@@ -44,12 +44,6 @@ def promise(state: State) -> int:
     return length_ms
 
 
-def promise_after_restart(state: State) -> None:
-    """Keep what this server may have promised before it stopped, be it started otherwise now."""
-    if state.lease_ms:
-        state.promised_until_ms = state.now_ms + state.lease_ms
-
-
 def begin_round(state: State) -> None:
     """Remember when this round of questions began to leave."""
     leading = state.as_leader

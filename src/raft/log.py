@@ -9,24 +9,24 @@ from raftline.raft.effects import SafetyError
 from raftline.raft.entries import Entry, entries_of
 
 
-class Log:
-    """Entries `base_index + 1 … last_index`, each `(index, term, command)`.
+class TermRuns:
+    """The terms of a log, which only grow along it, as runs `(first index, term)`.
 
-    Commands lie in one list; terms, which only grow along the log, as runs `(first index,
-    term)`: a million entries cost a million strings and a handful of pairs. Index 0 is
-    "before the log", with term 0 (paper, Figure 2: first index is 1).
+    Index 0 is "before the log", with term 0 (paper, Figure 2: first index is 1).
     """
 
     def __init__(self, base_index: int = 0, base_term: int = 0) -> None:
-        self.base_index = base_index
+        self.base_index = self.last_index = base_index
         self.base_term = base_term
-        self.commands: list[str] = []
         self._run_starts: list[int] = []
         self._run_terms: list[int] = []
 
-    @property
-    def last_index(self) -> int:
-        return self.base_index + len(self.commands)
+    def copy(self) -> TermRuns:
+        """Return the terms alone, to be changed apart from these."""
+        runs = TermRuns(self.base_index, self.base_term)
+        runs.last_index = self.last_index
+        runs._run_starts, runs._run_terms = self._run_starts.copy(), self._run_terms.copy()
+        return runs
 
     @property
     def last_term(self) -> int:
@@ -44,8 +44,8 @@ class Log:
         """Return the first index in the run of equal terms that holds `index`."""
         return self._run_starts[bisect_right(self._run_starts, index) - 1]
 
-    def append(self, term: int, command: str) -> None:
-        """Add one entry after the last.
+    def add(self, term: int, count: int) -> None:
+        """Add so many entries of one term after the last.
 
         Raises:
             SafetyError: the term is lower than the last entry's; terms never fall along a log.
@@ -55,22 +55,48 @@ class Log:
                 raise SafetyError(f"entry {self.last_index + 1} of term {term} after a later term")
             self._run_starts.append(self.last_index + 1)
             self._run_terms.append(term)
-        self.commands.append(command)
-
-    def extend(self, term: int, commands: Sequence[str]) -> None:
-        """Add entries of one term after the last; see `append`."""
-        if commands:
-            self.append(term, commands[0])
-            self.commands.extend(commands[1:])
+        self.last_index += count
 
     def cut_after(self, index: int) -> None:
         """Drop every entry behind `index`."""
         if index < self.base_index:
             raise SafetyError(f"cut after {index}, before the log's base {self.base_index}")
-        del self.commands[index - self.base_index :]
         keep = bisect_right(self._run_starts, index)
         del self._run_starts[keep:]
         del self._run_terms[keep:]
+        self.last_index = min(index, self.last_index)
+
+    def accepts(self, last_index: int, last_term: int) -> bool:
+        """Whether a log that ends so is at least as up to date as this one (paper §5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+
+class Log(TermRuns):
+    """Entries `base_index + 1 … last_index`, each `(index, term, command)`.
+
+    Commands lie in one list, so that a million entries cost a million strings and a handful of
+    pairs.
+    """
+
+    def __init__(self, base_index: int = 0, base_term: int = 0) -> None:
+        super().__init__(base_index, base_term)
+        self.commands: list[str] = []
+
+    def append(self, term: int, command: str) -> None:
+        """Add one entry after the last; see `add`."""
+        self.add(term, 1)
+        self.commands.append(command)
+
+    def extend(self, term: int, commands: Sequence[str]) -> None:
+        """Add entries of one term after the last; see `add`."""
+        if commands:
+            self.add(term, len(commands))
+            self.commands.extend(commands)
+
+    def cut_after(self, index: int) -> None:
+        """Drop every entry behind `index`."""
+        super().cut_after(index)
+        del self.commands[index - self.base_index :]
 
     def compact(self, index: int) -> None:
         """Drop every entry up to `index`, which becomes the base: a snapshot holds them (§7)."""
@@ -89,10 +115,7 @@ class Log:
 
     def reset(self, index: int, term: int) -> None:
         """Begin anew, empty, behind the last entry of a snapshot."""
-        self.base_index, self.base_term = index, term
-        self.commands = []
-        self._run_starts = []
-        self._run_terms = []
+        Log.__init__(self, index, term)
 
     def entries(self, first: int, last: int) -> list[Entry]:
         """Return the entries `first … last`, both included; they must exist."""
@@ -114,7 +137,3 @@ class Log:
             index = run_last + 1
             run += 1
         return found
-
-    def accepts(self, last_index: int, last_term: int) -> bool:
-        """Whether a log that ends so is at least as up to date as this one (paper §5.4.1)."""
-        return (last_term, last_index) >= (self.last_term, self.last_index)

@@ -28,8 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.chunks import InstallSnapshot
-from raftline.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
+from raftline.raft.messages import (
+    AppendEntries,
+    InstallSnapshot,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 
@@ -129,12 +134,9 @@ def gives_way(state: State, message: RequestVoteReply) -> bool:
 
 def why_without_vote(state: State) -> str:
     """Return what a server without a vote says when it is asked for one."""
-    return MAY_BE_NEW + of_a_cluster(state) if state.may_be_new else LOST_MEMORY
-
-
-def of_a_cluster(state: State) -> str:
-    """Return the end of a denial that would not else tell of this server's entries."""
-    return OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
+    if not state.may_be_new:
+        return LOST_MEMORY
+    return MAY_BE_NEW + OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:

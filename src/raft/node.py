@@ -5,47 +5,30 @@ Start reading here: `_RULES` names the rule for each input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from raftline.raft.chunks import Snapshot
+from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
-from raftline.raft.entries import Entry
-from raftline.raft.inputs import (
-    AskLeader,
-    Campaign,
-    ChangeMembers,
-    Compact,
-    Input,
-    PeerDisconnected,
-    Propose,
-    Read,
-    Receive,
-    SetHeartbeat,
-    SnapshotChecked,
-    SnapshotGone,
-    SnapshotRejected,
-    SnapshotTaken,
-    StepDown,
-    Stop,
-    Synced,
-    Tick,
-    Transfer,
-)
-from raftline.raft.lease import promise_after_restart
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
-from raftline.raft.options import Options
-from raftline.raft.orders import campaign, set_heartbeat, step_down
 from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_ready
 from raftline.raft.receiving import receive
 from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
 from raftline.raft.replication import advance_commit, propose, send_heartbeats
 from raftline.raft.snapshot import compact, install, refuse, snapshot_gone, snapshot_taken
-from raftline.raft.state import State
-from raftline.raft.transfer import advance_transfer, begin_transfer, give_up_transfer
+from raftline.raft.state import Options, State
+from raftline.raft.transfer import (
+    advance_transfer,
+    begin_transfer,
+    campaign,
+    give_up_transfer,
+    set_heartbeat,
+    step_down,
+)
 from raftline.raft.view import NodeView
 
 
@@ -57,53 +40,12 @@ class RawNode:
     are milliseconds of any clock that never goes back.
     """
 
-    def __init__(
-        self,
-        name: str,
-        voters: Sequence[str] | Membership,
-        log: Log,
-        hard_state: HardState,
-        options: Options,
-        pick_timeout_ms: Callable[[], int],
-        now_ms: int,
-        *,
-        recovering: bool = False,
-        newborn: bool = False,
-        may_be_new: bool = False,
-        incarnation: int = 1,
-        snapshot: Snapshot | None = None,
-    ) -> None:
-        if log.last_term > hard_state.term:
-            raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
-        self._state = State(
-            name=name,
-            configurations=Configurations(
-                log.base_index,
-                voters if isinstance(voters, Membership) else Membership(tuple(voters)),
-                log.commands,
-            ),
-            log=log,
-            term=hard_state.term,
-            vote=hard_state.vote,
-            options=options,
-            pick_timeout_ms=pick_timeout_ms,
-            now_ms=now_ms,
-            recovering=recovering,
-            newborn=newborn,
-            may_be_new=recovering and may_be_new,
-            incarnation=incarnation,
-            lease_ms=hard_state.lease_ms,
-            commit_index=log.base_index,
-            last_applied=log.base_index,
-            durable_index=log.last_index,
-            snapshot=snapshot,
-        )
-        self.view = NodeView(self._state)
-        promise_after_restart(self._state)
-        self._state.arm_election()
-        stand_soon(self._state)
+    def __init__(self, state: State) -> None:
+        """Go on from a state: that of a start (`node_from_disk`), or one of a recording."""
+        self._state = state
+        self.view = NodeView(state)
 
-    def step(self, taken: Input, now_ms: int) -> Effects:
+    def step(self, taken: inputs.Input, now_ms: int) -> Effects:
         """Take one input; return what it asks for.
 
         Raises:
@@ -149,6 +91,45 @@ class RawNode:
         return [] if first <= state.log.base_index else state.log.entries(first, last)
 
 
+def node_from_disk(
+    name: str,
+    members: Membership,
+    log: Log,
+    hard_state: HardState,
+    options: Options,
+    pick_timeout_ms: Callable[[], int],
+    now_ms: int,
+    *,
+    recovering: bool = False,
+    newborn: bool = False,
+    may_be_new: bool = False,
+    incarnation: int = 1,
+    snapshot: Snapshot | None = None,
+) -> RawNode:
+    """Return a server that starts with what its disk holds; `members`: at the base of its log."""
+    if log.last_term > hard_state.term:
+        raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
+    # What it may have promised before it stopped is kept, be it started otherwise now.
+    promised_until_ms = now_ms + hard_state.lease_ms if hard_state.lease_ms else 0
+    state = State(
+        name, Configurations(log.base_index, members, log.commands), log,
+        hard_state.term, hard_state.vote, options, pick_timeout_ms, now_ms,
+        recovering=recovering,
+        newborn=newborn,
+        may_be_new=recovering and may_be_new,
+        incarnation=incarnation,
+        promised_until_ms=promised_until_ms,
+        lease_ms=hard_state.lease_ms,
+        commit_index=log.base_index,
+        last_applied=log.base_index,
+        durable_index=log.last_index,
+        snapshot=snapshot,
+    )  # fmt: skip
+    state.arm_election()
+    stand_soon(state)
+    return RawNode(state)
+
+
 def _advance(state: State) -> None:
     """Do what the input has made possible: commit, apply, change members, serve reads."""
     if state.leading is not None:
@@ -162,7 +143,7 @@ def _advance(state: State) -> None:
     serve_ready(state)
 
 
-def _synced(state: State, taken: Synced) -> None:
+def _synced(state: State, taken: inputs.Synced) -> None:
     """A late report of an entry that has since been cut is told by its term and ignored: two
     logs that hold the same index and term are equal up to there (Log Matching, §5.3)."""
     if state.log.term_at(taken.index) == taken.term:
@@ -183,30 +164,30 @@ def _pass_time(state: State) -> None:
         send_heartbeats(state)
 
 
-def _disconnected(state: State, taken: PeerDisconnected) -> None:
+def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:
     on_disconnected(state, taken.peer)
     if state.transfer is not None and state.transfer.to == taken.peer:
         give_up_transfer(state)
 
 
-_QUIET = (Stop, Compact)  # these commit and answer nothing
-_RULES: dict[type[Input], Callable[[State, Any], None]] = {
-    Receive: lambda state, taken: receive(state, taken.message),
-    Synced: _synced,
-    Propose: lambda state, taken: propose(state, taken.commands),
-    Read: lambda state, taken: read(state, taken.tokens, by_lease=taken.by_lease),
-    Tick: lambda state, taken: _pass_time(state),
-    AskLeader: lambda state, taken: ask_leader(state, taken.tokens),
-    PeerDisconnected: _disconnected,
-    ChangeMembers: lambda state, taken: begin_change(state, taken.change, taken.token),
-    Transfer: lambda state, taken: begin_transfer(state, taken.to),
-    SnapshotTaken: lambda state, taken: snapshot_taken(state, taken.snapshot),
-    SnapshotChecked: lambda state, taken: install(state, taken.snapshot, taken.members),
-    SnapshotRejected: lambda state, taken: refuse(state, taken.snapshot, taken.why),
-    SnapshotGone: lambda state, taken: snapshot_gone(state, taken.peer, taken.snapshot),
-    Compact: lambda state, taken: compact(state, taken.index),
-    StepDown: lambda state, taken: step_down(state),
-    Campaign: lambda state, taken: campaign(state),
-    SetHeartbeat: lambda state, taken: set_heartbeat(state, taken.heartbeat_ms),
-    Stop: lambda state, taken: state.stop(),
+_QUIET = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
+_RULES: dict[type[inputs.Input], Callable[[State, Any], None]] = {
+    inputs.Receive: lambda state, taken: receive(state, taken.message),
+    inputs.Synced: _synced,
+    inputs.Propose: lambda state, taken: propose(state, taken.commands),
+    inputs.Read: lambda state, taken: read(state, taken.tokens, by_lease=taken.by_lease),
+    inputs.Tick: lambda state, taken: _pass_time(state),
+    inputs.AskLeader: lambda state, taken: ask_leader(state, taken.tokens),
+    inputs.PeerDisconnected: _disconnected,
+    inputs.ChangeMembers: lambda state, taken: begin_change(state, taken.change, taken.token),
+    inputs.Transfer: lambda state, taken: begin_transfer(state, taken.to),
+    inputs.SnapshotTaken: lambda state, taken: snapshot_taken(state, taken.snapshot),
+    inputs.SnapshotChecked: lambda state, taken: install(state, taken.snapshot, taken.members),
+    inputs.SnapshotRejected: lambda state, taken: refuse(state, taken.snapshot, taken.why),
+    inputs.SnapshotGone: lambda state, taken: snapshot_gone(state, taken.peer, taken.snapshot),
+    inputs.Compact: lambda state, taken: compact(state, taken.index),
+    inputs.StepDown: lambda state, taken: step_down(state),
+    inputs.Campaign: lambda state, taken: campaign(state),
+    inputs.SetHeartbeat: lambda state, taken: set_heartbeat(state, taken.heartbeat_ms),
+    inputs.Stop: lambda state, taken: state.stop(),
 }

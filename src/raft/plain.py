@@ -147,18 +147,14 @@ def with_fields(kind: type, fields: dict[str, Any]) -> Any:
     Raises:
         PlainError: the fields are not those of its type.
     """
-    known = {field.name for field in dataclasses.fields(kind)} if _is_dataclass(kind) else None
-    if known is not None and known != fields.keys():
+    known = getattr(kind, "__dataclass_fields__", fields).keys()
+    if known != fields.keys():
         other = ", ".join(sorted(known ^ fields.keys()))
         raise PlainError(f"{kind.__name__} has other fields in this version: {other}")
     value: Any = object.__new__(kind)
     for field, content in fields.items():
         object.__setattr__(value, field, content)
     return value
-
-
-def _is_dataclass(kind: type) -> bool:
-    return dataclasses.is_dataclass(kind)
 
 
 def core_types() -> dict[str, type]:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-from raftline.raft.chunks import Snapshot
+from raftline.raft.entries import Snapshot
 
 
 class Mode(Enum):
@@ -78,16 +78,16 @@ class Progress:
     def rewind(self, agree_index: int, round_now: int) -> None:
         """Begin to probe again right behind `agree_index`, but never before what has matched."""
         self.next_index = max(self.match_index, agree_index) + 1
-        self.mode = Mode.PROBE
-        self.sending = None
-        self.probe_sent = False
-        self.in_flight.clear()
         self.rewound_round = round_now
+        self._probe()
 
     def forgot(self) -> None:
         """The follower lost its memory: nothing it said before counts. What is left of it is found
         as ever, from `next_index` backwards."""
         self.match_index = self.lease_until_ms = 0
+        self._probe()
+
+    def _probe(self) -> None:
         self.mode = Mode.PROBE
         self.sending = None
         self.probe_sent = False

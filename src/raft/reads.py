@@ -23,7 +23,7 @@ from typing import Any
 from raftline.raft.effects import ReadReady
 from raftline.raft.election import NOOP
 from raftline.raft.lease import holds_lease
-from raftline.raft.questions import ReadIndex, ReadIndexReply
+from raftline.raft.messages import ReadIndex, ReadIndexReply
 from raftline.raft.recovering import assign_fences, mark_readmitted
 from raftline.raft.replication import propose, send_heartbeats
 from raftline.raft.roles import PeerRead, ReadRound, Role
@@ -116,7 +116,7 @@ def confirmed_round(state: State) -> int:
 def release(state: State, token: Any, index: int) -> None:
     """The leader confirmed a read: serve it here, or tell the follower that asked."""
     if isinstance(token, PeerRead):
-        state.send(ReadIndexReply(state.name, token.follower, index, token.term, token.round))
+        state.send(ReadIndexReply(state.name, token.follower, token.term, index, token.round))
     else:
         state.out.reads.append(ReadReady(token, index))
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.election import on_request_vote, on_request_vote_reply
-from raftline.raft.following import check_append, on_append_entries, refuse_old_leader
+from raftline.raft.following import (
+    FromLeader,
+    check_append,
+    check_leader,
+    on_append_entries,
+    refuse_old_leader,
+)
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     PeerError,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.newborn import look_for_history
-from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.reads import on_read_index, on_read_index_reply
 from raftline.raft.reconfiguration import listens_to
 from raftline.raft.replication import (
@@ -58,13 +67,15 @@ def receive(state: State, message: Message) -> None:
         raise PeerError(f"{message.sender} is not a peer of {state.name}")
     if message.term - state.term > TERM_LEAP_MAX:
         raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
-    if isinstance(message, AppendEntries):
-        check_append(state, message)
-    elif isinstance(message, InstallSnapshot):
-        check_snapshot(state, message)
+    if message.term >= state.term and isinstance(message, FromLeader):
+        check_leader(state, message)
+        if isinstance(message, AppendEntries):
+            check_append(state, message)
+        else:
+            check_snapshot(state, message)
     look_for_history(state, message)
     _adopt_term(state, message)
-    if message.term < state.term and isinstance(message, AppendEntries | InstallSnapshot):
+    if message.term < state.term and isinstance(message, FromLeader):
         refuse_old_leader(state, message)
     else:
         _RULES[type(message)](state, message)

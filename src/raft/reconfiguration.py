@@ -44,8 +44,7 @@ def _is_early(state: State) -> bool:
     2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev): or else
        two leaders could each commit a change by a majority that doesn't know the other.
     """
-    leading = state.as_leader
-    return leading.pending_change is None and (
+    return state.as_leader.pending_change is None and (
         state.configurations.index > state.commit_index
         or state.membership.is_joint
         or state.log.term_at(state.commit_index) != state.term
@@ -88,8 +87,7 @@ def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
     """Return the members as they are, for an entry, where a voter that lost its memory asks to be
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
-    leading = state.as_leader
-    members, progress = state.membership, leading.progress.get(change.name)
+    members, progress = state.membership, state.as_leader.progress.get(change.name)
     is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     is_said = state.configurations.index > state.log.base_index
     return Plan(members) if change.verb == "add" and is_lost and not is_said else None
@@ -105,14 +103,12 @@ def _needed_and_lost(state: State, target: Membership, candidate: str | None) ->
 
 
 def _befell(state: State, names: list[str]) -> list[str]:
-    leading = state.as_leader
-    return [f"{name} {leading.progress[name].befell}" for name in names]
+    return [f"{name} {state.as_leader.progress[name].befell}" for name in names]
 
 
 def _give_up_for(state: State, change: Change) -> None:
     """A server that is to be removed need not catch up any more."""
-    leading = state.as_leader
-    pending = leading.pending_change
+    pending = state.as_leader.pending_change
     if pending is None or pending.candidate != change.name or change.verb != "remove":
         return
     if state.configurations.index <= state.commit_index and not pending.joint_index:
@@ -176,9 +172,8 @@ def _catch_up(state: State, pending: PendingChange) -> None:
     """Let a learner vote once a round of catching up took less than an election timeout: then a
     change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
     it stays a learner and the one who asked is told."""
-    leading = state.as_leader
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
-    progress, now_ms = leading.progress[name], state.now_ms
+    progress, now_ms = state.as_leader.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:
         silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
@@ -205,8 +200,7 @@ def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:
 
 
 def _settle(state: State, pending: PendingChange, outcome: str, text: str) -> None:
-    leading = state.as_leader
-    leading.pending_change = None
+    state.as_leader.pending_change = None
     state.out.settled.append(Settled(pending.token, outcome, text))
     state.note(f"[*] {pending.change}: {text}")
 

@@ -28,9 +28,10 @@ from raftline.raft.effects import Chunk, Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive, Stop
 from raftline.raft.log import Log
-from raftline.raft.messages import AppendEntries, Message, spell, spell_append
+from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.raft.plain import Tokens, plain
+from raftline.raft.spelling import spell, spell_append
 from raftline.raft.state import State
 
 HEADER = "raftline recording of a node's core"  # its first line begins so
@@ -60,7 +61,7 @@ class RecordedNode(RawNode):
     """A node that goes on from another one, and has each of its steps written down."""
 
     def __init__(self, node: RawNode, recorder: Recorder) -> None:
-        vars(self).update(vars(node))
+        super().__init__(node._state)
         self._recorder: Recorder | None = recorder
         self._tokens = Tokens()
         self._pick_timeout_ms: Callable[[], int] = self._state.pick_timeout_ms

@@ -46,8 +46,7 @@ are, one does when the joiner asks to be added (raft/reconfiguration.py).
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshotReply
-from raftline.raft.messages import AppendAccepted, AppendRejected
+from raftline.raft.messages import AppendAccepted, AppendRejected, InstallSnapshotReply
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 
@@ -60,7 +59,6 @@ def leader_heard_recovering(
     message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
     """Note what an answer says of a follower's memory; return False for one that is old news."""
-    leading = state.as_leader
     if not message.without_vote:
         if progress.is_counted:
             return True
@@ -79,7 +77,7 @@ def leader_heard_recovering(
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
     progress.incarnation = message.without_vote
-    progress.readmit_round = leading.round + 1
+    progress.readmit_round = state.as_leader.round + 1
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
@@ -126,8 +124,7 @@ def mark_readmitted(state: State) -> bool:
 
 def vote_again(state: State, progress: Progress) -> int:
     """Return the incarnation to be told with the next send that it may vote again, else 0."""
-    leading = state.as_leader
-    told = not progress.is_counted and 0 < progress.vote_again_round <= leading.round
+    told = not progress.is_counted and 0 < progress.vote_again_round <= state.as_leader.round
     return progress.incarnation if told else 0
 
 

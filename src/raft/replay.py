@@ -13,7 +13,7 @@ from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.log import Log
-from raftline.raft.messages import PeerError, read
+from raftline.raft.messages import PeerError
 from raftline.raft.node import RawNode
 from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields
 from raftline.raft.recording import (
@@ -23,8 +23,8 @@ from raftline.raft.recording import (
     spell_effects,
     spell_error,
 )
+from raftline.raft.spelling import read
 from raftline.raft.state import State
-from raftline.raft.view import NodeView
 
 _STEP = re.compile(r"@(-?[0-9]+) (\w+)(?: (.*))?", re.S)
 _ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)
@@ -126,9 +126,7 @@ class _Replayed:
     """The fresh core."""
 
     def __init__(self, state: State) -> None:
-        self._node = RawNode.__new__(RawNode)
-        self._node._state = state
-        self._node.view = NodeView(state)
+        self._node = RawNode(state)
         state.pick_timeout_ms = self._draw
         self._tokens = Tokens()
         self._draws: list[int] = []  # the recorded ones that are left of this step

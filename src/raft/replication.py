@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshotReply
 from raftline.raft.effects import SafetyError
 from raftline.raft.entries import Entry, entries_of
 from raftline.raft.lease import begin_round, extend_lease
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, PeerError
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshotReply,
+    PeerError,
+)
 from raftline.raft.progress import Mode, Progress
 from raftline.raft.recovering import leader_heard_recovering, vote_again
 from raftline.raft.roles import Role
@@ -32,8 +37,7 @@ def propose(state: State, commands: list[str]) -> None:
 
 def send_entries_to_all(state: State) -> None:
     """Send every follower what it lacks, as far as its window allows."""
-    leading = state.as_leader
-    for name, progress in leading.progress.items():
+    for name, progress in state.as_leader.progress.items():
         send_entries(state, name, progress)
 
 
@@ -94,7 +98,6 @@ def send_heartbeats(state: State) -> None:
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
-    leading = state.as_leader
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
     if progress.sending is not None:  # the log's base may have moved on from it since
@@ -110,7 +113,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
             prev_term,
             entries,
             state.commit_index,
-            leading.round,
+            state.as_leader.round,
             vote_again=vote_again(state, progress),
         )
     )
@@ -192,8 +195,7 @@ def advance_commit(state: State) -> None:
 
     Entries of earlier terms are committed by the one of this term that follows them.
     """
-    leading = state.as_leader
-    held = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
+    held = {name: p.match_index for name, p in state.as_leader.progress.items() if p.is_counted}
     held[state.name] = state.durable_index
     index = state.membership.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:

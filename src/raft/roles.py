@@ -8,9 +8,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import ReadReady, Settled
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.progress import Progress
 
 
@@ -55,6 +54,11 @@ class ForwardedReads:
         tokens = [*self.asked, *self.waiting]
         self.asked, self.waiting = [], []
         return tokens
+
+    def drop(self) -> list[Any]:
+        """Forget all of them, and return their tokens."""
+        ready, self.ready = self.ready, []
+        return self.give_back() + [one.token for one in ready]
 
 
 @dataclass(slots=True)

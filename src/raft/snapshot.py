@@ -10,10 +10,11 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Chunk, SafetyError
+from raftline.raft.entries import Snapshot
+from raftline.raft.following import answer, hear_leader
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import AppendAccepted, PeerError
+from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
 from raftline.raft.progress import Mode, Progress, Sending
 from raftline.raft.roles import Incoming, Role
 from raftline.raft.state import State
@@ -177,16 +178,12 @@ def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
 
 
 def check_snapshot(state: State, message: InstallSnapshot) -> None:
-    """Refuse what no leader of a sound cluster sends, before anything changes.
+    """Refuse a snapshot that ends in another entry than the one that this server knows to be
+    committed there (§5.4.3).
 
     Raises:
-        PeerError: a second leader in one term (§5.2), or a snapshot that ends in another entry
-            than the one this server knows to be committed there (§5.4.3).
+        PeerError: it does.
     """
-    if message.term < state.term:
-        return
-    if message.term == state.term and state.leader not in (None, message.sender):
-        raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
     index, term = message.snapshot[:2]
     known = state.log.term_at(index)
     if index <= state.commit_index and known not in (None, term):
@@ -200,21 +197,14 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
     Instead of `done` each message tells the size, and instead of taking pieces as they come only
     the next one is taken: the answer says which.
     """
-    state.follow(message.term, message.sender)
-    state.leader_heard_at_ms = state.now_ms
-    state.arm_election()
+    hear_leader(state, message)
     snapshot = message.snapshot
     if state.log.term_at(snapshot.index) == snapshot.term:  # 6: the entries follow on it already
         state.advance_commit_index(snapshot.index)
     if state.incoming and state.incoming.snapshot.index <= state.commit_index:
         state.incoming = None  # the log has overtaken it
     if snapshot.index <= state.commit_index:  # never back: an old one, or one come twice
-        state.send(
-            AppendAccepted(
-                state.name, message.sender, state.term, snapshot.index, message.round,
-                state.without_vote, may_be_new=state.may_be_new,
-            )
-        )  # fmt: skip
+        answer(state, message, AppendAccepted, snapshot.index)
         return
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot:

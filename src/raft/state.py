@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, HardState, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
-from raftline.raft.messages import Message
-from raftline.raft.options import Options
+from raftline.raft.messages import CHUNK_BYTES, Message
 from raftline.raft.progress import Progress
 from raftline.raft.roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
 
 APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The core's constants. Broadcast time ≪ election timeout ≪ time between failures (§5.6)."""
+
+    election_timeout_ms: int = 500  # T: timeouts are picked anew each time from [T, T + spread)
+    heartbeat_ms: int = 100
+    batch_entries: int = 2000  # most entries in one AppendEntries
+    batch_bytes: int = 1 << 20  # most bytes of commands in one; a single entry may be longer
+    window: int = 8  # most unanswered AppendEntries to one follower
+    read_rounds: int = 2  # most confirmation rounds under way for reads
+    chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
+    chunk_window: int = 2  # most unanswered chunks to one follower
+    trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
+    lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
+    lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
 
 
 @dataclass(slots=True)
@@ -49,7 +63,7 @@ class State:
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
-    no_leader_because: str = ""  # as was said: raft/newborn.py
+    no_leader_because: str = ""  # as was said, if servers without a vote are the reason
     candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)
@@ -193,35 +207,22 @@ class State:
         if leading is not None:
             self.arm_election()
             self.leader_heard_at_ms = None
+            self.stop()
+            self.out.members_changed |= bool(leading.leaving)
         if was is not Role.FOLLOWER or self.leader != leader:
             self.note(_describe(was, term, leader))
         self.leader = leader
         self.leading = self.candidacy = None
         if leader is not None:
             self.without_vote_now, self.no_leader_because = {}, ""
-        if leading is not None:
-            self._drop(leading)
-
-    def _drop(self, leading: Leading) -> None:
-        """Hand back what waits for the leader that this server was."""
-        self.out.refused += leading.drop_reads() + self._drop_forwarded_reads()
-        self.out.settled += leading.drop_changes()
-        if leading.leaving:
-            self.out.members_changed = True
-
-    def _drop_forwarded_reads(self) -> list[Any]:
-        """Forget the reads that wait here as at a follower, and return their tokens."""
-        tokens = self.forwarded_reads.give_back()
-        tokens += [ready.token for ready in self.forwarded_reads.ready]
-        self.forwarded_reads.ready.clear()
-        return tokens
 
     def stop(self) -> None:
-        """Forget all that waits for an answer, and hand its tokens back: this server stops."""
+        """Forget all that waits for an answer, and hand its tokens back: this server stops, or
+        leads no longer."""
         if self.leading is not None:
             self.out.refused += self.leading.drop_reads()
             self.out.settled += self.leading.drop_changes()
-        self.out.refused += self._drop_forwarded_reads()
+        self.out.refused += self.forwarded_reads.drop()
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries behind the last one, in memory and, by `out`, on disk. A configuration

@@ -1,4 +1,6 @@
-"""Leadership transfer: a leader gives way to a follower in a few round trips (thesis §3.10).
+"""Leadership by request: a transfer (thesis §3.10), and a controller's orders.
+
+In a transfer a leader gives way to a follower in a few round trips:
 
 1. The leader takes no more proposals (the rim holds them) and goes on to send what it has.
 2. Once the follower holds all of it, and all of it is committed, so that nobody who waits is left
@@ -7,12 +9,16 @@
    those who hear from the leader vote all the same. The leader steps down at the new term.
 4. Without an outcome within an election timeout the leader takes proposals again. Should the
    follower stand later than that, the leader is deposed as by any election: a cost, no harm.
+
+Each order is safe: it does what chance, time and loss could bring about by themselves.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raftline.raft.election import start_election
-from raftline.raft.questions import TimeoutNow
+from raftline.raft.messages import TimeoutNow
 from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.state import State
 
@@ -61,10 +67,9 @@ def leave_to_another(state: State) -> None:
 
 def why_unfit(state: State, name: str) -> str | None:
     """Return why this server can't be handed the leadership; None where it can."""
-    leading = state.as_leader
     if name == state.name:
         return f"{name} leads already"
-    progress = leading.progress.get(name)
+    progress = state.as_leader.progress.get(name)
     if progress is None or name not in state.membership.names:
         return f"{name} is no member of this cluster"
     if name in state.membership.learners:
@@ -80,8 +85,7 @@ def why_unfit(state: State, name: str) -> str | None:
 
 
 def _nearness(state: State, name: str) -> tuple[int, int, int]:
-    leading = state.as_leader
-    progress = leading.progress[name]
+    progress = state.as_leader.progress[name]
     return progress.match_index, progress.acked_round, progress.heard_at_ms
 
 
@@ -120,3 +124,61 @@ def on_timeout_now(state: State, message: TimeoutNow) -> None:
     else:
         state.note(f"[*] {message.sender} hands the leadership over")
         start_election(state, transfer=True)
+
+
+# --- a controller's orders ---------------------------------------------------------------------
+
+
+class OrderRefused(Exception):
+    """This server can't do that now; nothing was changed. The message says why."""
+
+
+def step_down(state: State) -> None:
+    """Be a follower, as a leader is that no quorum answers (thesis §6.2).
+
+    Raises:
+        OrderRefused: it is one already.
+    """
+    if state.role is Role.FOLLOWER:
+        raise OrderRefused(f"{state.name} follows already, in term {state.term}")
+    state.note(f"[*] {state.name} is told to follow")
+    state.follow(state.term, None)
+    state.arm_election()
+
+
+def campaign(state: State) -> None:
+    """Stand at once in a new term, as the paper's servers do at the end of a timeout (§5.2).
+
+    No PreVote asks first, so a leader that works is deposed by the higher term. Those who hear
+    from it still don't vote (thesis §4.2.3), nor do those who promised it their votes (lease):
+    nor does this server, for itself, while its own is promised.
+
+    Raises:
+        OrderRefused: it has no vote, or has promised it.
+    """
+    if state.recovering:
+        why = "may be new or may have lost everything" if state.may_be_new else "lost its memory"
+        raise OrderRefused(f"{state.name} {why}, and catches up without a vote")
+    if state.name not in state.membership.electors:
+        raise OrderRefused(f"{state.name} has no vote, so it does not stand")
+    left_ms = state.promised_until_ms - state.now_ms
+    if left_ms > 0:
+        raise OrderRefused(
+            f"{state.name} has promised its vote to a leader for {left_ms} ms more, which reads "
+            "under a lease rest on"
+        )
+    if state.role is Role.LEADER:
+        state.follow(state.term, None)
+    state.note(f"[*] {state.name} is told that its election timeout is over")
+    newborn = state.newborn
+    start_election(state)
+    if newborn and state.role is Role.CANDIDATE:
+        # No quorum has said yet that there is no history: it may have lost all its files.
+        state.newborn, state.out.recovered = True, False
+
+
+def set_heartbeat(state: State, heartbeat_ms: int) -> None:
+    """Send heartbeats, as a leader, so many milliseconds apart; the next comes in so many."""
+    state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
+    if state.leading is not None:
+        state.leading.heartbeat_at_ms = state.now_ms + heartbeat_ms

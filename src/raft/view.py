@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.options import Options
 from raftline.raft.progress import Progress
 from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import State
+from raftline.raft.state import Options, State
 
 
 class LogView(Protocol):
@@ -32,11 +31,17 @@ class LogView(Protocol):
     def entries(self, first: int, last: int) -> list[Entry]: ...
 
 
+def _same(name: str) -> Any:
+    """Return a property that reads this name of the state."""
+    return property(attrgetter(f"_state.{name}"))
+
+
 class NodeView:
     """A window on a server's state, as of its last step.
 
     It costs nothing to make and copies nothing, since the driver looks through it at each step.
     Whoever needs several facts of one moment holds the lock under which the core is stepped.
+    `State` says what each field is.
     """
 
     __slots__ = ("_state",)
@@ -44,69 +49,42 @@ class NodeView:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    # --- who it is, and whom it follows ------------------------------------------------------
+    name: Final[str] = _same("name")
+    role: Final[Role] = _same("role")
+    term: Final[int] = _same("term")
+    vote: Final[str | None] = _same("vote")
+    leader: Final[str | None] = _same("leader")
+    hears_from_leader: Final[bool] = _same("hears_from_leader")
+    no_leader_because: Final[str] = _same("no_leader_because")
+    options: Final[Options] = _same("options")
 
-    @property
-    def name(self) -> str:
-        return self._state.name
+    log: Final[LogView] = _same("log")
+    commit_index: Final[int] = _same("commit_index")
+    last_applied: Final[int] = _same("last_applied")
+    durable_index: Final[int] = _same("durable_index")
+    snapshot: Final[Snapshot | None] = _same("snapshot")
 
-    @property
-    def role(self) -> Role:
-        return self._state.role
+    configurations: Final[Configurations] = _same("configurations")
+    membership: Final[Membership] = _same("membership")
+    peers: Final[list[str]] = _same("peers")
+    contacts: Final[Mapping[str, str]] = _same("contacts")
+    is_member: Final[bool] = _same("is_member")
+    removed_by: Final[int] = _same("removed_by")
+
+    recovering: Final[bool] = _same("recovering")
+    newborn: Final[bool] = _same("newborn")
+    may_be_new: Final[bool] = _same("may_be_new")
+
+    progress: Final[Mapping[str, Progress]] = _same("progress")
+    votes: Final[Mapping[str, bool]] = _same("votes")
+    transfer: Final[PendingTransfer | None] = _same("transfer")
+
+    now_ms: Final[int] = _same("now_ms")
+    election_at_ms: Final[int] = _same("election_at_ms")
 
     @property
     def is_leader(self) -> bool:
         return self._state.leading is not None
-
-    @property
-    def term(self) -> int:
-        return self._state.term
-
-    @property
-    def vote(self) -> str | None:
-        return self._state.vote
-
-    @property
-    def leader(self) -> str | None:
-        return self._state.leader
-
-    @property
-    def hears_from_leader(self) -> bool:
-        """Whether a leader spoke within the shortest election timeout, or has its promise."""
-        return self._state.hears_from_leader
-
-    @property
-    def no_leader_because(self) -> str:
-        """Why no leader is heard, if servers without a vote are the reason; else ""."""
-        return self._state.no_leader_because
-
-    @property
-    def options(self) -> Options:
-        return self._state.options
-
-    # --- its log -----------------------------------------------------------------------------
-
-    @property
-    def log(self) -> LogView:
-        return self._state.log
-
-    @property
-    def commit_index(self) -> int:
-        return self._state.commit_index
-
-    @property
-    def last_applied(self) -> int:
-        return self._state.last_applied
-
-    @property
-    def durable_index(self) -> int:
-        """Up to where its log is known to be on its disk."""
-        return self._state.durable_index
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The one on its disk."""
-        return self._state.snapshot
 
     @property
     def arriving_bytes(self) -> int:
@@ -117,65 +95,6 @@ class NodeView:
     def compaction_index(self) -> int:
         """Up to where the log may be dropped from memory."""
         return compaction_index(self._state)
-
-    # --- the members -------------------------------------------------------------------------
-
-    @property
-    def configurations(self) -> Configurations:
-        return self._state.configurations
-
-    @property
-    def membership(self) -> Membership:
-        """The latest configuration in the log, committed or not."""
-        return self._state.membership
-
-    @property
-    def peers(self) -> list[str]:
-        """The other members."""
-        return self._state.peers
-
-    @property
-    def contacts(self) -> Mapping[str, str]:
-        """Name and host:port of everybody to keep a connection to."""
-        return self._state.contacts
-
-    @property
-    def is_member(self) -> bool:
-        return self._state.is_member
-
-    @property
-    def removed_by(self) -> int:
-        """The entry that took this server out, 0 if none did."""
-        return self._state.removed_by
-
-    # --- memory that may be lost -------------------------------------------------------------
-
-    @property
-    def recovering(self) -> bool:
-        """Whether it lost its memory, and has no vote until it has caught up."""
-        return self._state.recovering
-
-    @property
-    def newborn(self) -> bool:
-        """Whether it began with nothing and has not voted yet."""
-        return self._state.newborn
-
-    @property
-    def may_be_new(self) -> bool:
-        """Whether it can't tell if it lost anything."""
-        return self._state.may_be_new
-
-    # --- as a leader -------------------------------------------------------------------------
-
-    @property
-    def progress(self) -> Mapping[str, Progress]:
-        """The progress of each follower; empty unless it leads."""
-        return self._state.progress
-
-    @property
-    def votes(self) -> Mapping[str, bool]:
-        """The answers of the servers that it asked for their vote last."""
-        return self._state.votes
 
     @property
     def round(self) -> int:
@@ -188,11 +107,6 @@ class NodeView:
         """How many rounds that confirm reads are under way."""
         leading = self._state.leading
         return len(leading.read_rounds) if leading is not None else 0
-
-    @property
-    def transfer(self) -> PendingTransfer | None:
-        """The leadership transfer under way."""
-        return self._state.transfer
 
     @property
     def pending_change(self) -> PendingChange | None:
@@ -210,15 +124,3 @@ class NodeView:
     def lease_until_ms(self) -> int:
         """Until when reads may be served under the lease; 0 without one."""
         return lease_until_ms(self._state)
-
-    # --- time --------------------------------------------------------------------------------
-
-    @property
-    def now_ms(self) -> int:
-        """The time of its last step."""
-        return self._state.now_ms
-
-    @property
-    def election_at_ms(self) -> int:
-        """The time at which it stands for election, unless a leader is heard."""
-        return self._state.election_at_ms

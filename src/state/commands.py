@@ -15,10 +15,9 @@ from collections.abc import Callable, MutableMapping
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
 from raftline.wire.commands import COMMANDS
-from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.objectcommands import Unfit, fits, operands_of
-from raftline.wire.operands import not_understood
-from raftline.wire.protocol import Limits, error, shown
+from raftline.wire.operands import Limits, not_understood
+from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 Pairs = MutableMapping[str, str]

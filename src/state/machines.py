@@ -11,8 +11,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import Protocol
 
 from raftline.raft.effects import SafetyError
-from raftline.wire.escapes import escape, shown, unescape
-from raftline.wire.protocol import Limits, error
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import error, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
 
 REASON_MAX = 400  # characters of what `apply` says when it refuses

@@ -43,16 +43,6 @@ def _operation(name: str, *, stamped: bool = False) -> Callable[[_Function], _Fu
 # --- dict ---------------------------------------------------------------------------------------
 
 
-@_operation("dict.put")
-def _put(pairs: dict[str, Json], key: str, value: Json) -> None:
-    pairs[key] = value
-
-
-@_operation("dict.update")
-def _update(pairs: dict[str, Json], more: dict[str, Json]) -> None:
-    pairs.update(more)
-
-
 @_operation("dict.drop")
 def _drop(pairs: dict[str, Json], key: str) -> None:
     _take(pairs, key)
@@ -63,11 +53,6 @@ def _take(pairs: dict[str, Json], key: str, *default: Json) -> Json:
     if key not in pairs and not default:
         raise ConditionFailed("no such item")
     return pairs.pop(key, *default)
-
-
-@_operation("dict.default")
-def _default(pairs: dict[str, Json], key: str, value: Json) -> Json:
-    return pairs.setdefault(key, value)
 
 
 @_operation("dict.swap")
@@ -87,21 +72,6 @@ def _take_last(pairs: dict[str, Json]) -> Json:
 
 
 # --- list ---------------------------------------------------------------------------------------
-
-
-@_operation("list.append")
-def _append(values: list[Json], value: Json) -> None:
-    values.append(value)
-
-
-@_operation("list.extend")
-def _extend(values: list[Json], more: list[Json]) -> None:
-    values.extend(more)
-
-
-@_operation("list.insert")
-def _insert(values: list[Json], index: int, value: Json) -> None:
-    values.insert(index, value)
 
 
 @_operation("list.put")
@@ -137,11 +107,6 @@ def _splice(values: list[Json], where: list[int | None], more: list[Json]) -> No
 @_operation("list.cut")
 def _cut(values: list[Json], where: list[int | None]) -> None:
     del values[slice(*where)]
-
-
-@_operation("list.reverse")
-def _reverse(values: list[Json]) -> None:
-    values.reverse()
 
 
 def _place(values: list[Json], index: int) -> int:
@@ -192,11 +157,6 @@ def _symmetric(items: list[Json], others: list[Json]) -> None:
     items[:] = [i for i in mine if i not in theirs] + [i for i in theirs if i not in mine]
 
 
-@_operation("set.take")
-def _take_any(items: list[Json]) -> Json:
-    return _take_first(items)
-
-
 # --- queue --------------------------------------------------------------------------------------
 
 
@@ -208,6 +168,7 @@ def _push(values: list[Json], value: Json, most: int = 0) -> None:
 
 
 @_operation("queue.take")
+@_operation("set.take")
 def _take_first(values: list[Json]) -> Json:
     if not values:
         raise ConditionFailed("empty")
@@ -257,5 +218,20 @@ def _must_hold(lock: dict[str, Json], owner: str, token: int) -> None:
         raise ConditionFailed("not held by you")
 
 
-for _kind in ("dict", "list", "set", "queue"):
-    _operation(f"{_kind}.clear")(lambda value: value.clear())
+# --- operations that are a method of the value ----------------------------------------------------
+
+_METHODS: dict[str, _Function] = {
+    "dict.put": dict.__setitem__,
+    "dict.update": dict.update,
+    "dict.default": dict.setdefault,
+    "dict.clear": dict.clear,
+    "list.append": list.append,
+    "list.extend": list.extend,
+    "list.insert": list.insert,
+    "list.reverse": list.reverse,
+    "list.clear": list.clear,
+    "set.clear": list.clear,
+    "queue.clear": list.clear,
+}
+for _name, _method in _METHODS.items():
+    _operation(_name)(_method)

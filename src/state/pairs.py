@@ -15,7 +15,8 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMappi
 from heapq import nsmallest
 from typing import NamedTuple
 
-from raftline.wire.protocol import ProtocolError, show_operands, unescape
+from raftline.wire.operands import show_operands
+from raftline.wire.protocol import ProtocolError, unescape
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
@@ -26,7 +27,53 @@ STEP_KEYS = 1000  # looked at in one go, of all there are
 PAGE_CHARACTERS = 1 << 20  # a page ends behind the pair that reaches this, whatever its size
 
 
-class LayeredPairs(MutableMapping[str, str]):
+class _Layers(Mapping[str, str]):
+    """A dict, and the changes above it: a value, or None where the key was deleted."""
+
+    def __init__(self, base: dict[str, str], changes: dict[str, str | None], count: int) -> None:
+        self.base = base
+        self._changes = changes
+        self._count = count
+
+    def __getitem__(self, key: str) -> str:
+        value = self._changes[key] if key in self._changes else self.base.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self.merged())
+
+    def items(self) -> ItemsView[str, str]:
+        return _Items(self)
+
+    def merged(self) -> Iterator[tuple[str, str]]:
+        """Yield key and value of each pair."""
+        base, changes = self.base, self._changes
+        if not changes:
+            yield from base.items()
+            return
+        for key, value in base.items():
+            if key not in changes:
+                yield key, value
+        for key, changed in changes.items():
+            if changed is not None:
+                yield key, changed
+
+
+class _Items(ItemsView[str, str]):
+    """All pairs, without looking each key up again."""
+
+    _mapping: _Layers
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return self._mapping.merged()
+
+
+class LayeredPairs(_Layers, MutableMapping[str, str]):
     """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
 
     Whoever calls anything here holds the lock that guards the pairs; only a `StillPairs` is read
@@ -34,10 +81,8 @@ class LayeredPairs(MutableMapping[str, str]):
     """
 
     def __init__(self, base: dict[str, str]) -> None:
-        self.base = base
+        super().__init__(base, {}, len(base))
         self.readers = 0
-        self._changes: dict[str, str | None] = {}  # None: the key was deleted
-        self._count = len(base)
 
     def hold(self) -> StillPairs:
         """Return the pairs as they are now, to be read at leisure; `let_go` must follow."""
@@ -60,12 +105,6 @@ class LayeredPairs(MutableMapping[str, str]):
                 self.base[key] = value
         return bool(self._changes)
 
-    def __getitem__(self, key: str) -> str:
-        value = self._changes[key] if key in self._changes else self.base.get(key)
-        if value is None:
-            raise KeyError(key)
-        return value
-
     def __setitem__(self, key: str, value: str) -> None:
         self._count += key not in self
         self._change(key, value)
@@ -75,12 +114,6 @@ class LayeredPairs(MutableMapping[str, str]):
             raise KeyError(key)
         self._count -= 1
         self._change(key, None)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in _merged(self.base, self._changes))
 
     def _change(self, key: str, value: str | None) -> None:
         if self.readers:
@@ -93,55 +126,13 @@ class LayeredPairs(MutableMapping[str, str]):
             self.base[key] = value
 
 
-class StillPairs(Mapping[str, str]):
-    """The pairs as of one moment, for one reader, without a lock."""
+class StillPairs(_Layers):
+    """The pairs as of one moment, for one reader, without a lock; their changes are those between
+    the moment when the base stood still and this one."""
 
     def __init__(self, layered: LayeredPairs, changes: dict[str, str | None], count: int) -> None:
+        super().__init__(layered.base, changes, count)
         self.layered = layered
-        self._changes = changes  # between the moment when the base stood still and this one
-        self._count = count
-
-    def __getitem__(self, key: str) -> str:
-        value = self._changes[key] if key in self._changes else self.layered.base.get(key)
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in _merged(self.layered.base, self._changes))
-
-    def items(self) -> ItemsView[str, str]:
-        return _Items(self)
-
-    def merged(self) -> Iterator[tuple[str, str]]:
-        """Yield key and value of each pair."""
-        return _merged(self.layered.base, self._changes)
-
-
-class _Items(ItemsView[str, str]):
-    """All pairs, without looking each key up again."""
-
-    _mapping: StillPairs
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return self._mapping.merged()
-
-
-def _merged(
-    base: Mapping[str, str], changes: Mapping[str, str | None]
-) -> Iterator[tuple[str, str]]:
-    if not changes:
-        yield from base.items()
-        return
-    for key, value in base.items():
-        if key not in changes:
-            yield key, value
-    for key, changed in changes.items():
-        if changed is not None:
-            yield key, changed
 
 
 def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:

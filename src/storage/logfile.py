@@ -9,14 +9,12 @@ one whole.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry
-from raftline.raft.log import Log
+from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Log, TermRuns
 from raftline.raft.membership import Membership
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.folder import Folder
@@ -26,70 +24,6 @@ from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
 _REWRITE_BATCH_ENTRIES = 64  # with values of 1 MiB each, still a bearable piece of memory
-
-
-class TermRuns:
-    """Which term each index of the file is of, as runs `(first index, term)`.
-
-    The log in memory belongs to the consensus core, which may be ahead of the disk; this is
-    what the disk needs of it: the term of the entry that a cut leaves last.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self.base = Mark(log.base_index, log.base_term)
-        self.last_index = log.last_index
-        self._starts: list[int] = []
-        self._terms: list[int] = []
-        index = log.last_index
-        while index > log.base_index:
-            self._terms.insert(0, log.term_at(index) or 0)
-            index = log.first_index_of_term_at(index)
-            self._starts.insert(0, index)
-            index -= 1
-
-    @property
-    def last(self) -> Mark:
-        """The last entry of the file that counts."""
-        return Mark(self.last_index, self._terms[-1] if self._terms else self.base.term)
-
-    def append(self, index: int, term: int) -> None:
-        """Add the next entry.
-
-        Raises:
-            SafetyError: the index is not the next one, or the term falls.
-        """
-        last_term = self._terms[-1] if self._terms else self.base.term
-        if index != self.last_index + 1 or term < last_term:
-            raise SafetyError(
-                f"asked to write entry {index} of term {term} behind entry {self.last_index} of "
-                f"term {last_term}"
-            )
-        if term != last_term or not self._terms:
-            self._starts.append(index)
-            self._terms.append(term)
-        self.last_index = index
-
-    def extend(self, entries: Sequence[Entry]) -> None:
-        """Add entries; see `append`."""
-        if not entries:
-            return
-        indexes, terms, _ = zip(*entries)  # noqa: B905
-        first, last = indexes[0], indexes[-1]
-        self.append(first, terms[0])
-        if indexes == tuple(range(first, last + 1)) and terms.count(terms[0]) == len(terms):
-            self.last_index = last  # nearly always
-        else:
-            for index, term in zip(indexes[1:], terms[1:], strict=True):
-                self.append(index, term)
-
-    def cut_after(self, index: int) -> None:
-        """Drop every entry behind `index`."""
-        if index < self.base.index:
-            raise SafetyError(f"asked to cut after {index}, before the log's base")
-        keep = bisect_right(self._starts, index)
-        del self._starts[keep:]
-        del self._terms[keep:]
-        self.last_index = index
 
 
 class LogFile:
@@ -109,12 +43,12 @@ class LogFile:
     @property
     def base(self) -> Mark:
         """The entry before the first."""
-        return self._runs.base
+        return Mark(self._runs.base_index, self._runs.base_term)
 
     @property
     def last(self) -> Mark:
         """The last entry that counts."""
-        return self._runs.last
+        return Mark(self._runs.last_index, self._runs.last_term)
 
     def append(self, works: Sequence[Effects]) -> Mark | None:
         """Make all cuts and entries of `works`, in order, durable as one batch.
@@ -134,7 +68,7 @@ class LogFile:
                 self.holds_void_lines = True
                 parts.append(cut_line(work.cut_after).decode("ascii"))
             entries += len(work.append)
-            runs.extend(work.append)
+            _add(runs, work.append)
             check_storable(work.append)
             parts += [f"{index} {term} {command}\n" for index, term, command in work.append]
         if not parts:
@@ -145,10 +79,29 @@ class LogFile:
         self._open_crc = 0
         self.size += len(data)
         self._file.sync()
-        return runs.last
+        return self.last
 
     def close(self) -> None:
         self._file.close()
+
+
+def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
+    """Note the terms of entries to be written.
+
+    Raises:
+        SafetyError: an index is not the next one, or a term falls.
+    """
+    if not entries:
+        return
+    indexes, terms, _ = zip(*entries)  # noqa: B905
+    first = runs.last_index + 1
+    if indexes == tuple(range(first, first + len(entries))) and terms.count(terms[0]) == len(terms):
+        runs.add(terms[0], len(terms))  # nearly always
+        return
+    for index, term, _ in entries:
+        if index != runs.last_index + 1:
+            raise SafetyError(f"asked to write entry {index} behind entry {runs.last_index}")
+        runs.add(term, 1)
 
 
 def check_storable(entries: Sequence[Entry]) -> None:
@@ -193,7 +146,7 @@ class LogRewrite:
         self._name = f"{node}.log"
         self._beside = beside(node)
         self._file: AppendFile = folder.create(self._beside)
-        self._runs = TermRuns(Log(snapshot.index, snapshot.term))
+        self._runs = TermRuns(snapshot.index, snapshot.term)
         self._size = 0
         base = base_line(members, snapshot.index, snapshot.term)
         try:
@@ -214,8 +167,7 @@ class LogRewrite:
             DiskFailed: there is no room, say; the old file is as it was.
         """
         if entries:
-            for entry in entries:
-                self._runs.append(entry.index, entry.term)
+            _add(self._runs, entries)
             lines = [f"{index} {term} {command}\n" for index, term, command in entries]
             data = "".join(lines).encode()
             self._write(data + note_line(len(entries), crc32(data)))
@@ -272,4 +224,4 @@ def install(
     log = Log(snapshot.index, snapshot.term)
     folder.replace(name, whole_file(loaded.members, log))
     old.close()
-    return LogFile(folder.open_append(name), TermRuns(log), 0, folder.size(name))
+    return LogFile(folder.open_append(name), log.copy(), 0, folder.size(name))

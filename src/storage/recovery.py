@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage import birth
@@ -18,7 +18,7 @@ from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, File
 from raftline.storage.folder import CATCH_UP, Folder, cannot_read, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
-from raftline.storage.logfile import LogFile, TermRuns, beside, whole_file
+from raftline.storage.logfile import LogFile, beside, whole_file
 from raftline.storage.logreader import LogRead, LogReader
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
@@ -188,7 +188,9 @@ class Recovery:
             self.notes,
             self.snapshots.current,
             promise.state is LogState.UNKNOWN,
-        ), LogFile(file, TermRuns(log), found.open_crc, self._folder.size(self._log_name))
+        ), LogFile(
+            file, log.copy(), found.open_crc, self._folder.size(self._log_name)
+        )
 
     def _promise_for(self, log: Log) -> Promise:
         """Return what NAME.storage says, which must fit the log and the snapshot.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Chunk
+from raftline.raft.entries import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import CATCH_UP, Folder, cannot_read

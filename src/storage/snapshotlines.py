@@ -24,8 +24,7 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.raft.chunks import Snapshot
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX, Snapshot
 from raftline.raft.membership import Membership
 from raftline.storage.lines import read_members, spell_members
 

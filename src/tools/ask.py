@@ -13,8 +13,9 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline.wire.commands import AT_THE_SHELL, COMMANDS
-from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 
 WHERE = "RAFTLINE"  # the variable that says where to ask
 TIMEOUT_S = 10.0

@@ -15,9 +15,8 @@ from raftline.node.handover import TAKEN_OVER
 from raftline.raft.change import advice
 from raftline.tools import status
 from raftline.tools.statusreport import verdict
-from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import CHANGE_S, read_change
-from raftline.wire.protocol import NO_LEADER, error
+from raftline.wire.protocol import NO_LEADER, ProtocolError, error
 from raftline.wire.replies import Outcome, outcome_of
 
 SEARCH_S = 20.0  # for a leader; what it then does may take CHANGE_S

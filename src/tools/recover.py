@@ -10,13 +10,14 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.membership import Configurations, Membership
 from raftline.state.sessions import next_era
 from raftline.storage.disk import FilesRefused, StorageError
 from raftline.storage.folder import Folder
+from raftline.storage.recovery import Recovered
 from raftline.tools.fsck import tell_failure
 
 

@@ -12,8 +12,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from raftline.wire import operands as take
-from raftline.wire.escapes import ProtocolError, shown
 from raftline.wire.operands import TRY, Limits, Operands, not_understood
+from raftline.wire.protocol import ProtocolError, shown
 
 READ_MODES = ("index", "lease", "log", "local")
 
@@ -144,6 +144,21 @@ AT_THE_SHELL: Mapping[str, str] = {
 }
 # No row of ours, and maybe of a newer node: it may be a write.
 FOREIGN = Command("", take.words(""), "", Access("", look="get"))
+
+
+def _forms(of_members: bool) -> str:
+    rows = [row for row in COMMANDS.values() if (row.access.kind == "members") is of_members]
+    return " | ".join(row.form for row in rows)
+
+
+_READS = [row.verb for row in COMMANDS.values() if row.access.takes_mode]
+HELP = (
+    f"HELP response: {_forms(of_members=False)}."
+    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+    r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
+    r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
+    f" Members: {_forms(of_members=True)}."
+)
 
 # A controller's orders (docs/learn/controller.md).
 FAULT_FORMS: Mapping[str, str] = {

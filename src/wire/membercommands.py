@@ -7,8 +7,7 @@ from raftline.common.config import NAME, ConfigError, port_number
 from raftline.raft.change import Change
 from raftline.raft.membership import Configurations
 from raftline.wire.commands import COMMANDS
-from raftline.wire.escapes import ProtocolError, shown
-from raftline.wire.protocol import error, outcome_unknown
+from raftline.wire.protocol import ProtocolError, error, outcome_unknown, shown
 
 CHANGE_S = 600.0  # a new member may have much to catch up with; the leader ends it long before
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.wire.escapes import shown
+from raftline.wire.protocol import shown
 from raftline.wire.strictjson import Json, NotJsonError, read_values
 
 OPERANDS = {

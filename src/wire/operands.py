@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.wire.escapes import ProtocolError, escape, shown, unescape
 from raftline.wire.objectcommands import Unfit, operands_of
+from raftline.wire.protocol import NAME, ProtocolError, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 EVERY = 1 << 30  # of the operands is spelled as a key
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)

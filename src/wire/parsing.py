@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.raft import messages
+from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
-from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 
 
 class Reading(NamedTuple):
@@ -71,7 +70,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     order = text.lstrip(" ")
     if order.partition(" ")[0] in ORDERS:
         return ParsedLine("control", Request(sender, number, "", order), text)
-    if sender and text.split(" ", 1)[0] in messages.FIRST_WORDS:
+    if sender and text.split(" ", 1)[0] in spelling.FIRST_WORDS:
         return _parse_message(Request(sender, number, "", ""), text, me)
     try:
         request = read_request(sender, number, text, limits)
@@ -84,7 +83,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
     """Return what a server says; an answer has no place on a connection from outside."""
     try:
-        message = messages.read(speaker.sender, me, text)
+        message = spelling.read(speaker.sender, me, text)
     except PeerError as problem:
         return ParsedLine("peer", speaker, text, problem=str(problem))
     if isinstance(message, Answer):

@@ -7,18 +7,19 @@ import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from raftline.wire.commands import COMMANDS, FOREIGN, Command, Tells, row_of
-from raftline.wire.escapes import ProtocolError, escape, unescape, without_controls
+from raftline.wire.commands import COMMANDS, FOREIGN, Command, Tells, read_request, row_of
+from raftline.wire.operands import NOT_UNDERSTOOD, Limits
 from raftline.wire.protocol import (
     ELSEWHERE,
-    NOT_UNDERSTOOD,
     OUTCOME_UNKNOWN,
-    Limits,
+    ProtocolError,
     decode_line,
     error,
+    escape,
     leader_named_in,
-    read_request,
     split_sender,
+    unescape,
+    without_controls,
 )
 
 NOT_RECOGNIZED = ">> Command not recognized"

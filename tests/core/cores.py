@@ -8,9 +8,10 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Compact, Receive, Synced, Tick
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options
 
 OPTIONS = Options(election_timeout_ms=150, heartbeat_ms=50)
 TIMEOUT_MS = 200  # what every election waits here
@@ -39,8 +40,9 @@ def node_of(
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
-    return RawNode(
-        name, voters, log, hard_state, options, lambda: TIMEOUT_MS, 0,
+    members = voters if isinstance(voters, Membership) else Membership(tuple(voters))
+    return node_from_disk(
+        name, members, log, hard_state, options, lambda: TIMEOUT_MS, 0,
         recovering=recovering, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
     )
 

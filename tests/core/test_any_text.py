@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raftline.common import config
 from raftline.controller import udp
 from raftline.controller.faults import Table, read_fault
-from raftline.raft import membership, messages
+from raftline.raft import membership, spelling
 from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
 from raftline.state.sessions import Sessions
@@ -24,10 +24,9 @@ from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.wire.commands import COMMANDS, FAULT_FORMS, read_request
-from raftline.wire.escapes import ProtocolError, escape, unescape
 from raftline.wire.membercommands import read_change
-from raftline.wire.operands import NAME, Limits
-from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, split_sender, unescape
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
 
@@ -106,15 +105,15 @@ def test_an_entry_is_a_configuration_in_its_one_spelling_or_none(command: str) -
     assert found is None or membership.read(found.spell()) == found
 
 
-@given(st.sampled_from(sorted(messages.FIRST_WORDS)), ANY, st.integers(0, 40), WORD)
+@given(st.sampled_from(sorted(spelling.FIRST_WORDS)), ANY, st.integers(0, 40), WORD)
 def test_a_peer_s_line_is_understood_or_refused(first: str, rest: str, cut: int, put: str) -> None:
     whole = 'AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "x"}] commit 0 round 1'
     for text in (f"{first} {rest}", whole[:cut] + put + whole[cut:]):
         try:
-            message = messages.read("s2", "s1", text)
+            message = spelling.read("s2", "s1", text)
         except PeerError:
             continue
-        assert messages.read("s2", "s1", messages.spell(message)) == message
+        assert spelling.read("s2", "s1", spelling.spell(message)) == message
 
 
 _JSON: st.SearchStrategy[Any] = st.recursive(

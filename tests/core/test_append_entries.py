@@ -12,8 +12,8 @@ from raftline.raft.messages import (
     AppendRejected,
     PeerError,
     RequestVoteReply,
+    TimeoutNow,
 )
-from raftline.raft.questions import TimeoutNow
 from raftline.raft.state import APPLY_MAX
 from tests.core.cores import (
     acknowledge,

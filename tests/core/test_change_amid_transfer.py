@@ -8,8 +8,8 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Propose, Tick, Transfer
 from raftline.raft.membership import Membership
+from raftline.raft.messages import TimeoutNow
 from raftline.raft.node import RawNode
-from raftline.raft.questions import TimeoutNow
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.state.commands import APPLIED, execute
-from raftline.wire.commands import COMMANDS
-from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.commands import COMMANDS, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 
 BEYOND = str(2**63)
 

@@ -10,6 +10,7 @@ from raftline.raft.effects import HardState, SafetyError
 from raftline.raft.election import become_leader
 from raftline.raft.inputs import Read, Receive, Tick
 from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -18,9 +19,9 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
+from raftline.raft.state import Options
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -106,9 +107,10 @@ def test_the_winner_prints_its_vote_table() -> None:
 
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
-    node = RawNode(
-        "s1", ("s1", "s2", "s3"), Log(), HardState(0, None), OPTIONS, lambda: next(picks), 0
-    )
+    node = node_from_disk(
+        "s1", Membership(("s1", "s2", "s3")), Log(), HardState(0, None), OPTIONS,
+        lambda: next(picks), 0,
+    )  # fmt: skip
     node.step(Tick(), 150)
     assert node.wake_at_ms == 150 + 160
     node.step(Receive(RequestVoteReply("s2", "s1", 1, True, pre_vote=True)), 155)

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.wire.protocol import (
-    Limits,
-    ProtocolError,
-    decode_line,
-    escape,
-    read_request,
-    split_sender,
-    unescape,
-)
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
 
 LIMITS = Limits()
 # Keys and values are any bytes at all, as text with a surrogate for a byte not UTF-8.

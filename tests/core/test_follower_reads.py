@@ -6,9 +6,8 @@ import pytest
 
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import AskLeader, PeerDisconnected, Read, Receive, Tick
-from raftline.raft.messages import AppendRejected
+from raftline.raft.messages import AppendRejected, ReadIndex, ReadIndexReply
 from raftline.raft.node import RawNode
-from raftline.raft.questions import ReadIndex, ReadIndexReply
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -39,7 +38,7 @@ def answers(effects: Effects) -> list[ReadIndexReply]:
 
 def answer(node: RawNode, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:
     return node.step(
-        Receive(ReadIndexReply("s1", "s2", index, question.term, question.round)), now_ms
+        Receive(ReadIndexReply("s1", "s2", question.term, index, question.round)), now_ms
     )
 
 
@@ -73,9 +72,9 @@ def test_reads_after_a_read_index_request_wait_for_the_next_one() -> None:
 @pytest.mark.parametrize(
     "late",
     [
-        ReadIndexReply("s1", "s2", 3, 1, 99),
-        ReadIndexReply("s3", "s2", 3, 1, 100),
-        ReadIndexReply("s1", "s2", 3, 0, 100),
+        ReadIndexReply("s1", "s2", 1, 3, 99),
+        ReadIndexReply("s3", "s2", 1, 3, 100),
+        ReadIndexReply("s1", "s2", 0, 3, 100),
     ],
 )
 def test_an_answer_to_another_read_index_request_serves_no_read(late: ReadIndexReply) -> None:
@@ -171,7 +170,7 @@ def test_a_new_leader_names_no_read_index_before_its_no_op_commits() -> None:
     node = leader_of("s1", 1, 1)
     node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
     assert answers(acknowledge(node, "s3")) == []
-    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", 3, node.view.term, 7)]
+    assert answers(acknowledge(node, "s3")) == [ReadIndexReply("s1", "s2", node.view.term, 3, 7)]
 
 
 def test_a_leader_that_falls_answers_no_follower() -> None:

@@ -15,11 +15,11 @@ from raftline.raft.messages import (
     Message,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.options import Options
-from raftline.raft.questions import TimeoutNow
 from raftline.raft.roles import Role
+from raftline.raft.state import Options
 from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
 
 LEASES = replace(OPTIONS, lease=True)

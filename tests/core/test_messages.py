@@ -8,19 +8,18 @@ from hypothesis import strategies as st
 
 from raftline.raft.entries import NUMBER_MAX, Entry, is_one_line, spell_entries
 from raftline.raft.messages import (
-    FIRST_WORDS,
     AppendAccepted,
     AppendEntries,
     AppendRejected,
     Message,
     PeerError,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
-    read,
-    spell,
-    spell_append,
+    TimeoutNow,
 )
-from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
+from raftline.raft.spelling import FIRST_WORDS, read, spell, spell_append
 
 numbers = st.integers(0, NUMBER_MAX)
 flags = st.booleans()
@@ -286,7 +285,7 @@ def test_transfer_lease_and_read_index_messages_have_one_spelling() -> None:
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
         "ReadIndex 4 round 7": ReadIndex("s3", "s1", 4, 7),
-        "Read at index 12 term 4 round 7": ReadIndexReply("s3", "s1", 12, 4, 7),
+        "Read at index 12 term 4 round 7": ReadIndexReply("s3", "s1", 4, 12, 7),
         "I am up to date term 4 index 9 round 2 lease 500": AppendAccepted(
             "s3", "s1", 4, 9, 2, lease_ms=500
         ),

@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Campaign, Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
+    InstallSnapshot,
     Message,
     PeerError,
     RequestVote,
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.orders import OrderRefused
 from raftline.raft.roles import Role
+from raftline.raft.transfer import OrderRefused
 from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)

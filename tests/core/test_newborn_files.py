@@ -10,11 +10,12 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.logmanager import LogManager, Recovered
+from raftline.logmanager import LogManager
 from raftline.node.startup import Startup
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.storage.disk import FilesRefused
+from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import FIRST, MEMBERS, boot, log_file, storage_file
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
 from raftline.state.objectkinds import OPERATIONS
-from raftline.wire.escapes import escape, unescape
+from raftline.wire.commands import read_request
 from raftline.wire.objectcommands import OPERANDS
-from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

@@ -21,7 +21,7 @@ from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
 from raftline.node import boot
-from raftline.raft import membership, messages
+from raftline.raft import membership, spelling
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
 from raftline.state.sessions import Sessions
@@ -32,10 +32,9 @@ from raftline.storage.snapshotlines import SnapshotReader
 from raftline.tools import backup, status
 from raftline.trial import metrics
 from raftline.wire.commands import read_request
-from raftline.wire.escapes import ProtocolError
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import leader_named_in, split_sender
+from raftline.wire.protocol import ProtocolError, leader_named_in, split_sender
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot as started
 from tests.node_files import entries
@@ -63,7 +62,7 @@ def request(line: str) -> object:
 
 
 def heard(text: str) -> object:
-    return messages.read("s2", "s1", text)
+    return spelling.read("s2", "s1", text)
 
 
 def stored(promise: str, mark: str) -> object:

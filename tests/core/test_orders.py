@@ -15,8 +15,8 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.orders import OrderRefused
 from raftline.raft.roles import Role
+from raftline.raft.transfer import OrderRefused
 from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
 
 

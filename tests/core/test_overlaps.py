@@ -11,8 +11,8 @@ import pytest
 
 from raftline.node.driver import node_facts
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Effects, ReadReady
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -29,9 +29,17 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.lease import STARTS_MAX
 from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVoteReply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVoteReply,
+)
 from raftline.raft.node import RawNode
-from raftline.raft.questions import ReadIndex, ReadIndexReply
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -102,7 +110,7 @@ def test_reads_of_two_read_index_requests_may_wait_to_be_applied_together() -> N
         assert isinstance(question, ReadIndex)
         if further:
             assert node.step(AskLeader([further]), 100).send_after_save == []
-        effects = node.step(Receive(ReadIndexReply("s1", "s2", index, 1, question.round)), 110)
+        effects = node.step(Receive(ReadIndexReply("s1", "s2", 1, index, question.round)), 110)
         assert effects.reads == []
     first = node.step(Receive(append(1, (3, 1), commit=2, number=2)), 120)
     assert first.reads == [ReadReady("get a", 2)]

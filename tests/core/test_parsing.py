@@ -9,8 +9,8 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.wire.commands import Request
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import ParsedLine, Reading, Readings, parse
-from raftline.wire.protocol import Limits
 
 LIMITS = Limits(key_bytes=16, value_bytes=16)
 

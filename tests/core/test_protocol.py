@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands import COMMANDS
+from raftline.wire.commands import COMMANDS, HELP, Request, read_request
+from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import (
-    HELP,
     NO_LEADER,
     NOT_LEADER,
     OUTCOME_UNKNOWN,
-    Limits,
     ProtocolError,
-    Request,
     decode_line,
     error,
     leader_named_in,
     looks_foreign,
     not_leader,
     outcome_unknown,
-    read_request,
     reply_line,
-    show_operands,
     shown,
     split_sender,
 )

@@ -17,7 +17,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -77,7 +77,7 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
     voters = members("s1", "s2")
-    node = RawNode("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
+    node = node_from_disk("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
     node.step(Tick(), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
@@ -154,7 +154,7 @@ def test_a_change_is_answered_only_when_the_new_configuration_is_committed() -> 
 def test_a_leader_that_inherits_a_joint_configuration_appends_the_new_one() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s2=s2:1,voter")
-    node = RawNode(
+    node = node_from_disk(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     node.step(Tick(), TIMEOUT_MS)
@@ -172,7 +172,7 @@ def test_a_candidate_needs_a_majority_of_each_half() -> None:
         "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter"
         " | s1=s1:1,voter s4=s4:1,voter s5=s5:1,voter",
     )
-    node = RawNode(
+    node = node_from_disk(
         "s1", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     asked = node.step(Tick(), TIMEOUT_MS)
@@ -515,7 +515,7 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
 def test_a_leaving_voter_may_still_be_elected_to_finish_the_change() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter s3=s3:1,voter | s1=s1:1,voter s3=s3:1,voter")
-    node = RawNode(
+    node = node_from_disk(
         "s2", members("s1", "s2", "s3"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     node.step(Receive(append(1, (1, 1), commit=1)), 0)  # it knows the joint one to be committed
@@ -536,7 +536,7 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s2=s2:1,voter")
     log.append(1, "members s2=s2:1,voter")
-    node = RawNode(
+    node = node_from_disk(
         "s1", members("s1", "s2"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
     )
     assert node.view.contacts == {"s2": "s2:1"}

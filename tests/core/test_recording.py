@@ -10,8 +10,8 @@ import pytest
 
 from raftline.raft import node as core
 from raftline.raft.change import Change
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Effects, HardState, ReadReady
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,
@@ -27,12 +27,12 @@ from raftline.raft.inputs import (
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
-from raftline.raft.orders import OrderRefused
 from raftline.raft.plain import CORE, PlainError, Tokens, core_types, plain, value_of
 from raftline.raft.recording import RecordedNode, spell_effects, spell_state
 from raftline.raft.replay import BadRecording, replay, state_of
-from raftline.raft.state import Role, State
-from raftline.raft.transfer import TransferRefused
+from raftline.raft.roles import Role
+from raftline.raft.state import State
+from raftline.raft.transfer import OrderRefused, TransferRefused
 from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,

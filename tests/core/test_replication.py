@@ -8,8 +8,8 @@ from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced, Tick
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message, PeerError
-from raftline.raft.options import Options
 from raftline.raft.progress import Mode
+from raftline.raft.state import Options
 from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,

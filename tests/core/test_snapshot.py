@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.node.driver import node_facts
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply, Snapshot
 from raftline.raft.effects import Chunk, SafetyError
+from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     Propose,
     Receive,
@@ -22,10 +22,17 @@ from raftline.raft.inputs import (
     Tick,
 )
 from raftline.raft.membership import all_vote
-from raftline.raft.messages import AppendAccepted, AppendRejected, PeerError, spell
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PeerError,
+)
 from raftline.raft.node import RawNode
-from raftline.raft.options import Options
 from raftline.raft.progress import Mode
+from raftline.raft.spelling import spell
+from raftline.raft.state import Options
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, compact, established, log_of, node_of
 
 SMALL = Options(

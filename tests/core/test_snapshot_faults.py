@@ -10,13 +10,13 @@ from random import Random
 
 import pytest
 
-from raftline.logmanager import LogManager, Recovered
-from raftline.raft.chunks import Snapshot
+from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
+from raftline.storage.recovery import Recovered
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder

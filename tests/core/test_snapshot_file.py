@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import Chunk, HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.chunks import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, Snapshot
-from raftline.raft.messages import PeerError, read, spell
+from raftline.raft.entries import Snapshot
+from raftline.raft.messages import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, PeerError
+from raftline.raft.spelling import read, spell
 
 
 @given(

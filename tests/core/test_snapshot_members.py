@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
 from raftline.raft.membership import Configurations, Membership, all_vote
-from raftline.raft.messages import AppendEntries, RequestVoteReply
+from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from raftline.logmanager import Recovered
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.storage.disk import StorageError
+from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, log_file, storage_file
 

@@ -6,9 +6,14 @@ import pytest
 
 from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
-from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
+from raftline.raft.messages import (
+    AppendEntries,
+    AppendRejected,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
 from raftline.raft.node import RawNode
-from raftline.raft.questions import TimeoutNow
 from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
 from tests.core.cores import (

@@ -26,10 +26,12 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     Message,
+    ReadIndex,
+    ReadIndexReply,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.questions import ReadIndex, ReadIndexReply, TimeoutNow
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -128,7 +130,7 @@ def asking_follower(*reads: str, ready: bool) -> RawNode:
     question = node.step(AskLeader(list(reads)), 100).send_after_save[0]
     if ready:
         assert isinstance(question, ReadIndex)
-        node.step(Receive(ReadIndexReply("s1", "s2", 3, 1, question.round)), 110)
+        node.step(Receive(ReadIndexReply("s1", "s2", 1, 3, question.round)), 110)
     return node
 
 

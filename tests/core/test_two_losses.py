@@ -8,12 +8,18 @@ from random import Random
 
 import pytest
 
-from raftline.raft.chunks import InstallSnapshot, InstallSnapshotReply
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.membership import Membership
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+)
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync

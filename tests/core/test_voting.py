@@ -6,12 +6,13 @@ import pytest
 
 from raftline.raft.effects import HardState, SafetyError
 from raftline.raft.inputs import Receive, Tick
+from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendRejected,
     PeerError,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
+from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -81,7 +82,9 @@ def test_term_and_vote_come_from_the_storage_file_not_from_the_log() -> None:
 
 def test_a_log_of_a_later_term_than_the_saved_one_is_refused() -> None:
     with pytest.raises(SafetyError):
-        RawNode("s1", ("s1",), log_of(5), HardState(4, None), OPTIONS, lambda: 150, 0)
+        node_from_disk(
+            "s1", Membership(("s1",)), log_of(5), HardState(4, None), OPTIONS, lambda: 150, 0
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from raftline.net.peers import LINE_BYTES_MAX
 from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
-from raftline.wire.protocol import FULL, SHUT_DOWN, Limits
+from raftline.wire.protocol import FULL, SHUT_DOWN
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries

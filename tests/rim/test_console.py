@@ -17,10 +17,15 @@ from raftline.common.console import (
     safe_line,
 )
 from raftline.node.traffic_log import TrafficLog, abridged
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
-from raftline.raft.messages import AppendEntries, AppendRejected, RequestVote, RequestVoteReply
+from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.messages import (
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.node import RawNode
 from tests.core.cores import node_of
 

@@ -19,7 +19,7 @@ from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
-from raftline.raft.node import RawNode
+from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
@@ -47,7 +47,7 @@ class SlowManager(LogManager):
 def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path: Path) -> None:
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
-    node = RawNode(
+    node = node_from_disk(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         Options(election_timeout_ms=60_000, heartbeat_ms=20), lambda: 60_000, now_ms(),
     )  # fmt: skip

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from raftline.node.delivery import Delivery
 from raftline.node.writer import DiskTask, Writer
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.messages import AppendEntries, Message, RequestVoteReply
-from raftline.raft.questions import ReadIndex, ReadIndexReply
+from raftline.raft.messages import (
+    AppendEntries,
+    Message,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVoteReply,
+)
 
 
 class FakeWriter(Writer):
@@ -37,7 +42,7 @@ class Connection:
 
 
 def read_at(to: str, number: int) -> ReadIndexReply:
-    return ReadIndexReply("s1", to, 3, 1, number)
+    return ReadIndexReply("s1", to, 1, 3, number)
 
 
 def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:

@@ -29,9 +29,9 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
+from raftline.raft.state import Options
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
@@ -95,7 +95,7 @@ def driver_of_s1(
     manager = kind("s1", MemoryFolder(), MEMBERS)
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
-    node = RawNode(
+    node = node_from_disk(
         "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
         options, lambda: 60_000, now_ms(),
     )  # fmt: skip

@@ -14,12 +14,16 @@ from raftline.net.host import Batch
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import StepDown
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
-from raftline.raft.questions import ReadIndexReply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    ReadIndexReply,
+)
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER
 from tests.core.cores import established

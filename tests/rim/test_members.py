@@ -14,16 +14,17 @@ from raftline.net.peers import Peer
 from raftline.node.joining import advertised, joining_address, settle_configuration
 from raftline.node.startup import check_member
 from raftline.raft.change import Change
-from raftline.raft.chunks import Snapshot
 from raftline.raft.effects import HardState
+from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
-from raftline.raft.node import RawNode
+from raftline.raft.node import node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
-from raftline.wire.escapes import ProtocolError
+from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
-from raftline.wire.protocol import Limits, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 from tests.core.cores import OPTIONS, node_of
 
 # --- words ------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
     recovering: bool
 ) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
-    node = RawNode("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
+    node = node_from_disk("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
                 lambda: 1, 0, recovering=recovering, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
@@ -222,7 +223,7 @@ def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
 def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> None:
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
-    node = RawNode("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
+    node = node_from_disk("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from raftline.wire.commands import READ_MODES, read_request
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import Reading, Readings
-from raftline.wire.protocol import READ_MODES, Limits, ProtocolError, read_request
+from raftline.wire.protocol import ProtocolError
 
 
 @pytest.mark.parametrize("mode", READ_MODES)

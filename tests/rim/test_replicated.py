@@ -17,7 +17,9 @@ from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
 from raftline.raft.entries import Entry
-from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 

@@ -14,14 +14,14 @@ from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
-from raftline.raft.chunks import InstallSnapshot, Snapshot
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.membership import all_vote
-from raftline.raft.messages import AppendEntries, Message, spell
-from raftline.raft.node import RawNode
-from raftline.raft.options import Options
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
+from raftline.raft.node import node_from_disk
+from raftline.raft.spelling import spell
+from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
@@ -61,7 +61,7 @@ class Rig:
         self.changed = threading.Condition()
         self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
-        node = RawNode(
+        node = node_from_disk(
             "s2", recovered.members, recovered.log,
             recovered.hard_state, OPTIONS,
             lambda: 60_000, now_ms(), snapshot=recovered.snapshot,

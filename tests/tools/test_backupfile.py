@@ -19,7 +19,9 @@ from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools import recover
 from raftline.tools.fsck import Bar
-from raftline.wire.protocol import Limits, ProtocolError, read_request
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
 from tests.node_files import MEMBERS
 
 

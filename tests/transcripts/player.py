@@ -41,10 +41,10 @@ from unittest.mock import patch
 
 from raftline.raft.effects import HardState
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import PeerDisconnected
-from raftline.raft.membership import Membership
+from raftline.raft.inputs import PeerDisconnected, Transfer
 from raftline.state import sessions
-from tests.transcripts.world import NOBODY, Disk, Server, World
+from tests.virtual.disk import Disk
+from tests.virtual.script import ScriptedCluster, ScriptedHost
 
 SHORT = ("note", "apply", "answer")
 _LINE = re.compile(r"(\w+) <- ([\w#-]+)@(.*)")
@@ -57,26 +57,24 @@ class TranscriptError(AssertionError):
 
 
 class Player:
-    """Acts on one world, as the lines of a transcript say."""
+    """Acts on one cluster, as the lines of a transcript say."""
 
     def __init__(self) -> None:
-        self.world = World()
-        self.timeouts: dict[str, list[int]] = {}
-        self.disks: dict[str, Disk] = {}
-        self.clocks: dict[str, int] = {}
+        self.cluster = ScriptedCluster()
+        self._entries: dict[str, list[Entry]] = {}  # of logs before the start
+        self._states: dict[str, HardState] = {}
+        self._newborn: set[str] = set()
 
     def play(self, act: str) -> list[str]:
         """Do one act and return everything that happened by it."""
-        world = self.world
-        world.said.clear()
+        cluster = self.cluster
+        cluster.world.said.clear()
         if found := _LINE.fullmatch(act):
             self._line(*found.groups())
         elif found := _LOSES.fullmatch(act):
-            node, peer = found.groups()
-            server = world.servers[node]
-            world.step(server, lambda n: n.step(PeerDisconnected(peer), world.time_at(server)))
+            self._host([found[1]]).take(PeerDisconnected(found[2]))
         elif found := _HANDS_OVER.fullmatch(act):
-            world.hand_over(*found.groups())
+            self._host([found[1]]).take(Transfer(found[2]))
         else:
             words = act.split()
             if " ".join(words[:2]) in (
@@ -87,7 +85,7 @@ class Player:
         short = act.startswith("settle")
         return [
             text
-            for kind, text in world.said
+            for kind, text in cluster.world.said
             if not short or (kind in SHORT and " its PreVote to " not in text)
         ]
 
@@ -97,14 +95,14 @@ class Player:
             "log": self._log,
             "entry": self._entry,
             "state": self._state,
-            "batch": self._batch,
-            "chunk": self._chunk,
-            "trail": self._trail,
+            "batch": lambda words: self._set_options(batch_entries=int(words[0])),
+            "chunk": lambda words: self._set_options(chunk_bytes=int(words[0])),
+            "trail": lambda words: self._set_options(trailing_bytes=int(words[0])),
+            "leases": lambda words: self._set_options(lease=words != ["off"]),
             "sessions": self._sessions,
-            "newborn": self._newborn,
+            "newborn": lambda words: self._newborn.update(words),
             "new": self._new,
-            "snapshot": lambda words: self.world.take_snapshot(self.world.servers[words[0]]),
-            "leases": self._leases,
+            "snapshot": lambda words: self._host(words).snapshots.take(),
             "clock": self._clock,
             "start": self._start,
             "join": self._join,
@@ -113,32 +111,36 @@ class Player:
             "deliver": lambda words: self._deliver(words, drop=False),
             "drop": lambda words: self._deliver(words, drop=True),
             "cut": self._cut,
-            "heal": lambda words: self.world.cuts.clear(),
-            "crash": lambda words: self.world.crash(self.world.servers[words[0]]),
+            "heal": lambda words: self.cluster.network.heal(),
+            "crash": lambda words: self.cluster.crash(words[0]),
             "restart": self._restart,
-            "lose_log": self._lose_log,
-            "lose_storage": self._lose_storage,
-            "lose_all": self._lose_all,
-            "hold_disk": self._hold_disk,
-            "release_disk": lambda words: self.world.release(self.world.servers[words[0]]),
+            "lose_log": lambda words: self._lose(words, lambda disk: disk.lose_log(snapshot=True)),
+            "lose_storage": lambda words: self._lose(words, lambda disk: disk.lose_storage()),
+            "lose_all": lambda words: self._lose(words, lambda disk: disk.lose_all(trace=True)),
+            "hold_disk": lambda words: self._host(words).hold_disk(True),
+            "release_disk": lambda words: self._host(words).hold_disk(False),
             "status": self._status,
         }
+
+    def _host(self, words: list[str]) -> ScriptedHost:
+        host = self.cluster.hosts[words[0]]
+        assert host.node is not None, f"{host.name} is down"
+        return host
 
     # --- before the start -----------------------------------------------------------------
 
     def _set_timeouts(self, words: list[str]) -> None:
+        timeouts = self.cluster.timeouts
         name = ""
         for word in words:
             if word.isdigit():
-                self.timeouts[name].append(int(word))
+                timeouts[name].append(int(word))
             else:
                 name = word
-                self.timeouts[name] = []
-        for name, server in self.world.servers.items():
-            server.timeouts = list(self.timeouts.get(name, server.timeouts))
+                timeouts[name] = []
 
-    def _disk(self, name: str) -> Disk:
-        return self.disks.setdefault(name, Disk())
+    def _set_options(self, **options: int) -> None:
+        self.cluster.options = replace(self.cluster.options, **options)  # type: ignore[arg-type]
 
     def _log(self, words: list[str]) -> None:
         for index, term in enumerate(words[1:], start=1):
@@ -146,94 +148,77 @@ class Player:
 
     def _entry(self, words: list[str]) -> None:
         name, index, term = words[:3]
-        disk = self._disk(name)
-        assert int(index) == len(disk.entries) + 1, f"entry {index} is not the next of {name}"
-        disk.entries.append(Entry(int(index), int(term), " ".join(words[3:])))
-        if disk.hard_state.term < int(term):
-            disk.hard_state = HardState(int(term), None)
+        entries = self._entries.setdefault(name, [])
+        assert int(index) == len(entries) + 1, f"entry {index} is not the next of {name}"
+        entries.append(Entry(int(index), int(term), " ".join(words[3:])))
 
     def _state(self, words: list[str]) -> None:
         vote = words[2] if len(words) > 2 else None
-        self._disk(words[0]).hard_state = HardState(int(words[1]), vote)
-
-    def _batch(self, words: list[str]) -> None:
-        self.world.options = replace(self.world.options, batch_entries=int(words[0]))
-
-    def _chunk(self, words: list[str]) -> None:
-        self.world.options = replace(self.world.options, chunk_bytes=int(words[0]))
-
-    def _trail(self, words: list[str]) -> None:
-        self.world.options = replace(self.world.options, trailing_bytes=int(words[0]))
+        self._states[words[0]] = HardState(int(words[1]), vote)
 
     def _sessions(self, words: list[str]) -> None:
         sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
 
-    def _newborn(self, words: list[str]) -> None:
-        for name in words:
-            self._disk(name).newborn = True
-
-    def _leases(self, words: list[str]) -> None:
-        self.world.options = replace(self.world.options, lease=words != ["off"])
-
     def _clock(self, words: list[str]) -> None:
-        self.clocks[words[0]] = int(words[1])
+        self.cluster.clocks[words[0]] = int(words[1])
 
     def _start(self, words: list[str]) -> None:
-        world = self.world
         down = words[words.index("with") + 1 : -1] if "with" in words else []
         names = words[: words.index("with")] if down else words
-        base = Membership(tuple(names), addresses={name: f"{name}:1" for name in names})
-        for position, name in enumerate(names):
-            timeouts = self.timeouts.get(name, [150 + 50 * position])
-            server = Server(name, list(timeouts), self._disk(name), base)
-            server.clock_percent = self.clocks.get(name, 100)
-            world.servers[name] = server
+        self.cluster.begin(names)
+        for name in names:
+            self._fill_disk(self.cluster.hosts[name])
         for name in names:
             if name not in down:
-                world.boot(world.servers[name])
+                self.cluster.hosts[name].start()
+
+    def _fill_disk(self, host: ScriptedHost) -> None:
+        entries = self._entries.get(host.name, [])
+        if host.name in self._newborn:
+            host.disk.newborn = True
+            host.disk.bring(entries)
+        else:
+            state = self._states.get(host.name, HardState(0, None))
+            if entries and entries[-1].term > state.term:
+                state = HardState(entries[-1].term, None)
+            host.disk.fill(host.base.addresses, state, entries)
 
     def _join(self, words: list[str]) -> None:
-        world, name = self.world, words[0]
-        if name in world.servers:
-            world.servers[name].base = NOBODY
-            self._lose_all(words)
+        name = words[0]
+        if name in self.cluster.hosts:
+            self.cluster.hosts[name].join()
+            self._lose(words, lambda disk: disk.lose_all(trace=True))
             return
-        timeouts, disk = self.timeouts.get(name, [150 + 50 * len(world.servers)]), self._disk(name)
-        disk.newborn = disk == Disk()
-        world.servers[name] = Server(name, list(timeouts), disk)
-        world.boot(world.servers[name])
+        host = self.cluster.add(name, {})
+        if name in self._entries or name in self._states:
+            self._fill_disk(host)
+        else:
+            host.disk.newborn = True
+        host.start()
 
     # --- afterwards -----------------------------------------------------------------------
 
     def _line(self, to: str, sender: str, text: str) -> None:
         if sender.startswith("client"):
-            self.world.request(to, sender, text)
+            self.cluster.request(to, sender, text)
         else:
-            self.world.receive(sender, to, text)
+            self.cluster.receive(sender, to, text)
 
     def _wait(self, words: list[str]) -> None:
-        world = self.world
-        until = world.now_ms + _milliseconds(words[0]) if words else world.next_wake_ms()
-        world.wait(until, deliver=False)
+        cluster = self.cluster
+        now_ms = cluster.world.now_ms
+        until = now_ms + _milliseconds(words[0]) if words else cluster.next_wake_ms()
+        cluster.wait(until, deliver=False)
 
     def _settle(self, words: list[str]) -> None:
-        world = self.world
+        cluster = self.cluster
         if words:
-            world.wait(world.now_ms + _milliseconds(words[0]), deliver=True)
-        world.deliver_until_quiet()
+            cluster.wait(cluster.world.now_ms + _milliseconds(words[0]), deliver=True)
+        cluster.deliver_until_quiet()
 
     def _deliver(self, words: list[str], *, drop: bool) -> None:
-        match words:
-            case ["all"]:
-                count = self.world.deliver(lambda sender, to: True, drop=drop)
-            case [name]:
-                count = self.world.deliver(lambda sender, to: to == name, drop=drop)
-            case [first, "->", second]:
-                count = self.world.deliver(
-                    lambda sender, to: (sender, to) == (first, second), drop=drop
-                )
-            case _:
-                raise AssertionError(f"deliver what? {words}")
+        sender, to = (words[0], words[2]) if words[1:2] == ["->"] else ("all", words[0])
+        count = self.cluster.deliver(sender, to, drop=drop)
         assert count, f"nothing is on its way that fits {' '.join(words)}"
 
     def _cut(self, words: list[str]) -> None:
@@ -243,68 +228,59 @@ class Player:
         else:
             sides = [*" ".join(words).split(" | "), "all"][:2]
             pairs = [tuple(sides), (sides[1], sides[0])]
-        every = " ".join(self.world.servers)
+        every = " ".join(self.cluster.hosts)
         for senders, receivers in pairs:
-            self.world.cuts |= {
-                (sender, receiver)
-                for sender in senders.replace("all", every).split()
-                for receiver in receivers.replace("all", every).split()
-            }
+            self.cluster.network.cut(
+                senders.replace("all", every).split(), receivers.replace("all", every).split()
+            )
 
-    def _restart(self, words: list[str]) -> None:
-        server = self.world.servers[words[0]]
-        if server.node is not None:
-            self.world.crash(server)
-        self.world.boot(server)
-        state = server.disk.hard_state
-        last = server.disk.base[0] + len(server.disk.entries)
-        ends = f"log ends at {last}" if last else "empty log"
-        self.world.say(
+    def _restart(self, words: list[str], *, never_ran: bool = False) -> None:
+        host = self.cluster.hosts[words[0]]
+        if host.node is not None:
+            self.cluster.crash(host.name)
+        host.start(never_ran=never_ran)
+        view = host.view
+        assert view is not None
+        last = view.log.last_index
+        self.cluster.world.tell(
             "disk",
-            f"{server.name} starts in term {state.term}"
-            + (f" vote {state.vote}" if state.vote else "")
-            + f", {ends}"
-            + (", without vote" if server.disk.recovering else ""),
+            f"{host.name} starts in term {view.term}"
+            + (f" vote {view.vote}" if view.vote else "")
+            + (f", log ends at {last}" if last else ", empty log")
+            + (", without vote" if view.recovering else ""),
         )
 
-    def _lose_log(self, words: list[str]) -> None:
-        server = self.world.servers[words[0]]
-        self.world.crash(server)
-        server.disk.entries.clear()
-        server.disk.base = (0, 0)
-        server.disk.snapshot, server.disk.snapshot_text = None, ""
-        server.disk.recovering = True
-        self._restart(words)
-
-    def _lose_storage(self, words: list[str]) -> None:
-        """The term is that of the last entry, the vote is forgotten."""
-        server = self.world.servers[words[0]]
-        self.world.crash(server)
-        disk = server.disk
-        term = disk.entries[-1].term if disk.entries else disk.base[1]
-        disk.hard_state, disk.recovering = HardState(term, None), True
-        self.world.checks.forgot(server.name)
-        self._restart(words)
-
-    def _lose_all(self, words: list[str]) -> None:
-        server = self.world.servers[words[0]]
-        self.world.crash(server)
-        server.disk = Disk(newborn=True, lives=server.disk.lives)
-        self.world.checks.forgot(server.name)
-        self._restart(words)
-
     def _new(self, words: list[str]) -> None:
-        disk = self.world.servers[words[0]].disk
-        assert disk.newborn or disk.may_be_new, f"{words[0]} ran before"
-        disk.newborn = disk.recovering = disk.may_be_new = False
-        self._restart(words)
+        view = self.cluster.hosts[words[0]].view
+        assert view is not None, f"{words[0]} was never started"
+        assert view.newborn or view.may_be_new, f"{words[0]} ran before"
+        self._restart(words, never_ran=True)
 
-    def _hold_disk(self, words: list[str]) -> None:
-        self.world.servers[words[0]].disk_held = True
+    def _lose(self, words: list[str], lose: Callable[[Disk], None]) -> None:
+        self.cluster.crash(words[0])
+        lose(self.cluster.hosts[words[0]].disk)
+        self._restart(words)
 
     def _status(self, words: list[str]) -> None:
-        for server in self.world.servers.values():
-            self.world.say("answer", self.world.status(server))
+        for host in self.cluster.hosts.values():
+            self.cluster.world.tell("answer", _status_of(host))
+
+
+def _status_of(host: ScriptedHost) -> str:
+    if host.node is None:
+        return f"{host.name} is down"
+    view = host.node.view
+    base = view.log.base_index
+    terms = [str(view.log.term_at(i)) for i in range(base + 1, view.log.last_index + 1)]
+    if base:
+        terms.insert(0, f"from {base}:")
+    has_changed = view.configurations.index > base or view.membership != host.base
+    return (
+        f"{host.name} {view.role.value}, term {view.term}, "
+        f"log {' '.join(terms) or 'empty'}, commit {view.commit_index}"
+        + (", without vote" if view.recovering else "")
+        + (f", {view.membership.describe()}" if has_changed else "")
+    )
 
 
 def _milliseconds(word: str) -> int:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
-from tests.virtual.host import Host
+from tests.virtual.host import Host, MayBegin, leaders
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
@@ -39,9 +39,8 @@ class Operator:
     def _ask(self) -> None:
         if self._over:
             return
-        for host in self._hosts:
-            if host.node is not None and host.node.view.is_leader:
-                host.change(self._change(host.node.view.membership), self._may_begin)
+        for host, view in leaders(self._hosts):
+            self._let_change(host, self._change(view.membership), self._may_begin)
         self._wait()
 
     def _may_begin(self, node: RawNode, change: Change) -> bool:
@@ -58,15 +57,13 @@ class Operator:
     def _let_newborns_join(self) -> None:
         """A newborn that knows nobody of those who lead has said so on its console: whoever reads
         that starts it to join."""
-        leaders = [
-            host for host in self._hosts if host.node is not None and host.node.view.is_leader
-        ]
+        leading = [leader.name for leader, _ in leaders(self._hosts)]
         for host in self._hosts:
             state = host.view
             if host.node is None or state is None or not state.newborn or host.is_joiner:
                 continue
-            known = state.membership.names
-            if leaders and all(leader.name not in known for leader in leaders):
+            known = {*state.membership.names}
+            if leading and known.isdisjoint(leading):
                 self._world.counts["newborns started to join"] += 1
                 host.stop(power_cut=False)
                 host.is_joiner = True
@@ -74,11 +71,20 @@ class Operator:
 
     def _ask_for(self, name: str) -> None:
         change = Change("add", name, self._addresses[name])
-        for host in self._hosts:
-            if host.node is None or not host.node.view.is_leader:
-                continue
-            if not self._over or name in host.node.view.membership.names:
-                host.change(change, self._can_end)
+        for host, view in leaders(self._hosts):
+            if not self._over or name in view.membership.names:
+                self._let_change(host, change, self._can_end)
+
+    def _let_change(self, host: Host, change: Change, may_begin: MayBegin) -> None:
+        def settle(outcome: str, text: str) -> None:
+            self._world.tell("answer", f"{host.name}: {change}: {outcome}, {text}")
+            kind = f"changes {outcome}"
+            if outcome == "done":
+                left = "without a vote" in text
+                kind = "newcomers left as learners" if left else f"completed: {change.verb}"
+            self._world.counts[kind] += 1
+
+        host.change(change, settle, may_begin)
 
     def _change(self, members: Membership) -> Change:
         """Return something that makes sense, mostly: a cluster of a few that goes on changing."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tests.virtual.asked import COUNTER, EXPIRED, Request, Verb, Way
+from tests.virtual.client_request import COUNTER, EXPIRED, ClientRequest, Verb, Way
 from tests.virtual.history import History
 from tests.virtual.journal import END, JOURNAL
 from tests.virtual.plan import Plan
@@ -21,7 +21,7 @@ class Server(Protocol):
 
     name: str
 
-    def submit(self, request: Request) -> None: ...
+    def submit(self, request: ClientRequest) -> None: ...
 
 
 class Client:
@@ -38,7 +38,7 @@ class Client:
     ) -> None:
         self.name = name
         self.stopped = False
-        self.waiting: Request | None = None
+        self.waiting: ClientRequest | None = None
         self._world = world
         self._plan = plan
         self._servers = {server.name: server for server in servers}
@@ -52,8 +52,8 @@ class Client:
         # Its own name is a session at once; one that begins anew gets a name that nobody had.
         self._session: str | None = name if world.chance(0.5) else None
         self._number = 0
-        self._again: Request | None = None  # to be sent once more in a moment
-        self._last: tuple[Request, str] | None = None  # of those with a number, and its reply
+        self._again: ClientRequest | None = None  # to be sent once more in a moment
+        self._last: tuple[ClientRequest, str] | None = None  # of those with a number, and its reply
         self._counts = world.random.choice([0, 0.3, 0.8])  # a share of its writes
         self._seen: dict[str, str] = {}  # key to what it held, as far as this client knows
         self.think()
@@ -66,7 +66,7 @@ class Client:
 
     def think(self) -> None:
         """Ask something new, or the same again, after a while."""
-        self._world.after(self._world.random.randint(0, self._plan.think_ms), self._ask_anything)
+        self._world.within(self._plan.think_ms, self._ask_anything)
 
     def _ask_anything(self) -> None:
         if self.stopped or self.waiting is not None:
@@ -104,27 +104,27 @@ class Client:
             value = f" {self.name}.{self._written}{world.random.choice(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(0.05)
         how = self._way or world.random.choice(WAYS)
-        request = Request(self, verb, key, value, world.tick(), in_log, how, old)
+        request = ClientRequest(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):
             self._number += 1
             request.number, request.session = self._number, self._session or self.name
         self._send(request)
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: ClientRequest) -> None:
         world = self._world
         self.waiting = request
         if self._leader is None or world.chance(self._roams):
             self._leader = world.random.choice(list(self._servers))
-        world.after(world.random.randint(0, 2), self._servers[self._leader].submit, request)
+        world.within(2, self._servers[self._leader].submit, request)
         patience_ms = self._plan.options.election_timeout_ms * world.random.choice([1, 3, 10])
         world.after(patience_ms, self.unknown, request)
 
-    def answered(self, request: Request, reply: str) -> None:
+    def answered(self, request: ClientRequest, reply: str) -> None:
         """The reply has come."""
         if not self._settle(request):
             return
         self._world.counts["operations answered"] += 1
-        self._world.tell(f"{self.name} <- {reply}")
+        self._world.tell("answer", f"{self.name} <- {reply}")
         if reply.startswith(EXPIRED) and request.number is not None:
             self._world.counts["sessions expired"] += 1
             self._session = None
@@ -142,7 +142,7 @@ class Client:
                 return
         self.think()
 
-    def _repeats(self, request: Request, reply: str) -> bool:
+    def _repeats(self, request: ClientRequest, reply: str) -> bool:
         """Send the request once more now and then, or the one before it, as a late retry is;
         return whether so."""
         before, self._last = self._last, (request, reply)
@@ -162,7 +162,7 @@ class Client:
         self._send(replace(again.once_more(), first_reply=first_reply))
         return True
 
-    def _learn(self, request: Request, reply: str) -> None:
+    def _learn(self, request: ClientRequest, reply: str) -> None:
         """Remember what the key holds by this answer, so that a cas has a chance."""
         done = reply.startswith(f"{request.verb.upper()} response: ")
         if request.verb in ("cas", "setnx"):
@@ -176,7 +176,7 @@ class Client:
         elif request.verb != "incr":
             self._seen.pop(request.key, None)
 
-    def refused(self, request: Request, leader: str | None) -> None:
+    def refused(self, request: ClientRequest, leader: str | None) -> None:
         """Nothing was done for certain: try the leader that was named, or any node."""
         if self._settle(request):
             self._world.counts["operations refused"] += 1
@@ -188,13 +188,13 @@ class Client:
             else:
                 self._leave(request)
 
-    def unknown(self, request: Request) -> None:
+    def unknown(self, request: ClientRequest) -> None:
         """It may have been done, may yet be, or never will."""
         if not self._settle(request):
             return
         if request.verb != "get":
             self._world.counts["operations of unknown outcome"] += 1
-        self._world.tell(f"{self.name} gives up on {request.line}")
+        self._world.tell("answer", f"{self.name} gives up on {request.line}")
         self._leader = None
         request.was_unknown = True
         if request.number is not None and not self.stopped:
@@ -209,11 +209,11 @@ class Client:
         else:
             self.think()
 
-    def _ask_again_in(self, pause_ms: int, request: Request) -> None:
+    def _ask_again_in(self, pause_ms: int, request: ClientRequest) -> None:
         self._again = request
         self._world.after(pause_ms, self._ask_again, request)
 
-    def _ask_again(self, request: Request) -> None:
+    def _ask_again(self, request: ClientRequest) -> None:
         self._again = None
         if self.stopped:
             return
@@ -222,12 +222,12 @@ class Client:
         else:
             self._send(request.once_more())
 
-    def _leave(self, request: Request) -> None:
+    def _leave(self, request: ClientRequest) -> None:
         """Ask no more, without an answer: an earlier try under the same number may have done it."""
         if request.was_unknown and request.number is not None and request.first_reply is None:
             self._history.unknown(request)
 
-    def _settle(self, request: Request) -> bool:
+    def _settle(self, request: ClientRequest) -> bool:
         if request.settled:
             return False
         request.settled = True

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raftline.logmanager import LogManager, Recovered
-from raftline.raft.effects import Effects
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.entries import Entry
 from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
+from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
-from tests.virtual.world import World
+from tests.virtual.world import World, spell_entry
 
 DEATHS = (Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE)
 FAILURES = (Kind.EIO, Kind.ENOSPC)
@@ -24,6 +26,7 @@ class Disk:
         self.folder = MemoryFolder()
         self.whole = True  # False: it lost its memory and has not caught up yet
         self.newborn = False  # it has taken part in nothing yet
+        self.is_held = False  # nothing is written until it is let go
         self.lost_promise = False  # its term and vote among it, since it last began
         self._world = world
         self._name = name
@@ -47,11 +50,17 @@ class Disk:
             self.newborn = self.newborn and not (work.forgot or work.recovered)
         return durable
 
-    def bring(self, by_hand: int) -> None:
-        """Let the node begin with a log that a person wrote: so many entries, of terms that no
-        election comes to."""
-        lines = [f"{index} 1001 set hand {index}\n" for index in range(1, by_hand + 1)]
-        self.folder = MemoryFolder({f"{self._name}.log": "".join(lines).encode()})
+    def bring(self, entries: Sequence[Entry]) -> None:
+        """Let the node begin with a log that a person wrote."""
+        lines = "".join(f"{spell_entry(entry)}\n" for entry in entries)
+        self.folder = MemoryFolder({f"{self._name}.log": lines.encode()})
+
+    def fill(self, members: Mapping[str, str], state: HardState, entries: list[Entry]) -> None:
+        """Let the node begin with a vote, and with this term, vote and log."""
+        manager = LogManager(self._name, self.folder, members)
+        manager.recover()
+        manager.persist([Effects(save=state, append=entries, recovered=True)])
+        self._leave(power_cut=False)
 
     def recover(
         self, members: Mapping[str, str], *, never_ran: bool = False
@@ -158,13 +167,16 @@ class Disk:
             kept = {name: data for name, data in left.items() if name.endswith(".born")}
             self.folder = MemoryFolder({} if trace else kept)
 
-    def lose_log(self) -> None:
-        """Somebody deletes the log of the stopped node, empties it, or takes its last lines."""
+    def lose_log(self, *, snapshot: bool = False) -> None:
+        """Somebody deletes the log of the stopped node, empties it, or takes its last lines; and
+        deletes its snapshot."""
         name, chance = f"{self._name}.log", self._world.random
         left = self.folder.contents()
         if name not in left:
             return
         self.whole, self._was_robbed = False, True
+        if snapshot:
+            left.pop(f"{self._name}.state_machine", None)
         way = chance.randrange(3 if self._mark_is_there else 2)
         if way == 0:
             del left[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.inputs import Campaign, StepDown
+from raftline.raft.inputs import Campaign, PeerDisconnected, StepDown, Transfer
 from tests.virtual.churn import can_lose
-from tests.virtual.host import Host
+from tests.virtual.host import Host, leaders
 from tests.virtual.network import Network
 from tests.virtual.plan import FAULTS, LATER_FAULTS, Plan
 from tests.virtual.world import World
@@ -71,15 +71,13 @@ class Faults:
         self._wait()
 
     def _tell(self, act: str) -> None:
-        self._world.tell(f"> {act}")
+        self._world.tell("act", f"> {act}")
 
     def _some(self) -> Host:
         """Any node; half the time one that leads, for that is where it hurts."""
-        leaders = [
-            host for host in self._hosts if host.node is not None and host.node.view.is_leader
-        ]
+        leading = [host for host, _ in leaders(self._hosts)]
         return self._world.random.choice(
-            leaders if leaders and self._world.chance(0.5) else list(self._hosts)
+            leading if leading and self._world.chance(0.5) else list(self._hosts)
         )
 
     def _a_while_ms(self) -> int:
@@ -94,23 +92,24 @@ class Faults:
         so that it does not hear what became of that."""
         chance = self._world.random
         to = chance.choice([None, self._some().name])
-        for host in self._hosts:
-            if host.node is not None and host.node.view.is_leader:
-                host.hand_over(to)
-                if chance.random() < 0.5:
-                    delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
-                    self._world.after(delay_ms, self._cut_off, host.name)
+        for host, view in leaders(self._hosts):
+            self._tell(f"{host.name} hands over to {to or 'anybody'}")
+            before = view.transfer
+            host.take(Transfer(to))
+            self._world.counts["transfers begun"] += view.transfer is not before
+            if chance.random() < 0.5:
+                delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
+                self._world.after(delay_ms, self._cut_off, host.name)
 
     def _regain(self) -> None:
         """A leader is ordered to follow, to stand, or to stand as soon as it follows: mostly it
         leads again at once, with the clients and followers of before."""
         chance = self._world.random
-        for host in self._hosts:
-            if host.node is not None and host.node.view.is_leader:
-                orders = chance.choice([[StepDown()], [Campaign()], [StepDown(), Campaign()]])
-                for order in orders:
-                    self._tell(f"order {host.name} {type(order).__name__}")
-                    host.obey(order)
+        for host, _ in leaders(self._hosts):
+            orders = chance.choice([[StepDown()], [Campaign()], [StepDown(), Campaign()]])
+            for order in orders:
+                self._tell(f"order {host.name} {type(order).__name__}")
+                host.take(order)
 
     def _cut_off(self, name: str) -> None:
         if not self._over:
@@ -156,17 +155,16 @@ class Faults:
         """A leader is cut off, alone or with a few, and the others know at once: they elect
         while it still leads, or stands still and will believe that it leads when it goes on."""
         chance = self._world.random
-        for host in self._hosts:
-            if host.node is not None and host.node.view.is_leader:
-                others = [name for name in self._names if name != host.name]
-                few = chance.sample(others, chance.randint(0, max(0, (len(self._names) - 3) // 2)))
-                self._tell(f"cut {' '.join([host.name, *few])}")
-                self._mend_later(self._network.split([host.name, *few]))
-                if chance.random() < 0.3:
-                    self._pause_for_a_while(host)
-                for other in self._hosts:
-                    if other.name not in few:
-                        self._world.after(chance.randint(0, 20), other.lost, host.name)
+        for host, _ in leaders(self._hosts):
+            others = [name for name in self._names if name != host.name]
+            few = chance.sample(others, chance.randint(0, max(0, (len(self._names) - 3) // 2)))
+            self._tell(f"cut {' '.join([host.name, *few])}")
+            self._mend_later(self._network.split([host.name, *few]))
+            if chance.random() < 0.3:
+                self._pause_for_a_while(host)
+            for other in self._hosts:
+                if other.name not in few:
+                    self._world.within(20, other.take, PeerDisconnected(host.name))
 
     def _heal(self) -> None:
         if not self._over:
@@ -180,7 +178,7 @@ class Faults:
     def _tell_lost(self, lost: Host) -> None:
         for host in self._hosts:
             if host is not lost and self._world.chance(0.7):
-                self._world.after(self._world.random.randint(0, 20), host.lost, lost.name)
+                self._world.within(20, host.take, PeerDisconnected(lost.name))
 
     # --- the nodes --------------------------------------------------------------------------
 

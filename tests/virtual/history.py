@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.harness.history import Increment, Operation, counter_findings
 from raftline.harness.linearizable import Verdict, check
-from tests.virtual.asked import COUNTER, Request
+from tests.virtual.client_request import COUNTER, ClientRequest
 from tests.virtual.journal import JOURNAL, Append, Journal, Seen
 
 SEARCH_STEPS_MAX = 300_000
@@ -22,7 +22,7 @@ class History:
     def __len__(self) -> int:
         return len(self.operations) + len(self.increments) + len(self.journal)
 
-    def answered(self, request: Request, reply: str, now: int) -> None:
+    def answered(self, request: ClientRequest, reply: str, now: int) -> None:
         """Keep a request and its reply."""
         if request.verb == "incr":
             self._increment(request, now, request.count(reply))
@@ -34,7 +34,7 @@ class History:
         else:
             self.operations.append(request.operation(now, reply))
 
-    def unknown(self, request: Request) -> None:
+    def unknown(self, request: ClientRequest) -> None:
         """Keep a request that took effect, or did not, or will."""
         if request.verb == "incr":
             self._increment(request, None, None)
@@ -43,7 +43,9 @@ class History:
         elif request.verb != "session" and request.key != JOURNAL:
             self.operations.append(request.operation(None))
 
-    def _increment(self, request: Request, returned_at: int | None, value: int | None) -> None:
+    def _increment(
+        self, request: ClientRequest, returned_at: int | None, value: int | None
+    ) -> None:
         number = request.number or 0
         self.increments.append(
             Increment(

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
-from raftline.raft.chunks import InstallSnapshot
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
-    Campaign,
     ChangeMembers,
-    PeerDisconnected,
-    StepDown,
+    Input,
+    Receive,
     Synced,
     Tick,
-    Transfer,
 )
-from raftline.raft.messages import Message
-from raftline.raft.node import RawNode
-from raftline.raft.orders import OrderRefused
-from raftline.raft.transfer import TransferRefused
+from raftline.raft.messages import InstallSnapshot, Message, PeerError
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options
+from raftline.raft.transfer import OrderRefused, TransferRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
 from tests.faulty_folder import Died
-from tests.virtual.asked import Request
-from tests.virtual.chronicle import Chronicle
+from tests.invariants import Invariants
 from tests.virtual.clock import Clock
-from tests.virtual.desk import Desk
 from tests.virtual.disk import Disk
-from tests.virtual.invariants import HonestInvariants
-from tests.virtual.plan import Plan
+from tests.virtual.monitor import Monitor
+from tests.virtual.requests import Request, Requests
 from tests.virtual.snapshots import Snapshots
 from tests.virtual.world import World
+
+MayBegin = Callable[[RawNode, Change], bool]
+Settle = Callable[[str, str], None]  # told the outcome of a change of members
+
+
+class NodePlan(Protocol):
+    """The part of a plan that a node needs: drawn (plan.py), or as a script says (script.py)."""
+
+    @property
+    def disk_ms(self) -> int: ...  # the longest time that a write takes
+    @property
+    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot behind them
+    @property
+    def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
+    def clock_of(self, name: str, chance: Random) -> tuple[int, int]: ...
+    def options_of_a_start(self, chance: Random) -> Options: ...
+    def timeouts_of(self, name: str, chance: Random, timeout_ms: int) -> Callable[[], int]: ...
 
 
 class Host:
@@ -49,17 +63,18 @@ class Host:
     def __init__(
         self,
         world: World,
-        plan: Plan,
+        plan: NodePlan,
         name: str,
         members: Mapping[str, str],
-        invariants: HonestInvariants,
+        invariants: Invariants,
         send: Callable[[Message], None],
+        disk: Disk,
     ) -> None:
         self.name = name
         self.node: RawNode | None = None
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
-        self.disk = Disk(world, name)
+        self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
         self.send = send
@@ -70,67 +85,48 @@ class Host:
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
-        self._life = 0  # what belongs to an earlier one is void
+        self._incarnation = 1  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
+        self._inputs: deque[Input] = deque()  # the one that is taken, and those it led to
         self._unsaved: list[Effects] = []
         self._writing: list[Effects] = []
-        self._clock = Clock(world, plan, self._time_may_be_up)
-        self.desk = Desk(world, name, invariants, self.carry_out, self.now_ms)
-        self._snapshots = Snapshots(world, plan, self)
-        self._chronicle = Chronicle(world, name, invariants)
+        start_ms, permille = plan.clock_of(name, world.random)
+        self.clock = Clock(world, name, start_ms, permille, self._time_may_be_up)
+        self.requests = Requests(world, name, invariants, self.step)
+        self.snapshots = Snapshots(world, plan.snapshots, self)
+        self._monitor = Monitor(world, name, invariants)
 
-    # --- what comes in ----------------------------------------------------------------------
+    # --- inputs -----------------------------------------------------------------------------
 
-    def receive(self, message: Message) -> None:
-        """A message arrives."""
-        self._take(lambda node: self._received(node, message))
+    def take(self, taken: Input) -> None:
+        """An input comes: a message, the end of a connection, an order."""
+        self._when_up(lambda node: self._taken(node, taken))
 
-    def _received(self, node: RawNode, message: Message) -> None:
-        if not node.accepts(message):  # it would say so on the connection
-            self._world.counts["messages of strangers"] += 1
-            return
-        self._world.tell(message)
-        self.carry_out(node, self._invariants.received(node, message, self.now_ms()))
-
-    def lost(self, peer: str) -> None:
-        """The connection to a peer breaks."""
-        self._take(
-            lambda node: self.carry_out(node, node.step(PeerDisconnected(peer), self.now_ms()))
-        )
-
-    def hand_over(self, to: str | None) -> None:
-        """Somebody asks this node to give way."""
-        self._take(lambda node: self._handed_over(node, to))
-
-    def _handed_over(self, node: RawNode, to: str | None) -> None:
-        self._world.tell(f"> {self.name} hands over to {to or 'anybody'}")
+    def _taken(self, node: RawNode, taken: Input) -> None:
+        if isinstance(taken, Receive):
+            self._world.tell("arrival", taken.message)
         try:
-            effects = node.step(Transfer(to), self.now_ms())
+            self.step(node, taken)
+        except PeerError as error:
+            assert isinstance(taken, Receive)
+            self._invariants.refused(node, taken.message, error)
+            self._world.counts["messages of non-members"] += 1
+            self._world.tell("answer", f"{taken.message.sender} <- {self.name}@Sorry, {error}")
         except TransferRefused as refusal:
-            self._world.tell(f"{self.name}: Sorry, {refusal}.")
-        else:
-            self._world.counts["transfers begun"] += 1
-            self.carry_out(node, effects)
+            self._world.tell("answer", f"{self.name}: Sorry, {refusal}.")
+        except OrderRefused:
+            pass
 
-    def obey(self, order: StepDown | Campaign) -> None:
-        """A controller orders this node to follow, or to stand."""
-        self._take(lambda node: self._obeyed(node, order))
-
-    def _obeyed(self, node: RawNode, order: StepDown | Campaign) -> None:
-        with contextlib.suppress(OrderRefused):
-            self.carry_out(node, node.step(order, self.now_ms()))
-
-    def change(self, change: Change, may_begin: Callable[[RawNode, Change], bool]) -> None:
+    def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
-        self._take(lambda node: self._changed(node, change, may_begin))
 
-    def _changed(
-        self, node: RawNode, change: Change, may_begin: Callable[[RawNode, Change], bool]
-    ) -> None:
-        if node.takes_proposals and may_begin(node, change):
-            self._world.tell(f"> {self.name} is asked to {change}")
-            self._world.counts["changes asked for"] += 1
-            self.carry_out(node, node.step(ChangeMembers(change, change), self.now_ms()))
+        def begin(node: RawNode) -> None:
+            if node.takes_proposals and may_begin(node, change):
+                self._world.tell("act", f"> {self.name} is asked to {change}")
+                self._world.counts["changes asked for"] += 1
+                self.step(node, ChangeMembers(change, settle))
+
+        self._when_up(begin)
 
     def submit(self, request: Request) -> None:
         """A client's request arrives; a node that is down refuses the connection."""
@@ -138,81 +134,103 @@ class Host:
             request.client.refused(request, None)
         else:
             request.must_see_index = self._invariants.acknowledged_index
-            self._take(lambda _: self._submitted(request))
+            self._when_up(lambda _: self._submitted(request))
 
     def _submitted(self, request: Request) -> None:
-        if self.desk.put(request):  # all that come until then make one round
-            self.later(self._world.random.randint(0, 2), self.desk.serve)
+        if self.requests.put(request):  # all that come until then make one round
+            self.within(2, self.requests.serve)
 
-    def _take(self, act: Callable[[RawNode], None]) -> None:
+    def _when_up(self, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
-        life = self._life
+        incarnation = self._incarnation
         if self.paused:
-            self._backlog.append(lambda: self._alive(life, act))
+            self._backlog.append(lambda: self._alive(incarnation, act))
         else:
-            self._alive(life, act)
+            self._alive(incarnation, act)
 
-    def _alive(self, life: int, act: Callable[[RawNode], None]) -> None:
+    def _alive(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input, unless it died since; its disk may let it die of this."""
-        if self.node is None or life != self._life:
+        if self.node is None or incarnation != self._incarnation:
             return
         try:
             act(self.node)
         except (Died, DiskFailed) as error:
-            self._world.tell(f"> {self.name} dies at its disk: {type(error).__name__}")
+            self._world.tell("act", f"> {self.name} dies at its disk: {type(error).__name__}")
             self._world.counts["deaths at the disk"] += 1
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
             self._world.after(self._world.random.randint(10, 500), self.start)
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
-        """Let this life of the node take an input later."""
-        life = self._life
+        """Let this incarnation of the node take an input later."""
+        self._world.after(delay_ms, self._in_incarnation, self._incarnation, act)
 
-        def then() -> None:
-            if life == self._life:
-                self._take(act)
+    def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None:
+        """Let this incarnation of the node take an input so much later at most."""
+        self._world.within(longest_ms, self._in_incarnation, self._incarnation, act)
 
-        self._world.after(delay_ms, then)
+    def _in_incarnation(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
+        if incarnation == self._incarnation:
+            self._when_up(act)
 
     # --- Effects ------------------------------------------------------------------------------
 
-    def carry_out(self, node: RawNode, effects: Effects) -> None:
+    def step(self, node: RawNode, taken: Input) -> None:
+        """Let the core take an input, and carry out its Effects.
+
+        An input that comes of the Effects themselves, since a write took no time, say, is taken
+        after them.
+        """
+        self._inputs.append(taken)
+        if len(self._inputs) > 1:
+            return
+        try:
+            while self._inputs:
+                effects = self._invariants.step(node, self._inputs[0], self.clock.now_ms())
+                self._carry_out(node, effects)
+                self._inputs.popleft()
+        finally:
+            self._inputs.clear()
+
+    def _carry_out(self, node: RawNode, effects: Effects) -> None:
         """Carry out one Effects, in the order in which it must be."""
-        self._chronicle.stepped(node, effects)
-        self.desk.give_up_if_deposed(node)
-        self._send_all(effects.send)
-        if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
-            self._unsaved.append(effects)
-            self._write()
-        else:
-            self._send_all(effects.send_after_save)
+        self._monitor.stepped(node, effects)
+        self.requests.give_up_if_deposed(node)
         if effects.install is not None:
             self.manager.take_over(effects.install)
+        if effects.send:
+            self._send_all(effects.send)
+        if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
+            self._unsaved.append(effects)
+            self.write()
+        elif effects.send_after_save:
+            self._send_all(effects.send_after_save)
         if effects.apply:
-            self._apply(node, effects.apply)
+            self._apply(effects.apply)
         for ready in effects.reads:
-            self.desk.confirmed(node, ready, self.manager)
+            self.requests.confirmed(node, ready, self.manager)
         for request in effects.refused:
-            self.desk.refused(node, request)
-        self._invariants.keeps_reads(node._state, self.desk.reading)
-        self._clock.wake_at(node.wake_at_ms)
+            self.requests.refused(node, request)
+        for settle, outcome, text in effects.settled:
+            settle(outcome, text)
+        self._invariants.keeps_reads(node._state, self.requests.reading)
+        self.clock.wake_at(node.wake_at_ms)
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
             if isinstance(message, InstallSnapshot):
-                self._snapshots.send_piece(message)
+                self.snapshots.send_piece(message)
                 continue
             self._invariants.sent(message)
             self.send(message)
 
-    def _apply(self, node: RawNode, entries: Sequence[Entry]) -> None:
+    def _apply(self, entries: Sequence[Entry]) -> None:
         replies = self.manager.apply(entries)
         self._world.counts["entries applied"] += len(entries)
         self._world.counts["retries answered from the table"] += self._invariants.replied(
             self.name, entries, replies
         )
-        self.desk.applied(entries, replies)
-        self._snapshots.maybe_take()
+        self.requests.applied(entries, replies)
+        self.snapshots.maybe_take()
 
     # --- the disk -----------------------------------------------------------------------------
 
@@ -221,77 +239,74 @@ class Host:
         """As the Writer has it: what is under way here may as well wait yet."""
         return any(map(precedes_snapshots, (*self._writing, *self._unsaved)))
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Begin to write all that waits, unless the disk is busy: then it comes next."""
-        if self._unsaved and not self._writing:
+        if self._unsaved and not self._writing and not self.disk.is_held:
             self._writing, self._unsaved = self._unsaved, []
-            self.later(self._world.random.randint(0, self.disk_ms), self._written)
+            self.within(self.disk_ms, self._written)
 
     def _written(self, node: RawNode) -> None:
         durable = self.disk.persist(self.manager, self._writing)
         works, self._writing = self._writing, []
-        self._chronicle.wrote(works)
+        self._monitor.wrote(works)
         for work in works:
             self._send_all(work.send_after_save)
             if work.check is not None:
-                self._snapshots.arrived(work.check)
+                self.snapshots.arrived(work.check)
         if durable is not None:
-            self.carry_out(node, node.step(Synced(*durable), self.now_ms()))
-        self._write()
+            self.step(node, Synced(*durable))
+        self.write()
 
     # --- time -----------------------------------------------------------------------------
 
-    def now_ms(self) -> int:
-        """The time by the node's own clock."""
-        return self._clock.now_ms()
-
     def _time_may_be_up(self) -> None:
         if not self.paused:  # else it looks at the clock when it goes on
-            self._alive(self._life, self._look_at_the_clock)
+            self._alive(self._incarnation, self._look_at_the_clock)
 
     def _look_at_the_clock(self, node: RawNode) -> None:
-        if self.now_ms() >= node.wake_at_ms:
-            self.carry_out(node, node.step(Tick(), self.now_ms()))
+        if self.clock.now_ms() >= node.wake_at_ms:
+            self.step(node, Tick())
         else:
-            self._clock.wake_at(node.wake_at_ms)
+            self.clock.wake_at(node.wake_at_ms)
 
-    # --- life and death -----------------------------------------------------------------------
+    # --- starts and stops ---------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Recover from the disk and go on, unless the node runs already."""
+    def start(self, *, never_ran: bool = False) -> None:
+        """Recover from the disk and go on, unless the node runs already; `never_ran` is an
+        operator's word."""
         if self.node is not None:
             return
         members = {} if self.is_joiner else self._members
-        says_new = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
-        says_new = says_new and self._world.chance(self._plan.said_new)
-        self.manager, recovered = self.disk.recover(members, never_ran=says_new)
-        self._world.tell(f"> start {self.name}")
+        may_say_so = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
+        never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
+        self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
+        self._world.tell("act", f"> start {self.name}")
         for note in recovered.notes:
-            self._world.tell(f"{self.name}: {note}")
+            self._world.tell("start", f"{self.name}: {note}")
         if self.disk.lost_promise:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
         chance = self._world.random
         options = self._plan.options_of_a_start(chance)
-        self.node = RawNode(
+        self.node = node_from_disk(
             self.name,
             recovered.members,
             recovered.log,
             recovered.hard_state,
             options,
-            lambda: options.election_timeout_ms + chance.randrange(options.election_timeout_ms),
-            self.now_ms(),
+            self._plan.timeouts_of(self.name, chance, options.election_timeout_ms),
+            self.clock.now_ms(),
             recovering=recovered.recovering,
             newborn=recovered.newborn,
             may_be_new=recovered.may_be_new,
-            incarnation=self._life + 1,
+            incarnation=self._incarnation,
             snapshot=recovered.snapshot,
         )
         self.view = self.node.view
         self._invariants.started(self.node)
-        self._snapshots.started()
-        self._clock.forget()
-        self._clock.wake_at(self.node.wake_at_ms)
+        self.snapshots.started()
+        self.clock.forget()
+        self.clock.wake_at(self.node.wake_at_ms)
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being
@@ -302,12 +317,12 @@ class Host:
         unsaved = [work.save for work in (*self._writing, *self._unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in unsaved})
         self.node = None
-        self._life += 1
-        self._clock.forget()
+        self._incarnation += 1
+        self.clock.forget()
         self.paused = False
         self._backlog.clear()
         self._unsaved, self._writing = [], []
-        self.desk.hang_up()
+        self.requests.hang_up()
 
     def pause(self) -> None:
         """Stand still: nothing is taken in, while time goes on."""
@@ -318,10 +333,16 @@ class Host:
         if not self.paused:
             return
         self.paused = False
-        self._world.tell(f"> resume {self.name}")
+        self._world.tell("act", f"> resume {self.name}")
         backlog, self._backlog = self._backlog, []
         if self._world.chance(0.5):
-            self._alive(self._life, self._look_at_the_clock)
+            self._alive(self._incarnation, self._look_at_the_clock)
         for act in backlog:
             act()
-        self._alive(self._life, lambda node: self._clock.wake_at(node.wake_at_ms))
+        self._alive(self._incarnation, lambda node: self.clock.wake_at(node.wake_at_ms))
+
+
+def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:
+    """Return who leads, or believes so."""
+    up = [(host, host.node.view) for host in hosts if host.node is not None]
+    return [(host, view) for host, view in up if view.is_leader]

@@ -5,15 +5,10 @@ A transcript may put words into a node's mouth; a simulated network can only rep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
-from raftline.raft.inputs import Receive
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
+from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import RawNode
-from raftline.raft.roles import PeerRead
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
 
@@ -23,10 +18,7 @@ class HonestInvariants(Invariants):
 
     def __init__(self, members: Membership) -> None:
         super().__init__()
-        self.acknowledged_index = 0  # a read that comes from now on must see entries up to here
         self._votes_held: dict[str, tuple[int, str]] = {}
-        self._replies: dict[int, str] = {}  # to each committed entry
-        self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
         self._members = members  # as committed so far
         self._seen = 0  # committed entries that were looked at for that
 
@@ -34,75 +26,18 @@ class HonestInvariants(Invariants):
         self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
         super().started(node)
 
-    def received(self, node: RawNode, message: Message, now_ms: int) -> Effects:
-        """Let the node take a message; an answer to an earlier term's question teaches it nothing
-        (mistakes 7, 33)."""
-        answers = (AppendAccepted, AppendRejected, RequestVoteReply)
-        is_late = isinstance(message, answers) and message.term < node._state.term
-        before = _counted(node._state, message.sender)
-        effects = node.step(Receive(message), now_ms)
-        after = _counted(node._state, message.sender)
-        # What a node has let go, as it does with one that was removed, teaches it nothing either.
-        if is_late and any(now and now != was for was, now in zip(before, after, strict=True)):
-            raise InvariantError(f"{node._state.name} counts an answer of term {message.term}")
-        return effects
+    def hears(self, node: RawNode, message: Message) -> bool:
+        return node.accepts(message)  # which the rim of a real node asks as well
+
+    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
+        self._hold(not node.accepts(message), f"{node.view.name} refuses {message}: {error}")
 
     def reads(self, node: RawNode, must_see_index: int) -> None:
-        """A read sees every write that was acknowledged before it came."""
         if node._state.last_applied < must_see_index:
             raise InvariantError(
                 f"{node._state.name} serves a read from entry {node._state.last_applied}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
-
-    def keeps_reads(self, state: State, reading: Collection[object]) -> None:
-        """The core has just those reads that it was given and has not answered: none is lost, which
-        would wait for ever, and none is left of an earlier leadership."""
-        forwarded = state.forwarded_reads
-        kept = [*forwarded.asked, *forwarded.waiting]
-        if (leading := state.leading) is not None:
-            kept += leading.reads_waiting
-            kept += [token for waiting in leading.read_rounds for token in waiting.tokens]
-        kept += [ready.token for ready in forwarded.ready]
-        own = [token for token in kept if not isinstance(token, PeerRead)]
-        self._hold(
-            len(own) == len(reading) and all(token in reading for token in own),
-            f"{state.name} keeps the reads {own}, and was given {list(reading)}",
-        )
-
-    def forget(self, name: str, terms: Collection[int]) -> None:
-        """These terms died with a node before they reached its disk, and so anybody else: as a
-        lone voter it may have led them, and it or another may lead them once more."""
-        for term in terms:
-            if self.leaders.get(term) == name:
-                del self.leaders[term]
-                self.entries = {
-                    place: entry for place, entry in self.entries.items() if place[1] != term
-                }
-
-    def replied(self, name: str, entries: Sequence[Entry], replies: Sequence[str]) -> int:
-        """Hold the replies to committed entries against those of other nodes, and those to a
-        request that is there again against the first one (mistakes 22, 27).
-
-        Returns how many were given from the table of sessions.
-        """
-        again = 0
-        for entry, reply in zip(entries, replies, strict=True):
-            known = self._replies.setdefault(entry.index, reply)
-            self._hold(
-                known == reply, f"{name} answers {entry} with {reply!r}, others with {known!r}"
-            )
-            if "#" not in entry.command:
-                continue
-            index = self._first_of_request.setdefault(entry.command, entry.index)
-            if index != entry.index and not reply.startswith("Sorry, session expired"):
-                again += 1
-                self._hold(
-                    self._replies[index] == reply,
-                    f"{entry.command} is answered {reply!r}, the first time "
-                    f"{self._replies[index]!r}",
-                )
-        return again
 
     def stepped(self, node: RawNode, effects: Effects) -> None:
         super().stepped(node, effects)
@@ -168,9 +103,3 @@ class HonestInvariants(Invariants):
                     f"{leader.name} takes {name} to hold entry {index} as it does itself"
                 )
 
-
-def _counted(state: State, name: str) -> tuple[bool, tuple[int, int] | None]:
-    """Return the vote of this one that a node counts, and what it counts as acknowledged by it."""
-    progress = state.progress.get(name)
-    held = None if progress is None else (progress.match_index, progress.acked_round)
-    return state.votes.get(name, False), held

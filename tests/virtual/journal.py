@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.wire.escapes import unescape
+from raftline.wire.protocol import unescape
 
 JOURNAL = "j"
 END = ";"  # of each piece; every piece is another one

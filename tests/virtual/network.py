@@ -1,25 +1,82 @@
-"""The network between the nodes: it loses, delays, doubles and reorders messages."""
+"""The network between the nodes: it loses, delays, doubles and reorders messages, as planned or as
+a script says."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.messages import Message, read, spell
+from raftline.raft.messages import Message
+from raftline.raft.spelling import read, spell
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
 OLD_MAX = 20  # messages of each kind to each node that may come again
 
 
-class Network:
-    """Carries messages; a cut link works one way, so that partitions can be asymmetric."""
+class Links:
+    """The links between nodes; a cut one works one way, so that partitions can be asymmetric."""
+
+    def __init__(self) -> None:
+        self._cut: Counter[tuple[str, str]] = Counter()  # how many cuts lie on a link
+
+    def cut(self, senders: Sequence[str], receivers: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Let nothing through from these to those; what is on its way still arrives.
+
+        Returns what `mend` needs to take back this cut and no other.
+        """
+        cut = Counter((one, other) for one in senders for other in receivers if one != other)
+        self._cut += cut
+        return cut
+
+    def mend(self, cut: Counter[tuple[str, str]]) -> None:
+        """Take back one cut."""
+        self._cut -= cut
+
+    def heal(self) -> None:
+        """Let everything through again, as badly as planned."""
+        self._cut.clear()
+
+    def is_cut(self, message: Message) -> bool:
+        """Whether nothing gets from its sender to its receiver."""
+        return (message.sender, message.to) in self._cut
+
+
+class ScriptedNetwork(Links):
+    """Keeps messages as lines until the script says what becomes of them."""
+
+    def __init__(self, world: World, is_up: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._world = world
+        self._is_up = is_up
+        self._pending: list[tuple[str, str, str]] = []  # from, to, line
+
+    def send(self, message: Message) -> None:
+        """Take a message along, unless it is lost at once."""
+        line, is_lost = spell(message), self.is_cut(message) or not self._is_up(message.to)
+        told = f"{message.to} <- {message.sender}@{line}"
+        self._world.tell("send", told + " (lost)" * is_lost)
+        if not is_lost:
+            self._pending.append((message.sender, message.to, line))
+
+    def take(self, sender: str = "all", to: str = "all") -> list[tuple[str, str, str]]:
+        """Take off the network the messages that are pending now between these two."""
+        before, self._pending = self._pending, []
+        taken: list[tuple[str, str, str]] = []
+        for line in before:
+            fits = sender in ("all", line[0]) and to in ("all", line[1])
+            (taken if fits else self._pending).append(line)
+        return taken
+
+
+class Network(Links):
+    """Carries messages as planned."""
 
     def __init__(self, world: World, plan: Plan, names: Sequence[str]) -> None:
+        super().__init__()
         self._world = world
         self._plan = plan
         self._names = names
-        self._cut: Counter[tuple[str, str]] = Counter()  # how many cuts lie on a link
         self._calm = False
         # What was sent to each node once; the sender of a new message may get some of it again.
         self._old: dict[str, dict[type, list[Message]]] = {name: {} for name in names}
@@ -32,9 +89,9 @@ class Network:
         if self._calm:
             # Broadcast time ≪ election timeout, or no election is sure to end (paper §5.6).
             delay_ms = min(plan.delay_ms, plan.options.election_timeout_ms // 10)
-            world.after(world.random.randint(0, delay_ms), self.deliver, message)
+            world.within(delay_ms, self.deliver, message)
             return
-        if (message.sender, message.to) in self._cut or world.chance(plan.loss):
+        if self.is_cut(message) or world.chance(plan.loss):
             world.counts["messages lost"] += 1
             return
         if plan.spelled:
@@ -77,27 +134,10 @@ class Network:
             return self._world.random.randint(0, self._plan.late_ms)
         return self._world.random.randint(0, self._plan.delay_ms)
 
-    def cut(self, senders: Sequence[str], receivers: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Let nothing through from these to those; what is on its way still arrives.
-
-        Returns what `mend` needs to take back this cut and no other.
-        """
-        cut = Counter((one, other) for one in senders for other in receivers if one != other)
-        self._cut += cut
-        return cut
-
     def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
         """Part these from all others, both ways; see `cut`."""
         others = [name for name in self._names if name not in one]
         return self.cut(one, others) + self.cut(others, one)
-
-    def mend(self, cut: Counter[tuple[str, str]]) -> None:
-        """Take back one cut."""
-        self._cut -= cut
-
-    def heal(self) -> None:
-        """Let everything through again, as badly as planned."""
-        self._cut.clear()
 
     def calm_down(self) -> None:
         """Lose, double and delay nothing from now on."""

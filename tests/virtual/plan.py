@@ -7,10 +7,10 @@ further than a mixture that is always the same (Groce et al., "Swarm Testing", 2
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from raftline.raft.options import Options
+from raftline.raft.state import Options
 
 FAULTS = (
     "cut one way",
@@ -69,9 +69,18 @@ class Plan:
     appends: float = 0  # the share of writes that append to the journal, and of reads that read it
     late_starts: float = 0  # the share of nodes whose first start comes behind the others'
     by_hand: int = 0  # entries of a log that one member brings, written by hand
-    strangers_every_ms: int = 0  # a name that is no member speaks to a newborn; 0: never
+    nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
     retries_behind: float = 0  # the share of answered writes behind which an older comes again
+
+    def clock_of(self, name: str, chance: random.Random) -> tuple[int, int]:
+        """Return where a node's clock begins, and its pace in permille of the world's."""
+        start_ms = chance.randint(0, 10_000)
+        return start_ms, 1000 if self.steady_clocks else chance.randint(900, 1100)
+
+    def timeouts_of(self, name: str, chance: random.Random, timeout_ms: int) -> Callable[[], int]:
+        """Return what draws a node's next election timeout."""
+        return lambda: timeout_ms + chance.randrange(timeout_ms)
 
     def options_of_a_start(self, chance: random.Random) -> Options:
         """Return what a node is started with: now and then with leases or without, and patient."""
@@ -146,7 +155,7 @@ def pick_plan(
         plan,
         late_starts=chance.choice([0, 0, 0.3, 0.6]),
         by_hand=chance.choice([0, 0, 0, 3]),
-        strangers_every_ms=chance.choice([0, timeout_ms // 4]),
+        nonmember_every_ms=chance.choice([0, timeout_ms // 4]),
         said_new=chance.choice([0, 0, 0.5]),
     )
     regains = chance.choice([0, 0, 1]) if not faults else 0

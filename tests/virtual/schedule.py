@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from raftline.raft import state
+from raftline.raft.entries import entries_of
+from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import sessions
-from tests.virtual.asked import COUNTER
 from tests.virtual.churn import Operator
+from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
+from tests.virtual.disk import Disk
 from tests.virtual.faults import Faults
 from tests.virtual.history import History
-from tests.virtual.host import Host
+from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
 from tests.virtual.network import Network
+from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
-from tests.virtual.stranger import Stranger
 from tests.virtual.world import World
 
 STEPS = 6000
@@ -76,7 +79,7 @@ def run(
         given = f" --nodes {nodes}" if nodes else ""
         given += f" --steps {steps}" if steps != STEPS else ""
         given += "".join(f" --fault '{kind}'" for kind in faults)
-        lines = "\n".join(schedule.world.transcript())
+        lines = "\n".join(schedule.world.trace())
         raise SimulationFailed(
             f"seed {seed}: {type(error).__name__}: {error}\n"
             f"see it again: python tests/virtual/simulate.py --seed {seed}{given} --verbose\n"
@@ -91,7 +94,7 @@ class _Schedule:
 
     def __init__(self, seed: int, plan: Plan, say: Callable[[str], None] | None) -> None:
         self.plan = plan
-        self.world = World(seed, say)
+        self.world = World(random.Random(seed), say)
         names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
         addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
         members = {name: addresses[name] for name in names[: plan.nodes]}
@@ -101,7 +104,7 @@ class _Schedule:
         self.hosts = {
             name: Host(
                 self.world, plan, name, members if name in members else {}, invariants,
-                self.network.send,
+                self.network.send, Disk(self.world, name),
             )
             for name in names
         }  # fmt: skip
@@ -111,15 +114,16 @@ class _Schedule:
         self.faults = Faults(self.world, plan, self.network, hosts)
         if plan.by_hand:
             self.world.counts["logs written by hand"] += 1
-            self.world.random.choice(hosts[: plan.nodes]).disk.bring(plan.by_hand)
-        Stranger(self.world, plan, hosts)
+            by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
+            self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
+        NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
 
     def _client(self, name: str) -> Client:
         return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
     def _deliver(self, message: Message) -> None:
-        self.hosts[message.to].receive(message)
+        self.hosts[message.to].take(Receive(message))
 
     def trouble(self, steps: int) -> None:
         """Let faults happen for so many events."""
@@ -139,7 +143,7 @@ class _Schedule:
 
     def heal(self) -> None:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
-        self.world.tell("> heal everything")
+        self.world.tell("act", "> heal everything")
         self.faults.stop()
         self.operator.stop()
         served = len(self.history) + 4 * len(self.clients)
@@ -147,7 +151,7 @@ class _Schedule:
         for client in self.clients:
             client.stop()
         self._until("settle", lambda: all(client.waiting is None for client in self.clients))
-        self._until("answer its reads", lambda: not any(h.desk.reading for h in self._members()))
+        self._until("answer its reads", self._has_answered_reads)
         self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stopped = True
@@ -192,12 +196,13 @@ class _Schedule:
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""
-        for host in self.hosts.values():
-            if host.node is not None and host.node.view.is_leader:
-                core = host.node.view
-                if not core.membership.is_joint and core.pending_change is None:
-                    return [self.hosts[name] for name in core.membership.names]
+        for _, view in leaders(self.hosts.values()):
+            if not view.membership.is_joint and view.pending_change is None:
+                return [self.hosts[name] for name in view.membership.names]
         return []
+
+    def _has_answered_reads(self) -> bool:
+        return not any(host.requests.reading for host in self._members())
 
     def _agree(self) -> bool:
         members = self._members()

@@ -8,16 +8,20 @@ from dataclasses import replace
 from typing import Protocol
 
 from raftline.logmanager import LogManager
-from raftline.raft.chunks import InstallSnapshot, Snapshot
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
-from raftline.raft.messages import Message
+from raftline.raft.entries import Snapshot
+from raftline.raft.inputs import (
+    Input,
+    SnapshotChecked,
+    SnapshotGone,
+    SnapshotRejected,
+    SnapshotTaken,
+)
+from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from tests.core.cores import compact
 from tests.virtual.disk import Disk
-from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
 
@@ -30,18 +34,18 @@ class Rim(Protocol):
 
     @property
     def goes_first(self) -> bool: ...
-    def now_ms(self) -> int: ...
-    def carry_out(self, node: RawNode, effects: Effects) -> None: ...
+    def step(self, node: RawNode, taken: Input) -> None: ...
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None: ...
+    def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def send(self, message: Message) -> None: ...
 
 
 class Snapshots:
     """The work of the two threads of snapshots beside a node, in virtual time."""
 
-    def __init__(self, world: World, plan: Plan, rim: Rim) -> None:
+    def __init__(self, world: World, share: float, rim: Rim) -> None:
         self._world = world
-        self._plan = plan
+        self._share = share
         self._rim = rim
         self._is_taking = False
 
@@ -50,10 +54,12 @@ class Snapshots:
         self._is_taking = False
 
     def maybe_take(self) -> None:
-        """Now and then, freeze the state and write it; it comes in force a little later."""
-        share = self._plan.snapshots
-        if self._is_taking or not share or not self._world.chance(share):
-            return
+        """Take a snapshot now and then."""
+        if not self._is_taking and self._share and self._world.chance(self._share):
+            self.take()
+
+    def take(self) -> None:
+        """Freeze the state and write it; it comes in force a little later."""
         files, manager = self._rim.manager.snapshots, self._rim.manager
         if not manager.members.voters:  # it has not come to the first entry that names members
             self._world.counts["snapshots put off: no members known"] += 1
@@ -65,9 +71,7 @@ class Snapshots:
                 files.discard()
             return
         self._is_taking = True
-        self._rim.later(
-            self._world.random.randint(0, 50), lambda node: self._publish(node, snapshot)
-        )
+        self._rim.within(50, lambda node: self._publish(node, snapshot))
 
     def _publish(self, node: RawNode, snapshot: Snapshot) -> None:
         """Put the snapshot in force, and the log behind it, as soon as the disk has what must be
@@ -80,9 +84,10 @@ class Snapshots:
             if not rim.manager.snapshots.publish(snapshot):
                 self._is_taking = False
                 return
-        self._world.tell(f"{rim.name} took a snapshot up to entry {snapshot.index}")
-        rim.carry_out(node, node.step(SnapshotTaken(snapshot), rim.now_ms()))
-        rim.later(self._world.random.randint(0, 5), lambda node: self._compact(node, snapshot))
+        index, term = snapshot[:2]
+        self._world.tell("disk", f"{rim.name} takes a snapshot up to entry {index} of term {term}")
+        rim.step(node, SnapshotTaken(snapshot))
+        rim.within(5, lambda node: self._compact(node, snapshot))
 
     @contextlib.contextmanager
     def _perhaps_the_last_steps(self) -> Iterator[None]:
@@ -120,9 +125,7 @@ class Snapshots:
 
     def arrived(self, snapshot: Snapshot) -> None:
         """Check what has arrived, a little later, and hand it to the core or refuse it."""
-        self._rim.later(
-            self._world.random.randint(0, 20), lambda node: self._check(node, snapshot)
-        )
+        self._rim.within(20, lambda node: self._check(node, snapshot))
 
     def _check(self, node: RawNode, snapshot: Snapshot) -> None:
         rim = self._rim
@@ -130,10 +133,10 @@ class Snapshots:
             loaded = rim.manager.snapshots.check(snapshot, no_pause)
         except (ValueError, StorageError) as error:
             self._world.counts["snapshots refused"] += 1
-            rim.carry_out(node, node.step(SnapshotRejected(snapshot, str(error)), rim.now_ms()))
+            rim.step(node, SnapshotRejected(snapshot, str(error)))
             return
         rim.manager.arrived(loaded)
-        rim.carry_out(node, node.step(SnapshotChecked(snapshot, loaded.members), rim.now_ms()))
+        rim.step(node, SnapshotChecked(snapshot, loaded.members))
 
     def send_piece(self, message: InstallSnapshot) -> None:
         """Read a piece from the file and send it; say so where that snapshot is gone."""
@@ -143,12 +146,7 @@ class Snapshots:
         except StorageError:
             return
         if file is None:
-            rim.later(
-                0,
-                lambda node: rim.carry_out(
-                    node, node.step(SnapshotGone(peer, snapshot), rim.now_ms())
-                ),
-            )
+            rim.later(0, lambda node: rim.step(node, SnapshotGone(peer, snapshot)))
             return
         with file:
             file.seek(message.offset)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline.raft import state
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from tests.recorded import MemoryRecorder, recorded
 from tests.virtual import host
 from tests.virtual.schedule import run
@@ -22,12 +22,12 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
     apply_max = []
 
     def node_of(*arguments: Any, **options: Any) -> RawNode:
-        node, recorder = recorded(RawNode(*arguments, **options), SEGMENT_STEPS)
+        node, recorder = recorded(node_from_disk(*arguments, **options), SEGMENT_STEPS)
         recorders.append(recorder)
         apply_max.append(state.APPLY_MAX)
         return node
 
-    monkeypatch.setattr(host, "RawNode", node_of)
+    monkeypatch.setattr(host, "node_from_disk", node_of)
     run(seed)
     monkeypatch.setattr(state, "APPLY_MAX", apply_max[0])
     return recorders

@@ -70,7 +70,7 @@ COVERED = (
     "late starts",
     "logs written by hand",
     "hand-written logs that won",
-    "words of strangers refused",
+    "messages to newborns refused",
     "said to be new",
     "leaderships regained",
     "reads given back",

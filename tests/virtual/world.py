@@ -1,18 +1,25 @@
-"""Virtual time, chance and the record of one simulated schedule."""
+"""Virtual time, chance and the trace of one run."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import random
 from collections import Counter, deque
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
-from raftline.raft.messages import Message, spell
+from raftline.raft.entries import Entry
+from raftline.raft.messages import Message
+from raftline.raft.spelling import spell
 
-TRANSCRIPT_LINES = 80
+TRACE_LINES = 80
 STANDSTILL_EVENTS = 5_000  # within one millisecond
+
+
+def spell_entry(entry: Entry) -> str:
+    """Return an entry as it stands in a log."""
+    return f"{entry.index} {entry.term} {entry.command}"
 
 
 class World:
@@ -22,14 +29,14 @@ class World:
     same schedule, event by event.
     """
 
-    def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, random: Random, say: Callable[[str], None] | None = None) -> None:
+        self.random = random
         self.now_ms = 0
         self.events = 0
         self._since_time_passed = 0
         self.counts: Counter[str] = Counter()
         self._say = say
-        self._transcript: deque[tuple[int, str | Message]] = deque(maxlen=TRANSCRIPT_LINES)
+        self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = itertools.count()
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -39,6 +46,14 @@ class World:
         at_ms = self.now_ms + max(0, delay_ms)
         entry = (at_ms, self.random.random(), next(self._number), act, values)
         heapq.heappush(self._queue, entry)
+
+    def within(self, longest_ms: int, act: Callable[..., None], *values: Any) -> None:
+        """Let `act(*values)` happen so much later at most."""
+        self.after(self.random.randint(0, longest_ms), act, *values)
+
+    def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
+        """Let a node's alarm ring that much later."""
+        self.after(delay_ms, act, *values)
 
     def step(self) -> None:
         """Let the next event happen."""
@@ -58,15 +73,19 @@ class World:
         """Return True in this share of all calls."""
         return self.random.random() < share
 
-    def tell(self, what: str | Message) -> None:
-        """Keep a line, or a message that arrives, for the transcript."""
+    def tell(self, kind: str, what: str | Message) -> None:
+        """Keep a line, or a message that arrives, for the trace. A script prints some kinds of
+        lines only: `note`, `send`, `disk`, `answer`."""
         if self._say is not None:
             self._say(_line(self.now_ms, what))
-        self._transcript.append((self.now_ms, what))
+        self._trace.append((self.now_ms, what))
 
-    def transcript(self) -> list[str]:
+    def applied(self, name: str, entry: Entry) -> None:
+        """A node applies an entry; for the trace its reply is enough."""
+
+    def trace(self) -> list[str]:
         """Return the last lines; the number before each is the virtual time in milliseconds."""
-        return [_line(*told) for told in self._transcript]
+        return [_line(*told) for told in self._trace]
 
 
 def _line(now_ms: int, what: str | Message) -> str:

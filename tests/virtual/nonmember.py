@@ -1,4 +1,4 @@
-"""A name that is no member, and what it says to newborn nodes: nothing may come of it."""
+"""A sender that is no member, and its messages to newborn nodes, which change nothing."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from tests.virtual.world import World
 NAME = "s99"
 
 
-class Stranger:
-    """Speaks again and again to every newborn that knows its members."""
+class NonMember:
+    """Sends messages again and again to each newborn that knows its members."""
 
     def __init__(self, world: World, plan: Plan, hosts: Sequence[Host]) -> None:
         self._world = world
-        self._pause_ms = plan.strangers_every_ms
+        self._pause_ms = plan.nonmember_every_ms
         self._hosts = hosts
         if self._pause_ms:
             self._wait()
 
     def _wait(self) -> None:
-        self._world.after(self._world.random.randint(1, 2 * self._pause_ms), self._speak)
+        self._world.after(self._world.random.randint(1, 2 * self._pause_ms), self._send)
 
-    def _speak(self) -> None:
+    def _send(self) -> None:
         for host in self._hosts:
             node = host.node
             if node is None or not node._state.newborn or not node._state.membership.names:
                 continue
-            self._world.counts["words of strangers refused"] += 1
+            self._world.counts["messages to newborns refused"] += 1
             before = _known(node._state)
             message = self._message(host.name, node._state.term)
             try:
-                node.step(Receive(message), host.now_ms())
+                node.step(Receive(message), host.clock.now_ms())
             except PeerError:
                 if _known(node._state) != before or node.accepts(message):
                     raise AssertionError(f"{message} changed {before}") from None
             else:
-                raise AssertionError(f"{host.name} took {message} from a stranger")
+                raise AssertionError(f"{host.name} took {message} from a non-member")
         self._wait()
 
     def _message(self, to: str, term: int) -> Message:

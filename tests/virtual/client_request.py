@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from raftline.harness.history import Operation, learned
+from tests.virtual.requests import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
 Way = Literal["index", "lease", "ask"]
@@ -13,18 +14,8 @@ COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
 
 
-class Asker(Protocol):
-    """The receiver of a request's outcome: one of these is called, once."""
-
-    name: str
-
-    def answered(self, request: Request, reply: str) -> None: ...
-    def refused(self, request: Request, leader: str | None) -> None: ...
-    def unknown(self, request: Request) -> None: ...
-
-
 @dataclass(eq=False)
-class Request:
+class ClientRequest:
     """One request under way. It is settled once: answered, refused or given up."""
 
     client: Asker
@@ -58,7 +49,7 @@ class Request:
         """The request as it is sent."""
         return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
 
-    def once_more(self) -> Request:
+    def once_more(self) -> ClientRequest:
         """Return the same request, to be sent again under its number."""
         return replace(self, settled=False)
 
@@ -73,38 +64,29 @@ class Request:
         )
         found = asked if returned_at is None else learned(asked, reply, returned_at)
         if found is None:
-            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+            raise self._unexpected(reply)
         return found
 
     def length(self, reply: str) -> int:
-        """Return how long an append made the value, in bytes.
-
-        Raises:
-            AssertionError: the reply is not one to an append.
-        """
+        """Return how long an append made the value, in bytes; another reply is an error."""
         word, _, size = reply.removesuffix(" bytes").partition(f": {self.key} has ")
         if word != "APPEND response" or not size.isdigit():
-            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+            raise self._unexpected(reply)
         return int(size)
 
     def found(self, reply: str) -> str:
-        """Return what a get found, "" where there was no such key.
-
-        Raises:
-            AssertionError: the reply is not one to a get.
-        """
+        """Return what a get found, "" if there was no such key; another reply is an error."""
         word, colon, value = reply.partition(": ")
         if not colon or word not in ("GET response", "GET response, no such key"):
-            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+            raise self._unexpected(reply)
         return value if word == "GET response" else ""
 
     def count(self, reply: str) -> int:
-        """Return what an incr made of the counter.
-
-        Raises:
-            AssertionError: the reply is not one to an incr.
-        """
+        """Return what an incr made of the counter; another reply is an error."""
         word, _, number = reply.partition(": ")
         if word != "INCR response" or not number.isdigit():
-            raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+            raise self._unexpected(reply)
         return int(number)
+
+    def _unexpected(self, reply: str) -> AssertionError:
+        return AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")

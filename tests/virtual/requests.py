@@ -4,44 +4,65 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, ReadReady
+from raftline.raft.effects import ReadReady
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import AskLeader, Propose, Read
+from raftline.raft.inputs import AskLeader, Input, Propose, Read
 from raftline.raft.node import RawNode
-from tests.invariants import InvariantError
-from tests.virtual.asked import Request
-from tests.virtual.invariants import HonestInvariants
+from tests.invariants import InvariantError, Invariants
 from tests.virtual.world import World
 
 
-class Desk:
-    """Keeps each request until its client was told what became of it.
+class Asker(Protocol):
+    """The receiver of a request's outcome: one of these is called, once."""
 
-    `carry_out` takes a node's Effects, `now_ms` is the node's clock.
-    """
+    name: str
+
+    def answered(self, request: Any, reply: str) -> None: ...
+    def refused(self, request: Any, leader: str | None) -> None: ...
+    def unknown(self, request: Any) -> None: ...
+
+
+class Request(Protocol):
+    """A request while a node has it."""
+
+    must_see_index: int  # what was acknowledged when it came to its node
+
+    @property
+    def client(self) -> Asker: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+    @property
+    def in_log(self) -> bool: ...
+    @property
+    def how(self) -> str: ...
+
+
+class Requests:
+    """Keeps each request until its client was told the outcome; `step` lets the node step."""
 
     def __init__(
         self,
         world: World,
         name: str,
-        invariants: HonestInvariants,
-        carry_out: Callable[[RawNode, Effects], None],
-        now_ms: Callable[[], int],
+        invariants: Invariants,
+        step: Callable[[RawNode, Input], None],
     ) -> None:
         self._world = world
         self._name = name
         self._invariants = invariants
-        self._carry_out = carry_out
-        self._now_ms = now_ms
+        self._step = step
         self._waiting: list[Request] = []  # of the next round
         self._proposed: deque[tuple[int, int, Request]] = deque()  # index, term
         self.reading: set[Request] = set()  # the core has them, and has not answered
 
     def put(self, request: Request) -> bool:
         """Take a request for the next round; return whether it is the first one of that."""
-        self._world.tell(f"{self._name} <- {request.line}")
+        self._world.tell("request", f"{self._name} <- {request.line}")
         self._waiting.append(request)
         return len(self._waiting) == 1
 
@@ -63,7 +84,7 @@ class Desk:
         for by_lease, some in ((True, leased), (False, others)):
             if some:
                 self.reading |= {*some}
-                self._carry_out(node, node.step(Read(some, by_lease), self._now_ms()))
+                self._step(node, Read(some, by_lease))
 
     def _propose(self, node: RawNode, writes: Sequence[Request]) -> None:
         if not writes:
@@ -71,8 +92,7 @@ class Desk:
         first = node.view.log.last_index + 1
         for index, request in enumerate(writes, start=first):
             self._proposed.append((index, node.view.term, request))
-        commands = [request.command for request in writes]
-        self._carry_out(node, node.step(Propose(commands), self._now_ms()))
+        self._step(node, Propose([request.command for request in writes]))
 
     def _read_here(self, node: RawNode, reads: Sequence[Request]) -> None:
         """A follower asks its leader for those that say so, and sends the others on."""
@@ -80,7 +100,7 @@ class Desk:
         asking = [request for request in reads if request.how == "ask"]
         if asking:
             self.reading |= {*asking}
-            self._carry_out(node, node.step(AskLeader(asking), self._now_ms()))
+            self._step(node, AskLeader(asking))
         for request in reads:
             if request.how != "ask":
                 request.client.refused(request, leader)
@@ -88,6 +108,7 @@ class Desk:
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
         """Answer those whose entries took effect."""
         for entry, reply in zip(entries, replies, strict=True):
+            self._world.applied(self._name, entry)
             if self._proposed and self._proposed[0][0] == entry.index:
                 self._invariants.acknowledged_index = entry.index
                 self._answer(self._proposed.popleft()[2], reply)
@@ -127,4 +148,4 @@ class Desk:
             request.client.unknown(request)
 
     def _answer(self, request: Request, reply: str) -> None:
-        self._world.after(self._world.random.randint(0, 2), request.client.answered, request, reply)
+        self._world.within(2, request.client.answered, request, reply)

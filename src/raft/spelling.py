@@ -1,0 +1,264 @@
+"""The spelling of the messages as lines, and back: `read(spell(m))` gives `m` back.
+
+The words that begin each line are those of a person's course report ("Count on me", "I am up
+to date"); what follows them (term, index, round) makes a late answer tell itself from a new
+one. docs/use/protocol.md lists every form.
+
+    s1@InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot …"
+    s2@GiveSnapshotAfterByte 66 of 17-4 term 5 round 9
+
+The data is a piece of the snapshot's file, a JSON string of at most `CHUNK_BYTES` bytes; a byte
+that is not UTF-8, because a character was cut in two, stands in it as `\\udcNN`. The last piece
+has no answer of its own: a heartbeat that is answered `I am up to date` ends the transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from json.encoder import encode_basestring
+
+from raftline.raft.entries import NUMBER_MAX, Snapshot, read_entries, spell_entries
+from raftline.raft.messages import (
+    CHUNK_BYTES,
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    PeerError,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+
+_FORMS = {
+    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
+    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM [newborn]",
+    "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
+    "Count": "Count on me term T",
+    "Not": "Not this time term T: REASON",
+    "I": "I am up to date term T index I round R",
+    "GiveEntriesAfterIndex": "GiveEntriesAfterIndex N term T round R",
+    "TimeoutNow": "TimeoutNow TERM",
+    "ReadIndex": "ReadIndex TERM round R",
+    "Read": "Read at index I term T round R",
+}
+_INSTALL_FORM = (
+    'InstallSnapshot TERM-LASTINDEX-LASTTERM offset O of SIZE crc32 X round R data "…"'
+)
+_HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
+FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
+
+_N = r"([0-9]{1,19})"
+# Behind a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
+_WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
+_MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
+_VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
+_GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
+_DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
+_HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
+_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N})?)?")
+_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
+_MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
+_INSTALL = re.compile(
+    rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"
+    r" data (?=\")"
+)
+_HELD = re.compile(
+    rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}{_WITHOUT_VOTE}"
+)
+_TIMEOUT_NOW = re.compile(rf"TimeoutNow {_N}")
+_READ_INDEX = re.compile(rf"ReadIndex {_N} round {_N}")
+_READ_AT = re.compile(rf"Read at index {_N} term {_N} round {_N}")
+
+
+def spell(message: Message) -> str:
+    """Return the message as it stands behind `NAME@` on the wire."""
+    match message:
+        case AppendEntries():
+            return spell_append(message, spell_entries(message.entries))
+        case AppendAccepted(term=term, index=index, round=number):
+            return f"I am up to date term {term} index {index} round {number}" + _marks(message)
+        case AppendRejected(term=term, index=index, round=number):
+            return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
+        case RequestVote(term=term, last_index=index, last_term=last_term):
+            word = "PreVote" if message.pre_vote else "RequestVote"
+            return f"{word} {term}-{index}-{last_term}" + (
+                " transfer" * message.transfer + " newborn" * message.newborn
+            )
+        case InstallSnapshot():
+            return _spell_install(message)
+        case InstallSnapshotReply():
+            return _spell_held(message)
+        case _:
+            return _spell_short(message)
+
+
+def _spell_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexReply) -> str:
+    match message:
+        case RequestVoteReply(term=term):
+            kind = " prevote" if message.pre_vote else ""
+            if message.granted:
+                return f"Count on me term {term}{kind}"
+            return f"Not this time term {term}{kind}: {message.reason}"
+        case ReadIndex(term=term, round=number):
+            return f"ReadIndex {term} round {number}"
+        case ReadIndexReply(index=index, term=term, round=number):
+            return f"Read at index {index} term {term} round {number}"
+        case TimeoutNow(term=term):
+            return f"TimeoutNow {term}"
+
+
+def spell_append(message: AppendEntries, entries: str) -> str:
+    """Return an AppendEntries whose entries were spelled before (once for all followers)."""
+    return (
+        f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-{entries}"
+        f" commit {message.commit_index} round {message.round}"
+        + (f" vote again {message.vote_again:d}" if message.vote_again else "")
+    )
+
+
+def _marks(message: AppendAccepted | AppendRejected) -> str:
+    lease = f" lease {message.lease_ms}" if message.lease_ms else ""
+    return lease + _without_vote(message)
+
+
+def _without_vote(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> str:
+    if not message.without_vote:
+        return ""
+    return f" without vote {message.without_vote:d}" + " maybe new" * message.may_be_new
+
+
+def _spell_install(message: InstallSnapshot) -> str:
+    index, term, size, crc = message.snapshot
+    data = encode_basestring(message.data).encode("utf-8", "backslashreplace").decode()
+    return (
+        f"InstallSnapshot {message.term}-{index}-{term} offset {message.offset} of {size}"
+        f" crc32 {crc:08x} round {message.round} data {data}"
+    )
+
+
+def _spell_held(message: InstallSnapshotReply) -> str:
+    return (
+        f"GiveSnapshotAfterByte {message.offset} of {message.index}-{message.index_term}"
+        f" term {message.term} round {message.round}{_without_vote(message)}"
+    )
+
+
+def read(sender: str, to: str, text: str) -> Message:
+    """Return the message that `sender` spelled for `to`.
+
+    Raises:
+        PeerError: the text is none of the forms, a number is beyond 2^63-1, the entries of an
+            AppendEntries don't follow one another from the index before them, or no snapshot of
+            that size has such a piece.
+    """
+    if text.startswith("AppendEntries "):
+        return _read_append(sender, to, text)
+    if found := _APPENDED.fullmatch(text):
+        term, index, number = _numbers(found, 1, 2, 3)
+        return AppendAccepted(sender, to, term, index, number, *_read_marks(found))
+    if found := _MISSING.fullmatch(text):
+        index, term, number = _numbers(found, 1, 2, 3)
+        return AppendRejected(sender, to, term, index, number, *_read_marks(found))
+    if text.startswith("InstallSnapshot "):
+        return _read_install(sender, to, text)
+    if text.startswith("GiveSnapshotAfterByte "):
+        return _read_held(sender, to, text)
+    if found := _VOTE.fullmatch(text):
+        term, index, last_term = _numbers(found, 2, 3, 4)
+        if last_term >= term or (index == 0) != (last_term == 0):
+            raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
+        return RequestVote(
+            sender, to, term, index, last_term,
+            found[1] == "PreVote", found[5] == " transfer", found[5] == " newborn",
+        )  # fmt: skip
+    return _read_short(sender, to, text)
+
+
+def _read_short(sender: str, to: str, text: str) -> Message:
+    """Return an answer to a vote, or a message that is made of numbers alone."""
+    if found := _GRANTED.fullmatch(text):
+        (term,) = _numbers(found, 1)
+        return RequestVoteReply(sender, to, term, True, found[2] is not None)
+    if found := _DENIED.fullmatch(text):
+        (term,) = _numbers(found, 1)
+        return RequestVoteReply(sender, to, term, False, found[2] is not None, found[3])
+    if found := _READ_INDEX.fullmatch(text):
+        return ReadIndex(sender, to, *_numbers(found, 1, 2))
+    if found := _READ_AT.fullmatch(text):
+        return ReadIndexReply(sender, to, *_numbers(found, 2, 1, 3))
+    if found := _TIMEOUT_NOW.fullmatch(text):
+        return TimeoutNow(sender, to, *_numbers(found, 1))
+    word = text.split(" ", 1)[0]
+    raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
+
+
+def _read_append(sender: str, to: str, text: str) -> AppendEntries:
+    head = _HEAD.match(text)
+    end = text.rfind("]") + 1
+    tail = _TAIL.fullmatch(text, end) if end else None
+    if head is None or tail is None:
+        raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
+    term, prev_index, prev_term = _numbers(head, 1, 2, 3)
+    commit_index, number = _numbers(tail, 1, 2) if tail[1] else (0, 0)
+    if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
+        raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
+    listed = text[head.end() : end]
+    try:
+        entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
+    except ValueError as error:
+        raise PeerError(str(error)) from None
+    incarnation = _given(tail, 3)
+    return AppendEntries(
+        sender, to, term, prev_index, prev_term, entries, commit_index, number, incarnation
+    )
+
+
+def _read_install(sender: str, to: str, text: str) -> InstallSnapshot:
+    head = _INSTALL.match(text)
+    if head is None:
+        raise PeerError(f"malformed InstallSnapshot. Its form is: {_INSTALL_FORM}")
+    term, index, last_term, offset, size, number = _numbers(head, 1, 2, 3, 4, 5, 7)
+    if not 0 < last_term <= term or index == 0:
+        raise PeerError(f"no log of term {term} has index {index} of term {last_term}")
+    try:
+        data = json.loads(text[head.end() :])
+        length = len(data.encode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise PeerError(f"the data of InstallSnapshot is no JSON string: {error}") from None
+    if length > CHUNK_BYTES or offset + length > size:
+        raise PeerError(f"{length} bytes from {offset} on are no piece of a snapshot of {size}")
+    snapshot = Snapshot(index, last_term, size, int(head[6], 16))
+    return InstallSnapshot(sender, to, term, snapshot, offset, length, number, data)
+
+
+def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
+    found = _HELD.fullmatch(text)
+    if found is None:
+        raise PeerError(f"malformed GiveSnapshotAfterByte. Its form is: {_HELD_FORM}")
+    offset, index, index_term, term, number = _numbers(found, 1, 2, 3, 4, 5)
+    return InstallSnapshotReply(
+        sender, to, term, index, index_term, offset, number, _given(found, 6), found[7] is not None
+    )
+
+
+def _read_marks(found: re.Match[str]) -> tuple[int, int, bool]:
+    """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
+    return _given(found, 5), _given(found, 4), found[6] is not None
+
+
+def _given(found: re.Match[str], group: int) -> int:
+    """Return a number that may be left out."""
+    return _numbers(found, group)[0] if found[group] else 0
+
+
+def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
+    numbers = tuple(int(found[group]) for group in groups)
+    if max(numbers) > NUMBER_MAX:
+        raise PeerError(f"{max(numbers)} is beyond 2^63-1")
+    return numbers

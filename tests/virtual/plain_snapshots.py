@@ -1,0 +1,69 @@
+"""Snapshots as a transcript spells them, so that a person can type one: the members if they are
+not the first ones, a line for each key, and the sessions if there are any."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+from zlib import crc32
+
+from raftline.raft.entries import Snapshot
+from raftline.raft.membership import Membership, read
+from raftline.storage.folder import Folder
+from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotlines import HEAD, Breathe, LoadedSnapshot, MachineState
+
+_SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript
+
+
+class PlainSnapshots(SnapshotFile):
+    """The snapshots of one node. The head of a file, which names index and term, never travels:
+    size and CRC-32 are those of the rest."""
+
+    def __init__(self, first_members: Membership, folder: Folder, node: str) -> None:
+        super().__init__(folder, node)
+        self._first_members = first_members
+
+    def read(self) -> LoadedSnapshot:
+        with self._folder.read(self.name) as file:
+            head = HEAD.fullmatch(file.readline())
+            text = file.read()
+        assert head is not None, f"{self.name} has no head"
+        return self._loaded(int(head[1]), int(head[2]), text)
+
+    def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
+        with self._folder.read(self._part_name) as file:
+            text = file.read()
+        if (len(text), crc32(text)) != snapshot[2:]:
+            raise ValueError("its CRC-32")
+        self._part = None
+        return self._placed(self._part_name, self._loaded(*snapshot[:2], text), text)
+
+    def open(self, snapshot: Snapshot) -> BinaryIO | None:
+        file = super().open(snapshot)
+        return None if file is None else io.BytesIO(file.read())
+
+    def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
+        lines = [] if state.members == self._first_members else [state.members.spell()]
+        lines += [f"{key} {value}" for key, value in state.pairs.items()]
+        lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
+        text = "".join(f"{line}\n" for line in lines).encode()
+        self._written = state.members
+        loaded = self._loaded(state.index, state.term, text)
+        return self._placed(self._beside, loaded, text).snapshot
+
+    def _placed(self, name: str, loaded: LoadedSnapshot, text: bytes) -> LoadedSnapshot:
+        index, term = loaded.snapshot[:2]
+        self._folder.replace(name, [f"{index} {term} snapshot {self._node}\n".encode(), text])
+        return loaded
+
+    def _loaded(self, index: int, term: int, text: bytes) -> LoadedSnapshot:
+        lines = text.decode().splitlines()
+        members = read(lines.pop(0)) if lines and read(lines[0]) is not None else None
+        pairs = [line.partition(" ") for line in lines if not line.startswith(_SESSION)]
+        return LoadedSnapshot(
+            Snapshot(index, term, len(text), crc32(text)),
+            members or self._first_members,
+            [line for line in lines if line.startswith(_SESSION)],
+            {key: value for key, _, value in pairs},
+        )
