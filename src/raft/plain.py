@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 CORE = "raftline.raft."
 ALIKE = frozenset({type(None), bool, int, float, str})
@@ -90,14 +90,21 @@ def _shape_of(kind: type) -> Callable[[Any, Tokens], Any]:
         return lambda value, tokens: {name: value.name}
     if issubclass(kind, tuple):
         return lambda value, tokens: {name: [plain(item, tokens) for item in value]}
-    if dataclasses.is_dataclass(kind):
-        fields = [field.name for field in dataclasses.fields(kind)]
+    if (fields := _fields_of(kind)) is None:
         return lambda value, tokens: {
-            name: {field: plain(getattr(value, field), tokens) for field in fields}
+            name: {field: plain(item, tokens) for field, item in vars(value).items()}
         }
     return lambda value, tokens: {
-        name: {field: plain(item, tokens) for field, item in vars(value).items()}
+        name: {field: plain(getattr(value, field), tokens) for field in fields}
     }
+
+
+def _fields_of(kind: type) -> Sequence[str] | None:
+    """Return the fields of a class whose objects have no `__dict__`; None for any other."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    fields: Sequence[str] | None = getattr(kind, "__mypyc_attrs__", None)  # it is compiled
+    return fields
 
 
 def value_of(spelled: Any) -> Any:
@@ -151,7 +158,7 @@ def with_fields(kind: type, fields: dict[str, Any]) -> Any:
     if known != fields.keys():
         other = ", ".join(sorted(known ^ fields.keys()))
         raise PlainError(f"{kind.__name__} has other fields in this version: {other}")
-    value: Any = object.__new__(kind)
+    value: Any = cast(Any, kind).__new__(kind)
     for field, content in fields.items():
         object.__setattr__(value, field, content)
     return value
