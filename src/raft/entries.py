@@ -73,21 +73,21 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     if entries is not None:
         return entries
     entries = []
-    for index, item in enumerate(items, start=prev_index + 1):
+    for expected, item in enumerate(items, start=prev_index + 1):
         try:
-            entry = Entry(item["index"], item["term"], item["command"])
+            index, entry_term, command = item["index"], item["term"], item["command"]
         except (TypeError, KeyError):
             raise ValueError('an entry is {"index": I, "term": T, "command": "…"}') from None
-        if type(entry.index) is not int or type(entry.term) is not int:
-            entry = Entry(_number(entry.index), _number(entry.term), entry.command)
-        if entry.index != index:
-            raise ValueError(f"entry {entry.index} where {index} must follow")
-        if not prev_term <= entry.term <= term or entry.term == 0:
-            raise ValueError(f"entry {index} has term {entry.term}, not from {prev_term} to {term}")
-        if type(entry.command) is not str or not is_one_line(entry.command):
+        if type(index) is not int or type(entry_term) is not int:
+            index, entry_term = _number(index), _number(entry_term)
+        if index != expected:
+            raise ValueError(f"entry {index} where {expected} must follow")
+        if not prev_term <= entry_term <= term or entry_term == 0:
+            raise ValueError(f"entry {index} has term {entry_term}, not from {prev_term} to {term}")
+        if type(command) is not str or not is_one_line(command):
             raise ValueError(f"the command of entry {index} is not one line of plain text")
-        prev_term = entry.term
-        entries.append(entry)
+        prev_term = entry_term
+        entries.append(Entry(index, entry_term, command))
     if entries and entries[-1].index > NUMBER_MAX:
         raise ValueError(f"index {entries[-1].index} is beyond 2^63-1")
     return entries

@@ -88,7 +88,7 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     return index, term, read_members(match[3])
 
 
-def read_members(spelled: bytes) -> Membership:
+def read_members(spelled: bytes | None) -> Membership:
     """Return the members that the end of a base line, or of a snapshot's first line, names.
 
     Raises:
