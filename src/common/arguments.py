@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shlex
 import shutil
@@ -13,6 +14,12 @@ from raftline.common.address import HOST, port_in
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2
+
+
+def build() -> str:
+    """Return "compiled" if the core runs as machine code, "pure" if as Python."""
+    core = importlib.util.find_spec("raftline.raft.state")
+    return "pure" if core is None or str(core.origin).endswith(".py") else "compiled"
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,8 +33,9 @@ class Parser(argparse.ArgumentParser):
     def tell_version(self) -> None:
         """Have `--version`."""
         self.add_argument(
-            "--version", action="version", version=f"raftline {VERSION}", help="and nothing else"
-        )
+            "--version", action="version", version=f"raftline {VERSION} ({build()})",
+            help="and the build: pure or compiled",
+        )  # fmt: skip
 
     def know_cluster(self, timeout_s: float | None = None) -> None:
         """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""

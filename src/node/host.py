@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 
+from raftline.common.arguments import build
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
@@ -58,7 +59,8 @@ class NodeHost:
 
     def status(self) -> str:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
-        facts |= {"reads": self.readings.mode, "pid": os.getpid(), **self.control.facts()}
+        facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
+        facts |= self.control.facts()
         return "STATUS response: " + json.dumps(facts)
 
     def without_machine(self, command: str) -> str:

@@ -148,7 +148,7 @@ def test_an_installed_package_and_a_clone_name_the_same() -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_version_is_the_same_everywhere(script: str) -> None:
     ended = bare_python(f"src/{script}", "--version", folder=ROOT)
-    assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']}"
+    assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']} (pure)"
 
 
 def test_the_newest_release_of_the_changelog_has_the_version_of_the_package() -> None:
