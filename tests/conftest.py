@@ -1,4 +1,4 @@
-"""Settings for all tests: lanes, progress, SIGINT as a terminal leaves it, property tests."""
+"""Settings for all tests: lanes, progress, signals as a terminal leaves them, property tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from tests.progress import Progress
 HERE = Path(__file__).resolve().parent
 SMOKE = "test_smoke.py"
 
-# `make test &` in a script, or some machine that builds, has it ignored, and what the tests start
-# would inherit that. A signal that is handled here is at its default in a child.
+# `make test &` in a script, `nohup`, or some machine that builds, has them ignored, and what the
+# tests start would inherit that. A signal that is handled here is at its default in a child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
 
 # By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
 # draw. On a busy machine they may. It also draws others each time.

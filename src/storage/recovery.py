@@ -188,9 +188,7 @@ class Recovery:
             self.notes,
             self.snapshots.current,
             promise.state is LogState.UNKNOWN,
-        ), LogFile(
-            file, log.copy(), found.open_crc, self._folder.size(self._log_name)
-        )
+        ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
 
     def _promise_for(self, log: Log) -> Promise:
         """Return what NAME.storage says, which must fit the log and the snapshot.

@@ -40,7 +40,7 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 from raftline.tools import status
-from raftline.tools.fsck import Bar, WatchedFolder, tell_failure
+from raftline.tools.fsck import Bar, WatchedFolder, tell_failure, tell_unwritten
 from raftline.wire.protocol import error
 
 _N = "([0-9]{1,19})"
@@ -70,7 +70,7 @@ def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int
         print(error(str(failure)), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
-        return tell_failure(failure, file)
+        return tell_unwritten(failure, file)
     print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from raftline.common import config
 from raftline.common.config import ConfigError
 from raftline.common.console import draws
-from raftline.storage.disk import DiskFailed, FilesRefused, StorageError
+from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused, StorageError
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair
@@ -110,12 +110,17 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
 
 def tell_failure(failure: StorageError, written: str = "") -> int:
     """Say why files can't be used, or the one that was to be `written`; return the exit code."""
-    what = str(failure)
     if written and isinstance(failure, DiskFailed):
-        said = getattr(failure.__cause__, "strerror", None)
-        what = f"{written}: can't be written: {said or failure}"
-    print(f"raftline: {what}", file=sys.stderr)
+        return tell_unwritten(failure, written)
+    print(f"raftline: {failure}", file=sys.stderr)
     return failure.exit_status
+
+
+def tell_unwritten(failure: StorageError, written: str) -> int:
+    """Say that a file or a folder can't be written; return the exit code."""
+    reason = getattr(failure.__cause__, "strerror", None) or failure
+    print(f"raftline: {written}: can't be written: {reason}", file=sys.stderr)
+    return EXIT_DISK
 
 
 def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:
