@@ -6,6 +6,9 @@ MINUTES ?= 60
 WORKERS ?= 2
 ONLY ?=
 T ?=
+# Of the real processes, on a compiled wheel: a slice.
+WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
+  tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
 CODE := src tests bench labs docs
 LABS := controller simulator objects failures phase5 bugs
@@ -16,7 +19,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: sim sim-long nemesis mutants nightly accept labs compose-test release clean
-.PHONY: bench bench-quick bench-growth bench-table profile pictures
+.PHONY: wheel wheels test-wheel bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -100,6 +103,30 @@ release: .venv/release-installed ## build sdist and wheel into dist/, and check 
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
 	@$(PY) -m twine check --strict dist/*
 
+# The Python of the set-up alone; `make wheels` has one made for each Python that is installed.
+wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
+	@$(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .)
+
+wheels: ## the same for each Python from 3.10 to 3.13 that is here; needs the network
+	@for python in python3.10 python3.11 python3.12 python3.13; do \
+	  "$$python" -c 0 2>/dev/null || { echo "$$python is not here; going on without it" >&2; continue; }; \
+	  echo "$$python"; $(call compiled,"$$python" -m pip wheel --quiet --no-deps --wheel-dir dist .) || exit 1; \
+	done
+
+test-wheel: build/wheel-env ## the quick tests on a compiled wheel
+	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o pythonpath=. \
+	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
+	  tests/processes/test_smoke.py
+	@build/wheel-env/bin/python -m pytest -q -o pythonpath=. -n $(WORKERS) $(WHEEL_TESTS)
+
+# Compiled for tests, so little optimized. What it needs for tests is that of .venv.
+build/wheel-env: .venv/dev-installed setup.py $(shell find src -name '*.py')
+	@echo "Compiling a wheel for the tests ..." >&2
+	@rm -rf $@ build/wheel && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
+	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .)
+	@$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet --no-deps --no-index build/wheel/*.whl
+	@$(PY) -c 'import site; print(site.getsitepackages()[0])' >"$$($@/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -108,6 +135,8 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 # reach the pip that pip starts, too, which options do not.
 INSTALL = PIP_RETRIES=$${PIP_RETRIES-1} PIP_DEFAULT_TIMEOUT=$${PIP_DEFAULT_TIMEOUT-$${PIP_TIMEOUT-5}} \
   PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --editable
+# Without what an earlier build left: setuptools would put it into the wheel.
+compiled = rm -rf build/lib* build/temp* build/bdist* build/compiled && RAFTLINE_COMPILE=1 $(1)
 # Carries out $(1); what it says is shown where it fails, and not where Ctrl-C ends it.
 quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&2; exit 1; }
 

@@ -5,7 +5,13 @@ Each name of it is loaded at its first use: a server needs none of them.
 
 from __future__ import annotations
 
+import os
 import sys
+
+if os.environ.get("RAFTLINE_PURE") == "1":
+    from raftline.common.pure_python import prefer_source
+
+    prefer_source()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothing slow here

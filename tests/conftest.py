@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from raftline.common.arguments import build
 from tests.progress import Progress
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if build() == "compiled":
+        items[:] = [item for item in items if not item.get_closest_marker("pure")]
     lane = config.getoption("lane")
     if lane:
         items[:] = [item for item in items if is_quick(item) == (lane == "quick")]

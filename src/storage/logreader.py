@@ -199,7 +199,7 @@ class LogReader:
                     if (
                         not raw.startswith(prefix)
                         or not batch.last_term
-                        or not (command := raw[len(prefix) : -1].decode()).isprintable()
+                        or not (command := raw.removeprefix(prefix)[:-1].decode()).isprintable()
                     ):
                         command = batch.begin_run(raw)
                     batch.commands.append(command)

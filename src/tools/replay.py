@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.common.arguments import VERSION
+from raftline.common.arguments import VERSION, build
 from raftline.common.console import safe_line
 from raftline.raft.recording import HEADER
 from raftline.raft.replay import BadRecording, Difference, replay
@@ -26,6 +27,10 @@ def replay_file(path: str) -> int:
     Raises:
         OSError: the file can't be read.
     """
+    if build() == "compiled":  # objects of compiled classes can't be made without a call of theirs
+        again = [sys.executable, "-m", "raftline", "replay", path]
+        sys.stdout.flush()
+        os.execve(sys.executable, again, {**os.environ, "RAFTLINE_PURE": "1"})
     with Path(path).open("rb") as file:
         head = file.readline(200).decode("utf-8", "replace").rstrip("\n")
         try:

@@ -119,6 +119,7 @@ def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() 
     assert asked.send_after_save[0] == RequestVote("s1", "s2", 2, 0, 0, pre_vote=True)
 
 
+@pytest.mark.pure
 def test_only_a_candidate_becomes_leader() -> None:
     node = node_of("s1")
     with pytest.raises(SafetyError):

@@ -28,6 +28,7 @@ def test_the_file_is_two_readable_lines() -> None:
     )
 
 
+@pytest.mark.pure
 def test_the_modules_example_is_a_file_that_it_reads() -> None:
     lines = [line.strip() for line in (hardstate.__doc__ or "").splitlines()]
     data = "".join(f"{line}\n" for line in lines if line.startswith(("name s1 ", "synced entry ")))

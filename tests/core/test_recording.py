@@ -83,6 +83,7 @@ def lines_of(node: RawNode) -> list[str]:
     return list(spell_state(node._state, Tokens()))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("role", STATES)
 def test_a_state_that_is_spelled_and_read_is_spelled_the_same(role: str) -> None:
     lines = lines_of(STATES[role]())
@@ -167,11 +168,13 @@ def a_recording() -> MemoryRecorder:
     return recorder
 
 
+@pytest.mark.pure
 def test_a_recorded_node_replays_with_the_same_effects() -> None:
     (outcome,) = a_recording().replay()
     assert (outcome.steps, outcome.difference) == (15, None)
 
 
+@pytest.mark.pure
 def test_every_step_may_begin_a_segment() -> None:
     node, recorder = recorded(node_of("s1", 1, 1), steps_max=1)
     run_a_little(node)
@@ -180,6 +183,7 @@ def test_every_step_may_begin_a_segment() -> None:
     assert [outcome.steps for outcome in outcomes] == [1] * 15 + [0]
 
 
+@pytest.mark.pure
 def test_a_refused_input_is_recorded_as_refused() -> None:
     (segment,) = a_recording().segments
     assert "raises TransferRefused: s9 is no member of this cluster\n" in segment
@@ -191,6 +195,7 @@ def test_a_refused_input_is_recorded_as_refused() -> None:
     assert recorder.replay()[0].difference is None
 
 
+@pytest.mark.pure
 def test_a_changed_rule_is_the_first_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = a_recording()
 
@@ -208,6 +213,7 @@ def test_a_changed_rule_is_the_first_difference(monkeypatch: pytest.MonkeyPatch)
     assert recorder.segments[0].split("\n")[difference.line - 1] == difference.taken
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("old", "new"), [("draw 200\n", ""), ("draw 200\n", "draw 200\n" * 2)])
 def test_a_draw_too_few_or_too_many_is_a_difference(old: str, new: str) -> None:
     (segment,) = a_recording().segments
@@ -216,6 +222,7 @@ def test_a_draw_too_few_or_too_many_is_a_difference(old: str, new: str) -> None:
     assert outcome.difference is not None
 
 
+@pytest.mark.pure
 def test_a_recording_that_is_cut_anywhere_replays_up_to_there() -> None:
     (segment,) = a_recording().segments
     first = segment.index("\n\n") + 2
@@ -250,6 +257,7 @@ def test_a_damaged_recording_is_refused_in_one_line(old: str, new: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.pure
 def test_a_node_goes_on_when_it_can_be_recorded_no_longer() -> None:
     class Full(MemoryRecorder):
         given_up = ""

@@ -349,6 +349,7 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
 
 
+@pytest.mark.pure
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

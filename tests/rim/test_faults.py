@@ -17,7 +17,7 @@ from raftline.wire.protocol import ProtocolError
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
 ENTRIES = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, "set a 4")])
-PIECE = InstallSnapshot("s1", "s2", 1, Snapshot(1, 1, 10, 0), 0, b"", 1)
+PIECE = InstallSnapshot("s1", "s2", 1, Snapshot(1, 1, 10, 0), 0, 0, 1)
 
 
 def put(table: Table, *lines: str) -> Table:

@@ -112,6 +112,7 @@ def test_a_line_not_ended_in_time_ends_the_connection(monkeypatch: pytest.Monkey
     assert all_of(reader) == [b"set a 1", b"get a"]  # silence between lines may last for ever
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("drips", [True, False])
 def test_further_bytes_of_a_line_do_not_extend_its_time(
     monkeypatch: pytest.MonkeyPatch, drips: bool
@@ -121,6 +122,7 @@ def test_further_bytes_of_a_line_do_not_extend_its_time(
         reader.read(lambda _: LONGEST)
 
 
+@pytest.mark.pure
 def test_a_line_of_ceaseless_bytes_must_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Socket, "later_s", 1.0)
     assert all_of(reader_of(monkeypatch, *[b"x"] * 16, b"\n")) == [b"x" * 16]

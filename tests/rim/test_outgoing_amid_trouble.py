@@ -48,6 +48,7 @@ def sockets() -> Iterator[Sockets]:
     both.there.close()
 
 
+@pytest.mark.pure
 def test_a_reply_in_transmission_has_not_left_yet(
     sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def steps_of(path: Path) -> int:
     return outcome.steps
 
 
+@pytest.mark.pure
 def test_a_recording_is_for_its_owner_alone_and_holds_every_step(tmp_path: Path) -> None:
     path, said = tmp_path / "s1.steps", list[str]()
     write(recorded(path, said), 5)
@@ -48,6 +49,7 @@ def test_a_recording_is_for_its_owner_alone_and_holds_every_step(tmp_path: Path)
     assert said == []
 
 
+@pytest.mark.pure
 def test_recorded_steps_are_written_together_within_a_bounded_time(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     node = recorded(path, [])
@@ -60,6 +62,7 @@ def test_recorded_steps_are_written_together_within_a_bounded_time(tmp_path: Pat
     assert steps_of(path) == 6
 
 
+@pytest.mark.pure
 def test_steps_are_written_at_once_when_an_invariant_breaks(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     node = recorded(path, [])
@@ -69,6 +72,7 @@ def test_steps_are_written_at_once_when_an_invariant_breaks(tmp_path: Path) -> N
     assert steps_of(path) == 2
 
 
+@pytest.mark.pure
 def test_old_segments_are_dropped_and_each_replays_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     node = recorded(path, [], 20_000)
@@ -84,6 +88,7 @@ def test_old_segments_are_dropped_and_each_replays_by_itself(tmp_path: Path) -> 
         assert b'{"Leading": {"' in file.read()
 
 
+@pytest.mark.pure
 def test_a_segment_is_as_long_as_its_state_at_least(tmp_path: Path) -> None:
     """Else a large log in memory would be written again at each step."""
     path = tmp_path / "s1.steps"
@@ -92,6 +97,7 @@ def test_a_segment_is_as_long_as_its_state_at_least(tmp_path: Path) -> None:
     assert steps_of(path) + steps_of(tmp_path / "s1.steps.1") > 4
 
 
+@pytest.mark.pure
 def test_a_start_keeps_the_recording_of_the_previous_start(tmp_path: Path) -> None:
     path = tmp_path / "s1.steps"
     write(recorded(path, []), 3)
@@ -120,6 +126,7 @@ def test_a_recording_into_a_nodes_file_folder_or_pipe_is_refused(tmp_path: Path)
     check_path(tmp_path / "steps")
 
 
+@pytest.mark.pure
 def test_a_disk_that_fails_ends_the_recording_and_not_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

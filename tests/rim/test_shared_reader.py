@@ -159,6 +159,7 @@ def test_a_node_that_is_shut_down_answers_by_the_threads_of_the_connections(crow
     assert crowd.lent() == 2
 
 
+@pytest.mark.pure
 def test_trouble_with_a_line_is_its_own_connection_s(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

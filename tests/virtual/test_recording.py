@@ -33,6 +33,7 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
     return recorders
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("seed", range(6))
 def test_every_segment_of_a_schedule_replays_with_the_same_effects(
     monkeypatch: pytest.MonkeyPatch, seed: int
@@ -43,6 +44,7 @@ def test_every_segment_of_a_schedule_replays_with_the_same_effects(
     assert sum(outcome.steps for outcome in outcomes) > 500
 
 
+@pytest.mark.pure
 def test_a_changed_rule_is_found_at_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     recorders = record_schedule(monkeypatch, 3)
     monkeypatch.setattr(state, "APPLY_MAX", 1)

@@ -190,6 +190,7 @@ def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPa
     assert "client" in first_failure(range(20))
 
 
+@pytest.mark.pure
 def test_a_change_that_only_the_new_voters_decide_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
