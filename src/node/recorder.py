@@ -30,6 +30,8 @@ def check_path(path: Path) -> None:
     Raises:
         ConfigError: it would replace another file, or there is no such folder.
     """
+    if not path.name:
+        raise ConfigError("--record: names no file")
     if path.suffix in NODE_FILES:
         raise ConfigError(f"--record {path}: a name in {path.suffix} is for a node's own files")
     if not path.absolute().parent.is_dir():

@@ -108,7 +108,8 @@ class Campaign:
 
     def _cluster(self, folder: Path, count: int) -> Cluster:
         options = ("--compact-at", str(self._options.compact_at), "--follower-reads",
-                   "--reads", self._chance.choice(("index", "lease")))  # fmt: skip
+                   "--reads", self._chance.choice(("index", "lease")),
+                   "--io", self._chance.choice(("threads", "shared")))  # fmt: skip
         if self._has_namespaces:
             return NamespacedCluster(folder, count, *options)
         return LinkedCluster(folder, count, *options)

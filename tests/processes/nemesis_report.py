@@ -148,7 +148,7 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
         ("clusters", clusters),
         ("each node has", where),
         ("nodes", f"pace fast, `--compact-at {options.compact_at}`, `--follower-reads`, `--reads` "
-                  "index or lease; Python " + platform.python_version()),
+                  "index or lease, `--io` threads or shared; Python " + platform.python_version()),
         ("clients", f"{options.clients}, all at once every {options.beat:g} s, 8 keys and 2 "
                     "counters in each window"),
         ("windows judged", f"{tally.windows_judged} of {tally.windows}"),

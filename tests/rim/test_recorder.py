@@ -123,6 +123,8 @@ def test_a_recording_into_a_nodes_file_folder_or_pipe_is_refused(tmp_path: Path)
     for name in ("s1.log", "s2.storage", "s1.state_machine", "pipe", "folder", "none/steps"):
         with pytest.raises(ConfigError):
             check_path(tmp_path / name)
+    with pytest.raises(ConfigError, match="names no file"):
+        check_path(Path(""))
     check_path(tmp_path / "steps")
 
 
