@@ -120,7 +120,7 @@ test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	@build/wheel-env/bin/python -m pytest -q -o pythonpath=. -n $(WORKERS) $(WHEEL_TESTS)
 
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
-build/wheel-env: .venv/dev-installed setup.py $(shell find src -name '*.py')
+build/wheel-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py)
 	@echo "Compiling a wheel for the tests ..." >&2
 	@rm -rf $@ build/wheel && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .)
