@@ -92,10 +92,23 @@ def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd:
     while len(seen) < len(lines):
         eventually(lambda place=begun: len(scene.batches) > place, "a batch")  # type: ignore[misc]
         batch = scene.batches[begun]
+        assert {line.startswith("set") for line in batch.commands} == {not batch.is_read}
         seen += batch.commands
         scene.answer(begun, "done")
         begun += 1
     assert seen == lines
+
+
+def test_a_read_waits_for_the_reply_to_the_write_before_it(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    begun = len(scene.batches)
+    scene.say("c@set a 2\n")
+    eventually(lambda: len(scene.batches) == begun + 1, "the write")
+    scene.say("c@get a\n")
+    eventually(scene.waits, "its thread waits for the reply")
+    assert len(scene.batches) == begun + 1
+    scene.answer(begun, "done")
+    eventually(lambda: len(scene.batches) == begun + 2, "the read")
 
 
 def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) -> None:

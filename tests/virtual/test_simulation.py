@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common.arguments import build
 from raftline.raft.change import Change
 from raftline.raft.inputs import ChangeMembers
 from raftline.raft.membership import Membership
@@ -25,7 +26,7 @@ from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import SimulationFailed, run
 
 SCRIPT = Path(__file__).with_name("simulate.py")
-CHUNKS = 20
+CHUNKS = 10
 CHUNK_SCHEDULES = 100
 
 # What every hundred schedules together must have met; a simulation in which nothing happens
@@ -83,7 +84,8 @@ COVERED = (
 )
 def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
     counts: Counter[str] = Counter()
-    for seed in range(chunk * CHUNK_SCHEDULES, (chunk + 1) * CHUNK_SCHEDULES):
+    first = chunk * CHUNK_SCHEDULES + (10_000 if build() == "compiled" else 0)
+    for seed in range(first, first + CHUNK_SCHEDULES):
         counts += run(seed).counts
     missed = [name for name in COVERED if not counts[name]]
     assert not missed, f"these schedules never met: {missed}"
