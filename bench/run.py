@@ -1,4 +1,4 @@
-"""raftline, etcd and PySyncObj side by side: one run, one generator, rounds in turn.
+"""raftline, its compiled wheel, etcd, PySyncObj and Redis: one run, one generator, rounds in turn.
 
 `make bench` runs this. Each step starts one system afresh in a new folder, measures one row, and
 ends it. So no two systems run side by side. Nothing here is a test.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import etcd_nodes
 import pysyncobj_nodes
+import raftline_wheel
 import redis_server
 import results
 from busy import Busy
@@ -23,6 +24,7 @@ from generator import BenchError, Load
 from progress import Progress
 from pysyncobj_nodes import PySyncObj
 from raftline_nodes import Raftline
+from raftline_wheel import RaftlineWheel
 from redis_server import Redis
 from results import Results, Rows
 from rows import ONE_SERVER, QUICK, ROWS, takes, without_pace
@@ -33,18 +35,21 @@ PORTS = 40  # for each system
 EXIT_INCOMPLETE = 3
 SYSTEMS: dict[str, type[Cluster]] = {
     "raftline": Raftline,
+    "raftline-wheel": RaftlineWheel,
     "etcd": Etcd,
     "PySyncObj": PySyncObj,
     "redis": Redis,
 }
-QUICK_SYSTEMS = ("raftline", "etcd")
-WHOLE_SYSTEMS = (*QUICK_SYSTEMS, "PySyncObj")
-OUTSIDERS = {"etcd": etcd_nodes, "PySyncObj": pysyncobj_nodes, "redis": redis_server}
+QUICK_SYSTEMS = ("raftline", "raftline-wheel", "etcd")
+OUTSIDERS = {
+    "raftline-wheel": raftline_wheel, "etcd": etcd_nodes, "PySyncObj": pysyncobj_nodes,
+    "redis": redis_server,
+}  # fmt: skip
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rows, shorter: two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rows, shorter: three minutes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of each measurement (default: 5; quick: 2)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these rows")
@@ -147,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = arguments.rows or (QUICK if arguments.quick else ROWS)
     names, systems, complaints = planned(
         [name for name in ROWS if name in wanted],  # in the table's order: a pace comes later
-        list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else WHOLE_SYSTEMS)),
+        list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else SYSTEMS)),
     )
     for complaint in complaints:
         print(complaint, file=sys.stderr)

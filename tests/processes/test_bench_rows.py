@@ -1,4 +1,4 @@
-"""The rows of the bench: beside what each is measured, and which are left out."""
+"""The systems and rows of the bench: which are measured, beside what, and which are left out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ import pytest
 from raftline.harness.processes import eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
+WHEEL_PYTHON = """#!/bin/sh
+case "$*" in
+*--version) echo "raftline 9.9 ({build})" ;;
+*) echo "$PYTHONPATH|$*" >>"{log}"; exec "{python}" "$@" ;;
+esac
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 
@@ -36,6 +42,17 @@ def clone(built: Path, tmp_path: Path) -> Path:
     for name in ("loadgen", "delay"):
         (tmp_path / "build" / name).symlink_to(built / name)
     return tmp_path
+
+
+def install_wheel(clone: Path, build: str) -> Path:
+    """Make an environment that stands in for a wheel's; return where its starts are written."""
+    log, programs = clone / "starts", clone / "build" / "wheel-env" / "bin"
+    programs.mkdir(parents=True)
+    text = WHEEL_PYTHON.format(build=build, log=log, python=sys.executable)
+    for name in ("python", "raftline"):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    return log
 
 
 def command(clone: Path, *arguments: str) -> list[str]:
@@ -93,6 +110,33 @@ def children(pid: int, part: str) -> list[int]:
         except OSError:
             continue  # ended meanwhile
     return found
+
+
+def test_the_wheel_s_nodes_are_run_by_the_python_of_its_environment(clone: Path) -> None:
+    log = install_wheel(clone, "compiled")
+    chosen = ("--systems", "raftline-wheel", "--rows", "set, 8")
+    done = bench(clone, *chosen, PYTHONPATH=str(clone / "elsewhere"))
+    assert done.returncode == 0, done.stderr
+    assert rows(clone)["set, 8", "raftline-wheel"]["per_s"][0] > 0
+    (start,) = log.read_text().splitlines()
+    assert start.startswith("|-m raftline server s1 "), "with the modules of a clone"
+    (path,) = clone.joinpath("json").iterdir()
+    assert json.loads(path.read_text())["machine"]["raftline-wheel"] == "9.9"
+
+
+def test_without_a_wheel_the_bench_names_the_command_and_measures_the_rest(clone: Path) -> None:
+    done = bench(clone, "--systems", "raftline", "raftline-wheel", "--rows", "set, 8")
+    assert done.returncode == 3, done.stderr
+    assert "make build/wheel-env" in done.stderr.splitlines()[0]
+    assert list(rows(clone)) == [("set, 8", "raftline")]
+
+
+@pytest.mark.parametrize("trouble", ["pure", "older than the source"])
+def test_a_wheel_of_another_code_is_as_good_as_none(clone: Path, trouble: str) -> None:
+    install_wheel(clone, "pure" if trouble == "pure" else "compiled")
+    if trouble != "pure":
+        os.utime(clone / "build" / "wheel-env", (0, 0))
+    assert said(clone, "import raftline_wheel; print(raftline_wheel.version())") == "None"
 
 
 def test_beside_a_busy_row_each_core_has_one_busy_process_until_its_end(clone: Path) -> None:
@@ -168,6 +212,7 @@ def test_without_etcd_s_rate_in_the_round_the_paced_row_is_not_measured(clone: P
 @pytest.mark.parametrize(
     ("system", "left_out"),
     [
+        ("raftline-wheel", []),
         ("etcd", []),
         ("PySyncObj", ["set, 64, 5 ms", "set, 64, paced", "get, 1", "get, 8", "get, 64",
                        "get, 256"]),
