@@ -147,7 +147,7 @@ bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: few
 bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
 
-bench-table: .venv/run-installed ## put the newest results into README.md and bench/README.md
+bench-table: .venv/run-installed ## put the newest results and their picture into both READMEs
 	@$(PY) bench/table.py
 
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
