@@ -167,16 +167,16 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	  echo "'$(PYTHON)' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { $(call quietly,$(PYTHON) -m venv --clear .venv); }
 
-bench: .venv/bench-installed build/loadgen ## raftline, etcd and PySyncObj side by side (15 minutes)
+bench: .venv/bench-installed build/loadgen build/delay ## raftline and others side by side (35 minutes)
 	@$(PY) bench/run.py
 
-bench-quick: .venv/run-installed build/loadgen ## the same in two minutes: fewer rows, shorter
+bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: fewer rows and systems
 	@$(PY) bench/run.py --quick
 
 bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
 
-bench-table: .venv/run-installed ## put the newest results into README.md and bench/README.md
+bench-table: .venv/run-installed ## put the newest results and their picture into both READMEs
 	@$(PY) bench/table.py
 
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread

@@ -29,8 +29,11 @@ class Raftline(Cluster):
         (self.folder / "server-configuration.txt").write_text("".join(lines))
 
     def command(self, number: int) -> list[str]:
+        return [sys.executable, str(SERVER), *self.arguments(number)]
+
+    def arguments(self, number: int) -> list[str]:
         place = [f"s{number + 1}", str(self.port(number)), "--dir", str(self.folder)]
-        return [sys.executable, str(SERVER), *place, *self.options]
+        return [*place, *self.options]
 
     def status(self, number: int) -> dict[str, object]:
         """Return what a node says of itself; nothing while it does not answer."""

@@ -1,10 +1,12 @@
 """Redis under measurement, alone and with `appendfsync always`: what one server without replicas
-does on this machine. It stands beside the others only where it is asked for."""
+does on this machine."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
+import subprocess
 
 from clusters import Cluster
 
@@ -35,5 +37,10 @@ class Redis(Cluster):
 
 
 def version() -> str | None:
-    """Return "present", None where Redis is not installed."""
-    return "present" if shutil.which("redis-server") else None
+    """Return Redis's version, None where it is not installed."""
+    if shutil.which("redis-server") is None:
+        return None
+    command = ["redis-server", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\S+)", said)
+    return found[1] if found else "unknown"

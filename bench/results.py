@@ -17,6 +17,8 @@ from pathlib import Path
 
 import etcd_nodes
 import pysyncobj_nodes
+import raftline_wheel
+import redis_server
 from generator import BenchError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
@@ -77,8 +79,10 @@ def machine_facts(folder: Path) -> dict[str, str]:
         "file system": file_system(folder),
         "load at start": f"{load:.1f}",
         "Python": platform.python_version(),
+        "raftline-wheel": raftline_wheel.version() or "none",
         "etcd": etcd_nodes.version() or "none",
         "PySyncObj": pysyncobj_nodes.version() or "none",
+        "redis": redis_server.version() or "none",
     }
 
 

@@ -1,4 +1,4 @@
-"""raftline, etcd and PySyncObj side by side: one run, one generator, rounds in turn.
+"""raftline, its compiled wheel, etcd, PySyncObj and Redis: one run, one generator, rounds in turn.
 
 `make bench` runs this. Each step starts one system afresh in a new folder, measures one row, and
 ends it. So no two systems run side by side. Nothing here is a test.
@@ -7,45 +7,49 @@ ends it. So no two systems run side by side. Nothing here is a test.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from pathlib import Path
 
 import etcd_nodes
 import pysyncobj_nodes
+import raftline_wheel
 import redis_server
 import results
+from busy import Busy
 from clusters import Cluster
 from etcd_nodes import Etcd
 from generator import BenchError, Load
 from progress import Progress
 from pysyncobj_nodes import PySyncObj
 from raftline_nodes import Raftline
+from raftline_wheel import RaftlineWheel
 from redis_server import Redis
 from results import Results, Rows
-from tables import as_text, bench_table
+from rows import ONE_SERVER, QUICK, ROWS, takes, without_pace
+from tables import RIVAL, as_text, bench_table
 
 PORT = 29_000
+PORTS = 40  # for each system
 EXIT_INCOMPLETE = 3
-ROWS = {  # the name in the table: what, connections, in flight on each
-    "set, 1": ("set", 1, 1), "set, 8": ("set", 8, 1), "set, 64": ("set", 64, 1),
-    "set, 256": ("set", 256, 1), "set, 8 x 16 in flight": ("set", 8, 16),
-    "get, 1": ("get", 1, 1), "get, 8": ("get", 8, 1), "get, 64": ("get", 64, 1),
-    "get, 256": ("get", 256, 1),
-}  # fmt: skip
-QUICK = ("set, 1", "set, 64", "set, 256", "get, 64")
 SYSTEMS: dict[str, type[Cluster]] = {
     "raftline": Raftline,
+    "raftline-wheel": RaftlineWheel,
     "etcd": Etcd,
     "PySyncObj": PySyncObj,
     "redis": Redis,
 }
-OUTSIDERS = {"etcd": etcd_nodes, "PySyncObj": pysyncobj_nodes, "redis": redis_server}
+QUICK_SYSTEMS = ("raftline", "raftline-wheel", "etcd")
+OUTSIDERS = {
+    "raftline-wheel": raftline_wheel, "etcd": etcd_nodes, "PySyncObj": pysyncobj_nodes,
+    "redis": redis_server,
+}  # fmt: skip
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rows, shorter: two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rows, shorter: three minutes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of each measurement (default: 5; quick: 2)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these rows")
@@ -71,32 +75,66 @@ def present(wanted: list[str]) -> tuple[list[str], list[str]]:
     ]
 
 
+def planned(names: list[str], systems: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the rows and systems that can be measured, and a line for each one that can't."""
+    systems, complaints = present(systems)
+    unpaced = without_pace(names, systems)
+    complaints += [
+        f"`{name}` takes its pace from {RIVAL} at `{ROWS[name].half_of}`; going on without it"
+        for name in unpaced
+    ]
+    return [name for name in names if name not in unpaced], systems, complaints
+
+
 def measure(
     arguments: argparse.Namespace, names: list[str], systems: list[str]
 ) -> tuple[Rows, list[str]]:
     """Measure each row with each system in turn, round after round; return what came of it, and a
     line for each measurement that failed."""
-    rows, places = Rows(), {name: 40 * place for place, name in enumerate(SYSTEMS)}
     steps = [
-        (name, system) for _ in range(arguments.rounds) for name in names for system in systems
-        if not (system == "PySyncObj" and ROWS[name][0] == "get")  # its reads are local
+        (number, name, system)
+        for number in range(arguments.rounds) for name in names for system in systems
+        if takes(system, ROWS[name])
     ]  # fmt: skip
-    progress, failures = Progress(len(steps)), []
-    for name, system in steps:
+    rows, progress, failures = Rows(), Progress(len(steps)), []
+    rates: dict[tuple[int, str], float] = {}  # the rival's, by round and row
+    for number, name, system in steps:
         progress.step(f"{name}: {system}")
-        what, connections, in_flight = ROWS[name]
-        load = Load(what, connections, in_flight, seconds=arguments.seconds)
-        count = 1 if system == "redis" else arguments.nodes
-        port = arguments.base_port + places[system]
         try:
-            with SYSTEMS[system](arguments.dir, port, count) as cluster:
-                if what == "get":
-                    cluster.fill(Load("load", connections=8, in_flight=16))
-                rows.add(name, system, cluster.measure(load))
+            found = figures(arguments, name, system, rates.get((number, ROWS[name].half_of)))
         except BenchError as error:
             failures.append(f"{name}: {system}: {error}")
+            continue
+        rows.add(name, system, found)
+        if system == RIVAL:
+            rates[number, name] = found["per_s"]
     progress.done()
     return rows, failures
+
+
+def figures(
+    arguments: argparse.Namespace, name: str, system: str, rate: float | None
+) -> dict[str, float]:
+    """Return the figures of one row and system. `rate`: the rival's, whose half is the pace.
+
+    Raises:
+        BenchError: they could not be measured.
+    """
+    row = ROWS[name]
+    if row.half_of and not rate:
+        raise BenchError(f"no pace: {RIVAL}'s `{row.half_of}` of this round is missing")
+    pace = round((rate or 0) / 2, 1) if row.half_of else 0
+    load = Load(
+        row.what, row.connections, row.in_flight, seconds=arguments.seconds, per_second=pace
+    )
+    count = 1 if system in ONE_SERVER else arguments.nodes
+    port = arguments.base_port + PORTS * list(SYSTEMS).index(system)
+    with SYSTEMS[system](arguments.dir, port, count, delay_ms=row.delay_ms) as cluster:
+        if row.what == "get":
+            cluster.fill(Load("load", connections=8, in_flight=16))
+        with Busy() if row.is_busy else contextlib.nullcontext():
+            found = cluster.measure(load)
+    return {**found, "pace_per_s": pace} if pace else found
 
 
 def kind_of(arguments: argparse.Namespace) -> str:
@@ -111,9 +149,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
     if arguments.seconds is None:
         arguments.seconds = 2 if arguments.quick else 5
-    names = arguments.rows or list(QUICK if arguments.quick else ROWS)
-    default = ["raftline", "etcd"] if arguments.quick else ["raftline", "etcd", "PySyncObj"]
-    systems, complaints = present(arguments.systems or default)
+    wanted = arguments.rows or (QUICK if arguments.quick else ROWS)
+    names, systems, complaints = planned(
+        [name for name in ROWS if name in wanted],  # in the table's order: a pace comes later
+        list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else SYSTEMS)),
+    )
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     facts = results.machine_facts(arguments.dir)

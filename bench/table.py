@@ -3,64 +3,97 @@
 A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
 that `make bench` found, `short` four of its rows; another NAME is a row of `make bench-growth`.
 `--bench FILE` and `--growth FILE…` name other results than the newest of `build/bench/`. A table
-without results stays as it is.
+without results stays as it is. Above `bench` and `short` comes a picture, drawn from the same
+results (`--picture FILE`).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
 
+import picture
 from generator import BenchError
 from results import FOLDER, Results, load, newest
 from tables import as_markdown, bench_table, plain_table, provenance, short_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md")
+PICTURE = ROOT / "docs" / "pictures" / "throughput.svg"
+WITH_PICTURE = ("short", "bench")
 PLACE = re.compile(r"(<!-- figures ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
-def markdown(name: str, results: Results) -> str:
+def markdown(name: str, results: Results, image: str) -> str:
     """Return what stands between two markers."""
     if name == "short":
-        table = as_markdown(short_table(results))
+        cells = short_table(results)
     else:
-        table = as_markdown(bench_table(results) if name == "bench" else plain_table(results.rows))
-    return f"\n{table}\n\n{provenance(results)}\n\n"
+        cells = bench_table(results) if name == "bench" else plain_table(results.rows)
+    parts = [image] if image and name in WITH_PICTURE else []
+    text = "\n\n".join([*parts, as_markdown(cells), provenance(results)])
+    return f"{text}\n" if name == "short" else f"\n{text}\n\n"  # the README has few lines
 
 
-def filled(page: str, found: dict[str, Results]) -> tuple[str, list[str]]:
+def filled(page: str, found: dict[str, Results], image: str = "") -> tuple[str, list[str]]:
     """Return the page with its tables, and the names of those for which there are no results."""
     missing: list[str] = []
 
     def place(match: re.Match[str]) -> str:
         if match[2] in found:
-            return match[1] + markdown(match[2], found[match[2]]) + match[3]
+            return match[1] + markdown(match[2], found[match[2]], image) + match[3]
         missing.append(match[2])
         return match[0]
 
     return PLACE.sub(place, page), missing
 
 
+def drawn(path: Path, found: dict[str, Results]) -> bool:
+    """Draw the picture; tell whether there was something to draw."""
+    results = next((found[name] for name in WITH_PICTURE if name in found), None)
+    text = picture.draw(results) if results else None
+    if text is not None:
+        path.write_text(text)
+    return text is not None
+
+
+def image_of(path: Path, page: Path) -> str:
+    """Return one line for a page, which shows the picture and tells how to read it."""
+    place = Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix()
+    alt = "Requests a second and the 99th percentile of their waits, for each system"
+    image = f'<img src="{place}" width="{picture.WIDTH}" alt="{alt}">'
+    return f"{image}<br>Each line is one system, at 1, 8, 64 and 256 connections."
+
+
 def collect(names: set[str], bench: Path | None, growth: list[Path]) -> dict[str, Results]:
     """Return the results for each marker: the files that were named, else the newest."""
     found = {results.kind.removeprefix("growth-"): results for results in map(load, growth)}
     for name in names - found.keys():
-        kind = "bench" if name in ("short", "bench") else f"growth-{name}"
+        kind = "bench" if name in WITH_PICTURE else f"growth-{name}"
         path = bench if kind == "bench" and bench else newest(kind)
         if path is not None:
             found[name] = load(path)
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
+def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bench", type=Path, metavar="FILE", help=f"default: newest of {FOLDER}")
     parser.add_argument("--growth", type=Path, metavar="FILE", nargs="+", default=[])
-    parser.add_argument("--pages", type=Path, metavar="PAGE", nargs="+", default=list(PAGES))
+    parser.add_argument("--pages", type=Path, metavar="PAGE", nargs="+")
+    parser.add_argument("--picture", type=Path, metavar="FILE",
+                        help=f"default: {PICTURE}; none with --pages")  # fmt: skip
     arguments = parser.parse_args(argv)
+    if arguments.pages is None:
+        arguments.pages, arguments.picture = list(PAGES), arguments.picture or PICTURE
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = arguments_of(argv)
     try:
         texts = {path: path.read_text() for path in arguments.pages}
         names = {match[2] for text in texts.values() for match in PLACE.finditer(text)}
@@ -71,9 +104,11 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
+    is_drawn = arguments.picture is not None and drawn(arguments.picture, found)
     missing: set[str] = set()
     for path, text in texts.items():
-        new, without = filled(text, found)
+        image = image_of(arguments.picture, path) if is_drawn else ""
+        new, without = filled(text, found, image)
         path.write_text(new)
         missing |= set(without)
     for name in sorted(missing):

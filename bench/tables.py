@@ -18,6 +18,7 @@ HEADINGS = {
     "fdatasyncs_s": "fdatasyncs/s",
 }
 RIVAL = "etcd"
+WHEEL = "raftline-wheel"
 SHORT_ROWS = ("set, 1", "set, 64", "set, 256", "get, 64")  # of the README
 
 
@@ -68,16 +69,28 @@ def bench_table(results: Results) -> Cells:
 
 
 def short_table(results: Results) -> Cells:
-    """Return the few rows and columns of a first look: raftline, etcd, and their ratios."""
-    cells = [["", "raftline /s", f"{RIVAL} /s", f"times {RIVAL}'s", f"p99 / {RIVAL}'s"]]
+    """Return the few rows and columns of a first look: raftline, etcd, and their ratios. The wheel
+    has columns where it was measured."""
+    shown = [("raftline", "")]
+    if any(row.system == WHEEL for row in results.rows):
+        shown.append((WHEEL, "wheel: "))
+    rates = [*(f"{name} /s" for name, _ in shown), f"{RIVAL} /s"]
+    ratios = [
+        f"{mark}{what}" for _, mark in shown for what in (f"times {RIVAL}'s", f"p99 / {RIVAL}'s")
+    ]
+    cells = [["", *rates, *ratios]]
     for name in SHORT_ROWS:
         found = {row.system: row for row in results.rows if row.name == name}
-        ours, theirs = found.get("raftline"), found.get(RIVAL)
-        if ours is None:
+        if "raftline" not in found:
             continue
-        pair = [row.figures.get("per_s", []) if row else [] for row in (ours, theirs)]
-        per_second = [_middle(values) for values in pair]
-        against = [ratio(ours, theirs, figure) for figure in ("per_s", "p99_ms")]
+        ours, theirs = [found.get(system) for system, _ in shown], found.get(RIVAL)
+        per_second = [
+            _middle(row.figures.get("per_s", []) if row else []) for row in (*ours, theirs)
+        ]
+        against = [
+            ratio(row, theirs, figure) if row else ""
+            for row in ours for figure in ("per_s", "p99_ms")
+        ]  # fmt: skip
         cells.append([name, *per_second, *against])
     return cells
 

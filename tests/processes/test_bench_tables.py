@@ -112,6 +112,28 @@ def test_the_short_table_has_four_rows_and_four_columns_of_figures(tmp_path: Pat
     ]
 
 
+def test_the_short_table_has_columns_of_the_wheel_where_it_was_measured(tmp_path: Path) -> None:
+    found = results(
+        tmp_path / "b.json", "bench",
+        row("set, 1", "raftline", per_s=[10.0], p99_ms=[4.0]),
+        row("set, 1", "raftline-wheel", per_s=[15.0], p99_ms=[2.0]),
+        row("set, 1", "etcd", per_s=[5.0], p99_ms=[8.0]),
+        row("set, 64", "raftline", per_s=[20.0]),
+    )  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format("short"))
+    run("table.py", "--bench", found, "--pages", page)
+    table = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert table[0] == (
+        "|  | raftline /s | raftline-wheel /s | etcd /s | times etcd's | p99 / etcd's "
+        "| wheel: times etcd's | wheel: p99 / etcd's |"
+    )
+    assert table[2:] == [
+        "| set, 1 | 10.0 | 15.0 | 5.00 | 2.00 | 0.50 | 3.00 | 0.25 |",
+        "| set, 64 | 20.0 |  |  |  |  |  |  |",
+    ]
+
+
 def test_the_short_table_leaves_out_a_row_that_was_not_measured(tmp_path: Path) -> None:
     found = results(tmp_path / "b.json", "bench", row("get, 64", "raftline", per_s=[10.0]))
     page = tmp_path / "page.md"

@@ -1,0 +1,55 @@
+"""raftline from the compiled wheel under measurement: the same nodes, run by the Python of an
+environment in which the wheel is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from generator import BUILD
+from raftline_nodes import Raftline
+
+ENVIRONMENT = BUILD / "wheel-env"
+SOURCE = BUILD.parent / "src"
+INSTALL = (
+    "build/wheel-env has no raftline compiled from this src/: "
+    "`RAFTLINE_OPTIMIZE=3 make build/wheel-env` builds it"
+)
+
+
+class RaftlineWheel(Raftline):
+    """Nodes s1, s2, … on localhost, with the compiled core."""
+
+    name = "raftline-wheel"
+
+    def command(self, number: int) -> list[str]:
+        program = [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "server"]
+        return [*program, *self.arguments(number)]
+
+    def environment(self) -> dict[str, str]:
+        return own_environment()
+
+
+def version() -> str | None:
+    """Return the wheel's version; None where none is installed, or a pure or an outdated one."""
+    if not (ENVIRONMENT / "bin" / "raftline").exists() or _is_outdated():
+        return None
+    said = subprocess.run(
+        [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "--version"],
+        capture_output=True, text=True, check=False, cwd=ENVIRONMENT,
+        env=own_environment(),
+    ).stdout  # fmt: skip
+    found = re.search(r"(\S+) \(compiled\)", said)
+    return found[1] if found else None
+
+
+def own_environment() -> dict[str, str]:
+    """Return the environment without PYTHONPATH, which may lead to the modules of a clone."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def _is_outdated() -> bool:
+    """Whether the source has changed since the environment was made."""
+    made = ENVIRONMENT.stat().st_mtime
+    return any(path.stat().st_mtime > made for path in SOURCE.rglob("*.py"))
