@@ -31,10 +31,10 @@ NOT_COMPILED = {
 
 
 def extensions():
-    """Return the compiled modules; the C code goes to build/compiled."""
+    """Return the compiled modules; the C code goes to build/compiled/c."""
     from mypyc.build import mypycify
 
-    folder = Path("build/compiled")
+    folder = Path("build/compiled/package")
     folder.mkdir(parents=True, exist_ok=True)
     package = folder / "raftline"  # the package is the folder src/, and mypyc goes by its name
     if not package.is_symlink():
@@ -51,7 +51,7 @@ def extensions():
     return mypycify(
         [*options, *files],
         opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "3"),
-        target_dir=str(folder),
+        target_dir="build/compiled/c",  # not where the package is: the link leads to src/
         group_name="raftline",
     )
 
