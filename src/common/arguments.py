@@ -22,6 +22,14 @@ def build() -> str:
     return "pure" if core is None or str(core.origin).endswith(".py") else "compiled"
 
 
+class _Version(argparse.Action):
+    """Prints the version; the build is looked for only then, not at each start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"raftline {VERSION} ({build()})")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments and where to read on, and exits with 2."""
 
@@ -32,10 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def tell_version(self) -> None:
         """Have `--version`."""
-        self.add_argument(
-            "--version", action="version", version=f"raftline {VERSION} ({build()})",
-            help="and the build: pure or compiled",
-        )  # fmt: skip
+        self.add_argument("--version", action=_Version, nargs=0, help="and the build")
 
     def know_cluster(self, timeout_s: float | None = None) -> None:
         """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""

@@ -134,16 +134,19 @@ class Connection:
         """Add lines that are of one kind and need not wait for the replies before them."""
         host = self._host
         parsed = [parse(line, host.limits, host.readings, host.name) for line in lines]
-        kind, reading = parsed[0].kind, parsed[0].reading
-        is_plain = kind in SHARED_KINDS and all(
-            one.kind == kind and one.reading == reading and _is_plain(one) for one in parsed
-        )
-        if not is_plain or ((kind, reading) != self._kind and not self.outgoing.is_empty()):
+        run = (parsed[0].kind, parsed[0].reading)
+        if (
+            run[0] not in SHARED_KINDS
+            or any((one.kind, one.reading) != run for one in parsed)
+            or any(TIMING_MARK in line for line in lines)
+            or (run != self._kind and not self.outgoing.is_empty())
+            or any(self._admission.admit(one).kind != run[0] for one in parsed)
+        ):
             self._left = lines
             return False
-        self._kind = (kind, reading)
-        requests = [self._admission.admit(one).request for one in parsed]
-        batch = self._batch(requests, is_read=kind == "read", reading=reading)
+        self._kind = run
+        is_read, requests = run[0] == "read", [one.request for one in parsed]
+        batch = self._batch(requests, is_read=is_read, reading=run[1])
         self.outgoing.add(batch)
         batches.append(batch)
         return True
@@ -256,10 +259,6 @@ class Connection:
         if self._replies:
             replies, self._replies = self._replies, []
             self.outgoing.send(replies)
-
-
-def _is_plain(line: ParsedLine) -> bool:
-    return not line.problem and line.request.verb != "machine"
 
 
 def _logged(request: Request) -> str:

@@ -76,7 +76,7 @@ class SharedReader:
         if self._senders_before < self._crowd or connection.own_until > self._window:
             return
         with self._lock:
-            if self._is_closed or not self._is_running():
+            if self._is_closed or not self._begin():
                 return
             self._lent[connection.fileno()] = connection
         try:
@@ -87,7 +87,7 @@ class SharedReader:
             return
         connection.parked.acquire()
 
-    def _is_running(self) -> bool:
+    def _begin(self) -> bool:
         """Begin the thread if there is none; return whether there is one now."""
         if self._runner is None:
             thread = threading.Thread(target=self._run, name="shared reader", daemon=True)

@@ -39,7 +39,7 @@ class NodeError(RuntimeError):
 
 
 class NoCopies:
-    """Says so where it is to be copied or pickled: it asks the cluster, and holds nothing."""
+    """Refuses to be copied or pickled: an object asks the cluster, and holds nothing."""
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(

@@ -99,6 +99,25 @@ def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd:
     assert seen == lines
 
 
+def test_reads_of_two_ways_are_handed_over_apart(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    begun = len(scene.batches)
+    scene.say("c@get a read lease\nc@get b read index\n")
+    eventually(lambda: len(scene.batches) == begun + 1, "the first read")
+    assert scene.batches[begun].commands == ["get a"]
+    scene.answer(begun, "done")
+    eventually(lambda: len(scene.batches) == begun + 2, "the read by a round")
+
+
+def test_telnet_s_timing_mark_is_answered_before_its_line(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    begun = len(scene.batches)
+    scene.there.sendall(b"\xff\xf4" + connections.TIMING_MARK + b"c@set a 2\n")
+    assert scene.there.recv(3) == connections.NO_TIMING_MARK
+    eventually(lambda: len(scene.batches) == begun + 1, "the line")
+    assert scene.batches[begun].commands == ["set a 2"]
+
+
 def test_a_read_waits_for_the_reply_to_the_write_before_it(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
     begun = len(scene.batches)

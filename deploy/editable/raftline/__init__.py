@@ -1,4 +1,4 @@
-"""What an editable install finds: the package whose modules are those of this clone, in `src/`.
+"""The package of an editable install: its modules are those of this clone, in `src/`.
 
 setup.py puts the folder above this one on Python's path. A package with an `__init__.py` comes
 before any plain folder called `raftline`, wherever that lies: the clone itself, say.
