@@ -137,7 +137,7 @@ def held(keys: int) -> None:
     from raftline.storage.folder import Folder
 
     manager = LogManager("s1", Folder(tempfile.gettempdir()), {"s1": "localhost:1"})
-    manager.pairs = {f"k{number:015}": "v" for number in range(keys)}
+    manager.store.held = {f"k{number:015}": "v" for number in range(keys)}
     for number in range(4096):
         manager.sessions.begin("client", number)
     begin = time.thread_time()

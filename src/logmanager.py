@@ -7,15 +7,17 @@ escaped form in which they travel, so no stored value can break a line or forge 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from raftline.common.wakeup import give_way
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute, is_read
+from raftline.state.events import TakenEvents
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
-from raftline.state.sessions import Sessions, entry_numbers_of
+from raftline.state.sessions import Sessions, entry_number, entry_numbers_of
+from raftline.state.store import Pairs, Store
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
@@ -28,7 +30,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 class LogManager(NodeFiles):
     """The state machine and its lock, over the files of its node.
 
-    `client_lock` guards `pairs`, `sessions`, `members` and `applied`; nothing slow happens under
+    `client_lock` guards `store`, `sessions`, `members` and `applied`; nothing slow happens under
     it. The files have no lock: whoever calls `recover`, `persist` and `close` does so from one
     thread at a time.
     """
@@ -43,13 +45,23 @@ class LogManager(NodeFiles):
         """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
         super().__init__(name, folder)
         self.client_lock = threading.Lock()
-        self.pairs: MutableMapping[str, str] = {}
+        self.store = Store()
         self.sessions = Sessions()
         self.machines = machines or Machines()
         self.members: Membership = all_vote(members)  # as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
-        self._replaced: MutableMapping[str, str] = {}  # pairs of before a snapshot came
+        self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived_sessions = Sessions()  # of the snapshot that was checked last
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs that commands act on: at level 1 the texts themselves, which costs nothing more."""
+        return self.store.held if self.store.level < 2 else self.store
+
+    def raise_level(self, level: int, entry_number: int) -> None:
+        """Let commands act as at this level from the entry of this number on; the caller holds
+        the lock. No key is looked at."""
+        self.store.raise_level(level, entry_number)
 
     def recover(self, *, never_ran: bool = False) -> Recovered:
         """Lock the folder and read back what this node knew; nothing is executed yet.
@@ -82,13 +94,20 @@ class LogManager(NodeFiles):
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
-        execute_entry = self._execute
+        execute_entry, store, replies = self._execute, self.store, []
         with self.client_lock:
-            numbered = zip(entry_numbers_of(entries), entries, strict=True)
-            replies = [execute_entry(number, entry.command) for number, entry in numbered]
+            for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
+                store.number = number
+                replies.append(execute_entry(number, entry.command))
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
             return replies
+
+    def take_events(self) -> TakenEvents:
+        """Return the changes of keys since this was asked last; `store.notes_events` is set where
+        anybody asks. Those who watch are told in the order of the log."""
+        with self.client_lock:
+            return self.store.take_events()
 
     def read(self, commands: Sequence[str], breathe: Breathe = give_way) -> list[str]:
         """Return the replies to get and show commands as of one moment; nothing is logged."""
@@ -122,9 +141,11 @@ class LogManager(NodeFiles):
         with self.client_lock:
             still, sessions = self._hold(), self.sessions.dump()
             applied, members = self.applied, self.members
+            level, since = self.store.level, self.store.since
         return MachineState(
-            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe)
-        )
+            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe),
+            level, since,
+        )  # fmt: skip
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
         """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
@@ -145,16 +166,17 @@ class LogManager(NodeFiles):
         old, self._replaced = self._replaced, {}
         free(old, breathe)
 
-    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> MutableMapping[str, str]:
+    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> Pairs:
+        index, term = loaded.snapshot[:2]
         with self.client_lock:
-            old, self.pairs = self.pairs, loaded.pairs
             self.sessions, self.members = sessions, loaded.members
-            self.applied = Mark(*loaded.snapshot[:2])
-            return old
+            self.applied = Mark(index, term)
+            number = entry_number(index, term)
+            return self.store.replace(loaded.pairs, loaded.level, loaded.leased, number)
 
     def _hold(self) -> StillPairs:
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""
-        self.pairs = above = layered(self.pairs)
+        self.store.held = above = layered(self.store.held)
         return above.hold()
 
     def _let_go(self, still: StillPairs, breathe: Breathe) -> None:
@@ -166,8 +188,8 @@ class LogManager(NodeFiles):
         while True:
             with self.client_lock:
                 if not above.move_down():
-                    if self.pairs is above and not above.readers:
-                        self.pairs = above.base
+                    if self.store.held is above and not above.readers:
+                        self.store.held = above.base
                     return
             breathe()
 

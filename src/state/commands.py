@@ -10,17 +10,16 @@ docs/use/objects.md is the view of the user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
+from raftline.state.store import Pairs, amend, keep
 from raftline.wire.commands import COMMANDS
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
-
-Pairs = MutableMapping[str, str]
 
 _Function = Callable[[Pairs, str], str | None]
 APPLIED: dict[str, _Function] = {}
@@ -129,7 +128,7 @@ def _incr(pairs: Pairs, operands: str) -> str | None:
         return error(f"the value of {shown(key)} is no whole number, so nothing was added to it")
     if abs(value + step) > NUMBER_MAX:
         return error(f"the value of {shown(key)} would go beyond 2^63-1; nothing was added to it")
-    pairs[key] = str(value + step)
+    amend(pairs, key, str(value + step))
     return f"INCR response: {value + step}"
 
 
@@ -150,7 +149,7 @@ def _append(pairs: Pairs, operands: str) -> str | None:
         return error(
             f"the value would have {size} bytes; the limit is {limit}. Nothing was done."
         )
-    pairs[key] = value
+    amend(pairs, key, value)
     return f"APPEND response: {key} has {size} bytes"
 
 
@@ -169,7 +168,7 @@ def _number(text: str) -> int | None:
     return number if str(number) == text and abs(number) <= NUMBER_MAX else None
 
 
-def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) -> str:
+def execute_object(pairs: Pairs, operands: str, number: int) -> str:
     """Carry out one operation and return its reply; `number` is its entry's (`entry_number`)."""
     key, _, rest = operands.partition(" ")
     name, _, text = rest.partition(" ")
@@ -188,7 +187,7 @@ def execute_object(pairs: MutableMapping[str, str], operands: str, number: int) 
     return _keep(pairs, key, spell_json(value), spell_json(result))
 
 
-def _held(pairs: MutableMapping[str, str], key: str, kind: str) -> Json:
+def _held(pairs: Pairs, key: str, kind: str) -> Json:
     """Return the object under a key, an empty one where there is nothing.
 
     Raises:
@@ -203,11 +202,11 @@ def _held(pairs: MutableMapping[str, str], key: str, kind: str) -> Json:
     raise Unfit(f"{shown(key)} holds no {kind} but something else")
 
 
-def _keep(pairs: MutableMapping[str, str], key: str, text: str, result: str) -> str:
+def _keep(pairs: Pairs, key: str, text: str, result: str) -> str:
     size, limit = len(text.encode("utf-8")), Limits().value_bytes
     if size > limit:
         return error(
             f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}. Nothing was done."
         )
-    pairs[key] = escape(text, key=False)
+    keep(pairs, key, escape(text, key=False))
     return f"OBJECT response: {escape(result, key=False)}"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Protocol
 
 from raftline.raft.effects import SafetyError
+from raftline.state.store import keep
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import error, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
@@ -121,7 +122,7 @@ class Machines:
                 " Nothing was done."
             )
         self._left[name] = after
-        pairs[name] = escape(after, key=False)
+        keep(pairs, name, escape(after, key=False))
         return f"MACHINE response: {escape(result, key=False)}"
 
 

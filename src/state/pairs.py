@@ -15,6 +15,7 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMappi
 from heapq import nsmallest
 from typing import NamedTuple
 
+from raftline.wire.keyfacts import value_of
 from raftline.wire.operands import show_operands
 from raftline.wire.protocol import ProtocolError, unescape
 
@@ -198,7 +199,7 @@ def show_page(
     characters = 0
     last = ""
     for real, key in wanted[:PAGE_KEYS]:
-        page[real] = _real(pairs[key])
+        page[real] = _real(value_of(pairs[key]))
         characters += len(real) + len(page[real])
         last = key
         if characters >= PAGE_CHARACTERS:

@@ -13,12 +13,22 @@ Session lines are the session table's own; key and value stand as they travelled
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
 come first, so that no key can be taken for a note.
+
+From level 2 on, the first line says `17 4 snapshot level 2 s1=…`. There is a section more, and a
+key's line begins with its facts (wire/keyfacts.py):
+
+    leases 1
+    …
+    keys 2
+    12 a 4
+    9,lease-7 b 30
+    # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
@@ -27,18 +37,25 @@ from zlib import crc32
 from raftline.raft.entries import NUMBER_MAX, Snapshot
 from raftline.raft.membership import Membership
 from raftline.storage.lines import read_members, spell_members
+from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
 STEP_BYTES = 1 << 18  # and never much more than this in memory
-HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
+HEAD = re.compile(
+    rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot (?:level ([2-9]|[1-9][0-9]{1,8}) )?([^\n]+)\n"
+)
 
 Breathe = Callable[[], None]
 
 
 @dataclass
 class MachineState:
-    """The state machine after entry `index` of `term`, standing still until it is released."""
+    """The state machine after entry `index` of `term`, standing still until it is released.
+
+    From level 2 on, the pairs hold each value with its facts; `since` is the entry that changed
+    the keys without facts.
+    """
 
     index: int
     term: int
@@ -46,63 +63,69 @@ class MachineState:
     sessions: Collection[str]
     pairs: Mapping[str, str]
     release: Callable[[Breathe], None] = lambda breathe: None
+    level: int = 1
+    since: int = 0
+    leases: Collection[str] = ()
 
 
 @dataclass
 class LoadedSnapshot:
-    """A snapshot that passed its checks."""
+    """A snapshot that passed its checks; from level 2 on, the pairs hold the facts as well."""
 
     snapshot: Snapshot
     members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
+    level: int = 1
+    leases: list[str] = field(default_factory=list)
+    leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of some hundred lines."""
-    sessions, keys = len(state.sessions), len(state.pairs)
-    head = f"{state.index} {state.term} snapshot {spell_members(state.members)}\n"
-    data = f"{head}sessions {sessions}\n".encode()
-    crc = crc32(data)
-    yield data
-    lines: list[str] = []
-    size = 0
-    for number, line in enumerate(_body(state)):
-        if len(lines) == STEP_LINES or size > STEP_BYTES or number % NOTE_LINES == 0 < number:
-            data = "".join(lines).encode()
-            crc = crc32(data, crc)
-            yield data
-            lines, size = [], 0
-            if number % NOTE_LINES == 0:
-                lines.append(_note(number, crc))
-        if number == sessions:
-            lines.append(f"keys {keys}\n")
-        lines.append(line)
-        size += len(line)
+    level = f"level {state.level} " if state.level > 1 else ""
+    lines = [f"{state.index} {state.term} snapshot {level}{spell_members(state.members)}\n"]
+    crc = size = body = 0
+    sections = _sections(state)
+    for word, count, section in sections:
+        lines.append(f"{word}s {count}\n")
+        for line in section:
+            lines.append(line)
+            size += len(line)
+            body += 1
+            if len(lines) >= STEP_LINES or size > STEP_BYTES or body % NOTE_LINES == 0:
+                data = "".join(lines).encode()
+                crc = crc32(data, crc)
+                yield data
+                lines, size = [], 0
+                if body % NOTE_LINES == 0:
+                    lines.append(_note(body, crc))
     data = "".join(lines).encode()
     crc = crc32(data, crc)
     yield data
-    yield _end(sessions, keys, crc).encode("ascii")
+    yield _end([(word, count) for word, count, _ in sections], crc).encode("ascii")
 
 
-def _body(state: MachineState) -> Iterator[str]:
-    """Yield each session and key line, and an empty one at the end."""
-    for line in state.sessions:
-        yield f"{line}\n"
-    for key, value in state.pairs.items():
-        yield f"{key} {value}\n"
-    yield ""
+def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
+    """Return each section: the word for one of its lines, how many there are, and the lines."""
+    sessions = (f"{line}\n" for line in state.sessions)
+    pairs, since = state.pairs, state.since
+    head: list[tuple[str, int, Iterable[str]]] = [("session", len(state.sessions), sessions)]
+    if state.level < 2:
+        keys = (f"{key} {value}\n" for key, value in pairs.items())
+        return [*head, ("key", len(pairs), keys)]
+    leases = (f"{line}\n" for line in state.leases)
+    keys = (f"{spell_key_line(key, held, since)}\n" for key, held in pairs.items())
+    return [*head, ("lease", len(state.leases), leases), ("key", len(pairs), keys)]
 
 
 def _note(lines: int, crc: int) -> str:
     return f"# {lines} lines, crc32 {crc:08x}\n"
 
 
-def _end(sessions: int, keys: int, crc: int) -> str:
-    return (
-        f"# end: {sessions} session{'s' * (sessions != 1)}, {keys} key{'s' * (keys != 1)},"
-        f" crc32 {crc:08x}\n"
-    )
+def _end(counts: list[tuple[str, int]], crc: int) -> str:
+    counted = ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts)
+    return f"# end: {counted}, crc32 {crc:08x}\n"
 
 
 class SnapshotReader:
@@ -119,6 +142,29 @@ class SnapshotReader:
 
     def read(self) -> LoadedSnapshot:
         """Return what the file holds, once the whole of it has passed."""
+        loaded = self._read_head()
+        loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
+        counts = [("session", len(loaded.sessions))]
+        if loaded.level > 1:
+            loaded.leases = [line for lines in self._section(b"leases") for line in lines]
+            counts.append(("lease", len(loaded.leases)))
+        keys = 0
+        for lines in self._section(b"keys"):
+            keys += len(lines)
+            self._keep(loaded, lines)
+        expected = _end([*counts, ("key", keys)], self._crc)
+        if self._take(1) != expected.encode("ascii"):
+            raise self._damage("not the closing line that fits what is above it")
+        if len(loaded.pairs) != keys:
+            twice = keys - len(loaded.pairs)
+            raise self._damage(f"{keys} keys, of which {twice} stand there twice")
+        if self._file.read(1):
+            raise self._damage("something follows the closing line")
+        index, term = loaded.snapshot[:2]
+        loaded.snapshot = Snapshot(index, term, self._size, self._crc)
+        return loaded
+
+    def _read_head(self) -> LoadedSnapshot:
         head = HEAD.fullmatch(self._take(1))
         if head is None:
             raise self._damage(
@@ -128,29 +174,30 @@ class SnapshotReader:
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
         try:
-            members = read_members(head[3])
+            members = read_members(head[4])
         except ValueError as error:
             raise self._damage(str(error)) from None
-        sessions = [line for lines in self._section(b"sessions") for line in lines]
-        pairs: dict[str, str] = {}
-        keys = 0
-        for lines in self._section(b"keys"):
-            keys += len(lines)
+        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=int(head[3] or 1))
+
+    def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
+        """Keep the keys of these lines."""
+        pairs = loaded.pairs
+        if loaded.level < 2:
             for line in lines:
-                key, _, pairs_value = line.partition(" ")
-                pairs[key] = pairs_value
-        expected = _end(len(sessions), keys, self._crc)
-        if self._take(1) != expected.encode("ascii"):
-            raise self._damage("not the closing line that fits what is above it")
-        if len(pairs) != keys:
-            raise self._damage(f"{keys} keys, of which {keys - len(pairs)} stand there twice")
-        if self._file.read(1):
-            raise self._damage("something follows the closing line")
-        snapshot = Snapshot(index, term, self._size, self._crc)
-        return LoadedSnapshot(snapshot, members, sessions, pairs)
+                key, _, value = line.partition(" ")
+                pairs[key] = value
+            return
+        for line in lines:
+            try:
+                key, held, lease = read_key_line(line)
+            except ValueError as error:
+                raise self._damage(f"{error}, there or just above") from None
+            pairs[key] = held
+            if lease:
+                loaded.leased.setdefault(lease, set()).add(key)
 
     def _section(self, word: bytes) -> Iterator[list[str]]:
-        """Yield the lines of `sessions N` or `keys N`, piece by piece, past the notes."""
+        """Yield the lines of `sessions N`, say, piece by piece, past the notes."""
         begin = self._take(1)
         name, _, count = begin.rstrip(b"\n").partition(b" ")
         if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):

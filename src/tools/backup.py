@@ -260,7 +260,10 @@ def _write(
     folder = Folder(configuration.folder)
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
-    state = MachineState(index, term, members, loaded.sessions, loaded.pairs)
+    state = MachineState(
+        index, term, members, loaded.sessions, loaded.pairs,
+        level=loaded.level, leases=loaded.leases,
+    )  # fmt: skip
     for name in members.names:
         def counted() -> Iterator[bytes]:
             for data in spell_snapshot(state):

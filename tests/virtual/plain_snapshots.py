@@ -4,6 +4,7 @@ not the first ones, a line for each key, and the sessions if there are any."""
 from __future__ import annotations
 
 import io
+import re
 from typing import BinaryIO
 from zlib import crc32
 
@@ -12,7 +13,9 @@ from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import HEAD, Breathe, LoadedSnapshot, MachineState
+from raftline.wire.keyfacts import read_key_line, spell_key_line
 
+_LEVEL = re.compile("level ([0-9]+) leases ([0-9]+)")
 _SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript
 
 
@@ -45,7 +48,12 @@ class PlainSnapshots(SnapshotFile):
 
     def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         lines = [] if state.members == self._first_members else [state.members.spell()]
-        lines += [f"{key} {value}" for key, value in state.pairs.items()]
+        if state.level > 1:
+            lines.append(f"level {state.level} leases {len(state.leases)}")
+            lines += state.leases
+            lines += [spell_key_line(*pair, state.since) for pair in state.pairs.items()]
+        else:
+            lines += [f"{key} {value}" for key, value in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
         self._written = state.members
@@ -60,10 +68,20 @@ class PlainSnapshots(SnapshotFile):
     def _loaded(self, index: int, term: int, text: bytes) -> LoadedSnapshot:
         lines = text.decode().splitlines()
         members = read(lines.pop(0)) if lines and read(lines[0]) is not None else None
-        pairs = [line.partition(" ") for line in lines if not line.startswith(_SESSION)]
-        return LoadedSnapshot(
+        loaded = LoadedSnapshot(
             Snapshot(index, term, len(text), crc32(text)),
             members or self._first_members,
             [line for line in lines if line.startswith(_SESSION)],
-            {key: value for key, _, value in pairs},
         )
+        lines = [line for line in lines if not line.startswith(_SESSION)]
+        if lines and (level := _LEVEL.fullmatch(lines[0])):
+            loaded.level, keys = int(level[1]), 1 + int(level[2])
+            loaded.leases = lines[1:keys]
+            for key, held, lease in map(read_key_line, lines[keys:]):
+                loaded.pairs[key] = held
+                if lease:
+                    loaded.leased.setdefault(lease, set()).add(key)
+        else:
+            pairs = [line.partition(" ") for line in lines]
+            loaded.pairs = {key: value for key, _, value in pairs}
+        return loaded

@@ -1,0 +1,28 @@
+"""One change of a key, as watchers are told. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Of the entries that were applied since events were taken last. More are given up: whoever asks
+# for them begins anew with the pairs.
+EVENTS_MAX = 100_000
+CHARACTERS_MAX = 1 << 26  # of their values
+
+SET, DELETE, EXPIRE = "set", "delete", "expire"
+
+
+class Event(NamedTuple):
+    """One change of one key; keys and values are in their canonical spelling."""
+
+    number: int  # of the entry (`entry_number`)
+    kind: str
+    key: str
+    value: str  # that the key has since then, "" where it is gone
+
+
+class TakenEvents(NamedTuple):
+    """The events since they were taken last, in the order of the log."""
+
+    events: list[Event]
+    gone: int  # the last entry whose events are not all there, 0 where none lacks

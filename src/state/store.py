@@ -1,0 +1,174 @@
+"""The pairs as commands see and change them from level 2 on. Pure.
+
+A Store is a mapping of key to value, so that a command acts on it as on a dict. It knows which
+entry is applied now. It keeps for each key the number of its last change and its lease, and takes
+note of each change as an event.
+
+The pairs that it changes are a dict, or one that stands still with the changes above it
+(state/pairs.py). They hold each value with its facts in one text (wire/keyfacts.py). At level 1
+commands act on these pairs themselves, and the texts are the values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+
+from raftline.state.events import (
+    CHARACTERS_MAX,
+    DELETE,
+    EVENTS_MAX,
+    EXPIRE,
+    SET,
+    Event,
+    TakenEvents,
+)
+from raftline.wire.keyfacts import Facts, facts_of, lease_of, value_of, with_facts
+
+Pairs = MutableMapping[str, str]
+_new = tuple.__new__  # makes an Event in less than half of the time that a call of Event takes
+
+
+class Store(MutableMapping[str, str]):
+    """The pairs, with what is known of each key.
+
+    Whoever calls anything here holds the lock that guards the pairs.
+    """
+
+    def __init__(self, held: Pairs | None = None, level: int = 1, since: int = 0) -> None:
+        self.held: Pairs = {} if held is None else held
+        self.level = level
+        self.since = since  # the entry that raised the level to 2: each key's change until then
+        self.number = 0  # of the entry that is applied now
+        self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
+        self.notes_events = False  # whether anybody takes the events
+        self._events: list[Event] = []
+        self._gone = 0
+        self._characters = 0
+
+    def raise_level(self, level: int, number: int) -> None:
+        """Let the entry of this number raise the level. Level 2 counts it as the last change of
+        every key that there is, so that all nodes know the same of it. No key is looked at."""
+        if self.level < 2 <= level:
+            self.since = number
+        self.level = max(self.level, level)
+
+    def replace(self, held: Pairs, level: int, leased: dict[str, set[str]], number: int) -> Pairs:
+        """Hold what a snapshot holds that ends with the entry of this number; return the old
+        pairs. The changes in between are not known, so their events are gone."""
+        old, self.held = self.held, held
+        self.level, self.since, self.leased = level, 0, leased
+        self._give_up(number)
+        return old
+
+    # --- as a mapping ----------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> str:
+        return value_of(self.held[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __setitem__(self, key: str, value: str) -> None:
+        """Write the whole value, which takes the key out of its lease."""
+        if self.leased:
+            self._unbind(key)
+        self.held[key] = f"{value}\0{self.number}"
+        if self.notes_events:
+            self._note(SET, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._remove(key, DELETE)
+
+    # --- what a dict can't do --------------------------------------------------------------------
+
+    def amend(self, key: str, value: str) -> None:
+        """Change the value; the key stays in its lease."""
+        lease = self.lease_of(key)
+        self.held[key] = with_facts(value, self.number, lease)
+        if self.notes_events:
+            self._note(SET, key, value)
+
+    def put_under(self, lease: str, key: str, value: str) -> None:
+        """Write the value, and put the key under the lease, or under none ("")."""
+        self._unbind(key)
+        if lease:
+            self.leased.setdefault(lease, set()).add(key)
+        self.held[key] = with_facts(value, self.number, lease)
+        if self.notes_events:
+            self._note(SET, key, value)
+
+    def expire(self, lease: str) -> list[str]:
+        """Delete all keys of a lease, in one order on every node; return them."""
+        keys = sorted(self.leased.get(lease, ()))
+        for key in keys:
+            self._remove(key, EXPIRE)
+        return keys
+
+    def facts(self, key: str) -> Facts | None:
+        """Return what is known of a key, None where there is none."""
+        held = self.held.get(key)
+        return None if held is None else facts_of(held, self.since)
+
+    def lease_of(self, key: str) -> str:
+        """Return the lease that a key is under, "" where there is none."""
+        return lease_of(self.held.get(key, ""))
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def take_events(self) -> TakenEvents:
+        """Return the events since this was asked last, and forget them."""
+        taken = TakenEvents(self._events, self._gone)
+        self._events, self._characters, self._gone = [], 0, 0
+        return taken
+
+    def _note(self, kind: str, key: str, value: str) -> None:
+        number = self.number
+        if number == self._gone:  # of this entry some are gone, so the others go too
+            return
+        self._characters += len(value)
+        self._events.append(_new(Event, (number, kind, key, value)))
+        if self._characters > CHARACTERS_MAX or len(self._events) > EVENTS_MAX:
+            self._give_up(number)
+
+    def _give_up(self, number: int) -> None:
+        """Forget the events of all entries up to this one."""
+        self._events, self._characters, self._gone = [], 0, number
+
+    # --- its parts -------------------------------------------------------------------------------
+
+    def _remove(self, key: str, kind: str) -> None:
+        if self.leased:
+            self._unbind(key)
+        del self.held[key]
+        if self.notes_events:
+            self._note(kind, key, "")
+
+    def _unbind(self, key: str) -> None:
+        """Take a key out of its lease, if it is under one."""
+        lease = self.lease_of(key)
+        keys = self.leased.get(lease)
+        if keys is not None:
+            keys.discard(key)
+            if not keys:
+                del self.leased[lease]
+
+
+def amend(pairs: Pairs, key: str, value: str) -> None:
+    """Change the value of a key, which stays in its lease where there are leases."""
+    if isinstance(pairs, Store):
+        pairs.amend(key, value)
+    else:
+        pairs[key] = value
+
+
+def keep(pairs: Pairs, key: str, value: str) -> None:
+    """Change the value to what an object is now; one that is as it was is no change."""
+    if pairs.get(key) != value:
+        amend(pairs, key, value)
+

@@ -1,0 +1,319 @@
+"""The Store: what commands see and change from level 2 on, the facts of keys, and events."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from raftline.logmanager import LogManager
+from raftline.raft.entries import Entry
+from raftline.raft.membership import all_vote
+from raftline.state import store as the_store
+from raftline.state.commands import execute
+from raftline.state.events import Event
+from raftline.state.pairs import layered
+from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
+from raftline.state.store import Store
+from raftline.storage.snapshotlines import (
+    LoadedSnapshot,
+    MachineState,
+    SnapshotReader,
+    spell_snapshot,
+)
+from raftline.wire.keyfacts import Facts, read_key_line
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, entries
+
+KEYS = st.sampled_from(["a", "b", "c", "d"])
+COMMANDS = st.one_of(
+    st.builds(lambda key, n: f"set {key} {n}", KEYS, st.integers(0, 3)),
+    st.builds(lambda key: f"delete {key}", KEYS),
+    st.builds(lambda key: f"setnx {key} new", KEYS),
+    st.builds(lambda key, n: f"cas {key} {n} old", KEYS, st.integers(0, 3)),
+    st.builds(lambda key: f"incr {key}", KEYS),
+    st.builds(lambda key: f"append {key} x", KEYS),
+    st.builds(lambda key: f'object {key} set.add "x"', KEYS),
+    st.builds(lambda key: f"get {key}", KEYS),
+)
+
+
+def at_level_2(*before: str) -> LogManager:
+    """A node whose keys of before were there when its level rose, with entry 10."""
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(10 - len(before), 1, *before))
+    manager.raise_level(2, 10)
+    manager.store.notes_events = True
+    return manager
+
+
+def facts(manager: LogManager) -> dict[str, Facts]:
+    found = {key: manager.store.facts(key) for key in manager.pairs}
+    return {key: each for key, each in found.items() if each is not None}
+
+
+def events(manager: LogManager) -> list[tuple[int, str, str, str]]:
+    taken = manager.take_events()
+    assert taken.gone == 0
+    return [tuple(event) for event in taken.events]
+
+
+def copied(state: MachineState) -> LoadedSnapshot:
+    data = b"".join(spell_snapshot(state))
+    return SnapshotReader(io.BytesIO(data), lambda: None).read()
+
+
+def test_at_level_1_the_pairs_are_the_texts_alone() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.store.notes_events = True
+    manager.apply(entries(1, 1, "set a 1", "incr a", "append b x"))
+    assert manager.pairs is manager.store.held
+    assert manager.store.held == {"a": "2", "b": "x"}
+    assert events(manager) == []
+
+
+def test_a_raised_level_counts_as_the_last_change_of_every_key() -> None:
+    manager = at_level_2("set a 1", "set b 2")
+    assert facts(manager) == {"a": Facts(10), "b": Facts(10)}
+    manager.apply(entries(11, 1, "set b 3"))
+    assert facts(manager) == {"a": Facts(10), "b": Facts(11)}
+    assert manager.store.held["a"] == "1"  # nobody walked over the keys
+
+
+def test_a_level_that_is_raised_again_leaves_the_changes_as_they_are() -> None:
+    manager = at_level_2("set a 1")
+    manager.raise_level(3, 20)
+    manager.raise_level(2, 30)
+    assert (manager.store.level, facts(manager)) == (3, {"a": Facts(10)})
+
+
+def test_the_number_of_a_change_holds_the_era() -> None:
+    manager = at_level_2()
+    manager.apply([Entry(11, 2 * ERA_TERMS + 5, "set a 1")])
+    assert facts(manager) == {"a": Facts(2 * ERA_NUMBERS + 11)}
+
+
+def test_each_change_is_an_event_and_nothing_else_is() -> None:
+    manager = at_level_2("set a 1")
+    commands = (
+        "set a 5", "cas a 4 6", "cas a 5 6", "setnx a 7", "setnx b two words", "incr a",
+        "append b !", "delete b", "delete b", "get a", "incr b x", "append a",
+        'object o set.add "x"', 'object o set.add "x"', 'object o dict.put "x" 1',
+    )  # fmt: skip
+    manager.apply(entries(11, 1, *commands))
+    assert events(manager) == [
+        (11, "set", "a", "5"),
+        (13, "set", "a", "6"),
+        (15, "set", "b", "two words"),
+        (16, "set", "a", "7"),
+        (17, "set", "b", "two words!"),
+        (18, "delete", "b", ""),
+        (23, "set", "o", '["x"]'),
+    ]
+    assert events(manager) == []
+    assert facts(manager) == {"a": Facts(16), "o": Facts(23)}
+
+
+def test_a_retry_is_no_event() -> None:
+    manager = at_level_2()
+    replies = manager.apply(entries(11, 1, "client4#1@incr a", "client4#1@incr a"))
+    assert replies == ["INCR response: 1"] * 2
+    assert events(manager) == [(11, "set", "a", "1")]
+
+
+def test_nothing_is_noted_where_nobody_takes_events() -> None:
+    manager = at_level_2()
+    manager.store.notes_events = False
+    manager.apply(entries(11, 1, "set a 1", "delete a"))
+    assert events(manager) == []
+
+
+@pytest.mark.pure  # a constant of a compiled module can't be replaced
+@pytest.mark.parametrize("limit", ["EVENTS_MAX", "CHARACTERS_MAX"])
+def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = at_level_2()
+    monkeypatch.setattr(the_store, limit, 4 if limit == "EVENTS_MAX" else 3)
+    manager.apply(entries(11, 1, *(f"set k{number} {number % 10}" for number in range(5))))
+    taken = manager.take_events()
+    assert taken.gone > 11
+    assert [event.number for event in taken.events] == list(range(taken.gone + 1, 16))
+    assert events(manager) == []
+
+
+@pytest.mark.pure
+def test_of_one_entry_all_events_are_told_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = at_level_2()
+    for number in range(6):
+        manager.store.put_under("lease-1", f"k{number}", "v")
+    manager.take_events()
+    monkeypatch.setattr(the_store, "EVENTS_MAX", 4)
+    manager.store.number = 20
+    manager.store.expire("lease-1")
+    assert manager.take_events() == ([], 20)
+
+
+def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
+    manager = at_level_2("set free 1")
+    store = manager.store
+    for key in "abcde":
+        store.put_under("lease-7", key, "1")
+    manager.apply(entries(11, 1, "set a 2", "cas b 1 2", "incr c", "append d 2", "delete e"))
+    assert [store.lease_of(key) for key in "abcde"] == ["", "", "lease-7", "lease-7", ""]
+    assert store.leased == {"lease-7": {"c", "d"}}
+    assert store.expire("lease-7") == ["c", "d"]
+    assert dict(store) == {"free": "1", "a": "2", "b": "2"}
+    expired = [event[1:] for event in events(manager)[-2:]]
+    assert expired == [("expire", "c", ""), ("expire", "d", "")]
+    assert store.leased == {}
+    assert store.expire("lease-7") == []
+
+
+def test_a_key_moves_from_one_lease_to_another_and_out_of_it() -> None:
+    store = at_level_2().store
+    store.put_under("lease-7", "a", "1")
+    store.put_under("lease-8", "a", "2")
+    assert store.leased == {"lease-8": {"a"}}
+    store.put_under("", "a", "2")
+    assert (store.leased, store.lease_of("a")) == ({}, "")
+
+
+def test_a_snapshot_carries_the_facts_and_leaves_level_1_as_it_was() -> None:
+    manager = at_level_2("set a 4", "set b 30")
+    manager.store.number = 12
+    manager.store.put_under("lease-7", "b", "two  words ")
+    manager.apply(entries(13, 1, "set empty "))
+    state = manager.freeze()
+    assert b"".join(spell_snapshot(state)).decode().split("\n")[:-2] == [
+        "13 1 snapshot level 2 s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
+        "sessions 1",
+        '{"forgotten": false}',
+        "leases 0",
+        "keys 3",
+        "10 a 4",
+        "12,lease-7 b two  words ",
+        "13 empty ",
+    ]
+    before = MachineState(3, 1, all_vote(MEMBERS), [], {"a": "4"})
+    assert b"".join(spell_snapshot(before)).decode().split("\n")[1:-2] == [
+        "sessions 0", "keys 1", "a 4",
+    ]  # fmt: skip
+
+
+def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> None:
+    first = at_level_2("set a 4", "set b 30")
+    first.store.put_under("lease-7", "b", "31")
+    first.apply(entries(11, 1, "set c 5"))
+    second = at_level_2("set x 1")
+    second.apply(entries(11, 1, "set y 1"))
+    second._load(copied(first.freeze()), Sessions())
+    assert facts(second) == facts(first)
+    assert dict(second.pairs) == dict(first.pairs) == {"a": "4", "b": "31", "c": "5"}
+    assert second.store.leased == {"lease-7": {"b"}}
+    assert second.take_events() == ([], 11)
+    second.apply(entries(12, 1, "set c 6"))
+    assert events(second) == [(12, "set", "c", "6")]
+
+
+@pytest.mark.parametrize("facts", ["a", "0", "07", "9,,", "9,lease\u00e9", "9" * 19])
+def test_a_line_of_a_key_without_its_facts_is_refused(facts: str) -> None:
+    with pytest.raises(ValueError, match="does not begin with the entry that changed it"):
+        read_key_line(f"{facts} a 4")
+
+
+def test_show_and_get_give_the_value_alone_while_a_snapshot_is_taken() -> None:
+    manager = at_level_2("set a 1")
+    manager.freeze()
+    manager.apply(entries(11, 1, "set b two words"))
+    assert manager.read(["show", "get a", "get b", "get c"]) == [
+        'SHOW response: {"a": "1", "b": "two words"}',
+        "GET response: 1",
+        "GET response: two words",
+        "GET response, no such key: c",
+    ]
+
+
+class OneMeaning(RuleBasedStateMachine):
+    """Commands act on a Store as on a dict, over a plain dict or one that stands still, and an
+    event tells each change."""
+
+    @initialize(commands=st.lists(COMMANDS, max_size=5))
+    def begin(self, commands: list[str]) -> None:
+        self.plain: dict[str, str] = {}
+        for command in commands:
+            execute(self.plain, command)
+        self.store = Store(dict(self.plain))
+        self.store.raise_level(2, 5)
+        self.store.number = 5
+        self.store.notes_events = True
+        self.changed = dict.fromkeys(self.plain, 5)
+
+    @rule(command=COMMANDS)
+    def write(self, command: str) -> None:
+        self.store.number += 1
+        before = dict(self.plain)
+        assert execute(self.store, command) == execute(self.plain, command)
+        told = self.store.take_events().events
+        for number, kind, key, value in told:
+            assert number == self.store.number
+            assert kind == ("set" if key in self.plain else "delete")
+            assert value == self.plain.get(key, "")
+            self.changed[key] = number
+        if self.plain != before:
+            assert len(told) == 1
+
+    @rule(lease=st.sampled_from(["lease-1", "lease-2", ""]), key=KEYS)
+    def bind(self, lease: str, key: str) -> None:
+        self.store.number += 1
+        self.store.put_under(lease, key, "1")
+        self.plain[key], self.changed[key] = "1", self.store.number
+        assert self.store.take_events().events == [Event(self.store.number, "set", key, "1")]
+
+    @rule(lease=st.sampled_from(["lease-1", "lease-2"]))
+    def expire(self, lease: str) -> None:
+        self.store.number += 1
+        for key in self.store.expire(lease):
+            del self.plain[key]
+        assert all(event.kind == "expire" for event in self.store.take_events().events)
+
+    @rule()
+    def stand_still(self) -> None:
+        self.store.held = above = layered(self.store.held)
+        above.hold()
+
+    @rule()
+    def write_a_snapshot(self) -> None:
+        store = self.store
+        members, held = all_vote(MEMBERS), dict(store.held)
+        state = MachineState(9, 1, members, [], held, level=2, since=store.since)
+        loaded = copied(state)
+        assert loaded.leased == store.leased
+        fresh = Store()
+        fresh.replace(loaded.pairs, loaded.level, loaded.leased, 0)
+        assert {key: fresh.facts(key) for key in fresh} == {key: store.facts(key) for key in store}
+
+    @invariant()
+    def is_one(self) -> None:
+        assert dict(self.store) == self.plain
+        assert len(self.store) == len(self.plain)
+        for key in self.plain:
+            facts = self.store.facts(key)
+            assert facts is not None
+            assert facts.changed == self.changed[key]
+            assert (key in self.store.leased.get(facts.lease, ())) == bool(facts.lease)
+        assert sum(map(len, self.store.leased.values())) <= len(self.plain)
+
+
+TestOneMeaning = OneMeaning.TestCase
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.integers(1, 2**63 - 1))
+def test_any_value_comes_back_as_it_was(value: str, number: int) -> None:
+    store = Store(level=2)
+    store.number = number
+    store["k"] = value
+    assert (store["k"], store.facts("k")) == (value, Facts(number))
+    store.put_under("lease-3", "k", value)
+    assert (store["k"], store.facts("k")) == (value, Facts(number, "lease-3"))
