@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 
+from raftline.common.level import FIRST
 from raftline.common.wakeup import give_way
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
@@ -47,6 +48,7 @@ class LogManager(NodeFiles):
         self.sessions = Sessions()
         self.machines = machines or Machines()
         self.members: Membership = all_vote(members)  # as of the last entry applied
+        self.level = FIRST  # of the cluster, as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: MutableMapping[str, str] = {}  # pairs of before a snapshot came
         self._arrived_sessions = Sessions()  # of the snapshot that was checked last
