@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 
-from raftline.common.level import FIRST
 from raftline.common.wakeup import give_way
+from raftline.raft import levels
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute, is_read
@@ -48,7 +48,7 @@ class LogManager(NodeFiles):
         self.sessions = Sessions()
         self.machines = machines or Machines()
         self.members: Membership = all_vote(members)  # as of the last entry applied
-        self.level = FIRST  # of the cluster, as of the last entry applied
+        self.level = levels.FIRST  # of the cluster, as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: MutableMapping[str, str] = {}  # pairs of before a snapshot came
         self._arrived_sessions = Sessions()  # of the snapshot that was checked last
@@ -63,7 +63,7 @@ class LogManager(NodeFiles):
                 operator's word; one line says what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran)
-        self.members = recovered.members
+        self.members, self.level = recovered.members, recovered.level
         if loaded is not None:
             try:
                 self._load(loaded, Sessions.load(loaded.sessions))
@@ -123,9 +123,9 @@ class LogManager(NodeFiles):
         """
         with self.client_lock:
             still, sessions = self._hold(), self.sessions.dump()
-            applied, members = self.applied, self.members
+            applied, members, level = self.applied, self.members, self.level
         return MachineState(
-            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe)
+            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe), level
         )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
@@ -151,6 +151,7 @@ class LogManager(NodeFiles):
         with self.client_lock:
             old, self.pairs = self.pairs, loaded.pairs
             self.sessions, self.members = sessions, loaded.members
+            self.level = loaded.level
             self.applied = Mark(*loaded.snapshot[:2])
             return old
 
@@ -181,6 +182,8 @@ class LogManager(NodeFiles):
                 # What was applied is committed, so this configuration is never rolled back; a
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
+            elif command.startswith(levels.PREFIX):
+                self.level = max(self.level, levels.read(command))
             return self._do(entry_number, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit

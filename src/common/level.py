@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LEVEL = 2
-FIRST = 1  # of a cluster that never said another, and of a build that tells none
 BEFORE_LEVELS = "0.1.0"  # the version of builds that tell no level
 
 

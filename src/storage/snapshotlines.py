@@ -8,7 +8,8 @@
     b 30
     # end: 1 session, 2 keys, crc32 1ff08c67
 
-The first line names the last entry that it stands for, by index and term, and the members then.
+The first line names the last entry that it stands for, by index and term, and the members then;
+before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`.
 Session lines are the session table's own; key and value stand as they travelled. Behind every
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
@@ -25,8 +26,9 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.entries import NUMBER_MAX, Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
-from raftline.storage.lines import read_members, spell_members
+from raftline.storage.lines import read_members, spell_level, spell_members, split_level
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
@@ -46,6 +48,7 @@ class MachineState:
     sessions: Collection[str]
     pairs: Mapping[str, str]
     release: Callable[[Breathe], None] = lambda breathe: None
+    level: int = FIRST
 
 
 @dataclass
@@ -56,12 +59,14 @@ class LoadedSnapshot:
     members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
+    level: int = FIRST
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of some hundred lines."""
     sessions, keys = len(state.sessions), len(state.pairs)
-    head = f"{state.index} {state.term} snapshot {spell_members(state.members)}\n"
+    where = f"{spell_level(state.level)}{spell_members(state.members)}"
+    head = f"{state.index} {state.term} snapshot {where}\n"
     data = f"{head}sessions {sessions}\n".encode()
     crc = crc32(data)
     yield data
@@ -127,8 +132,9 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
+        level, spelled = split_level(head[3])
         try:
-            members = read_members(head[3])
+            members = read_members(spelled)
         except ValueError as error:
             raise self._damage(str(error)) from None
         sessions = [line for lines in self._section(b"sessions") for line in lines]
@@ -147,7 +153,7 @@ class SnapshotReader:
         if self._file.read(1):
             raise self._damage("something follows the closing line")
         snapshot = Snapshot(index, term, self._size, self._crc)
-        return LoadedSnapshot(snapshot, members, sessions, pairs)
+        return LoadedSnapshot(snapshot, members, sessions, pairs, level)
 
     def _section(self, word: bytes) -> Iterator[list[str]]:
         """Yield the lines of `sessions N` or `keys N`, piece by piece, past the notes."""

@@ -260,7 +260,9 @@ def _write(
     folder = Folder(configuration.folder)
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
-    state = MachineState(index, term, members, loaded.sessions, loaded.pairs)
+    state = MachineState(
+        index, term, members, loaded.sessions, loaded.pairs, level=loaded.level
+    )
     for name in members.names:
         def counted() -> Iterator[bytes]:
             for data in spell_snapshot(state):
@@ -268,8 +270,8 @@ def _write(
                 yield data
 
         folder.replace(f"{name}.state_machine", counted())
-        folder.replace(f"{name}.log", whole_file(members, Log(index, term)))
-        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term))
+        folder.replace(f"{name}.log", whole_file(members, Log(index, term), loaded.level))
+        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term), 0, loaded.level)
         HardStateFile(folder, name).save(promise)
         folder.replace(trace(name), [spell_trace(name)])
     lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
