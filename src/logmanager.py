@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from raftline.common.wakeup import give_way
+from raftline.raft import levels
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute, is_read
@@ -55,13 +56,13 @@ class LogManager(NodeFiles):
 
     @property
     def pairs(self) -> Pairs:
-        """The pairs that commands act on: at level 1 the texts themselves, which costs nothing more."""
+        """The pairs that commands act on: at level 1 the texts themselves, at no cost more."""
         return self.store.held if self.store.level < 2 else self.store
 
-    def raise_level(self, level: int, entry_number: int) -> None:
-        """Let commands act as at this level from the entry of this number on; the caller holds
-        the lock. No key is looked at."""
-        self.store.raise_level(level, entry_number)
+    @property
+    def level(self) -> int:
+        """The level of the cluster as of the last entry applied."""
+        return self.store.level
 
     def recover(self, *, never_ran: bool = False) -> Recovered:
         """Lock the folder and read back what this node knew; nothing is executed yet.
@@ -73,7 +74,7 @@ class LogManager(NodeFiles):
                 operator's word; one line says what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran)
-        self.members = recovered.members
+        self.members, self.store.level = recovered.members, recovered.level
         if loaded is not None:
             try:
                 self._load(loaded, Sessions.load(loaded.sessions))
@@ -201,6 +202,8 @@ class LogManager(NodeFiles):
                 # What was applied is committed, so this configuration is never rolled back; a
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
+            elif command.startswith(levels.PREFIX):
+                self.store.raise_level(levels.read(command), entry_number)
             return self._do(entry_number, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
+from raftline.wire.commands import COMMANDS, FOREIGN
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
 
@@ -42,6 +43,9 @@ class Admission:
             return self._hear(line)
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
+        if COMMANDS.get(request.verb, FOREIGN).level > host.level:
+            why = host.why_level(COMMANDS[request.verb].level)
+            return line._replace(kind="local", reply=why)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return line._replace(kind="local", reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time

@@ -150,6 +150,9 @@ class Host(Protocol):
     speakers: Speakers
 
     @property
+    def level(self) -> int:
+        """The level of the cluster, as of the last entry applied here."""
+    @property
     def traffic_log(self) -> Traffic: ...
     @property
     def control(self) -> Orders: ...
@@ -170,6 +173,9 @@ class Host(Protocol):
 
     def status(self) -> str:
         """Return the reply to `status`."""
+
+    def why_level(self, needed: int) -> str:
+        """Return the reply to a request above the level of the cluster."""
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that is not here, else ""."""

@@ -63,6 +63,13 @@ class NodeHost:
         facts |= self.control.facts()
         return "STATUS response: " + json.dumps(facts)
 
+    @property
+    def level(self) -> int:
+        return self.logmanager.level
+
+    def why_level(self, needed: int) -> str:
+        return error(f"this cluster is at level {self.level}. Nothing was done.")
+
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" where it has
         it. Another leader may have it; here the command must never become an entry."""

@@ -29,11 +29,18 @@ from raftline.node.traffic_log import TrafficLog
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, Snapshot, spell_entries
 from raftline.raft.inputs import Input
+from raftline.raft.levels import LevelTooHigh
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.recording import RecordedNode
 from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import NodeView
-from raftline.storage.disk import EXIT_DISK, DiskFailed, StorageError
+from raftline.storage.disk import (
+    EXIT_DISK,
+    EXIT_FILES,
+    DiskFailed,
+    LevelRefused,
+    StorageError,
+)
 from raftline.storage.folder import Folder
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
@@ -164,7 +171,10 @@ class Server(NodeHost):
         if self._stopping:
             return
         self.exit_status = EXIT_DISK if isinstance(error, DiskFailed) else EXIT_BROKEN
-        kind = "" if isinstance(error, StorageError) else f"{type(error).__name__}: "
+        if isinstance(error, LevelTooHigh | LevelRefused):
+            self.exit_status = EXIT_FILES
+        is_plain = isinstance(error, StorageError | LevelTooHigh)
+        kind = "" if is_plain else f"{type(error).__name__}: "
         self._console.say(f"[!] {self.name} stops: {kind}{error}")
         if os.environ.get("RAFTLINE_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)

@@ -22,7 +22,7 @@ from raftline.node.driver import Driver
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotGone, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import InstallSnapshot
-from raftline.storage.disk import StorageError
+from raftline.storage.disk import LevelRefused, StorageError
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is not so many times as long as the last snapshot
@@ -206,13 +206,16 @@ class Snapshots:
         try:
             loaded = self._files.check(snapshot, self._breathe)
             self._logmanager.arrived(loaded, self._breathe)
+        except LevelRefused as error:  # its leader is of a level that this build can't reach
+            self._driver.fail(error)
+            return
         except (ValueError, StorageError) as error:
             why = str(error)
             self._driver.step(SnapshotRejected(snapshot, why))
             return
-        members = loaded.members
+        members, level = loaded.members, loaded.level
         del loaded
-        self._driver.step(SnapshotChecked(snapshot, members))
+        self._driver.step(SnapshotChecked(snapshot, members, level))
         self._logmanager.free_replaced(self._breathe)
         self._due_bytes = self._next_due(0)
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from raftline.common.config import ConfigError, Configuration, Pace
+from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.raft.change import advice
@@ -131,6 +132,7 @@ def node_of(
         heartbeat_ms,
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
+        level=LEVEL,
     )
     return node_from_disk(
         name,
@@ -145,6 +147,7 @@ def node_of(
         may_be_new=recovered.may_be_new,
         incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),
         snapshot=recovered.snapshot,
+        level=recovered.level,
     )
 
 

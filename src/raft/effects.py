@@ -56,6 +56,7 @@ class Effects:
     send: list[Message] = field(default_factory=list)  # 1. may leave at once (thesis §10.2.1)
     save: HardState | None = None  # 2. term and vote
     cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
+    level: int | None = None  # 2. of what is to be written: NAME.storage says it before the log
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest

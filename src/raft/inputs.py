@@ -12,6 +12,7 @@ from typing import Any
 
 from raftline.raft.change import Change
 from raftline.raft.entries import Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 
@@ -86,6 +87,14 @@ class PeerDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerLevel:
+    """A peer told the level of its build, on a connection made by this server; 0: that broke."""
+
+    peer: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotTaken:
     """A snapshot of this server's own state lies on its disk, durable (§7). Raises SafetyError if
     it stands for entries that were not applied here, or for other ones."""
@@ -95,10 +104,12 @@ class SnapshotTaken:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotChecked:
-    """A snapshot whose check was asked for passed; its configuration has these members."""
+    """A snapshot whose check was asked for passed; its configuration has these members, and the
+    cluster had this level."""
 
     snapshot: Snapshot
     members: Membership
+    level: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,6 @@ class Stop:
 
 Input = (
     Receive | Propose | Read | AskLeader | ChangeMembers | Transfer | Synced | Tick
-    | PeerDisconnected | SnapshotTaken | SnapshotChecked | SnapshotRejected | SnapshotGone
-    | Compact | StepDown | Campaign | SetHeartbeat | Stop
+    | PeerDisconnected | PeerLevel | SnapshotTaken | SnapshotChecked | SnapshotRejected
+    | SnapshotGone | Compact | StepDown | Campaign | SetHeartbeat | Stop
 )  # fmt: skip

@@ -12,13 +12,20 @@ from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
 from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_ready
 from raftline.raft.receiving import receive
 from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
-from raftline.raft.replication import advance_commit, propose, send_heartbeats
+from raftline.raft.replication import (
+    advance_commit,
+    propose,
+    send_entries_to_all,
+    send_heartbeat,
+    send_heartbeats,
+)
 from raftline.raft.snapshot import compact, install, refuse, snapshot_gone, snapshot_taken
 from raftline.raft.state import Options, State
 from raftline.raft.transfer import (
@@ -29,6 +36,7 @@ from raftline.raft.transfer import (
     set_heartbeat,
     step_down,
 )
+from raftline.raft.upgrade import note_level, raise_level
 from raftline.raft.view import NodeView
 
 
@@ -105,8 +113,10 @@ def node_from_disk(
     may_be_new: bool = False,
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
+    level: int = FIRST,
 ) -> RawNode:
-    """Return a server that starts with what its disk holds; `members`: at the base of its log."""
+    """Return a server that starts with what its disk holds; `members` and `level`: at the base of
+    its log."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
     # What it may have promised before it stopped is kept, be it started otherwise now.
@@ -124,6 +134,7 @@ def node_from_disk(
         last_applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
+        levels=Levels(log.base_index, level, log.commands),
     )  # fmt: skip
     state.arm_election()
     stand_soon(state)
@@ -135,6 +146,8 @@ def _advance(state: State) -> None:
     if state.leading is not None:
         advance_commit(state)
         advance_change(state)
+    if state.leading is not None and raise_level(state):
+        send_entries_to_all(state)
     state.hand_out_committed()
     say_if_removed(state)
     if state.leading is not None:
@@ -170,6 +183,14 @@ def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:
         give_up_transfer(state)
 
 
+def _told(state: State, taken: inputs.PeerLevel) -> None:
+    """Take note of a peer's level; the leader speaks at once to whom it had to be silent."""
+    may_hear = note_level(state, taken.peer, taken.level)
+    progress = state.progress.get(taken.peer)
+    if may_hear and progress is not None:
+        send_heartbeat(state, taken.peer, progress)
+
+
 _QUIET = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
 _RULES: dict[type[inputs.Input], Callable[[State, Any], None]] = {
     inputs.Receive: lambda state, taken: receive(state, taken.message),
@@ -179,10 +200,13 @@ _RULES: dict[type[inputs.Input], Callable[[State, Any], None]] = {
     inputs.Tick: lambda state, taken: _pass_time(state),
     inputs.AskLeader: lambda state, taken: ask_leader(state, taken.tokens),
     inputs.PeerDisconnected: _disconnected,
+    inputs.PeerLevel: _told,
     inputs.ChangeMembers: lambda state, taken: begin_change(state, taken.change, taken.token),
     inputs.Transfer: lambda state, taken: begin_transfer(state, taken.to),
     inputs.SnapshotTaken: lambda state, taken: snapshot_taken(state, taken.snapshot),
-    inputs.SnapshotChecked: lambda state, taken: install(state, taken.snapshot, taken.members),
+    inputs.SnapshotChecked: lambda state, taken: install(
+        state, taken.snapshot, taken.members, taken.level
+    ),
     inputs.SnapshotRejected: lambda state, taken: refuse(state, taken.snapshot, taken.why),
     inputs.SnapshotGone: lambda state, taken: snapshot_gone(state, taken.peer, taken.snapshot),
     inputs.Compact: lambda state, taken: compact(state, taken.index),

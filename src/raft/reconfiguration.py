@@ -19,6 +19,7 @@ from raftline.raft.replication import send_entries_to_all, send_heartbeats
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 from raftline.raft.transfer import leave_to_another
+from raftline.raft.upgrade import check_newcomer
 
 ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
 PATIENCE = 10  # election timeouts without a word from whom is to catch up, or is to hear it left
@@ -62,6 +63,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
             raise ChangeRefused(f"{under_way} is under way, and only one change is made at a time")
         if leading.transfer is not None:
             raise ChangeRefused(f"the leadership is being handed over to {leading.transfer.to}")
+        check_newcomer(state, change)
         planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
             raise ChangeRefused("a member's address holds what no entry can")

@@ -17,6 +17,7 @@ from raftline.raft.recovering import leader_heard_recovering, vote_again
 from raftline.raft.roles import Role
 from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import State
+from raftline.raft.upgrade import may_send
 
 
 def propose(state: State, commands: list[str]) -> None:
@@ -44,7 +45,7 @@ def send_entries_to_all(state: State) -> None:
 def send_entries(state: State, name: str, progress: Progress) -> None:
     """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
     the snapshot where the log no longer has them (§7)."""
-    if lacks_snapshot(state, name, progress):
+    if not may_send(state, name) or lacks_snapshot(state, name, progress):
         return
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
@@ -89,12 +90,18 @@ def send_heartbeats(state: State) -> None:
     begin_round(state)
     leading.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     for name, progress in leading.progress.items():
-        progress.probe_sent = False
-        lacks_snapshot(state, name, progress)
-        _send(state, name, progress, [])
-        progress.probe_sent = progress.mode is Mode.PROBE
-        send_entries(state, name, progress)
-        send_again(state, name, progress)
+        if may_send(state, name):
+            send_heartbeat(state, name, progress)
+
+
+def send_heartbeat(state: State, name: str, progress: Progress) -> None:
+    """Send one follower an empty AppendEntries of this round, and what it lacks."""
+    progress.probe_sent = False
+    lacks_snapshot(state, name, progress)
+    _send(state, name, progress, [])
+    progress.probe_sent = progress.mode is Mode.PROBE
+    send_entries(state, name, progress)
+    send_again(state, name, progress)
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
@@ -142,6 +149,8 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     """
     progress = _progress_of(state, message)
     if progress is None or message.round <= progress.rewound_round:
+        return
+    if not may_send(state, message.sender):
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it

@@ -13,11 +13,13 @@ from __future__ import annotations
 from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.entries import Snapshot
 from raftline.raft.following import answer, hear_leader
+from raftline.raft.levels import Levels
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
 from raftline.raft.progress import Mode, Progress, Sending
 from raftline.raft.roles import Incoming, Role
 from raftline.raft.state import State
+from raftline.raft.upgrade import may_send
 
 ENTRY_BYTES = 100  # what an entry in memory costs beside its command
 COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long
@@ -69,6 +71,7 @@ def compact(state: State, index: int) -> None:
     if index > log.base_index:
         log.compact(min(index, log.base_index + COMPACT_MAX))
         state.configurations.compact(log.base_index)
+        state.levels.compact(log.base_index)
 
 
 # --- the leader's side ---------------------------------------------------------------------
@@ -136,6 +139,8 @@ def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> 
     sending = progress.sending
     if sending is None or message.round <= progress.rewound_round:
         return
+    if not may_send(state, message.sender):
+        return
     if (message.index, message.index_term) != sending.snapshot[:2]:
         return
     if message.offset > sending.snapshot.size:
@@ -170,7 +175,7 @@ def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
     progress = state.progress.get(peer)
     if progress is None or progress.sending is None or progress.sending.snapshot != snapshot:
         return
-    if state.snapshot != snapshot:
+    if state.snapshot != snapshot and may_send(state, peer):
         begin_to_send(state, peer, progress)
 
 
@@ -238,7 +243,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     )  # fmt: skip
 
 
-def install(state: State, snapshot: Snapshot, members: Membership) -> None:
+def install(state: State, snapshot: Snapshot, members: Membership, level: int) -> None:
     """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
 
     The heartbeat that speaks of its last entry is answered behind the write.
@@ -260,6 +265,8 @@ def install(state: State, snapshot: Snapshot, members: Membership) -> None:
     state.last_applied = snapshot.index  # 8: the rim replaces the state machine
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
+    state.levels = Levels(snapshot.index, level)
+    state.out.level = level
     state.out.members_changed = True
     state.out.install = snapshot
     state.note(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from raftline.raft.effects import Effects, HardState, SafetyError
 from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.levels import FIRST, Levels, check_level
+from raftline.raft.levels import PREFIX as LEVEL_PREFIX
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import CHUNK_BYTES, Message
@@ -31,6 +33,7 @@ class Options:
     trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
     lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
     lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
+    level: int = FIRST  # of this build (raft/upgrade.py)
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class State:
     quick_retries_left: int = 0  # election timeouts that are short: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
     lease_ms: int = 0  # the longest promise that the disk knows of
+    levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
+    peer_levels: dict[str, int] = field(default_factory=dict)  # as told since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
@@ -240,6 +245,8 @@ class State:
         for index, command in zip(indexes, commands, strict=True):
             if command.startswith(PREFIX):
                 self.configurations.append(index, command)
+            elif command.startswith(LEVEL_PREFIX) and self.levels.append(index, command):
+                self._note_level(index)
         self.out.append += entries
         if self.configurations.index != known:
             self._note_members()
@@ -252,12 +259,17 @@ class State:
             raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
         self.log.cut_after(index)
         known = self.configurations.index
+        self.levels.cut_after(index)
         self.configurations.cut_after(index)
         if self.configurations.index != known:
             self.note(f"[!] The change of members in entry {known} is rolled back")
             self._note_members()
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
+
+    def _note_level(self, index: int) -> None:
+        self.out.level = check_level(self.name, self.options.level, index, self.levels.latest)
+        self.note(f"[*] Entry {index} raises this cluster to level {self.levels.latest}")
 
     def _note_members(self) -> None:
         index = self.configurations.index

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
+from raftline.raft.levels import Levels
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.progress import Progress
 from raftline.raft.roles import PendingTransfer, Role
@@ -64,6 +65,8 @@ class NodeView:
     durable_index: Final[int] = _same("durable_index")
     snapshot: Final[Snapshot | None] = _same("snapshot")
 
+    levels: Final[Levels] = _same("levels")
+    peer_levels: Final[Mapping[str, int]] = _same("peer_levels")
     configurations: Final[Configurations] = _same("configurations")
     membership: Final[Membership] = _same("membership")
     peers: Final[list[str]] = _same("peers")

@@ -67,6 +67,16 @@ def denied(node: str, why: str) -> FilesRefused:
     )
 
 
+def is_as_born(folder: Folder, name: str) -> bool:
+    """Whether a log is as a birth that was interrupted leaves it: a base line alone."""
+    try:
+        with folder.read(name) as file:
+            first = file.readline(LINE_BYTES_MAX)
+    except OSError as error:
+        raise cannot_read(name, error) from error
+    return len(first) == folder.size(name) and looks_like_base(first)
+
+
 def is_hand_written(folder: Folder, name: str) -> bool:
     """Whether the log `name` begins with something else than a base line."""
     try:

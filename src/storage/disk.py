@@ -32,6 +32,10 @@ class FilesRefused(StorageError):
     """The node must not start from these files: damaged, locked, unreadable, or another's."""
 
 
+class LevelRefused(FilesRefused):
+    """A newer build wrote what this one can't read: nothing is damaged."""
+
+
 class DamagedStorage(FilesRefused):
     """NAME.storage fails its checks: term and vote are lost."""
 

@@ -11,6 +11,10 @@ up, since nothing tells whether it lost anything; `adopting`, while a hand-writt
 A node that may have promised its votes for a while (raft/lease.py) says there how long: `state
 whole lease 500`, in milliseconds. The line is replaced atomically.
 
+A level above the first stands last, from before the log holds the entry that raises it: `state
+whole level 2`. A build that does not know the level refuses the file. This is the first file that
+is read at any start, so such a build touches none of the others.
+
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
 power cut, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
@@ -25,14 +29,17 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
+from raftline.common.level import LEVEL
 from raftline.raft.entries import NUMBER_MAX
-from raftline.storage.disk import DamagedStorage, FilesRefused
+from raftline.raft.levels import FIRST
+from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
 from raftline.storage.folder import Folder, cannot_read
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+)"
     rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease ([1-9][0-9]{0,18}))?"
+    rb"(?: level ([1-9][0-9]{0,8}))?"
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -62,6 +69,7 @@ class Promise(NamedTuple):
     state: LogState
     mark: Mark
     lease_ms: int = 0
+    level: int = FIRST  # of the files
 
 
 class HardStateFile:
@@ -99,12 +107,19 @@ class HardStateFile:
                 f"{self.name} belongs to node {node!a}, not to {self._node}: a file of "
                 "another node was put here; put this node's own file back"
             )
+        level = int(promise[6] or FIRST)
+        if level > LEVEL:
+            raise LevelRefused(
+                f"{self.name}: the files of {self._node} are of level {level}, and this build of "
+                f"raftline knows levels up to {LEVEL}. Start the node with a newer version"
+            )
         self.promise = Promise(
             self._number(promise[2], 1),
             None if vote == "-" else vote,
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[5] or b"0", 1),
+            level,
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
@@ -115,6 +130,7 @@ class HardStateFile:
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
+            f"{f' level {promise.level}' if promise.level > FIRST else ''}"
         )
         first = _with_crc(spelled.encode())
         self._folder.replace(self.name, [first + _mark_line(promise.mark)])

@@ -8,8 +8,9 @@
 
 First the base line: what the log begins behind (`17 4 base …` after a compaction: the snapshot
 ends with entry 17 of term 4), and the members there. Where some only learn, or two configurations
-are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. Then
-entries, `index term command`, and behind each batch of them a note that they were synced.
+are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
+above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`. Then entries,
+`index term command`, and behind each batch of them a note that they were synced.
 `# cut after 17`, within a batch, says that what follows replaces every entry behind 17.
 
 The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
@@ -20,8 +21,11 @@ from __future__ import annotations
 
 import re
 
+from raftline.common.level import LEVEL
 from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
+from raftline.storage.disk import LevelRefused
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends
 
@@ -33,6 +37,7 @@ _NUMBER = rb"0|[1-9][0-9]{0,18}"
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
+_LEVEL = re.compile(rb"level ([1-9][0-9]{0,8})(?: |\Z)")
 _MEMBER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=]+:[1-9][0-9]{0,4})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -48,10 +53,37 @@ def cut_line(index: int) -> bytes:
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
-def base_line(members: Membership, index: int = 0, term: int = 0) -> bytes:
+def base_line(
+    members: Membership, index: int = 0, term: int = 0, level: int = FIRST
+) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry that the
-    snapshot stands for, with the members; none are named by a node that waits to be added."""
-    return f"{index} {term} base {spell_members(members)}".rstrip(" ").encode() + b"\n"
+    snapshot stands for, with the level and the members; none are named by a node that waits to be
+    added."""
+    spelled = f"{index} {term} base {spell_level(level)}{spell_members(members)}"
+    return spelled.rstrip(" ").encode() + b"\n"
+
+
+def spell_level(level: int) -> str:
+    """Return a level as it stands before the members, a space behind it; "" for the first one,
+    which older builds know."""
+    return f"level {level} " if level > FIRST else ""
+
+
+def split_level(spelled: bytes | None) -> tuple[int, bytes]:
+    """Return the level that stands before the members, and the members' text.
+
+    Raises:
+        LevelRefused: a newer build wrote this.
+    """
+    found = _LEVEL.match(spelled or b"")
+    if found is None:
+        return FIRST, spelled or b""
+    if int(found[1]) > LEVEL:
+        raise LevelRefused(
+            f"it is of level {int(found[1])}, and this build of raftline knows levels up to "
+            f"{LEVEL}. Go on with a newer version"
+        )
+    return int(found[1]), (spelled or b"")[found.end() :]
 
 
 def spell_members(members: Membership) -> str:
@@ -85,7 +117,13 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     index, term = int(match[1]), int(match[2])
     if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
         raise ValueError(f"the base line names an entry {index} of term {term}")
-    return index, term, read_members(match[3])
+    return index, term, read_members(split_level(match[3])[1])
+
+
+def level_in_base(raw: bytes) -> int:
+    """Return the level that a sound base line names."""
+    match = _BASE.fullmatch(raw)
+    return split_level(match[3])[0] if match is not None else FIRST
 
 
 def read_members(spelled: bytes | None) -> Membership:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.log import Log, TermRuns
 from raftline.raft.membership import Membership
 from raftline.storage.disk import AppendFile, DiskFailed
@@ -117,9 +118,9 @@ def check_storable(entries: Sequence[Entry]) -> None:
             raise SafetyError(f"entry {index} holds a control character: {command!a:.80}")
 
 
-def whole_file(members: Membership, log: Log) -> Iterator[bytes]:
+def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[bytes]:
     """Yield a whole NAME.log that says the same as `log`, in pieces that each fit in memory."""
-    base = base_line(members, log.base_index, log.base_term)
+    base = base_line(members, log.base_index, log.base_term, level)
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
@@ -139,7 +140,12 @@ class LogRewrite:
     """
 
     def __init__(
-        self, folder: Folder, node: str, snapshot: Snapshot, members: Membership
+        self,
+        folder: Folder,
+        node: str,
+        snapshot: Snapshot,
+        members: Membership,
+        level: int = FIRST,
     ) -> None:
         self.snapshot = snapshot
         self._folder = folder
@@ -148,7 +154,7 @@ class LogRewrite:
         self._file: AppendFile = folder.create(self._beside)
         self._runs = TermRuns(snapshot.index, snapshot.term)
         self._size = 0
-        base = base_line(members, snapshot.index, snapshot.term)
+        base = base_line(members, snapshot.index, snapshot.term, level)
         try:
             self._write(base + note_line(0, crc32(base)))
         except DiskFailed:
@@ -219,9 +225,10 @@ def install(
     of the mark now may not be on the disk yet, and an earlier one name an entry that was cut.
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
-    storage.save(storage.promise._replace(mark=old.base))
+    level = max(storage.promise.level, loaded.level)
+    storage.save(storage.promise._replace(mark=old.base, level=level))
     snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
-    folder.replace(name, whole_file(loaded.members, log))
+    folder.replace(name, whole_file(loaded.members, log, loaded.level))
     old.close()
     return LogFile(folder.open_append(name), log.copy(), 0, folder.size(name))

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import BinaryIO
 from zlib import crc32
 
+from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.disk import CorruptLog
@@ -28,6 +29,7 @@ from raftline.storage.lines import (
     NOT_UTF_8,
     NOTE,
     entry_index,
+    level_in_base,
     note_line,
     read_base,
     read_cut,
@@ -47,7 +49,13 @@ class LogRead:
     torn_bytes: int = 0  # behind it, never acknowledged
     void_lines: bool = False  # a cut was met: some lines no longer count
     holds_mark: bool = False  # the entry that was promised was met, whether or not cut later
+    level: int = FIRST  # at the base
     open_crc: int = 0  # CRC-32 of the good bytes that no note covers yet: the base line's
+
+    @property
+    def last_level(self) -> int:
+        """The highest level in the log."""
+        return Levels(self.log.base_index, self.level, self.log.commands).latest
 
 
 class _Batch:
@@ -154,6 +162,7 @@ class LogReader:
             Log(index, term),
             len(raw),
             holds_mark=self._promised.index <= self._covered,
+            level=level_in_base(raw),
             open_crc=crc32(raw),
         )
 

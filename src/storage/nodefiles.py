@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.folder import Folder
@@ -112,7 +113,8 @@ class NodeFiles:
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
         """Begin to write the log anew, behind `snapshot`, the one in force. Where another arrives
         meanwhile, what is written here never comes in force (Compaction.finish_rewrite)."""
-        return LogRewrite(self._folder, self.name, snapshot, self.snapshots.members)
+        members, level = self.snapshots.members, self.snapshots.level
+        return LogRewrite(self._folder, self.name, snapshot, members, level)
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
         """Let the new log take the old one's place, from one thread at a time as `persist`.
@@ -155,14 +157,16 @@ class NodeFiles:
         if forgot and born and log.last.index:
             # What a person wrote goes before the flag: behind it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
-        if saves or forgot or (recovered and born):
+        level = max([work.level for work in works if work.level is not None], default=FIRST)
+        level = max(level, storage.promise.level)
+        if saves or forgot or (recovered and born) or level > storage.promise.level:
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = storage.promise.state
             if forgot:
                 state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
-            storage.save(promise._replace(state=state))
+            storage.save(promise._replace(state=state, level=level))
         begin = 0
         for position, work in enumerate(works):
             for chunk in work.chunks:

@@ -11,13 +11,14 @@ from zlib import crc32
 
 from raftline.raft.effects import HardState
 from raftline.raft.entries import Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage import birth
 from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
-from raftline.storage.folder import CATCH_UP, Folder, cannot_read, copied
+from raftline.storage.folder import CATCH_UP, Folder, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from raftline.storage.lines import LINE_BYTES_MAX, base_line, looks_like_base
+from raftline.storage.lines import base_line
 from raftline.storage.logfile import LogFile, beside, whole_file
 from raftline.storage.logreader import LogRead, LogReader
 from raftline.storage.snapshotfile import SnapshotFile
@@ -35,6 +36,7 @@ class Recovered:
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
+    level: int = FIRST  # where `log` begins
     may_be_new: bool = False  # beside `recovering`: nothing tells whether anything is lost
 
 
@@ -102,8 +104,9 @@ class Recovery:
                 # would leave a log that looks as if this node had never acknowledged anything.
                 self._lost_log = True
                 self.storage.save(promise._replace(state=LogState.RECOVERING))
-            members = self._members if self.loaded is None else self.loaded.members
-            self._folder.replace(self._log_name, whole_file(members, Log(*self._held)))
+            begin = self.loaded or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
+            whole = whole_file(begin.members, Log(*self._held), begin.level)
+            self._folder.replace(self._log_name, whole)
         if promise is None and self.storage.promise.state is LogState.WHOLE:
             knows = self._never_ran or self._is_alone()
             born = LogState.WHOLE if knows else LogState.NEWBORN
@@ -132,16 +135,9 @@ class Recovery:
             return True
         if has_log and birth.is_hand_written(self._folder, self._log_name):
             return False  # no accident: somebody wants to begin with it
-        return self._folder.exists(self._trace) or (has_log and not self._is_as_born())
-
-    def _is_as_born(self) -> bool:
-        """Whether the log is as a birth that was interrupted leaves it: a base line alone."""
-        try:
-            with self._folder.read(self._log_name) as file:
-                first = file.readline(LINE_BYTES_MAX)
-        except OSError as error:
-            raise cannot_read(self._log_name, error) from error
-        return len(first) == self._folder.size(self._log_name) and looks_like_base(first)
+        return self._folder.exists(self._trace) or (
+            has_log and not birth.is_as_born(self._folder, self._log_name)
+        )
 
     def _lose_promise(self, has_log: bool) -> None:
         """Go on without term and vote, as a recovering server. The term is at least that of the
@@ -174,7 +170,7 @@ class Recovery:
         self._settle(promise, found)
         if found.void_lines:
             file.close()
-            self._folder.replace(self._log_name, whole_file(found.members, log))
+            self._folder.replace(self._log_name, whole_file(found.members, log, found.level))
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
         promise = self.storage.promise
@@ -187,6 +183,7 @@ class Recovery:
             found.members,
             self.notes,
             self.snapshots.current,
+            found.level,
             promise.state is LogState.UNKNOWN,
         ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
 
@@ -237,7 +234,7 @@ class Recovery:
         if self.loaded is None:
             return
         log, snapshot = found.log, self.loaded.snapshot
-        found.members = self.loaded.members
+        found.members, found.level = self.loaded.members, self.loaded.level
         if log.term_at(snapshot.index) == snapshot.term:
             log.compact(snapshot.index)
         else:
@@ -275,7 +272,9 @@ class Recovery:
                 f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
                 "caught up"
             )
-        self.storage.save(promise._replace(state=state, mark=Mark(log.last_index, log.last_term)))
+        mark = Mark(log.last_index, log.last_term)
+        level = max(found.last_level, promise.level if lost else FIRST)
+        self.storage.save(promise._replace(state=state, mark=mark, level=level))
 
     def _sound_state(self, promise: Promise, log: Log) -> LogState:
         """Return the state of a log that holds all that it did."""

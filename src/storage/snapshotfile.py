@@ -11,6 +11,7 @@ from zlib import crc32
 
 from raftline.raft.effects import Chunk
 from raftline.raft.entries import Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import CATCH_UP, Folder, cannot_read
@@ -41,7 +42,8 @@ class SnapshotFile:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
         self.members = all_vote({})  # those of `current`
-        self._written = all_vote({})  # those of the one beside it
+        self.level = FIRST  # that of `current`
+        self._written, self._written_level = self.members, FIRST  # those of the one beside it
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
@@ -67,7 +69,7 @@ class SnapshotFile:
                 f"Restore {self.name} and {self._node}.log from one backup of this node; "
                 f"{CATCH_UP} {self._node}"
             ) from None
-        self.current, self.members = loaded.snapshot, loaded.members
+        self._take(loaded)
         return loaded
 
     def read(self) -> LoadedSnapshot:
@@ -106,7 +108,7 @@ class SnapshotFile:
             file.sync()
         finally:
             file.close()
-        self._written = state.members
+        self._written, self._written_level = state.members, state.level
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
@@ -115,7 +117,8 @@ class SnapshotFile:
             self._folder.remove(self._beside)
             return False
         # Before it has its name: who reads it must not take it for one that has rotted.
-        self.current, self.members = snapshot, self._written
+        self.current = snapshot
+        self.members, self.level = self._written, self._written_level
         self._folder.rename(self._beside, self.name)
         return True
 
@@ -160,7 +163,11 @@ class SnapshotFile:
             self._part.close()
             self._part = None
         self._folder.rename(self._part_name, self.name)
-        self.current, self.members = loaded.snapshot, loaded.members
+        self._take(loaded)
+
+    def _take(self, loaded: LoadedSnapshot) -> None:
+        self.current = loaded.snapshot
+        self.members, self.level = loaded.members, loaded.level
 
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.

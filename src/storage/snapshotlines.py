@@ -8,14 +8,15 @@
     b 30
     # end: 1 session, 2 keys, crc32 1ff08c67
 
-The first line names the last entry that it stands for, by index and term, and the members then.
+The first line names the last entry that it stands for, by index and term, and the members then;
+before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`.
 Session lines are the session table's own; key and value stand as they travelled. Behind every
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
 come first, so that no key can be taken for a note.
 
-From level 2 on, the first line says `17 4 snapshot level 2 s1=…`. There is a section more, and a
-key's line begins with its facts (wire/keyfacts.py):
+From level 2 on there is a section more, and a key's line begins with its facts
+(wire/keyfacts.py):
 
     leases 1
     …
@@ -35,16 +36,15 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.entries import NUMBER_MAX, Snapshot
+from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
-from raftline.storage.lines import read_members, spell_members
+from raftline.storage.lines import read_members, spell_level, spell_members, split_level
 from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
 STEP_BYTES = 1 << 18  # and never much more than this in memory
-HEAD = re.compile(
-    rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot (?:level ([2-9]|[1-9][0-9]{1,8}) )?([^\n]+)\n"
-)
+HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
 
 Breathe = Callable[[], None]
 
@@ -63,7 +63,7 @@ class MachineState:
     sessions: Collection[str]
     pairs: Mapping[str, str]
     release: Callable[[Breathe], None] = lambda breathe: None
-    level: int = 1
+    level: int = FIRST
     since: int = 0
     leases: Collection[str] = ()
 
@@ -76,15 +76,15 @@ class LoadedSnapshot:
     members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
-    level: int = 1
+    level: int = FIRST
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of some hundred lines."""
-    level = f"level {state.level} " if state.level > 1 else ""
-    lines = [f"{state.index} {state.term} snapshot {level}{spell_members(state.members)}\n"]
+    where = f"{spell_level(state.level)}{spell_members(state.members)}"
+    lines = [f"{state.index} {state.term} snapshot {where}\n"]
     crc = size = body = 0
     sections = _sections(state)
     for word, count, section in sections:
@@ -173,11 +173,12 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
+        level, spelled = split_level(head[3])
         try:
-            members = read_members(head[4])
+            members = read_members(spelled)
         except ValueError as error:
             raise self._damage(str(error)) from None
-        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=int(head[3] or 1))
+        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level)
 
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
         """Keep the keys of these lines."""

@@ -271,8 +271,8 @@ def _write(
                 yield data
 
         folder.replace(f"{name}.state_machine", counted())
-        folder.replace(f"{name}.log", whole_file(members, Log(index, term)))
-        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term))
+        folder.replace(f"{name}.log", whole_file(members, Log(index, term), loaded.level))
+        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term), 0, loaded.level)
         HardStateFile(folder, name).save(promise)
         folder.replace(trace(name), [spell_trace(name)])
     lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]

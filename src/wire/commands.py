@@ -67,6 +67,7 @@ class Command(NamedTuple):
     tells: Tells = Tells.TEXT
     at_the_shell: str = ""  # its help where `raftline VERB` is a command of the shell as well
     elsewhere: tuple[str, ...] = ()  # other stores' words for it
+    level: int = 1  # the lowest level of a cluster that understands it
 
     @property
     def form(self) -> str:

@@ -15,9 +15,10 @@ NO_LEADER = "Sorry, I know of no leader. Try again."
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; try another."
 SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
+RISING = "Sorry, this cluster is about to reach the level that this needs. Try again."
 FULL = "Sorry, too many connections; the last places are for peers. Try later."
 # Nothing was done; others may do it.
-ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, FULL)
+ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL)
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)

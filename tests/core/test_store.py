@@ -44,8 +44,7 @@ COMMANDS = st.one_of(
 def at_level_2(*before: str) -> LogManager:
     """A node whose keys of before were there when its level rose, with entry 10."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(10 - len(before), 1, *before))
-    manager.raise_level(2, 10)
+    manager.apply(entries(10 - len(before), 1, *before, "level 2"))
     manager.store.notes_events = True
     return manager
 
@@ -85,8 +84,7 @@ def test_a_raised_level_counts_as_the_last_change_of_every_key() -> None:
 
 def test_a_level_that_is_raised_again_leaves_the_changes_as_they_are() -> None:
     manager = at_level_2("set a 1")
-    manager.raise_level(3, 20)
-    manager.raise_level(2, 30)
+    manager.apply([Entry(20, 1, "level 3"), Entry(30, 1, "level 2")])
     assert (manager.store.level, facts(manager)) == (3, {"a": Facts(10)})
 
 

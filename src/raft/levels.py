@@ -1,0 +1,92 @@
+"""The levels of a log: what its entries may hold, from which entry on.
+
+An entry `level 2` says that every member understands what builds of level 2 may write. The level
+is in force where that entry is applied. A log without such an entry, and without one before its
+base, is of the first level.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from raftline.raft.effects import SafetyError
+
+PREFIX = "level "
+FIRST = 1
+_LEVEL = re.compile(r"level ([1-9][0-9]{0,8})", re.ASCII)
+
+
+class LevelTooHigh(SafetyError):
+    """The log holds what this build can't execute. It must stop, and a newer one go on."""
+
+
+def spell(level: int) -> str:
+    """Return the command of the entry that raises the level; `read` gives it back."""
+    return f"{PREFIX}{level}"
+
+
+def read(command: str) -> int:
+    """Return the level that a command raises the cluster to; 0 for any other command.
+
+    Total: what looks like a level and isn't one changes nothing, on every server alike.
+    """
+    found = _LEVEL.fullmatch(command)
+    return int(found[1]) if found is not None else 0
+
+
+def check_level(name: str, known: int, index: int, level: int) -> int:
+    """Return the level that an entry brings.
+
+    Raises:
+        LevelTooHigh: the build of this server knows lower ones alone.
+    """
+    if level > known:
+        raise LevelTooHigh(
+            f"entry {index} raises this cluster to level {level}, and this build of {name} knows "
+            f"levels up to {known}: start it with a newer version"
+        )
+    return level
+
+
+class Levels:
+    """Every level of the log by the index of its entry; the first is that of the log's base."""
+
+    def __init__(self, base_index: int, base: int, commands: Sequence[str] = ()) -> None:
+        self._indexes = [base_index]
+        self._known = [base]
+        for index, command in enumerate(commands, start=base_index + 1):
+            if command.startswith(PREFIX):
+                self.append(index, command)
+
+    @property
+    def latest(self) -> int:
+        """The highest level in the log, applied or not."""
+        return self._known[-1]
+
+    def at(self, index: int) -> int:
+        """Return the level once the log is applied up to `index`."""
+        return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
+
+    def append(self, index: int, command: str) -> bool:
+        """Take note of a new entry that may raise the level; return whether it does. A level never
+        falls."""
+        level = read(command)
+        if level <= self.latest:
+            return False
+        self._indexes.append(index)
+        self._known.append(level)
+        return True
+
+    def cut_after(self, index: int) -> None:
+        """Forget the levels of entries behind `index`: they were rolled back."""
+        keep = max(bisect_right(self._indexes, index), 1)
+        del self._indexes[keep:]
+        del self._known[keep:]
+
+    def compact(self, index: int) -> None:
+        """Let the level at `index` be that of the base: a snapshot stands there (paper §7)."""
+        first = max(bisect_right(self._indexes, index) - 1, 0)
+        del self._indexes[:first]
+        del self._known[:first]
