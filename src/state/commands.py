@@ -14,7 +14,9 @@ from collections.abc import Callable
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.store import Pairs, amend, keep
+from raftline.state.store import Pairs, Store, amend, keep
+from raftline.state.storecommands import OF_STORE
+from raftline.state.transactions import execute_transaction
 from raftline.wire.commands import COMMANDS
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits, not_understood
@@ -23,7 +25,7 @@ from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
 APPLIED: dict[str, _Function] = {}
-_READS = frozenset(verb for verb, row in COMMANDS.items() if row.access.kind == "read")
+_READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.kind == "read"}
 _DIGITS_MAX = 19
 
 
@@ -46,13 +48,20 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         reply = APPLIED[verb](pairs, operands)
         if reply is not None:
             return reply
+    elif isinstance(pairs, Store):
+        if verb == "txn":
+            return execute_transaction(pairs, operands, execute)
+        reply = OF_STORE[verb](pairs, operands) if verb in OF_STORE else None
+        if reply is not None:
+            return reply
     return error(not_understood(command))
 
 
-def is_read(command: str) -> bool:
-    """Whether the command changes nothing, so that a retry may read what is new."""
+def is_read(command: str, level: int) -> bool:
+    """Whether the command changes nothing, so that a retry may read what is new. Each build knows
+    the same reads at the same level of the cluster."""
     verb, space, _ = command.partition(" ")
-    return bool(space) and verb in _READS
+    return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
 
 
 def _applies(verb: str) -> Callable[[_Function], _Function]:
