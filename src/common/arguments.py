@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from raftline.common.address import HOST, port_in
 
-VERSION = "0.2.0"
+VERSION = "0.1.0"
 EXIT_USAGE = 2
 
 
