@@ -40,7 +40,7 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         if key and space:
             pairs[key] = value
             return f"SET response: {key} set to {value}"
-    elif verb in ("noop", "members"):  # entries of the core's own
+    elif verb in ("noop", "members", "level"):  # entries of the core's own
         return ""
     elif verb == "object":
         return execute_object(pairs, operands, number)
