@@ -1,5 +1,6 @@
 """Snapshots as a transcript spells them, so that a person can type one: the members if they are
-not the first ones, a line for each key, and the sessions if there are any."""
+not the first ones, the level if it is not the first, a line for each key, and the sessions if
+there are any."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import io
 from typing import BinaryIO
 from zlib import crc32
 
+from raftline.raft import levels
 from raftline.raft.entries import Snapshot
+from raftline.raft.levels import FIRST, spell
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile
@@ -45,10 +48,11 @@ class PlainSnapshots(SnapshotFile):
 
     def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         lines = [] if state.members == self._first_members else [state.members.spell()]
+        lines += [spell(state.level)] if state.level > FIRST else []
         lines += [f"{key} {value}" for key, value in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
-        self._written = state.members
+        self._written, self._written_level = state.members, state.level
         loaded = self._loaded(state.index, state.term, text)
         return self._placed(self._beside, loaded, text).snapshot
 
@@ -60,10 +64,12 @@ class PlainSnapshots(SnapshotFile):
     def _loaded(self, index: int, term: int, text: bytes) -> LoadedSnapshot:
         lines = text.decode().splitlines()
         members = read(lines.pop(0)) if lines and read(lines[0]) is not None else None
+        level = levels.read(lines.pop(0)) if lines and levels.read(lines[0]) else FIRST
         pairs = [line.partition(" ") for line in lines if not line.startswith(_SESSION)]
         return LoadedSnapshot(
             Snapshot(index, term, len(text), crc32(text)),
             members or self._first_members,
             [line for line in lines if line.startswith(_SESSION)],
             {key: value for key, _, value in pairs},
+            level,
         )
