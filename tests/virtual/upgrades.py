@@ -76,7 +76,8 @@ class Upgrades:
                 host.take(PeerLevel(other.name, level))
 
     def _check(self, host: Host) -> None:
-        """Whoever was a member where the level rose is of that level: no build goes back here."""
+        """Check that each server which was a member where the level rose is of that level: no
+        build goes back here."""
         view = host.node.view if host.node is not None else None
         if view is None or view.levels.latest < NEWER:
             return
