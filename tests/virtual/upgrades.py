@@ -45,9 +45,11 @@ class Upgrades:
         """Upgrade whoever is left."""
         for host in self._hosts if self.is_on else ():
             if host.build_level < NEWER:
+                was_up = host.node is not None
                 host.stop(power_cut=False)
                 self._upgrade(host)
-                host.start()
+                if was_up:  # any other starts when it was going to
+                    host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
         """Whether all members have applied the level, if it is to rise."""
