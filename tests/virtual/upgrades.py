@@ -30,7 +30,9 @@ class Upgrades:
         self, world: World, plan: Plan, links: Links, hosts: Sequence[Host], seed: int
     ) -> None:
         self._chance = random.Random(f"levels of {seed}")
-        self.is_on = self._chance.random() < SHARE
+        # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
+        # in the later term, and knows no such member. To upgrade all at once brings that about.
+        self.is_on = self._chance.random() < SHARE and not plan.by_hand
         self._world = world
         self._links = links
         self._hosts = hosts
