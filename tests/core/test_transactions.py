@@ -538,7 +538,7 @@ LOG = entries(1, 1, "level 2", *TRANSFERS)
 
 
 def states() -> list[dict[str, str]]:
-    """What the pairs are after each entry."""
+    """Return the pairs after each entry."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     found: list[dict[str, str]] = [{}]
     for entry in LOG:

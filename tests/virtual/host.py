@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
+from raftline.raft.levels import FIRST
 from raftline.raft.messages import InstallSnapshot, Message, PeerError
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
@@ -82,6 +84,7 @@ class Host:
         self._plan = plan
         self._members = members
         self._invariants = invariants
+        self.build_level = FIRST  # of the build that it is started with
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
@@ -287,7 +290,7 @@ class Host:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
         chance = self._world.random
-        options = self._plan.options_of_a_start(chance)
+        options = replace(self._plan.options_of_a_start(chance), level=self.build_level)
         self.node = node_from_disk(
             self.name,
             recovered.members,
@@ -301,6 +304,7 @@ class Host:
             may_be_new=recovered.may_be_new,
             incarnation=self._incarnation,
             snapshot=recovered.snapshot,
+            level=recovered.level,
         )
         self.view = self.node.view
         self._invariants.started(self.node)

@@ -26,6 +26,7 @@ from tests.virtual.journal import JOURNAL
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.upgrades import Upgrades
 from tests.virtual.world import World
 
 STEPS = 6000
@@ -116,6 +117,7 @@ class _Schedule:
             self.world.counts["logs written by hand"] += 1
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
+        self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
 
@@ -146,12 +148,15 @@ class _Schedule:
         self.world.tell("act", "> heal everything")
         self.faults.stop()
         self.operator.stop()
+        self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
         for client in self.clients:
             client.stop()
         self._until("settle", lambda: all(client.waiting is None for client in self.clients))
         self._until("answer its reads", self._has_answered_reads)
+        self._until("agree", self._agree)
+        self._until("rise", lambda: self.upgrades.have_risen(self._members()))
         self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stopped = True
@@ -220,7 +225,7 @@ class _Schedule:
     def judge(self) -> None:
         """All state machines are equal, and the history is linearizable."""
         managers = [host.manager for host in self._members()]
-        machines = [(dict(one.pairs), list(one.sessions.dump())) for one in managers]
+        machines = [(dict(one.pairs), list(one.sessions.dump()), one.level) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs

@@ -75,6 +75,8 @@ COVERED = (
     "said to be new",
     "leaderships regained",
     "reads given back",
+    "nodes upgraded",
+    "levels raised",
 )
 
 
