@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
@@ -45,9 +47,9 @@ class Admission:
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
         if COMMANDS.get(request.verb, FOREIGN).level > host.level:
             why = host.why_level(COMMANDS[request.verb].level)
-            return line._replace(kind="local", reply=why)
+            return ParsedLine("local", request, reply=why)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
-            return line._replace(kind="local", reply=reply)
+            return ParsedLine("local", request, reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
@@ -60,7 +62,7 @@ class Admission:
         """Let a server's message in, if its sender may speak for a peer on this connection."""
         host, sender, message = self._host, line.request.sender, line.message
         if host.is_down:
-            return line._replace(message=None)
+            return replace(line, message=None)
         if stranger := host.why_not_heard(sender, message):
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:

@@ -202,7 +202,7 @@ class Connection:
         while parsed:
             kind, reading = parsed[0].kind, parsed[0].reading
             length = 1
-            while length < len(parsed) and parsed[length][0] == kind:
+            while length < len(parsed) and parsed[length].kind == kind:
                 if parsed[length].reading != reading:
                     break
                 length += 1

@@ -17,7 +17,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receive:
     """A message came from a peer. Raises PeerError if no server of a sound cluster sends it; then
     nothing was changed."""
@@ -25,7 +25,7 @@ class Receive:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Propose:
     """Append commands as the leader; they get the indexes `last_index + 1 …` in order. Raises
     SafetyError unless `takes_proposals`."""
@@ -33,7 +33,7 @@ class Propose:
     commands: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """Confirm reads: each token comes back in `reads` or in `refused`, now or later. `by_lease`:
     serve them under this leader's lease, if it has one."""
@@ -42,14 +42,14 @@ class Read:
     by_lease: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AskLeader:
     """Confirm reads at this follower by asking its leader; the tokens come back as with `Read`."""
 
     tokens: Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChangeMembers:
     """Change the members as the leader; `token` comes back in `settled`, now or later. Raises
     SafetyError if this server does not lead."""
@@ -58,7 +58,7 @@ class ChangeMembers:
     token: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transfer:
     """Hand the leadership over, to anybody fit if `to` is None. Raises TransferRefused if that
     can't be; then nothing was changed."""
@@ -66,7 +66,7 @@ class Transfer:
     to: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Synced:
     """The log up to this entry is on disk."""
 
@@ -74,19 +74,19 @@ class Synced:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tick:
     """Time has passed: heartbeats, CheckQuorum, an election, a question once more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PeerDisconnected:
     """The connection of a peer broke."""
 
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PeerLevel:
     """A peer told the level of its build, on a connection made by this server; 0: that broke."""
 
@@ -94,7 +94,7 @@ class PeerLevel:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SnapshotTaken:
     """A snapshot of this server's own state lies on its disk, durable (§7). Raises SafetyError if
     it stands for entries that were not applied here, or for other ones."""
@@ -102,7 +102,7 @@ class SnapshotTaken:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SnapshotChecked:
     """A snapshot whose check was asked for passed; its configuration has these members, and the
     cluster had this level."""
@@ -112,7 +112,7 @@ class SnapshotChecked:
     level: int = FIRST
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SnapshotRejected:
     """A snapshot whose check was asked for did not pass."""
 
@@ -120,7 +120,7 @@ class SnapshotRejected:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SnapshotGone:
     """A piece for `peer` could not be read: a later snapshot has taken the file's name."""
 
@@ -128,7 +128,7 @@ class SnapshotGone:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Compact:
     """Drop entries up to `index` from memory, some thousand in one step. Raises SafetyError if no
     snapshot on disk stands for them."""
@@ -136,24 +136,24 @@ class Compact:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepDown:
     """Follow, by a controller's word. Raises OrderRefused if this server does so already."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Campaign:
     """Stand at once, by a controller's word. Raises OrderRefused without a vote to give."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SetHeartbeat:
     """Send heartbeats so many milliseconds apart."""
 
     heartbeat_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stop:
     """This server stops: the tokens of all that waits come back."""
 

@@ -14,14 +14,14 @@ class PeerError(Exception):
     """A line from outside that a server can't have meant: answer it, change nothing, go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Message:
     sender: str
     to: str
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestVote(_Message):
     """Paper, Figure 2, RequestVote; with `pre_vote` the question of thesis §9.6, where `term`
     is the term that the sender would stand in; with `transfer` the leader itself asked the
@@ -35,7 +35,7 @@ class RequestVote(_Message):
     newborn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestVoteReply(_Message):
     """An answer to RequestVote. `term` is the voter's; in a granted PreVote the one asked for."""
 
@@ -44,7 +44,7 @@ class RequestVoteReply(_Message):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendEntries(_Message):
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
     echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose loss
@@ -58,7 +58,7 @@ class AppendEntries(_Message):
     vote_again: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _AppendEntriesReply(_Message):
     """`lease_ms`: for so long after the question came the sender votes for nobody else
     (raft/lease.py)."""
@@ -82,7 +82,7 @@ class AppendRejected(_AppendEntriesReply):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InstallSnapshot(_Message):
     """Paper, Figure 13, InstallSnapshot. The core leaves `data` empty, so a leader's memory never
     holds a snapshot: whoever sends the message reads the `length` bytes from the file.
@@ -102,7 +102,7 @@ class InstallSnapshot(_Message):
         return self.data.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InstallSnapshotReply(_Message):
     """The sender holds the first `offset` bytes of the snapshot of that index and term."""
 
@@ -114,19 +114,19 @@ class InstallSnapshotReply(_Message):
     may_be_new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimeoutNow(_Message):
     """The leader asks a follower that holds all it holds to stand at once (thesis §3.10)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadIndex(_Message):
     """A follower asks its leader from which index on it may serve its reads (thesis §6.4)."""
 
     round: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadIndexReply(_Message):
     """The leader's answer: it led after the question came, and had committed up to `index`."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.entries import Entry, Snapshot, is_plain
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Log, TermRuns
 from raftline.raft.membership import Membership
@@ -111,7 +111,8 @@ def check_storable(entries: Sequence[Entry]) -> None:
     Raises:
         SafetyError: with the entry's index.
     """
-    if "".join([entry[2] for entry in entries]).isprintable():  # nearly always
+    text = "".join([entry[2] for entry in entries])
+    if is_plain(text) or text.isprintable():  # nearly always
         return
     for index, _, command in entries:
         if not is_storable(command):

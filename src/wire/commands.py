@@ -8,6 +8,7 @@ applies its command. docs/develop/add-a-command.md adds one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -196,7 +197,8 @@ NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT"
 ORDERS = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
 
 
-class Request(NamedTuple):
+@dataclass(slots=True)  # see ParsedLine
+class Request:
     """One understood command. `command` is its one canonical spelling, as it stands in the log."""
 
     sender: str  # "" for an anonymous person

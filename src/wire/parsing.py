@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from raftline.raft import spelling
@@ -20,7 +21,8 @@ class Reading(NamedTuple):
     may_ask: bool = False  # a follower asks the leader for its read index instead of naming it
 
 
-BY_ROUND = Reading()
+_READINGS = tuple(tuple(Reading(lease, ask) for ask in (False, True)) for lease in (False, True))
+BY_ROUND = _READINGS[False][False]
 LEVEL_QUESTION = "Level "  # net/levels.py
 
 
@@ -42,10 +44,11 @@ class Readings(NamedTuple):
             return "local", BY_ROUND
         if mode == "log" and kind == "read":
             return "write", BY_ROUND
-        return kind, Reading(mode == "lease", self.at_followers or asked_for == "index")
+        return kind, _READINGS[mode == "lease"][self.at_followers or asked_for == "index"]
 
 
-class ParsedLine(NamedTuple):
+@dataclass(slots=True)  # made for each line: in half of the time of a NamedTuple
+class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
     The kinds: "peer", "control", "write", "read", "show", "members", "backup"; "level", the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.entries import NUMBER_MAX, is_plain
 
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
@@ -134,7 +134,7 @@ def decode_line(raw: bytes) -> str:
         raw = raw[:-1]
     try:
         text = raw.decode()
-        if text.isprintable():
+        if is_plain(text) or text.isprintable():
             return text
     except UnicodeDecodeError:
         text = _decode_slowly(raw)
