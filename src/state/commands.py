@@ -13,17 +13,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raftline.raft.entries import NUMBER_MAX
+from raftline.state.leasecommands import (
+    execute_expire,
+    execute_expiry,
+    execute_lease,
+    execute_persist,
+    execute_release,
+    execute_setex,
+)
+from raftline.state.leases import EXPIRED
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.store import Pairs, amend, keep
+from raftline.state.store import Pairs, Store, amend, keep
 from raftline.wire.commands import COMMANDS
+from raftline.wire.leaseoperands import UNDER, lease_in
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
-APPLIED: dict[str, _Function] = {}
-_READS = frozenset(verb for verb, row in COMMANDS.items() if row.access.kind == "read")
+APPLIED: dict[str, _Function] = {
+    "lease": execute_lease,
+    "release": execute_release,
+    "setex": execute_setex,
+    "expire": execute_expire,
+    "persist": execute_persist,
+}
+_READS = frozenset(verb for verb, row in COMMANDS.items() if row.access.takes_mode)
 _DIGITS_MAX = 19
 
 
@@ -46,6 +62,9 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         reply = APPLIED[verb](pairs, operands)
         if reply is not None:
             return reply
+    elif verb == EXPIRED and isinstance(pairs, Store):  # of the core's own, from level 2 on
+        execute_expiry(pairs, command, pairs.term)
+        return ""
     return error(not_understood(command))
 
 
@@ -114,6 +133,22 @@ def _cas(pairs: Pairs, operands: str) -> str | None:
         return f"CAS response, no match: {key}"
     pairs[key] = new
     return f"CAS response: {key} set to {new}"
+
+
+@_applies("under")
+def _under(pairs: Pairs, operands: str) -> str | None:
+    lease, _, command = operands.partition(" ")
+    verb = command.partition(" ")[0]
+    if not isinstance(pairs, Store) or verb not in UNDER or lease_in(lease) is None:
+        return None
+    answered = f"{verb.upper()} response"
+    key = command[len(verb) + 1 :].partition(" ")[0]
+    if lease not in pairs.leases.granted:
+        return f"{answered}, no such lease: {lease}"
+    reply = execute(pairs, command)
+    if reply.startswith(f"{answered}: "):
+        pairs.bind(key, lease)
+    return reply
 
 
 @_applies("incr")

@@ -26,7 +26,9 @@ NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
 NOT_FOUND = "Entry not found"  # on the screen, as in the figures
 _ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # as a reply names its verb
-NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done"})
+NOT_MET = frozenset(
+    {NO_SUCH_KEY, ", key exists", ", no match", ", not done", ", no such lease", ", no lease"}
+)
 
 
 class Outcome(IntEnum):

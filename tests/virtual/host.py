@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
 from raftline.logmanager import LogManager
+from raftline.node.leasing import Leasing
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
@@ -15,6 +17,8 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
     ChangeMembers,
     Input,
+    PeerLevel,
+    Propose,
     Receive,
     Synced,
     Tick,
@@ -74,6 +78,10 @@ class Host:
         self.node: RawNode | None = None
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
+        self.leasing: Leasing
+        self.level = 1  # of its build
+        self.tells: Sequence[str] = ()  # who tells it that they are of that level
+        self.watch_leases: Callable[[LogManager], None] = lambda manager: None
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
@@ -206,14 +214,26 @@ class Host:
             self._send_all(effects.send_after_save)
         if effects.apply:
             self._apply(effects.apply)
+        self.leasing.stepped(self.clock.now_ms)
+        if effects.apply or effects.install is not None:
+            self.watch_leases(self.manager)
         for ready in effects.reads:
-            self.requests.confirmed(node, ready, self.manager)
+            self.requests.confirmed(node, ready, self.answer)
         for request in effects.refused:
             self.requests.refused(node, request)
         for settle, outcome, text in effects.settled:
             settle(outcome, text)
         self._invariants.keeps_reads(node._state, self.requests.reading)
-        self.clock.wake_at(node.wake_at_ms)
+        self._wake(node)
+
+    def answer(self, request: Request) -> str:
+        """Return the reply to a read that was confirmed."""
+        if request.how == "clock":
+            return self.leasing.answer(request.command.rpartition("@")[2], self.clock.now_ms())
+        return self.manager.read([request.command])[0]
+
+    def _wake(self, node: RawNode) -> None:
+        self.clock.wake_at(min(node.wake_at_ms, self.leasing.wake_at_ms))
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -264,10 +284,14 @@ class Host:
             self._alive(self._incarnation, self._look_at_the_clock)
 
     def _look_at_the_clock(self, node: RawNode) -> None:
-        if self.clock.now_ms() >= node.wake_at_ms:
+        """Do what time asks for, as the stepper does."""
+        now_ms = self.clock.now_ms()
+        if now_ms >= node.wake_at_ms:
             self.step(node, Tick())
-        else:
-            self.clock.wake_at(node.wake_at_ms)
+        if now_ms >= self.leasing.wake_at_ms and (expiry := self.leasing.expiry(now_ms)):
+            self._world.counts["expiries proposed"] += 1
+            self.step(node, Propose([expiry]))
+        self._wake(node)
 
     # --- starts and stops ---------------------------------------------------------------------
 
@@ -287,7 +311,7 @@ class Host:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
         chance = self._world.random
-        options = self._plan.options_of_a_start(chance)
+        options = replace(self._plan.options_of_a_start(chance), level=self.level)
         self.node = node_from_disk(
             self.name,
             recovered.members,
@@ -301,12 +325,16 @@ class Host:
             may_be_new=recovered.may_be_new,
             incarnation=self._incarnation,
             snapshot=recovered.snapshot,
+            level=recovered.level,
         )
         self.view = self.node.view
+        self.leasing = Leasing(self.node, self.manager.store)
         self._invariants.started(self.node)
         self.snapshots.started()
         self.clock.forget()
-        self.clock.wake_at(self.node.wake_at_ms)
+        self._wake(self.node)
+        for name in self.tells:
+            self.step(self.node, PeerLevel(name, self.level))
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being
@@ -339,7 +367,7 @@ class Host:
             self._alive(self._incarnation, self._look_at_the_clock)
         for act in backlog:
             act()
-        self._alive(self._incarnation, lambda node: self.clock.wake_at(node.wake_at_ms))
+        self._alive(self._incarnation, self._wake)
 
 
 def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:
