@@ -218,7 +218,7 @@ class LogManager(NodeFiles):
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
             return self._do(entry_number, bare)
-        if is_read(bare):
+        if is_read(bare, self.store.level):
             return execute(self.pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:

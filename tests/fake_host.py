@@ -20,6 +20,7 @@ class FakeHost:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
+        self.with_level = lambda change: change
         self.speakers = Speakers(300, lambda: 0)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from raftline.common.console import LINE_CHARACTERS_MAX
 from raftline.controller.controlled import ControlledNode
 from raftline.net.host import Batch
+from raftline.raft import levels
 from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
 from raftline.raft.entries import Entry
@@ -131,7 +132,7 @@ def view(entry: Entry) -> dict[str, object]:
 
 def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, object]]:
     """Return what clients wrote, by its number. What servers write for themselves, the no-op of
-    each term and the members, has none."""
+    each term, the members and the level, has none."""
     written = [entry for entry in entries if not _is_ours(entry.command)]
     return {number: view(entry) for number, entry in enumerate(written, start=first)}
 
@@ -154,7 +155,7 @@ def page(
 
 
 def _is_ours(command: str) -> bool:
-    return command == NOOP or command.startswith(PREFIX)
+    return command == NOOP or command.startswith((PREFIX, levels.PREFIX))
 
 
 class OrderAnswer(NamedTuple):

@@ -37,7 +37,7 @@ class Admission:
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
         host, request = self._host, line.request
-        if line.kind == "control":
+        if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         if line.kind == "peer":
             return self._hear(line)

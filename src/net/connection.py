@@ -196,7 +196,7 @@ class Connection:
         host = self._host
         admit = self._admission.admit
         parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
-        if self._for_peers_only and parsed[0].kind != "peer":
+        if self._for_peers_only and parsed[0].kind not in ("peer", "level"):
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
         while parsed:

@@ -177,6 +177,9 @@ class Host(Protocol):
     def why_level(self, needed: int) -> str:
         """Return the reply to a request above the level of the cluster."""
 
+    def with_level(self, change: Change) -> Change:
+        """Return a change of members with the level of the new member's build, where it counts."""
+
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that is not here, else ""."""
 

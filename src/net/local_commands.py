@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from zlib import crc32
 
 from raftline.net.host import Batch, Host
+from raftline.net.levels import spell_level
 from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS, HELP, Request
@@ -29,7 +30,8 @@ PAUSE_S = 0.0005
 
 
 class LocalCommands:
-    """Answers the kinds "show", "members", "backup", "control" and "local" of one connection.
+    """Answers the kinds "show", "level", "members", "backup", "control" and "local" of one
+    connection.
 
     `flush` sends the replies that have gathered: they need not wait for what takes long.
     """
@@ -48,6 +50,7 @@ class LocalCommands:
         if kind == "show":
             return self._shows([one.request for one in run], run[0].reading)
         answer = {
+            "level": self._level,
             "members": self._members,
             "backup": self._backup,
             "control": self._obey,
@@ -63,10 +66,15 @@ class LocalCommands:
             return [NO_LEADER] * len(requests)
         return batch.reader.read(commands) if batch.reader is not None else batch.replies
 
+    def _level(self, asked: ParsedLine) -> str:
+        return spell_level(self._host.name).partition("@")[2]
+
     def _members(self, asked: ParsedLine) -> str:
         """Change the members, or tell who they are once this server is known to lead."""
         host, change = self._host, asked.change
         self._flush()
+        if change is not None:
+            change = host.with_level(change)
         batch = Batch([asked.request.command], is_read=change is None, change=change)
         host.submit(batch)
         if not batch.wait(host.patience_s if change is None else CHANGE_S):

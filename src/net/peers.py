@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.common.address import Address
+from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
+from raftline.net.levels import FIRST_WORD, read_level, spell_level
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.protocol import ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
 
 LINE_BYTES_MAX = 64 << 20
 OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
@@ -40,7 +42,13 @@ class Peer:
         on_answers: Callable[[Sequence[Message]], None],
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
+        on_build: Callable[[str, Build | None], None] | None = None,
     ) -> None:
+        """Prepare; `on_build` is told the build of the peer, and None when the connection broke.
+        Without it the peer is not asked."""
+        self._on_build = on_build
+        self._is_asked = False  # on this connection, and has not answered
+        self._was_full = False  # an old build has places for peers alone, and takes this for none
         self.name = name
         self.address = address
         self._me = me
@@ -130,6 +138,8 @@ class Peer:
             finally:  # in this order: nobody sends to whoever gets its descriptor next
                 self._close()
                 connection.close()
+                if self._on_build is not None:
+                    self._on_build(self.name, None)
             if self._stopping.is_set():
                 return
             self._on_lost(self.name)
@@ -167,6 +177,7 @@ class Peer:
             connection.settimeout(None)
             prepare(connection, PATIENCE_S)
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            self._ask_level(connection)
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
@@ -181,11 +192,32 @@ class Peer:
             pass  # the peer is gone or speaks nonsense: connect anew
         return heard
 
+    def _ask_level(self, connection: socket.socket) -> None:
+        """Say the first line of a connection: nobody else sends on it yet."""
+        self._is_asked = self._on_build is not None and not self._was_full
+        self._was_full = False
+        if self._is_asked:
+            connection.sendall(f"{spell_level(self._me)}\n".encode())
+
+    def _take_level(self, text: str) -> bool:
+        """Take the answer to the question for the level; return whether this was it."""
+        is_refusal = text.startswith("Sorry, ")
+        if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
+            return False
+        self._is_asked = False
+        self._was_full = text == FULL
+        build = read_level(text)
+        if build is not None and self._on_build is not None:
+            self._on_build(self.name, build)
+        return build is not None or self._was_full
+
     def _understand(self, line: bytes) -> Message | None:
         try:
             name, _, text = split_sender(decode_line(line))
             if name != self.name:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
+            if self._take_level(text):
+                return None
             if text.startswith("Sorry, "):
                 raise PeerError(text)
             message = spelling.read(name, self._me, text)

@@ -20,7 +20,7 @@ from raftline.node.compaction import Compaction
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
-from raftline.raft.inputs import Input, PeerDisconnected
+from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
@@ -81,6 +81,11 @@ class Driver:
         """Tell the core that a peer's connection broke."""
         if not self._stopping:  # else it is this server that goes away
             self.step(PeerDisconnected(peer))
+
+    def told(self, peer: str, level: int) -> None:
+        """Tell the core the level of a peer's build, 0 when the connection to it broke."""
+        if not self._stopping:
+            self.step(PeerLevel(peer, level))
 
     def step(self, taken: Input) -> None:
         """Let the core take an input of another thread: see docs/operate/snapshots.md."""

@@ -6,20 +6,25 @@ import json
 import os
 from collections.abc import Sequence
 
-from raftline.common.arguments import build
+from raftline.common.address import Address
+from raftline.common.arguments import VERSION, build
+from raftline.common.level import LEVEL, Build
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
+from raftline.net.levels import ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
+from raftline.raft.change import Change
+from raftline.raft.levels import FIRST
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import NO_LEADER, error, not_leader
+from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
 
 
 class NodeHost:
@@ -40,6 +45,7 @@ class NodeHost:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
+    builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -60,6 +66,7 @@ class NodeHost:
     def status(self) -> str:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
+        facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= self.control.facts()
         return "STATUS response: " + json.dumps(facts)
 
@@ -68,7 +75,41 @@ class NodeHost:
         return self.logmanager.level
 
     def why_level(self, needed: int) -> str:
-        return error(f"this cluster is at level {self.level}. Nothing was done.")
+        """Return the reply to a request that needs this level, and who keeps the cluster from it.
+        Where nobody does as far as this node knows, another may know better, or soon this one."""
+        view, members = self.node.view, self.node.view.membership.names
+        below = [name for name in members if self._build(name).level < needed]
+        if view.levels.latest < needed and below:
+            are = "is" if len(below) == 1 else "are"
+            named = " and ".join(f"{name} ({self._build(name).version})" for name in below)
+            return error(
+                f"this cluster is at level {self.level} until {named} {are} upgraded. "
+                "Nothing was done."
+            )
+        leader = view.leader
+        return RISING if leader is None or leader == self.name else self.not_leader(leader)
+
+    def _build(self, name: str) -> Build:
+        if name == self.name:
+            return Build(LEVEL, VERSION)
+        return self.builds.get(name, Build(0, "not heard yet"))
+
+    def with_level(self, change: Change) -> Change:
+        view = self.node.view
+        if not change.address or not view.is_leader or view.levels.latest <= FIRST:
+            return change
+        address = self.book.address(change.name) or Address.parse(change.address)
+        build = ask_level(self.name, address)
+        return change if build is None else change._replace(level=build.level)
+
+    def told(self, name: str, build: Build | None) -> None:
+        """Take note of the build of a peer, None when the connection to it broke."""
+        if build is None:
+            if self.builds.pop(name, None) is None:
+                return
+        else:
+            self.builds[name] = build
+        self.driver.told(name, build.level if build is not None else 0)
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" where it has

@@ -113,12 +113,13 @@ class Server(NodeHost):
                 "at another pace (--reads lease): until they are over it stands for no election"
             )
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
+        self.builds = {}
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
         say = self._console.say
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say
+                self.name, peer, address, self._answered, driver.lost, say, self.told
             ),
         )
         self.book.follow(self.node.view.contacts)

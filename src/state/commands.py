@@ -13,33 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.state.leasecommands import (
-    execute_expire,
-    execute_expiry,
-    execute_lease,
-    execute_persist,
-    execute_release,
-    execute_setex,
-)
+from raftline.state.leasecommands import execute_expiry, execute_under
 from raftline.state.leases import EXPIRED
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
 from raftline.state.store import Pairs, Store, amend, keep
+from raftline.state.storecommands import OF_STORE
+from raftline.state.transactions import execute_transaction
 from raftline.wire.commands import COMMANDS
-from raftline.wire.leaseoperands import UNDER, lease_in
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
-APPLIED: dict[str, _Function] = {
-    "lease": execute_lease,
-    "release": execute_release,
-    "setex": execute_setex,
-    "expire": execute_expire,
-    "persist": execute_persist,
-}
-_READS = frozenset(verb for verb, row in COMMANDS.items() if row.access.takes_mode)
+APPLIED: dict[str, _Function] = {}
+_READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.takes_mode}
 _DIGITS_MAX = 19
 
 
@@ -54,7 +42,7 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         if key and space:
             pairs[key] = value
             return f"SET response: {key} set to {value}"
-    elif verb in ("noop", "members"):  # entries of the core's own
+    elif verb in ("noop", "members", "level"):  # entries of the core's own
         return ""
     elif verb == "object":
         return execute_object(pairs, operands, number)
@@ -62,16 +50,30 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         reply = APPLIED[verb](pairs, operands)
         if reply is not None:
             return reply
-    elif verb == EXPIRED and isinstance(pairs, Store):  # of the core's own, from level 2 on
-        execute_expiry(pairs, command, pairs.term)
-        return ""
+    elif isinstance(pairs, Store):
+        reply = _execute_on_store(pairs, verb, operands)
+        if reply is not None:
+            return reply
     return error(not_understood(command))
 
 
-def is_read(command: str) -> bool:
-    """Whether the command changes nothing, so that a retry may read what is new."""
+def _execute_on_store(store: Store, verb: str, operands: str) -> str | None:
+    """Carry out a command of level 2, as the functions in `APPLIED` do."""
+    if verb == "txn":
+        return execute_transaction(store, operands, execute)
+    if verb == "under":
+        return execute_under(store, operands, execute)
+    if verb == EXPIRED:  # an entry of the leader's own
+        execute_expiry(store, operands)
+        return ""
+    return OF_STORE[verb](store, operands) if verb in OF_STORE else None
+
+
+def is_read(command: str, level: int) -> bool:
+    """Whether the command changes nothing, so that a retry may read what is new. Each build knows
+    the same reads at the same level of the cluster."""
     verb, space, _ = command.partition(" ")
-    return bool(space) and verb in _READS
+    return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
 
 
 def _applies(verb: str) -> Callable[[_Function], _Function]:
@@ -133,22 +135,6 @@ def _cas(pairs: Pairs, operands: str) -> str | None:
         return f"CAS response, no match: {key}"
     pairs[key] = new
     return f"CAS response: {key} set to {new}"
-
-
-@_applies("under")
-def _under(pairs: Pairs, operands: str) -> str | None:
-    lease, _, command = operands.partition(" ")
-    verb = command.partition(" ")[0]
-    if not isinstance(pairs, Store) or verb not in UNDER or lease_in(lease) is None:
-        return None
-    answered = f"{verb.upper()} response"
-    key = command[len(verb) + 1 :].partition(" ")[0]
-    if lease not in pairs.leases.granted:
-        return f"{answered}, no such lease: {lease}"
-    reply = execute(pairs, command)
-    if reply.startswith(f"{answered}: "):
-        pairs.bind(key, lease)
-    return reply
 
 
 @_applies("incr")

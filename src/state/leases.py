@@ -95,11 +95,8 @@ def spell_expiry(term: int, due: Sequence[str]) -> str:
     return " ".join([EXPIRED, str(term), *due])
 
 
-def read_expiry(command: str, term: int) -> list[str]:
-    """Return the leases that an entry of `term` ends. None where it is no expiry, or where it names
-    another term than its own: the leader of this one has not counted their time."""
-    word, _, rest = command.partition(" ")
-    named, _, leases = rest.partition(" ")
-    if word != EXPIRED or named != str(term) or not leases:
-        return []
-    return leases.split(" ")
+def read_expiry(operands: str, term: int) -> list[str]:
+    """Return the leases that an expiry in an entry of `term` ends; none where it names another
+    term: the leader of this one has not counted their time."""
+    named, _, leases = operands.partition(" ")
+    return leases.split(" ") if named == str(term) else []

@@ -186,7 +186,7 @@ def show_page(
     """
     if selection.error:
         return f"Sorry, {selection.error}"
-    prefix, after = _real(selection.prefix), _real(selection.after)
+    prefix, after = real_text(selection.prefix), real_text(selection.after)
     wanted = nsmallest(
         PAGE_KEYS + 1,
         (
@@ -199,7 +199,7 @@ def show_page(
     characters = 0
     last = ""
     for real, key in wanted[:PAGE_KEYS]:
-        page[real] = _real(value_of(pairs[key]))
+        page[real] = real_text(value_of(pairs[key]))
         characters += len(real) + len(page[real])
         last = key
         if characters >= PAGE_CHARACTERS:
@@ -214,12 +214,12 @@ def show_page(
 def _keys(pairs: Mapping[str, str], breathe: Callable[[], None]) -> Iterator[tuple[str, str]]:
     """Yield each key as it is and as it is spelled; now and then others get their turn."""
     for number, key in enumerate(pairs, start=1):
-        yield _real(key), key
+        yield real_text(key), key
         if number % STEP_KEYS == 0:
             breathe()
 
 
-def _real(text: str) -> str:
+def real_text(text: str) -> str:
     """Return what an escaped text stands for; a log written otherwise is shown as it stands."""
     try:
         return unescape(text)

@@ -39,7 +39,7 @@ _Value = TypeVar("_Value")
 LONG_REPLIES = tuple(
     f"{verb} "
     for verb, row in COMMANDS.items()
-    if row.access.is_numbered and row.tells in (Tells.VALUE, Tells.RESULT)
+    if row.access.is_numbered and row.tells in (Tells.VALUE, Tells.RESULT, Tells.RESULTS)
 )
 # An index is in ordinary life a number that no later entry has. But `raftline recover` and
 # `raftline restore` go on from what is left, so the indexes of lost entries come again. Both raise

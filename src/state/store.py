@@ -64,7 +64,7 @@ class Store(MutableMapping[str, str]):
         old, self.held = self.held, held
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
-        self._give_up(number)
+        self.give_up_events(number)
         return old
 
     # --- as a mapping ----------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class Store(MutableMapping[str, str]):
             self._unbind(key)
         self.held[key] = f"{value}\0{self.number}"
         if self.notes_events:
-            self._note(SET, key, value)
+            self.note(SET, key, value)
 
     def __delitem__(self, key: str) -> None:
         self._remove(key, DELETE)
@@ -99,7 +99,7 @@ class Store(MutableMapping[str, str]):
         lease = self.lease_of(key)
         self.held[key] = with_facts(value, self.number, lease)
         if self.notes_events:
-            self._note(SET, key, value)
+            self.note(SET, key, value)
 
     def put_under(self, lease: str, key: str, value: str) -> None:
         """Write the value, and put the key under the lease, or under none ("")."""
@@ -108,7 +108,7 @@ class Store(MutableMapping[str, str]):
             self.leased.setdefault(lease, set()).add(key)
         self.held[key] = with_facts(value, self.number, lease)
         if self.notes_events:
-            self._note(SET, key, value)
+            self.note(SET, key, value)
 
     def bind(self, key: str, lease: str) -> None:
         """Put a key that is there under the lease, or under none (""). Its value is as it was, so
@@ -125,6 +125,16 @@ class Store(MutableMapping[str, str]):
         for key in keys:
             self._remove(key, EXPIRE)
         return keys
+
+    def put_text(self, key: str, text: str | None) -> None:
+        """Let a key be what this text says, facts and all, or be gone; nothing is noted."""
+        self._unbind(key)
+        if text is None:
+            self.held.pop(key, None)
+            return
+        if lease := lease_of(text):
+            self.leased.setdefault(lease, set()).add(key)
+        self.held[key] = text
 
     def facts(self, key: str) -> Facts | None:
         """Return what is known of a key, None where there is none."""
@@ -143,16 +153,17 @@ class Store(MutableMapping[str, str]):
         self._events, self._characters, self._gone = [], 0, 0
         return taken
 
-    def _note(self, kind: str, key: str, value: str) -> None:
+    def note(self, kind: str, key: str, value: str) -> None:
+        """Take note of a change by the entry that is applied now."""
         number = self.number
         if number == self._gone:  # of this entry some are gone, so the others go too
             return
         self._characters += len(value)
         self._events.append(_new(Event, (number, kind, key, value)))
         if self._characters > CHARACTERS_MAX or len(self._events) > EVENTS_MAX:
-            self._give_up(number)
+            self.give_up_events(number)
 
-    def _give_up(self, number: int) -> None:
+    def give_up_events(self, number: int) -> None:
         """Forget the events of all entries up to this one."""
         self._events, self._characters, self._gone = [], 0, number
 
@@ -163,7 +174,7 @@ class Store(MutableMapping[str, str]):
             self._unbind(key)
         del self.held[key]
         if self.notes_events:
-            self._note(kind, key, "")
+            self.note(kind, key, "")
 
     def _unbind(self, key: str) -> None:
         """Take a key out of its lease, if it is under one."""

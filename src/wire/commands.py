@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from raftline.wire import leaseoperands as of_leases
 from raftline.wire import operands as take
-from raftline.wire.operands import TRY, Limits, Operands, not_understood
+from raftline.wire import transactions
+from raftline.wire.operands import EVERY, TRY, Limits, Operands, not_understood
 from raftline.wire.protocol import ProtocolError, shown
 
 READ_MODES = ("index", "lease", "log", "local")
@@ -59,6 +60,7 @@ class Tells(Enum):
     PAIRS = auto()  # JSON, and the command for the next page
     FACTS = auto()  # JSON
     RESULT = auto()  # JSON, spelled for a line
+    RESULTS = auto()  # JSON, a list with one of each operation
 
 
 class Command(NamedTuple):
@@ -77,6 +79,10 @@ class Command(NamedTuple):
     def form(self) -> str:
         """How it is typed: `set KEY VALUE`."""
         return f"{self.verb} {self.operands.form}".rstrip(" ")
+
+
+def _read_txn(verb: str, operands: str, limits: Limits) -> str:
+    return f"{verb} {transactions.read_transaction(operands, IN_TRANSACTIONS, limits).spelled}"
 
 
 _ROWS = (
@@ -113,6 +119,14 @@ _ROWS = (
     Command("persist", take.KEY, "take KEY out of its lease", level=2),
     Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, level=2),
     Command("leases", take.NONE, "the leases, their time and keys", TIMED, Tells.FACTS, level=2),
+    Command(
+        "txn", Operands(transactions.FORM, _read_txn, EVERY),
+        "several operations in one step, all or none", WRITE, Tells.RESULTS, level=2,
+    ),
+    Command("clear", take.PREFIX, "remove all keys that begin with PREFIX", level=2),
+    Command(
+        "stat", take.KEY, "the last change of KEY, its lease, its bytes", READ, Tells.FACTS, level=2
+    ),
     Command(
         "object", take.OBJECT, "an operation on an object of programs", WRITE, Tells.RESULT
     ),
@@ -154,6 +168,13 @@ _ROWS = (
     Command("demote", take.words("NAME"), "let a voter learn only", CHANGE),
 )  # fmt: skip
 COMMANDS: Mapping[str, Command] = {row.verb: row for row in _ROWS}
+# Those on one key: they may stand in a transaction, and under a lease there.
+IN_TRANSACTIONS: Mapping[str, Operands] = {
+    row.verb: row.operands
+    for row in _ROWS
+    if row.verb == transactions.UNDER
+    or (row.operands.begins_with_key and row.access in (READ, WRITE))
+}
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {
     row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell

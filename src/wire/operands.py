@@ -103,6 +103,18 @@ def _read_key(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
 
 
+def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
+    """`VERB PREFIX`: an empty one would be all keys, which nobody types by mistake."""
+    operand = operands.rstrip(" ")
+    if not operand or operand[0] == " ":
+        raise ProtocolError(f"the prefix is missing: {verb} PREFIX. Nothing was done.")
+    if " " in operand:
+        raise ProtocolError(
+            rf"{verb} takes one prefix; a space inside a key is written \s. Nothing was done."
+        )
+    return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
+
+
 def _read_cas(verb: str, operands: str, limits: Limits) -> str:
     key, _, rest = operands.partition(" ")
     old, space, new = rest.partition(" ")
@@ -232,6 +244,7 @@ def show_operands(command: str) -> tuple[str | None, str | None]:
 
 
 KEY = Operands("KEY", _read_key, EVERY)
+PREFIX = Operands("PREFIX", _read_prefix, EVERY)
 KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
 KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
 KEY_BY = Operands("KEY [BY]", _read_incr, EVERY)

@@ -23,6 +23,7 @@ class Reading(NamedTuple):
 
 BY_ROUND = Reading()
 BY_CLOCK = Reading(by_clock=True)
+LEVEL_QUESTION = "Level "  # net/levels.py
 
 
 class Readings(NamedTuple):
@@ -49,7 +50,8 @@ class Readings(NamedTuple):
 class ParsedLine(NamedTuple):
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup"; "local", which the
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup"; "level", the
+    question of a peer for this build; "local", which the
     connection's thread answers; "refused"; and "garbled", a line without a sender or a text.
     """
 
@@ -74,6 +76,8 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
         return ParsedLine("control", Request(sender, number, "", order), text)
     if sender and text.split(" ", 1)[0] in spelling.FIRST_WORDS:
         return _parse_message(Request(sender, number, "", ""), text, me)
+    if sender and text.startswith(LEVEL_QUESTION):
+        return ParsedLine("level", Request(sender, number, "", ""), text)
     try:
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:

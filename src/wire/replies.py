@@ -26,9 +26,11 @@ NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
 NOT_FOUND = "Entry not found"  # on the screen, as in the figures
 _ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # as a reply names its verb
+OTHERWISE = ", else"  # a transaction whose conditions did not hold
 NOT_MET = frozenset(
-    {NO_SUCH_KEY, ", key exists", ", no match", ", not done", ", no such lease", ", no lease"}
-)
+    {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
+     ", no lease"}
+)  # fmt: skip
 
 
 class Outcome(IntEnum):
@@ -172,6 +174,8 @@ def as_json(command: str, reply: Reply) -> str:
         not_met = _parts(reply.text)[1]
         told["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
         told["code"] = int(outcome)
+        if not_met == OTHERWISE:
+            told |= _facts(command, reply.text)
         leader = leader_named_in(reply.text)
         if leader:
             told["leader"] = dict(zip(("name", "host", "port"), leader, strict=True))
@@ -181,10 +185,12 @@ def as_json(command: str, reply: Reply) -> str:
 
 
 def _facts(command: str, text: str) -> dict[str, Any]:
-    verb, _, rest = _parts(text)
+    verb, branch, rest = _parts(text)
     row = _row_answered(verb)
     try:
         match row.tells:
+            case Tells.RESULTS:
+                return {"branch": branch[2:], "results": json.loads(rest)}
             case Tells.VALUE:
                 return {"value": _raw(rest)}
             case Tells.WRITTEN:

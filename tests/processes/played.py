@@ -54,7 +54,8 @@ class PlayedPeer:
         return self._connection
 
     def hear(self, beginning: str = "") -> str:
-        """Return the node's next line that has `beginning` behind its name."""
+        """Return the node's next line that has `beginning` behind its name; no question for the
+        level, with which each connection begins, unless it is asked for."""
         while True:
             while b"\n" not in self._unread:
                 data = self.connection.recv(1 << 16)
@@ -62,7 +63,9 @@ class PlayedPeer:
                 self._unread += data
             line, _, self._unread = self._unread.partition(b"\n")
             text = line.decode()
-            if text.partition("@")[2].startswith(beginning):
+            said = text.partition("@")[2]
+            is_question = said.startswith("Level ")
+            if said.startswith(beginning) and (beginning or not is_question):
                 return text
 
     def answer(self, text: str) -> None:

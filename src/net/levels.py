@@ -1,0 +1,46 @@
+"""How builds tell each other their level: `s1@Level 2 version 0.2.0`, the question and the answer.
+
+A node says this line first on each connection that it makes to a peer. A build from before levels
+answers `Sorry, ` as to any line that it does not know, and is known by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+
+from raftline.common.address import Address
+from raftline.common.arguments import VERSION
+from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
+from raftline.wire.protocol import ELSEWHERE, ProtocolError, decode_line, split_sender
+
+FIRST_WORD = "Level"
+_TOLD = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
+_ANSWER_BYTES_MAX = 1 << 16
+ASK_S = 2.0  # for a build that is not connected yet
+
+
+def spell_level(me: str) -> str:
+    """Return the line of this build, without its newline."""
+    return f"{me}@{FIRST_WORD} {LEVEL} version {VERSION}"
+
+
+def read_level(text: str) -> Build | None:
+    """Return the build that answered so; None where the answer does not tell."""
+    if found := _TOLD.fullmatch(text):
+        return Build(int(found[1]), found[2])
+    if text.startswith("Sorry, ") and not text.startswith(ELSEWHERE):
+        return Build(1, BEFORE_LEVELS)
+    return None
+
+
+def ask_level(me: str, address: Address) -> Build | None:
+    """Return the build of the node at an address; None where nobody tells within a moment."""
+    with contextlib.suppress(OSError, UnicodeError, ProtocolError):
+        with socket.create_connection(address, timeout=ASK_S) as connection:
+            connection.sendall(f"{spell_level(me)}\n".encode())
+            with connection.makefile("rb") as answers:
+                line = answers.readline(_ANSWER_BYTES_MAX).rstrip(b"\n")
+        return read_level(split_sender(decode_line(line))[2])
+    return None

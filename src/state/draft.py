@@ -1,0 +1,74 @@
+"""A copy-on-write view of a Store, which is adopted whole or forgotten. Pure.
+
+A transaction acts on it. Nothing of it is in the Store, and no watcher is told, before `adopt`; so
+a transaction that can't be done leaves no trace, and a snapshot never holds half of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+
+from raftline.state.events import Event
+from raftline.state.store import Pairs, Store
+
+
+class Overlay(MutableMapping[str, str]):
+    """Changes above pairs that stay as they are: a text, or None where the key was deleted."""
+
+    def __init__(self, below: Pairs) -> None:
+        self._below = below
+        self.changes: dict[str, str | None] = {}
+
+    def __getitem__(self, key: str) -> str:
+        text = self.changes[key] if key in self.changes else self._below[key]
+        if text is None:
+            raise KeyError(key)
+        return text
+
+    def __setitem__(self, key: str, text: str) -> None:
+        self.changes[key] = text
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self.changes[key] = None
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (key for key in self._below if key not in self.changes)
+        yield from (key for key, text in self.changes.items() if text is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Draft:
+    """What becomes of a Store in one entry; commands act on `store`."""
+
+    def __init__(self, below: Store) -> None:
+        self._below = below
+        self._overlay = Overlay(below.held)
+        self.store = Store(self._overlay, below.level, below.since)
+        self.store.number = below.number
+        self.store.notes_events = below.notes_events
+        self.store.leases.granted = below.leases.granted  # nothing here grants or ends one
+        self.store.leases.started = []
+
+    def adopt(self) -> None:
+        """Let the Store become what the draft is. Of each key that changed there is one event,
+        which tells what it is now."""
+        below = self._below
+        events: dict[str, Event] = {}
+        told, gone = self.store.take_events()
+        for event in told:
+            events[event.key] = event
+        for key, text in self._overlay.changes.items():
+            was_there = key in below.held
+            below.put_text(key, text)
+            if not was_there and text is None:
+                events.pop(key, None)  # as it was
+        for lease in self.store.leases.started or ():
+            below.leases.begin(lease)
+        if gone:
+            below.give_up_events(gone)
+        for event in events.values():
+            below.note(event.kind, event.key, event.value)

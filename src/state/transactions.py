@@ -1,0 +1,91 @@
+"""The effect of a transaction: one branch of it, all or nothing. Deterministic and total.
+
+It is one entry, so it is one step: no other command comes between its conditions and operations.
+The operations act on a draft of the Store. The Store becomes what the draft is if each of them
+could be done; if one could not, nothing of the transaction is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from raftline.state.draft import Draft
+from raftline.state.pairs import real_text
+from raftline.state.store import Pairs, Store
+from raftline.wire.commands import IN_TRANSACTIONS
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError, error, shown
+from raftline.wire.transactions import Condition, read_transaction
+
+# Of what the operations answer together; one value fits, whatever its size.
+CHARACTERS_MAX = 2 << 20
+_NOTHING = "Nothing was done."
+Execute = Callable[[Pairs, str, int], str]
+
+
+class NotDone(Exception):
+    """An operation or a condition that can't be; nothing of the transaction is done."""
+
+
+def execute_transaction(store: Store, operands: str, execute: Execute) -> str:
+    """Carry out a transaction and return its reply; `execute` carries out one operation."""
+    try:
+        txn = read_transaction(operands, IN_TRANSACTIONS, Limits())
+        is_met = all([holds(store, condition) for condition in txn.conditions])
+        draft = Draft(store)
+        told = _operate(draft.store, txn.then if is_met else txn.otherwise, execute)
+    except ProtocolError as problem:
+        return error(str(problem))
+    except NotDone as problem:
+        return error(f"{problem}. {_NOTHING}")
+    draft.adopt()
+    return f"TXN response, {'then' if is_met else 'else'}: {json.dumps(told)}"
+
+
+def holds(store: Store, condition: Condition) -> bool:
+    """Return whether a condition holds.
+
+    Raises:
+        NotDone: it names an entry that is not there yet.
+    """
+    key, test, value, since = condition
+    if test == "unchanged":
+        if since >= store.number:
+            raise NotDone(
+                f"{shown(key)} unchanged since {since}: this transaction is entry {store.number}, "
+                "so nobody can have seen that index"
+            )
+        facts = store.facts(key)
+        return facts is not None and facts.changed <= since
+    found = store.get(key)
+    if test in ("absent", "exists"):
+        return (found is None) == (test == "absent")
+    return (found == value) == (test == "=")
+
+
+def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[str | None]:
+    """Return what each operation answered: the text behind `response`, as it is; None for the
+    value of a key that is absent.
+
+    Raises:
+        NotDone: one of them can't be done, or they answer too much.
+    """
+    told: list[str | None] = []
+    characters = 0
+    for place, command in enumerate(commands, start=1):
+        reply = execute(store, command, store.number)
+        if reply.startswith(error("")):
+            why = reply.removeprefix(error("")).removesuffix(_NOTHING).rstrip(" .")
+            raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
+        answer = reply.partition(" response")[2]
+        is_absent = answer.startswith(", ") and command.startswith("get ")
+        told.append(None if is_absent else real_text(answer[2:]))
+        characters += len(answer)
+        if characters > CHARACTERS_MAX:
+            raise NotDone(
+                f"the first {place} operations answer more than {CHARACTERS_MAX} characters; "
+                "read less in one transaction"
+            )
+    return told
+

@@ -1,0 +1,219 @@
+r"""The transaction: several conditions and operations in one line, read and spelled. Pure.
+
+    txn if b = 5 ; c absent then set b 6 ; delete c else get b
+
+One space stands between two words. A key and a value is one word each: a space in it is written
+`\s`, and an empty one `\e`. The words `;`, `then` and `else` divide wherever they stand. As a key
+or value each is written with its first character as a byte: `\x3b`, `\x74hen`, `\x65lse`.
+docs/use/transactions.md is the view of the user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from raftline.raft.entries import NUMBER_MAX
+from raftline.wire.operands import KEY, KEY_VALUE, Limits, Operands
+from raftline.wire.protocol import ProtocolError, escape, shown, unescape
+
+FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
+CONDITIONS = "KEY = VALUE, KEY != VALUE, KEY absent, KEY exists or KEY unchanged since INDEX"
+ITEMS_MAX = 128  # conditions; and operations behind then, and behind else
+EMPTY = r"\e"
+UNDER = "under"  # puts another operation under a lease: `under lease-57 set a 1`
+_DIVIDERS = (";", "then", "else")
+_FOLLOWS = {"if": "then", "then": "else"}
+_NOTHING = "Nothing was done."
+_ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {EMPTY}. {_NOTHING}"
+_INDEX = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+class Condition(NamedTuple):
+    """One condition; `test` is `=`, `!=`, `absent`, `exists` or `unchanged`."""
+
+    key: str
+    test: str
+    value: str = ""  # as a key would hold it
+    since: int = 0
+
+
+class Transaction(NamedTuple):
+    """The operations are commands as they would stand alone in the log."""
+
+    conditions: list[Condition]
+    then: list[str]
+    otherwise: list[str]
+    spelled: str  # the one spelling of the whole, without its verb
+
+
+def read_transaction(text: str, operations: Mapping[str, Operands], limits: Limits) -> Transaction:
+    """Return the transaction that stands behind `txn `; `operations` are those that may be in it.
+
+    Raises:
+        ProtocolError: something in it is mistyped; the message names the place.
+    """
+    words = text.strip(" ").split(" ")
+    if words == [""]:
+        raise ProtocolError(f"the form is: txn {FORM}. {_NOTHING}")
+    if "" in words:
+        raise _wrong(words, words.index("") - 1, 1, f"two spaces follow. {_ONE_WORD}")
+    items = _divide(words)
+    conditions: list[Condition] = []
+    commands: dict[str, list[str]] = {"then": [], "else": []}
+    spelled: list[str] = []
+    for section, places in items.items():
+        begun = len(spelled)
+        for begin, end in places:
+            spelled += [";"] if len(spelled) > begun else []
+            if section == "if":
+                condition, item = _read_condition(words, begin, end, limits)
+                conditions.append(condition)
+            else:
+                command, item = _read_operation(words, begin, end, operations, limits)
+                commands[section].append(command)
+            spelled += item
+        spelled[begun:begun] = [section] if "if" in items else []
+    return Transaction(conditions, commands["then"], commands["else"], " ".join(spelled))
+
+
+def spell_word(text: str) -> str:
+    """Return how a key or value is written inside a transaction."""
+    word = escape(text, key=True)
+    return rf"\x{ord(word[0]):02x}{word[1:]}" if word in _DIVIDERS else word or EMPTY
+
+
+def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return the places of the conditions and operations, by the word that they stand behind."""
+    section = "if" if words[0] == "if" else "then"
+    items: dict[str, list[tuple[int, int]]] = {section: []}
+    begin = int(words[0] in ("if", "then"))
+    for place in range(begin, len(words) + 1):
+        word = words[place] if place < len(words) else ""
+        if word and word not in _DIVIDERS:
+            continue
+        if place == begin:
+            missing = "a condition" if section == "if" else "an operation"
+            raise _wrong(words, place, 1, f"{missing} is missing before it. {_NOTHING}")
+        items[section].append((begin, place))
+        if len(items[section]) > ITEMS_MAX:
+            limit = f"behind {section} stand {ITEMS_MAX} at most. {_NOTHING}"
+            raise _wrong(words, begin, place - begin, limit)
+        if word in _FOLLOWS.values():
+            if _FOLLOWS.get(section) != word or (word == "else" and "if" not in items):
+                form = f"it is out of place. The form is: txn {FORM}. {_NOTHING}"
+                raise _wrong(words, place, 1, form)
+            section = word
+            items[section] = []
+        begin = place + 1
+    if section == "if":
+        raise _wrong(words, len(words), 1, f"there is no then behind the conditions. {_NOTHING}")
+    return items
+
+
+def _read_condition(
+    words: list[str], begin: int, end: int, limits: Limits
+) -> tuple[Condition, list[str]]:
+    """Return a condition, and its words in their one spelling."""
+    try:
+        match words[begin:end]:
+            case [key, ("=" | "!=") as test, value]:
+                operands = f"{_typed_key(key)} {_typed_value(value)}"
+                _, key, value = KEY_VALUE.read("set", operands, limits).split(" ", 2)
+                found = Condition(key, test, value)
+            case [key, ("absent" | "exists") as test]:
+                found = Condition(_key(key, limits), test)
+            case [key, "unchanged", "since", index]:
+                if not _INDEX.fullmatch(index) or int(index) > NUMBER_MAX:
+                    why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
+                    raise _wrong(words, end - 1, 1, why)
+                found = Condition(_key(key, limits), "unchanged", since=int(index))
+            case _:
+                why = f"that is no condition. {CONDITIONS} is one. {_NOTHING}"
+                raise _wrong(words, begin, end - begin, why)
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+    item = [_respelled(found.key), found.test]
+    if found.test in ("=", "!="):
+        item.append(_respelled(found.value))
+    elif found.test == "unchanged":
+        item += ["since", str(found.since)]
+    return found, item
+
+
+def _read_operation(
+    words: list[str], begin: int, end: int, operations: Mapping[str, Operands], limits: Limits
+) -> tuple[str, list[str]]:
+    """Return an operation as a command, and its words in their one spelling."""
+    verb = words[begin]
+    form = operations.get(verb)
+    if form is None:
+        *most, last = operations
+        can = f"{', '.join(most)} and {last} can"
+        raise _wrong(words, begin, 1, f"that can't stand in a transaction; {can}. {_NOTHING}")
+    if verb == UNDER and end > begin + 2:
+        inner, item = _read_operation(words, begin + 2, end, operations, limits)
+        command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
+        return command, [verb, words[begin + 1], *item]
+    count, least, is_open = end - begin - 1, len(form.needed), "..." in form.form
+    if count < least or (count > len(form.form.split()) and not is_open):
+        raise _wrong(words, begin, end - begin, f"the form is: {verb} {form.form}. {_ONE_WORD}")
+    parts = least + 1 if is_open else count
+    try:
+        typed = [_typed_key(word) for word in words[begin + 1 : end]]
+        if form.ends_in_value or is_open:
+            typed[parts - 1 :] = [" ".join(map(_typed_value, words[begin + parts : end]))]
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+    command = _read_by(form, words, begin, end, " ".join(typed), limits)
+    return command, [verb, *map(_respelled, command.split(" ", parts)[1:])]
+
+
+def _read_by(
+    form: Operands, words: list[str], begin: int, end: int, operands: str, limits: Limits
+) -> str:
+    try:
+        return form.read(words[begin], operands, limits)
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+
+
+def _key(word: str, limits: Limits) -> str:
+    return KEY.read("get", _typed_key(word), limits).removeprefix("get ")
+
+
+def _typed_key(word: str) -> str:
+    """Return a word as it would be typed where it is one outside of a transaction as well."""
+    return "" if word == EMPTY else word
+
+
+def _typed_value(word: str) -> str:
+    """Return a word as it would be typed at the end of a line."""
+    return "" if word == EMPTY else escape(unescape(word), key=False)
+
+
+def _respelled(part: str) -> str:
+    """Return a key or a value of a command as it is written inside a transaction."""
+    return spell_word(unescape(part))
+
+
+class _Placed(ProtocolError):
+    """One whose message names the place."""
+
+
+def _wrong(words: list[str], place: int, count: int, why: str) -> ProtocolError:
+    """Return what is wrong with some words, or at the end."""
+    if place == len(words):
+        return _Placed(f"at the end of the transaction: {why}")
+    text = shown(" ".join(words[place : place + count]))
+    return _Placed(f'at word {place + 1} of the transaction, "{text}": {why}')
+
+
+def _placed(words: list[str], begin: int, end: int, problem: ProtocolError) -> ProtocolError:
+    """Return the problem with its place before it."""
+    if isinstance(problem, _Placed):
+        return problem
+    why = str(problem)
+    why = why if why.endswith(_NOTHING) else f"{why.rstrip('.')}. {_NOTHING}"
+    return _wrong(words, begin, end - begin, why)
