@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from raftline.logmanager import LogManager
 from raftline.raft import state
 from raftline.raft.entries import entries_of
 from raftline.raft.inputs import Receive
@@ -241,13 +242,17 @@ class _Schedule:
     def judge(self) -> None:
         """All state machines are equal, and the history is linearizable."""
         managers = [host.manager for host in self._members()]
-        machines = [
-            (dict(one.store.held), list(one.sessions.dump()), one.store.leases.copy())
-            for one in managers
-        ]
+        machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs
         self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
         self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
+
+
+def _machine(manager: LogManager) -> tuple[object, ...]:
+    """Return all that a state machine holds."""
+    store = manager.store
+    pairs = {key: (value, store.facts(key)) for key, value in store.items()}
+    return store.level, pairs, list(manager.sessions.dump()), store.leases.copy()
