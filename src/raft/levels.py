@@ -65,6 +65,11 @@ class Levels:
         """The highest level in the log, applied or not."""
         return self._known[-1]
 
+    @property
+    def latest_index(self) -> int:
+        """The index of the entry that brought it."""
+        return self._indexes[-1]
+
     def at(self, index: int) -> int:
         """Return the level once the log is applied up to `index`."""
         return self._known[max(bisect_right(self._indexes, index) - 1, 0)]

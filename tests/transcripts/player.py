@@ -28,6 +28,8 @@ Acts, with times in virtual milliseconds:
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
     > s1 <- client4#17@set b 5        a client's line with a request's number
+    > build 1 s3                     a server's build is of this level from its next start on
+    > s3 tells s1                     the level of its build; > s3 tells s1 nothing: it broke
     > sessions 2                      before the start: sessions that a cluster remembers
     > status
 """
@@ -41,7 +43,7 @@ from unittest.mock import patch
 
 from raftline.raft.effects import HardState
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import PeerDisconnected, Transfer
+from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
 from raftline.state import sessions
 from tests.virtual.disk import Disk
 from tests.virtual.script import ScriptedCluster, ScriptedHost
@@ -49,6 +51,7 @@ from tests.virtual.script import ScriptedCluster, ScriptedHost
 SHORT = ("note", "apply", "answer")
 _LINE = re.compile(r"(\w+) <- ([\w#-]+)@(.*)")
 _LOSES = re.compile(r"(\w+) loses its connection to (\w+)")
+_TELLS = re.compile(r"(\w+) tells (\w+)( nothing)?")
 _HANDS_OVER = re.compile(r"(\w+) hands over(?: to (\w+))?")
 
 
@@ -73,6 +76,9 @@ class Player:
             self._line(*found.groups())
         elif found := _LOSES.fullmatch(act):
             self._host([found[1]]).take(PeerDisconnected(found[2]))
+        elif found := _TELLS.fullmatch(act):
+            level = 0 if found[3] else cluster.hosts[found[1]].build_level
+            self._host([found[2]]).take(PeerLevel(found[1], level))
         elif found := _HANDS_OVER.fullmatch(act):
             self._host([found[1]]).take(Transfer(found[2]))
         else:
@@ -99,6 +105,7 @@ class Player:
             "chunk": lambda words: self._set_options(chunk_bytes=int(words[0])),
             "trail": lambda words: self._set_options(trailing_bytes=int(words[0])),
             "leases": lambda words: self._set_options(lease=words != ["off"]),
+            "build": self._build,
             "sessions": self._sessions,
             "newborn": lambda words: self._newborn.update(words),
             "new": self._new,
@@ -158,6 +165,12 @@ class Player:
 
     def _sessions(self, words: list[str]) -> None:
         sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
+
+    def _build(self, words: list[str]) -> None:
+        self.cluster.builds |= dict.fromkeys(words[1:], int(words[0]))
+        for name in words[1:]:
+            if name in self.cluster.hosts:
+                self.cluster.hosts[name].build_level = int(words[0])
 
     def _clock(self, words: list[str]) -> None:
         self.cluster.clocks[words[0]] = int(words[1])
@@ -280,6 +293,7 @@ def _status_of(host: ScriptedHost) -> str:
         f"log {' '.join(terms) or 'empty'}, commit {view.commit_index}"
         + (", without vote" if view.recovering else "")
         + (f", {view.membership.describe()}" if has_changed else "")
+        + (f", level {host.manager.level}" if host.manager.level > 1 else "")
     )
 
 

@@ -17,12 +17,12 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
     ChangeMembers,
     Input,
-    PeerLevel,
     Propose,
     Receive,
     Synced,
     Tick,
 )
+from raftline.raft.levels import FIRST
 from raftline.raft.messages import InstallSnapshot, Message, PeerError
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
@@ -79,8 +79,6 @@ class Host:
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.leasing: Leasing
-        self.level = 1  # of its build
-        self.tells: Sequence[str] = ()  # who tells it that they are of that level
         self.watch_leases: Callable[[LogManager], None] = lambda manager: None
         self.disk = disk
         self.paused = False
@@ -90,6 +88,7 @@ class Host:
         self._plan = plan
         self._members = members
         self._invariants = invariants
+        self.build_level = FIRST  # of the build that it is started with
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
@@ -311,7 +310,7 @@ class Host:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
         chance = self._world.random
-        options = replace(self._plan.options_of_a_start(chance), level=self.level)
+        options = replace(self._plan.options_of_a_start(chance), level=self.build_level)
         self.node = node_from_disk(
             self.name,
             recovered.members,
@@ -333,8 +332,6 @@ class Host:
         self.snapshots.started()
         self.clock.forget()
         self._wake(self.node)
-        for name in self.tells:
-            self.step(self.node, PeerLevel(name, self.level))
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being

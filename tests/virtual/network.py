@@ -37,6 +37,10 @@ class Links:
         """Let everything through again, as badly as planned."""
         self._cut.clear()
 
+    def are_linked(self, one: str, other: str) -> bool:
+        """Whether a connection between these two can stand."""
+        return not self._cut[one, other] and not self._cut[other, one]
+
     def is_cut(self, message: Message) -> bool:
         """Whether nothing gets from its sender to its receiver."""
         return (message.sender, message.to) in self._cut

@@ -56,7 +56,7 @@ class PlainSnapshots(SnapshotFile):
             lines += [f"{key} {value}" for key, value in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
-        self._written = state.members
+        self._written, self._written_level = state.members, state.level
         loaded = self._loaded(state.index, state.term, text)
         return self._placed(self._beside, loaded, text).snapshot
 

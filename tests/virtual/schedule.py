@@ -28,6 +28,7 @@ from tests.virtual.journal import JOURNAL
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.upgrades import Upgrades
 from tests.virtual.world import World
 
 STEPS = 6000
@@ -119,6 +120,7 @@ class _Schedule:
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
         self.holders = self._holders(hosts)
+        self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
 
@@ -132,7 +134,6 @@ class _Schedule:
         check = LeaseCheck(self.world)
         for host in hosts:
             host.watch_leases = check.applied
-            host.level, host.tells = 2, [other.name for other in hosts if other is not host]
         names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
@@ -160,6 +161,7 @@ class _Schedule:
         self.world.tell("act", "> heal everything")
         self.faults.stop()
         self.operator.stop()
+        self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
         for client in (*self.clients, *self.holders):
@@ -167,6 +169,8 @@ class _Schedule:
         self._until("settle", lambda: all(client.waiting is None for client in self.clients))
         self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
+        self._until("agree", self._agree)
+        self._until("rise", lambda: self.upgrades.have_risen(self._members()))
         self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stopped = True

@@ -115,6 +115,7 @@ class ScriptedHost(Host):
         super().__init__(
             cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
         )
+        self.build_level = cluster.builds.get(name, self.build_level)
         self.base = all_vote(members)  # at birth; nobody where it waits to be added
         self._held: list[ScriptedRequest] = []
         self._given_up: list[ScriptedRequest] = []
@@ -180,6 +181,7 @@ class ScriptedCluster:
         self.first_members: dict[str, str] = {}
         self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
         self.timeouts: dict[str, list[int]] = {}  # the last one stays
+        self.builds: dict[str, int] = {}  # the level of a server's build, where it isn't the first
         self.clocks: dict[str, int] = {}  # percent of the world's pace
 
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]:

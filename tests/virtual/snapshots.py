@@ -136,7 +136,7 @@ class Snapshots:
             rim.step(node, SnapshotRejected(snapshot, str(error)))
             return
         rim.manager.arrived(loaded)
-        rim.step(node, SnapshotChecked(snapshot, loaded.members))
+        rim.step(node, SnapshotChecked(snapshot, loaded.members, loaded.level))
 
     def send_piece(self, message: InstallSnapshot) -> None:
         """Read a piece from the file and send it; say so where that snapshot is gone."""

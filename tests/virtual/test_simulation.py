@@ -80,6 +80,8 @@ COVERED = (
     "expiries proposed",
     "renewals refused",
     "fault: long pause",
+    "nodes upgraded",
+    "levels raised",
 )
 
 

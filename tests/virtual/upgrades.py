@@ -1,0 +1,88 @@
+"""Builds of the first level among the nodes of a schedule, and how they are upgraded.
+
+Chance decides in some schedules alone, apart from all other chance: the rest stay what they were.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from raftline.raft.inputs import PeerLevel
+from raftline.raft.levels import FIRST
+from tests.virtual.host import Host
+from tests.virtual.network import Links
+from tests.virtual.plan import Plan
+from tests.virtual.world import World
+
+NEWER = 2
+SHARE = 0.4  # of schedules with builds of two levels, beside those with leases
+
+
+class Upgrades:
+    """Starts some nodes with an older build than others, and upgrades those that are down.
+
+    A node of level 2 knows the level of another while both are up and reach each other. A node
+    of level 1 stops at an entry of level 2: a schedule in which it gets one fails.
+    """
+
+    def __init__(
+        self, world: World, plan: Plan, links: Links, hosts: Sequence[Host], seed: int
+    ) -> None:
+        self._chance = random.Random(f"levels of {seed}")
+        self.is_on = self._chance.random() < SHARE or plan.holders > 0
+        self._world = world
+        self._links = links
+        self._hosts = hosts
+        self._pause_ms = plan.options.election_timeout_ms // 2
+        if self.is_on:
+            share = self._chance.choice([0, 0.3, 1])
+            for host in hosts:
+                host.build_level = FIRST if self._chance.random() < share else NEWER
+            world.after(self._pause_ms, self._look)
+
+    def finish(self) -> None:
+        """Upgrade whoever is left."""
+        for host in self._hosts if self.is_on else ():
+            if host.build_level < NEWER:
+                host.stop(power_cut=False)
+                self._upgrade(host)
+                host.start()
+
+    def have_risen(self, members: Sequence[Host]) -> bool:
+        """Whether all members have applied the level, if it is to rise."""
+        return not self.is_on or all(host.manager.level == NEWER for host in members)
+
+    def _upgrade(self, host: Host) -> None:
+        host.build_level = NEWER
+        self._world.counts["nodes upgraded"] += 1
+
+    def _look(self) -> None:
+        for host in self._hosts:
+            if host.node is None and host.build_level < NEWER and self._chance.random() < 0.1:
+                self._upgrade(host)
+            if host.node is not None and host.build_level >= NEWER:
+                self._tell(host)
+                self._check(host)
+        self._world.after(self._pause_ms, self._look)
+
+    def _tell(self, host: Host) -> None:
+        for other in self._hosts:
+            if other is host or host.node is None:
+                continue
+            reaches = self._links.are_linked(host.name, other.name)
+            level = other.build_level if reaches and other.node is not None else 0
+            if host.node.view.peer_levels.get(other.name, 0) != level:
+                host.take(PeerLevel(other.name, level))
+
+    def _check(self, host: Host) -> None:
+        """Whoever was a member where the level rose is of that level: no build goes back here."""
+        view = host.node.view if host.node is not None else None
+        if view is None or view.levels.latest < NEWER:
+            return
+        index = view.levels.latest_index
+        if index > view.log.base_index:
+            self._world.counts["levels raised"] += 1
+            members = view.configurations.at(index).names
+            below = [one.name for one in self._hosts if one.build_level < NEWER]
+            assert not set(below) & set(members), f"{below} are below the level of entry {index}"
