@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from raftline.logmanager import LogManager
 from raftline.state.commands import execute
 from raftline.state.leasecommands import seconds_of
 from raftline.state.leases import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
+from tests.core.test_store import at_level_2, copied
+from tests.node_files import entries
 
 TERM = 4
 
@@ -259,3 +262,71 @@ def test_whoever_counts_time_is_told_of_each_time_that_begins(machine: Machine) 
     machine.store.leases.started = []
     machine.talk("lease 10", "setex a 10 1", "incr a", "expire a 10", "under lease-58 set b 1")
     assert machine.store.leases.started == ["lease-58", "own-59-10", "own-61-10"]
+
+
+# --- the log ------------------------------------------------------------------------------------
+
+
+def with_entries(*commands: str) -> LogManager:
+    """Return a node of level 2 that has applied these from entry 11 on."""
+    manager = at_level_2()
+    manager.apply(entries(11, 1, *commands))
+    return manager
+
+
+def test_a_snapshot_carries_the_leases_and_their_keys() -> None:
+    first = with_entries("lease 10", "under lease-11 set a 1", "setex b 20 2", "lease 30")
+    second = with_entries()
+    loaded = copied(first.freeze())
+    second.arrived(loaded)
+    assert loaded.leases == first_leases(first)
+    second._load(loaded, *second._arrived)
+    for manager in (first, second):
+        [reply] = manager.apply(entries(50, 1, "release lease-11"))
+        assert reply == "RELEASE response: lease-11 released, 1 key deleted"
+        assert manager.store.leases.granted == {"lease-14": 30}
+        manager.apply(entries(51, 1, "expired 1 own-13-20 lease-14"))
+        assert not manager.store
+        assert manager.store.leases.granted == {}
+
+
+def first_leases(manager: LogManager) -> list[str]:
+    return spell_granted(manager.store.leases.copy())
+
+
+def test_a_retried_request_about_a_lease_gets_its_first_reply() -> None:
+    manager = with_entries()
+    long = "x" * 600
+    asked = [
+        "c#1@lease 10", "c#2@under lease-11 set a 1", f"c#3@under lease-11 set b {long}",
+        f"c#4@setex d 10 {long}", "c#5@release lease-11",
+    ]  # fmt: skip
+    first = manager.apply(entries(11, 1, *asked))
+    assert first[0] == "LEASE response: lease-11 for 10 s"
+    assert first[2] == f"SET response: b set to {long}"
+    assert first[4] == "RELEASE response: lease-11 released, 2 keys deleted"
+    assert manager.apply(entries(16, 1, *asked)) == first
+    kept = "".join(manager.sessions.dump())
+    assert kept.count(long) == 0  # a reply that repeats the value is made again
+    assert manager.store.leases.granted == {}
+
+
+def test_the_time_of_a_key_that_a_transaction_sets_begins() -> None:
+    manager = with_entries("lease 10")
+    manager.store.leases.started = []
+    line = "txn setex a 20 1 ; setex b 20 1 ; under lease-11 set c 1 ; expire d 5"
+    [reply] = manager.apply(entries(12, 1, line))
+    assert reply.startswith("TXN response, then: ")
+    assert manager.store.leases.started == ["own-12-20", "own-12-20"]
+    assert manager.store.leased == {"own-12-20": {"a", "b"}, "lease-11": {"c"}}
+    manager.apply(entries(13, 1, "expire b 20", "expired 1 own-12-20"))
+    assert dict(manager.store) == {"b": "1", "c": "1"}
+
+
+def test_of_a_transaction_that_is_not_done_no_time_begins() -> None:
+    manager = with_entries("set n x")
+    manager.store.leases.started = []
+    [reply] = manager.apply(entries(12, 1, "txn setex a 20 1 ; incr n"))
+    assert reply.startswith("Sorry, ")
+    assert manager.store.leases.started == []
+    assert manager.store.leased == {}
