@@ -159,7 +159,7 @@ def figure_7() -> Shown:
         for node in (first, other, follower):  # s2 comes when s1 leads: it hears a heartbeat first
             node.start()
             node.wait_for_line(" 12 7 noop" if node is other else "[*]")
-        follower.wait_for_line("Last log: 12 7 noop")
+        follower.wait_for_line("Last log: 13 7 level 2")  # all three are up
         cluster.wait_until_whole()
         first.kill()
         leader = cluster.leader()
@@ -168,7 +168,7 @@ def figure_7() -> Shown:
         assert cluster.ask("client1@get d") == "GET response: 8"
         stood = _between(leader.said, "Lost the connection to leader s1", "{'s1'")
         return {
-            "s2, a follower": _between(follower.said, "AppendEntries 7-11-6-[]", "Last log: 12 7"),
+            "s2, a follower": _between(follower.said, "AppendEntries 7-11-6-[]", "Last log: 13 7"),
             "a follower that stands": [line for line in stood if "Connection from" not in line],
         }
 

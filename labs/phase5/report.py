@@ -102,13 +102,13 @@ Sending message""",
     },
     "7": {
         "s2, a follower": """\
-[*] Received from s1 : AppendEntries 7-11-6-[] commit 12 round NUMBER
+[*] Received from s1 : AppendEntries 7-11-6-[] commit NUMBER round NUMBER
 …
 GiveEntriesAfterIndex 9
 Sending message
 Last log: 9 5 get d
 …
-Last log: 12 7 noop""",
+Last log: 13 7 level 2""",
         "a follower that stands": """\
 [*] Lost the connection to leader s1
 …

@@ -105,6 +105,8 @@ def send_heartbeat(state: State, name: str, progress: Progress) -> None:
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
+    if not may_send(state, name):
+        return
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
     if progress.sending is not None:  # the log's base may have moved on from it since
@@ -149,8 +151,6 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     """
     progress = _progress_of(state, message)
     if progress is None or message.round <= progress.rewound_round:
-        return
-    if not may_send(state, message.sender):
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it

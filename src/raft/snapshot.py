@@ -125,6 +125,8 @@ def send_chunks(state: State, name: str, sending: Sending) -> None:
 
 def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
     round_now = state.as_leader.round
+    if not may_send(state, name):
+        return
     state.send(
         InstallSnapshot(
             state.name, name, state.term, sending.snapshot, sending.next_offset, length, round_now
@@ -138,8 +140,6 @@ def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> 
     leading = state.as_leader
     sending = progress.sending
     if sending is None or message.round <= progress.rewound_round:
-        return
-    if not may_send(state, message.sender):
         return
     if (message.index, message.index_term) != sending.snapshot[:2]:
         return
@@ -175,7 +175,7 @@ def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
     progress = state.progress.get(peer)
     if progress is None or progress.sending is None or progress.sending.snapshot != snapshot:
         return
-    if state.snapshot != snapshot and may_send(state, peer):
+    if state.snapshot != snapshot:
         begin_to_send(state, peer, progress)
 
 

@@ -225,8 +225,7 @@ def install(
     of the mark now may not be on the disk yet, and an earlier one name an entry that was cut.
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
-    level = max(storage.promise.level, loaded.level)
-    storage.save(storage.promise._replace(mark=old.base, level=level))
+    storage.save(storage.promise._replace(mark=old.base))
     snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
     folder.replace(name, whole_file(loaded.members, log, loaded.level))

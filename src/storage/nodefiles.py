@@ -158,15 +158,16 @@ class NodeFiles:
             # What a person wrote goes before the flag: behind it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
         level = max([work.level for work in works if work.level is not None], default=FIRST)
-        level = max(level, storage.promise.level)
-        if saves or forgot or (recovered and born) or level > storage.promise.level:
+        if level > storage.promise.level:
+            storage.save(storage.promise._replace(level=level))
+        if saves or forgot or (recovered and born):
             promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
             state = storage.promise.state
             if forgot:
                 state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
-            storage.save(promise._replace(state=state, level=level))
+            storage.save(promise._replace(state=state))
         begin = 0
         for position, work in enumerate(works):
             for chunk in work.chunks:

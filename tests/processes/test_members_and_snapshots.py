@@ -64,7 +64,7 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     write(small, 0, 2000)
     for node in small.nodes:
         base = compacted(node, beyond=changed)
-        assert node.log.read_text().splitlines()[0].endswith(f" base {spelled}")
+        assert node.log.read_text().splitlines()[0].endswith(f" base level 2 {spelled}")
         assert base > changed
     small.kill()
     small.start()

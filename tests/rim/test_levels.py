@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from raftline.common.address import Address
+from raftline.common.arguments import VERSION
+from raftline.common.level import LEVEL, Build
+from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
+from raftline.net.levels import ask_level, read_level
+from raftline.net.peers import Peer
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, Command
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
+from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 
@@ -60,3 +70,107 @@ def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
     ]
     scene.connection.close()
     scene.there.close()
+
+
+# --- what builds tell each other ------------------------------------------------------------------
+
+
+class Told:
+    """A peer that dials a test, and what it was told or complained of."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.builds: list[Build | None] = []
+        self.said: list[str] = []
+        self.listener = listener
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        self.peer = Peer(
+            "s1", "s2", address, lambda _: None, lambda _: None, self.said.append,
+            lambda _, build: self.builds.append(build),
+        )  # fmt: skip
+
+    def dialled(self, answer: str) -> tuple[socket.socket, str]:
+        """Return the next connection and its first line, once the answer has left."""
+        connection, _ = self.listener.accept()
+        connection.settimeout(DEADLINE_S)
+        first = connection.recv(4096).decode()
+        if answer:
+            connection.sendall(f"s2@{answer}\n".encode())
+        return connection, first
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        told = Told(listener)
+        told.peer.start()
+        yield told
+        told.peer.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "build"),
+    [
+        ("Level 2 version 0.2.0", Build(2, "0.2.0")),
+        ("Level 13 version 7.1rc2", Build(13, "7.1rc2")),
+        ("Sorry, I don't understand: Level 2 version 0.2.0. Try: get KEY", Build(1, "0.1.0")),
+    ],
+)
+def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
+    told: Told, answer: str, build: Build
+) -> None:
+    connection, first = told.dialled(answer)
+    assert first == f"s1@Level {LEVEL} version {VERSION}\n"
+    eventually(lambda: told.builds == [build], "the build")
+    connection.close()
+    eventually(lambda: told.builds == [build, None], "the end of the connection")
+    assert told.said == []
+
+
+def test_an_old_build_without_a_place_is_asked_again_later(told: Told) -> None:
+    """It takes the question for a client's line, and ends the connection."""
+    told.dialled(FULL)[0].close()
+    eventually(lambda: told.builds == [None], "the end of the connection")
+    connection, _ = told.listener.accept()
+    connection.settimeout(DEADLINE_S)
+    told.peer.send(b"s1@hello\n")
+    said = b""
+    while not said:
+        told.peer.send(b"s1@hello\n")
+        with contextlib.suppress(TimeoutError):
+            connection.settimeout(0.05)
+            said = connection.recv(9)
+    assert said == b"s1@hello\n"
+    connection.close()
+    again, first = told.dialled("")
+    assert first.startswith("s1@Level ")
+    again.close()
+
+
+@pytest.mark.parametrize("refusal", [SHUT_DOWN, STOPPING, "Level 0 version 0", "Level two"])
+def test_an_answer_that_tells_nothing_is_no_level(refusal: str) -> None:
+    assert read_level(refusal) is None
+
+
+def test_a_node_answers_the_question_also_where_it_is_down() -> None:
+    scene = Scene()
+    for scene.host.is_down in (False, True):
+        scene.say("s2@Level 7 version 9\n")
+        assert scene.there.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION}\n"
+    scene.connection.close()
+    scene.there.close()
+
+
+def test_the_build_at_an_address_is_asked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        asked: list[Build | None] = []
+        thread = threading.Thread(target=lambda: asked.append(ask_level("s1", address)))
+        thread.start()
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            assert lines.readline().startswith(b"s1@Level ")
+            connection.sendall(b"s4@Level 3 version 0.3.0\n")
+        thread.join(DEADLINE_S)
+    assert asked == [Build(3, "0.3.0")]
+    assert ask_level("s1", address) is None  # nobody is there

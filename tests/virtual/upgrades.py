@@ -30,7 +30,10 @@ class Upgrades:
         self, world: World, plan: Plan, links: Links, hosts: Sequence[Host], seed: int
     ) -> None:
         self._chance = random.Random(f"levels of {seed}")
-        self.is_on = self._chance.random() < SHARE or plan.holders > 0
+        # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
+        # in the later term, and knows no such member. To upgrade all at once brings that about.
+        is_picked = self._chance.random() < SHARE or plan.holders > 0
+        self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links
         self._hosts = hosts
@@ -45,9 +48,11 @@ class Upgrades:
         """Upgrade whoever is left."""
         for host in self._hosts if self.is_on else ():
             if host.build_level < NEWER:
+                was_up = host.node is not None
                 host.stop(power_cut=False)
                 self._upgrade(host)
-                host.start()
+                if was_up:  # any other starts when it was going to
+                    host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
         """Whether all members have applied the level, if it is to rise."""
@@ -76,7 +81,8 @@ class Upgrades:
                 host.take(PeerLevel(other.name, level))
 
     def _check(self, host: Host) -> None:
-        """Whoever was a member where the level rose is of that level: no build goes back here."""
+        """Check that each server which was a member where the level rose is of that level: no
+        build goes back here."""
         view = host.node.view if host.node is not None else None
         if view is None or view.levels.latest < NEWER:
             return
