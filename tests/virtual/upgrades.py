@@ -32,8 +32,8 @@ class Upgrades:
         self._chance = random.Random(f"levels of {seed}")
         # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
         # in the later term, and knows no such member. To upgrade all at once brings that about.
-        drawn = self._chance.random() < SHARE and not plan.by_hand
-        self.is_on = drawn or plan.holders > 0
+        is_picked = self._chance.random() < SHARE or plan.holders > 0
+        self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links
         self._hosts = hosts
