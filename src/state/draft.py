@@ -42,7 +42,7 @@ class Overlay(MutableMapping[str, str]):
 
 
 class Draft:
-    """What becomes of a Store in one entry; commands act on `store`."""
+    """The changes of a Store by one entry, not adopted yet; commands act on `store`."""
 
     def __init__(self, below: Store) -> None:
         self._below = below

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.state.commands import APPLIED, execute
+from raftline.state.store import Store
 from raftline.state.storecommands import OF_STORE
 from raftline.wire.commands import COMMANDS, read_request
 from raftline.wire.operands import Limits
@@ -155,14 +156,17 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
         for verb, row in COMMANDS.items()
         if row.access.kind in kinds and not row.access.is_timed
     }
-    # In `execute`, and in logmanager.py.
-    elsewhere = {"set", "object", "session", "machine", "txn", "under"}
+    # In `execute`, in transactions.py, and in logmanager.py:
+    elsewhere = {"set", "object", "txn", "session", "machine", "under"}
     assert APPLIED.keys() | OF_STORE.keys() == applied - elsewhere
+    assert APPLIED.keys().isdisjoint(OF_STORE)
+    assert {COMMANDS[verb].level for verb in OF_STORE} == {2}
 
 
 def test_a_read_changes_no_pair() -> None:
     pairs: Any = MappingProxyType({"a": "1"})
     for verb, row in COMMANDS.items():
-        if row.access.takes_mode and row.access.kind == "read" and row.level == 1:
-            assert execute(pairs, f"{verb} a").startswith(f"{verb.upper()} response")
-            assert execute(pairs, f"{verb} b").startswith(f"{verb.upper()} response")
+        if row.access.kind == "read" and not row.access.is_timed:
+            read = pairs if row.level == 1 else Store(pairs, row.level)
+            assert execute(read, f"{verb} a").startswith(f"{verb.upper()} response")
+            assert execute(read, f"{verb} b").startswith(f"{verb.upper()} response")

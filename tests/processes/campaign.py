@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import random
 import tempfile
 import threading
@@ -29,6 +30,7 @@ from tests.processes.namespaces import NamespacedCluster
 from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.processes.nemesis_report import Tally, keep_evidence, markdown
 from tests.processes.scene import Finding
+from tests.processes.transactors import Transactor, transaction_findings, transactors
 from tests.processes.workload import Workload
 
 ROUND_S = 600.0
@@ -38,6 +40,7 @@ LOOK_S = 1.0  # between two looks at who leads
 PROGRESS_S = 10.0
 HOLDERS = 3  # of leases, beside the clients
 KNOWN_ENTRIES = 50_000
+TRANSACTORS = 2  # clients beside the others
 READS = ("", "", " read index", " read lease", " read log", " read local")
 
 
@@ -58,6 +61,7 @@ class Campaign:
         self._known: verdict.Log = {}
         self._leaders = verdict.Leaders()
         self._workload: Workload | None = None
+        self._transactors: list[Transactor] = []
 
     def run(self) -> None:
         """Run until the end, a finding or an interruption; what came of it is in `tally`."""
@@ -146,7 +150,10 @@ class Campaign:
 
     @contextlib.contextmanager
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
-        workload = Workload(cluster.nodes, self._options.clients, mix, seed, self._pulse)
+        self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
+        workload = Workload(
+            cluster.nodes, self._options.clients, mix, seed, self._pulse, self._transactors
+        )
         self._workload = workload
         try:
             with workload:
@@ -191,12 +198,14 @@ class Campaign:
         commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
         found = verdict.history_findings(workload.history)
         found += counter_findings(workload.increments, finals)
+        found += transaction_findings(self._transactors, shown(cluster, mix.prefix), mix.prefix)
         found += verdict.state_findings(cluster.nodes, mix.prefix)
         found += verdict.log_findings(cluster.nodes, self._known, commit_index)
         found += self._take_consoles(cluster)
         for index in sorted(self._known)[:-KNOWN_ENTRIES]:
             del self._known[index]
-        self.tally.judged(len(workload.history), len(workload.increments))
+        transactions = sum(len(each.transactions) + len(each.sums) for each in self._transactors)
+        self.tally.judged(len(workload.history), len(workload.increments), transactions)
         if found:
             raise Finding("\n".join(found))
 
@@ -257,3 +266,11 @@ class Campaign:
         """Return the report."""
         self.tally.seconds = time.monotonic() - self._begun_s
         return markdown(self.tally)
+
+
+def shown(cluster: Cluster, prefix: str) -> dict[str, str]:
+    """Return the keys under a prefix and what they hold."""
+    text = cluster.ask(f"judge@show {prefix}").partition("SHOW response: ")[2]
+    pairs, end = json.JSONDecoder().raw_decode(text)
+    assert end == len(text), "more than a page"
+    return dict(pairs)

@@ -29,6 +29,8 @@ are healed, and then:
 * the clients' history of each key (get, set, delete, cas) is linearizable: reads by index, by
   lease and as entries of the log, at leaders and followers. Reads that may be stale
   (`read local`) are made and not judged;
+* transactions over five keys (txn) took effect whole and in one order that fits time; the accounts
+  between which they move money hold the same sum whenever somebody looks;
 * each counter stands at the number of acknowledged increments, plus at most those of
   unknown outcome; no two got the same answer;
 * the nodes hold equal states and, in their files, equal entries, none of which has changed since
@@ -36,7 +38,7 @@ are healed, and then:
 * no term had two leaders; no node printed a traceback; none ended but by our hand or for want
   of room on its disk."""
 NO_OPERATIONS = ("refused", "could not connect", "no answer", "outcome unknown")
-VERBS = ("get", "set", "delete", "cas", "incr", "local get")
+VERBS = ("get", "set", "delete", "cas", "incr", "txn", "local get")
 
 
 class Tally:

@@ -57,13 +57,15 @@ class WorkloadClient:
         self._stop = stop
         while not stop.is_set():
             self._wait_for_the_beat()
-            if self._mix.counters and self._chance.random() < 0.15:
-                done = self._increment()
-            else:
-                done = self._carry_out(self._pick())
-            if not done:
+            if not self._ask_something():
                 stop.wait(PAUSE_S * self._chance.random())
         self._hang_up()
+
+    def _ask_something(self) -> bool:
+        """Ask one thing; return False where nothing was done for certain."""
+        if self._mix.counters and self._chance.random() < 0.15:
+            return self._increment()
+        return self._carry_out(self._pick())
 
     def _wait_for_the_beat(self) -> None:
         if self._mix.beat_s:
@@ -219,11 +221,13 @@ class Workload:
         mix: Mix,
         seed: str,
         pulse: Pulse | None = None,
+        others: Sequence[WorkloadClient] = (),
     ) -> None:
         self.clients = [
             WorkloadClient(f"{mix.prefix}client{number}", nodes, mix, seed, pulse)
             for number in range(1, clients + 1)
         ]
+        self.clients += others
         self._stop = threading.Event()
         self.problems: list[BaseException] = []
         self._threads = [

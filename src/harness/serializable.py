@@ -1,0 +1,169 @@
+"""A check of transactions over several keys: each took effect whole, at one moment between its
+call and its answer, all in one order (strict serializability: linearizability of transactions).
+
+The transactions read keys and append pieces to them. Every piece is another one, so what a key
+holds in the end tells the order of all that was appended to it, and what a transaction read tells
+its place in that order. This is enough for a graph: an arrow says that one took effect before
+another (Adya, "Weak Consistency", 1999; Kingsbury and Alvaro, "Elle", 2020). Nothing is searched
+for. A history is serializable if and only if its graph has no circle:
+
+* the writer of a piece, before the writer of the next one in that key;
+* the writer of the last piece that a transaction read, before it; it, before the next one's writer;
+* whatever was answered, before whatever was asked later.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+END = ";"  # of each piece
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One transaction. It reads first, and then appends.
+
+    `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
+    or never. What was definitely refused is left out.
+    """
+
+    client: str
+    called_at: float
+    returned_at: float | None
+    reads: Mapping[str, str] = field(default_factory=dict)  # key to what it held
+    appends: Mapping[str, str] = field(default_factory=dict)  # key to a piece that ends in END
+
+    def __str__(self) -> str:
+        said = [f"read {key} as {text[-40:]!r}" for key, text in self.reads.items()]
+        said += [f"appended {piece} to {key}" for key, piece in self.appends.items()]
+        ended = "unknown" if self.returned_at is None else f"{self.returned_at:g}"
+        return f"{self.client}: {', '.join(said)}   (asked {self.called_at:g}, answered {ended})"
+
+
+def findings(history: Iterable[Transaction], finals: Mapping[str, str]) -> list[str]:
+    """Judge a history of keys that were absent before, and hold `finals` when all is over."""
+    transactions = sorted(history, key=lambda one: one.called_at)
+    pieces = {key: text.split(END)[:-1] for key, text in finals.items()}
+    writers, found = _writers(transactions, pieces)
+    effective, lost = _effective(transactions, writers)
+    found += lost
+    arrows: dict[int, set[int]] = defaultdict(set)
+    for key, order in pieces.items():
+        wrote = [writers.get((key, piece + END)) for piece in order]
+        for before, after in pairwise(wrote):
+            if before is not None and after is not None:
+                arrows[before].add(after)
+    for number in effective:
+        found += _read(number, transactions[number], pieces, writers, arrows)
+    if found:
+        return found
+    _add_time(transactions, effective, arrows)
+    circle = _circle(arrows)
+    told = [str(transactions[number]) for number in circle if number < len(transactions)]
+    return ["\n  ".join(["these can't have taken effect in any order:", *told])] if circle else []
+
+
+_Writers = dict[tuple[str, str], int]
+
+
+def _writers(
+    transactions: Sequence[Transaction], pieces: Mapping[str, Sequence[str]]
+) -> tuple[_Writers, list[str]]:
+    """Return which transaction appended each piece that is there, and what is there in excess."""
+    asked = {
+        (key, piece): number
+        for number, one in enumerate(transactions)
+        for key, piece in one.appends.items()
+    }
+    writers: _Writers = {}
+    found = []
+    for key, order in pieces.items():
+        for piece in order:
+            place = (key, piece + END)
+            if place not in asked:
+                found.append(f"{key} holds {piece}, which nobody appended to it")
+            elif place in writers:
+                found.append(f"{key} holds {piece} twice: {transactions[asked[place]]}")
+            else:
+                writers[place] = asked[place]
+    return writers, found
+
+
+def _effective(
+    transactions: Sequence[Transaction], writers: _Writers
+) -> tuple[list[int], list[str]]:
+    """Return the transactions that took effect, and those of which a part is missing."""
+    effective, found = [], []
+    for number, one in enumerate(transactions):
+        there = [place in writers for place in one.appends.items()]
+        is_known = one.returned_at is not None
+        if not all(there) and (is_known or any(there)):
+            found.append(f"of this, {there.count(True)} of {len(there)} appends are there: {one}")
+        if is_known or any(there):
+            effective.append(number)
+    return effective, found
+
+
+def _read(
+    number: int,
+    one: Transaction,
+    pieces: Mapping[str, Sequence[str]],
+    writers: _Writers,
+    arrows: dict[int, set[int]],
+) -> list[str]:
+    """Add the arrows of what a transaction read; return what nobody can have read."""
+    for key, text in one.reads.items():
+        order, read = pieces.get(key, ()), text.split(END)
+        if read.pop() or read != list(order[: len(read)]):
+            return [f"what was read of {key} is no beginning of what it holds: {one}"]
+        if read:
+            arrows[writers[key, read[-1] + END]].add(number)
+        if len(read) < len(order):
+            arrows[number].add(writers[key, order[len(read)] + END])
+    arrows[number].discard(number)  # it appended the next piece itself
+    return []
+
+
+def _add_time(
+    transactions: Sequence[Transaction], effective: Sequence[int], arrows: dict[int, set[int]]
+) -> None:
+    """Add what was answered before what was asked later. The moments of answers are nodes of
+    their own, one behind the other, so there are as many arrows as moments, and no more."""
+    moments = [(transactions[number].called_at, 1, number) for number in effective]
+    for number in effective:
+        returned_at = transactions[number].returned_at
+        if returned_at is not None:
+            moments.append((returned_at, 2, number))
+    moment = len(transactions)  # behind the numbers of transactions
+    for _, kind, number in sorted(moments):  # equal times overlap: the call comes first
+        if kind == 1:
+            arrows[moment].add(number)
+        else:
+            arrows[moment].add(moment + 1)
+            moment += 1
+            arrows[number].add(moment)
+
+
+def _circle(arrows: Mapping[int, Iterable[int]]) -> list[int]:
+    """Return the nodes of a circle, none if there is none."""
+    done: set[int] = set()
+    for start in list(arrows):
+        path: list[int] = []
+        on_path: dict[int, int] = {}
+        stack = [(start, True)]
+        while stack:
+            node, enters = stack.pop()
+            if not enters:
+                done.add(node)
+                del on_path[path.pop()]
+            elif node in on_path:
+                return path[on_path[node] :]
+            elif node not in done:
+                on_path[node] = len(path)
+                path.append(node)
+                stack.append((node, False))
+                stack += [(after, True) for after in arrows.get(node, ()) if after not in done]
+    return []

@@ -1,0 +1,633 @@
+"""Transactions, `clear` and `stat`: their forms, their mistakes, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.raft.effects import Effects, HardState
+from raftline.state import transactions
+from raftline.state.commands import execute
+from raftline.state.sessions import REPLY_CHARACTERS_MAX
+from raftline.state.store import Store
+from raftline.storage.disk import StorageError
+from raftline.storage.snapshotfile import no_pause
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits, not_understood
+from raftline.wire.protocol import ProtocolError, error, escape, unescape
+from raftline.wire.replies import Outcome, as_json, outcome_of, read_reply, screen_lines
+from raftline.wire.transactions import ITEMS_MAX, spell_word
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import MEMBERS, boot, entries
+
+NUMBERED = re.compile(r"(client4#[0-9]+@)?(.*)", re.DOTALL)
+
+
+def canonical(command: str) -> str:
+    return read_request("client4", "", command, Limits()).command
+
+
+def mistake(command: str) -> str:
+    with pytest.raises(ProtocolError) as problem:
+        canonical(command)
+    assert str(problem.value).endswith("Nothing was done.")
+    return str(problem.value)
+
+
+class Machine:
+    """A state machine at level 2, asked as a node asks it: in the log's spelling."""
+
+    def __init__(self, *before: str) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
+        self.manager.apply(entries(1, 1, "level 2"))
+        self.manager.store.notes_events = True
+        self.index = 2
+        for command in before:
+            self.ask(command)
+        self.manager.take_events()
+
+    def ask(self, command: str) -> str:
+        numbered, bare = NUMBERED.fullmatch(command).groups("")  # type: ignore[union-attr]
+        reply = self.manager.apply(entries(self.index, 1, f"{numbered}{canonical(bare)}"))[0]
+        self.index += 1
+        return reply
+
+    def events(self) -> list[tuple[int, str, str, str]]:
+        return [tuple(event) for event in self.manager.take_events().events]
+
+
+# --- the form ------------------------------------------------------------------------------------
+
+
+def test_the_forms_of_the_page() -> None:
+    machine = Machine("set b 5")
+    line = "txn if b = 5 ; c absent then set b 6 ; delete c else get b"
+    assert machine.ask(line) == 'TXN response, then: ["b set to 6", "no such key: c"]'
+    assert machine.ask(line) == 'TXN response, else: ["6"]'
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("b = 5", True), ("b = 6", False), ("none = 5", False),
+        ("b != 6", True), ("b != 5", False), ("none != 5", True),
+        ("none absent", True), ("b absent", False), ("b exists", True), ("none exists", False),
+        ("b unchanged since 2", True), ("b unchanged since 3", True),
+        ("b unchanged since 1", False), ("b unchanged since 0", False),
+        ("none unchanged since 3", False),
+        (r"words = two\swords", True), (r"words = two\x20words", True), (r"words != two", True),
+        (r"empty = \e", True), (r"b = \e", False), (r"empty != \e", False),
+        (r"then = \x74hen", True), ("if = if", True), (r"semi = \x3b", True),
+        ("b = 5 ; b exists ; none absent", True), ("b = 5 ; none exists", False),
+    ],
+)  # fmt: skip
+def test_each_condition(condition: str, holds: bool) -> None:
+    machine = Machine(
+        "set b 5", "set words two words", "set empty ", "set then then", "set if if", "set semi ;",
+    )  # fmt: skip
+    branch = "then" if holds else "else"
+    line = f"txn if {condition} then get b else get b".replace("then = ", r"\x74hen = ")
+    assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
+
+
+def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:
+    store = Store({"a": "1"})
+    store.raise_level(2, 50)
+    store.number = 60
+    for since, holds in ((49, "else"), (50, "then"), (59, "then")):
+        told = execute(store, f"txn if a unchanged since {since} then get a")
+        assert told.startswith(f"TXN response, {holds}")
+
+
+@pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        ("get b", "5"), ("get none", None), ("get words", "two words"), ("get empty", ""),
+        ("set b 7", "b set to 7"), (r"set b two\swords", "b set to two words"),
+        (r"set b \e", "b set to "), (r"set a\sb a\nb", "a b set to a\nb"),
+        (r"set \x65lse \x3b", "else set to ;"),
+        ("delete b", "b deleted"), ("delete none", "no such key: none"),
+        ("setnx b 7", "key exists: b"), ("setnx none 7", "none set to 7"),
+        ("cas b 5 6", "b set to 6"), ("cas b 6 7", "no match: b"),
+        ("cas none 6 7", "no such key: none"), (r"cas words two\swords \e", "words set to "),
+        (r"cas empty \e 1", "empty set to 1"),
+        ("incr b", "6"), ("incr b -7", "-2"), ("append b 1", "b has 2 bytes"),
+        (r"append words \sand\smore", "words has 18 bytes"),
+        ('object o set.add "x"', "true"), (r'object o dict.put "a" {"b":\s1}', None),
+        ("setex b 5 7", "b set to 7"), (r"setex none 5 \e", "none set to "),
+        ("expire b 5", "b for 5 s"), ("persist b", "no lease: b"),
+        ("stat b", '{"index": 2, "lease": null, "bytes": 1}'), ("stat none", "no such key: none"),
+    ],
+)  # fmt: skip
+def test_each_operation(operation: str, told: str | None) -> None:
+    machine = Machine("set b 5", "set words two words", "set empty ")
+    reply = machine.ask(f"txn {operation}")
+    expected = "null" if operation.startswith("object o dict") else told
+    assert reply == f"TXN response, then: {json.dumps([expected])}"
+    if "\\" not in operation:  # one that is spelled the same outside of a transaction
+        alone = Machine("set b 5", "set words two words", "set empty ")
+        alone.ask(operation)
+        assert dict(alone.manager.pairs) == dict(machine.manager.pairs)
+
+
+@pytest.mark.parametrize(
+    ("typed", "spelled"),
+    [
+        ("  txn   set a 1  ", "txn set a 1"),
+        ("txn then set a 1", "txn set a 1"),
+        (r"txn set \x61 a\x20b", r"txn set a a\sb"),
+        (r"txn set a \x00", r"txn set a \x00"),
+        (r"txn set a \x3b ; set \x3b \e", r"txn set a \x3b ; set \x3b \e"),
+        (
+            r"txn if \x69f = \x65lse then set \x74hen then1",
+            r"txn if if = \x65lse then set \x74hen then1",
+        ),
+        ('txn object s dict.put "a" {"b":1}', r'txn object s dict.put "a"\s{"b":\s1}'),
+        (r'txn object s dict.put "a"\s1', r'txn object s dict.put "a"\s1'),
+        ("txn object s list.clear", "txn object s list.clear"),
+        (r"txn cas a \e \e", r"txn cas a \e \e"),
+        ("txn incr a 5 ; incr a", "txn incr a 5 ; incr a"),
+    ],
+)
+def test_a_transaction_has_one_spelling(typed: str, spelled: str) -> None:
+    assert canonical(typed) == spelled
+    assert canonical(spelled) == spelled
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
+    ["", ";", "then", "else", "if", "\\e", "\\", "a b", "=", "é"]
+)
+
+
+@given(key=WORDS.filter(len), old=WORDS, new=WORDS)
+def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None:
+    machine = Machine(f"set {escape(key, key=True)} {escape(old, key=False)}")
+    condition = f"{spell_word(key)} = {spell_word(old)}"
+    line = (
+        f"txn if {condition} then set {spell_word(key)} {spell_word(new)} ; get {spell_word(key)}"
+    )
+    reply = machine.ask(line)
+    assert reply.startswith("TXN response, then: ")
+    assert json.loads(reply.partition(": ")[2]) == [f"{key} set to {new}", new]
+    assert {unescape(k): unescape(v) for k, v in machine.manager.pairs.items()} == {key: new}
+    assert canonical(canonical(line)) == canonical(line)
+
+
+def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
+    machine = Machine("set a no such key: b")
+    assert machine.ask("txn get a ; get b") == 'TXN response, then: ["no such key: b", null]'
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("txn", "the form is: txn [if CONDITION"),
+        ("txn if b = 5", "at the end of the transaction: there is no then"),
+        ("txn if then set a 1", 'at word 2 of the transaction, "then": a condition is missing'),
+        (
+            "txn if b == 5 then get a",
+            'at word 2 of the transaction, "b == 5": that is no condition',
+        ),
+        ("txn if b then get a", 'at word 2 of the transaction, "b": that is no condition'),
+        ("txn if b = two words then get a", '"b = two words": that is no condition'),
+        ("txn if b unchanged 5 then get a", '"b unchanged 5": that is no condition'),
+        ("txn if b unchanged since x then get a", 'at word 5 of the transaction, "x": that is no'),
+        ("txn if b unchanged since -1 then get a", '"-1": that is no index'),
+        (f"txn if b unchanged since {2**63} then get a", "that is no index"),
+        ("txn if b = 5 ; then get a", 'at word 6 of the transaction, "then": a condition is'),
+        ("txn set a 1 ;", "at the end of the transaction: an operation is missing"),
+        ("txn ; set a 1", 'at word 1 of the transaction, ";": an operation is missing'),
+        ("txn set a 1 ; ; set b 1", 'at word 5 of the transaction, ";": an operation is missing'),
+        ("txn if b = 5 then", "at the end of the transaction: an operation is missing"),
+        ("txn if b = 5 then else get a", '"else": an operation is missing before it'),
+        ("txn if b = 5 then get a else", "at the end of the transaction: an operation is missing"),
+        ("txn set a 1 ; incrr b", 'at word 5 of the transaction, "incrr": that can\'t stand in a'),
+        ("txn set a", 'at word 1 of the transaction, "set a": the form is: set KEY VALUE.'),
+        ("txn set a b c", r"A value is one word: a space in it is written \s, an empty one \e."),
+        ("txn get a b", '"get a b": the form is: get KEY.'),
+        ("txn cas a 1", "the form is: cas KEY OLD NEW"),
+        ("txn incr a 1 2", "the form is: incr KEY [BY]"),
+        ("txn incr a x", '"incr a x": x is no whole number'),
+        ("txn object a", "the form is: object KEY OPERATION [JSON ...]"),
+        ("txn object s dict.put 1 2", "dict.put KEY VALUE: KEY is to be a string. Nothing"),
+        ("txn object s dict.putt 1", "Nothing was done."),
+        ("txn set a 1 else get b", '"else": it is out of place'),
+        ("txn if b = 5 then get a then get b", 'at word 8 of the transaction, "then": it is out'),
+        ("txn if b = 5 then get a else get b else get c", '"else": it is out of place'),
+        ("txn set a  1", 'at word 2 of the transaction, "a": two spaces follow'),
+        (r"txn set a \q", r'at word 1 of the transaction, "set a \q": \q is no escape.'),
+        (r"txn set \q 1", r"\q is no escape."),
+        (r"txn if \q = 1 then get a", r"\q is no escape."),
+        (r"txn if \e = 1 then get a", "the key is missing"),
+        (r"txn get \e", "the key is missing"),
+        ("txn txn set a 1", '"txn": that can\'t stand in a transaction; get, set, delete'),
+        ("txn show", '"show": that can\'t stand in a transaction'),
+        ("txn machine bank {}", '"machine": that can\'t stand in a transaction'),
+        ("txn clear a", '"clear": that can\'t stand in a transaction'),
+        (f"txn set {'k' * 1025} 1", "the key has 1025 bytes; the limit is 1024."),
+        (f"txn set k {'v' * (1 << 20)}v", "the value has 1048577 bytes"),
+        ("txn " + " ; ".join(["get a"] * (ITEMS_MAX + 1)), "behind then stand 128 at most"),
+        ("txn if " + " ; ".join(["a exists"] * 129) + " then get a", "behind if stand 128"),
+        ("txn under lease-4", "the form is: under LEASE"),
+        (
+            "txn under lease-4 sett a 1",
+            'at word 3 of the transaction, "sett": that can\'t stand in',
+        ),
+        ("txn under nothing set a 1", '"nothing" is no lease'),
+        ("txn under lease-4 delete a", '"delete" can\'t stand under a lease'),
+        (
+            "txn under lease-4 set a b c",
+            'at word 3 of the transaction, "set a b c": the form is: set',
+        ),
+        ("txn setex a 0 1", '"0" is no time of a lease'),
+        ("clear", "the prefix is missing: clear PREFIX."),
+        ("clear a b", "clear takes one prefix"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
+    assert says in mistake(line)
+    manager = Machine("set a 1", "set b 5").manager
+    pairs = dict(manager.pairs)
+    reply = manager.apply(entries(9, 1, line))[0]  # a log that a person wrote
+    assert reply.startswith("Sorry, ")
+    assert dict(manager.pairs) == pairs
+    assert manager.take_events().events == []
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "txn set a 2 ; incr word",
+            "operation 2, incr word, can't be done: the value of word is no",
+        ),
+        ("txn set a x ; incr a", "operation 2, incr a, can't be done"),
+        (
+            "txn delete a ; object b set.add 1",
+            "b holds no set but something else. Nothing was done.",
+        ),
+        (
+            "txn set a 2 ; append full x",
+            "the value would have 1048577 bytes; the limit is 1048576.",
+        ),
+        ("txn set a 2 ; incr most", "would go beyond 2^63-1"),
+        (
+            "txn set a 2 ; expire a 9 ; under lease-1 set b 1",
+            "can't be done: no such lease: lease-1.",
+        ),
+        (
+            "txn if a unchanged since 9 then set a 2",
+            "a unchanged since 9: this transaction is entry 6",
+        ),
+        ("txn if none unchanged since 6 then set a 2", "so nobody can have seen that index"),
+        ("txn set a 2 ; get full ; get full ; get a", "answer more than 2097152 characters"),
+    ],
+)
+def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
+    machine = Machine(
+        "set a 1", f"set full {'v' * (1 << 20)}", "set word x", f"set most {2**63 - 1}",
+    )  # fmt: skip
+    machine.manager.apply([])
+    held = dict(machine.manager.store.held)
+    if "object" in line:
+        machine.manager.store.held["b"] = held["b"] = "no JSON"
+    reply = machine.ask(line)
+    assert reply.startswith("Sorry, ")
+    assert reply.endswith(". Nothing was done.")
+    assert says in reply
+    assert dict(machine.manager.store.held) == held
+    assert machine.events() == []
+
+
+# --- what is done --------------------------------------------------------------------------------
+
+
+def test_of_each_key_that_changed_there_is_one_event_at_one_index() -> None:
+    machine = Machine("set a 1", "set gone 1", "set again 1")
+    machine.ask(
+        "txn set b 1 ; incr a ; delete gone ; set a 5 ; set brief 1 ; delete brief ; delete again "
+        "; set again 2 ; get a ; cas a 4 9 ; delete none ; append b x"
+    )
+    index = machine.index - 1
+    assert machine.events() == [
+        (index, "set", "b", "1x"),
+        (index, "set", "a", "5"),
+        (index, "delete", "gone", ""),
+        (index, "set", "again", "2"),
+    ]
+    facts = {machine.manager.store.facts(key) for key in ("a", "b", "again")}
+    assert facts == {(index, "")}
+
+
+def test_an_operation_sees_what_those_before_it_did() -> None:
+    machine = Machine("set a 1")
+    reply = machine.ask("txn incr a ; get a ; delete a ; get a ; setnx a 9 ; stat a")
+    told = json.loads(reply.partition(": ")[2])
+    assert told[:5] == ["2", "2", "a deleted", None, "a set to 9"]
+    assert json.loads(told[5]) == {"index": machine.index - 1, "lease": None, "bytes": 1}
+
+
+def test_a_transaction_keeps_to_the_rules_of_leases() -> None:
+    machine = Machine()
+    store = machine.manager.store
+    for key in "abcd":
+        store.put_under("lease-7", key, "1")
+    machine.ask("txn set a 2 ; incr b ; delete c")
+    assert store.leased == {"lease-7": {"b", "d"}}
+    assert [store.lease_of(key) for key in "abd"] == ["", "lease-7", "lease-7"]
+    refused = machine.ask("txn set b 5 ; delete d ; incr a ; append b x ; incr b")
+    assert refused.startswith("Sorry, ")
+    assert store.leased == {"lease-7": {"b", "d"}}
+
+
+def test_keys_are_put_under_leases_in_a_transaction() -> None:
+    machine = Machine()
+    lease = machine.ask("lease 10").removeprefix("LEASE response: ").partition(" ")[0]
+    line = f"txn under {lease} set a two\\swords ; under {lease} incr n ; setex c 5 x ; expire d 9"
+    assert machine.ask(line) == (
+        'TXN response, then: ["a set to two words", "1", "c set to x", "no such key: d"]'
+    )
+    own = f"own-{machine.index - 1}-5"
+    assert machine.manager.store.leased == {lease: {"a", "n"}, own: {"c"}}
+    machine.ask("txn set a 1 ; persist c ; expire n 7")
+    assert machine.manager.store.leased == {f"own-{machine.index - 1}-7": {"n"}}
+
+
+def test_of_a_transaction_that_cannot_be_done_no_lease_begins() -> None:
+    machine = Machine("set a 1")
+    machine.manager.store.leases.started = []
+    assert machine.ask("txn setex b 5 1 ; incr a 5 ; append a x ; incr a").startswith("Sorry, ")
+    assert machine.manager.store.leases.started == []
+    machine.ask("txn setex b 5 1")
+    assert machine.manager.store.leases.started == [f"own-{machine.index - 1}-5"]
+
+
+def test_a_transaction_that_is_sent_again_takes_effect_once() -> None:
+    machine = Machine()
+    first = machine.ask("client4#1@txn incr n ; incr n")
+    assert machine.ask("client4#1@txn incr n ; incr n") == first == 'TXN response, then: ["1", "2"]'
+    assert machine.ask("client4#1@txn incr n").endswith("was another command; nothing was executed")
+    assert machine.manager.pairs["n"] == "2"
+    assert [event[3] for event in machine.events()] == ["2"]
+
+
+def test_a_long_reply_is_kept_for_the_last_transaction_alone() -> None:
+    machine = Machine(f"set a {'v' * REPLY_CHARACTERS_MAX}")
+    long = machine.ask("client4#1@txn get a ; incr n")
+    assert machine.ask("client4#1@txn get a ; incr n") == long
+    machine.ask("client4#2@txn get a")
+    again = machine.ask("client4#1@txn get a ; incr n")
+    assert again.startswith("Sorry, outcome unknown: it took effect once")
+    assert machine.manager.pairs["n"] == "1"
+
+
+def test_at_level_1_there_are_no_transactions() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    for command in ("txn set a 1", "clear a", "stat a"):
+        assert manager.apply(entries(manager.applied.index + 1, 1, command))[0] == (
+            error(not_understood(command))
+        )
+    # As an older build does, which takes `stat` for no read:
+    manager.apply(entries(4, 1, "client4#1@stat a"))
+    assert len(manager.sessions) == 1
+    assert manager.pairs == {}
+
+
+@pytest.mark.pure  # a constant of a compiled module can't be replaced
+def test_a_reply_of_a_transaction_has_a_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine("set a 12345")
+    monkeypatch.setattr(transactions, "CHARACTERS_MAX", 14)
+    assert machine.ask("txn get a ; get a").startswith("TXN response, then")
+    assert machine.ask("txn get a ; get a ; get a").startswith("Sorry, the first 3 operations")
+
+
+# --- clear and stat ------------------------------------------------------------------------------
+
+
+def test_clear_deletes_a_prefix_in_one_entry() -> None:
+    machine = Machine("set b/2 1", "set b/1 1", "set b 1", r"set b/\n 1", "set c 1")
+    index = machine.index
+    assert machine.ask("clear b/") == "CLEAR response: 3 keys deleted"
+    assert machine.events() == [(index, "delete", key, "") for key in ("b/1", "b/2", r"b/\n")]
+    assert machine.ask("clear b/") == "CLEAR response: 0 keys deleted"
+    assert machine.events() == []
+    assert machine.ask("clear b") == "CLEAR response: 1 key deleted"
+    assert dict(machine.manager.pairs) == {"c": "1"}
+
+
+def test_clear_takes_whole_characters() -> None:
+    machine = Machine(r"set \xc3x 1", "set \x80 1".replace("\x80", r"\xc2\x80"), r"set a\nb 1")
+    assert machine.ask(r"clear \xc2") == "CLEAR response: 0 keys deleted"
+    assert machine.ask(r"clear \xc3") == "CLEAR response: 1 key deleted"
+    assert machine.ask(r"clear a\x0a") == "CLEAR response: 1 key deleted"
+
+
+def test_clear_takes_keys_out_of_their_leases() -> None:
+    machine = Machine()
+    machine.manager.store.put_under("lease-7", "b/1", "1")
+    machine.manager.store.put_under("lease-7", "c", "1")
+    machine.ask("clear b")
+    assert machine.manager.store.leased == {"lease-7": {"c"}}
+
+
+def test_stat_tells_the_last_change_the_lease_and_the_size() -> None:
+    machine = Machine(r"set a é\n")
+    machine.manager.store.put_under("lease-7", "b", "")
+    assert machine.manager.read(["stat a", "stat b", "stat c"]) == [
+        'STAT response: {"index": 2, "lease": null, "bytes": 3}',
+        'STAT response: {"index": 2, "lease": "lease-7", "bytes": 0}',
+        "STAT response, no such key: c",
+    ]
+
+
+# --- replies -------------------------------------------------------------------------------------
+
+
+def test_a_program_and_a_person_are_told_which_branch_was_taken() -> None:
+    machine = Machine("set a 1")
+    line = "txn if a = 1 then get a ; delete a else get a"
+    done, other = machine.ask(line), machine.ask(line)
+    assert (outcome_of(done), outcome_of(other)) == (Outcome.DONE, Outcome.ABSENT)
+    assert screen_lines(done) == [">> TXN response:", 'then: ["1", "a deleted"]']
+    found = [read_reply(f"s1@{reply}".encode()) for reply in (done, other)]
+    told = [json.loads(as_json(line, reply)) for reply in found if reply is not None]
+    results = ["1", "a deleted"]
+    assert told == [
+        {"ok": True, "verb": "txn", "branch": "then", "results": results, "server": "s1"},
+        {"ok": False, "verb": "txn", "error": "else", "code": 1, "branch": "else",
+         "results": [None], "server": "s1"},
+    ]  # fmt: skip
+
+
+# --- a model -------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from("abcd")
+VALUES = st.sampled_from(["0", "1", "7", "x", "two words", ""])
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> tuple[str, Callable[[dict[str, str]], bool]]:
+    key, value = draw(KEYS), draw(VALUES)
+    kind = draw(st.sampled_from(["=", "!=", "absent", "exists"]))
+    word = spell_word(value)
+    holds: dict[str, tuple[str, Callable[[dict[str, str]], bool]]] = {
+        "=": (f"{key} = {word}", lambda pairs: pairs.get(key) == value),
+        "!=": (f"{key} != {word}", lambda pairs: pairs.get(key) != value),
+        "absent": (f"{key} absent", lambda pairs: key not in pairs),
+        "exists": (f"{key} exists", lambda pairs: key in pairs),
+    }
+    return holds[kind]
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> tuple[str, str]:
+    """An operation in a transaction, and the same command alone."""
+    verb, key, value = (
+        draw(st.sampled_from(["get", "set", "delete", "setnx", "cas", "incr", "append"])),
+        draw(KEYS),
+        draw(VALUES),
+    )
+    word = spell_word(value)
+    if verb in ("get", "delete", "incr"):
+        return f"{verb} {key}", f"{verb} {key}"
+    if verb == "cas":
+        new = draw(VALUES)
+        return f"cas {key} {word} {spell_word(new)}", f"cas {key} {escape(value, key=True)} {new}"
+    return f"{verb} {key} {word}", f"{verb} {key} {value}"
+
+
+@given(
+    before=st.dictionaries(KEYS, VALUES),
+    asked=st.lists(
+        st.tuples(
+            st.lists(conditions(), max_size=3),
+            st.lists(operations(), min_size=1, max_size=5),
+            st.lists(operations(), max_size=4),
+        ),
+        max_size=4,
+    ),
+)
+def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
+    before: dict[str, str],
+    asked: list[
+        tuple[
+            list[tuple[str, Callable[[dict[str, str]], bool]]],
+            list[tuple[str, str]],
+            list[tuple[str, str]],
+        ]
+    ],
+) -> None:
+    store = Store(dict(before))
+    store.raise_level(2, 1)
+    store.notes_events = True
+    model = dict(before)
+    for number, (when, then, otherwise) in enumerate(asked, start=2):
+        store.number = number
+        line = f"{' ; '.join(each for each, _ in when)} then {' ; '.join(each for each, _ in then)}"
+        line = f"txn if {line}" if when else f"txn {line.removeprefix(' then ')}"
+        if when and otherwise:
+            line += f" else {' ; '.join(each for each, _ in otherwise)}"
+        held = dict(store.held)
+        reply = execute(store, canonical(line))
+        is_met = all(holds(model) for _, holds in when)
+        branch = then if is_met else otherwise if when else []
+        trial = dict(model)
+        replies = [execute(trial, command) for _, command in branch]
+        told = store.take_events().events
+        if any(each.startswith("Sorry, ") for each in replies):
+            assert reply.startswith("Sorry, operation ")
+            assert dict(store.held) == held
+            assert told == []
+            continue
+        assert reply.startswith(f"TXN response, {'then' if is_met else 'else'}: ")
+        expected = [
+            None if each.startswith("GET response, ") else each.partition(" response")[2][2:]
+            for each in replies
+        ]
+        assert json.loads(reply.partition(": ")[2]) == expected
+        assert dict(store) == trial
+        seen = {event.key: (event.value if event.kind == "set" else None) for event in told}
+        assert len(seen) == len(told)
+        changed = {key for key in {*model, *trial} if model.get(key) != trial.get(key)}
+        assert changed <= {*seen}
+        assert seen == {key: trial.get(key) for key in seen}
+        model = trial
+
+
+# --- all or nothing at every crash point ---------------------------------------------------------
+
+TRANSFERS = [
+    "txn set x 50 ; set y 50",
+    "txn if x exists then incr x -7 ; incr y 7",
+    f"txn set long {'v' * 700} ; incr x 3 ; incr y -3",
+    "txn incr x -1 ; incr y 1 ; incr long",  # can't be done
+    "txn if y = 54 then incr x -20 ; incr y 20 ; delete long else set x 1",
+    "txn incr y -5 ; incr x 5",
+]
+LOG = entries(1, 1, "level 2", *TRANSFERS)
+
+
+def states() -> list[dict[str, str]]:
+    """Return the pairs after each entry."""
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    found: list[dict[str, str]] = [{}]
+    for entry in LOG:
+        manager.apply([entry])
+        found.append(dict(manager.store.held))
+    return found
+
+
+def write_with_a_snapshot(folder: MemoryFolder) -> None:
+    """Write and apply a few transactions, take a snapshot amid them, go on behind it."""
+    manager, _ = boot(folder)
+    manager.persist([Effects(save=HardState(1, "s1"), append=LOG[:4])])
+    manager.apply(LOG[:4])
+    state = manager.freeze()
+    manager.persist([Effects(append=LOG[4:6])])
+    manager.apply(LOG[4:6])  # while the snapshot is written
+    snapshot = manager.snapshots.write(state, no_pause)
+    manager.snapshots.publish(snapshot)
+    rewrite = manager.begin_rewrite(snapshot)
+    rewrite.copy(LOG[4:6])
+    rewrite.sync()
+    manager.finish_rewrite(rewrite, [])
+    manager.persist([Effects(append=LOG[6:])])
+
+
+def ends_after(folder: MemoryFolder, seed: int) -> Iterator[MemoryFolder]:
+    folder.is_dead, folder.fault = False, None
+    yield folder.kill()
+    for cut in range(4):
+        yield folder.crash(Random(f"{seed} {cut}"))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_death_at_any_step_leaves_whole_transactions(kind: Kind) -> None:
+    whole = states()
+    healthy = MemoryFolder()
+    write_with_a_snapshot(healthy)
+    for step in range(1, healthy.steps + 1):
+        folder = MemoryFolder(fault=Fault(step, kind))
+        with pytest.raises((Died, StorageError)):
+            write_with_a_snapshot(folder)
+        for left in ends_after(folder, step):
+            manager, recovered = boot(left)
+            log = recovered.log
+            for index in range(log.base_index, log.last_index + 1):
+                manager.apply(log.entries(index, index) if index > log.base_index else [])
+                held = {k: manager.store.facts(k) for k in manager.pairs}
+                expected = Store(whole[index], 2, 1)
+                assert held == {key: expected.facts(key) for key in expected}
+                assert dict(manager.pairs) == (dict(expected) if index else {})
+                numbers = [int(manager.pairs.get(key, 50)) for key in "xy"]
+                assert sum(numbers) == 100

@@ -1,0 +1,165 @@
+"""Clients of transactions over several keys, and the verdict on what they saw.
+
+Five keys are appended to and read, so that their history can be judged (serializable.py). Between
+five accounts money goes to and fro: whoever looks, in whatever way, sees the same sum.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from raftline.harness.cluster import NodeProcess
+from raftline.harness.serializable import END, Transaction, findings
+from raftline.wire.transactions import spell_word
+from tests.processes.mix import Mix, Pulse
+from tests.processes.workload import WorkloadClient
+
+KEYS = 5
+BALANCE = 100
+SUM = KEYS * BALANCE
+REPLY = re.compile(r"TXN response, (then|else): (\[.*\])", re.DOTALL)
+WAYS_TO_LOOK = ("", " read index", " read lease", " read local")  # each shows one moment
+
+
+class Transactor(WorkloadClient):
+    """One client: it appends and reads in transactions, and moves money."""
+
+    def __init__(
+        self, name: str, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None
+    ) -> None:
+        super().__init__(name, nodes, mix, seed, pulse)
+        self.transactions: list[Transaction] = []
+        self.sums: list[int] = []  # of all accounts, each time that somebody looked
+
+    def _ask_something(self) -> bool:
+        chance = self._chance.random()
+        if chance < 0.6:
+            return self._append_and_read()
+        return self._look_at_the_bank() if chance < 0.75 else self._transfer()
+
+    # --- appends and reads -----------------------------------------------------------------
+
+    def _append_and_read(self) -> bool:
+        """Read some keys and append to some; now and then only if one holds what was seen."""
+        chance, called_at = self._chance, time.monotonic()
+        keys = [f"{self._mix.prefix}t{number}" for number in range(KEYS)]
+        read = chance.sample(keys, chance.randrange(4))
+        self._written += 1
+        piece = f"{self.name}.{self._written}{END}"
+        appended = chance.sample(keys, chance.randrange(0 if read else 1, 4))
+        operations = [f"get {key}" for key in read]
+        operations += [f"append {key} {piece}" for key in appended]
+        line = f"txn {' ; '.join(operations)}"
+        condition = chance.choice(keys) if chance.random() < 0.3 else ""
+        if condition:
+            seen = self._seen.get(condition)
+            holds = "absent" if seen is None else f"= {spell_word(seen)}"
+            then = line.removeprefix("txn ")
+            line = f"txn if {condition} {holds} then {then} else get {condition}"
+        branch, told, was_sent = self._ask_for(line, bool(appended))
+        if not branch:
+            if was_sent and appended:
+                unknown = {key: piece for key in appended}
+                self.transactions.append(Transaction(self.name, called_at, None, {}, unknown))
+            return False
+        reads = {key: value or "" for key, value in zip(read, told, strict=False)}
+        if branch == "else":
+            reads, appended = {condition: told[0] or ""}, []
+        elif condition and condition not in read:
+            reads[condition] = self._seen.get(condition, "")
+        appends = {key: piece for key in appended}
+        one = Transaction(self.name, called_at, time.monotonic(), reads, appends)
+        self.transactions.append(one)
+        for key, text in reads.items():
+            self._seen[key] = text + appends.get(key, "")
+            if not self._seen[key]:
+                del self._seen[key]
+        return True
+
+    # --- the bank --------------------------------------------------------------------------
+
+    def _accounts(self) -> list[str]:
+        return [f"{self._mix.prefix}bank{number}" for number in range(KEYS)]
+
+    def _look_at_the_bank(self) -> bool:
+        """Look at all accounts, which are opened where nobody has done so yet."""
+        accounts = self._accounts()
+        if self._chance.random() < 0.5:
+            mode = self._chance.choice(WAYS_TO_LOOK)
+            self._look_at(self._chance.choice(list(self._nodes)))
+            shown, _ = self._try(f"{self.name}@show {self._mix.prefix}bank{mode}")
+            if not shown or shown.startswith("Sorry, "):
+                return False
+            held = json.loads(shown.removeprefix("SHOW response: ")).values()
+            self.sums += [sum(map(int, held))] if held else []
+            return True
+        opened = " ; ".join(f"set {account} {BALANCE}" for account in accounts)
+        got = " ; ".join(f"get {account}" for account in accounts)
+        line = f"txn if {accounts[0]} absent then {opened} else {got}"
+        branch, told, _ = self._ask_for(line, True)
+        if branch == "else":
+            self.sums.append(sum(int(each or 0) for each in told))
+            self._seen |= {key: each or "" for key, each in zip(accounts, told, strict=True)}
+        return bool(branch)
+
+    def _transfer(self) -> bool:
+        """Move money: by two additions, or by two values where both are as they were seen."""
+        giver, taker = self._chance.sample(self._accounts(), 2)
+        amount = self._chance.randrange(1, 20)
+        have = [self._seen.get(giver, ""), self._seen.get(taker, "")]
+        if not all(have):
+            return self._look_at_the_bank()
+        line = f"txn if {giver} exists then incr {giver} -{amount} ; incr {taker} {amount}"
+        if self._chance.random() < 0.5:
+            line = (
+                f"txn if {giver} = {have[0]} ; {taker} = {have[1]} then set {giver} "
+                f"{int(have[0]) - amount} ; set {taker} {int(have[1]) + amount}"
+            )
+        if self._chance.random() < 0.1:  # it can't be done, so nothing of it may be
+            word = f"{self._mix.prefix}word"
+            text, _ = self._try(f"{self.name}@{line} ; set {word} x ; incr {word}")
+            assert not (text or "").startswith("TXN response, then"), text
+        branch, _, _ = self._ask_for(f"{line} else get {giver} ; get {taker}", True)
+        self._seen.pop(giver, None)
+        self._seen.pop(taker, None)
+        return bool(branch)
+
+    # --- both ------------------------------------------------------------------------------
+
+    def _ask_for(self, line: str, changes: bool) -> tuple[str, list[str | None], bool]:
+        """Return the branch that was taken, "" where there was no answer; what it told; and
+        whether it may have taken effect."""
+        numbered = changes and self._chance.random() < 0.7
+        text, was_sent = self._settle(line, numbered, time.monotonic())
+        if not text:
+            self.outcomes["txn unknown" if was_sent else "txn not done"] += 1
+            return "", [], was_sent
+        found = REPLY.fullmatch(text)
+        assert found, f"{self.name} asked {line!r} and got {text!r}"
+        self._note("txn answered", None)
+        self.outcomes[f"txn {found[1]}"] += 1
+        return found[1], json.loads(found[2]), True
+
+
+def transactors(
+    count: int, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None = None
+) -> list[Transactor]:
+    """Return so many clients; all of them use the same keys."""
+    names = [f"{mix.prefix}transactor{number}" for number in range(1, count + 1)]
+    return [Transactor(name, nodes, mix, seed, pulse) for name in names]
+
+
+def transaction_findings(
+    clients: Iterable[Transactor], shown: Mapping[str, str], prefix: str
+) -> list[str]:
+    """Judge what clients saw; `shown` is what the keys hold in the end."""
+    clients = list(clients)
+    finals = {key: text for key, text in shown.items() if key.startswith(f"{prefix}t")}
+    found = findings([one for client in clients for one in client.transactions], finals)
+    accounts = [int(text) for key, text in shown.items() if key.startswith(f"{prefix}bank")]
+    sums = [each for client in clients for each in client.sums]
+    sums += [sum(accounts)] if accounts else []
+    return found + [f"the accounts held {each}, not {SUM}" for each in sums if each != SUM]
