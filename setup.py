@@ -21,7 +21,8 @@ COMPILED = (
     "storage/hardstate", "storage/lines", "storage/logfile", "storage/logreader",
     "storage/snapshotlines",
     "net/host", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
-    "node/batching", "node/delivery", "node/driver", "node/queue", "node/stepper",
+    "node/batching", "node/delivery", "node/driver", "node/lease_clock", "node/leasing",
+    "node/queue", "node/stepper",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
 # looks at classes by their names and fields.

@@ -16,6 +16,7 @@ import etcd_nodes
 import growth_burst
 import growth_disturbed
 import growth_failover
+import growth_leases
 import growth_load
 import growth_memory
 import results
@@ -41,6 +42,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "partition": growth_disturbed.partition,
     "restart": growth_memory.restart,
     "memory": growth_memory.memory,
+    "leases": growth_leases.leases,
     "failover": growth_failover.failover,
 }
 

@@ -15,6 +15,7 @@ from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.state.commands import execute, is_read
 from raftline.state.events import TakenEvents
+from raftline.state.leases import read_granted, spell_granted
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
 from raftline.state.sessions import Sessions, entry_number, entry_numbers_of
@@ -52,7 +53,7 @@ class LogManager(NodeFiles):
         self.members: Membership = all_vote(members)  # as of the last entry applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: Pairs = {}  # pairs of before a snapshot came
-        self._arrived_sessions = Sessions()  # of the snapshot that was checked last
+        self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
 
     @property
     def pairs(self) -> Pairs:
@@ -77,7 +78,8 @@ class LogManager(NodeFiles):
         self.members, self.store.level = recovered.members, recovered.level
         if loaded is not None:
             try:
-                self._load(loaded, Sessions.load(loaded.sessions))
+                granted = read_granted(loaded.leases)
+                self._load(loaded, Sessions.load(loaded.sessions), granted)
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -98,7 +100,7 @@ class LogManager(NodeFiles):
         execute_entry, store, replies = self._execute, self.store, []
         with self.client_lock:
             for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
-                store.number = number
+                store.number, store.term = number, entry.term
                 replies.append(execute_entry(number, entry.command))
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
@@ -143,37 +145,43 @@ class LogManager(NodeFiles):
             still, sessions = self._hold(), self.sessions.dump()
             applied, members = self.applied, self.members
             level, since = self.store.level, self.store.since
+            granted = self.store.leases.copy()
         return MachineState(
             *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe),
-            level, since,
+            level, since, spell_granted(granted),
         )  # fmt: skip
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
         """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
 
         Raises:
-            ValueError: its session lines are not understood.
+            ValueError: its lines of sessions or leases are not understood.
         """
-        self._arrived_sessions = Sessions.load(loaded.sessions, breathe)
+        granted = read_granted(loaded.leases)
+        self._arrived = (Sessions.load(loaded.sessions, breathe), granted)
         self.arrived_snapshot = loaded
 
     def take_over(self, snapshot: Snapshot) -> None:
         """Let the state machine be what the snapshot that arrived holds; `free_replaced` frees
         what it was, without haste."""
-        self._replaced = self._load(self.checked(snapshot), self._arrived_sessions)
+        self._replaced = self._load(self.checked(snapshot), *self._arrived)
 
     def free_replaced(self, breathe: Breathe) -> None:
         """Free the pairs of before the snapshot that was taken over."""
         old, self._replaced = self._replaced, {}
         free(old, breathe)
 
-    def _load(self, loaded: LoadedSnapshot, sessions: Sessions) -> Pairs:
+    def _load(
+        self, loaded: LoadedSnapshot, sessions: Sessions, granted: dict[str, int]
+    ) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
             self.sessions, self.members = sessions, loaded.members
             self.applied = Mark(index, term)
             number = entry_number(index, term)
-            return self.store.replace(loaded.pairs, loaded.level, loaded.leased, number)
+            return self.store.replace(
+                loaded.pairs, loaded.level, granted, loaded.leased, number
+            )
 
     def _hold(self) -> StillPairs:
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""

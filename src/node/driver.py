@@ -172,7 +172,7 @@ class Driver:
 
     def _pause_s(self) -> float:
         now = now_ms()
-        deadline = min(self.node.wake_at_ms, now + LATE_LOOK_MS)
+        deadline = min(self._stepper.wake_at_ms, now + LATE_LOOK_MS)
         if self._queue.held_until_ms is not None:
             deadline = min(deadline, self._queue.held_until_ms)
         self._sleep.until_ms = deadline

@@ -15,6 +15,7 @@ from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
 from raftline.node.handover import Handover
+from raftline.node.leasing import Leasing
 from raftline.node.queue import RequestQueue
 from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.effects import Effects
@@ -74,6 +75,7 @@ class Stepper:
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
         self._handover = Handover(node, rim.not_leader)
+        self._leasing = Leasing(node, logmanager.store)
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -142,6 +144,13 @@ class Stepper:
         """Do what time asks for."""
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
+        if now >= self._leasing.wake_at_ms and (expiry := self._leasing.expiry(now)):
+            self.carry_out(self._node.step(Propose([expiry]), now))
+
+    @property
+    def wake_at_ms(self) -> int:
+        """The time at which `pass_time` has something to do."""
+        return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         """Let go what waited for these writes, and tell the core how far its log is durable."""
@@ -235,9 +244,9 @@ class Stepper:
             queued, used_s = len(self._queue.writes), time.process_time()
             if self._batching.committed(last, queued, time.monotonic(), used_s):
                 self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+        self._leasing.stepped(now_ms)
         for ready in effects.reads:
-            ready.token.reader = self._logmanager
-            ready.token.wake()
+            self._confirmed(ready.token)
         if effects.reads:
             queued = len(self._queue.reads)
             self._batching.answered(len(effects.reads), queued, time.monotonic())
@@ -247,12 +256,23 @@ class Stepper:
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._queue.put(batch)
 
+    def _confirmed(self, batch: Batch) -> None:
+        """Let reads be served, or answer by the clock of leases: one that was given up is not
+        answered twice."""
+        if not batch.reading.by_clock:
+            batch.reader = self._logmanager
+            batch.wake()
+        elif not batch.is_answered:
+            now = now_ms()  # behind the round, so behind the request
+            batch.replies = [self._leasing.answer(command, now) for command in batch.commands]
+            batch.wake()
+
     def _wake_owner(self, effects: Effects) -> None:
         """Wake the owner thread if this step left it something to do."""
         view = self._node.view
         is_held = self._queue.held_until_ms is not None
         leader_found = is_held and view.leader is not None and view.transfer is None
-        is_early = self._node.wake_at_ms < self._sleep.until_ms
+        is_early = self.wake_at_ms < self._sleep.until_ms
         if effects.refused or leader_found or is_early:
             self._sleep.wake()
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raftline.raft.entries import NUMBER_MAX
+from raftline.state.leasecommands import execute_expiry, execute_under
+from raftline.state.leases import EXPIRED
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
 from raftline.state.store import Pairs, Store, amend, keep
 from raftline.state.storecommands import OF_STORE
@@ -25,7 +27,7 @@ from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
 APPLIED: dict[str, _Function] = {}
-_READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.kind == "read"}
+_READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.takes_mode}
 _DIGITS_MAX = 19
 
 
@@ -49,12 +51,22 @@ def execute(pairs: Pairs, command: str, number: int = 0) -> str:
         if reply is not None:
             return reply
     elif isinstance(pairs, Store):
-        if verb == "txn":
-            return execute_transaction(pairs, operands, execute)
-        reply = OF_STORE[verb](pairs, operands) if verb in OF_STORE else None
+        reply = _execute_on_store(pairs, verb, operands)
         if reply is not None:
             return reply
     return error(not_understood(command))
+
+
+def _execute_on_store(store: Store, verb: str, operands: str) -> str | None:
+    """Carry out a command of level 2, as the functions in `APPLIED` do."""
+    if verb == "txn":
+        return execute_transaction(store, operands, execute)
+    if verb == "under":
+        return execute_under(store, operands, execute)
+    if verb == EXPIRED:  # an entry of the leader's own
+        execute_expiry(store, operands)
+        return ""
+    return OF_STORE[verb](store, operands) if verb in OF_STORE else None
 
 
 def is_read(command: str, level: int) -> bool:

@@ -50,6 +50,8 @@ class Draft:
         self.store = Store(self._overlay, below.level, below.since)
         self.store.number = below.number
         self.store.notes_events = below.notes_events
+        self.store.leases.granted = below.leases.granted  # nothing here grants or ends one
+        self.store.leases.started = []
 
     def adopt(self) -> None:
         """Let the Store become what the draft is. Of each key that changed there is one event,
@@ -64,6 +66,8 @@ class Draft:
             below.put_text(key, text)
             if not was_there and text is None:
                 events.pop(key, None)  # as it was
+        for lease in self.store.leases.started or ():
+            below.leases.begin(lease)
         if gone:
             below.give_up_events(gone)
         for event in events.values():

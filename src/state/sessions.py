@@ -25,6 +25,7 @@ from zlib import crc32
 
 from raftline.raft.entries import Entry
 from raftline.wire.commands import COMMANDS, Tells, row_of
+from raftline.wire.leaseoperands import without_lease
 from raftline.wire.protocol import error, outcome_unknown
 
 SESSIONS_MAX = 4096
@@ -227,13 +228,14 @@ def _kept(command: str, reply: str) -> str:
 
 
 def _key_of(command: str) -> str:
-    return command.partition(" ")[2].partition(" ")[0]
+    return without_lease(command).partition(" ")[2].partition(" ")[0]
 
 
 def _repeat(command: str) -> str:
     """Return a reply that was too long to keep: those that repeat the value are made again."""
     if command.startswith(LONG_REPLIES):
         return outcome_unknown("it took effect once, but its reply was long and is not kept now")
+    command = without_lease(command)
     row = row_of(command)
     value = row.operands.value_in(command)
     return f"{row.verb.upper()} response: {_key_of(command)} set to {value}"

@@ -22,6 +22,7 @@ from raftline.state.events import (
     Event,
     TakenEvents,
 )
+from raftline.state.leases import Leases
 from raftline.wire.keyfacts import Facts, facts_of, lease_of, value_of, with_facts
 
 Pairs = MutableMapping[str, str]
@@ -39,6 +40,8 @@ class Store(MutableMapping[str, str]):
         self.level = level
         self.since = since  # the entry that raised the level to 2: each key's change until then
         self.number = 0  # of the entry that is applied now
+        self.term = 0  # of that entry
+        self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self.notes_events = False  # whether anybody takes the events
         self._events: list[Event] = []
@@ -52,11 +55,15 @@ class Store(MutableMapping[str, str]):
             self.since = number
         self.level = max(self.level, level)
 
-    def replace(self, held: Pairs, level: int, leased: dict[str, set[str]], number: int) -> Pairs:
+    def replace(
+        self, held: Pairs, level: int, granted: dict[str, int], leased: dict[str, set[str]],
+        number: int,
+    ) -> Pairs:  # fmt: skip
         """Hold what a snapshot holds that ends with the entry of this number; return the old
         pairs. The changes in between are not known, so their events are gone."""
         old, self.held = self.held, held
         self.level, self.since, self.leased = level, 0, leased
+        self.leases.granted = granted
         self.give_up_events(number)
         return old
 
@@ -102,6 +109,15 @@ class Store(MutableMapping[str, str]):
         self.held[key] = with_facts(value, self.number, lease)
         if self.notes_events:
             self.note(SET, key, value)
+
+    def bind(self, key: str, lease: str) -> None:
+        """Put a key that is there under the lease, or under none (""). Its value is as it was, so
+        this is no change of it and no event."""
+        self._unbind(key)
+        if lease:
+            self.leased.setdefault(lease, set()).add(key)
+        value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
+        self.held[key] = with_facts(value, changed, lease)
 
     def expire(self, lease: str) -> list[str]:
         """Delete all keys of a lease, in one order on every node; return them."""

@@ -20,6 +20,8 @@ from raftline.wire.transactions import Condition, read_transaction
 
 # Of what the operations answer together; one value fits, whatever its size.
 CHARACTERS_MAX = 2 << 20
+# A key without the lease that was meant for it would stay when its holder is gone.
+NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
 Execute = Callable[[Pairs, str, int], str]
 
@@ -75,10 +77,12 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
     characters = 0
     for place, command in enumerate(commands, start=1):
         reply = execute(store, command, store.number)
-        if reply.startswith(error("")):
-            why = reply.removeprefix(error("")).removesuffix(_NOTHING).rstrip(" .")
-            raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
         answer = reply.partition(" response")[2]
+        is_error = reply.startswith(error(""))
+        if is_error or answer.startswith(NO_SUCH_LEASE):
+            why = reply.removeprefix(error("")) if is_error else answer.removeprefix(", ")
+            why = why.removesuffix(_NOTHING).rstrip(" .")
+            raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
         is_absent = answer.startswith(", ") and command.startswith("get ")
         told.append(None if is_absent else real_text(answer[2:]))
         characters += len(answer)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from raftline.wire import leaseoperands as of_leases
 from raftline.wire import operands as take
 from raftline.wire import transactions
 from raftline.wire.operands import EVERY, TRY, Limits, Operands, not_understood
@@ -28,15 +29,18 @@ class Access(NamedTuple):
     is_numbered: bool = False  # asked again under the same number of a session, so done once
     is_sent_once: bool = False  # never asked again
     look: str = ""  # the read that tells whether it took effect, "" where that does not matter
+    is_timed: bool = False  # the leader answers it by its clock of leases, behind a round
 
     @property
     def takes_mode(self) -> bool:
         """Whether ` read MODE` may stand at its end."""
-        return self.kind in ("read", "show")
+        return self.kind in ("read", "show") and not self.is_timed
 
 
 READ = Access("read", is_read=True)
+TIMED = Access("read", is_read=True, is_timed=True)  # a renewal may be asked again
 WRITE = Access("write", is_numbered=True, look="get")
+LEASE = Access("write", is_numbered=True, look="leases")  # a grant, an end
 SHOW = Access("show", is_read=True)
 BACKUP = Access("backup", is_read=True)
 LOCAL = Access("local", is_read=True)
@@ -105,6 +109,17 @@ _ROWS = (
         elsewhere=("incrby",),
     ),
     Command("append", take.KEY_VALUE, "put VALUE behind what KEY has"),
+    Command("lease", of_leases.SECONDS, "grant a lease, whose keys go with it", LEASE, level=2),
+    Command("renew", of_leases.LEASE_NAME, "give a lease its whole time again", TIMED, level=2),
+    Command("release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE, level=2),
+    Command("under", of_leases.LEASE_COMMAND, "a command, its key put under a lease", level=2),
+    Command(
+        "setex", of_leases.KEY_SECONDS_VALUE, "set KEY, for SECONDS", WRITE, Tells.WRITTEN, level=2
+    ),
+    Command("expire", of_leases.KEY_SECONDS, "let KEY go after SECONDS", level=2),
+    Command("persist", take.KEY, "take KEY out of its lease", level=2),
+    Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, level=2),
+    Command("leases", take.NONE, "the leases, their time and keys", TIMED, Tells.FACTS, level=2),
     Command(
         "txn", Operands(transactions.FORM, _read_txn, EVERY),
         "several operations in one step, all or none", WRITE, Tells.RESULTS, level=2,

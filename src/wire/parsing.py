@@ -19,10 +19,12 @@ class Reading(NamedTuple):
 
     by_lease: bool = False  # under the leader's lease while it has one (thesis §6.4.1)
     may_ask: bool = False  # a follower asks the leader for its read index instead of naming it
+    by_clock: bool = False  # behind a round the leader answers by its clock of leases
 
 
 _READINGS = tuple(tuple(Reading(lease, ask) for ask in (False, True)) for lease in (False, True))
 BY_ROUND = _READINGS[False][False]
+BY_CLOCK = Reading(by_clock=True)
 LEVEL_QUESTION = "Level "  # net/levels.py
 
 
@@ -108,6 +110,7 @@ def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLin
         except ProtocolError as problem:
             return ParsedLine("refused", request, text, problem=str(problem))
     if not access.takes_mode:
-        return ParsedLine(access.kind, request, text)
+        reading = BY_CLOCK if access.is_timed else BY_ROUND
+        return ParsedLine(access.kind, request, text, None, "", reading)
     kind, reading = readings.kind_of(access.kind, request.read)
     return ParsedLine(kind, request, text, None, "", reading)

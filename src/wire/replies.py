@@ -27,7 +27,10 @@ NO_SUCH_KEY = ", no such key"
 NOT_FOUND = "Entry not found"  # on the screen, as in the figures
 _ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # as a reply names its verb
 OTHERWISE = ", else"  # a transaction whose conditions did not hold
-NOT_MET = frozenset({NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE})
+NOT_MET = frozenset(
+    {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
+     ", no lease"}
+)  # fmt: skip
 
 
 class Outcome(IntEnum):

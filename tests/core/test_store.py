@@ -206,7 +206,7 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     first.apply(entries(11, 1, "set c 5"))
     second = at_level_2("set x 1")
     second.apply(entries(11, 1, "set y 1"))
-    second._load(copied(first.freeze()), Sessions())
+    second._load(copied(first.freeze()), Sessions(), {})
     assert facts(second) == facts(first)
     assert dict(second.pairs) == dict(first.pairs) == {"a": "4", "b": "31", "c": "5"}
     assert second.store.leased == {"lease-7": {"b"}}
@@ -289,7 +289,7 @@ class OneMeaning(RuleBasedStateMachine):
         loaded = copied(state)
         assert loaded.leased == store.leased
         fresh = Store()
-        fresh.replace(loaded.pairs, loaded.level, loaded.leased, 0)
+        fresh.replace(loaded.pairs, loaded.level, {}, loaded.leased, 0)
         assert {key: fresh.facts(key) for key in fresh} == {key: store.facts(key) for key in store}
 
     @invariant()

@@ -121,6 +121,8 @@ def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:
         ("incr b", "6"), ("incr b -7", "-2"), ("append b 1", "b has 2 bytes"),
         (r"append words \sand\smore", "words has 18 bytes"),
         ('object o set.add "x"', "true"), (r'object o dict.put "a" {"b":\s1}', None),
+        ("setex b 5 7", "b set to 7"), (r"setex none 5 \e", "none set to "),
+        ("expire b 5", "b for 5 s"), ("persist b", "no lease: b"),
         ("stat b", '{"index": 2, "lease": null, "bytes": 1}'), ("stat none", "no such key: none"),
     ],
 )  # fmt: skip
@@ -236,6 +238,18 @@ def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
         (f"txn set k {'v' * (1 << 20)}v", "the value has 1048577 bytes"),
         ("txn " + " ; ".join(["get a"] * (ITEMS_MAX + 1)), "behind then stand 128 at most"),
         ("txn if " + " ; ".join(["a exists"] * 129) + " then get a", "behind if stand 128"),
+        ("txn under lease-4", "the form is: under LEASE"),
+        (
+            "txn under lease-4 sett a 1",
+            'at word 3 of the transaction, "sett": that can\'t stand in',
+        ),
+        ("txn under nothing set a 1", '"nothing" is no lease'),
+        ("txn under lease-4 delete a", '"delete" can\'t stand under a lease'),
+        (
+            "txn under lease-4 set a b c",
+            'at word 3 of the transaction, "set a b c": the form is: set',
+        ),
+        ("txn setex a 0 1", '"0" is no time of a lease'),
         ("clear", "the prefix is missing: clear PREFIX."),
         ("clear a b", "clear takes one prefix"),
     ],
@@ -267,6 +281,10 @@ def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
             "the value would have 1048577 bytes; the limit is 1048576.",
         ),
         ("txn set a 2 ; incr most", "would go beyond 2^63-1"),
+        (
+            "txn set a 2 ; expire a 9 ; under lease-1 set b 1",
+            "can't be done: no such lease: lease-1.",
+        ),
         (
             "txn if a unchanged since 9 then set a 2",
             "a unchanged since 9: this transaction is entry 6",
@@ -330,6 +348,28 @@ def test_a_transaction_keeps_to_the_rules_of_leases() -> None:
     refused = machine.ask("txn set b 5 ; delete d ; incr a ; append b x ; incr b")
     assert refused.startswith("Sorry, ")
     assert store.leased == {"lease-7": {"b", "d"}}
+
+
+def test_keys_are_put_under_leases_in_a_transaction() -> None:
+    machine = Machine()
+    lease = machine.ask("lease 10").removeprefix("LEASE response: ").partition(" ")[0]
+    line = f"txn under {lease} set a two\\swords ; under {lease} incr n ; setex c 5 x ; expire d 9"
+    assert machine.ask(line) == (
+        'TXN response, then: ["a set to two words", "1", "c set to x", "no such key: d"]'
+    )
+    own = f"own-{machine.index - 1}-5"
+    assert machine.manager.store.leased == {lease: {"a", "n"}, own: {"c"}}
+    machine.ask("txn set a 1 ; persist c ; expire n 7")
+    assert machine.manager.store.leased == {f"own-{machine.index - 1}-7": {"n"}}
+
+
+def test_of_a_transaction_that_cannot_be_done_no_lease_begins() -> None:
+    machine = Machine("set a 1")
+    machine.manager.store.leases.started = []
+    assert machine.ask("txn setex b 5 1 ; incr a 5 ; append a x ; incr a").startswith("Sorry, ")
+    assert machine.manager.store.leases.started == []
+    machine.ask("txn setex b 5 1")
+    assert machine.manager.store.leases.started == [f"own-{machine.index - 1}-5"]
 
 
 def test_a_transaction_that_is_sent_again_takes_effect_once() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from raftline.harness.cluster import Cluster, NodeProcess
+from raftline.harness.processes import eventually
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SPEAKERS = {"leader": "s1", "follower": "s2", "alone": "s1"}
+SPEAKERS = {"leader": "s1", "follower": "s2", "alone": "s1", "lone": "s1"}
 
 
 def blocks(kind: str) -> list[list[str]]:
@@ -65,3 +66,12 @@ def test_a_person_in_the_role_of_peers_is_answered_as_in_the_page(tmp_path: Path
         node = cluster["s1"].start()
         for transcript in blocks("alone"):
             assert played(node, transcript, cluster) == transcript
+
+
+def test_the_only_node_of_a_cluster_answers_as_in_the_page(tmp_path: Path) -> None:
+    """Its entries have known numbers: a no-op, the level, then what is asked."""
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster.start()["s1"]
+        eventually(lambda: node.status().get("level") == 2, "level 2")
+        [transcript] = blocks("lone")
+        assert played(node, transcript, cluster) == transcript

@@ -45,6 +45,7 @@ class Faults:
             self._hand_over,
             self._die_writing,
             self._regain,
+            self._pause_for_long,
         )
         self._acts = dict(zip(FAULTS + LATER_FAULTS, acts, strict=True))
         self._wait()
@@ -186,9 +187,16 @@ class Faults:
         self._pause_for_a_while(self._some())
 
     def _pause_for_a_while(self, host: Host) -> None:
+        self._pause_for(host, self._a_while_ms())
+
+    def _pause_for_long(self) -> None:
+        """As a stopped process, or a suspended machine, whose clock goes on."""
+        self._pause_for(self._some(), self._world.random.randint(2000, 30_000))
+
+    def _pause_for(self, host: Host, while_ms: int) -> None:
         self._tell(f"pause {host.name}")
         host.pause()
-        self._world.after(self._a_while_ms(), host.resume)
+        self._world.after(while_ms, host.resume)
 
     def _power_cut(self) -> None:
         self._crash(self._some(), power_cut=True)

@@ -9,6 +9,7 @@ from random import Random
 from typing import Protocol
 
 from raftline.logmanager import LogManager
+from raftline.node.leasing import Leasing
 from raftline.node.writer import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
@@ -16,6 +17,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
     ChangeMembers,
     Input,
+    Propose,
     Receive,
     Synced,
     Tick,
@@ -76,6 +78,8 @@ class Host:
         self.node: RawNode | None = None
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
+        self.leasing: Leasing
+        self.watch_leases: Callable[[LogManager], None] = lambda manager: None
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
@@ -209,14 +213,26 @@ class Host:
             self._send_all(effects.send_after_save)
         if effects.apply:
             self._apply(effects.apply)
+        self.leasing.stepped(self.clock.now_ms)
+        if effects.apply or effects.install is not None:
+            self.watch_leases(self.manager)
         for ready in effects.reads:
-            self.requests.confirmed(node, ready, self.manager)
+            self.requests.confirmed(node, ready, self.answer)
         for request in effects.refused:
             self.requests.refused(node, request)
         for settle, outcome, text in effects.settled:
             settle(outcome, text)
         self._invariants.keeps_reads(node._state, self.requests.reading)
-        self.clock.wake_at(node.wake_at_ms)
+        self._wake(node)
+
+    def answer(self, request: Request) -> str:
+        """Return the reply to a read that was confirmed."""
+        if request.how == "clock":
+            return self.leasing.answer(request.command.rpartition("@")[2], self.clock.now_ms())
+        return self.manager.read([request.command])[0]
+
+    def _wake(self, node: RawNode) -> None:
+        self.clock.wake_at(min(node.wake_at_ms, self.leasing.wake_at_ms))
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -267,10 +283,14 @@ class Host:
             self._alive(self._incarnation, self._look_at_the_clock)
 
     def _look_at_the_clock(self, node: RawNode) -> None:
-        if self.clock.now_ms() >= node.wake_at_ms:
+        """Do what time asks for, as the stepper does."""
+        now_ms = self.clock.now_ms()
+        if now_ms >= node.wake_at_ms:
             self.step(node, Tick())
-        else:
-            self.clock.wake_at(node.wake_at_ms)
+        if now_ms >= self.leasing.wake_at_ms and (expiry := self.leasing.expiry(now_ms)):
+            self._world.counts["expiries proposed"] += 1
+            self.step(node, Propose([expiry]))
+        self._wake(node)
 
     # --- starts and stops ---------------------------------------------------------------------
 
@@ -307,10 +327,11 @@ class Host:
             level=recovered.level,
         )
         self.view = self.node.view
+        self.leasing = Leasing(self.node, self.manager.store)
         self._invariants.started(self.node)
         self.snapshots.started()
         self.clock.forget()
-        self.clock.wake_at(self.node.wake_at_ms)
+        self._wake(self.node)
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being
@@ -343,7 +364,7 @@ class Host:
             self._alive(self._incarnation, self._look_at_the_clock)
         for act in backlog:
             act()
-        self._alive(self._incarnation, lambda node: self.clock.wake_at(node.wake_at_ms))
+        self._alive(self._incarnation, self._wake)
 
 
 def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:

@@ -34,7 +34,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
-LATER_FAULTS = ("regain",)  # picked last: see `pick_plan`
+LATER_FAULTS = ("regain", "long pause")  # picked last: see `pick_plan`
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Plan:
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
     retries_behind: float = 0  # the share of answered writes behind which an older comes again
+    holders: int = 0  # of leases; with any the cluster is at level 2
 
     def clock_of(self, name: str, chance: random.Random) -> tuple[int, int]:
         """Return where a node's clock begins, and its pace in permille of the world's."""
@@ -158,5 +159,7 @@ def pick_plan(
         nonmember_every_ms=chance.choice([0, timeout_ms // 4]),
         said_new=chance.choice([0, 0, 0.5]),
     )
-    regains = chance.choice([0, 0, 1]) if not faults else 0
-    return replace(plan, faults=plan.faults + [*LATER_FAULTS] * regains)
+    later = ["regain"] * (chance.choice([0, 0, 1]) if not faults else 0)
+    plan = replace(plan, holders=chance.choice([0, 0, 3]))
+    later += ["long pause"] * (chance.choice([0, 0, 1]) if not faults else 0)
+    return replace(plan, faults=plan.faults + later)

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from raftline.logmanager import LogManager
 from raftline.raft.effects import ReadReady
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import AskLeader, Input, Propose, Read
@@ -113,12 +112,14 @@ class Requests:
                 self._invariants.acknowledged_index = entry.index
                 self._answer(self._proposed.popleft()[2], reply)
 
-    def confirmed(self, node: RawNode, ready: ReadReady, manager: LogManager) -> None:
+    def confirmed(
+        self, node: RawNode, ready: ReadReady, answer: Callable[[Request], str]
+    ) -> None:
         """Serve a read that the core lets go."""
         request: Request = ready.token
         self._given_back(request)
         self._invariants.reads(node, request.must_see_index)
-        self._answer(request, manager.read([request.command])[0])
+        self._answer(request, answer(request))
 
     def refused(self, node: RawNode, request: Request) -> None:
         """The core gives a read back: its leader is another by now, or unknown."""

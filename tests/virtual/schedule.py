@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from raftline.logmanager import LogManager
 from raftline.raft import state
 from raftline.raft.entries import entries_of
 from raftline.raft.inputs import Receive
@@ -20,6 +21,7 @@ from tests.virtual.clients import Client
 from tests.virtual.disk import Disk
 from tests.virtual.faults import Faults
 from tests.virtual.history import History
+from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
@@ -117,12 +119,23 @@ class _Schedule:
             self.world.counts["logs written by hand"] += 1
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
+        self.holders = self._holders(hosts)
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
 
     def _client(self, name: str) -> Client:
         return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
+
+    def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
+        """Return the holders of leases; they need a cluster of level 2."""
+        if not self.plan.holders:
+            return []
+        check = LeaseCheck(self.world)
+        for host in hosts:
+            host.watch_leases = check.applied
+        names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
+        return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
     def _deliver(self, message: Message) -> None:
         self.hosts[message.to].take(Receive(message))
@@ -151,9 +164,10 @@ class _Schedule:
         self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
-        for client in self.clients:
+        for client in (*self.clients, *self.holders):
             client.stop()
         self._until("settle", lambda: all(client.waiting is None for client in self.clients))
+        self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
         self._until("agree", self._agree)
         self._until("rise", lambda: self.upgrades.have_risen(self._members()))
@@ -209,6 +223,13 @@ class _Schedule:
     def _has_answered_reads(self) -> bool:
         return not any(host.requests.reading for host in self._members())
 
+    def _has_no_leases(self) -> bool:
+        """Whether all leases have run out, at each member, and their keys are gone."""
+        return not any(
+            host.manager.store.leases.granted or host.manager.store.leased
+            for host in self._members()
+        )
+
     def _agree(self) -> bool:
         members = self._members()
         cores = [host.node.view for host in members if host.node is not None]
@@ -225,10 +246,17 @@ class _Schedule:
     def judge(self) -> None:
         """All state machines are equal, and the history is linearizable."""
         managers = [host.manager for host in self._members()]
-        machines = [(dict(one.pairs), list(one.sessions.dump()), one.level) for one in managers]
+        machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs
         self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
         self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
+
+
+def _machine(manager: LogManager) -> tuple[object, ...]:
+    """Return all that a state machine holds."""
+    store = manager.store
+    pairs = {key: (value, store.facts(key)) for key, value in store.items()}
+    return store.level, pairs, list(manager.sessions.dump()), store.leases.copy()

@@ -75,6 +75,11 @@ COVERED = (
     "said to be new",
     "leaderships regained",
     "reads given back",
+    "leases renewed",
+    "leases ended",
+    "expiries proposed",
+    "renewals refused",
+    "fault: long pause",
     "nodes upgraded",
     "levels raised",
 )

@@ -1,0 +1,169 @@
+"""Leases at the leader: it counts their time, renews them, and proposes their expiry.
+
+docs/use/leases.md has the argument that no lease ends early. What it rests on here:
+
+* A new leader gives every lease its whole time again. A renewal that another leader confirmed was
+  sent before a quorum elected this one.
+* A renewal is confirmed by a round, as a read is (thesis §6.4): once an entry of this term is
+  applied. Then no entry of an earlier term waits to be applied, so no expiry does. One of this
+  term that waits is in `_expiring`: its lease can't be renewed.
+* To find that a lease is due and to propose its expiry is one step of the core. So is a renewal.
+  One comes before the other.
+* An expiry names its term, and does nothing in an entry of another one.
+
+Whoever calls holds the lock under which the core is stepped. Times are those of `node/clock`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+
+from raftline.node.lease_clock import NEVER_MS, LeaseClock
+from raftline.raft.node import RawNode
+from raftline.state.leasecommands import seconds_of
+from raftline.state.leases import spell_expiry
+from raftline.state.store import Store
+from raftline.wire.operands import not_understood
+from raftline.wire.protocol import ProtocolError, error, unescape
+
+EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
+STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step
+LISTED_MAX = 1000  # leases that `leases` tells, and keys of one
+
+
+class Leasing:
+    """Counts time while this server leads, and answers what the time of leases decides."""
+
+    def __init__(self, node: RawNode, store: Store) -> None:
+        self._node = node
+        self._store = store
+        self._clock = LeaseClock(self._seconds)
+        self._term = 0  # that this server leads; 0: none
+        self._found: list[str] = []  # when this leadership began, and not counted yet
+        self._expiring: set[str] = set()  # an expiry of it is in the log and not applied yet
+        self._expiry_index = 0  # of that entry
+
+    def _seconds(self, lease: str) -> int:
+        return seconds_of(self._store, lease)
+
+    def stepped(self, now: Callable[[], int]) -> None:
+        """Take note of what a step has changed: who leads, what was applied. `now` is asked behind
+        that step, so it is not before the request of any entry that was applied."""
+        view = self._node.view
+        term = view.term if view.is_leader else 0
+        if term != self._term:
+            self._lead(term)
+        if not term:
+            return
+        leases = self._store.leases
+        if leases.started:
+            started, leases.started, now_ms = leases.started, [], now()
+            for lease in started:
+                self._clock.start(lease, now_ms)
+        if self._expiring and view.last_applied >= self._expiry_index:
+            self._expiring.clear()
+
+    def _lead(self, term: int) -> None:
+        """Begin a leadership, or end one (term 0)."""
+        store = self._store
+        self._term = term
+        self._clock.clear()
+        self._expiring.clear()
+        self._found = [*store.leases.granted, *store.leased] if term else []
+        store.leases.started = [] if term else None
+
+    # --- time -----------------------------------------------------------------------------------
+
+    @property
+    def wake_at_ms(self) -> int:
+        """The time at which there is something to do."""
+        if self._found:
+            return 0
+        if not len(self._clock) or not self._may_propose:
+            return NEVER_MS
+        return self._clock.next_ms
+
+    @property
+    def _may_propose(self) -> bool:
+        """Whether an expiry may be proposed: this server leads and takes proposals, it has applied
+        an entry of its term, so it knows what is in force, and no other expiry is under way."""
+        view = self._node.view
+        return (
+            not self._expiring
+            and self._node.takes_proposals
+            and view.log.term_at(view.last_applied) == self._term
+        )
+
+    def expiry(self, now_ms: int) -> str:
+        """Do what time asks for. Return the expiry to be proposed in this step, "" for none."""
+        if self._found:  # some in a step, so that a million of them hold up nobody
+            for lease in self._found[-STARTED_MAX:]:
+                self._clock.start(lease, now_ms)
+            del self._found[-STARTED_MAX:]
+        if not self._may_propose:
+            return ""
+        due = self._clock.take_due(now_ms, EXPIRED_MAX)
+        if not due:
+            return ""
+        self._expiring.update(due)
+        self._expiry_index = self._node.view.log.last_index + 1
+        return spell_expiry(self._term, due)
+
+    # --- what a round has confirmed -------------------------------------------------------------
+
+    def answer(self, command: str, now_ms: int) -> str:
+        """Return the reply to `renew`, `ttl` or `leases`, which a round has just confirmed: this
+        server led when the request had come. `now_ms` was read behind that."""
+        verb, _, operand = command.partition(" ")
+        if verb == "renew":
+            return self._renew(operand, now_ms)
+        if verb == "ttl":
+            return self._ttl(operand, now_ms)
+        if verb == "leases":
+            return f"LEASES response: {json.dumps(self._listed(now_ms))}"
+        return error(not_understood(command))
+
+    def _renew(self, lease: str, now_ms: int) -> str:
+        seconds = self._store.leases.granted.get(lease, 0)
+        if not seconds or lease in self._expiring:
+            return f"RENEW response, no such lease: {lease}"
+        self._clock.start(lease, now_ms)
+        return f"RENEW response: {lease} for {seconds} s"
+
+    def _ttl(self, key: str, now_ms: int) -> str:
+        store = self._store
+        if key not in store:
+            return f"TTL response, no such key: {key}"
+        lease = store.lease_of(key)
+        if not lease:
+            return f"TTL response, no lease: {key}"
+        return f"TTL response: {self._left_s(lease, now_ms)}"
+
+    def _left_s(self, lease: str, now_ms: int) -> float:
+        left_ms = 0 if lease in self._expiring else self._clock.left_ms(lease, now_ms)
+        return left_ms / 1000
+
+    def _listed(self, now_ms: int) -> dict[str, object]:
+        """Return what `leases` tells: the first of them, and how many there are."""
+        store = self._store
+        granted = store.leases.granted
+        own = [lease for lease in store.leased if lease not in granted]
+        shown: dict[str, object] = {}
+        for lease in islice((*granted, *own), LISTED_MAX):
+            keys = sorted(store.leased.get(lease, ()))
+            shown[lease] = {
+                "seconds": self._seconds(lease),
+                "left": self._left_s(lease, now_ms),
+                "keys": [_raw(key) for key in keys[:LISTED_MAX]],
+                "keys_in_all": len(keys),
+            }
+        return {"leases": shown, "leases_in_all": len(granted) + len(own)}
+
+
+def _raw(key: str) -> str:
+    try:
+        return unescape(key)
+    except ProtocolError:
+        return key

@@ -1,0 +1,122 @@
+"""The effect of the commands about leases, and of an expiry. Deterministic and total; no clock.
+
+They act on a Store, so below level 2 they are no commands. docs/use/leases.md is the view of the
+user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raftline.state.leases import own_lease, own_seconds, read_expiry
+from raftline.state.store import Pairs, Store
+from raftline.state.storecommands import OF_STORE
+from raftline.wire.leaseoperands import UNDER, lease_in, seconds_in
+
+Execute = Callable[[Pairs, str, int], str]
+
+
+def seconds_of(store: Store, lease: str) -> int:
+    """Return the time of a lease; 0 where it is not there (any more)."""
+    if lease in store.leases.granted:
+        return store.leases.granted[lease]
+    return own_seconds(lease) if lease in store.leased else 0
+
+
+def execute_under(store: Store, operands: str, execute: Execute) -> str | None:
+    """`under LEASE COMMAND`: carry it out, and put its key under the lease if that was done."""
+    lease, _, command = operands.partition(" ")
+    verb, _, rest = command.partition(" ")
+    if verb not in UNDER or lease_in(lease) is None:
+        return None
+    answered = f"{verb.upper()} response"
+    if lease not in store.leases.granted:
+        return f"{answered}, no such lease: {lease}"
+    reply = execute(store, command, store.number)
+    if reply.startswith(f"{answered}: "):
+        store.bind(rest.partition(" ")[0], lease)
+    return reply
+
+
+def _lease(store: Store, operands: str) -> str | None:
+    """`lease SECONDS`: grant a lease, named after this entry."""
+    seconds = seconds_in(operands)
+    if seconds is None:
+        return None
+    return f"LEASE response: {store.leases.grant(store.number, seconds)} for {seconds} s"
+
+
+def _release(store: Store, lease: str) -> str | None:
+    """`release LEASE`: end it, and delete its keys."""
+    if lease_in(lease) is None:
+        return None
+    if lease not in store.leases.granted:
+        return f"RELEASE response, no such lease: {lease}"
+    keys = sorted(store.leased.get(lease, ()))  # in one order on every node
+    for key in keys:
+        del store[key]
+    store.leases.end(lease)
+    return f"RELEASE response: {lease} released, {len(keys)} key{'s' * (len(keys) != 1)} deleted"
+
+
+def _setex(store: Store, operands: str) -> str | None:
+    """`setex KEY SECONDS VALUE`: set it, with a lease of its own."""
+    key, _, rest = operands.partition(" ")
+    spelled, space, value = rest.partition(" ")
+    seconds = seconds_in(spelled)
+    if not (key and space) or seconds is None:
+        return None
+    lease = own_lease(store.number, seconds)
+    store.put_under(lease, key, value)
+    store.leases.begin(lease)
+    return f"SETEX response: {key} set to {value}"
+
+
+def _expire(store: Store, operands: str) -> str | None:
+    """`expire KEY SECONDS`: give it a lease of its own; it leaves the one that it was under."""
+    key, _, spelled = operands.partition(" ")
+    seconds = seconds_in(spelled)
+    if not key or seconds is None:
+        return None
+    if key not in store:
+        return f"EXPIRE response, no such key: {key}"
+    lease = own_lease(store.number, seconds)
+    store.bind(key, lease)
+    store.leases.begin(lease)
+    return f"EXPIRE response: {key} for {seconds} s"
+
+
+def _persist(store: Store, key: str) -> str | None:
+    """`persist KEY`: take it out of its lease."""
+    if not key or " " in key:
+        return None
+    if key not in store:
+        return f"PERSIST response, no such key: {key}"
+    if not store.lease_of(key):
+        return f"PERSIST response, no lease: {key}"
+    store.bind(key, "")
+    return f"PERSIST response: {key} stays"
+
+
+def execute_expiry(store: Store, operands: str) -> None:
+    """End the leases that an expiry names, and delete their keys.
+
+    It does nothing in an entry of a term that it does not name: the leader of that term has not
+    counted. It does nothing to a lease that has ended. A key whose time was set anew is under
+    another one.
+    """
+    for lease in read_expiry(operands, store.term):
+        if seconds_of(store, lease):
+            store.expire(lease)
+            store.leases.end(lease)
+
+
+OF_STORE.update(
+    {
+        "lease": _lease,
+        "release": _release,
+        "setex": _setex,
+        "expire": _expire,
+        "persist": _persist,
+    }
+)

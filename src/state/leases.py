@@ -1,0 +1,102 @@
+"""The leases of the state machine: which there are, and for how many seconds. Pure.
+
+There is no clock here. A lease ends by an entry: `release`, or the expiry that a leader proposes
+when it has counted the time (node/leasing.py). So every node ends it alike.
+
+Two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it. A key's
+own lease, `own-61-20`, is of 20 s and was set by entry 61 (`setex`, `expire`). It is there as long
+as a key is under it. So an expiry that was decided before the time was set anew names a lease that
+is no longer there, and does nothing. Keys of one transaction may have one of these together: their
+time is the same.
+
+Which keys a lease has is the Store's to know (store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from raftline.wire.leaseoperands import LEASE, lease_in, seconds_in
+
+OWN = "own-"
+EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it
+
+
+class Leases:
+    """The shared leases by name, in the order of their entries, and the leases whose time began."""
+
+    def __init__(self) -> None:
+        self.granted: dict[str, int] = {}  # seconds
+        # Those whose time begins, for whoever counts it; None while nobody does.
+        self.started: list[str] | None = None
+
+    def grant(self, number: int, seconds: int) -> str:
+        """Grant a shared lease by the entry of this number; return its name."""
+        name = f"{LEASE}{number}"
+        self.granted[name] = seconds
+        self.begin(name)
+        return name
+
+    def begin(self, lease: str) -> None:
+        """Let the time of a lease begin."""
+        if self.started is not None:
+            self.started.append(lease)
+
+    def end(self, lease: str) -> None:
+        """Let a shared lease be no more."""
+        self.granted.pop(lease, None)
+
+    def copy(self) -> list[tuple[str, int]]:
+        """Return the shared leases as of now, for a snapshot."""
+        return list(self.granted.items())
+
+
+def own_lease(number: int, seconds: int) -> str:
+    """Return the lease of its own that the entry of this number gives a key."""
+    return f"{OWN}{number}-{seconds}"
+
+
+def own_seconds(lease: str) -> int:
+    """Return the time of a key's own lease, 0 where it is another one."""
+    if not lease.startswith(OWN):
+        return 0
+    return seconds_in(lease.rpartition("-")[2]) or 0
+
+
+# --- the snapshot -------------------------------------------------------------------------------
+
+
+def spell_granted(granted: Iterable[tuple[str, int]]) -> list[str]:
+    """Return a line for each shared lease: `lease-57 10`."""
+    return [f"{lease} {seconds}" for lease, seconds in granted]
+
+
+def read_granted(lines: Iterable[str]) -> dict[str, int]:
+    """Return the shared leases that these lines say.
+
+    Raises:
+        ValueError: a line says no lease.
+    """
+    granted: dict[str, int] = {}
+    for line in lines:
+        lease, _, text = line.partition(" ")
+        seconds = seconds_in(text)
+        if lease_in(lease) is None or seconds is None or lease in granted:
+            raise ValueError("the line of a lease that says none, or one twice")
+        granted[lease] = seconds
+    return granted
+
+
+# --- the expiry ---------------------------------------------------------------------------------
+
+
+def spell_expiry(term: int, due: Sequence[str]) -> str:
+    """Return the entry that ends these leases, by the leader of this term alone."""
+    return " ".join([EXPIRED, str(term), *due])
+
+
+def read_expiry(operands: str, term: int) -> list[str]:
+    """Return the leases that an expiry in an entry of `term` ends; none where it names another
+    term: the leader of this one has not counted their time."""
+    named, _, leases = operands.partition(" ")
+    return leases.split(" ") if named == str(term) else []

@@ -1,0 +1,125 @@
+"""The operands of the commands about leases: seconds, the name of a lease, a command under one.
+
+A lease is named after the entry that granted it: `lease-57`. docs/use/leases.md tells what it is.
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from raftline.wire.operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
+from raftline.wire.protocol import ProtocolError, shown
+
+SECONDS_MAX = 10_000_000  # 115 days: what is to stay longer needs no lease
+LEASE = "lease-"
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+# The commands that can stand under a lease: those that give one key a value.
+UNDER: Mapping[str, Operands] = {
+    "set": KEY_VALUE,
+    "setnx": KEY_VALUE,
+    "cas": KEY_OLD_NEW,
+    "incr": KEY_BY,
+    "append": KEY_VALUE,
+}
+_NOTHING = "Nothing was done."
+
+
+def seconds_in(text: str) -> int | None:
+    """Return the seconds that are spelled so; None where no lease runs for such a time."""
+    if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
+        return None
+    return int(text)
+
+
+def lease_in(text: str) -> int | None:
+    """Return the number of the lease that is named so; None where that is no name of one."""
+    number = text.removeprefix(LEASE)
+    if number == text or not _NUMBER.fullmatch(number):
+        return None
+    return int(number)
+
+
+def without_lease(command: str) -> str:
+    """Return the command without `under lease-57 ` before it."""
+    return command.split(" ", 2)[-1] if command.startswith("under ") else command
+
+
+def _seconds(text: str) -> str:
+    if seconds_in(text) is None:
+        raise ProtocolError(
+            f'"{shown(text)}" is no time of a lease: a whole number of seconds from 1 to '
+            f"{SECONDS_MAX}. {_NOTHING}"
+        )
+    return text
+
+
+def _lease(text: str) -> str:
+    if lease_in(text) is None:
+        raise ProtocolError(
+            f'"{shown(text)}" is no lease; one has the name that `lease SECONDS` answers, as in '
+            f"{LEASE}57. {_NOTHING}"
+        )
+    return text
+
+
+def _one_word(verb: str, operands: str, form: str) -> str:
+    word = operands.strip(" ")
+    if not word or " " in word:
+        raise ProtocolError(f"the form is: {verb} {form}. {_NOTHING}")
+    return word
+
+
+def _read_seconds(verb: str, operands: str, limits: Limits) -> str:
+    """`lease SECONDS`."""
+    return f"{verb} {_seconds(_one_word(verb, operands, 'SECONDS'))}"
+
+
+def _read_lease(verb: str, operands: str, limits: Limits) -> str:
+    """`VERB LEASE`."""
+    return f"{verb} {_lease(_one_word(verb, operands, 'LEASE'))}"
+
+
+def _read_under(verb: str, operands: str, limits: Limits) -> str:
+    """`under LEASE COMMAND`: a value is the rest of the line, as without the lease."""
+    lease, _, command = operands.partition(" ")
+    inner, _, rest = command.partition(" ")
+    if not lease or not inner:
+        raise ProtocolError(f"the form is: {verb} LEASE set KEY VALUE. {_NOTHING}")
+    lease = _lease(lease)
+    if inner not in UNDER:
+        *most, last = UNDER
+        raise ProtocolError(
+            f'"{shown(inner)}" can\'t stand under a lease; {", ".join(most)} and {last} can. '
+            f"{_NOTHING}"
+        )
+    return f"{verb} {lease} {UNDER[inner].read(inner, rest, limits)}"
+
+
+def _read_setex(verb: str, operands: str, limits: Limits) -> str:
+    """`setex KEY SECONDS VALUE`."""
+    key, _, rest = operands.partition(" ")
+    seconds, space, value = rest.partition(" ")
+    if not key or not space:
+        raise ProtocolError(
+            f"the form is: {verb} KEY SECONDS VALUE, with one space before each. {_NOTHING}"
+        )
+    seconds = _seconds(seconds)
+    _, key, value = KEY_VALUE.read(verb, f"{key} {value}", limits).split(" ", 2)
+    return f"{verb} {key} {seconds} {value}"
+
+
+def _read_expire(verb: str, operands: str, limits: Limits) -> str:
+    """`expire KEY SECONDS`."""
+    key, space, seconds = operands.rstrip(" ").partition(" ")
+    if not key or not space:
+        raise ProtocolError(f"the form is: {verb} KEY SECONDS. {_NOTHING}")
+    return f"{KEY.read(verb, key, limits)} {_seconds(seconds)}"
+
+
+SECONDS = Operands("SECONDS", _read_seconds)
+LEASE_NAME = Operands("LEASE", _read_lease)
+LEASE_COMMAND = Operands("LEASE set|setnx|cas|incr|append ...", _read_under)
+KEY_SECONDS = Operands("KEY SECONDS", _read_expire)
+KEY_SECONDS_VALUE = Operands("KEY SECONDS VALUE", _read_setex, 2)

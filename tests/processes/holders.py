@@ -1,0 +1,210 @@
+"""Holders of leases over real sockets, and the check that none of their leases ends early.
+
+All of them want the key `held`. Whoever gets it holds it until SECONDS after it first sent the
+request that was answered last, by the clock that goes on while this machine sleeps. So no two may
+hold it at a time. An observer reads the key all the while: it must not be gone while it is held.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from raftline.clients.lines import LineConnection
+from raftline.harness.cluster import NodeProcess
+
+KEY = "held"
+PATIENCE_S = 1.0
+PAUSE_S = 0.02
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_s() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+@dataclass
+class Hold:
+    """One stretch of time in which a holder believed that the key was its own."""
+
+    lease: str
+    begin_s: float  # the answer came
+    until_s: float  # by the last answer
+
+
+@dataclass
+class Look:
+    """One read of the key: what it held at some moment in between."""
+
+    asked_s: float
+    answered_s: float
+    lease: str  # "" where there was no key
+
+
+@dataclass
+class Notes:
+    """Everything that the holders and the observer saw."""
+
+    holds: list[Hold] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[BaseException] = field(default_factory=list)
+
+    def findings(self) -> list[str]:
+        """Return each moment at which a lease had ended and was held still."""
+        found = []
+        holds = sorted(self.holds, key=lambda hold: hold.begin_s)
+        for place, hold in enumerate(holds):
+            for later in holds[place + 1 :]:
+                if later.begin_s >= hold.until_s:
+                    break
+                found.append(f"two hold the key at {later.begin_s:.3f}: {hold} and {later}")
+            for look in self.looks:
+                is_within = hold.begin_s <= look.asked_s and look.answered_s < hold.until_s
+                if is_within and look.lease != hold.lease:
+                    found.append(f"{hold} was gone: {look}")
+        return found
+
+
+class Speaker:
+    """Asks whoever leads, until it is answered or told to stop."""
+
+    def __init__(self, nodes: Sequence[NodeProcess], seed: str, stop: threading.Event) -> None:
+        self.chance = random.Random(seed)
+        self.stop = stop
+        self._nodes = nodes
+        self._connection: LineConnection | None = None
+
+    def ask(self, line: str, until_s: float = float("inf")) -> str:
+        """Return the answer; "" where none came before then."""
+        while not self.stop.is_set() and now_s() < until_s:
+            try:
+                if self._connection is None:
+                    node = self.chance.choice(list(self._nodes))
+                    self._connection = node.connect(PATIENCE_S)
+                reply = self._connection.ask(line).partition("@")[2]
+            except OSError:
+                reply = "Sorry, nobody answered"
+            if reply and not reply.startswith("Sorry, "):
+                return reply
+            self.hang_up()
+            self.stop.wait(PAUSE_S * self.chance.random())
+        return ""
+
+    def hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+class Holder:
+    """Gets a lease and wants the key; holds it for some time; lets it go, or falls silent."""
+
+    def __init__(
+        self, name: str, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event
+    ) -> None:
+        self._name = name
+        self._notes = notes
+        self._stop = stop
+        self._speaker = Speaker(nodes, name, stop)
+
+    def run(self) -> None:
+        """Go on until told to stop."""
+        while not self._stop.is_set():
+            self._try()
+        self._speaker.hang_up()
+
+    def _try(self) -> None:
+        """One lease, from its grant to its end."""
+        seconds = self._speaker.chance.choice((1, 2))
+        sent_s = now_s()
+        granted = self._speaker.ask(f"lease {seconds}", sent_s + seconds)
+        until_s = sent_s + seconds
+        lease = granted.removeprefix("LEASE response: ").partition(" ")[0]
+        if not lease:
+            return
+        reply = self._speaker.ask(f"under {lease} setnx {KEY} {lease}", until_s)
+        begin_s = now_s()
+        if reply.startswith("SETNX response: ") and begin_s < until_s:
+            self._hold(Hold(lease, begin_s, until_s), seconds)
+        else:
+            self._speaker.ask(f"release {lease}", now_s() + 1)
+
+    def _hold(self, hold: Hold, seconds: int) -> None:
+        notes, speaker = self._notes, self._speaker
+        notes.counts["holds"] += 1
+        for _ in range(speaker.chance.choice((0, 1, 4, 12))):
+            self._stop.wait(seconds / 3 * speaker.chance.random())
+            sent_s = now_s()
+            reply = speaker.ask(f"renew {hold.lease}", hold.until_s)
+            if not reply or now_s() >= hold.until_s:
+                notes.counts["lost"] += 1
+                break
+            if not reply.startswith("RENEW response: "):
+                if now_s() < hold.until_s:
+                    notes.problems.append(AssertionError(f"{hold} at {now_s()}: {reply}"))
+                break
+            notes.counts["renewed"] += 1
+            hold.until_s = max(hold.until_s, sent_s + seconds)
+        if speaker.chance.random() < 0.5:
+            hold.until_s = min(hold.until_s, now_s())  # it lets go, then says so
+            notes.holds.append(hold)
+            speaker.ask(f"release {hold.lease}", now_s() + 1)
+        else:
+            notes.counts["fell silent"] += 1
+            notes.holds.append(hold)
+
+
+class Observer:
+    """Reads the key all the while."""
+
+    def __init__(
+        self, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event
+    ) -> None:
+        self._notes = notes
+        self._stop = stop
+        self._speaker = Speaker(nodes, "observer", stop)
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            asked_s = now_s()
+            reply = self._speaker.ask(f"get {KEY}")
+            word, _, value = reply.partition(": ")
+            if reply:
+                lease = value if word == "GET response" else ""
+                self._notes.looks.append(Look(asked_s, now_s(), lease))
+            self._stop.wait(PAUSE_S)
+        self._speaker.hang_up()
+
+
+class Holders:
+    """Holders and an observer in threads of their own; leaving it stops them all."""
+
+    def __init__(self, nodes: Sequence[NodeProcess], count: int) -> None:
+        self.notes = Notes()
+        self._stop = threading.Event()
+        runs = [Holder(f"holder{n}", nodes, self.notes, self._stop).run for n in range(count)]
+        runs.append(Observer(nodes, self.notes, self._stop).run)
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(run,), daemon=True) for run in runs
+        ]
+
+    def _guarded(self, run: object) -> None:
+        try:
+            run()  # type: ignore[operator]
+        except BaseException as problem:
+            self.notes.problems.append(problem)
+
+    def __enter__(self) -> Notes:
+        for thread in self._threads:
+            thread.start()
+        return self.notes
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)

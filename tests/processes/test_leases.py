@@ -1,0 +1,164 @@
+"""Leases with real processes: they end by themselves, never early, and not much later."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import eventually
+from raftline.harness.proxy import LinkedCluster
+from tests.processes import faults, splits
+from tests.processes.holders import Holders
+from tests.processes.nemesis import TURN_S, Nemesis
+from tests.processes.scene import Fault, Scene
+
+SLICE_S = 12
+
+
+def at_level_2(cluster: Cluster) -> None:
+    eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level 2")
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start().led_by("s1")
+        at_level_2(cluster)
+        yield cluster
+
+
+def leases_of(cluster: Cluster) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(
+        cluster.ask("leases").removeprefix("LEASES response: ")
+    )["leases"]
+    return found
+
+
+def granted(cluster: Cluster, seconds: int) -> str:
+    return cluster.ask(f"client4#1@lease {seconds}").split()[2]
+
+
+def test_a_lease_that_nobody_renews_ends_with_its_keys_on_every_node(three: Cluster) -> None:
+    lease = granted(three, 1)
+    assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
+    assert three.ask("setex b 1 2") == "SETEX response: b set to 2"
+    assert three.ask("set c 3") == "SET response: c set to 3"
+    for node in three.nodes:
+        eventually(
+            lambda node=node: node.ask("show read local").endswith('SHOW response: {"c": "3"}'),
+            f"the keys gone at {node.name}",
+        )
+    assert leases_of(three) == {}
+    assert three.ask(f"renew {lease}") == f"RENEW response, no such lease: {lease}"
+
+
+def test_a_renewed_lease_stays_and_its_new_leader_gives_it_its_whole_time(three: Cluster) -> None:
+    lease = granted(three, 3)
+    assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
+    end_s = time.monotonic() + 5
+    while time.monotonic() < end_s:
+        assert three.ask(f"renew {lease}") == f"RENEW response: {lease} for 3 s"
+        threading.Event().wait(0.5)
+    before = three.leader()
+    before.kill()
+    assert three.leader() is not before
+    assert leases_of(three)[lease]["left"] > 1  # type: ignore[operator]
+    assert three.ask("get a") == "GET response: 1"
+    eventually(lambda: three.ask("get a") == "GET response, no such key: a", "the end of the lease")
+
+
+def test_leases_are_there_after_a_snapshot_and_a_restart_of_all(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY, "--compact-at", "2000") as cluster:
+        cluster.start().led_by("s1")
+        at_level_2(cluster)
+        lease = granted(cluster, 60)
+        assert cluster.ask(f"under {lease} set a 1") == "SET response: a set to 1"
+        assert cluster.ask("setex b 2 1") == "SETEX response: b set to 1"
+        for number in range(100):
+            assert cluster.ask(f"set filler {number} {'x' * 50}").startswith("SET response: ")
+        for node in cluster.nodes:
+            node.wait_for_line(f"[*] {node.name} took a snapshot: ")
+        cluster.kill()
+        cluster.start()
+        eventually(lambda: cluster.ask("get b") == "GET response, no such key: b", "the end of b")
+        assert leases_of(cluster)[lease]["keys"] == ["a"]
+        assert cluster.ask(f"release {lease}") == (
+            f"RELEASE response: {lease} released, 1 key deleted"
+        )
+
+
+def test_a_follower_sends_on_whoever_renews_or_asks_for_the_time(three: Cluster) -> None:
+    at = f"Last leader I heard from is: s1 (localhost:{three['s1'].port})"
+    for line in ("renew lease-57", "ttl a", "leases", "lease 10"):
+        assert three["s2"].ask(line) == f"s2@Sorry, I am not the leader. {at}"
+
+
+def test_a_leader_without_a_quorum_confirms_no_renewal(three: Cluster) -> None:
+    lease = granted(three, 60)
+    leader = three.leader()
+    others = [node for node in three.nodes if node is not leader]
+    for node in others:
+        node.pause()
+    with leader.connect(30) as conversation:
+        reply = conversation.ask(f"renew {lease}")
+    assert reply.partition("@")[2].startswith("Sorry, ")
+    for node in others:
+        node.resume()
+    assert three.ask(f"renew {lease}") == f"RENEW response: {lease} for 60 s"
+
+
+def pause_for_long(scene: Scene) -> Fault:
+    """SIGSTOP of one node, and SIGCONT when its leases are long over"""
+    with scene.struck() as (node,):
+        yield f"pause {node.name} for long"
+        node.pause()
+        yield scene.some(2, 8)
+        node.resume()
+
+
+KINDS = {
+    faults.kill: 4, faults.pause: 4, faults.stutter: 3, faults.stop: 1, splits.split: 4,
+    splits.flap: 2, pause_for_long: 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [7])
+def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, seed: int) -> None:
+    with LinkedCluster(tmp_path, 3) as cluster:
+        cluster.start().leader()
+        at_level_2(cluster)
+        nemesis = Nemesis(cluster, KINDS, random.Random(seed), print, at_once=1)
+        nemesis.scene.haste = 0.4
+        with Holders(cluster.nodes, 4) as notes:
+            eventually(lambda: notes.counts["holds"], "somebody who holds")
+            end_s = time.monotonic() + SLICE_S
+            while time.monotonic() < end_s:
+                nemesis.turn()
+                threading.Event().wait(TURN_S)
+            nemesis.heal()
+            held = notes.counts["holds"]
+            eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
+        assert not notes.problems, notes.problems[0]
+        assert notes.findings() == []
+        assert notes.counts["renewed"] > 0
+        eventually(lambda: leases_of(cluster) == {}, "all leases ended")
+
+
+def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:
+    """The check itself, with what it must find."""
+    from tests.processes.holders import Hold, Look, Notes
+
+    notes = Notes(holds=[Hold("lease-5", 1.0, 3.0)], looks=[Look(1.5, 1.6, "lease-5")])
+    assert notes.findings() == []
+    notes.looks = [Look(1.5, 1.6, ""), Look(0.5, 1.6, ""), Look(2.5, 3.5, "")]
+    assert len(notes.findings()) == 1
+    notes.looks = []
+    notes.holds.append(Hold("lease-9", 2.9, 4.0))
+    assert len(notes.findings()) == 1

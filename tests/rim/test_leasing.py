@@ -1,0 +1,268 @@
+"""The leader's part in leases, with a core and a store and times that a test names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from raftline.node.lease_clock import NEVER_MS, counted_ms
+from raftline.node.leasing import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.raft.inputs import Propose, Receive, StepDown, Tick, Transfer
+from raftline.raft.messages import RequestVoteReply
+from raftline.raft.node import RawNode
+from raftline.state.commands import execute
+from raftline.state.store import Store
+from tests.core.cores import acknowledge, established, leader_of, node_of, sync
+
+NO_SUCH = "RENEW response, no such lease: "
+
+
+class Leader:
+    """s1 of three, its leases, and what it applies: entries that this test commits."""
+
+    def __init__(self, node: RawNode | None = None) -> None:
+        self.node = node or established("s1")
+        self.store = Store(level=2)
+        self.leasing = Leasing(self.node, self.store)
+        self.applied = self.node.view.last_applied
+        self.now_ms = 1000
+        self.look()
+
+    def look(self) -> None:
+        self.leasing.stepped(lambda: self.now_ms)
+
+    def propose(self, command: str) -> None:
+        """Put an entry into the log, which nobody else has yet."""
+        self.node.step(Propose([command]), self.node.view.now_ms)
+
+    def commit(self) -> None:
+        """Let all hold the log, and apply it."""
+        sync(self.node)
+        for peer in self.node.view.peers:
+            acknowledge(self.node, peer)
+        view = self.node.view
+        for entry in view.log.entries(self.applied + 1, view.last_applied):
+            self.store.number, self.store.term = entry.index, entry.term
+            execute(self.store, entry.command, entry.index)
+        self.applied = view.last_applied
+        self.look()
+
+    def apply(self, command: str) -> int:
+        """Commit an entry of this command; return its index."""
+        self.propose(command)
+        self.commit()
+        return self.applied
+
+    def lease(self, seconds: int) -> str:
+        return f"lease-{self.apply(f'lease {seconds}')}"
+
+    def expire(self) -> str:
+        """Let the leader do what time asks for; its expiry enters the log."""
+        expiry = self.leasing.expiry(self.now_ms)
+        if expiry:
+            self.propose(expiry)
+        return expiry
+
+    def ask(self, command: str) -> str:
+        return self.leasing.answer(command, self.now_ms)
+
+
+@pytest.fixture
+def leader() -> Leader:
+    return Leader()
+
+
+def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Leader) -> None:
+    lease = leader.lease(10)
+    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10)
+    leader.now_ms += counted_ms(10) - 1
+    assert leader.expire() == ""
+    leader.now_ms += 1
+    assert leader.expire() == f"expired {leader.node.view.term} {lease}"
+    leader.commit()
+    assert leader.store.leases.granted == {}
+    assert leader.leasing.wake_at_ms == NEVER_MS
+
+
+def test_a_renewal_gives_the_whole_time_again(leader: Leader) -> None:
+    lease = leader.lease(10)
+    leader.now_ms += 10_999
+    assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 10 s"
+    leader.now_ms += counted_ms(10) - 1
+    assert leader.expire() == ""
+    leader.now_ms += 1
+    assert leader.expire()
+
+
+def test_a_renewal_is_refused_while_an_expiry_is_in_the_log(leader: Leader) -> None:
+    lease, other = leader.lease(10), leader.lease(20)
+    leader.now_ms += counted_ms(10)
+    assert leader.expire()
+    assert leader.ask(f"renew {lease}") == NO_SUCH + lease
+    assert leader.ask(f"renew {other}").startswith("RENEW response: ")
+    leader.commit()
+    assert leader.ask(f"renew {lease}") == NO_SUCH + lease
+
+
+@pytest.mark.parametrize("name", ["lease-9999", "own-3-10"])
+def test_what_is_no_shared_lease_is_not_renewed(leader: Leader, name: str) -> None:
+    leader.apply("setex a 10 1")
+    assert leader.ask(f"renew {name}") == NO_SUCH + name
+
+
+def test_a_released_lease_neither_expires_nor_is_renewed(leader: Leader) -> None:
+    lease = leader.lease(10)
+    leader.apply(f"release {lease}")
+    leader.now_ms += 60_000
+    assert leader.expire() == ""
+    assert leader.ask(f"renew {lease}") == NO_SUCH + lease
+
+
+def test_a_key_s_own_time_begins_anew_with_each_entry_that_sets_it(leader: Leader) -> None:
+    leader.apply("setex a 10 1")
+    leader.now_ms += 10_000
+    index = leader.apply("expire a 10")
+    leader.now_ms += 10_000
+    leader.apply("incr a")
+    assert leader.expire() == ""
+    leader.now_ms += 1001
+    assert leader.expire().endswith(f" own-{index}-10")
+    leader.commit()
+    assert not leader.store
+
+
+def test_a_new_leader_gives_every_lease_its_whole_time_again() -> None:
+    leader = Leader()
+    lease = leader.lease(10)
+    leader.apply("setex a 20 1")
+    leader.now_ms += 10_000
+    leader.node.step(StepDown(), leader.node.view.now_ms)
+    leader.look()
+    assert leader.leasing.wake_at_ms == NEVER_MS
+    assert leader.store.leases.started is None
+    again = elected(leader)
+    again.now_ms += counted_ms(10) - 1
+    assert again.expire() == ""
+    again.now_ms += 1
+    assert again.expire() == f"expired {again.node.view.term} {lease}"
+
+
+def elected(leader: Leader) -> Leader:
+    """Let s1 win the next election, apply its no-op, and begin to count."""
+    node = leader.node
+    term = node.view.term + 1
+    node.step(Tick(), node.view.election_at_ms)
+    for pre_vote in (True, False):
+        for peer in node.view.peers:
+            if not node.view.is_leader:
+                vote = RequestVoteReply(peer, "s1", term, True, pre_vote=pre_vote)
+                node.step(Receive(vote), node.view.now_ms)
+    assert node.view.is_leader
+    leader.look()
+    leader.commit()
+    assert leader.expire() == ""
+    return leader
+
+
+def test_an_expiry_that_was_in_the_log_of_an_earlier_term_is_forgotten_with_it() -> None:
+    leader = Leader()
+    lease = leader.lease(10)
+    leader.now_ms += counted_ms(10)
+    assert leader.expire()
+    leader.node.step(StepDown(), leader.node.view.now_ms)
+    leader.look()
+    elected(leader)  # which commits that expiry: it names the term of its entry
+    assert leader.ask(f"renew {lease}") == NO_SUCH + lease
+    assert leader.store.leases.granted == {}
+
+
+def test_a_follower_counts_nothing() -> None:
+    follower = Leader(node_of("s1"))
+    execute(follower.store, "lease 10", 57)
+    follower.look()
+    follower.now_ms += 60_000
+    assert follower.leasing.wake_at_ms == NEVER_MS
+    assert follower.leasing.expiry(follower.now_ms) == ""
+
+
+def test_a_leader_proposes_nothing_before_its_no_op_is_applied() -> None:
+    leader = Leader(leader_of("s1"))
+    leader.store.leases.grant(57, 1)
+    leader.store.leases.started = ["lease-57"]
+    leader.look()
+    leader.now_ms += 60_000
+    assert leader.expire() == ""
+    leader.commit()
+    assert leader.expire()
+
+
+def test_a_leader_that_hands_over_proposes_nothing(leader: Leader) -> None:
+    leader.lease(1)
+    leader.now_ms += 60_000
+    leader.node.step(Transfer("s2"), leader.node.view.now_ms)
+    assert leader.expire() == ""
+    assert leader.leasing.wake_at_ms == NEVER_MS
+
+
+def test_many_leases_that_are_due_end_a_bounded_number_at_a_time(leader: Leader) -> None:
+    count = 2 * EXPIRED_MAX + 1
+    leader.node.step(Propose(["lease 1"] * count), leader.node.view.now_ms)
+    leader.commit()
+    leader.now_ms += 60_000
+    sizes = []
+    while expiry := leader.expire():
+        sizes.append(len(expiry.split()) - 2)
+        assert leader.expire() == ""  # one at a time
+        assert leader.leasing.wake_at_ms == NEVER_MS
+        leader.commit()
+    assert sizes == [EXPIRED_MAX, EXPIRED_MAX, 1]
+    assert leader.store.leases.granted == {}
+
+
+def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
+    leader = Leader()
+    for number in range(STARTED_MAX + 1):
+        leader.store.leases.grant(100 + number, 10)
+    leader.leasing = Leasing(leader.node, leader.store)
+    leader.look()
+    assert leader.leasing.wake_at_ms == 0
+    leader.expire()
+    leader.now_ms += 500
+    leader.expire()
+    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10)
+    assert "lease-100" not in leader.store.leases.started
+    leader.now_ms += counted_ms(10)
+    assert leader.expire()
+
+
+def test_a_lease_tells_its_time_and_its_keys(leader: Leader) -> None:
+    lease = leader.lease(10)
+    leader.apply(f"under {lease} set b 1")
+    leader.apply(rf"under {lease} set a\sb 1")
+    index = leader.apply("setex c 20 1")
+    leader.now_ms += 6001
+    word, colon, told = leader.ask("leases").partition(": ")
+    assert (word, colon) == ("LEASES response", ": ")
+    assert json.loads(told) == {
+        "leases": {
+            lease: {"seconds": 10, "left": 5.0, "keys": ["a b", "b"], "keys_in_all": 2},
+            f"own-{index}-20": {"seconds": 20, "left": 16.0, "keys": ["c"], "keys_in_all": 1},
+        },
+        "leases_in_all": 2,
+    }
+
+
+def test_a_key_tells_the_time_that_it_has_left(leader: Leader) -> None:
+    leader.apply("setex a 10 1")
+    leader.apply("set b 1")
+    assert leader.ask("ttl a") == "TTL response: 10.0"
+    leader.now_ms += 10_001
+    assert [leader.ask(f"ttl {key}") for key in "abc"] == [
+        "TTL response: 1.0",
+        "TTL response, no lease: b",
+        "TTL response, no such key: c",
+    ]
+    leader.now_ms += 1000
+    assert leader.expire()
+    assert leader.ask("ttl a") == "TTL response: 0.0"
