@@ -72,6 +72,7 @@ class Plan:
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
     retries_behind: float = 0  # the share of answered writes behind which an older comes again
+    dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
     holders: int = 0  # of leases; with any the cluster is at level 2
 
     def clock_of(self, name: str, chance: random.Random) -> tuple[int, int]:
@@ -162,4 +163,5 @@ def pick_plan(
     later = ["regain"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, holders=chance.choice([0, 0, 3]))
     later += ["long pause"] * (chance.choice([0, 0, 1]) if not faults else 0)
+    plan = replace(plan, dealers=chance.choice([0, 0, 2, 3]))
     return replace(plan, faults=plan.faults + later)

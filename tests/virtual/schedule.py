@@ -18,6 +18,7 @@ from raftline.state import sessions
 from tests.virtual.churn import Operator
 from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
+from tests.virtual.dealers import Dealer, Ledger
 from tests.virtual.disk import Disk
 from tests.virtual.faults import Faults
 from tests.virtual.history import History
@@ -120,6 +121,9 @@ class _Schedule:
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
         self.holders = self._holders(hosts)
+        self.ledger = Ledger()
+        names = [f"dealer{number}" for number in range(1, plan.dealers + 1)]
+        self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
@@ -164,9 +168,10 @@ class _Schedule:
         self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
-        for client in (*self.clients, *self.holders):
+        for client in (*self.clients, *self.holders, *self.dealers):
             client.stop()
-        self._until("settle", lambda: all(client.waiting is None for client in self.clients))
+        asking = (*self.clients, *self.dealers)
+        self._until("settle", lambda: all(client.waiting is None for client in asking))
         self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
         self._until("agree", self._agree)
@@ -251,6 +256,7 @@ class _Schedule:
             raise AssertionError(f"the state machines differ: {machines}")
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs
         self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
+        self.ledger.judge(managers[0].pairs)
         self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
 

@@ -16,7 +16,7 @@ from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
 NEWER = 2
-SHARE = 0.4  # of schedules with builds of two levels, beside those with leases
+SHARE = 0.4  # of schedules with builds of two levels, beside those with leases or transactions
 
 
 class Upgrades:
@@ -32,7 +32,7 @@ class Upgrades:
         self._chance = random.Random(f"levels of {seed}")
         # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
         # in the later term, and knows no such member. To upgrade all at once brings that about.
-        is_picked = self._chance.random() < SHARE or plan.holders > 0
+        is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers > 0
         self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links
