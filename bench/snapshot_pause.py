@@ -139,7 +139,7 @@ def held(keys: int) -> None:
     manager = LogManager("s1", Folder(tempfile.gettempdir()), {"s1": "localhost:1"})
     manager.store.held = {f"k{number:015}": "v" for number in range(keys)}
     for number in range(4096):
-        manager.sessions.begin("client", number)
+        manager.state.sessions.begin("client", number)
     begin = time.thread_time()
     state = manager.freeze()
     print(f"freeze: {(time.thread_time() - begin) * 1e3:.2f} ms, {keys:,} keys, 4,096 sessions")

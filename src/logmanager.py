@@ -10,15 +10,15 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from raftline.common.wakeup import give_way
-from raftline.raft import levels
 from raftline.raft.entries import Entry, Snapshot
-from raftline.raft.membership import PREFIX, Membership, all_vote, read
-from raftline.state.commands import execute, is_read
+from raftline.raft.membership import Membership, all_vote
+from raftline.state.commands import execute
 from raftline.state.events import TakenEvents
 from raftline.state.leases import read_granted, spell_granted
 from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
-from raftline.state.sessions import Sessions, entry_number, entry_numbers_of
+from raftline.state.replicated import ReplicatedState
+from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs, Store
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
@@ -32,7 +32,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 class LogManager(NodeFiles):
     """The state machine and its lock, over the files of its node.
 
-    `client_lock` guards `store`, `sessions`, `members` and `applied`; nothing slow happens under
+    `client_lock` guards `state` and `applied`; nothing slow happens under
     it. The files have no lock: whoever calls `recover`, `persist` and `close` does so from one
     thread at a time.
     """
@@ -47,18 +47,25 @@ class LogManager(NodeFiles):
         """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
         super().__init__(name, folder)
         self.client_lock = threading.Lock()
-        self.store = Store()
-        self.sessions = Sessions()
-        self.machines = machines or Machines()
-        self.members: Membership = all_vote(members)  # as of the last entry applied
+        self.state = ReplicatedState(all_vote(members), machines or Machines())
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
 
     @property
+    def store(self) -> Store:
+        """The pairs and their facts."""
+        return self.state.store
+
+    @property
     def pairs(self) -> Pairs:
-        """The pairs that commands act on: at level 1 the texts themselves, at no cost more."""
-        return self.store.held if self.store.level < 2 else self.store
+        """The pairs that commands act on."""
+        return self.state.pairs
+
+    @property
+    def members(self) -> Membership:
+        """The members as of the last entry applied."""
+        return self.state.members
 
     @property
     def level(self) -> int:
@@ -75,7 +82,7 @@ class LogManager(NodeFiles):
                 operator's word; one line says what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran)
-        self.members, self.store.level = recovered.members, recovered.level
+        self.state.members, self.store.level = recovered.members, recovered.level
         if loaded is not None:
             try:
                 granted = read_granted(loaded.leases)
@@ -92,16 +99,9 @@ class LogManager(NodeFiles):
         return self.read([command])[0]
 
     def apply(self, entries: Sequence[Entry]) -> list[str]:
-        """Execute committed entries in order and return their replies.
-
-        The same entries give the same pairs and replies on every node: whatever a command
-        holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
-        """
-        execute_entry, store, replies = self._execute, self.store, []
+        """Execute committed entries in order and return their replies; see `ReplicatedState`."""
         with self.client_lock:
-            for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
-                store.number, store.term = number, entry.term
-                replies.append(execute_entry(number, entry.command))
+            replies = self.state.apply(entries)
             if entries:
                 self.applied = Mark(entries[-1].index, entries[-1].term)
             return replies
@@ -142,7 +142,7 @@ class LogManager(NodeFiles):
         session is copied when it changes.
         """
         with self.client_lock:
-            still, sessions = self._hold(), self.sessions.dump()
+            still, sessions = self._hold(), self.state.sessions.dump()
             applied, members = self.applied, self.members
             level, since = self.store.level, self.store.since
             granted = self.store.leases.copy()
@@ -176,7 +176,7 @@ class LogManager(NodeFiles):
     ) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
-            self.sessions, self.members = sessions, loaded.members
+            self.state.sessions, self.state.members = sessions, loaded.members
             self.applied = Mark(index, term)
             number = entry_number(index, term)
             return self.store.replace(
@@ -201,35 +201,6 @@ class LogManager(NodeFiles):
                         self.store.held = above.base
                     return
             breathe()
-
-    def _execute(self, entry_number: int, command: str) -> str:
-        """Execute the command of one entry, once if it carries a request's number."""
-        client, at, bare = command.partition("@")
-        if not at or " " in client:  # no client named: the `@` belongs to a key or value
-            if command.startswith(PREFIX):
-                # What was applied is committed, so this configuration is never rolled back; a
-                # snapshot of the state carries it (§7).
-                self.members = read(command) or self.members
-            elif command.startswith(levels.PREFIX):
-                self.store.raise_level(levels.read(command), entry_number)
-            return self._do(entry_number, command)
-        name, _, number = client.partition("#")
-        if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
-            if bare == "session":
-                return f"SESSION response: {self.sessions.begin(name, entry_number)}"
-            return self._do(entry_number, bare)
-        if is_read(bare, self.store.level):
-            return execute(self.pairs, bare)
-        reply = self.sessions.earlier_reply(name, int(number), bare)
-        if reply is None:
-            reply = self._do(entry_number, bare)
-            self.sessions.remember(name, int(number), bare, reply)
-        return reply
-
-    def _do(self, entry_number: int, bare: str) -> str:
-        if bare.startswith("machine "):
-            return self.machines.execute(self.pairs, bare[8:])
-        return execute(self.pairs, bare, entry_number)
 
 
 def _without_client(command: str) -> str:

@@ -64,7 +64,7 @@ class NodeHost:
             return membership_facts(view.configurations, view.commit_index)
 
     def status(self) -> str:
-        facts = {**self.driver.status(), "sessions": len(self.logmanager.sessions)}
+        facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= self.control.facts()
@@ -114,7 +114,7 @@ class NodeHost:
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" where it has
         it. Another leader may have it; here the command must never become an entry."""
-        why = self.logmanager.machines.why_not(command.split(" ", 2)[1])
+        why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
         leader = self.node.view.leader
         if not why or leader == self.name:
             return error(why) if why else ""

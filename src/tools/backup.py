@@ -153,7 +153,7 @@ def _state_of(
 ) -> MachineState:
     """Return the state that snapshot and log of a node make."""
     machine, log = LogManager(node, place, {}), read.log
-    machine.members = read.members
+    machine.state.members = read.members
     if loaded is not None:
         machine.arrived(loaded)
         machine.take_over(loaded.snapshot)

@@ -260,7 +260,7 @@ def test_no_entry_stops_a_node(commands: list[str]) -> None:
     log = entries(1, 1, *commands)
     assert first.apply(log) == second.apply(log)
     assert first.pairs == second.pairs
-    assert list(first.sessions.dump()) == list(second.sessions.dump())
+    assert list(first.state.sessions.dump()) == list(second.state.sessions.dump())
 
 
 @given(ANY, st.booleans())

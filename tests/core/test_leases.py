@@ -306,7 +306,7 @@ def test_a_retried_request_about_a_lease_gets_its_first_reply() -> None:
     assert first[2] == f"SET response: b set to {long}"
     assert first[4] == "RELEASE response: lease-11 released, 2 keys deleted"
     assert manager.apply(entries(16, 1, *asked)) == first
-    kept = "".join(manager.sessions.dump())
+    kept = "".join(manager.state.sessions.dump())
     assert kept.count(long) == 0  # a reply that repeats the value is made again
     assert manager.store.leases.granted == {}
 

@@ -80,7 +80,7 @@ def session(number: str) -> object:
     """Apply a numbered entry; refused: it belongs to no session."""
     manager, _ = started(MemoryFolder())
     assert manager.apply(entries(1, 1, f"c#{number}@set a 1")) == ["SET response: a set to 1"]
-    return len(manager.sessions) or refuse()
+    return len(manager.state.sessions) or refuse()
 
 
 def counted(value: str) -> object:

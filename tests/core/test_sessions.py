@@ -95,7 +95,7 @@ def test_the_least_recently_used_session_is_dropped_and_refused_for_ever() -> No
         machine.do(f"c{number}#1@noop")
     machine.do("used#2@incr n")
     machine.do("another@session")  # one too many: `old` goes
-    assert len(machine.manager.sessions) == SESSIONS_MAX
+    assert len(machine.manager.state.sessions) == SESSIONS_MAX
     assert machine.do("used#2@incr n") == "INCR response: 3"
     for _ in range(2):
         assert machine.do("old#1@incr n").startswith("Sorry, session expired: nothing is known")
@@ -113,9 +113,9 @@ def test_a_retry_with_a_long_key_gets_the_first_reply(length: int) -> None:
     ]  # fmt: skip
     first = [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)]
     assert f"SETNX response, key exists: {key}" in first
-    table = Sessions.load(machine.manager.sessions.dump())
+    table = Sessions.load(machine.manager.state.sessions.dump())
     assert max(len(line) for line in table.dump()) < 4000  # no key is kept with each
-    machine.manager.sessions = table
+    machine.manager.state.sessions = table
     assert [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)] == first
 
 
@@ -156,7 +156,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
         first.do(f"{client}#{number}@incr n {step}")
     second = Machine()
     second.manager.pairs.update(first.manager.pairs)
-    second.manager.sessions = Sessions.load(first.manager.sessions.dump())
+    second.manager.state.sessions = Sessions.load(first.manager.state.sessions.dump())
     for client, number, step in after:
         command = f"{client}#{number}@incr n {step}"
         assert first.do(command) == second.do(command)

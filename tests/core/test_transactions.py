@@ -399,7 +399,7 @@ def test_at_level_1_there_are_no_transactions() -> None:
         )
     # As an older build does, which takes `stat` for no read:
     manager.apply(entries(4, 1, "client4#1@stat a"))
-    assert len(manager.sessions) == 1
+    assert len(manager.state.sessions) == 1
     assert manager.pairs == {}
 
 

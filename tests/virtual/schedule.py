@@ -265,4 +265,4 @@ def _machine(manager: LogManager) -> tuple[object, ...]:
     """Return all that a state machine holds."""
     store = manager.store
     pairs = {key: (value, store.facts(key)) for key, value in store.items()}
-    return store.level, pairs, list(manager.sessions.dump()), store.leases.copy()
+    return store.level, pairs, list(manager.state.sessions.dump()), store.leases.copy()

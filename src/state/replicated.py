@@ -1,0 +1,75 @@
+"""The key-value state machine: each committed entry, executed once.
+
+Part of what every node holds alike, so it knows no clock, no file and no lock (paper §2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftline.raft import levels
+from raftline.raft.entries import Entry
+from raftline.raft.membership import PREFIX, Membership, read
+from raftline.state.commands import execute, is_read
+from raftline.state.machines import Machines
+from raftline.state.sessions import Sessions, entry_numbers_of
+from raftline.state.store import Pairs, Store
+
+
+class ReplicatedState:
+    """The pairs, the sessions and the members, as of the last entry applied.
+
+    Whoever calls anything here holds the lock that guards the pairs.
+    """
+
+    def __init__(self, members: Membership, machines: Machines) -> None:
+        self.store = Store()
+        self.sessions = Sessions()
+        self.machines = machines
+        self.members = members
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs that commands act on: at level 1 the texts themselves, at no cost more."""
+        return self.store.held if self.store.level < 2 else self.store
+
+    def apply(self, entries: Sequence[Entry]) -> list[str]:
+        """Execute committed entries in order and return their replies.
+
+        The same entries give the same pairs and replies on every node: whatever a command
+        holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
+        """
+        replies: list[str] = []
+        for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
+            self.store.number, self.store.term = number, entry[1]
+            replies.append(self._execute(number, entry[2]))
+        return replies
+
+    def _execute(self, entry_number: int, command: str) -> str:
+        """Execute the command of one entry, once if it carries a request's number."""
+        client, at, bare = command.partition("@")
+        if not at or " " in client:  # no client named: the `@` belongs to a key or value
+            if command.startswith(PREFIX):
+                # What was applied is committed, so this configuration is never rolled back; a
+                # snapshot of the state carries it (§7).
+                self.members = read(command) or self.members
+            elif command.startswith(levels.PREFIX):
+                self.store.raise_level(levels.read(command), entry_number)
+            return self._do(entry_number, command)
+        name, _, number = client.partition("#")
+        if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
+            if bare == "session":
+                return f"SESSION response: {self.sessions.begin(name, entry_number)}"
+            return self._do(entry_number, bare)
+        if is_read(bare, self.store.level):
+            return execute(self.pairs, bare)
+        reply = self.sessions.earlier_reply(name, int(number), bare)
+        if reply is None:
+            reply = self._do(entry_number, bare)
+            self.sessions.remember(name, int(number), bare, reply)
+        return reply
+
+    def _do(self, entry_number: int, bare: str) -> str:
+        if bare.startswith("machine "):
+            return self.machines.execute(self.pairs, bare[8:])
+        return execute(self.pairs, bare, entry_number)
