@@ -24,6 +24,7 @@ from raftline.harness.history import counter_findings
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import verdict
+from tests.processes.holders import Holders
 from tests.processes.mix import Mix, Pulse
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
@@ -37,6 +38,7 @@ WINDOW_S = 60.0
 PEACE_S = 60.0  # so long after healing everything must be well
 LOOK_S = 1.0  # between two looks at who leads
 PROGRESS_S = 10.0
+HOLDERS = 3  # of leases, beside the clients
 KNOWN_ENTRIES = 50_000
 TRANSACTORS = 2  # clients beside the others
 READS = ("", "", " read index", " read lease", " read log", " read local")
@@ -129,7 +131,8 @@ class Campaign:
         )  # fmt: skip
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
-        with self._clients(cluster, mix, seed) as workload:
+        holders = Holders(cluster.nodes, HOLDERS)
+        with self._clients(cluster, mix, seed) as workload, holders as notes:
             while time.monotonic() < end_s or self._must_go_on(nemesis):
                 nemesis.turn()
                 self._look(cluster, nemesis, workload)
@@ -137,6 +140,9 @@ class Campaign:
             nemesis.heal()
             self._make_peace(cluster, nemesis)
         eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
+        self.tally.leases += notes.counts
+        if found := [*map(str, notes.problems), *notes.findings()]:
+            raise Finding("\n".join(found[:9]))
         self._judge(cluster, workload, mix)
 
     def _must_go_on(self, nemesis: Nemesis) -> bool:

@@ -61,7 +61,7 @@ class Notes:
         for place, hold in enumerate(holds):
             for later in holds[place + 1 :]:
                 if later.begin_s >= hold.until_s:
-                    continue
+                    break
                 found.append(f"two hold the key at {later.begin_s:.3f}: {hold} and {later}")
             for look in self.looks:
                 is_within = hold.begin_s <= look.asked_s and look.answered_s < hold.until_s

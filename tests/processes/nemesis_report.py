@@ -56,6 +56,7 @@ class Tally:
         self.replayed = 0
         self.operations_judged = 0
         self.outcomes: Counter[str] = Counter()
+        self.leases: Counter[str] = Counter()  # what their holders did
         self.heals_s: list[float] = []
         self.leaders = 0
         self.snapshots = 0
@@ -128,6 +129,8 @@ def markdown(tally: Tally) -> str:
         lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {unknown} |")
     tries = ", ".join(f"{what} {outcomes[what]:,}" for what in NO_OPERATIONS)
     lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
+    held = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.leases.items()))
+    lines += ["", f"Leases that were held (holders.py): {held or 'none'}."]
     if tally.findings:
         lines += ["", "## Findings", "", f"Evidence: `{tally.evidence}`", ""]
         lines += [f"```\n{finding}\n```" for finding in tally.findings]
