@@ -26,7 +26,7 @@ RULE = "-----"
 PROMPT = "    >> "
 COMPLETED = {*COMMANDS, "exit"}
 HELP_LINES = (
-    *(f"{row.form:<32}{row.does}" for row in COMMANDS.values()),
+    *(f"{row.form:<31} {row.does}" for row in COMMANDS.values()),
     "exit                            or Ctrl-D",
     r"Inside a key a space is written \s; a newline \n, a backslash \\, any byte \xNN.",
 )

@@ -54,10 +54,7 @@ def holds(store: Store, condition: Condition) -> bool:
     key, test, value, since = condition
     if test == "unchanged":
         if since >= store.number:
-            raise NotDone(
-                f"{shown(key)} unchanged since {since}: this transaction is entry {store.number}, "
-                "so nobody can have seen that index"
-            )
+            raise NotDone(f"{shown(key)} unchanged since {since}: no entry has that index yet")
         facts = store.facts(key)
         return facts is not None and facts.changed <= since
     found = store.get(key)

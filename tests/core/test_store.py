@@ -169,6 +169,14 @@ def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -
     assert store.expire("lease-7") == []
 
 
+def test_keys_expire_in_one_order_on_every_node() -> None:
+    store = at_level_2().store
+    keys = [f"key{number:02}" for number in range(20)]
+    for key in reversed(keys):
+        store.put_under("lease-7", key, "1")
+    assert store.expire("lease-7") == keys
+
+
 def test_a_key_moves_from_one_lease_to_another_and_out_of_it() -> None:
     store = at_level_2().store
     store.put_under("lease-7", "a", "1")

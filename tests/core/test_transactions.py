@@ -287,9 +287,9 @@ def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
         ),
         (
             "txn if a unchanged since 9 then set a 2",
-            "a unchanged since 9: this transaction is entry 6",
+            "a unchanged since 9: no entry has that index yet",
         ),
-        ("txn if none unchanged since 6 then set a 2", "so nobody can have seen that index"),
+        ("txn if none unchanged since 6 then set a 2", "no entry has that index yet"),
         ("txn set a 2 ; get full ; get full ; get a", "answer more than 2097152 characters"),
     ],
 )

@@ -73,5 +73,5 @@ def test_the_only_node_of_a_cluster_answers_as_in_the_page(tmp_path: Path) -> No
     with Cluster(tmp_path, 1) as cluster:
         node = cluster.start()["s1"]
         eventually(lambda: node.status().get("level") == 2, "level 2")
-        [transcript] = blocks("lone")
-        assert played(node, transcript, cluster) == transcript
+        for transcript in blocks("lone"):
+            assert played(node, transcript, cluster) == transcript
