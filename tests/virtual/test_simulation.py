@@ -201,7 +201,8 @@ def first_failure(seeds: range) -> str:
 def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
     monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
-    assert "client" in first_failure(range(20))
+    failure = first_failure(range(20))
+    assert "client" in failure or "dealer" in failure
 
 
 @pytest.mark.pure
