@@ -182,7 +182,7 @@ class Dealer:
         """Open the accounts, or look at all of them: in a transaction, or as `show` does."""
         if self._world.chance(0.4):
             how = self._world.random.choice(["index", "lease", "ask"])
-            self._then = self._shown
+            self._then, self._or = self._shown, lambda request: None
             self._send(DealerRequest(self, "show bank", self._world.tick(), False, how))
             return
         opened = " ; ".join(f"set {account} {BALANCE}" for account in ACCOUNTS)
