@@ -83,7 +83,6 @@ COVERED = (
     "leases renewed",
     "leases ended",
     "expiries proposed",
-    "renewals refused",
     "fault: long pause",
     "nodes upgraded",
     "levels raised",
