@@ -43,7 +43,7 @@ PYTHON = [sys.executable, "-S", "-E"]
 NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
-HELD = re.compile(r'\nvalue "(\w+-by-node\d)"\n')
+HELD = re.compile(r'\n[0-9]+ value "(\w+-by-node\d)"\n')
 SCRIPT = """
 import sys; sys.path.insert(0, {source!r})
 import raftline
@@ -231,7 +231,7 @@ def row_08(lab: Lab) -> None:
     with raftline.Client("127.0.0.1", leader, timeout_s=30.0, follow=True, also=others) as client:
         client.request('set kept "by the log"')
     for name in NAMES:
-        eventually(lambda name=name: "\nkept " in lab.text(name, ".state_machine"), "kept")
+        eventually(lambda name=name: " kept " in lab.text(name, ".state_machine"), "kept")
     for name in list(lab.processes):
         lab.end(name, signal.SIGTERM)
     for name in NAMES:
@@ -240,7 +240,7 @@ def row_08(lab: Lab) -> None:
     lab.leader()
     for name in NAMES:
         eventually(
-            lambda name=name: '\nkept "by the log"\n' in lab.text(name, ".state_machine"),
+            lambda name=name: ' kept "by the log"\n' in lab.text(name, ".state_machine"),
             f"the state of {name}, made again from its log",
         )
 
