@@ -133,6 +133,16 @@ class LogManager(NodeFiles):
                 self._let_go(still, breathe)
         return replies
 
+    def hold(self) -> tuple[Mark, StillPairs]:
+        """Return the pairs as they are now, to be read at leisure and then let go, and the last
+        entry applied."""
+        with self.client_lock:
+            return self.applied, self._hold()
+
+    def let_go(self, still: StillPairs, breathe: Breathe) -> None:
+        """Take note that a reader of the pairs is done with them."""
+        self._let_go(still, breathe)
+
     # --- snapshots and compaction --------------------------------------------------------------
 
     def freeze(self) -> MachineState:

@@ -139,6 +139,7 @@ def _server_of(
         startup, PACES[arguments.pace], console,
         readings=Readings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
+        history=(arguments.history_events, arguments.history_bytes),
         allowed=arguments.controller_from if arguments.controller else None,
         course_lines=arguments.controller_lines,
         course_console=arguments.course_console,

@@ -14,6 +14,7 @@ from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
+from raftline.net.watching import Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
@@ -51,6 +52,7 @@ class Connection:
         self._admission = Admission(host, self)
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
+        self._watching = Watching(host, self.outgoing, self._reply, self._flush)
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
@@ -89,6 +91,7 @@ class Connection:
             if name is not None and self._host.speakers.release(name, self):
                 # All that it said has been taken: only now is its silence certain.
                 self._host.lost(name)
+            self._watching.end()
             self.close()
 
     def _next_lines(self) -> list[bytes] | None:
@@ -220,6 +223,8 @@ class Connection:
         elif kind in ("write", "read"):
             requests = [one.request for one in run]
             self._serve_requests(requests, is_read=kind == "read", reading=reading)
+        elif kind == "watch":
+            self._watching.serve([one.request for one in run])
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)

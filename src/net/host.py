@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.net.peerbook import Speakers
@@ -16,6 +16,7 @@ from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import Request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
+from raftline.wire.watches import WatchAsked
 
 
 class ReplySink(Protocol):
@@ -26,6 +27,43 @@ class ReplySink(Protocol):
 
     def flush(self) -> None:
         """Send them."""
+
+
+class Source(Protocol):
+    """A watch that is behind what happened, and tells it in pieces."""
+
+    def next_piece(self) -> bytes:
+        """Return the next whole lines, some of them at a time; b"" where there are none now."""
+
+
+class Teller(Protocol):
+    """The connection that the lines of a watch leave from."""
+
+    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        """Send whole lines without waiting, or make the watches sources that tell them later."""
+
+    def add_sources(self, sources: Sequence[Source]) -> None:
+        """Take watches that have something to tell."""
+
+    def pump(self) -> None:
+        """Send what the sources have; never waits for the reader."""
+
+
+class Watchers(Protocol):
+    """The watches of a node, each on its connection."""
+
+    def needs_confirming(self, asked: WatchAsked) -> bool:
+        """Whether this watch may begin only behind a confirmed read."""
+
+    def open(self, teller: Teller, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+        """Begin watches, each with a request's id; return the first lines of each. Those that have
+        begun are sources of `teller` from then on, which `pump` sends."""
+
+    def unwatch(self, teller: Teller, request_id: str) -> str:
+        """End a watch, once all that it was told is on its way; return the reply."""
+
+    def drop(self, teller: Teller) -> None:
+        """Forget the watches of a connection that ends."""
 
 
 class Reader(Protocol):
@@ -158,6 +196,8 @@ class Host(Protocol):
     def control(self) -> Orders: ...
     @property
     def logmanager(self) -> AppliedState: ...
+    @property
+    def watchers(self) -> Watchers: ...
 
     def submit(self, *batches: Batch) -> None:
         """Have requests served."""

@@ -1,4 +1,5 @@
-"""The replies that leave on one connection, in the order of their lines."""
+"""The lines that leave on one connection: replies, in the order of the requests, and what watches
+tell."""
 
 from __future__ import annotations
 
@@ -6,14 +7,16 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Batch, Host
+from raftline.net.host import Batch, Host, Source
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16
 BATCHES_MAX = 64  # unanswered ones of a client that sends on; then its next lines wait
+PUSHED_MAX = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
 
 
 class Outgoing:
@@ -23,6 +26,10 @@ class Outgoing:
     connection's own thread for that would cost more than all the rest of a request (1.3 times as
     many sets at 64 connections without it: docs/develop/speed.md). What a reader does not take at
     once goes out by a thread that lives until it has, so nobody else is held up.
+
+    A watch that follows closely is pushed its lines, without waiting. One that is behind is a
+    source: it is asked for a piece whenever the reader has taken the one before. So a slow reader
+    takes no memory beyond a piece.
     """
 
     def __init__(self, host: Host, connection: socket.socket) -> None:
@@ -30,6 +37,7 @@ class Outgoing:
         self._socket = connection
         self._lock = threading.Lock()  # for what never waits
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
+        self._sources: deque[Source] = deque()  # in turn
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
         self._is_awaited = False  # the connection's thread sleeps on …
         self._moved = Wakeup()
@@ -70,15 +78,40 @@ class Outgoing:
         Raises:
             OSError: the reader is gone, or took nothing for too long.
         """
-        self.wait_until_empty()
         data = ("\n".join(replies) + "\n").encode("utf-8", "replace")
-        with self._lock:
-            self._is_stuck = True
+        while not self._is_taken():
+            self.wait_until_empty()
         try:
             self._socket.sendall(data)
         finally:
             with self._lock:
                 self._is_stuck = False
+        self.pump()
+
+    def _is_taken(self) -> bool:
+        """Keep all others from sending, if every reply has left; return whether it is so now."""
+        with self._lock:
+            if self._batches or self._is_stuck:
+                return False
+            self._is_stuck = True
+            return True
+
+    def add_sources(self, sources: Sequence[Source]) -> None:
+        """Take watches that have something to tell; `pump` sends it."""
+        with self._lock:
+            self._sources.extend(sources)
+
+    def pump(self) -> None:
+        """Send what the sources have, by this thread while the reader takes all at once, else by
+        one that waits for the reader. Others may send in between the pieces."""
+        while self._sources:
+            with self._lock:
+                if self._is_stuck:
+                    return
+                data = self._next_of_sources()
+                sent = self._send(data)
+                if sent < len(data):
+                    self._send_later(data[sent:])
 
     # --- any thread ----------------------------------------------------------------------------
 
@@ -102,19 +135,24 @@ class Outgoing:
                 return
             while data := self._next():
                 sent = self._send(data)
-                if sent < len(data):
-                    self._is_stuck = True
-                    drain = threading.Thread(
-                        target=self._drain, args=(data[sent:],), name="slow reader", daemon=True
-                    )
-                    try:
-                        drain.start()
-                    except RuntimeError:  # no thread to be had
-                        self._cut_off()
-                    else:
-                        return
+                if sent < len(data) and self._send_later(data[sent:]):
+                    return
         if self._is_awaited:
             self._moved.set()
+
+    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        """Send lines of watches without waiting. Where the reader is slow, or they are many,
+        nothing is sent: `fall_behind` makes the watches sources, which tell the same later."""
+        with self._lock:
+            if self._is_stuck or self._sources:  # whoever sends now asks the sources then
+                self._sources.extend(fall_behind())
+            elif len(data) > PUSHED_MAX:
+                self._sources.extend(fall_behind())
+                self._send_later(b"")
+            else:
+                sent = self._send(data)
+                if sent < len(data):
+                    self._send_later(data[sent:])
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
@@ -146,6 +184,16 @@ class Outgoing:
                 self._batches.popleft()
         return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
 
+    def _next_of_sources(self) -> bytes:
+        """Return the next piece of the source whose turn it is; those that have none go."""
+        while self._sources:
+            source = self._sources.popleft()
+            data = source.next_piece()
+            if data:
+                self._sources.append(source)
+                return data
+        return b""
+
     def _send(self, data: bytes) -> int:
         try:
             return self._socket.send(data, socket.MSG_DONTWAIT)
@@ -153,15 +201,30 @@ class Outgoing:
             return 0
         except OSError:
             self._batches.clear()
+            self._sources.clear()
             return len(data)
+
+    def _send_later(self, data: bytes) -> bool:
+        """Have a thread of its own send this and all that follows; return whether there is one.
+        With the lock held."""
+        self._is_stuck = True
+        drain = threading.Thread(
+            target=self._drain, args=(data,), name="slow reader", daemon=True
+        )
+        try:
+            drain.start()
+        except RuntimeError:  # no thread to be had
+            self._cut_off()
+            return False
+        return True
 
     def _drain(self, data: bytes) -> None:
         """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
         try:
-            while data:
+            while self._is_stuck:
                 self._socket.sendall(data)
                 with self._lock:
-                    data = self._next()
+                    data = self._next() or self._next_of_sources()
                     self._is_stuck = bool(data)
         except (OSError, MemoryError):
             with self._lock:
@@ -173,4 +236,5 @@ class Outgoing:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._batches.clear()
+        self._sources.clear()
         self._is_stuck = False

@@ -18,6 +18,7 @@ from raftline.node import joining
 from raftline.node.joining import joining_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
+from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
@@ -103,6 +104,10 @@ def _add_service(parser: Parser) -> None:
     add("--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
         help="take a snapshot when the log is so long, and twice the last one"
         " (default: 8388608)")  # fmt: skip
+    add("--history-events", type=_bytes, default=EVENTS_MAX, metavar="N",
+        help="keep so many of the latest events, from which watches go on (default: 100000)")
+    add("--history-bytes", type=_bytes, default=BYTES_MAX, metavar="BYTES",
+        help="and so many bytes of them in memory (default: 33554432)")
     add("--cores", choices=("one", "any"), default="one",
         help="one: a busy node keeps its threads on one core, and moves where another has more to"
         " give; any: wherever the kernel likes")  # fmt: skip

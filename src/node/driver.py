@@ -47,6 +47,7 @@ class Driver:
         self._queue = RequestQueue(hold_ms)
         self._sleep = OwnerSleep()
         self._stepper = Stepper(node, logmanager, self._writer, self._queue, rim, self._sleep)
+        self.watchers = self._stepper.watchers
         self._stopping = False
         self._failure: BaseException | None = None
         self._late_look_ms = 0
@@ -188,6 +189,7 @@ class Driver:
         if now >= self._late_look_ms:
             self._late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
+            self.watchers.look(self.node.view)
         self._stepper.serve()
 
     def _look(self) -> None:
@@ -209,13 +211,14 @@ class Driver:
         self._flush_replies()
 
     def _flush_replies(self) -> None:
-        """Send the replies that the steps before have completed."""
+        """Send the replies that the steps before have completed, then the events."""
         while self.ready_sinks:
             try:
                 sink = self.ready_sinks.popleft()
             except IndexError:  # another thread was faster
                 return
             sink.flush()
+        self.watchers.hand_out()
 
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
@@ -269,6 +272,7 @@ class Driver:
 
     def _turn_all_away(self) -> None:
         self._stepper.turn_all_away(failed=self._failure is not None)
+        self.watchers.close()
 
 
 def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:

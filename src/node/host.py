@@ -17,6 +17,7 @@ from raftline.net.levels import ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
 from raftline.node.traffic_log import TrafficLog
+from raftline.node.watchers import Watchers
 from raftline.raft.change import Change
 from raftline.raft.levels import FIRST
 from raftline.raft.messages import Message
@@ -54,6 +55,10 @@ class NodeHost:
 
     def mark_ready(self, sink: ReplySink) -> None:
         self.driver.ready_sinks.append(sink)
+
+    @property
+    def watchers(self) -> Watchers:
+        return self.driver.watchers
 
     def transfer(self, to: str | None) -> Batch:
         return self.driver.transfer(to)

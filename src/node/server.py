@@ -34,6 +34,7 @@ from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.recording import RecordedNode
 from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import NodeView
+from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.storage.disk import (
     EXIT_DISK,
     EXIT_FILES,
@@ -59,13 +60,14 @@ class Server(NodeHost):
         *,
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
+        history: tuple[int, int] = (EVENTS_MAX, BYTES_MAX),
         allowed: Sequence[str] | None = None,
         course_lines: bool = False,
         course_console: bool = False,
         record: Path | None = None,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
-        `record` where its steps are written down."""
+        `record` where its steps are written down; `history` how many events are kept, and bytes."""
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -79,6 +81,7 @@ class Server(NodeHost):
         )
         self._startup = startup
         self._compact_bytes = compact_bytes
+        self._history = history
         self._record = record
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
@@ -115,6 +118,7 @@ class Server(NodeHost):
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.builds = {}
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
+        driver.watchers.history.bound(*self._history)
         say = self._console.say
         self.book = PeerBook(
             self._startup.configuration.members,

@@ -17,6 +17,7 @@ from raftline.node.delivery import Delivery
 from raftline.node.handover import Handover
 from raftline.node.leasing import Leasing
 from raftline.node.queue import RequestQueue
+from raftline.node.watchers import Watchers
 from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Snapshot
@@ -72,6 +73,7 @@ class Stepper:
         self._queue = queue
         self._rim = rim
         self._sleep = owner_sleep
+        self.watchers = Watchers(logmanager, owner_sleep.wake)
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
         self._handover = Handover(node, rim.not_leader)
@@ -231,6 +233,7 @@ class Stepper:
             self._batching.lost_leadership()
         if effects.install is not None:
             self._logmanager.take_over(effects.install)
+            self.watchers.applied([])
         self._answer(effects)
         self._rim.report(effects)
         self._handover.look()
@@ -240,7 +243,9 @@ class Stepper:
         """Apply what is committed, and answer whom that or anything else in this step answers."""
         if effects.apply:
             first, last = effects.apply[0].index, effects.apply[-1].index
-            self._queue.answer_applied(self._logmanager.apply(effects.apply), first, last)
+            replies = self._logmanager.apply(effects.apply)
+            self.watchers.applied(effects.apply)
+            self._queue.answer_applied(replies, first, last)
             queued, used_s = len(self._queue.writes), time.process_time()
             if self._batching.committed(last, queued, time.monotonic(), used_s):
                 self._sleep.is_for_a_group = False  # the next ones are not waited for as long

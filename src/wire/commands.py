@@ -44,6 +44,7 @@ LEASE = Access("write", is_numbered=True, look="leases")  # a grant, an end
 SHOW = Access("show", is_read=True)
 BACKUP = Access("backup", is_read=True)
 LOCAL = Access("local", is_read=True)
+WATCH = Access("watch", is_read=True)
 TRANSFER = Access("local", look="status")
 SESSION = Access("write")  # one that is not used does nothing
 MEMBERS = Access("members", is_read=True)
@@ -140,6 +141,10 @@ _ROWS = (
         at_the_shell="all pairs, or those whose keys begin with PREFIX",
         elsewhere=("keys", "list", "ls", "dump"),
     ),
+    Command(
+        "watch", take.WATCHED, "the keys with PREFIX, then each change of one", WATCH, level=2,
+    ),
+    Command("unwatch", take.NONE, "end a watch of this connection", WATCH, level=2),
     Command(
         "session", take.NONE, "begin one, so that a write sent twice takes effect once", SESSION
     ),

@@ -10,6 +10,7 @@ from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.objectcommands import Unfit, operands_of
 from raftline.wire.protocol import NAME, ProtocolError, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
+from raftline.wire.watches import WatchAsked, spell_watch, watch_operands
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
@@ -180,6 +181,12 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
     return command
 
 
+def _read_watch(verb: str, operands: str, limits: Limits) -> str:
+    asked = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
+    prefix = _canonical("prefix", asked.prefix, limits.key_bytes)
+    return spell_watch(WatchAsked(prefix, asked.after))
+
+
 def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
     name = operands.strip(" ")
     if name and not NAME.fullmatch(name):
@@ -211,10 +218,10 @@ def _read_bare(verb: str, operands: str, limits: Limits) -> str:
 
 def _canonical(what: str, text: str, limit: int) -> str:
     if "\\" in text or not text.isprintable():
-        if what == "key" and "\t" in text:
-            raise ProtocolError(r"a tab inside a key is written \t")
+        if what != "value" and "\t" in text:
+            raise ProtocolError(rf"a tab inside a {what} is written \t")
         raw = unescape(text)
-        text = escape(raw, what == "key")
+        text = escape(raw, what != "value")
     else:
         raw = text
     size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogateescape"))
@@ -251,6 +258,7 @@ KEY_BY = Operands("KEY [BY]", _read_incr, EVERY)
 OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
 PAGE = Operands("[PREFIX] [after KEY]", _read_show, EVERY)
+WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, EVERY)
 TO = Operands("[NAME]", _read_transfer)
 PIECE = Operands("[from BYTE]", _read_backup)
 NONE = Operands("", _read_bare)

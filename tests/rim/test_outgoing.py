@@ -11,7 +11,7 @@ import pytest
 
 from raftline.harness.processes import eventually
 from raftline.net.host import Batch
-from raftline.net.outgoing import BATCHES_MAX, Outgoing
+from raftline.net.outgoing import BATCHES_MAX, PUSHED_MAX, Outgoing
 from tests.fake_host import FakeHost
 
 DEADLINE_S = 60.0
@@ -142,3 +142,85 @@ def test_late_writes_are_answered_unknown_and_late_reads_refused(line: Line) -> 
     young.answer_all("B")
     line.host.flush()
     assert line.far.recv(1000) == b"s1@B\n"
+
+
+class Pieces:
+    """A source with so many pieces of a kilobyte."""
+
+    def __init__(self, count: int, mark: str) -> None:
+        self.left = [f"{mark} {number:0>1020}\n".encode() for number in range(count)]
+
+    def next_piece(self) -> bytes:
+        return self.left.pop(0) if self.left else b""
+
+
+def test_what_watches_are_told_leaves_at_once_where_the_reader_takes_it(line: Line) -> None:
+    line.outgoing.push(b"one\ntwo\n", lambda: pytest.fail("nobody is slow"))
+    assert line.receive(8) == b"one\ntwo\n"
+
+
+def test_a_source_is_asked_for_no_more_than_its_reader_takes(line: Line) -> None:
+    source = Pieces(20_000, "a")
+    line.outgoing.add_sources([source])
+    line.outgoing.pump()  # returns, though 20 megabytes can't leave
+    left = len(source.left)
+    assert left > 15_000
+    line.ask("set a 1").answer_all("A")
+    line.host.flush()
+    said = line.receive(20_000 * 1023 + 5)
+    assert said.count(b"s1@A\n") == 1
+    assert [one for one in said.splitlines() if one[:1] == b"a"] == [
+        one.rstrip() for one in Pieces(20_000, "a").left
+    ]
+    line.outgoing.wait_until_empty()
+
+
+def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
+    first, second = Pieces(5_000, "a"), Pieces(1, "b")
+    line.outgoing.add_sources([first])
+    line.outgoing.pump()
+    line.outgoing.push(b"never sent so\n", lambda: [second])
+    said = line.receive(5_001 * 1023)
+    assert b"never sent" not in said
+    assert sorted({one[:1] for one in said.splitlines()}) == [b"a", b"b"]
+    line.outgoing.wait_until_empty()
+    line.outgoing.push(b"live\n", lambda: pytest.fail("nobody is slow"))
+    assert line.receive(5) == b"live\n"
+
+
+def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> None:
+    line.outgoing.add_sources([Pieces(1, "a")])
+    line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
+    line.outgoing.pump()
+    assert [one[:1] for one in line.receive(2 * 1023).splitlines()] == [b"a", b"b"]
+
+
+def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
+    line.outgoing.push(b"x" * (PUSHED_MAX + 1), lambda: [Pieces(3, "a")])
+    assert line.receive(3 * 1023).count(b"\n") == 3
+    line.outgoing.wait_until_empty()
+
+
+def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line) -> None:
+    fallen: list[Pieces] = []
+
+    def fall_behind() -> list[Pieces]:
+        fallen.append(Pieces(1, "b"))
+        return fallen[-1:]
+
+    def push() -> None:
+        for _ in range(200):
+            line.outgoing.push(b"p" * 5000 + b"\n", fall_behind)
+
+    pusher = threading.Thread(target=push, daemon=True)
+    sender = threading.Thread(
+        target=lambda: [line.outgoing.send(["r" * 200_000]) for _ in range(20)], daemon=True
+    )
+    data = bytearray()
+    pusher.start()
+    sender.start()
+    while data.count(b"\n") < 220:
+        data += line.far.recv(1 << 20)
+    for one in bytes(data).splitlines():
+        assert one in (b"p" * 5000, b"r" * 200_000, Pieces(1, "b").left[0].rstrip())
+    assert data.count(b"r\n") == 20

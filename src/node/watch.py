@@ -1,0 +1,92 @@
+"""One watch: how far it has told what happened, and the lines that wait for its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from raftline.net.host import Teller
+from raftline.node.listing import Listing
+from raftline.state.events import Event
+
+
+class Mode(Enum):
+    """How a watch gets what it tells."""
+
+    BEHIND = auto()  # it is a source of its connection: first the keys, then from the history
+    LIVE = auto()  # it is pushed each event as it is applied
+    ANEW = auto()  # its events are gone; it waits for the keys that there are
+    ENDED = auto()
+
+
+class Watch:
+    """The watch of one prefix on one connection. What is changed here is under the lock of the
+    `Watchers`, but for the place in the listing: one thread at a time asks a source."""
+
+    __slots__ = (
+        "_place", "catch_up", "head", "lines", "listing", "mode", "position", "prefix",
+        "request_id", "resets", "teller", "told_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        prefix: str,
+        request_id: str,
+        teller: Teller,
+        head: str,
+        catch_up: Callable[[Watch], bytes],
+    ) -> None:
+        """`head` stands before each line: the node's name, and the id if there is one."""
+        self.prefix = prefix
+        self.request_id = request_id
+        self.teller = teller
+        self.head = head
+        self.catch_up = catch_up
+        self.mode = Mode.BEHIND
+        self.position = 0  # all events up to this entry were told, or are not to be
+        self.resets = 0  # of the history, when this was known to be in it
+        self.lines: list[str] = []  # to be told before anything else
+        self.listing: Listing | None = None  # the keys, while they are told
+        self.told_s = 0.0  # when it last told anything, by time.monotonic
+        self._place = 0  # in the listing
+
+    def begin(self, listing: Listing) -> None:
+        """Begin with the keys that there are."""
+        self.listing, self._place, self.position = listing, 0, listing.number
+        self.mode = Mode.BEHIND
+
+    @property
+    def is_amid_keys(self) -> bool:
+        """Whether the keys are not all told: nobody can go on behind where it is."""
+        return self.mode is Mode.ANEW or (self.mode is Mode.BEHIND and self.listing is not None)
+
+    def next_piece(self) -> bytes:
+        """Return the next whole lines; see `Source`."""
+        if self.lines:
+            lines, self.lines = self.lines, []
+            return self.spelled(lines)
+        listing = self.listing
+        if listing is not None and self.mode is Mode.BEHIND:
+            piece = listing.piece(self._place)
+            if piece:
+                self._place += len(piece)
+                head = self.head.encode()
+                return head + piece[:-1].replace(b"\n", b"\n" + head) + b"\n"
+            self.listing = None
+        return self.catch_up(self)
+
+    def spelled(self, lines: list[str]) -> bytes:
+        """Return lines as they leave."""
+        head = self.head
+        return "".join([f"{head}{line}\n" for line in lines]).encode("utf-8", "replace")
+
+
+class Group:
+    """The watches of one prefix that are pushed their events."""
+
+    __slots__ = ("pending", "prefix", "watches")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.watches: dict[Watch, None] = {}
+        self.pending: list[Event] = []  # applied, and not handed out

@@ -1,0 +1,300 @@
+"""The way of an event to the watches that it matches, and the threads that take it there.
+
+* The thread that took a step notes what was applied, with the core's lock held. It looks the key
+  up in an index by prefix, and touches no watch that does not match.
+* Behind the step the same thread hands the lines out (`hand_out`), one send a connection, without
+  waiting. One thread at a time does so: the lines of a connection stay in order. What is more than
+  a slice of work is left to the owner thread, which keeps time in between.
+* A watch that can't be pushed more, as its reader is slow, falls behind: from then on its
+  connection asks it for pieces, and it takes them from the history. When it has come to the end it
+  is pushed again. One that the history has left behind is ended.
+
+Locks are taken in this order: `handing`, a connection's, `lock`. Under `lock` nobody is waited
+for, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from raftline.logmanager import LogManager
+from raftline.net.host import Source, Teller
+from raftline.node.watch import Group, Mode, Watch
+from raftline.raft.entries import Entry
+from raftline.state.history import EventHistory
+from raftline.state.prefixes import PrefixIndex
+from raftline.state.sessions import entry_number, entry_numbers_of
+from raftline.wire import watches as words
+
+SLICE = 200  # connections that one call of `hand_out` sends to
+PIECE_EVENTS = 500  # that a watch which is behind looks at in one go
+PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
+SILENT_S = 5.0  # then a watch is told how far it is, at the next look:
+LOOK_S = 3.0  # so no silence lasts 10 s
+
+
+# Lines for one watch, and the entry from which it goes on where they can't be sent.
+Delivery = tuple[Watch, int, list[str]]
+LAST = -1  # instead of an entry: the last line of a watch
+
+
+class Feed:
+    """The latest events, the watches by prefix, and the lines on their way to them.
+
+    Watches that can't go on are left in `stranded`, and `is_stranded` is called. `has_ended` is
+    called with each one that ends by itself. Both are called with `lock` held.
+    """
+
+    def __init__(
+        self,
+        logmanager: LogManager,
+        wake_owner: Callable[[], None],
+        is_stranded: Callable[[], None],
+        has_ended: Callable[[Watch], None],
+    ) -> None:
+        """Begin behind what the files held."""
+        self.lock = threading.Lock()
+        self.handing = threading.Lock()
+        self.history = EventHistory()
+        self.stranded: list[Watch] = []
+        self._logmanager = logmanager
+        self._wake_owner = wake_owner
+        self._is_stranded = is_stranded
+        self._has_ended = has_ended
+        self._index: PrefixIndex[Group] = PrefixIndex()
+        self._dirty: deque[Group] = deque()
+        self._ready: dict[Teller, list[Delivery]] = {}
+        self._quiet: deque[tuple[float, Watch]] = deque()  # each watch once, and its next look
+        self._is_late = False  # the quiet ones are to be looked at
+        self._handed = 0  # the entry up to which all was given to the watches that are live
+        logmanager.store.notes_events = True
+        logmanager.take_events()
+        self.history.reset(entry_number(*logmanager.applied))
+
+    # --- with the core's lock held ---------------------------------------------------------------
+
+    def applied(self, entries: Sequence[Entry]) -> None:
+        """Note what these entries did, or what a snapshot that was taken over replaced."""
+        store = self._logmanager.store
+        taken = self._logmanager.take_events()
+        numbers = entry_numbers_of(entries)
+        with self.lock:
+            if taken.gone > self.history.floor:
+                self._forget_all(taken.gone)
+                numbers = [number for number in numbers if number > taken.gone]
+            self.history.add(taken.events, numbers)
+            self.history.begin_behind(store.since if store.level >= 2 else self.history.last)
+            if len(self._index):
+                for event in taken.events:
+                    for group in self._index.matching(event.key):
+                        if not group.pending:
+                            self._dirty.append(group)
+                        group.pending.append(event)
+
+    def _forget_all(self, gone: int) -> None:
+        """Let every watch begin anew: the events up to this entry are gone."""
+        self.history.reset(gone)
+        self._dirty.clear()
+        self._ready = {t: [d for d in told if d[1] == LAST] for t, told in self._ready.items()}
+        for group in self._index.values():
+            group.pending = []
+            for watch in list(group.watches):
+                self.leave(watch, Mode.ANEW)
+                self.stranded.append(watch)
+        self._is_stranded()
+
+    def look_at_quiet(self) -> None:
+        """Have those told how far this node is that hear nothing; called every second or so."""
+        if self._quiet:
+            self._is_late = True
+
+    # --- behind a step, by any thread ------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether lines wait to be handed out."""
+        return bool(self._dirty or self._ready or self._is_late)
+
+    def hand_out(self) -> None:
+        """Send the lines that wait, or leave them to the thread that is at it; a slice of them,
+        and the rest to the owner."""
+        left = SLICE
+        while self.has_work:
+            if left <= 0:
+                self._wake_owner()
+                return
+            if not self.handing.acquire(blocking=False):
+                return
+            try:
+                left -= self._hand_out_to(left)
+            finally:
+                self.handing.release()
+
+    def _hand_out_to(self, count: int) -> int:
+        """Send what waits for at most so many connections; return for how many it was."""
+        with self.lock:
+            self.distribute()
+            tellers = list(self._ready)[:count]
+            ready = [(teller, self._ready.pop(teller)) for teller in tellers]
+        self._push(ready)
+        return len(ready)
+
+    def push_to(self, teller: Teller) -> None:
+        """Send what waits for one connection; with `handing` held."""
+        with self.lock:
+            self.distribute()
+            ready = [(teller, self._ready.pop(teller, []))]
+        self._push(ready)
+
+    def _push(self, ready: Sequence[tuple[Teller, list[Delivery]]]) -> None:
+        spelled: dict[tuple[int, str], bytes] = {}
+        now_s = time.monotonic()
+        for teller, deliveries in ready:
+            parts = []
+            for watch, before, lines in deliveries:
+                if watch.mode is Mode.ENDED and before != LAST:
+                    continue
+                watch.told_s = now_s
+                part = spelled.get((id(lines), watch.head))
+                if part is None:
+                    part = spelled[id(lines), watch.head] = watch.spelled(lines)
+                parts.append(part)
+            if parts:
+                teller.push(b"".join(parts), partial(self._fall_behind, deliveries))
+
+    def distribute(self) -> None:
+        """Give each watch the events of its group; with both locks held."""
+        while self._dirty:
+            group = self._dirty.popleft()
+            events, group.pending = group.pending, []
+            lines = [words.event(*event) for event in events]
+            first, last = events[0].number, events[-1].number
+            before = self.history.before(first)
+            for watch in group.watches:
+                if first > watch.position:
+                    self._ready.setdefault(watch.teller, []).append((watch, before, lines))
+                elif last > watch.position:
+                    new = [words.event(*one) for one in events if one.number > watch.position]
+                    missed = (watch, watch.position, new)
+                    self._ready.setdefault(watch.teller, []).append(missed)
+        self._handed = self.history.last
+        if self._is_late:
+            self._is_late = False
+            self._tell_quiet(time.monotonic())
+
+    def _tell_quiet(self, now_s: float) -> None:
+        """Tell those how far this node is that have been told nothing for long."""
+        last, quiet = self.history.last, self._quiet
+        lines = [words.nothing_until(last)]
+        while quiet and quiet[0][0] <= now_s:
+            watch = quiet.popleft()[1]
+            if watch.mode is Mode.ENDED:
+                continue
+            if watch.mode is Mode.LIVE and now_s - watch.told_s >= SILENT_S:
+                self._ready.setdefault(watch.teller, []).append((watch, last, lines))
+            quiet.append((now_s + LOOK_S, watch))
+
+    def _fall_behind(self, deliveries: Sequence[Delivery]) -> Sequence[Source]:
+        """Make watches sources that could not be pushed these; the connection's lock is held."""
+        sources: list[Watch] = []
+        with self.lock:
+            for watch, before, lines in deliveries:
+                if watch.mode is Mode.LIVE:
+                    self.leave(watch, Mode.BEHIND)
+                    watch.position = before
+                elif watch.mode is Mode.ENDED and before == LAST:
+                    watch.lines = lines
+                else:
+                    continue
+                sources.append(watch)
+        return sources
+
+    # --- a watch that is behind ------------------------------------------------------------------
+
+    def catch_up(self, watch: Watch) -> bytes:
+        """Return the next lines from the history; at its end the watch is pushed its events."""
+        lines: list[str] = []
+        size = 0
+        while size < PIECE_LINES_BYTES:
+            with self.lock:
+                if watch.mode is not Mode.BEHIND or self._is_left_behind(watch):
+                    break
+                if watch.position >= self.history.last:
+                    self._join(watch)
+                    break
+                events, upto = self.history.after(watch.position, PIECE_EVENTS)
+                watch.position = upto
+            index: PrefixIndex[bool] = PrefixIndex()
+            index.put(watch.prefix, True)
+            for event in events:
+                if index.matching(event.key):
+                    lines.append(words.event(*event))
+                    size += len(lines[-1])
+        lines += watch.lines
+        watch.lines = []
+        if lines:
+            watch.told_s = time.monotonic()
+        return watch.spelled(lines)
+
+    def _is_left_behind(self, watch: Watch) -> bool:
+        """Whether the history does not reach back to a watch; then it begins anew where the state
+        was replaced, and has ended where it was too slow."""
+        if watch.position >= self.history.floor:
+            return False
+        if watch.resets != self.history.resets:
+            watch.mode = Mode.ANEW
+            self.stranded.append(watch)
+            self._is_stranded()
+        else:
+            watch.lines = [self.end(watch, words.TOO_SLOW)]
+            self._has_ended(watch)
+        return True
+
+    def _join(self, watch: Watch) -> None:
+        """Let a watch be pushed what its prefix is told from now on."""
+        group = self._index.get(watch.prefix)
+        if group is None:
+            group = Group(watch.prefix)
+            self._index.put(watch.prefix, group)
+        group.watches[watch] = None
+        watch.mode, watch.resets = Mode.LIVE, self.history.resets
+
+    def leave(self, watch: Watch, mode: Mode) -> None:
+        """Let a watch be pushed no more."""
+        group = self._index.get(watch.prefix)
+        if watch.mode is Mode.LIVE and group is not None:
+            del group.watches[watch]
+            if not group.watches:
+                self._index.remove(watch.prefix)
+        watch.mode = mode
+
+    # --- the beginning and the end, with `lock` held ---------------------------------------------
+
+    def enter(self, watch: Watch, now_s: float) -> None:
+        """Take a watch, which is behind."""
+        watch.told_s = now_s
+        self._quiet.append((now_s + LOOK_S, watch))
+
+    def end(self, watch: Watch, why: str) -> str:
+        """Tell a watch nothing more; return its last line."""
+        amid_keys, position = watch.is_amid_keys, self.position_of(watch)
+        self.leave(watch, Mode.ENDED)
+        watch.lines = []
+        if amid_keys:
+            return words.amid_keys(why, watch.prefix)
+        return words.go_on_elsewhere(why, watch.prefix, position)
+
+    def position_of(self, watch: Watch) -> int:
+        """Return the entry up to which a watch was given everything, and nothing behind it; with
+        `handing` held as well where it is live."""
+        if watch.mode is Mode.LIVE:
+            return max(self._handed, watch.position)
+        return watch.position
+
+    def say_last(self, watch: Watch, line: str) -> None:
+        """Have the last line of a watch sent, behind all that it was told; with `handing` held."""
+        self._ready.setdefault(watch.teller, []).append((watch, LAST, [line]))

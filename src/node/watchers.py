@@ -1,0 +1,218 @@
+"""The watches of a node as their connections see them: how each begins, begins anew, and ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from raftline.logmanager import LogManager
+from raftline.net.host import Teller
+from raftline.node.listing import Lister, Listing
+from raftline.node.watch import Mode, Watch
+from raftline.node.watch_feed import Feed
+from raftline.raft.entries import Entry
+from raftline.raft.view import NodeView
+from raftline.state.history import EventHistory
+from raftline.wire import watches as words
+from raftline.wire.protocol import REMOVED, STOPPING, error
+from raftline.wire.watches import WatchAsked
+
+WATCHES_MAX = 100_000
+
+
+class Watchers:
+    """All watches of a node; `net.host.Watchers` says what its connections ask of it."""
+
+    def __init__(self, logmanager: LogManager, wake_owner: Callable[[], None]) -> None:
+        """Begin behind what the files held."""
+        self._name = logmanager.name
+        self._lister = Lister(logmanager)
+        self._watches: dict[Teller, dict[str, Watch]] = {}
+        self._count = 0
+        self._begins_anew = False  # a thread is at it
+        self._refusal = ""  # once this node serves no watch any more
+        self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget)
+        # What the driver asks for with each step.
+        self.hand_out = self._feed.hand_out
+        self.look_at_quiet = self._feed.look_at_quiet
+
+    @property
+    def history(self) -> EventHistory:
+        """The latest events."""
+        return self._feed.history
+
+    @property
+    def count(self) -> int:
+        """The watches that run."""
+        return self._count
+
+    @property
+    def has_work(self) -> bool:
+        """Whether lines wait to be handed out."""
+        return self._feed.has_work
+
+    def applied(self, entries: Sequence[Entry]) -> None:
+        """Note what these entries did; with the core's lock held."""
+        self._feed.applied(entries)
+
+    # --- a watch begins --------------------------------------------------------------------------
+
+    def needs_confirming(self, asked: WatchAsked) -> bool:
+        if asked.after is None:
+            return True
+        with self._feed.lock:
+            history = self._feed.history
+            return asked.after > history.last or not history.place_of(asked.after).is_covered
+
+    def open(self, teller: Teller, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+        with self._feed.lock:
+            resets = self._feed.history.resets
+            begun = [self._begin(teller, request_id, one) for request_id, one in asked]
+        listed = [watch for watch, _ in begun if watch is not None and watch.mode is Mode.ANEW]
+        listings = iter(self._lister.take([watch.prefix for watch in listed]))
+        first_lines: list[list[str]] = []
+        with self._feed.lock:
+            for watch, lines in begun:
+                if watch is not None and watch.mode is Mode.ANEW:
+                    lines = [*lines, self._list(watch, next(listings), resets)]
+                elif watch is not None and watch.mode is Mode.ENDED:  # meanwhile
+                    lines = [self._refusal]
+                first_lines.append(lines)
+        teller.add_sources([one for one, _ in begun if one is not None])
+        return first_lines
+
+    def _begin(
+        self, teller: Teller, request_id: str, asked: WatchAsked
+    ) -> tuple[Watch | None, list[str]]:
+        """Return a new watch, which is in mode ANEW where it begins with the keys, and its first
+        lines; None, and the refusal, where there can't be one."""
+        history, after = self._feed.history, asked.after
+        running = self._watches.get(teller, {})
+        if refusal := self._why_not(running, request_id):
+            return None, [refusal]
+        if after is not None and after > history.last:
+            return None, [words.from_the_future(after, history.last)]
+        head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
+        watch = Watch(asked.prefix, request_id, teller, head, self._feed.catch_up)
+        watch.resets, watch.mode = history.resets, Mode.ANEW
+        lines: list[str] = []
+        if after is not None:
+            place = history.place_of(after)
+            watch.position = after
+            if not place.is_known:
+                lines = [words.never_was(asked.prefix, after)]
+            elif not place.is_covered:
+                lines = [words.gone(asked.prefix, history.floor)]
+            else:
+                watch.mode, lines = Mode.BEHIND, [words.goes_on(after)]
+        self._watches.setdefault(teller, running)[request_id] = watch
+        self._count += 1
+        self._feed.enter(watch, time.monotonic())
+        return watch, lines
+
+    def _why_not(self, running: dict[str, Watch], request_id: str) -> str:
+        """Return why there can't be one more; "" where there can."""
+        if self._refusal:
+            return self._refusal
+        if request_id in running:
+            return words.runs_already(request_id)
+        return words.too_many(WATCHES_MAX) if self._count >= WATCHES_MAX else ""
+
+    def _list(self, watch: Watch, listing: Listing, resets: int) -> str:
+        """Let a watch begin with the keys; return the line that says so, or why it can't."""
+        if listing.failure:
+            self._feed.leave(watch, Mode.ENDED)
+            self._forget(watch)
+            return error(listing.failure)
+        watch.begin(listing)
+        watch.resets = resets
+        return words.begins(listing.count, listing.number)
+
+    # --- a watch begins anew ---------------------------------------------------------------------
+
+    def _list_anew(self) -> None:
+        """Have the keys told anew to the stranded watches, by a thread that lives until then."""
+        if self._feed.stranded and not self._begins_anew:
+            thread = threading.Thread(
+                target=self._run_anew, name=f"{self._name} watches anew", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no thread to be had: `look` tries again
+                return
+            self._begins_anew = True
+
+    def look(self, view: NodeView) -> None:
+        """Look at the watches that hear nothing, and at those that wait for a thread; end them all
+        where this node is no member any more, and so hears nothing itself."""
+        if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
+            self.close(words.IS_REMOVED, REMOVED)
+        self._feed.look_at_quiet()
+        with self._feed.lock:
+            self._list_anew()
+
+    def _run_anew(self) -> None:
+        feed = self._feed
+        while True:
+            with feed.handing, feed.lock:  # what was on its way to them has left, or never will
+                watches, feed.stranded = feed.stranded, []
+                if not watches:
+                    self._begins_anew = False
+                    return
+                resets, floor = feed.history.resets, feed.history.floor
+            listings = self._lister.take([watch.prefix for watch in watches])
+            told: dict[Teller, list[Watch]] = {}
+            with feed.lock:
+                for watch, listing in zip(watches, listings, strict=True):
+                    if watch.mode is Mode.ANEW:
+                        gone = words.gone(watch.prefix, floor)
+                        watch.lines = [gone, self._list(watch, listing, resets)]
+                        told.setdefault(watch.teller, []).append(watch)
+            for teller, begun in told.items():
+                teller.add_sources(begun)
+                teller.pump()
+
+    # --- a watch ends ----------------------------------------------------------------------------
+
+    def unwatch(self, teller: Teller, request_id: str) -> str:
+        feed = self._feed
+        with feed.handing:
+            feed.push_to(teller)
+            with feed.lock:
+                watch = self._watches.get(teller, {}).get(request_id)
+                if watch is None:
+                    return words.no_watch(request_id)
+                amid_keys, position = watch.is_amid_keys, feed.position_of(watch)
+                feed.leave(watch, Mode.ENDED)
+                watch.lines = []
+                self._forget(watch)
+                return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
+
+    def drop(self, teller: Teller) -> None:
+        with self._feed.lock:
+            for watch in list(self._watches.get(teller, {}).values()):
+                self._feed.leave(watch, Mode.ENDED)
+                self._forget(watch)
+
+    def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
+        """Tell every watch that it ends here, and why; serve none from now on."""
+        feed = self._feed
+        with feed.handing, feed.lock:
+            self._refusal = refusal
+            feed.distribute()
+            for watches in list(self._watches.values()):
+                for watch in list(watches.values()):
+                    feed.say_last(watch, feed.end(watch, why))
+                    self._forget(watch)
+        while self.has_work:
+            self.hand_out()
+
+    def _forget(self, watch: Watch) -> None:
+        """Take a watch that has ended from the list; with the lock held."""
+        watches = self._watches.get(watch.teller)
+        if watches is not None and watches.get(watch.request_id) is watch:
+            del watches[watch.request_id]
+            self._count -= 1
+            if not watches:
+                del self._watches[watch.teller]

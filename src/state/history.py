@@ -1,0 +1,140 @@
+"""The latest events of a node, from which a watch that was interrupted goes on. Pure.
+
+The history belongs to a node, not to the state that is replicated: nodes that applied the same log
+keep different lengths of it, and what they keep is the same. It is empty when a node starts, and
+the entries of the log that are applied again fill it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from raftline.state.events import Event
+
+EVENTS_MAX = 100_000
+BYTES_MAX = 32 << 20
+EVENT_BYTES = 150  # of memory for one event, beside its key and its value
+TRIMMED = 4096  # events that are dropped at the front of the list in one go
+
+
+class Place(NamedTuple):
+    """The verdict on an index from which a watch is to go on."""
+
+    is_covered: bool = False  # all events behind it are here
+    is_known: bool = True  # not: the log that this node has never held such an entry
+
+
+class EventHistory:
+    """The events of the entries `floor + 1 … last`, whole entries only.
+
+    `last` is the number of the last entry applied, with or without events. A jump is a place where
+    the numbers go up by more than one, as an era began.
+    """
+
+    def __init__(
+        self, last: int = 0, events_max: int = EVENTS_MAX, bytes_max: int = BYTES_MAX
+    ) -> None:
+        """Begin behind the entry `last`."""
+        self.floor = self.last = last  # the events up to the floor are gone
+        self.resets = 0  # how many times all was forgotten
+        self._events_max = events_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._events: list[Event] = []
+        self._start = 0  # what lies before it in the list was dropped
+        self._jumps: list[tuple[int, int]] = []  # the last number before, the first one behind
+
+    def __len__(self) -> int:
+        return len(self._events) - self._start
+
+    @property
+    def bytes(self) -> int:
+        """The memory that the events are counted with."""
+        return self._bytes
+
+    def bound(self, events_max: int, bytes_max: int) -> None:
+        """Keep at most so much from now on."""
+        self._events_max, self._bytes_max = events_max, bytes_max
+
+    def reset(self, last: int) -> None:
+        """Forget all: the state came without the events up to this entry."""
+        self._events, self._start, self._bytes, self._jumps = [], 0, 0, []
+        self.floor = self.last = last
+        self.resets += 1
+
+    def begin_behind(self, number: int) -> None:
+        """Note that the entries up to this one left no events, as the cluster was of level 1."""
+        self.floor = max(self.floor, number)
+
+    def add(self, events: Sequence[Event], numbers: Sequence[int]) -> None:
+        """Add the events of the entries with these numbers, which were applied."""
+        if not numbers:
+            return
+        if numbers[-1] - self.last != len(numbers):
+            before = self.last
+            for number in numbers:
+                if number != before + 1:
+                    self._jumps.append((before, number))
+                before = number
+        self.last = numbers[-1]
+        if events:
+            self._events += events
+            for one in events:
+                self._bytes += _bytes_of(one)
+            if len(self) > self._events_max or self._bytes > self._bytes_max:
+                self._drop()
+
+    def _drop(self) -> None:
+        """Drop the oldest entries, all events of each; the last entry stays whole, whatever its
+        size."""
+        events, start = self._events, self._start
+        while start < len(events) and events[start].number < events[-1].number:
+            if len(events) - start <= self._events_max and self._bytes <= self._bytes_max:
+                break
+            self.floor = events[start].number
+            while events[start].number == self.floor:
+                self._bytes -= _bytes_of(events[start])
+                start += 1
+        self._start = start
+        self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
+        if start >= min(TRIMMED, self._events_max):
+            del events[:start]
+            self._start = 0
+
+    def place_of(self, number: int) -> Place:
+        """Return whether a watch can go on behind this entry, which is not a later one than
+        `last`."""
+        for before, behind in self._jumps:
+            if before < number < behind:
+                return Place(is_known=False)
+        return Place(is_covered=number >= self.floor)
+
+    def before(self, number: int) -> int:
+        """Return the number of the entry before this one."""
+        for before, behind in self._jumps:
+            if behind == number:
+                return before
+        return number - 1
+
+    def after(self, number: int, events_max: int) -> tuple[Sequence[Event], int]:
+        """Return the events of the entries behind this one, and the entry up to which they go:
+        whole entries, and about so many events. `number` is covered."""
+        events = self._events
+        begin = bisect_right(events, number, self._start, key=_number_of)
+        end = begin + events_max
+        if end >= len(events):
+            return events[begin:], self.last
+        upto = events[end - 1].number
+        while end < len(events) and events[end].number == upto:
+            end += 1
+        return events[begin:end], upto
+
+
+def _number_of(event: Event) -> int:
+    return event.number
+
+
+def _bytes_of(event: Event) -> int:
+    return EVENT_BYTES + len(event.key) + len(event.value)

@@ -1,0 +1,79 @@
+"""An index of prefixes: those of a key are found without a look at the others. Pure."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from raftline.wire.protocol import ProtocolError, unescape
+
+Group = TypeVar("Group")
+
+
+class PrefixIndex(Generic[Group]):
+    """One value for each prefix. To find those that match a key takes one look for each *length*
+    that prefixes have, however many they are.
+
+    Prefixes and keys are taken as they are, not as they are spelled: a prefix that ends amid the
+    spelling of a character is no prefix of it.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Group] = {}
+        self._with_length: dict[int, int] = {}  # how many prefixes have it
+        self._lengths: list[int] = []  # ascending
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def get(self, prefix: str) -> Group | None:
+        """Return the value of a prefix, which is given as it is spelled."""
+        return self._groups.get(real(prefix))
+
+    def put(self, prefix: str, group: Group) -> None:
+        """Give a prefix, as it is spelled, a value; it has none yet."""
+        raw = real(prefix)
+        self._groups[raw] = group
+        count = self._with_length.get(len(raw), 0)
+        self._with_length[len(raw)] = count + 1
+        if not count:
+            self._lengths = sorted(self._with_length)
+
+    def remove(self, prefix: str) -> None:
+        """Take the value of a prefix away; it has one."""
+        raw = real(prefix)
+        del self._groups[raw]
+        count = self._with_length[len(raw)] - 1
+        if count:
+            self._with_length[len(raw)] = count
+        else:
+            del self._with_length[len(raw)]
+            self._lengths = sorted(self._with_length)
+
+    def values(self) -> list[Group]:
+        """Return all values."""
+        return list(self._groups.values())
+
+    def matching(self, key: str) -> list[Group]:
+        """Return the values of all prefixes of a key, which is given as it is spelled; those of
+        shorter ones first."""
+        found: list[Group] = []
+        lengths = self._lengths
+        if not lengths:
+            return found
+        raw = real(key) if "\\" in key else key
+        groups, size = self._groups, len(raw)
+        for length in lengths:
+            if length > size:
+                break
+            group = groups.get(raw[:length])
+            if group is not None:
+                found.append(group)
+        return found
+
+
+def real(text: str) -> str:
+    """Return what an escaped text stands for; one that is spelled otherwise stands for itself."""
+    try:
+        return unescape(text)
+    except (ProtocolError, UnicodeError):
+        return text

@@ -1,0 +1,109 @@
+"""The latest events of a node: what is kept, what is gone, and from where a watch can go on."""
+
+from __future__ import annotations
+
+from raftline.state.events import DELETE, SET, Event
+from raftline.state.history import EVENT_BYTES, EventHistory
+
+
+def history(*numbers: int, events_max: int = 1000, bytes_max: int = 1 << 20) -> EventHistory:
+    """A history of entries 1, 2, …; those with these numbers set a key, once for each mention."""
+    found = EventHistory(0, events_max, bytes_max)
+    for number in range(1, max(numbers) + 1):
+        found.add([Event(number, SET, "k", "v")] * numbers.count(number), [number])
+    return found
+
+
+def numbers(found: EventHistory, after: int, events_max: int = 1000) -> list[int]:
+    return [event.number for event in found.after(after, events_max)[0]]
+
+
+def test_events_behind_an_entry_are_those_of_later_entries_alone() -> None:
+    found = history(1, 3, 3, 5)
+    assert numbers(found, 0) == [1, 3, 3, 5]
+    assert numbers(found, 1) == numbers(found, 2) == [3, 3, 5]
+    assert numbers(found, 3) == [5]
+    assert found.after(5, 10) == ([], 5)
+
+
+def test_an_entry_without_events_moves_the_history_on() -> None:
+    found = history(1)
+    found.add([], [2, 3])
+    assert found.last == 3
+    assert found.after(1, 10) == ([], 3)
+
+
+def test_a_piece_holds_whole_entries() -> None:
+    found = history(1, 2, 2, 2, 3)
+    events, upto = found.after(0, 2)
+    assert ([event.number for event in events], upto) == ([1, 2, 2, 2], 2)
+    events, upto = found.after(upto, 2)
+    assert ([event.number for event in events], upto) == ([3], 3)
+
+
+def test_the_oldest_entries_go_whole_where_there_are_too_many_events() -> None:
+    found = history(1, 2, 2, 2, 3, 4, events_max=3)
+    assert found.floor == 2
+    assert numbers(found, 2) == [3, 4]
+    assert len(found) == 2
+
+
+def test_the_oldest_entries_go_where_they_take_too_much_memory() -> None:
+    each = EVENT_BYTES + 2
+    found = history(1, 2, 3, 4, bytes_max=2 * each)
+    assert (found.floor, found.bytes) == (2, 2 * each)
+
+
+def test_the_last_entry_stays_whole_whatever_its_size() -> None:
+    found = history(1, 2, 2, 2, 2, events_max=2)
+    assert found.floor == 1
+    assert numbers(found, 1) == [2, 2, 2, 2]
+
+
+def test_the_list_is_trimmed_and_goes_on() -> None:
+    found = history(*range(1, 100), events_max=10)
+    assert (found.floor, len(found), len(found._events) < 30) == (89, 10, True)
+    assert numbers(found, 89) == list(range(90, 100))
+
+
+def test_a_watch_can_go_on_behind_what_is_gone_and_not_before() -> None:
+    found = history(1, 2, 3, 4, events_max=2)
+    assert not found.place_of(1).is_covered
+    assert found.place_of(2).is_covered
+    assert found.place_of(4).is_covered
+
+
+def test_a_history_begins_behind_what_the_files_held() -> None:
+    found = EventHistory(50)
+    found.add([Event(51, DELETE, "k", "")], [51])
+    assert not found.place_of(49).is_covered
+    assert numbers(found, 50) == [51]
+
+
+def test_after_a_reset_only_what_follows_is_covered() -> None:
+    found = history(1, 2)
+    found.reset(40)
+    assert (found.floor, found.last, len(found), found.resets, found.bytes) == (40, 40, 0, 1, 0)
+    assert not found.place_of(2).is_covered
+    found.add([Event(41, SET, "k", "v")], [41])
+    assert numbers(found, 40) == [41]
+
+
+def test_an_entry_that_was_lost_to_a_recovery_is_not_known() -> None:
+    era = 10**12
+    found = history(1, 2, 3)
+    found.add([Event(era + 4, SET, "k", "v")], [era + 4, era + 5])
+    assert found.place_of(3).is_covered
+    assert not found.place_of(4).is_known
+    assert not found.place_of(era + 3).is_known
+    assert found.place_of(era + 4).is_covered
+    assert numbers(found, 3) == [era + 4]
+    assert (found.before(era + 4), found.before(era + 5), found.before(3)) == (3, era + 4, 2)
+
+
+def test_a_recovery_amid_entries_that_come_together_is_seen() -> None:
+    era = 10**12
+    found = EventHistory()
+    found.add([], [1, 2, era + 3, era + 4])
+    assert not found.place_of(3).is_known
+    assert found.place_of(era + 3).is_known

@@ -1,0 +1,61 @@
+"""The requests and lines of a watch."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError
+from raftline.wire.watches import WatchAsked, event, spell_watch, watch_operands
+
+
+def read(line: str) -> str:
+    return read_request("client4", "", line, Limits()).command
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("watch", WatchAsked()),
+        ("watch app/", WatchAsked("app/")),
+        ("watch after 57", WatchAsked("", 57)),
+        ("watch app/ after 0", WatchAsked("app/", 0)),
+        ("watch after", WatchAsked("after")),
+        ("watch after after 57", WatchAsked("after", 57)),
+    ],
+)
+def test_each_form_is_read_and_spelled_as_it_was(typed: str, asked: WatchAsked) -> None:
+    assert watch_operands(read(typed)) == asked
+    assert spell_watch(asked) == typed
+
+
+def test_a_prefix_has_one_spelling() -> None:
+    assert read(r"watch \x74wo\swords after 7") == r"watch two\swords after 7"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "watch a b", "watch a after", "watch a after 5 6", "watch a after  5",
+        "watch after x", "watch a after -1", "watch a after 07",
+        "watch a after 9223372036854775808", "watch a after 5²", "watch a\\q",
+        "watch " + "x" * 1025, "unwatch a",
+    ],
+)  # fmt: skip
+def test_another_form_is_refused_in_one_line(typed: str) -> None:
+    with pytest.raises(ProtocolError) as refusal:
+        read(typed)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+def test_the_largest_index_is_read() -> None:
+    assert watch_operands(read("watch after 9223372036854775807")).after == 2**63 - 1
+
+
+def test_an_event_is_spelled_with_a_value_only_where_the_key_has_one() -> None:
+    assert event(5, "set", "k", "two words") == "EVENT 5 set k two words"
+    assert event(5, "set", "k", "") == "EVENT 5 set k "
+    assert event(5, "delete", "k", "") == "EVENT 5 delete k"
+    assert event(5, "expire", "k", "") == "EVENT 5 expire k"

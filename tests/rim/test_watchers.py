@@ -1,0 +1,443 @@
+"""Watches without a network: who is told what, by whom, and what becomes of the slow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.processes import eventually
+from raftline.logmanager import LogManager
+from raftline.net.host import Source
+from raftline.node.watchers import Watchers
+from raftline.raft.entries import Entry, Snapshot
+from raftline.storage.snapshotlines import LoadedSnapshot
+from raftline.wire.watches import WatchAsked
+from tests.faulty_folder import MemoryFolder
+
+MEMBERS = {"s1": "localhost:10000"}
+
+
+class FakeTeller:
+    """A connection whose reader takes what it is sent, until it is told not to."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.sources: list[Source] = []
+        self.is_slow = False
+        self.pushes = 0
+
+    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        if self.is_slow or self.sources:
+            self.sources += fall_behind()
+        else:
+            self.pushes += 1
+            self.text += data.decode()
+
+    def add_sources(self, sources: Sequence[Source]) -> None:
+        self.sources += sources
+
+    def pump(self) -> None:
+        while self.sources and not self.is_slow:
+            source = self.sources.pop(0)
+            piece = source.next_piece().decode()
+            self.text += piece
+            if piece:
+                self.sources.append(source)
+
+    def read(self) -> list[str]:
+        lines, self.text = self.text.splitlines(), ""
+        return lines
+
+
+class Scene:
+    def __init__(self, events_max: int = 1000) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
+        self.woken = 0
+        self.watchers = Watchers(self.manager, self._wake)
+        self.watchers.history.bound(events_max, 1 << 20)
+        self.teller = FakeTeller()
+        self.index = 0
+        self.apply("level 2")
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def apply(self, *commands: str, term: int = 1) -> None:
+        """Apply entries in one step, and hand out what they did."""
+        entries = [
+            Entry(index, term, command)
+            for index, command in enumerate(commands, start=self.index + 1)
+        ]
+        self.index += len(entries)
+        self.manager.apply(entries)
+        self.watchers.applied(entries)
+        self.watchers.hand_out()
+
+    def watch(
+        self, prefix: str = "", after: int | None = None, number: str = "",
+        teller: FakeTeller | None = None,
+    ) -> list[str]:  # fmt: skip
+        """Begin a watch; return its first lines and those that it tells at once."""
+        teller = teller or self.teller
+        asked = WatchAsked(prefix, after)
+        first_lines = self.watchers.open(teller, [(number, asked)])[0]
+        teller.pump()
+        return [*first_lines, *teller.read()]
+
+    def install(self, index: int, **pairs: str) -> None:
+        snapshot = Snapshot(index, 1, 0, 0)
+        self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=2))
+        self.manager.take_over(snapshot)
+        self.index = index
+        self.watchers.applied([])
+        self.watchers.hand_out()
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> None:
+    scene.apply("set b 2", "set a 1", "set other 3")
+    assert scene.watch("", None) == [
+        "WATCH response: 3 keys as of 4",
+        "s1@EVENT 4 has a 1", "s1@EVENT 4 has b 2", "s1@EVENT 4 has other 3",
+    ]  # fmt: skip
+    scene.apply("set a 5")
+    scene.apply("delete b")
+    assert scene.teller.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
+
+
+def test_what_changed_nothing_and_other_prefixes_are_not_told(scene: Scene) -> None:
+    scene.watch("app/")
+    scene.apply("cas app/x 1 2", "delete app/x", "get app/x", "set ap 1", "set app 1")
+    assert scene.teller.read() == []
+    scene.apply("c#1@set app/x 1", "c#1@set app/x 1")  # a retry
+    assert scene.teller.read() == ["s1@EVENT 7 set app/x 1"]
+
+
+def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
+    for number in range(10):
+        scene.watch("k", number=str(number))
+    before = scene.teller.pushes
+    scene.apply("set k1 1", "set k2 2")
+    assert scene.teller.pushes == before + 1
+    assert scene.teller.read()[:3] == [
+        "s1#0@EVENT 2 set k1 1", "s1#0@EVENT 3 set k2 2", "s1#1@EVENT 2 set k1 1"
+    ]  # fmt: skip
+
+
+def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
+    others = [FakeTeller() for _ in range(300)]
+    for number, teller in enumerate(others):
+        scene.watch(f"p{number}/", teller=teller)
+    scene.watch("mine/")
+    scene.apply("set mine/a 1")
+    assert scene.teller.read() == ["s1@EVENT 2 set mine/a 1"]
+    assert not any(teller.pushes for teller in others)
+    assert scene.woken == 0
+
+
+def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scene: Scene) -> None:
+    tellers = [FakeTeller() for _ in range(500)]
+    for teller in tellers:
+        scene.watch("k", teller=teller)
+    scene.apply("set k 1")
+    assert (sum(teller.pushes for teller in tellers), scene.woken) == (200, 1)
+    scene.apply("set k 2")  # in order also for those who have not been told the first
+    while scene.watchers.has_work:
+        scene.watchers.hand_out()
+    for teller in tellers:
+        assert teller.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
+
+
+def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
+    scene.apply("set k 1", "set k 2", "set k 3")
+    assert scene.watch("k", after=2) == [
+        "WATCH response: goes on after 2", "s1@EVENT 3 set k 2", "s1@EVENT 4 set k 3"
+    ]  # fmt: skip
+    scene.apply("set k 4")
+    assert scene.teller.read() == ["s1@EVENT 5 set k 4"]
+
+
+def test_a_watch_that_lacks_one_entry_is_told_it(scene: Scene) -> None:
+    scene.apply("set k 1", "set k 2")
+    assert scene.watch("k", after=2)[1:] == ["s1@EVENT 3 set k 2"]
+
+
+def test_what_the_keys_hold_is_not_told_once_more(scene: Scene) -> None:
+    first, second, third = (Entry(index, 1, f"set k {index}") for index in (2, 3, 4))
+    scene.manager.apply([first])  # and no watch has heard of it
+    assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
+    scene.watchers.applied([first])
+    scene.watchers.hand_out()
+    assert scene.teller.read() == []
+    scene.manager.apply([second])
+    assert scene.watch("k", number="7")[1:] == ["s1#7@EVENT 3 has k 3"]
+    scene.manager.apply([third])
+    scene.watchers.applied([second, third])
+    scene.watchers.hand_out()
+    assert scene.teller.read() == [
+        "s1@EVENT 3 set k 3", "s1@EVENT 4 set k 4", "s1#7@EVENT 4 set k 4"
+    ]  # fmt: skip
+
+
+def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None:
+    scene.apply("set k 1")
+    assert scene.watch("k", after=2) == ["WATCH response: goes on after 2"]
+    refusal = scene.watch("k", after=3, number="1")
+    assert refusal[0].startswith("Sorry, there is no entry 3 yet; the last one is 2. Nothing was")
+    assert scene.watchers.count == 1
+
+
+def test_only_a_watch_behind_a_kept_entry_needs_no_confirmed_read() -> None:
+    scene = Scene(events_max=2)
+    scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
+    needs = scene.watchers.needs_confirming
+    assert [needs(WatchAsked("", after)) for after in (None, 2, 3, 5, 6)] == [
+        True, True, False, False, True
+    ]  # fmt: skip
+
+
+def test_a_watch_behind_what_is_gone_begins_anew() -> None:
+    scene = Scene(events_max=2)
+    scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
+    assert scene.watch("k", after=2) == [
+        "Sorry, events up to 3 are gone; watch k begins anew with what there is.",
+        "WATCH response: 1 key as of 5", "s1@EVENT 5 has k 4",
+    ]  # fmt: skip
+
+
+def test_events_of_before_level_2_are_gone() -> None:
+    scene = Scene()
+    scene.apply("set k 1")
+    assert scene.watch("k", after=0)[0].startswith("Sorry, events up to 1 are gone; ")
+    assert scene.watch("k", after=1, number="1")[0] == "WATCH response: goes on after 1"
+
+
+def test_a_watch_behind_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -> None:
+    scene.apply("set k 1")
+    scene.apply("set k 2", term=2_000_000)
+    assert scene.watch("k", after=4) == [
+        "Sorry, entry 4 is not in the log any more; watch k begins anew with what there is.",
+        "WATCH response: 1 key as of 2000000000003", "s1@EVENT 2000000000003 has k 2",
+    ]  # fmt: skip
+    assert scene.watch("k", after=2, number="1")[1:] == ["s1#1@EVENT 2000000000003 set k 2"]
+
+
+def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Scene) -> None:
+    scene.watch("k")
+    scene.apply("set k 1")
+    scene.teller.is_slow = True
+    scene.apply("set k 2")
+    scene.apply("set other 1", "set k 3")
+    scene.teller.is_slow = False
+    scene.apply("set k 4")  # it is a source still, so nothing overtakes
+    scene.teller.pump()
+    scene.apply("set k 5")
+    assert [line.partition(" set ")[2] for line in scene.teller.read()] == [
+        "k 1", "k 2", "k 3", "k 4", "k 5"
+    ]  # fmt: skip
+
+
+def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> None:
+    scene = Scene(events_max=3)
+    scene.watch("k", number="7")
+    scene.apply("set k 0")
+    scene.teller.is_slow = True
+    for value in range(1, 9):
+        scene.apply(f"set k {value}")
+    scene.teller.is_slow = False
+    scene.teller.pump()
+    assert scene.teller.read() == [
+        "s1#7@EVENT 2 set k 0",
+        "s1#7@Sorry, this watch was read too slowly and has ended. Go on with: watch k after 2",
+    ]
+    assert scene.watchers.count == 0
+    scene.apply("set k 9")
+    assert scene.teller.read() == []
+
+
+def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
+    scene.apply("set app/old 1", "set other 1")
+    slow = FakeTeller()
+    scene.watch("app/")
+    scene.watch("app/", teller=slow)
+    slow.is_slow = True
+    scene.apply("set app/old 2")
+    scene.teller.read()
+    scene.install(90, **{"app/new": "7\x0080", "x": "1\x0080"})
+    scene.apply("set app/new 8")
+    anew = [
+        "s1@Sorry, events up to 90 are gone; watch app/ begins anew with what there is.",
+        "s1@WATCH response: N key as of N", "s1@EVENT N has app/new V",
+    ]  # fmt: skip
+    eventually(lambda: "app/new" in scene.teller.text and not scene.watchers._begins_anew)
+    slow.is_slow = False
+    slow.pump()
+    eventually(lambda: not scene.watchers._begins_anew)
+    slow.pump()
+    scene.apply("set app/new 9")
+    for teller in (scene.teller, slow):
+        said = teller.read()
+        listed = [re.sub(r" [0-9]+ key as of [0-9]+", " N key as of N", one) for one in said[:3]]
+        listed[2] = re.sub(r"EVENT [0-9]+ has app/new .", "EVENT N has app/new V", listed[2])
+        assert listed == anew
+        if "as of 90" in said[1]:  # else the keys hold it already
+            assert said.pop(3) == "s1@EVENT 91 set app/new 8"
+        assert said[3:] == ["s1@EVENT 92 set app/new 9"]
+
+
+def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
+    tellers = [FakeTeller() for _ in range(300)]
+    for teller in tellers:
+        scene.watch("k", teller=teller)
+    scene.apply("set k 1")  # the last hundred have not been told yet
+    scene.install(90, k="5\x0080")
+    eventually(lambda: not scene.watchers._begins_anew)
+    while scene.watchers.has_work:
+        scene.watchers.hand_out()
+    for teller in tellers:
+        said = teller.read()
+        begun = said.index("s1@EVENT 90 has k 5")
+        assert said[begun + 1 :] == []
+        assert said[:begun][-1] == "s1@WATCH response: 1 key as of 90"
+
+
+def test_unwatch_names_the_last_entry_that_was_told(scene: Scene) -> None:
+    scene.watch("k", number="7")
+    scene.apply("set k 1", "set other 2")
+    assert scene.watchers.unwatch(scene.teller, "7") == "UNWATCH response: ended after 3"
+    scene.apply("set k 2")
+    assert scene.teller.read() == ["s1#7@EVENT 2 set k 1"]
+    assert scene.watchers.unwatch(scene.teller, "7").startswith("Sorry, no watch with the id 7 ")
+    assert scene.watch("k", number="7")[0].startswith("WATCH response: ")
+
+
+def test_unwatch_names_no_entry_that_is_applied_and_not_told_yet(scene: Scene) -> None:
+    scene.watch("k")
+    push = scene.teller.push
+
+    def push_then_apply(data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        push(data, fall_behind)
+        scene.teller.push = push  # type: ignore[method-assign]
+        entries = [Entry(3, 1, "set k 2")]  # by the thread that steps the core meanwhile
+        scene.manager.apply(entries)
+        scene.watchers.applied(entries)
+
+    entries = [Entry(2, 1, "set k 1")]
+    scene.manager.apply(entries)
+    scene.watchers.applied(entries)
+    scene.teller.push = push_then_apply  # type: ignore[method-assign]
+    assert scene.watchers.unwatch(scene.teller, "") == "UNWATCH response: ended after 2"
+    assert scene.teller.read() == ["s1@EVENT 2 set k 1"]
+
+
+def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: Scene) -> None:
+    scene.watch("k")
+    scene.apply("set k 1")
+    scene.teller.is_slow = True
+    scene.apply("set k 2")
+    assert scene.watchers.unwatch(scene.teller, "") == "UNWATCH response: ended after 2"
+
+
+def test_a_watch_whose_keys_are_not_all_told_can_not_be_gone_on_from(scene: Scene) -> None:
+    scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
+    scene.teller.is_slow = True
+    scene.watch("k")
+    assert scene.watchers.unwatch(scene.teller, "") == (
+        "UNWATCH response: ended before all keys were told"
+    )
+
+
+def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
+    scene.watch("k")
+    scene.watch("k", number="7")
+    assert scene.watch("x")[0].startswith("Sorry, a watch without an id runs on this connection.")
+    assert scene.watch("x", number="7")[0].startswith("Sorry, a watch with the id 7 runs on this ")
+    assert scene.watch("x", teller=FakeTeller())[0].startswith("WATCH response: ")
+
+
+def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
+    for number in range(3):
+        scene.watch("k", number=str(number))
+    scene.watchers.drop(scene.teller)
+    assert scene.watchers.count == len(scene.watchers._feed._index) == 0
+    scene.apply("set k 1")
+    assert scene.teller.read() == []
+
+
+def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None:
+    slow = FakeTeller()
+    scene.watch("k", number="7")
+    scene.watch("k", teller=slow)
+    scene.apply("set k 1")
+    slow.is_slow = True
+    scene.apply("set k 2")
+    scene.watchers.close()
+    slow.is_slow = False
+    slow.pump()
+    why = "Sorry, this server is stopping, so this watch has ended. Go on with: watch k after"
+    assert scene.teller.read()[-1] == f"s1#7@{why} 3"
+    assert slow.read() == ["s1@EVENT 2 set k 1", f"s1@{why} 2"]
+    assert scene.watch("k")[0].startswith("Sorry, this server is stopping. ")
+
+
+def test_silence_is_broken_for_those_alone_that_hear_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+    quiet = FakeTeller()
+    scene.watch("quiet", teller=quiet)
+    scene.watch("k")
+    silences, last_s = [], now_s
+    for second in range(60):
+        now_s += 1
+        if second % 4 == 0:
+            scene.apply(f"set k {second}")
+        scene.watchers._feed.look_at_quiet()
+        scene.watchers.hand_out()
+        if said := quiet.read():
+            assert said == [f"s1@EVENT {scene.index}"]
+            silences.append(now_s - last_s)
+            last_s = now_s
+    assert silences
+    assert max(silences) < 10
+    assert all(" set k " in line for line in scene.teller.read())
+
+
+def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
+    commands = [f"set k{number:05} {'é' * 200}" for number in range(5000)]
+    scene.apply(*commands)
+    said = scene.watch("k")
+    assert said[0] == "WATCH response: 5000 keys as of 5001"
+    assert said[1:] == [f"s1@EVENT 5001 has k{number:05} {'é' * 200}" for number in range(5000)]
+
+
+def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: Scene) -> None:
+    scene.apply(*(f"set k{number:05} {'v' * 1000}" for number in range(2000)))
+    refusal = scene.watch("k")  # a folder in memory has no place for files
+    assert refusal == [
+        "Sorry, the keys of this watch can't be written to memory: No such file or directory. "
+        "Nothing was done; try another."
+    ]
+    assert scene.watchers.count == 0
+
+
+def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) -> None:
+    scene.apply("set a 1", "set b 2", "set ab 3")
+    looks = []
+    look = scene.watchers._lister._look
+    scene.watchers._lister._look = lambda waiting: looks.append(1) or look(waiting)  # type: ignore
+    asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
+    first_lines = scene.watchers.open(scene.teller, asked)
+    assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
+    assert len(looks) == 1
