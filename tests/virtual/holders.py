@@ -138,6 +138,8 @@ class Holder:
 
     def _think(self) -> None:
         longest_ms = 300 * self._seconds if self._lease else 200
+        if self._world.chance(0.1):
+            longest_ms *= 6  # it may be late, and refused
         self._world.within(longest_ms, self._next)
 
     def _next(self) -> None:
