@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
+    from raftline.clients.pool import Clients as Clients
     from raftline.objects.base import LockLost as LockLost
     from raftline.objects.base import NodeError as NodeError
     from raftline.objects.base import WrongKind as WrongKind
-    from raftline.objects.client_pool import Clients as Clients
     from raftline.objects.dict_and_set import ReplicatedDict as ReplicatedDict
     from raftline.objects.dict_and_set import ReplicatedSet as ReplicatedSet
     from raftline.objects.embedded_node import Node as Node
@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
 _HOMES = {
     "Client": "client",
     "ClientError": "clients.connection",
-    "Clients": "objects.client_pool",
+    "Clients": "clients.pool",
     "Leader": "objects.embedded_server",
     "LockLost": "objects.base",
     "NoLeader": "clients.connection",

@@ -62,6 +62,10 @@ class Unreachable(ClientError):
     """No node answered; nothing was done."""
 
 
+class Closed(Unreachable):
+    """Nobody is asked any more: the node, or the client, was closed; nothing was done."""
+
+
 class Deadline:
     """`limit_s` seconds from now; `say` gets one line when a second of them has brought nothing.
 
@@ -131,7 +135,7 @@ class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address = address
+        self.address = address
         try:
             super().__init__(address.port, timeout_s, address.host)
         except UnicodeError:  # no name that could be looked up, such as a..b
@@ -174,7 +178,7 @@ class NodeConnection(LineConnection):
             try:
                 return self.read(deadline.notice_s)
             except TimeoutError:
-                host, port = self._address
+                host, port = self.address
                 deadline.notice(
                     f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
                 )
