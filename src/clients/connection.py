@@ -16,6 +16,7 @@ from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
 
 SAID_AFTER_S = 1.0
+CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 
 
 def in_words(addresses: Iterable[Address]) -> str:

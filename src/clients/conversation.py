@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.clients.connection import (
+    CONNECT_TIMEOUT_S,
     Deadline,
     NodeConnection,
     OutcomeUnknown,
@@ -26,8 +27,6 @@ from raftline.clients.search import (
 from raftline.common.address import Address
 from raftline.wire.protocol import NAME
 from raftline.wire.replies import Reply, read_reply
-
-CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 
 
 def name_of_client(name: str) -> str:

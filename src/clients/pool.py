@@ -41,8 +41,8 @@ class Clients(NoCopies):
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
-        self._addresses = [Address.parse(each) for each in addresses]
-        if not self._addresses:
+        self.addresses = [Address.parse(each) for each in addresses]
+        if not self.addresses:
             raise ValueError("no address: name the nodes as host:port")
         self._is_closed = False
         self._begin_anew()
@@ -97,7 +97,7 @@ class Clients(NoCopies):
                 raise Closed("this node was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
-        first, *others = self._addresses
+        first, *others = self.addresses
         return Client(*first, self.name, follow=True, also=others)
 
     def _give_back(self, client: Client) -> None:

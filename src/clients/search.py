@@ -135,7 +135,7 @@ def anywhere(
         asked = nodes.current
         tried.add(asked)
         answer = yield Ask(sender, command)
-        assert answer is not None
+        assert answer is not None, "an Ask is sent an answer"
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
             return answer, unknown is None
