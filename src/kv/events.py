@@ -149,7 +149,7 @@ class Following(Generic[Data]):
         except (ValueError, ProtocolError):
             raise NotUnderstood(f"an event is of no known form: {rest[:80]}") from None
         if not kind:
-            self._whole, self._index, self._count, self._seen = index, 0, 0, 0
+            self._nothing_until(index)
             return []
         if kind == "has":
             return self._has(key, value)
@@ -170,6 +170,13 @@ class Following(Generic[Data]):
         elif self._told is not None:
             self._told.pop(key, None)
         return [self._made(index, kind, key, value if kind == "set" else None)]
+
+    def _nothing_until(self, index: int) -> None:
+        """Take note that all up to an entry was told. A node where a watch goes on may say this of
+        an entry before one that another node told in part."""
+        self._whole = max(index, self._whole or 0)
+        if index >= self._index:
+            self._index = self._count = self._seen = 0
 
     def _has(self, key: str, value: str) -> list[Event[Data]]:
         """Take a key that is there; it is an event where that was not told."""
