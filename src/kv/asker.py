@@ -39,6 +39,10 @@ from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply
 
 
+class NotSent(Exception):
+    """A line was not sent, since the node has enough to read."""
+
+
 class Asker:
     """Asks a cluster for any number of tasks of one event loop."""
 
@@ -149,12 +153,16 @@ class Asker:
                 return Unreachable(why_unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S)))
         try:
             return await self._exchange(link, line, limit_s)
+        except NotSent:
+            return Unreachable(f"{address.host} port {address.port} reads nothing at present.")
         except OSError as error:
             return lost(command, address, error, limit_s)
 
     async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
+        if link.is_full:
+            await self._until_writable(link, limit_s)
         future = link.send(line)
         timer = loop.call_later(limit_s, _expire, future)
         try:
@@ -165,6 +173,17 @@ class Asker:
             raise
         finally:
             timer.cancel()
+
+    async def _until_writable(self, link: Link, limit_s: float) -> None:
+        """Wait until the node reads on.
+
+        Raises:
+            NotSent: it does not; the line was not sent.
+        """
+        try:
+            await asyncio.wait_for(link.writable(), limit_s)
+        except asyncio.TimeoutError:  # another class before Python 3.11
+            raise NotSent from None
 
     async def _connected(self, address: Address, limit_s: float) -> Link:
         """Return the connection to a node; tasks that need one share the attempt."""

@@ -1,7 +1,8 @@
 """One connection of asyncio to one node, with any number of requests in flight.
 
 Replies come in the order of the lines (docs/use/protocol.md), so the first that waits is the one
-that is answered. A request whose caller has gone keeps its place, and its reply is dropped.
+that is answered; its number has to be that of the line. A request whose caller has gone keeps its
+place, and its reply is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import deque
 
 from raftline.clients.lines import Ended
 from raftline.common.address import Address
-from raftline.wire.replies import Reply, read_reply
+from raftline.wire.protocol import ProtocolError, split_sender, without_controls
+from raftline.wire.replies import Reply
 
 
 class Link(asyncio.Protocol):
@@ -24,7 +26,7 @@ class Link(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
         self._unsent: list[bytes] = []
         self._received = bytearray()
         self._searched = 0  # bytes of it in which there is no newline
@@ -34,12 +36,18 @@ class Link(asyncio.Protocol):
 
     # --- for the asker --------------------------------------------------------------------------
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the node has much to read yet."""
+        return not self._may_write.is_set()
+
     async def writable(self) -> None:
         """Wait until the node has read enough of what was sent."""
         await self._may_write.wait()
 
     def send(self, line: bytes) -> asyncio.Future[Reply]:
-        """Send a line; the reply comes as the result, or an OSError."""
+        """Send a line, `NAME@COMMAND` or `NAME#ID@COMMAND`; the reply comes as the result, or an
+        OSError."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.is_open:
             future.set_exception(Ended())
@@ -47,7 +55,8 @@ class Link(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(line)
-        self._waiting.append(future)
+        number = line[: line.index(b"@")].partition(b"#")[2].decode()
+        self._waiting.append((number, future))
         return future
 
     def retire(self) -> None:
@@ -65,7 +74,7 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for _, future in waiting:
             if not future.done():
                 future.set_exception(why)
         if self._transport is None and not self.closed.done():
@@ -115,14 +124,22 @@ class Link(asyncio.Protocol):
             self.close(Ended())
 
     def _answered(self, raw: bytes) -> bool:
-        reply = read_reply(raw.removesuffix(b"\r"))
-        if reply is None:
+        try:
+            text = without_controls(raw.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
+            name, number, text = split_sender(text)
+        except ProtocolError:
+            name = ""
+        if not name:
             self.close(ConnectionError("answered something that is not raftline"))
             return False
         if not self._waiting:  # a node says goodbye, unasked
             self.close(Ended())
             return False
-        future = self._waiting.popleft()
+        asked, future = self._waiting.popleft()
+        if number != asked:
+            self._waiting.appendleft((asked, future))
+            self.close(ConnectionError("answered another request than the next"))
+            return False
         if not future.done():
-            future.set_result(reply)
+            future.set_result(Reply(name, text))
         return True
