@@ -124,7 +124,7 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
 def test_a_refusal_of_the_request_is_raised() -> None:
     following = Following(TEXT, "", None)
     assert following.command == "watch"
-    with pytest.raises(Refused, match="^this cluster is at level 1"):
+    with pytest.raises(Refused, match=r"^this cluster is at level 1"):
         following.refused("Sorry, this cluster is at level 1 until s3 (0.1.0) is upgraded.")
     future = Following(TEXT, "", 99)
     assert future.command
@@ -142,7 +142,8 @@ def test_a_watch_begins_anew_where_the_cluster_went_back_before_its_entry() -> N
 
 
 def test_lines_of_another_kind_are_not_taken_for_events() -> None:
-    for line in ("EVENT x set a 1", "EVENT 5 moved a b", "EVENT 5 set a \\q", "WATCH response", "?"):
+    event = "EVENT x set a 1", "EVENT 5 moved a b", "EVENT 5 set a \\q"
+    for line in (*event, "WATCH response", "?"):
         following = Following(TEXT, "", None)
         with pytest.raises(NotUnderstood):
             following.take(line)
