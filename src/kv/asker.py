@@ -80,9 +80,9 @@ class Asker:
         """Raise where nothing can be asked here: closed, another loop, a process that forked."""
         if self.is_closed:
             raise Closed("this client was closed, so nothing can be asked through it")
-        loop = asyncio.get_running_loop()
         if self._process != os.getpid():
             raise RuntimeError("this client is of the process that forked; connect anew here")
+        loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
