@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar, overload
 
-from raftline.clients.connection import in_words
+from raftline.clients.connection import Refused, in_words
 from raftline.clients.pool import time_limit
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease
@@ -26,7 +26,7 @@ Default = TypeVar("Default")
 
 
 class _Shared:
-    """What a client and its views with other time limits have in common."""
+    """The parts that a client shares with its views that have other time limits."""
 
     def __init__(self) -> None:
         self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
@@ -68,7 +68,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     @property
     def name(self) -> str:
-        """What the nodes see, before the `@` of a line."""
+        """The name that the nodes see, before the `@` of a line."""
         return self._asker.name
 
     @property
@@ -100,7 +100,11 @@ class AioKV(NoCopies, Generic[Data]):
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""
         limit_s = self._timeout if timeout is None else timeout
-        return call.read(await self._asker.request(call.command, limit_s))
+        try:
+            text = await self._asker.request(call.command, limit_s)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
 
     @overload
     async def get(self, key: Data) -> Data | None: ...

@@ -8,10 +8,11 @@ spelled (`wire/protocol.escape`), and a value stands last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from raftline.clients.connection import ClientError, Refused
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import LeaseLost, NotUnderstood
 from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
@@ -25,11 +26,23 @@ NO_SUCH_LEASE = ", no such lease"
 class Call(Generic[Result]):
     """A request, and how the text of its reply is read."""
 
-    __slots__ = ("command", "read")
+    __slots__ = ("_leases", "command", "read")
 
-    def __init__(self, command: str, read: Callable[[str], Result]) -> None:
+    def __init__(
+        self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
+    ) -> None:
+        """`leases` are those that a transaction names: where one has ended, it is refused."""
         self.command = command
         self.read = read
+        self._leases = leases
+
+    def failure(self, refusal: Refused) -> ClientError:
+        """Return the error for a refusal of this request."""
+        said = str(refusal)
+        for lease in self._leases:
+            if said.endswith(f"no such lease: {lease}. Nothing was done."):
+                return LeaseLost(f"{lease} has ended, so nothing was done")
+        return refusal
 
 
 class Answered(NamedTuple):

@@ -36,7 +36,7 @@ class Place:
 
 
 class Contest:
-    """What one who wants to hold it knows, and what to ask for."""
+    """The view of one who wants to hold it, and the next request for it."""
 
     def __init__(self, place: Place, lease: str, value: str) -> None:
         """Want it under this lease; `value` is what `held` will have."""

@@ -1,4 +1,4 @@
-"""What a watch tells a program: events, each once, also where it goes on at another node. Pure.
+"""The events that a watch tells, each once, also where it goes on at another node. Pure.
 
 A `Following` is fed the lines of a watch (docs/use/watch.md) and returns events. When a connection
 ends, it says how to go on: behind the last entry that was told whole, less the events of the next
@@ -34,7 +34,7 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True)
 class Event(Generic[Data]):
-    """What became of a key in one entry of the log.
+    """A change of one key by one entry of the log.
 
     `kind` is "has" for a key that is there when the watch begins, then "set", "delete" (somebody
     deleted it) or "expire" (its lease ended). `value` is None in the last two.

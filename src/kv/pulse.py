@@ -14,7 +14,7 @@ PROBE_ID = "1"
 
 
 class Pulse:
-    """When the node was heard, and when it was confirmed. Times are those of the caller."""
+    """The times at which a node was heard and confirmed, by the clock of the caller."""
 
     def __init__(
         self, now_s: float, silent_s: float | None = None, probe_s: float | None = None

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from typing import Any, TypeVar, overload
 
-from raftline.clients.connection import Closed, in_words
+from raftline.clients.connection import Closed, Refused, in_words
 from raftline.clients.pool import Clients, time_limit
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Call, Calls, Stat
@@ -26,7 +26,7 @@ _NONE = object()
 
 
 class _Shared:
-    """What a client and its views with other time limits have in common."""
+    """The parts that a client shares with its views that have other time limits."""
 
     def __init__(self, clients: Clients) -> None:
         self.clients = clients
@@ -77,7 +77,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     @property
     def name(self) -> str:
-        """What the nodes see, before the `@` of a line."""
+        """The name that the nodes see, before the `@` of a line."""
         return self._shared.clients.name
 
     @property
@@ -109,7 +109,11 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""
-        return call.read(self.request(call.command, timeout))
+        try:
+            text = self.request(call.command, timeout)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
 
     @overload
     def get(self, key: Data) -> Data | None: ...

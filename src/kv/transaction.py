@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 from raftline.kv.calls import Call, Stat, answered, lease_name, read_stat, seconds_of, whole
 from raftline.kv.codec import Codec, Data
-from raftline.kv.errors import LeaseLost
 from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
@@ -43,6 +42,7 @@ class Plan(Generic[Data]):
     def __init__(self, codec: Codec[Data]) -> None:
         self.codec = codec
         self.conditions: list[str] = []
+        self.leases: set[str] = set()
         self.branches: dict[str, list[str]] = {"then": [], "else": []}
         self.readers: dict[str, list[_Read]] = {"then": [], "else": []}
 
@@ -67,7 +67,7 @@ class Plan(Generic[Data]):
         parts += ["then", " ; ".join(then)]
         if otherwise:
             parts += ["else", " ; ".join(otherwise)]
-        return Call(" ".join(parts), self._read)
+        return Call(" ".join(parts), self._read, self.leases)
 
     def _read(self, text: str) -> Outcome[Data]:
         reply = answered(text)
@@ -137,7 +137,7 @@ class Operations(Generic[Data, Result]):
 
         Raises:
             Refused: an operation can't be done (`incr` of a word); nothing was.
-            LeaseLost: a lease that it names has ended. What it wrote under no lease was done.
+            LeaseLost: a lease that it names has ended; nothing was done.
         """
         return self._commit(self._plan)
 
@@ -221,15 +221,9 @@ class Operations(Generic[Data, Result]):
     def _under(self, lease: object, operation: str, read: _Read) -> Operations[Data, Result]:
         if lease is None:
             return self._with(operation, read)
-        name = str(lease)
-        gone = f"no such lease: {name}"
-
-        def read_under(told: str | None) -> object:
-            if told == gone:
-                raise LeaseLost(f"{name} has ended, so nothing was written under it")
-            return read(told)
-
-        return self._with(f"under {lease_name(name)} {operation}", read_under)
+        name = lease_name(str(lease))
+        self._plan.leases.add(name)
+        return self._with(f"under {name} {operation}", read)
 
     def _with(self, operation: str, read: _Read) -> Operations[Data, Result]:
         self._plan.branches[self._branch].append(operation)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from raftline.clients.connection import Refused
+from raftline.clients.search import text_of
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
 from raftline.kv.transaction import Outcome, Plan, Transaction
@@ -14,6 +16,7 @@ from raftline.state.store import Store
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import decode_line
+from raftline.wire.replies import Reply
 
 Result = TypeVar("Result")
 TERM = 4
@@ -34,7 +37,12 @@ class Model:
         assert decode_line(line).encode() == line
         request = read_request("program", "", line.decode(), Limits())
         self.store.number += 1
-        return call.read(execute(self.store, request.command, self.store.number))
+        reply = Reply("s1", execute(self.store, request.command, self.store.number))
+        try:
+            text = text_of(reply)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
 
     def txn(self) -> Transaction[str, Outcome[str]]:
         def commit(plan: Plan[str]) -> Outcome[str]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.clients.connection import Refused
 from raftline.kv.calls import Calls, Page, Stat, answered, seconds_of
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import LeaseLost, NotUnderstood
@@ -114,6 +115,8 @@ def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
             model.ask(call)
     with pytest.raises(LeaseLost, match=f"{lease} has ended"):
         model.txn().then.set("b", "1", lease=lease).commit()
+    with pytest.raises(Refused, match="no whole number"):
+        model.txn().then.set("b", lease).incr("b").commit()
     assert len(model.store) == 0
 
 

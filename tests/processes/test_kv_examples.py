@@ -118,6 +118,15 @@ def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: C
         service.close()
 
 
+def test_the_page_shows_the_examples_as_they_are() -> None:
+    page = (ROOT / "docs" / "use" / "python.md").read_text()
+    examples = list(EXAMPLES.glob("*.py"))
+    assert len(examples) >= 4
+    for path in examples:
+        _, _, body = path.read_text().partition('"""\n\n')
+        assert f"```python\n{body}```" in page, path.name
+
+
 def test_the_examples_are_well_typed(tmp_path: Path) -> None:
     typing = tmp_path / "typing"
     typing.mkdir()
