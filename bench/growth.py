@@ -14,6 +14,7 @@ from pathlib import Path
 
 import etcd_nodes
 import growth_burst
+import growth_clients
 import growth_disturbed
 import growth_failover
 import growth_leases
@@ -43,6 +44,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "restart": growth_memory.restart,
     "memory": growth_memory.memory,
     "leases": growth_leases.leases,
+    "clients": growth_clients.clients,
     "failover": growth_failover.failover,
 }
 

@@ -17,16 +17,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothing slow here
     from typing import Any
 
+    from raftline import aio as aio
     from raftline.client import Client as Client
     from raftline.clients.connection import ClientError as ClientError
     from raftline.clients.connection import NoLeader as NoLeader
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
+    from raftline.clients.pool import Clients as Clients
+    from raftline.kv.calls import Stat as Stat
+    from raftline.kv.connecting import connect as connect
+    from raftline.kv.errors import EventsGone as EventsGone
+    from raftline.kv.errors import LeaseLost as LeaseLost
+    from raftline.kv.events import Event as Event
+    from raftline.kv.lease import Lease as Lease
+    from raftline.kv.lock import Election as Election
+    from raftline.kv.lock import Lock as Lock
+    from raftline.kv.store import KV as KV
+    from raftline.kv.watch import Watch as Watch
     from raftline.objects.base import LockLost as LockLost
     from raftline.objects.base import NodeError as NodeError
     from raftline.objects.base import WrongKind as WrongKind
-    from raftline.objects.client_pool import Clients as Clients
     from raftline.objects.dict_and_set import ReplicatedDict as ReplicatedDict
     from raftline.objects.dict_and_set import ReplicatedSet as ReplicatedSet
     from raftline.objects.embedded_node import Node as Node
@@ -43,8 +54,15 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
 _HOMES = {
     "Client": "client",
     "ClientError": "clients.connection",
-    "Clients": "objects.client_pool",
+    "Clients": "clients.pool",
+    "Election": "kv.lock",
+    "Event": "kv.events",
+    "EventsGone": "kv.errors",
+    "KV": "kv.store",
     "Leader": "objects.embedded_server",
+    "Lease": "kv.lease",
+    "LeaseLost": "kv.errors",
+    "Lock": "kv.lock",
     "LockLost": "objects.base",
     "NoLeader": "clients.connection",
     "Node": "objects.embedded_node",
@@ -60,14 +78,17 @@ _HOMES = {
     "ReplicatedMachine": "objects.values",
     "ReplicatedQueue": "objects.list_and_queue",
     "ReplicatedSet": "objects.dict_and_set",
+    "Stat": "kv.calls",
     "StateMachine": "state.machines",
     "Unreachable": "clients.connection",
+    "Watch": "kv.watch",
     "WrongKind": "objects.base",
+    "connect": "kv.connecting",
 }
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted([*_HOMES, "aio"])
 
 
 __all__ = __dir__()
@@ -75,6 +96,10 @@ __all__ = __dir__()
 if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a promise of any name
 
     def __getattr__(name: str) -> Any:
+        if name == "aio":
+            from importlib import import_module
+
+            return import_module("raftline.aio")
         if name not in _HOMES:
             said = f"module 'raftline' has no attribute {name!r}"
             raise AttributeError(said, name=name, obj=sys.modules["raftline"])  # "Did you mean"

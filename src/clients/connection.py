@@ -16,6 +16,7 @@ from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
 
 SAID_AFTER_S = 1.0
+CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 
 
 def in_words(addresses: Iterable[Address]) -> str:
@@ -60,6 +61,10 @@ class Refused(ClientError):
 
 class Unreachable(ClientError):
     """No node answered; nothing was done."""
+
+
+class Closed(Unreachable):
+    """Nobody is asked any more: the node, or the client, was closed; nothing was done."""
 
 
 class Deadline:
@@ -131,7 +136,7 @@ class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address = address
+        self.address = address
         try:
             super().__init__(address.port, timeout_s, address.host)
         except UnicodeError:  # no name that could be looked up, such as a..b
@@ -174,7 +179,7 @@ class NodeConnection(LineConnection):
             try:
                 return self.read(deadline.notice_s)
             except TimeoutError:
-                host, port = self._address
+                host, port = self.address
                 deadline.notice(
                     f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
                 )

@@ -5,11 +5,13 @@ The errors stand beside those of a client (`ClientError`).
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from raftline.clients.connection import ClientError, Refused, Unreachable
+from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
-from raftline.objects.waiting import Awaitable, time_limit
+from raftline.clients.pool import time_limit
+from raftline.common.nocopies import NoCopies
+from raftline.objects.waiting import Awaitable
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.objectcommands import fits
 from raftline.wire.protocol import escape, unescape
@@ -26,26 +28,12 @@ class NotDone(ClientError):
     """A condition did not hold, so nothing was done; each object makes its own error of it."""
 
 
-class Closed(Unreachable):
-    """Nobody is asked any more: the node, or the clients, were closed; nothing was done."""
-
-
 class LockLost(RuntimeError):
     """The lock was not renewed in time, and somebody else may have it."""
 
 
 class NodeError(RuntimeError):
     """A node can't start, or is none of this process. The message says why and what to do."""
-
-
-class NoCopies:
-    """Refuses to be copied or pickled: an object asks the cluster, and holds nothing."""
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} can't be copied or pickled: it asks the cluster, and holds "
-            "nothing. Take what its methods return, or make another one there"
-        )
 
 
 class Asker(Protocol):

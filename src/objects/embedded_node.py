@@ -15,18 +15,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
+from raftline.common.nocopies import NoCopies
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup, check_member
-from raftline.objects.base import NoCopies, NodeError
-from raftline.objects.client_pool import TIMEOUT_S, Clients
+from raftline.objects.base import NodeError
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from raftline.objects.fork_guard import ForkGuard
 from raftline.objects.members import check_open, resolve_members
-from raftline.objects.waiting import Awaitable, time_limit
+from raftline.objects.waiting import Awaitable
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.disk import StorageError
 from raftline.wire.parsing import Readings

@@ -72,15 +72,6 @@ def give_up_with(event: threading.Event) -> None:
     _of_this_thread.given_up = event
 
 
-def time_limit(timeout: float) -> float:
-    """Return a time limit in seconds. Raises TypeError, ValueError where it can't be one."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
-    if not 0 < timeout <= threading.TIMEOUT_MAX:
-        raise ValueError(f"a timeout of {timeout} s is no time: say how many seconds, above 0")
-    return float(timeout)
-
-
 class Awaitable:
     """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
 from raftline.client import add_forms, answer_one, command_of, finish
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.common import config
+from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
-from raftline.common.config import ConfigError
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 
-WHERE = "RAFTLINE"  # the variable that says where to ask
 TIMEOUT_S = 10.0
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
 _EPILOG = (
@@ -118,26 +115,11 @@ def _where(options: argparse.Namespace) -> list[Address]:
     """Return where the nodes are that may be asked, the first of them first."""
     if options.at is not None:
         return list(options.at)
-    told = os.environ.get(WHERE)
-    if options.dir is None and told:
-        try:
-            return _addresses_in(told)
-        except ValueError as problem:
-            raise ConfigError(f"${WHERE}: {problem}") from None
-    try:
-        return list(config.load(options.dir).members.values())
-    except ConfigError as problem:
-        if options.dir is None:
-            raise ConfigError(f"{problem}; or say where: --at HOST:PORT, or ${WHERE}") from None
-        raise
+    return found(options.dir, "--at HOST:PORT")
 
 
 def _addresses(text: str) -> list[Address]:
     try:
-        return _addresses_in(text)
+        return addresses_in(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def _addresses_in(text: str) -> list[Address]:
-    return [Address.parse(each.strip(" ")) for each in text.split(",")]

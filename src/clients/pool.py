@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import threading
 
+from raftline.clients.connection import Closed
 from raftline.clients.conversation import Client, name_of_client
 from raftline.common.address import Address
-from raftline.objects.base import Closed, NoCopies
-from raftline.objects.waiting import time_limit
+from raftline.common.nocopies import NoCopies
 
 TIMEOUT_S = 10.0
 IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
+
+
+def time_limit(timeout: float) -> float:
+    """Return a time limit in seconds. Raises TypeError, ValueError where it can't be one."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
+    if not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise ValueError(f"a timeout of {timeout} s is no time: say how many seconds, above 0")
+    return float(timeout)
 
 
 class Clients(NoCopies):
@@ -32,8 +41,8 @@ class Clients(NoCopies):
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
-        self._addresses = [Address.parse(each) for each in addresses]
-        if not self._addresses:
+        self.addresses = [Address.parse(each) for each in addresses]
+        if not self.addresses:
             raise ValueError("no address: name the nodes as host:port")
         self._is_closed = False
         self._begin_anew()
@@ -88,7 +97,7 @@ class Clients(NoCopies):
                 raise Closed("this node was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
-        first, *others = self._addresses
+        first, *others = self.addresses
         return Client(*first, self.name, follow=True, also=others)
 
     def _give_back(self, client: Client) -> None:

@@ -1,0 +1,101 @@
+"""Growth row of typed clients: sets of tasks on one connection, and of threads, beside the
+generator's connections."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import statistics
+import threading
+import time
+
+import raftline
+import raftline.aio
+from generator import Load
+from growth_setup import Setup
+from raftline_nodes import Raftline
+
+CALLERS = 64
+
+
+class Counted:
+    """The waits of sets, those of the warm-up left out."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._begun_s = time.monotonic() + load.warm_up
+        self._end_s = self._begun_s + load.seconds
+        self._cpu_s = 0.0
+        self._waits_ms: list[float] = []
+        self.value = "v" * load.value_bytes
+
+    def key(self) -> str:
+        return f"key-{random.randrange(self._load.keys):012}"
+
+    def goes_on(self) -> bool:
+        return time.monotonic() < self._end_s
+
+    def note(self, asked_s: float) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._begun_s:
+            self._cpu_s = self._cpu_s or _cpu_s()
+            self._waits_ms.append((now_s - asked_s) * 1000)
+
+    def figures(self) -> dict[str, float]:
+        waits = sorted(self._waits_ms)
+        return {
+            "per_s": len(waits) / self._load.seconds,
+            "p50_ms": statistics.median(waits),
+            "p99_ms": waits[len(waits) * 99 // 100],
+            "generator_cpu": (_cpu_s() - self._cpu_s) / self._load.seconds,
+        }
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def _tasks(at: str, load: Load) -> dict[str, float]:
+    counted = Counted(load)
+    async with raftline.aio.connect(at, timeout=60) as kv:
+
+        async def caller() -> None:
+            while counted.goes_on():
+                asked_s = time.monotonic()
+                await kv.set(counted.key(), counted.value)
+                counted.note(asked_s)
+
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return counted.figures()
+
+
+def _threads(at: str, load: Load) -> dict[str, float]:
+    counted = Counted(load)
+    with raftline.connect(at, timeout=60) as kv:
+
+        def caller() -> None:
+            while counted.goes_on():
+                asked_s = time.monotonic()
+                kv.set(counted.key(), counted.value)
+                counted.note(asked_s)
+
+        threads = [threading.Thread(target=caller) for _ in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return counted.figures()
+
+
+def clients(setup: Setup) -> None:
+    """Sets of 64 callers: the generator's connections, tasks of asyncio on one connection, and
+    threads, all at the same nodes in turn."""
+    with Raftline(setup.folder, setup.port) as nodes:
+        port = nodes.port(nodes.wait_for_leader())
+        load = Load(connections=CALLERS, seconds=setup.seconds)
+        setup.add("generator, 64 connections", nodes, nodes.measure(load))
+        at = f"localhost:{port}"
+        setup.add("asyncio, 64 tasks, 1 connection", nodes, asyncio.run(_tasks(at, load)))
+        setup.add("64 threads", nodes, _threads(at, load))

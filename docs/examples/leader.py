@@ -1,0 +1,12 @@
+"""One of several programs that leads, and the others that take over: `leader.py NAME`."""
+
+import sys
+import time
+
+import raftline
+
+with raftline.connect() as kv, kv.election("service", ttl=5) as election:
+    token = election.campaign(sys.argv[1])  # waits until this program leads
+    print(f"{sys.argv[1]} leads with token {token}", flush=True)
+    while election.is_held:
+        time.sleep(0.1)  # the work of a leader, which hands on the token

@@ -1,0 +1,53 @@
+"""`raftline.aio`: `connect()` for asyncio; the page docs/use/python.md shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, overload
+
+from raftline.clients.conversation import name_of_client
+from raftline.clients.pool import TIMEOUT_S, time_limit
+from raftline.kv.aio_lease import AioLease as Lease
+from raftline.kv.aio_lock import AioElection as Election
+from raftline.kv.aio_lock import AioLock as Lock
+from raftline.kv.aio_store import AioKV as KV
+from raftline.kv.aio_watch import AioWatch as Watch
+from raftline.kv.asker import Asker
+from raftline.kv.codec import BINARY, TEXT
+from raftline.kv.connecting import addresses_of
+
+__all__ = ["KV", "Election", "Lease", "Lock", "Watch", "connect"]
+
+
+@overload
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: Literal[False] = False,
+    folder: str | Path | None = None,
+) -> KV[str]: ...
+@overload
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: Literal[True],
+    folder: str | Path | None = None,
+) -> KV[bytes]: ...
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: bool = False,
+    folder: str | Path | None = None,
+) -> KV[str] | KV[bytes]:
+    """Return the cluster's keys and values for asyncio; nobody is asked yet.
+
+    The options, and what is raised, are those of `raftline.connect`.
+    """
+    asker = Asker(addresses_of(at, folder), name_of_client(name), time_limit(timeout))
+    return KV(asker, BINARY) if binary else KV(asker, TEXT)

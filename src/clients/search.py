@@ -1,0 +1,275 @@
+"""The search for a node that takes a request: whom to ask next, when to pause, when to give up.
+
+A search is a generator. It yields a step, `Ask` or `Pause`, and is sent the answer; it returns the
+reply that settles the request. It touches no socket: a thread carries the steps out
+(`conversation.py`), or a task of asyncio does (`kv/aio_asker.py`). So both look for the leader, use
+sessions and judge outcomes alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable
+from typing import NamedTuple, TypeVar
+
+from raftline.clients.connection import (
+    ClientError,
+    Deadline,
+    NoLeader,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    in_words,
+)
+from raftline.common.address import Address
+from raftline.wire.commands import row_of
+from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in
+from raftline.wire.replies import Outcome, Reply, outcome_of
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+SESSION_EXPIRED = "Sorry, session expired"
+WINDOW = 100  # of the numbers of a session that are under way; a node remembers 128
+_UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
+
+Answer = Reply | ClientError
+
+
+class Ask(NamedTuple):
+    """A step: ask the node whose turn it is, and send the answer, or the error, to the search."""
+
+    sender: str
+    command: str
+
+
+class Pause(NamedTuple):
+    """A step: wait. `answer` is what the last node said."""
+
+    seconds: float
+    answer: Answer
+
+
+Kind = TypeVar("Kind")
+Search = Generator[Ask | Pause, Answer | None, Kind]
+
+
+class Nodes:
+    """The known nodes of a cluster, and the one that is asked now."""
+
+    def __init__(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Know the nodes at these addresses; the first is asked first."""
+        self.known = [Address(*each) for each in addresses]  # longest untried first
+        self.current = self.known[0]
+
+    def move_on(self, asked: Address, answer: Answer) -> None:
+        """Turn from the node that was asked to the leader that it named, else to the one that was
+        not asked for longest. Where somebody has turned away from it meanwhile, that holds."""
+        if asked != self.current:
+            return
+        self.known.remove(asked)
+        self.known.append(asked)
+        leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
+        target = Address(*leader[1:]) if leader else self.known[0]
+        if target not in self.known:
+            self.known.append(target)
+        self.current = target
+
+
+class Session:
+    """A session of this client, and the numbers of it that are under way."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.highest = 0
+        self.under_way: dict[int, None] = {}  # in the order of the numbers
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more number leaves those that are under way within the window."""
+        return not self.under_way or self.highest + 1 - next(iter(self.under_way)) < WINDOW
+
+    def take(self) -> int:
+        """Return the next number."""
+        self.highest += 1
+        self.under_way[self.highest] = None
+        return self.highest
+
+
+class Sessions:
+    """The sessions of a client. It needs a second one only while a request of the first is late."""
+
+    def __init__(self) -> None:
+        self._all: list[Session] = []
+
+    def with_room(self) -> Session | None:
+        """Return a session that can take a write; None where one must be begun."""
+        return next((each for each in self._all if each.has_room), None)
+
+    def add(self, name: str) -> Session:
+        """Take note of a session that was begun."""
+        session = Session(name)
+        self._all.append(session)
+        return session
+
+    def forget(self, session: Session) -> None:
+        """Use a session no more: the cluster has forgotten it."""
+        if session in self._all:
+            self._all.remove(session)
+
+
+def anywhere(
+    nodes: Nodes, sender: str, command: str, deadline: Deadline
+) -> Search[tuple[Reply, bool]]:
+    """Ask one known node after the other until one has an answer that settles it; return it, and
+    whether no earlier answer left open what was done.
+
+    Raises:
+        ClientError: nobody settled it in time.
+    """
+    pause_s = FIRST_PAUSE_S
+    tried: set[Address] = set()
+    unknown: Answer | None = None  # it may yet take effect, whatever others say
+    refusal: Reply | None = None  # of the node that tells most about why nobody leads
+    while True:
+        asked = nodes.current
+        tried.add(asked)
+        answer = yield Ask(sender, command)
+        assert answer is not None, "an Ask is sent an answer"
+        outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
+        if isinstance(answer, Reply) and outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+            return answer, unknown is None
+        if outcome is Outcome.UNKNOWN:
+            unknown = answer
+            if row_of(command).access.is_sent_once:
+                break
+        refusal = _better(refusal, answer)
+        nodes.move_on(asked, answer)
+        if nodes.current in tried:  # all said no: wait for an election
+            if deadline.left_s < pause_s:
+                break
+            if time.monotonic() + pause_s > deadline.notice_s:
+                deadline.notice(_search(nodes, answer, deadline.left_s))
+            yield Pause(pause_s, answer)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            tried.clear()
+    answer = unknown or refusal or answer
+    if isinstance(answer, Unreachable) and len(nodes.known) > 1:
+        raise Unreachable(f"nobody answers at {in_words(nodes.known)}. The last one: {answer}")
+    if isinstance(answer, ClientError):
+        raise answer
+    return answer, unknown is None
+
+
+def begin_session(
+    nodes: Nodes, sessions: Sessions, name: str, deadline: Deadline
+) -> Search[Session | Reply]:
+    """Begin a session; return it, or the reply that refuses one."""
+    begun, _ = yield from anywhere(nodes, name, "session", deadline)
+    if outcome_of(begun.text) is not Outcome.DONE:
+        return begun
+    return sessions.add(begun.text.removeprefix("SESSION response: "))
+
+
+def numbered(
+    nodes: Nodes, sessions: Sessions, name: str, command: str, deadline: Deadline
+) -> Search[Reply]:
+    """Have a write done under a number of a session, so that it is done once however often it is
+    sent (thesis §6.3); return the reply."""
+    is_again = False
+    while True:
+        session = sessions.with_room()
+        if session is None:
+            begun = yield from begin_session(nodes, sessions, name, deadline)
+            if isinstance(begun, Reply):
+                return begun
+            session = begun
+        number = session.take()
+        try:
+            reply, is_sure = yield from anywhere(
+                nodes, f"{session.name}#{number}", command, deadline
+            )
+        finally:
+            session.under_way.pop(number, None)
+        if not reply.text.startswith(SESSION_EXPIRED):
+            return reply
+        sessions.forget(session)
+        if not is_sure:
+            raise OutcomeUnknown(_UNKNOWN_BEFORE)
+        if is_again:
+            return reply
+        is_again = True  # in a session of its own
+
+
+def search(
+    nodes: Nodes, sessions: Sessions, name: str, command: str, deadline: Deadline
+) -> Search[Reply]:
+    """Have a request served by whichever node does; return the reply."""
+    if row_of(command).access.is_numbered:
+        return (yield from numbered(nodes, sessions, name, command, deadline))
+    return (yield from anywhere(nodes, name, command, deadline))[0]
+
+
+def text_of(reply: Reply) -> str:
+    """Return the text of a reply that says what was done.
+
+    Raises:
+        NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
+        OutcomeUnknown: nobody can say what becomes of it.
+    """
+    text = reply.text
+    said = text.removeprefix("Sorry, ")
+    match outcome_of(text):
+        case Outcome.NO_LEADER if text.startswith(NOT_LEADER):
+            leader = leader_named_in(text)
+            raise NotLeader(said, Address(*leader[1:]) if leader else None)
+        case Outcome.NO_LEADER:
+            raise NoLeader(said)
+        case Outcome.UNKNOWN:
+            raise OutcomeUnknown(said)
+        case Outcome.REFUSED:
+            raise Refused(said)
+    return text
+
+
+def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
+    """Return what became of a request whose answer did not come."""
+    where = f"{address.host} port {address.port}"
+    reason = error.strerror or str(error)
+    if isinstance(error, TimeoutError):
+        reason = (
+            f"gave no answer within {limit_s:.3g} s"
+            " (nodes at --pace human may need 40 s: --timeout 60)"
+        )
+    elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        reason = "broke the connection before it answered"
+    look = row_of(command).access.look
+    if not look:
+        return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+    what = "write" if look == "get" else "change"
+    return OutcomeUnknown(
+        f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
+        " before you send it again."
+    )
+
+
+def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:
+    """Return who is asked in turn, for how long yet, and what the last one said."""
+    said = answer.text if isinstance(answer, Reply) else str(answer)
+    said = said.removeprefix("Sorry, ").partition(". ")[0].removesuffix(".")
+    return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"
+
+
+def _better(before: Reply | None, answer: Answer) -> Reply | None:
+    """Return which refusal for want of a leader tells more; None where there was none."""
+    if not isinstance(answer, Reply) or outcome_of(answer.text) is not Outcome.NO_LEADER:
+        return before
+    return max(before or answer, answer, key=_tells)
+
+
+def _tells(refusal: Reply) -> tuple[bool, bool, int]:
+    """Order refusals by what they tell: a node that says why nobody leads, before one that tells
+    of itself alone, before one that names a leader which is gone."""
+    why = refusal.text.removeprefix(NO_LEADER).lstrip()
+    knows_of_none = refusal.text.startswith(NO_LEADER)
+    return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)

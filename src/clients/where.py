@@ -1,0 +1,38 @@
+"""The nodes of a cluster that may be asked: as a program or a person names them, or as found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from raftline.common import config
+from raftline.common.address import Address
+from raftline.common.config import ConfigError
+
+VARIABLE = "RAFTLINE"  # of the environment, that says where to ask
+
+
+def addresses_in(text: str) -> list[Address]:
+    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError where one is none."""
+    return [Address.parse(each.strip(" ")) for each in text.split(",")]
+
+
+def found(folder: str | Path | None, otherwise: str) -> list[Address]:
+    """Return the addresses in $RAFTLINE, else those in the configuration of the folder; of this one
+    alone where it is named. `otherwise` says how else to name them.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    told = os.environ.get(VARIABLE)
+    if folder is None and told:
+        try:
+            return addresses_in(told)
+        except ValueError as problem:
+            raise ConfigError(f"${VARIABLE}: {problem}") from None
+    try:
+        return list(config.load(folder).members.values())
+    except ConfigError as problem:
+        if folder is None:
+            raise ConfigError(f"{problem}; or say where: {otherwise}, or ${VARIABLE}") from None
+        raise

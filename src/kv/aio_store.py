@@ -1,0 +1,248 @@
+"""`AioKV`: the cluster's keys and values for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, TypeVar, overload
+
+from raftline.clients.connection import Refused, in_words
+from raftline.clients.pool import time_limit
+from raftline.common.nocopies import NoCopies
+from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lock import AioElection, AioLock
+from raftline.kv.aio_watch import AioWatch
+from raftline.kv.asker import Asker
+from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.events import Following
+from raftline.kv.store import TTL_S
+from raftline.kv.transaction import Outcome, Plan, Transaction
+
+Result = TypeVar("Result")
+Default = TypeVar("Default")
+
+
+class _Shared:
+    """The parts that a client shares with its views that have other time limits."""
+
+    def __init__(self) -> None:
+        self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
+        self.renewing: set[asyncio.Task[None]] = set()
+
+
+class AioKV(NoCopies, Generic[Data]):
+    """The keys and values of a cluster, for the tasks of one event loop.
+
+    `raftline.aio.connect()` makes one. All requests share one connection, each a line in flight.
+    The methods are those of `raftline.KV`, awaited, with the same errors. A task that is cancelled
+    amid a write does not know whether it took effect.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        codec: Codec[Data],
+        timeout: float | None = None,
+        shared: _Shared | None = None,
+    ) -> None:
+        self._asker = asker
+        self._codec = codec
+        self._calls = Calls(codec)
+        self._timeout = asker.timeout_s if timeout is None else time_limit(timeout)
+        self._is_view = shared is not None
+        self._shared = shared or _Shared()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._asker.is_closed else f"{self._timeout:g} s"
+        return f"<raftline.aio.KV at {in_words(self._asker.addresses)}, {state}>"
+
+    async def __aenter__(self) -> AioKV[Data]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._is_view:
+            await self.close()
+
+    @property
+    def name(self) -> str:
+        """The name that the nodes see, before the `@` of a line."""
+        return self._asker.name
+
+    @property
+    def timeout(self) -> float:
+        """The seconds within which a call ends."""
+        return self._timeout
+
+    def within(self, timeout: float) -> AioKV[Data]:
+        """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
+        return AioKV(self._asker, self._codec, timeout, self._shared)
+
+    async def close(self) -> None:
+        """End the connection, watches and tasks. Leases that are left run out by themselves."""
+        for watch in list(self._shared.watches):
+            watch.close()
+        renewing = list(self._shared.renewing)
+        for task in renewing:
+            task.cancel()
+        await asyncio.gather(*renewing, return_exceptions=True)
+        await self._asker.close()
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a typed line."""
+        limit_s = self._timeout if timeout is None else time_limit(timeout)
+        return await self._asker.request(command, limit_s)
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return what its reply means."""
+        limit_s = self._timeout if timeout is None else timeout
+        try:
+            text = await self._asker.request(call.command, limit_s)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
+
+    @overload
+    async def get(self, key: Data) -> Data | None: ...
+    @overload
+    async def get(self, key: Data, default: Data | Default) -> Data | Default: ...
+    async def get(self, key: Data, default: object = None) -> object:
+        """Return the value of a key, `default` where it is absent."""
+        value = await self.ask(self._calls.get(key))
+        return default if value is None else value
+
+    async def set(
+        self,
+        key: Data,
+        value: Data,
+        *,
+        ttl: float | None = None,
+        lease: AioLease | str | None = None,
+    ) -> None:
+        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
+
+        Raises:
+            LeaseLost: the lease has ended; nothing was done.
+        """
+        await self.ask(self._calls.set(key, value, ttl, _id(lease)))
+
+    async def setnx(self, key: Data, value: Data, *, lease: AioLease | str | None = None) -> bool:
+        """Set a key where it is not there; return whether it was set."""
+        return await self.ask(self._calls.setnx(key, value, _id(lease)))
+
+    async def cas(
+        self, key: Data, old: Data, new: Data, *, lease: AioLease | str | None = None
+    ) -> bool:
+        """Set a key to `new` where its value is `old`; return whether it was set."""
+        return await self.ask(self._calls.cas(key, old, new, _id(lease)))
+
+    async def incr(self, key: Data, by: int = 1, *, lease: AioLease | str | None = None) -> int:
+        """Add to the number in a key, which begins at 0; return the sum."""
+        return await self.ask(self._calls.incr(key, by, _id(lease)))
+
+    async def append(self, key: Data, value: Data, *, lease: AioLease | str | None = None) -> int:
+        """Put a value behind what a key has; return how many bytes it has then."""
+        return await self.ask(self._calls.append(key, value, _id(lease)))
+
+    async def delete(self, key: Data) -> bool:
+        """Remove a key; return whether it was there."""
+        return await self.ask(self._calls.delete(key))
+
+    async def pop(self, key: Data) -> Data | None:
+        """Take a key out, in one step, and return its value; None: no such key."""
+        return await self.ask(self._calls.pop(key))
+
+    async def stat(self, key: Data) -> Stat | None:
+        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
+        return await self.ask(self._calls.stat(key))
+
+    async def ttl(self, key: Data) -> float | None:
+        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
+        return await self.ask(self._calls.ttl(key))
+
+    async def expire(self, key: Data, ttl: float) -> bool:
+        """Let a key go after `ttl` seconds; return whether it is there."""
+        return await self.ask(self._calls.expire(key, ttl))
+
+    async def persist(self, key: Data) -> bool:
+        """Let a key stay; return whether it was under a lease."""
+        return await self.ask(self._calls.persist(key))
+
+    def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
+        """Return a transaction to be built; its `commit()` is awaited."""
+
+        def commit(plan: Plan[Data]) -> Awaitable[Outcome[Data]]:
+            return self.ask(plan.call)
+
+        return Transaction(self._codec, commit)
+
+    async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
+        """Yield the pairs, those under a prefix where one is given, in the order of the keys. Each
+        page of a thousand is as of one moment; between two of them the store may change."""
+        after = ""
+        while True:
+            page = await self.ask(self._calls.page(prefix, after))
+            for pair in page.pairs:
+                yield pair
+            if page.is_last:
+                return
+            after = page.after
+
+    async def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the keys, those under a prefix where one is given, in their order."""
+        async for key, _ in self.items(prefix):
+            yield key
+
+    async def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the values, those under a prefix where one is given."""
+        async for _, value in self.items(prefix):
+            yield value
+
+    async def clear(self, prefix: Data) -> int:
+        """Delete all keys under a prefix, in one entry; return how many."""
+        return await self.ask(self._calls.clear(prefix))
+
+    # --- watches, leases, locks -----------------------------------------------------------------
+
+    def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
+        """Return what `async for` takes events from: each key under a prefix that is there, then
+        each change; see `raftline.KV.watch`."""
+        watch = AioWatch(self._asker, Following(self._codec, prefix, after), self._timeout)
+        self._shared.watches.add(watch)
+        return watch
+
+    def _watch_text(self, prefix: str) -> AioWatch[str]:
+        watch = AioWatch(self._asker, Following(TEXT, prefix, None), self._timeout)
+        self._shared.watches.add(watch)
+        return watch
+
+    def lease(
+        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+    ) -> AioLease:
+        """Return a lease: `async with kv.lease(10) as lease`."""
+        return AioLease(self, self._shared.renewing, ttl, on_lost)
+
+    def lock(
+        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> AioLock:
+        """Return a lock: `async with kv.lock("nightly") as token`."""
+        holder = f"{self.name} on {socket.gethostname()}"
+        return AioLock(
+            self, lambda: self.lease(ttl, on_lost=on_lost), self._watch_text, name, holder
+        )
+
+    def election(
+        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> AioElection[Data]:
+        """Return an election: `await kv.election("service").campaign("host1")`."""
+        return AioElection(
+            self, lambda: self.lease(ttl, on_lost=on_lost), self._watch_text, name, self._codec
+        )
+
+
+def _id(lease: AioLease | str | None) -> str | None:
+    return None if lease is None else str(lease)

@@ -1,0 +1,184 @@
+"""`kv.watch()` for asyncio: `async for event in kv.watch("app/")`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Generic
+
+from raftline.clients.connection import (
+    CONNECT_TIMEOUT_S,
+    ClientError,
+    NoLeader,
+    Unreachable,
+    in_words,
+    line_of,
+)
+from raftline.common.nocopies import NoCopies
+from raftline.kv.asker import Asker
+from raftline.kv.codec import Data
+from raftline.kv.events import Ended, Event, Following
+from raftline.kv.line_stream import LineStream
+from raftline.kv.pulse import PROBE, PROBE_ID, Pulse
+from raftline.kv.watch import PAUSES_S, text_and_id
+
+
+class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
+    """The events of the keys with a prefix: first the keys that there are, then each change.
+
+    A connection of its own carries it, and no task: it reads while somebody iterates.
+    """
+
+    def __init__(self, asker: Asker, following: Following[Data], open_s: float) -> None:
+        """Ask nobody yet; see `Watch`."""
+        self._asker = asker
+        self._addresses = deque(random.sample(asker.addresses, len(asker.addresses)))
+        self._following = following
+        self._open_s = open_s
+        self._give_up_s = 0.0
+        self._was_served = False
+        self._ready: deque[Event[Data]] = deque()
+        self._is_closed = False
+        self._stream: LineStream | None = None
+        self._pause_s = PAUSES_S[0]
+
+    def __repr__(self) -> str:
+        return f"<a watch of {self._asker.name}, {'closed' if self._is_closed else 'open'}>"
+
+    async def __aenter__(self) -> AioWatch[Data]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> AioWatch[Data]:
+        return self
+
+    async def __anext__(self) -> Event[Data]:
+        event = await self.next_event()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    @property
+    def position(self) -> int | None:
+        """The index behind which `kv.watch(after=…)` would go on; None amid the first keys."""
+        return self._following.position
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all keys that there were have come."""
+        return self._following.is_listed
+
+    async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
+        """Return the next event; None where none came in `timeout` seconds, or it was closed."""
+        until_s = None if timeout is None else time.monotonic() + timeout
+        while not self._ready:
+            if not await self.step(until_s):
+                return None
+        return self._ready.popleft()
+
+    def take_ready(self) -> list[Event[Data]]:
+        """Return the events that have come."""
+        events = list(self._ready)
+        self._ready.clear()
+        return events
+
+    def close(self) -> None:
+        """End it; the task that iterates stops."""
+        self._is_closed = True
+        self._hang_up()
+
+    async def step(self, until_s: float | None = None) -> bool:
+        """Take one line; return False where none came by then, or the watch was closed."""
+        self._asker.check_place()
+        while not self._is_closed:
+            try:
+                if self._stream is None:
+                    await self._connect()
+                stream = self._stream
+                if stream is None:
+                    return False
+                return await self._take(stream, until_s)
+            except (OSError, Ended, ClientError) as problem:
+                self._hang_up()
+                await self._move_on(problem, until_s)
+                if until_s is not None and time.monotonic() >= until_s:
+                    return False
+        return False
+
+    async def _connect(self) -> None:
+        if not self._was_served and self._open_s > 0:
+            self._give_up_s = time.monotonic() + self._open_s
+            self._open_s = 0.0
+        loop = asyncio.get_running_loop()
+        opening = loop.create_connection(LineStream, *self._addresses[0])
+        try:
+            _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        except asyncio.TimeoutError:  # another class before Python 3.11
+            raise TimeoutError from None
+        if self._is_closed:
+            stream.abort()
+        self._stream = stream
+        self._pulse = Pulse(time.monotonic())
+        stream.send(line_of(self._asker.name, self._following.command))
+
+    async def _take(self, stream: LineStream, until_s: float | None) -> bool:
+        pulse = self._pulse
+        due_s = pulse.due_s if until_s is None else min(pulse.due_s, until_s)
+        try:
+            raw = await stream.read(max(0.0, due_s - time.monotonic()))
+        except TimeoutError:
+            now_s = time.monotonic()
+            if pulse.is_dead(now_s):
+                raise Ended("it said nothing for too long") from None
+            if pulse.probes(now_s):
+                stream.send(line_of(f"{self._asker.name}#{PROBE_ID}", PROBE))
+            return until_s is None or now_s < until_s
+        now_s = time.monotonic()
+        text, number = text_and_id(raw)
+        pulse.heard(now_s)
+        if number == PROBE_ID:
+            if text.startswith("Sorry, "):
+                raise Ended(text)
+            pulse.confirmed(now_s)
+            return True
+        events = self._following.take(text)
+        self._ready.extend(events)
+        if events or text.startswith("WATCH "):
+            pulse.confirmed(now_s)
+            self._was_served = True
+            self._pause_s = PAUSES_S[0]
+        return True
+
+    async def _move_on(self, problem: Exception, until_s: float | None) -> None:
+        """Turn to the next node, or raise what no node would do."""
+        if self._is_closed:
+            return
+        if isinstance(problem, ClientError):
+            raise problem
+        if isinstance(problem, Ended):
+            self._following.refused(str(problem))
+        self._addresses.rotate(-1)
+        now_s = time.monotonic()
+        if not self._was_served and now_s >= self._give_up_s:
+            if isinstance(problem, Ended):
+                raise NoLeader(str(problem).removeprefix("Sorry, ")) from None
+            where = in_words(self._addresses)
+            raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
+        pause_s = self._pause_s
+        self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
+        await asyncio.sleep(pause_s if until_s is None else min(pause_s, max(0, until_s - now_s)))
+
+    def _hang_up(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abort()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # of a loop that has ended
+            self._hang_up()

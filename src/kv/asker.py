@@ -1,0 +1,220 @@
+"""The way of asyncio's client to the cluster: one connection, and the search that threads use, too.
+
+A request is a line in flight on the connection to the leader, beside those of other tasks, and
+costs no thread. Writes carry numbers of a session, so one that lost its connection is sent again
+and takes effect once. A task may be cancelled at any time: its reply is dropped when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from raftline.clients.connection import (
+    CONNECT_TIMEOUT_S,
+    Closed,
+    Deadline,
+    OutcomeUnknown,
+    Unreachable,
+    line_of,
+    why_unreachable,
+)
+from raftline.clients.pool import ATTEMPTS
+from raftline.clients.search import (
+    Answer,
+    Kind,
+    Nodes,
+    Pause,
+    Search,
+    Sessions,
+    begin_session,
+    lost,
+    search,
+    text_of,
+)
+from raftline.common.address import Address
+from raftline.kv.link import Link
+from raftline.wire.commands import row_of
+from raftline.wire.replies import Reply
+
+
+class NotSent(Exception):
+    """A line was not sent, since the node has enough to read."""
+
+
+class Asker:
+    """Asks a cluster for any number of tasks of one event loop."""
+
+    def __init__(self, addresses: Sequence[Address], name: str, timeout_s: float) -> None:
+        """Know the nodes; nobody is asked yet."""
+        self.addresses = list(addresses)
+        self.name = name
+        self.timeout_s = timeout_s
+        self._nodes = Nodes(self.addresses)
+        self._sessions = Sessions()
+        self._beginning: asyncio.Lock | None = None  # one task begins a session for all
+        self._link: Link | None = None
+        self._connecting: dict[Address, asyncio.Task[Link]] = {}
+        self._old: set[Link] = set()  # whose last replies are awaited
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+        self.is_closed = False
+
+    async def request(self, command: str, timeout_s: float) -> str:
+        """Return the text of the reply, within `timeout_s` or little more.
+
+        Raises:
+            ClientError: as `Client.request`.
+        """
+        self.check_place()
+        deadline = Deadline(timeout_s)
+        if row_of(command).access.is_numbered and self._sessions.with_room() is None:
+            refusal = await self._begin_session(deadline, timeout_s)
+            if refusal is not None:
+                return text_of(refusal)
+        steps = search(self._nodes, self._sessions, self.name, command, deadline)
+        return text_of(await self._carry_out(steps, deadline, timeout_s))
+
+    def check_place(self) -> None:
+        """Raise where nothing can be asked here: closed, another loop, a process that forked."""
+        if self.is_closed:
+            raise Closed("this client was closed, so nothing can be asked through it")
+        if self._process != os.getpid():
+            raise RuntimeError("this client is of the process that forked; connect anew here")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("this client is of another event loop; connect anew in this one")
+
+    async def close(self) -> None:
+        """End the connection, and wait until it has ended."""
+        self.is_closed = True
+        if self._process != os.getpid():
+            return
+        for task in list(self._connecting.values()):
+            task.cancel()
+        links = [*self._old, *([self._link] if self._link is not None else [])]
+        for link in links:
+            link.close(ConnectionAbortedError("this client was closed"))
+        for link in links:
+            await asyncio.wait([link.closed], timeout=1.0)
+        self._link = None
+        self._old.clear()
+
+    async def _begin_session(self, deadline: Deadline, timeout_s: float) -> Reply | None:
+        """Have a session begun by one task, while others wait; return a refusal."""
+        if self._beginning is None:
+            self._beginning = asyncio.Lock()
+        async with self._beginning:
+            if deadline.left_s <= 0:
+                raise Unreachable("no session was begun in time, so nothing was done")
+            if self._sessions.with_room() is not None:
+                return None
+            steps = begin_session(self._nodes, self._sessions, self.name, deadline)
+            begun = await self._carry_out(steps, deadline, timeout_s)
+            return begun if isinstance(begun, Reply) else None
+
+    async def _carry_out(
+        self, steps: Search[Kind], deadline: Deadline, timeout_s: float
+    ) -> Kind:
+        """Take the steps of a search, and return what it finds."""
+        answer: Answer | None = None
+        unknown: OutcomeUnknown | None = None
+        try:
+            while True:
+                step = steps.send(answer)
+                if self.is_closed:
+                    raise unknown or Closed("this client was closed")
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    answer = None
+                else:
+                    attempt_s = max(0.05, min(timeout_s / ATTEMPTS, deadline.left_s))
+                    answer = await self._attempt(step.sender, step.command, attempt_s)
+                    if isinstance(answer, OutcomeUnknown):
+                        unknown = answer
+        except StopIteration as end:
+            found: Kind = end.value
+            return found
+        finally:
+            steps.close()
+
+    async def _attempt(self, sender: str, command: str, limit_s: float) -> Answer:
+        """Ask the node whose turn it is."""
+        line = line_of(sender, command)
+        address = self._nodes.current
+        link = self._link
+        if link is None or not link.is_open or link.address != address:
+            try:
+                link = await self._connected(address, min(limit_s, CONNECT_TIMEOUT_S))
+            except OSError as error:
+                return Unreachable(why_unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S)))
+        try:
+            return await self._exchange(link, line, limit_s)
+        except NotSent:
+            return Unreachable(f"{address.host} port {address.port} reads nothing at present.")
+        except OSError as error:
+            return lost(command, address, error, limit_s)
+
+    async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
+        if link.is_full:
+            await self._until_writable(link, limit_s)
+        future = link.send(line)
+        timer = loop.call_later(limit_s, _expire, future)
+        try:
+            return await future
+        except TimeoutError:
+            if link.heard_s < sent_s:  # it said nothing to anybody since: it stands still
+                link.close(TimeoutError())
+            raise
+        finally:
+            timer.cancel()
+
+    async def _until_writable(self, link: Link, limit_s: float) -> None:
+        """Wait until the node reads on.
+
+        Raises:
+            NotSent: it does not; the line was not sent.
+        """
+        try:
+            await asyncio.wait_for(link.writable(), limit_s)
+        except asyncio.TimeoutError:  # another class before Python 3.11
+            raise NotSent from None
+
+    async def _connected(self, address: Address, limit_s: float) -> Link:
+        """Return the connection to a node; tasks that need one share the attempt."""
+        task = self._connecting.get(address)
+        if task is None:
+            task = asyncio.ensure_future(self._connect(address))
+            self._connecting[address] = task
+            task.add_done_callback(lambda done: self._connecting.pop(address, None))
+        done, _ = await asyncio.wait([task], timeout=limit_s)
+        if not done:
+            raise TimeoutError
+        if task.cancelled():
+            raise ConnectionAbortedError("this client was closed")
+        return task.result()
+
+    async def _connect(self, address: Address) -> Link:
+        loop = asyncio.get_running_loop()
+        connecting = loop.create_connection(lambda: Link(address), address.host, address.port)
+        try:
+            _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+        except asyncio.TimeoutError:  # another class before Python 3.11
+            raise TimeoutError from None
+        if self._link is not None and self._link.is_open:
+            before = self._link
+            self._old.add(before)
+            before.closed.add_done_callback(lambda _: self._old.discard(before))
+            before.retire()
+        self._link = link
+        return link
+
+
+def _expire(future: asyncio.Future[Reply]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())

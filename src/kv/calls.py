@@ -1,0 +1,279 @@
+"""The requests of a typed client: how each is spelled as one line, and its reply read. Pure.
+
+A `Call` is one request and what its reply means. Threads and tasks of asyncio send the same calls.
+No key or value can be taken for another word of the line: spaces and control bytes in it are
+spelled (`wire/protocol.escape`), and a value stands last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from raftline.clients.connection import ClientError, Refused
+from raftline.kv.codec import Codec, Data
+from raftline.kv.errors import LeaseLost, NotUnderstood
+from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
+from raftline.wire.protocol import ProtocolError, escape, unescape
+
+Result = TypeVar("Result")
+Default = TypeVar("Default")
+NO_SUCH_LEASE = ", no such lease"
+
+
+class Call(Generic[Result]):
+    """A request, and how the text of its reply is read."""
+
+    __slots__ = ("_leases", "command", "read")
+
+    def __init__(
+        self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
+    ) -> None:
+        """`leases` are those that a transaction names: where one has ended, it is refused."""
+        self.command = command
+        self.read = read
+        self._leases = leases
+
+    def failure(self, refusal: Refused) -> ClientError:
+        """Return the error for a refusal of this request."""
+        said = str(refusal)
+        for lease in self._leases:
+            if said.endswith(f"no such lease: {lease}. Nothing was done."):
+                return LeaseLost(f"{lease} has ended, so nothing was done")
+        return refusal
+
+
+class Answered(NamedTuple):
+    """The parts of a reply: `GET response, no such key: b`."""
+
+    verb: str
+    absence: str  # ", no such key", "" where it was done
+    rest: str
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The facts of a key."""
+
+    index: int  # of its last change: for `unchanged` in a transaction
+    lease: str | None  # that it is under
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Page(Generic[Data]):
+    """Some pairs in the order of their keys, and whether more follow."""
+
+    pairs: list[tuple[Data, Data]]
+    is_last: bool
+    after: str  # the text of the last key
+
+
+def answered(text: str) -> Answered:
+    """Return the parts of a reply that is no error.
+
+    Raises:
+        NotUnderstood: it has another form.
+    """
+    head, colon, rest = text.partition(": ")
+    verb, response, absence = head.partition(" response")
+    if not (colon and response):
+        raise NotUnderstood(f"the reply is of no known form: {text[:80]}")
+    return Answered(verb, absence, rest)
+
+
+def seconds_of(ttl: float) -> int:
+    """Return a time of a lease as it is sent. Raises TypeError, ValueError."""
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise TypeError(f"a time of a lease is a number of seconds, not {type(ttl).__name__}")
+    if ttl != ttl or not 1 <= ttl <= SECONDS_MAX or int(ttl) != ttl:
+        raise ValueError(
+            f"{ttl} is no time of a lease: a whole number of seconds from 1 to {SECONDS_MAX}; "
+            "nothing was sent"
+        )
+    return int(ttl)
+
+
+def whole(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"a whole number is an int, not {type(number).__name__}")
+    return number
+
+
+def lease_name(lease: str) -> str:
+    if lease_in(lease) is None:
+        raise ValueError(f"{lease!r} is no lease: give what kv.lease() made, or its id")
+    return lease
+
+
+def _raw(spelled: str) -> str:
+    try:
+        return unescape(spelled)
+    except ProtocolError as problem:
+        raise NotUnderstood(f"the reply holds what can't be read: {problem}") from None
+
+
+def _none(text: str) -> None:
+    answered(text)
+
+
+def _is_done(text: str) -> bool:
+    return not answered(text).absence
+
+
+def _size(text: str) -> int:
+    """Read `b has 12 bytes`."""
+    return int(answered(text).rest.rsplit(" ", 2)[-2])
+
+
+def _count(text: str) -> int:
+    """Read `2 keys deleted`, also behind `lease-57 released, `."""
+    return int(answered(text).rest.rpartition(", ")[2].partition(" ")[0])
+
+
+def read_stat(facts: str) -> Stat:
+    """Return the facts of a key from their JSON."""
+    told = json.loads(facts)
+    return Stat(int(told["index"]), told["lease"], int(told["bytes"]))
+
+
+class Calls(Generic[Data]):
+    """The requests of a client whose keys and values are of one kind."""
+
+    def __init__(self, codec: Codec[Data]) -> None:
+        self.codec = codec
+
+    def _key(self, key: Data) -> str:
+        return escape(self.codec.key(key), key=True)
+
+    def _value(self, value: Data) -> str:
+        return escape(self.codec.text(value), key=False)
+
+    # --- one key --------------------------------------------------------------------------------
+
+    def get(self, key: Data) -> Call[Data | None]:
+        return Call(f"get {self._key(key)}", self._read_value)
+
+    def _read_value(self, text: str) -> Data | None:
+        if text.startswith("GET response: "):
+            return self.codec.of(_raw(text[14:]))
+        answered(text)
+        return None
+
+    def set(
+        self, key: Data, value: Data, ttl: float | None = None, lease: str | None = None
+    ) -> Call[None]:
+        """Set a key, for `ttl` seconds or under a lease where one of them is given."""
+        if ttl is None:
+            return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
+        if lease is not None:
+            raise ValueError("ttl gives the key a lease of its own; give that or lease, not both")
+        seconds = seconds_of(ttl)
+        return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
+
+    def setnx(self, key: Data, value: Data, lease: str | None = None) -> Call[bool]:
+        return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
+
+    def cas(
+        self, key: Data, old: Data, new: Data, lease: str | None = None
+    ) -> Call[bool]:
+        spelled = escape(self.codec.text(old), key=True)
+        return _under(lease, f"cas {self._key(key)} {spelled} {self._value(new)}", _is_done)
+
+    def incr(self, key: Data, by: int = 1, lease: str | None = None) -> Call[int]:
+        def read(text: str) -> int:
+            return int(answered(text).rest)
+
+        return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
+
+    def append(self, key: Data, value: Data, lease: str | None = None) -> Call[int]:
+        return _under(lease, f"append {self._key(key)} {self._value(value)}", _size)
+
+    def delete(self, key: Data) -> Call[bool]:
+        return Call(f"delete {self._key(key)}", _is_done)
+
+    def stat(self, key: Data) -> Call[Stat | None]:
+        def read(text: str) -> Stat | None:
+            told = answered(text)
+            return None if told.absence else read_stat(told.rest)
+
+        return Call(f"stat {self._key(key)}", read)
+
+    def ttl(self, key: Data) -> Call[float | None]:
+        """Ask for the seconds that a key has left, None where it stays; KeyError: none such."""
+
+        def read(text: str) -> float | None:
+            told = answered(text)
+            if told.absence == ", no such key":
+                raise KeyError(key)
+            return None if told.absence else float(told.rest)
+
+        return Call(f"ttl {self._key(key)}", read)
+
+    def expire(self, key: Data, ttl: float) -> Call[bool]:
+        return Call(f"expire {self._key(key)} {seconds_of(ttl)}", _is_done)
+
+    def persist(self, key: Data) -> Call[bool]:
+        return Call(f"persist {self._key(key)}", _is_done)
+
+    def pop(self, key: Data) -> Call[Data | None]:
+        """Take a key out and return its value, in one step."""
+        word = self._key(key)
+        # A key of these words would end the operation; spelled as a byte it does not.
+        word = rf"\x{ord(word[0]):02x}{word[1:]}" if word in (";", "then", "else") else word
+
+        def read(text: str) -> Data | None:
+            value = json.loads(answered(text).rest)[0]
+            return None if value is None else self.codec.of(value)
+
+        return Call(f"txn get {word} ; delete {word}", read)
+
+    # --- many keys ------------------------------------------------------------------------------
+
+    def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
+        """Ask for the pairs behind the key whose text is `after`, a thousand at most."""
+        command = "show"
+        if prefix:
+            command += f" {escape(self.codec.text(prefix, 'a prefix'), key=True)}"
+        if after:
+            command += f" after {escape(after, key=True)}"
+        return Call(command, self._read_page)
+
+    def _read_page(self, text: str) -> Page[Data]:
+        rest = answered(text).rest
+        pairs, end = json.JSONDecoder().raw_decode(rest)
+        of = self.codec.of
+        last = next(reversed(pairs)) if pairs else ""
+        return Page([(of(key), of(pairs[key])) for key in pairs], end == len(rest), last)
+
+    def clear(self, prefix: Data) -> Call[int]:
+        return Call(f"clear {self._key(prefix)}", _count)
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    def grant(self, seconds: int) -> Call[str]:
+        return Call(f"lease {seconds}", lambda text: answered(text).rest.partition(" ")[0])
+
+    def renew(self, lease: str) -> Call[bool]:
+        return Call(f"renew {lease_name(lease)}", _is_done)
+
+    def release(self, lease: str) -> Call[int]:
+        def read(text: str) -> int:
+            return 0 if answered(text).absence else _count(text)
+
+        return Call(f"release {lease_name(lease)}", read)
+
+
+def _under(lease: str | None, command: str, read: Callable[[str], Result]) -> Call[Result]:
+    """Return a call whose key is put under a lease, where there is one."""
+    if lease is None:
+        return Call(command, read)
+
+    def read_under(text: str) -> Result:
+        if answered(text).absence == NO_SUCH_LEASE:
+            raise LeaseLost(f"{lease} has ended, so nothing was written under it")
+        return read(text)
+
+    return Call(f"under {lease_name(lease)} {command}", read_under)

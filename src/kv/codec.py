@@ -1,0 +1,61 @@
+"""Keys and values of a program, str or bytes, and the text that stands for them on the wire. Pure.
+
+On the wire a byte that is not UTF-8 is spelled `\\xNN`; in between it is a lone surrogate, as
+Python's `surrogateescape` has it. So bytes come back as they were, and so does any str.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Data = TypeVar("Data")  # str or bytes
+
+
+class Codec(Generic[Data]):
+    """The way from a program's keys and values to text, and back."""
+
+    def __init__(
+        self, kind: type[Data], to_text: Callable[[Data], str], of: Callable[[str], Data]
+    ) -> None:
+        self.kind = kind
+        self._to_text = to_text
+        self.of = of
+
+    def key(self, key: Data) -> str:
+        """Return the text of a key. Raises TypeError, ValueError where it can't be one."""
+        text = self.text(key, "a key")
+        if not text:
+            raise ValueError("a key has at least one byte; nothing was sent")
+        return text
+
+    def text(self, part: Data, what: str = "a value") -> str:
+        """Return the text of a value or a prefix. Raises TypeError, ValueError."""
+        if not isinstance(part, self.kind):
+            raise TypeError(
+                f"{what} is {self.kind.__name__} here, not {type(part).__name__}; nothing was sent"
+            )
+        return self._to_text(part)
+
+
+def _text(part: str) -> str:
+    if not part.isascii():
+        try:
+            part.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError(
+                "it holds half a surrogate pair, which is no text; nothing was sent"
+            ) from None
+    return part
+
+
+def _text_of_bytes(part: bytes) -> str:
+    return part.decode("utf-8", "surrogateescape")
+
+
+def _bytes_of_text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+TEXT: Codec[str] = Codec(str, _text, str)
+BINARY: Codec[bytes] = Codec(bytes, _text_of_bytes, _bytes_of_text)

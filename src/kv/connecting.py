@@ -1,0 +1,74 @@
+"""`raftline.connect()`: where to ask, in which time, as whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, overload
+
+from raftline.clients.connection import Unreachable
+from raftline.clients.pool import TIMEOUT_S, Clients
+from raftline.clients.where import addresses_in, found
+from raftline.common.address import Address
+from raftline.common.config import ConfigError
+from raftline.kv.codec import BINARY, TEXT
+from raftline.kv.store import KV
+
+
+def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
+    """Return the nodes to ask: those named, else those of $RAFTLINE or of a configuration.
+
+    Raises:
+        ValueError: one that is named is no address. TypeError: it is no text.
+        Unreachable: none is named anywhere.
+    """
+    if at is not None:
+        if not isinstance(at, str):
+            raise TypeError(f'the nodes are one text, "h1:10000,h2:10000", not {type(at).__name__}')
+        if folder is not None:
+            raise ValueError("at and folder both say where to ask; give one of them")
+        return addresses_in(at)
+    try:
+        return found(folder, 'connect("HOST:PORT,…")')
+    except ConfigError as problem:
+        raise Unreachable(str(problem)) from None
+
+
+@overload
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: Literal[False] = False,
+    folder: str | Path | None = None,
+) -> KV[str]: ...
+@overload
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: Literal[True],
+    folder: str | Path | None = None,
+) -> KV[bytes]: ...
+def connect(
+    at: str | None = None,
+    *,
+    timeout: float = TIMEOUT_S,
+    name: str = "program",
+    binary: bool = False,
+    folder: str | Path | None = None,
+) -> KV[str] | KV[bytes]:
+    """Return the cluster's keys and values as a mapping; nobody is asked yet.
+
+    `at` names some of its nodes, `"h1:10000,h2:10000"`. Without it $RAFTLINE does, else the
+    `server-configuration.txt` of `folder`, or of the nearest folder that has one. Each call ends
+    within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
+    sessions. With `binary` keys and values are bytes.
+
+    Raises:
+        ValueError, TypeError: an option can't be.
+        Unreachable: no node is named anywhere.
+    """
+    clients = Clients(*map(str, addresses_of(at, folder)), name=name, timeout=timeout)
+    return KV(clients, BINARY) if binary else KV(clients, TEXT)

@@ -1,0 +1,100 @@
+"""The contest for a lock or an election: who holds it, who is next, and by which entry. Pure.
+
+Two keys, both under the lease of their owner, so that both go when it dies:
+
+* `lock/NAME/held` has the owner. Only a transaction whose condition is that nobody holds it sets
+  it: so there is one holder at a time. The number of that entry is the fencing token.
+* `lock/NAME/next` has the lease of the one who is served next. While it is there, nobody else takes
+  the lock. So a holder that lets go and asks again at once does not pass by those who wait.
+
+Who waits follows both keys with a watch, and asks only when they changed. The rest of those who
+wait try to become next when that key has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from raftline.kv.calls import Call, Stat
+from raftline.kv.codec import TEXT
+from raftline.kv.events import Event
+from raftline.kv.transaction import Outcome, Plan, Transaction
+
+LOCKS = "lock"
+ELECTIONS = "election"
+
+
+class Place:
+    """The keys of one lock or election."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        """Name them. Raises TypeError, ValueError where they can't be named so."""
+        TEXT.key(name)
+        self.prefix = f"{kind}/{name}/"
+        self.held = f"{self.prefix}held"
+        self.next = f"{self.prefix}next"
+
+
+class Contest:
+    """The view of one who wants to hold it, and the next request for it."""
+
+    def __init__(self, place: Place, lease: str, value: str) -> None:
+        """Want it under this lease; `value` is what `held` will have."""
+        self._place = place
+        self._lease = lease
+        self._value = value
+        self._keys: dict[str, str] = {}  # as the watch told them
+        self._has_news = False
+
+    def see(self, events: Iterable[Event[str]], is_listed: bool) -> None:
+        """Take what a watch of the prefix told; `is_listed` once it told all keys there are."""
+        for event in events:
+            if event.value is None:
+                self._keys.pop(event.key, None)
+            else:
+                self._keys[event.key] = event.value
+            self._has_news = True
+        if is_listed and not self._keys:
+            self._has_news = True
+
+    def next_call(self) -> Call[Outcome[str]] | None:
+        """Return what to ask for; None while there is nothing to be got. Where it is not got,
+        the keys have changed meanwhile, so the watch will tell more."""
+        if not self._has_news:
+            return None
+        self._has_news = False
+        held, ahead = self._keys.get(self._place.held), self._keys.get(self._place.next)
+        if ahead == self._lease:
+            return self._as_next() if held is None else None
+        return self.try_once(and_wait=True) if ahead is None else None
+
+    def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
+        """Take it where nobody holds it and nobody is next; else be next, if that is wanted."""
+        place = self._place
+        taken = _plan(place).if_.absent(place.held).absent(place.next).then
+        taken.set(place.held, self._value, lease=self._lease).stat(place.held)
+        if and_wait:
+            taken.else_.setnx(place.next, self._lease, lease=self._lease)
+        return taken.commit()
+
+    def _as_next(self) -> Call[Outcome[str]]:
+        place = self._place
+        taken = _plan(place).if_.absent(place.held).equal(place.next, self._lease).then
+        taken.set(place.held, self._value, lease=self._lease).stat(place.held).delete(place.next)
+        return taken.commit()
+
+
+def token_in(outcome: Outcome[str]) -> int | None:
+    """Return the fencing token; None where it was not got."""
+    if not outcome.succeeded:
+        return None
+    stat = outcome.results[1]
+    assert isinstance(stat, Stat)
+    return stat.index
+
+
+def _plan(place: Place) -> Transaction[str, Call[Outcome[str]]]:
+    def call(plan: Plan[str]) -> Call[Outcome[str]]:
+        return plan.call
+
+    return Transaction(TEXT, call)

@@ -1,0 +1,19 @@
+"""The errors of a typed client, beside those of any client (`clients/connection.py`)."""
+
+from __future__ import annotations
+
+from raftline.clients.connection import ClientError, Refused
+
+
+class LeaseLost(ClientError):
+    """The lease has ended, or may have: it was not renewed in time. Others may hold by now what
+    it held. A write under it was not done."""
+
+
+class EventsGone(Refused):
+    """The events behind the index of a watch are gone, and nobody knows the keys as of then.
+    Watch without `after`: that begins with the keys that there are."""
+
+
+class NotUnderstood(ClientError):
+    """A node answered in a form that this version of raftline does not know."""

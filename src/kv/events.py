@@ -1,0 +1,211 @@
+"""The events that a watch tells, each once, also where it goes on at another node. Pure.
+
+A `Following` is fed the lines of a watch (docs/use/watch.md) and returns events. When a connection
+ends, it says how to go on: behind the last entry that was told whole, less the events of the next
+entry that were told already. Where the events behind that are gone, the node tells the keys that
+there are. The difference from what was told is events then: so a loop over them sees every final
+state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Generic
+
+from raftline.clients.connection import Refused
+from raftline.kv.codec import Codec, Data
+from raftline.kv.errors import EventsGone, NotUnderstood
+from raftline.wire.protocol import ProtocolError, escape, unescape
+from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.watches import WatchAsked, spell_watch
+
+_BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)", re.ASCII)
+_GOES_ON = re.compile(r"WATCH response: goes on after ([0-9]+)", re.ASCII)
+_ANEW = re.compile(
+    r"Sorry, (?:events up to [0-9]+ are gone|entry [0-9]+ is not in the log any more); watch .* "
+    r"begins anew with what there is\.",
+    re.ASCII | re.DOTALL,
+)
+ELSEWHERE = "Nothing was done; try another."  # at the end of a refusal: others may serve it
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Event(Generic[Data]):
+    """A change of one key by one entry of the log.
+
+    `kind` is "has" for a key that is there when the watch begins, then "set", "delete" (somebody
+    deleted it) or "expire" (its lease ended). `value` is None in the last two.
+    """
+
+    index: int
+    kind: str
+    key: Data
+    value: Data | None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the key is there now."""
+        return self.value is not None
+
+
+class Ended(Exception):
+    """The node has ended this watch; go on elsewhere."""
+
+
+class Following(Generic[Data]):
+    """How far a watch has told what happened under a prefix."""
+
+    def __init__(self, codec: Codec[Data], prefix: Data | None, after: int | None) -> None:
+        self._codec = codec
+        text = "" if prefix is None else codec.text(prefix, "a prefix")
+        self._prefix = escape(text, key=True)
+        self._told: dict[str, tuple[bytes, int]] | None = {} if after is None else None
+        self._listing = 0  # which one this is; the keys of `_told` bear it
+        self._left = 0  # keys that the listing still tells
+        self._as_of = 0  # the entry that it is the state after
+        self._has_begun = False  # a listing was told to its end
+        self._whole = after  # nothing up to this entry is missing
+        self._index = 0  # of the entry behind it, 0: none yet; …
+        self._count = 0  # … so many of whose events were told, …
+        self._seen = 0  # … and came on this connection
+        self._is_served = False  # on this connection
+
+    @property
+    def command(self) -> str:
+        """The request by which the watch begins, or goes on, on a new connection."""
+        self._seen = self._left = 0
+        self._is_served = False
+        return spell_watch(WatchAsked(self._prefix, self._whole))
+
+    @property
+    def position(self) -> int | None:
+        """The entry behind which a new watch would go on; None: it has to begin with the keys."""
+        return self._whole
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all keys were told, and since then each change up to the last line."""
+        return self._has_begun and not self._left
+
+    def refused(self, text: str) -> None:
+        """Take a last line. The watch goes on, or begins anew with the keys.
+
+        Raises:
+            Refused: no node would serve it.
+        """
+        is_refusal = text.startswith("Sorry, ") and not text.endswith(ELSEWHERE)
+        if self._is_served or not is_refusal or outcome_of(text) is Outcome.NO_LEADER:
+            return
+        if self._told is None or self._whole is None:
+            raise Refused(text.removeprefix("Sorry, "))
+        self._whole = None  # this cluster was restored to a time before that entry
+
+    def take(self, text: str) -> list[Event[Data]]:
+        """Take a line, without the node's name; return the events that it tells.
+
+        Raises:
+            Ended: it is the last one of this node.
+            EventsGone: nobody can say what changed since the index that the program gave.
+        """
+        word, _, rest = text.partition(" ")
+        if word == "EVENT":
+            return self._event(rest)
+        if word == "WATCH":
+            return self._first(text)
+        if _ANEW.fullmatch(text):
+            if self._told is None:
+                raise EventsGone(
+                    f"{text.removeprefix('Sorry, ')} The keys as of then are not known here; "
+                    "watch without after"
+                )
+            return []  # the listing follows
+        if not text.startswith("Sorry, "):
+            raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
+        raise Ended(text)
+
+    def _first(self, text: str) -> list[Event[Data]]:
+        self._is_served = True
+        if begins := _BEGINS.fullmatch(text):
+            self._listing += 1
+            self._left = int(begins[1])
+            self._whole = None  # amid the keys nobody can go on
+            self._as_of = int(begins[2])
+            return [] if self._left else self._listed()
+        if not _GOES_ON.fullmatch(text):
+            raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
+        return []
+
+    def _event(self, rest: str) -> list[Event[Data]]:
+        number, _, what = rest.partition(" ")
+        try:
+            index = int(number)
+            kind, _, operands = what.partition(" ")
+            key, _, value = operands.partition(" ")
+            key = unescape(key)
+            value = unescape(value)
+        except (ValueError, ProtocolError):
+            raise NotUnderstood(f"an event is of no known form: {rest[:80]}") from None
+        if not kind:
+            self._nothing_until(index)
+            return []
+        if kind == "has":
+            return self._has(key, value)
+        if kind not in ("set", "delete", "expire"):
+            raise NotUnderstood(f"an event is of no known kind: {rest[:80]}")
+        return self._changed(index, kind, key, value)
+
+    def _changed(self, index: int, kind: str, key: str, value: str) -> list[Event[Data]]:
+        if index != self._index:  # the events of one entry stand together, so that one is whole
+            self._whole = self._index or self._whole
+            self._index, self._count, self._seen = index, 0, 0
+        self._seen += 1
+        if self._seen <= self._count:  # told before the connection was another one
+            return []
+        self._count = self._seen
+        if self._told is not None and kind == "set":
+            self._told[key] = (_digest(value), self._listing)
+        elif self._told is not None:
+            self._told.pop(key, None)
+        return [self._made(index, kind, key, value if kind == "set" else None)]
+
+    def _nothing_until(self, index: int) -> None:
+        """Take note that all up to an entry was told. A node where a watch goes on may say this of
+        an entry before one that another node told in part."""
+        self._whole = max(index, self._whole or 0)
+        if index >= self._index:
+            self._index = self._count = self._seen = 0
+
+    def _has(self, key: str, value: str) -> list[Event[Data]]:
+        """Take a key that is there; it is an event where that was not told."""
+        self._left -= 1
+        told = self._told if self._told is not None else {}
+        known = told.get(key)
+        told[key] = (_digest(value), self._listing)
+        events = []
+        if known is None or known[0] != _digest(value):
+            kind = "set" if self._has_begun else "has"
+            events.append(self._made(self._as_of, kind, key, value))
+        return events if self._left else events + self._listed()
+
+    def _listed(self) -> list[Event[Data]]:
+        """End a listing: keys that were told before and are not in it are there no more."""
+        told = self._told if self._told is not None else {}
+        gone = [key for key, (_, listing) in told.items() if listing != self._listing]
+        for key in gone:
+            del told[key]
+        self._has_begun = True
+        self._whole, self._index, self._count, self._seen = self._as_of, 0, 0, 0
+        return [self._made(self._as_of, "delete", key, None) for key in gone]
+
+    def _made(self, index: int, kind: str, key: str, value: str | None) -> Event[Data]:
+        of = self._codec.of
+        return Event(index, kind, of(key), None if value is None else of(value))
+
+
+def _digest(value: str) -> bytes:
+    """Return what tells a value from another one; a long one need not be kept for that."""
+    raw = value.encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest() if len(raw) > 64 else raw

@@ -1,0 +1,90 @@
+"""Lines of one asyncio connection, as they come: those of a watch. Nobody has to wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from raftline.clients.lines import Ended
+
+LINES_MAX = 1000  # that wait for the program; then the node waits, and ends the watch in time
+
+
+class LineStream(asyncio.Protocol):
+    """Keeps the lines that came until they are taken. To wait for one may be cancelled."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._lines: deque[bytes] = deque()
+        self._received = bytearray()
+        self._searched = 0  # bytes of it in which there is no newline
+        self._problem: OSError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_paused = False
+
+    def send(self, line: bytes) -> None:
+        """Send a line."""
+        if self._transport is not None:
+            self._transport.write(line + b"\n")
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end(Ended())
+
+    async def read(self, wait_s: float) -> bytes:
+        """Return the next line without its newline.
+
+        Raises:
+            TimeoutError: none came in that time.
+            OSError: the connection has ended.
+        """
+        if not self._lines and self._problem is None:
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_later(wait_s, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        if self._lines:
+            line = self._lines.popleft()
+            if self._is_paused and not self._lines and self._transport is not None:
+                self._is_paused = False
+                self._transport.resume_reading()
+            return line
+        raise self._problem or TimeoutError()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _end(self, problem: OSError) -> None:
+        self._problem = self._problem or problem
+        self._wake()
+
+    # --- asyncio's ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(error if isinstance(error, OSError) else Ended())
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        end = received.rfind(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(received)
+            return
+        self._lines.extend(bytes(received[:end]).split(b"\n"))
+        del received[: end + 1]
+        self._searched = 0
+        if len(self._lines) > LINES_MAX and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake()

@@ -1,0 +1,145 @@
+"""One connection of asyncio to one node, with any number of requests in flight.
+
+Replies come in the order of the lines (docs/use/protocol.md), so the first that waits is the one
+that is answered; its number has to be that of the line. A request whose caller has gone keeps its
+place, and its reply is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from raftline.clients.lines import Ended
+from raftline.common.address import Address
+from raftline.wire.protocol import ProtocolError, split_sender, without_controls
+from raftline.wire.replies import Reply
+
+
+class Link(asyncio.Protocol):
+    """Sends lines in the order of the calls, those of one turn of the loop at once."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.heard_s = 0.0  # when the last line came, by the loop's clock
+        self.is_open = True
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
+        self._unsent: list[bytes] = []
+        self._received = bytearray()
+        self._searched = 0  # bytes of it in which there is no newline
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._is_retired = False
+
+    # --- for the asker --------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the node has much to read yet."""
+        return not self._may_write.is_set()
+
+    async def writable(self) -> None:
+        """Wait until the node has read enough of what was sent."""
+        await self._may_write.wait()
+
+    def send(self, line: bytes) -> asyncio.Future[Reply]:
+        """Send a line, `NAME@COMMAND` or `NAME#ID@COMMAND`; the reply comes as the result, or an
+        OSError."""
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        if not self.is_open:
+            future.set_exception(Ended())
+            return future
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(line)
+        number = line[: line.index(b"@")].partition(b"#")[2].decode()
+        self._waiting.append((number, future))
+        return future
+
+    def retire(self) -> None:
+        """Close once all that was asked is answered; nothing more is sent."""
+        self._is_retired = True
+        if not self._waiting:
+            self.close(Ended())
+
+    def close(self, why: OSError) -> None:
+        """End it; whoever waits gets `why`."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._may_write.set()
+        if self._transport is not None:
+            self._transport.abort()
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(why)
+        if self._transport is None and not self.closed.done():
+            self.closed.set_result(None)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and self.is_open and unsent:
+            unsent.append(b"")
+            self._transport.write(b"\n".join(unsent))
+
+    # --- asyncio's ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.heard_s = self._loop.time()
+        if not self.is_open:
+            transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.close(error if isinstance(error, OSError) else Ended())
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_s = self._loop.time()
+        received = self._received
+        received += data
+        end = received.rfind(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(received)
+            return
+        lines = bytes(received[:end]).split(b"\n")
+        del received[: end + 1]
+        self._searched = 0
+        for raw in lines:
+            if not self._answered(raw):
+                return
+        if self._is_retired and not self._waiting:
+            self.close(Ended())
+
+    def _answered(self, raw: bytes) -> bool:
+        try:
+            text = without_controls(raw.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
+            name, number, text = split_sender(text)
+        except ProtocolError:
+            name = ""
+        if not name:
+            self.close(ConnectionError("answered something that is not raftline"))
+            return False
+        if not self._waiting:  # a node says goodbye, unasked
+            self.close(Ended())
+            return False
+        asked, future = self._waiting.popleft()
+        if number != asked:
+            self._waiting.appendleft((asked, future))
+            self.close(ConnectionError("answered another request than the next"))
+            return False
+        if not future.done():
+            future.set_result(Reply(name, text))
+        return True

@@ -1,0 +1,52 @@
+"""The signs of life of a node that serves a watch. Pure.
+
+A node says something every ten seconds. One that says nothing is left for another. One that was cut
+off from the rest goes on saying that nothing happened: so it is asked now and then for a read
+that its leader has to confirm. If it can't, it is left as well.
+"""
+
+from __future__ import annotations
+
+SILENT_S = 25.0
+PROBE_S = 15.0
+PROBE = "get raftline/watch read index"  # whether there is such a key does not matter
+PROBE_ID = "1"
+
+
+class Pulse:
+    """The times at which a node was heard and confirmed, by the clock of the caller."""
+
+    def __init__(
+        self, now_s: float, silent_s: float | None = None, probe_s: float | None = None
+    ) -> None:
+        self._silent_s = SILENT_S if silent_s is None else silent_s
+        self._probe_s = PROBE_S if probe_s is None else probe_s
+        self._heard_s = self._confirmed_s = now_s
+        self._asked_s: float | None = None
+
+    def heard(self, now_s: float) -> None:
+        """A line came."""
+        self._heard_s = now_s
+
+    def confirmed(self, now_s: float) -> None:
+        """A line came that only a node has that is not cut off."""
+        self._confirmed_s, self._asked_s = now_s, None
+
+    @property
+    def due_s(self) -> float:
+        """The time at which to look again."""
+        if self._asked_s is not None:
+            return self._asked_s + self._silent_s
+        return min(self._heard_s + self._silent_s, self._confirmed_s + self._probe_s)
+
+    def is_dead(self, now_s: float) -> bool:
+        """Whether the node was silent for too long."""
+        silent = now_s >= self._heard_s + self._silent_s
+        return silent or (self._asked_s is not None and now_s >= self._asked_s + self._silent_s)
+
+    def probes(self, now_s: float) -> bool:
+        """Return whether to send the probe now, and take it for sent."""
+        if self._asked_s is None and now_s >= self._confirmed_s + self._probe_s:
+            self._asked_s = now_s
+            return True
+        return False

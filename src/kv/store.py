@@ -1,0 +1,317 @@
+"""`KV`: the cluster's keys and values as a mapping, for the threads of a program."""
+
+from __future__ import annotations
+
+import socket
+import weakref
+from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from typing import Any, TypeVar, overload
+
+from raftline.clients.connection import Closed, Refused, in_words
+from raftline.clients.pool import Clients, time_limit
+from raftline.common.nocopies import NoCopies
+from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.events import Following
+from raftline.kv.lease import Keeper, Lease
+from raftline.kv.lock import Election, Lock
+from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.kv.views import PrefixItems, PrefixKeys, PrefixValues
+from raftline.kv.watch import Watch
+
+Result = TypeVar("Result")
+Default = TypeVar("Default")
+TTL_S = 10.0
+_NONE = object()
+
+
+class _Shared:
+    """The parts that a client shares with its views that have other time limits."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.keeper: Keeper | None = None
+        self.watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
+        self.is_closed = False
+
+
+class KV(NoCopies, MutableMapping[Data, Data]):
+    """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
+
+    Reads are linearizable: they see every write that was acknowledged before they began. A write
+    takes effect once, however often it had to be sent.
+
+    Raises, from any method:
+        Refused, NoLeader, Unreachable: surely nothing was done.
+        OutcomeUnknown: the write may yet take effect, or not.
+        TypeError, ValueError: a key or a value can't be one; nothing was sent.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        codec: Codec[Data],
+        timeout: float | None = None,
+        shared: _Shared | None = None,
+    ) -> None:
+        self._timeout = clients.timeout if timeout is None else time_limit(timeout)
+        self._codec = codec
+        self._calls = Calls(codec)
+        self._is_view = shared is not None
+        self._shared = shared or _Shared(clients)
+
+    def __repr__(self) -> str:
+        clients = self._shared.clients
+        state = "closed" if self._shared.is_closed else f"{self._timeout:g} s"
+        return f"<raftline.KV at {in_words(clients.addresses)}, {state}>"
+
+    __eq__ = object.__eq__  # by no means pair by pair
+    __hash__ = object.__hash__
+
+    def __enter__(self) -> KV[Data]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_view:
+            self.close()
+
+    @property
+    def name(self) -> str:
+        """The name that the nodes see, before the `@` of a line."""
+        return self._shared.clients.name
+
+    @property
+    def timeout(self) -> float:
+        """The seconds within which a call ends."""
+        return self._timeout
+
+    def within(self, timeout: float) -> KV[Data]:
+        """Return this client with another time limit: `kv.within(0.5).get("a")`."""
+        return KV(self._shared.clients, self._codec, timeout, self._shared)
+
+    def close(self) -> None:
+        """End all connections, watches and threads. Leases that are left run out by themselves."""
+        shared = self._shared
+        shared.is_closed = True
+        for watch in list(shared.watches):
+            watch.close()
+        if shared.keeper is not None:
+            shared.keeper.close()
+        shared.clients.close()
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a typed line; replicated objects ask so."""
+        if self._shared.is_closed:
+            raise Closed("this client was closed, so nothing can be asked through it")
+        return self._shared.clients.request(command, self._timeout if timeout is None else timeout)
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return what its reply means."""
+        try:
+            text = self.request(call.command, timeout)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
+
+    @overload
+    def get(self, key: Data) -> Data | None: ...
+    @overload
+    def get(self, key: Data, default: Data | Default) -> Data | Default: ...
+    def get(self, key: Data, default: object = None) -> object:
+        """Return the value of a key, `default` where it is absent."""
+        value = self.ask(self._calls.get(key))
+        return default if value is None else value
+
+    def set(
+        self,
+        key: Data,
+        value: Data,
+        *,
+        ttl: float | None = None,
+        lease: Lease | str | None = None,
+    ) -> None:
+        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
+
+        Raises:
+            LeaseLost: the lease has ended; nothing was done.
+        """
+        self.ask(self._calls.set(key, value, ttl, _id(lease)))
+
+    def setnx(self, key: Data, value: Data, *, lease: Lease | str | None = None) -> bool:
+        """Set a key where it is not there; return whether it was set."""
+        return self.ask(self._calls.setnx(key, value, _id(lease)))
+
+    def cas(
+        self, key: Data, old: Data, new: Data, *, lease: Lease | str | None = None
+    ) -> bool:
+        """Set a key to `new` where its value is `old`; return whether it was set."""
+        return self.ask(self._calls.cas(key, old, new, _id(lease)))
+
+    def incr(self, key: Data, by: int = 1, *, lease: Lease | str | None = None) -> int:
+        """Add to the number in a key, which begins at 0; return the sum."""
+        return self.ask(self._calls.incr(key, by, _id(lease)))
+
+    def append(self, key: Data, value: Data, *, lease: Lease | str | None = None) -> int:
+        """Put a value behind what a key has; return how many bytes it has then."""
+        return self.ask(self._calls.append(key, value, _id(lease)))
+
+    def delete(self, key: Data) -> bool:
+        """Remove a key; return whether it was there."""
+        return self.ask(self._calls.delete(key))
+
+    def stat(self, key: Data) -> Stat | None:
+        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
+        return self.ask(self._calls.stat(key))
+
+    def ttl(self, key: Data) -> float | None:
+        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
+        return self.ask(self._calls.ttl(key))
+
+    def expire(self, key: Data, ttl: float) -> bool:
+        """Let a key go after `ttl` seconds; return whether it is there."""
+        return self.ask(self._calls.expire(key, ttl))
+
+    def persist(self, key: Data) -> bool:
+        """Let a key stay; return whether it was under a lease."""
+        return self.ask(self._calls.persist(key))
+
+    def txn(self) -> Transaction[Data, Outcome[Data]]:
+        """Return a transaction to be built: several keys in one step, all or nothing."""
+
+        def commit(plan: Plan[Data]) -> Outcome[Data]:
+            return self.ask(plan.call)
+
+        return Transaction(self._codec, commit)
+
+    # --- a mapping ------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Data) -> Data:
+        value = self.ask(self._calls.get(key))
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Data, value: Data) -> None:
+        self.ask(self._calls.set(key, value))
+
+    def __delitem__(self, key: Data) -> None:
+        if not self.ask(self._calls.delete(key)):
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, self._codec.kind) and self.get(key) is not None
+
+    def __iter__(self) -> Iterator[Data]:
+        return (key for key, _ in self._pairs(None))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def pop(self, key: Data) -> Data: ...
+    @overload
+    def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
+    def pop(self, key: Data, default: object = _NONE) -> object:
+        """Take a key out, in one step, and return its value."""
+        value = self.ask(self._calls.pop(key))
+        if value is not None:
+            return value
+        if default is _NONE:
+            raise KeyError(key)
+        return default
+
+    def setdefault(self, key: Data, default: Data | None = None) -> Data:
+        """Return the value of a key; set it to `default` before, in one step, if it is absent."""
+        if default is None:
+            raise TypeError("a key can't have the value None; give a default")
+        while not self.setnx(key, default):
+            value = self.get(key)
+            if value is not None:
+                return value
+        return default
+
+    def items(self, prefix: Data | None = None) -> ItemsView[Data, Data]:
+        """Return the pairs, those under a prefix where one is given, in the order of the keys."""
+        return PrefixItems(self, self._pairs, prefix)
+
+    def keys(self, prefix: Data | None = None) -> KeysView[Data]:
+        """Return the keys, those under a prefix where one is given, in their order."""
+        return PrefixKeys(self, self._pairs, prefix)
+
+    def values(self, prefix: Data | None = None) -> ValuesView[Data]:
+        """Return the values, those under a prefix where one is given."""
+        return PrefixValues(self, self._pairs, prefix)
+
+    def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:
+        after = ""
+        while True:
+            page = self.ask(self._calls.page(prefix, after))
+            yield from page.pairs
+            if page.is_last:
+                return
+            after = page.after
+
+    def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
+        """Delete all keys under a prefix, in one entry; return how many. All keys of a cluster
+        are not deleted so: without a prefix this raises TypeError."""
+        if prefix is None:
+            raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
+        return self.ask(self._calls.clear(prefix))
+
+    # --- watches, leases, locks -----------------------------------------------------------------
+
+    def watch(self, prefix: Data | None = None, *, after: int | None = None) -> Watch[Data]:
+        """Return an iterator over the events under a prefix: each key that is there, then each
+        change. With `after` only the changes behind that index.
+
+        It goes on at another node when its node dies, and misses nothing. Where the events are
+        gone, the difference from what it told comes as events.
+        """
+        watch = self._begin(Following(self._codec, prefix, after))
+        self._shared.watches.add(watch)
+        return watch
+
+    def _begin(self, following: Following[Data]) -> Watch[Data]:
+        if self._shared.is_closed:
+            raise Closed("this client was closed, so nothing can be watched through it")
+        clients = self._shared.clients
+        return Watch(clients.addresses, clients.name, following, self._timeout)
+
+    def _watch_text(self, prefix: str) -> Watch[str]:
+        clients = self._shared.clients
+        following = Following(TEXT, prefix, None)
+        watch = Watch(clients.addresses, clients.name, following, self._timeout)
+        self._shared.watches.add(watch)
+        return watch
+
+    @property
+    def _keeper(self) -> Keeper:
+        shared = self._shared
+        if shared.keeper is None:
+            shared.keeper = Keeper(KV(shared.clients, TEXT, None, shared), self.name)
+        return shared.keeper
+
+    def lease(
+        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+    ) -> Lease:
+        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`."""
+        return Lease(self, self._keeper, ttl, on_lost)
+
+    def lock(
+        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> Lock:
+        """Return a lock: `with kv.lock("nightly") as token`. `on_lost` is called if it is lost."""
+        holder = f"{self.name} on {socket.gethostname()}"
+        return Lock(self, self._keeper, self._watch_text, name, ttl, holder, on_lost)
+
+    def election(
+        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> Election[Data]:
+        """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
+        return Election(self, self._keeper, self._watch_text, name, ttl, self._codec, on_lost)
+
+
+def _id(lease: Lease | str | None) -> str | None:
+    return None if lease is None else str(lease)

@@ -1,0 +1,252 @@
+"""`kv.txn()`: conditions and operations that are one step, built call by call. Pure.
+
+    done = kv.txn().if_.equal("b", "5").absent("c").then.set("b", "6").else_.get("b").commit()
+
+docs/use/transactions.md has the meaning of each condition.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from raftline.kv.calls import Call, Stat, answered, lease_name, read_stat, seconds_of, whole
+from raftline.kv.codec import Codec, Data
+from raftline.wire.transactions import spell_word
+
+Result = TypeVar("Result")
+_Read = Callable[[str | None], object]
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Data]):
+    """The outcome of a transaction. It is true where the conditions held.
+
+    `results` has one item for each operation of the branch that was taken: the value, or None, of
+    a get; the number of an incr; the bytes of an append; a `Stat`, or None; of each other
+    operation whether it was done. All of them took effect in one entry.
+    """
+
+    succeeded: bool
+    results: list[Data | int | Stat | None]
+
+    def __bool__(self) -> bool:
+        return self.succeeded
+
+
+class Plan(Generic[Data]):
+    """The parts of a transaction so far."""
+
+    def __init__(self, codec: Codec[Data]) -> None:
+        self.codec = codec
+        self.conditions: list[str] = []
+        self.leases: set[str] = set()
+        self.branches: dict[str, list[str]] = {"then": [], "else": []}
+        self.readers: dict[str, list[_Read]] = {"then": [], "else": []}
+
+    def word(self, text: str) -> str:
+        return spell_word(text)
+
+    def key(self, key: Data) -> str:
+        return spell_word(self.codec.key(key))
+
+    def value(self, value: Data) -> str:
+        return spell_word(self.codec.text(value))
+
+    @property
+    def call(self) -> Call[Outcome[Data]]:
+        """The request for all of it. Raises ValueError where nothing would be done."""
+        then, otherwise = self.branches["then"], self.branches["else"]
+        if not then:
+            raise ValueError("a transaction has at least one operation behind then")
+        parts = ["txn"]
+        if self.conditions:
+            parts += ["if", " ; ".join(self.conditions)]
+        parts += ["then", " ; ".join(then)]
+        if otherwise:
+            parts += ["else", " ; ".join(otherwise)]
+        return Call(" ".join(parts), self._read, self.leases)
+
+    def _read(self, text: str) -> Outcome[Data]:
+        reply = answered(text)
+        branch = reply.absence.removeprefix(", ")
+        told: Sequence[str | None] = json.loads(reply.rest)
+        readers = self.readers[branch]
+        results = [read(each) for read, each in zip(readers, told, strict=True)]
+        return Outcome(branch == "then", results)  # type: ignore[arg-type]
+
+
+class Conditions(Generic[Data, Result]):
+    """The conditions, behind `if_`: the first branch is taken where all of them hold."""
+
+    def __init__(self, plan: Plan[Data], commit: Callable[[Plan[Data]], Result]) -> None:
+        self._plan = plan
+        self._commit = commit
+
+    def equal(self, key: Data, value: Data) -> Conditions[Data, Result]:
+        """The key has this value."""
+        return self._with(f"{self._plan.key(key)} = {self._plan.value(value)}")
+
+    def differ(self, key: Data, value: Data) -> Conditions[Data, Result]:
+        """The key has another value, or is absent."""
+        return self._with(f"{self._plan.key(key)} != {self._plan.value(value)}")
+
+    def absent(self, key: Data) -> Conditions[Data, Result]:
+        """The key is not there."""
+        return self._with(f"{self._plan.key(key)} absent")
+
+    def exists(self, key: Data) -> Conditions[Data, Result]:
+        """The key is there."""
+        return self._with(f"{self._plan.key(key)} exists")
+
+    def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
+        """The key is there, and was not changed behind this index: that of a `stat`."""
+        return self._with(f"{self._plan.key(key)} unchanged since {whole(since)}")
+
+    def _with(self, condition: str) -> Conditions[Data, Result]:
+        self._plan.conditions.append(condition)
+        return self
+
+    @property
+    def then(self) -> Operations[Data, Result]:
+        """The operations where the conditions hold."""
+        return Operations(self._plan, self._commit, "then")
+
+
+class Operations(Generic[Data, Result]):
+    """The operations of one branch, in their order."""
+
+    def __init__(
+        self, plan: Plan[Data], commit: Callable[[Plan[Data]], Result], branch: str
+    ) -> None:
+        self._plan = plan
+        self._commit = commit
+        self._branch = branch
+
+    @property
+    def else_(self) -> Operations[Data, Result]:
+        """The operations where a condition does not hold."""
+        if not self._plan.conditions:
+            raise ValueError("without a condition behind if_ there is no else_")
+        return Operations(self._plan, self._commit, "else")
+
+    def commit(self) -> Result:
+        """Carry it out, all or nothing.
+
+        Raises:
+            Refused: an operation can't be done (`incr` of a word); nothing was.
+            LeaseLost: a lease that it names has ended; nothing was done.
+        """
+        return self._commit(self._plan)
+
+    def get(self, key: Data) -> Operations[Data, Result]:
+        """Read a key, as the operations before this one left it."""
+        of = self._plan.codec.of
+        return self._with(
+            f"get {self._plan.key(key)}", lambda told: None if told is None else of(told)
+        )
+
+    def stat(self, key: Data) -> Operations[Data, Result]:
+        """Read the facts of a key."""
+
+        def read(told: str | None) -> object:
+            return read_stat(told) if told is not None and told.startswith("{") else None
+
+        return self._with(f"stat {self._plan.key(key)}", read)
+
+    def set(
+        self, key: Data, value: Data, *, ttl: float | None = None, lease: object = None
+    ) -> Operations[Data, Result]:
+        """Set a key, for `ttl` seconds or under a lease where one of them is given."""
+        plan = self._plan
+        name, text = plan.key(key), plan.codec.key(key)
+        if ttl is not None:
+            if lease is not None:
+                raise ValueError("give ttl or lease, not both")
+            operation = f"setex {name} {seconds_of(ttl)} {plan.value(value)}"
+            return self._with(operation, lambda told: True)
+        done = f"{text} set to {plan.codec.text(value)}"
+        return self._under(lease, f"set {name} {plan.value(value)}", lambda told: told == done)
+
+    def setnx(
+        self, key: Data, value: Data, *, lease: object = None
+    ) -> Operations[Data, Result]:
+        """Set a key where it is not there."""
+        plan = self._plan
+        done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
+        operation = f"setnx {plan.key(key)} {plan.value(value)}"
+        return self._under(lease, operation, lambda told: told == done)
+
+    def cas(
+        self, key: Data, old: Data, new: Data, *, lease: object = None
+    ) -> Operations[Data, Result]:
+        """Set a key to `new` where it is `old`."""
+        plan = self._plan
+        done = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
+        operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
+        return self._under(lease, operation, lambda told: told == done)
+
+    def incr(
+        self, key: Data, by: int = 1, *, lease: object = None
+    ) -> Operations[Data, Result]:
+        """Add to the number in a key."""
+        operation = f"incr {self._plan.key(key)} {whole(by)}"
+        return self._under(lease, operation, lambda told: int(told or ""))
+
+    def append(
+        self, key: Data, value: Data, *, lease: object = None
+    ) -> Operations[Data, Result]:
+        """Put a value behind what the key has."""
+        operation = f"append {self._plan.key(key)} {self._plan.value(value)}"
+        return self._under(lease, operation, lambda told: int((told or "").rsplit(" ", 2)[-2]))
+
+    def delete(self, key: Data) -> Operations[Data, Result]:
+        """Remove a key."""
+        done = f"{self._plan.codec.key(key)} deleted"
+        return self._with(f"delete {self._plan.key(key)}", lambda told: told == done)
+
+    def expire(self, key: Data, ttl: float) -> Operations[Data, Result]:
+        """Let a key go after a time."""
+        done = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
+        operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
+        return self._with(operation, lambda told: told == done)
+
+    def persist(self, key: Data) -> Operations[Data, Result]:
+        """Take a key out of its lease."""
+        done = f"{self._plan.codec.key(key)} stays"
+        return self._with(f"persist {self._plan.key(key)}", lambda told: told == done)
+
+    def _under(self, lease: object, operation: str, read: _Read) -> Operations[Data, Result]:
+        if lease is None:
+            return self._with(operation, read)
+        name = lease_name(str(lease))
+        self._plan.leases.add(name)
+        return self._with(f"under {name} {operation}", read)
+
+    def _with(self, operation: str, read: _Read) -> Operations[Data, Result]:
+        self._plan.branches[self._branch].append(operation)
+        self._plan.readers[self._branch].append(read)
+        return self
+
+
+class Transaction(Generic[Data, Result]):
+    """A transaction that begins: `if_` has its conditions, `then` its operations."""
+
+    def __init__(self, codec: Codec[Data], commit: Callable[[Plan[Data]], Result]) -> None:
+        self._plan = Plan(codec)
+        self._commit = commit
+
+    def __repr__(self) -> str:
+        return f"<a transaction of {len(self._plan.branches['then'])} operations, not committed>"
+
+    @property
+    def if_(self) -> Conditions[Data, Result]:
+        """The conditions; without any the operations behind `then` are carried out."""
+        return Conditions(self._plan, self._commit)
+
+    @property
+    def then(self) -> Operations[Data, Result]:
+        """The operations where the conditions hold."""
+        return Operations(self._plan, self._commit, "then")

@@ -1,0 +1,213 @@
+"""`kv.watch()`: an iterator over events, which goes on at another node by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Generic
+
+from raftline.clients.connection import (
+    CONNECT_TIMEOUT_S,
+    ClientError,
+    NodeConnection,
+    NoLeader,
+    Unreachable,
+    in_words,
+    line_of,
+    why_unreachable,
+)
+from raftline.common.address import Address
+from raftline.common.nocopies import NoCopies
+from raftline.kv.codec import Data
+from raftline.kv.events import Ended, Event, Following
+from raftline.kv.pulse import PROBE, PROBE_ID, Pulse
+from raftline.wire.protocol import ProtocolError, split_sender
+
+PAUSES_S = (0.05, 1.0)
+
+
+def text_and_id(raw: bytes) -> tuple[str, str]:
+    """Return the text of a line without the node's name, and its id.
+
+    Raises:
+        ConnectionError: no node wrote it.
+    """
+    try:
+        name, number, text = split_sender(raw.decode("utf-8", "surrogateescape"))
+    except ProtocolError:
+        name = ""
+    if not name:
+        raise ConnectionError("answered something that is not raftline")
+    return text, number
+
+
+class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
+    """The events of the keys with a prefix: first the keys that there are, then each change.
+
+    One thread iterates; any may `close` it, which ends the iteration.
+    """
+
+    def __init__(
+        self, addresses: Sequence[Address], name: str, following: Following[Data], open_s: float
+    ) -> None:
+        """Ask nobody yet. Where nobody serves it within `open_s`, the first use says why; once it
+        was served it goes on until it is closed."""
+        self._addresses = deque(random.sample(addresses, len(addresses)))  # each node its part
+        self._name = name
+        self._following = following
+        self._open_s = open_s
+        self._give_up_s = 0.0
+        self._was_served = False
+        self._process = os.getpid()
+        self._ready: deque[Event[Data]] = deque()
+        self._closed = threading.Event()
+        self._connection: NodeConnection | None = None
+        self._pause_s = PAUSES_S[0]
+
+    def __repr__(self) -> str:
+        return f"<a watch of {self._name}, {'closed' if self._closed.is_set() else 'open'}>"
+
+    def __enter__(self) -> Watch[Data]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Watch[Data]:
+        return self
+
+    def __next__(self) -> Event[Data]:
+        event = self.next_event()
+        if event is None:
+            raise StopIteration
+        return event
+
+    @property
+    def position(self) -> int | None:
+        """The index behind which `kv.watch(after=…)` would go on; None amid the first keys."""
+        return self._following.position
+
+    def next_event(self, timeout: float | None = None) -> Event[Data] | None:
+        """Return the next event; None where none came in `timeout` seconds, or it was closed."""
+        until_s = None if timeout is None else time.monotonic() + timeout
+        while not self._ready:
+            if not self.step(until_s):
+                return None
+        return self._ready.popleft()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all keys that there were have come."""
+        return self._following.is_listed
+
+    def take_ready(self) -> list[Event[Data]]:
+        """Return the events that have come."""
+        events = list(self._ready)
+        self._ready.clear()
+        return events
+
+    def close(self) -> None:
+        """End it; the thread that iterates stops. Any thread may."""
+        self._closed.set()
+        connection = self._connection
+        if connection is not None and self._process == os.getpid():
+            with contextlib.suppress(OSError):
+                connection.socket.shutdown(2)  # wakes the thread that reads
+        self._hang_up()
+
+    def step(self, until_s: float | None = None) -> bool:
+        """Take one line; return False where none came by then, or the watch was closed."""
+        if self._process != os.getpid():
+            raise RuntimeError("this watch is of the process that forked; begin one here")
+        while not self._closed.is_set():
+            try:
+                if self._connection is None:
+                    self._connect()
+                connection = self._connection
+                if connection is None:
+                    return False
+                return self._take(connection, until_s)
+            except (OSError, Ended, ClientError) as problem:
+                self._hang_up()
+                self._move_on(problem, until_s)
+                if until_s is not None and time.monotonic() >= until_s:
+                    return False
+        return False
+
+    def _connect(self) -> None:
+        address = self._addresses[0]
+        if not self._was_served and self._open_s > 0:
+            self._give_up_s = time.monotonic() + self._open_s
+            self._open_s = 0.0
+        try:
+            connection = NodeConnection(address, CONNECT_TIMEOUT_S)
+        except OSError as error:
+            raise Unreachable(why_unreachable(address, error, CONNECT_TIMEOUT_S)) from None
+        self._connection = connection
+        self._pulse = Pulse(time.monotonic())
+        if self._closed.is_set():  # meanwhile
+            raise ConnectionError("this watch was closed")
+        connection.send(line_of(self._name, self._following.command))
+
+    def _take(self, connection: NodeConnection, until_s: float | None) -> bool:
+        pulse = self._pulse
+        due_s = pulse.due_s
+        try:
+            raw = connection.read(due_s if until_s is None else min(due_s, until_s))
+        except TimeoutError:
+            now_s = time.monotonic()
+            if pulse.is_dead(now_s):
+                raise Ended("it said nothing for too long") from None
+            if pulse.probes(now_s):
+                connection.send(line_of(f"{self._name}#{PROBE_ID}", PROBE))
+            return until_s is None or now_s < until_s
+        text, number = text_and_id(raw)
+        now_s = time.monotonic()
+        pulse.heard(now_s)
+        if number == PROBE_ID:
+            if text.startswith("Sorry, "):
+                raise Ended(text)
+            pulse.confirmed(now_s)
+            return True
+        events = self._following.take(text)
+        self._ready.extend(events)
+        if events or text.startswith("WATCH "):
+            pulse.confirmed(now_s)
+            self._was_served = True
+            self._pause_s = PAUSES_S[0]
+        return True
+
+    def _move_on(self, problem: Exception, until_s: float | None) -> None:
+        """Turn to the next node, or raise what no node would do."""
+        if self._closed.is_set():
+            return
+        if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):
+            raise problem
+        if isinstance(problem, Ended):
+            self._following.refused(str(problem))
+        self._addresses.rotate(-1)
+        now_s = time.monotonic()
+        if not self._was_served and now_s >= self._give_up_s:
+            raise self._unserved(problem) from None
+        pause_s = self._pause_s
+        self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
+        self._closed.wait(pause_s if until_s is None else min(pause_s, max(0, until_s - now_s)))
+
+    def _unserved(self, problem: Exception) -> ClientError:
+        if isinstance(problem, Ended):
+            return NoLeader(str(problem).removeprefix("Sorry, "))
+        return Unreachable(f"nobody serves it at {in_words(self._addresses)}. The last: {problem}")
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,66 @@
+"""A state machine alone, which typed calls are carried out on as a cluster would."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from raftline.clients.connection import Refused
+from raftline.clients.search import text_of
+from raftline.kv.calls import Call
+from raftline.kv.codec import TEXT
+from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.state.commands import execute
+from raftline.state.events import Event
+from raftline.state.leases import spell_expiry
+from raftline.state.store import Store
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import decode_line
+from raftline.wire.replies import Reply
+
+Result = TypeVar("Result")
+TERM = 4
+
+
+class Model:
+    """A store of level 2; each call is one entry."""
+
+    def __init__(self) -> None:
+        self.store = Store(level=2)
+        self.store.notes_events = True
+        self.store.term = TERM
+
+    def ask(self, call: Call[Result]) -> Result:
+        """Carry out a call as its line says, and read the reply."""
+        line = call.command.encode()
+        assert b"\n" not in line
+        assert decode_line(line).encode() == line
+        request = read_request("program", "", line.decode(), Limits())
+        self.store.number += 1
+        reply = Reply("s1", execute(self.store, request.command, self.store.number))
+        try:
+            text = text_of(reply)
+        except Refused as refusal:
+            raise call.failure(refusal) from None
+        return call.read(text)
+
+    def txn(self) -> Transaction[str, Outcome[str]]:
+        def commit(plan: Plan[str]) -> Outcome[str]:
+            return self.ask(plan.call)
+
+        return Transaction(TEXT, commit)
+
+    def expire(self, lease: str) -> None:
+        """Let a lease run out."""
+        self.store.number += 1
+        execute_expiry_of(self.store, lease)
+
+    def events(self) -> list[Event]:
+        """Take the events since the last call."""
+        return list(self.store.take_events().events)
+
+
+def execute_expiry_of(store: Store, lease: str) -> None:
+    from raftline.state.leasecommands import execute_expiry
+
+    execute_expiry(store, spell_expiry(TERM, [lease]).partition(" ")[2])

@@ -1,0 +1,183 @@
+"""Requests of a typed client: no key or value is taken for another word, and replies are typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.clients.connection import Refused
+from raftline.kv.calls import Calls, Page, Stat, answered, seconds_of
+from raftline.kv.codec import BINARY, TEXT
+from raftline.kv.errors import LeaseLost, NotUnderstood
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits, show_operands
+from raftline.wire.protocol import unescape
+from tests.core.kv_model import Model
+
+CALLS = Calls(TEXT)
+BYTES = Calls(BINARY)
+TRICKY = (
+    "then", "else", "if", ";", "=", "after", "read", "read local", "a b", " a", "a ", "\\", "\\s",
+    "\n", "\r", "a\nset b 1", "\t", "\x00", "é", "e\u0301", "\u2028", "\x85", "@", "#1@", "x@get b",
+    "absent", "lease-1", "\udcff", "-1", "no such key: a", "under", "get",
+)  # fmt: skip
+keys = st.one_of(
+    st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
+)
+values = st.one_of(st.just(""), keys)
+
+
+@given(keys, values, values)
+def test_any_key_and_value_come_back_as_they_were(key: str, value: str, other: str) -> None:
+    model = Model()
+    model.ask(CALLS.set(key, value))
+    assert model.ask(CALLS.get(key)) == value
+    assert len(model.store) == 1
+    assert model.ask(CALLS.cas(key, value, other))
+    assert model.ask(CALLS.get(key)) == other
+    assert not model.ask(CALLS.cas(key, f"{other}!", value))
+    size = len((other + value).encode("utf-8", "surrogateescape"))
+    assert model.ask(CALLS.append(key, value)) == size
+    assert model.ask(CALLS.get(key)) == other + value
+    assert not model.ask(CALLS.setnx(key, value))
+    assert model.ask(CALLS.pop(key)) == other + value
+    assert model.ask(CALLS.pop(key)) is None
+    assert model.ask(CALLS.setnx(key, value))
+    assert model.ask(CALLS.delete(key))
+    assert not model.ask(CALLS.delete(key))
+    assert model.ask(CALLS.get(key)) is None
+    assert len(model.store) == 0
+
+
+@given(st.binary(min_size=1), st.binary())
+def test_any_bytes_come_back_as_they_were(key: bytes, value: bytes) -> None:
+    model = Model()
+    model.ask(BYTES.set(key, value))
+    assert model.ask(BYTES.get(key)) == value
+    assert model.ask(BYTES.delete(key))
+    assert len(model.store) == 0
+
+
+@given(keys, values, keys)
+def test_a_transaction_takes_any_key_and_value_for_one_word(
+    key: str, value: str, other: str
+) -> None:
+    model = Model()
+    lease = model.ask(CALLS.grant(10))
+    then = model.txn().if_.absent(key).then
+    first = then.set(key, value, lease=lease).get(key).stat(key).append(key, other).commit()
+    size = len(value.encode("utf-8", "surrogateescape"))
+    longer = size + len(other.encode("utf-8", "surrogateescape"))
+    assert first.succeeded
+    assert first.results == [True, value, Stat(2, lease, size), longer]
+    both = value + other
+    again = model.txn().if_.equal(key, both).exists(key).unchanged(key, 2).then
+    result = again.cas(key, both, other).cas(key, both + "!", value).setnx(key, value).get(key)
+    assert result.commit().results == [True, False, False, other]
+    differs = model.txn().if_.differ(key, other).then.incr("n").else_.delete(key).get(key)
+    outcome = differs.commit()
+    assert not outcome
+    assert outcome.results == [True, None]
+    assert list(model.store) == []
+
+
+def test_numbers_and_times_are_typed() -> None:
+    model = Model()
+    assert model.ask(CALLS.incr("n")) == 1
+    assert model.ask(CALLS.incr("n", -42)) == -41
+    assert model.ask(CALLS.stat("n")) == Stat(2, None, 3)
+    assert model.ask(CALLS.stat("m")) is None
+    assert model.ask(CALLS.expire("n", 10)) is True
+    assert model.ask(CALLS.expire("m", 10)) is False
+    assert model.ask(CALLS.persist("n")) is True
+    assert model.ask(CALLS.persist("n")) is False
+    model.ask(CALLS.set("t", "two words", ttl=10.0))
+    assert model.ask(CALLS.get("t")) == "two words"
+    assert [model.ask(CALLS.clear(prefix)) for prefix in ("n", "n", "t")] == [1, 0, 1]
+    done = model.txn().then.incr("n", 5).set("t", "1", ttl=3).expire("t", 4).persist("t").commit()
+    assert done.results == [5, True, True, True]
+
+
+def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
+    model = Model()
+    lease = model.ask(CALLS.grant(10))
+    model.ask(CALLS.set("a", "1", lease=lease))
+    assert model.ask(CALLS.release(lease)) == 1
+    assert model.ask(CALLS.release(lease)) == 0
+    for call in (
+        CALLS.set("a", "1", lease=lease), CALLS.setnx("a", "1", lease),
+        CALLS.cas("a", "1", "2", lease), CALLS.incr("a", 1, lease), CALLS.append("a", "1", lease),
+    ):  # fmt: skip
+        with pytest.raises(LeaseLost, match=f"{lease} has ended"):
+            model.ask(call)
+    with pytest.raises(LeaseLost, match=f"{lease} has ended"):
+        model.txn().then.set("b", "1", lease=lease).commit()
+    with pytest.raises(Refused, match="no whole number"):
+        model.txn().then.set("b", lease).incr("b").commit()
+    assert len(model.store) == 0
+
+
+@given(st.sampled_from(("", *TRICKY)), st.sampled_from(("", *TRICKY)))
+def test_a_page_is_asked_for_by_any_prefix_and_key(prefix: str, after: str) -> None:
+    command = CALLS.page(prefix or None, after).command
+    asked = read_request("program", "", command, Limits())
+    assert asked.read == ""
+    found = [None if each is None else unescape(each) for each in show_operands(asked.command)]
+    assert found == [prefix or None, after or None]
+
+
+def test_a_page_is_read_with_what_follows_it() -> None:
+    read = CALLS.page("a").read
+    assert read('SHOW response: {"a": "5", "b c": "\\udcff"}') == Page(
+        [("a", "5"), ("b c", "\udcff")], True, "b c"
+    )
+    assert read('SHOW response: {"a": "5"} more: show after a') == Page([("a", "5")], False, "a")
+    assert read("SHOW response: {}") == Page([], True, "")
+    assert BYTES.page().read('SHOW response: {"\\udcff": "é"}').pairs == [(b"\xff", "é".encode())]
+
+
+def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
+    read = CALLS.ttl("a").read
+    assert read("TTL response: 9.372") == 9.372
+    assert read("TTL response, no lease: a") is None
+    with pytest.raises(KeyError, match="a"):
+        read("TTL response, no such key: a")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: CALLS.get(b"a"), TypeError, "a key is str here, not bytes"),
+        (lambda: BYTES.get("a"), TypeError, "a key is bytes here, not str"),
+        (lambda: CALLS.set("a", 5), TypeError, "a value is str here, not int"),
+        (lambda: CALLS.get(""), ValueError, "at least one byte"),
+        (lambda: CALLS.clear(""), ValueError, "at least one byte"),
+        (lambda: CALLS.get("\ud800"), ValueError, "half a surrogate pair"),
+        (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),
+        (lambda: CALLS.incr("a", True), TypeError, "a whole number is an int"),
+        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is no time of a lease"),
+        (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is no time of a lease"),
+        (lambda: CALLS.set("a", "1", ttl=10, lease="lease-1"), ValueError, "not both"),
+        (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is no lease"),
+        (lambda: seconds_of(float("nan")), ValueError, "is no time of a lease"),
+        (lambda: seconds_of("10"), TypeError, "is a number of seconds"),
+        (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
+        (lambda: Model().txn().then.set("a", "1").else_, ValueError, "without a condition"),
+        (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),
+        (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is no lease"),
+    ],
+)
+def test_what_no_request_can_say_is_refused_before_it_is_sent(
+    call: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_a_reply_of_an_unknown_form_is_said_to_be_one() -> None:
+    for text in ("", "hello", "GET response"):
+        with pytest.raises(NotUnderstood, match="of no known form"):
+            answered(text)

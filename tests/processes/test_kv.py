@@ -1,0 +1,452 @@
+"""`raftline.connect()` at real nodes: a mapping, watches, leases, locks, elections."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import raftline
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import DEADLINE_S, eventually
+from tests.processes.typed import at, three_nodes
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    with three_nodes(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    with raftline.connect(at(nodes)) as kv:
+        yield kv
+
+
+def ours() -> list[str]:
+    """Return the names of the threads of clients."""
+    return [each.name for each in threading.enumerate() if "renews" in each.name]
+
+
+def test_it_is_a_mapping(kv: raftline.KV[str]) -> None:
+    kv["m/a"] = "5"
+    kv["m/two words"] = "x\ny"
+    assert kv["m/a"] == "5"
+    assert kv.get("m/none") is None
+    assert kv.get("m/none", "else") == "else"
+    assert "m/a" in kv
+    assert "m/none" not in kv
+    assert 5 not in kv
+    assert dict(kv.items("m/")) == {"m/a": "5", "m/two words": "x\ny"}
+    assert list(kv.keys("m/")) == ["m/a", "m/two words"]
+    assert list(kv.values("m/")) == ["5", "x\ny"]
+    assert len(kv.items("m/")) == 2
+    assert ("m/a", "5") in kv.items()
+    assert set(kv.keys("m/")) <= set(kv)
+    assert len(kv) >= 2
+    assert kv.setdefault("m/a", "6") == "5"
+    assert kv.setdefault("m/b", "6") == "6"
+    assert kv.pop("m/b") == "6"
+    assert kv.pop("m/b", None) is None
+    with pytest.raises(KeyError, match="m/b"):
+        kv.pop("m/b")
+    with pytest.raises(KeyError, match="m/b"):
+        kv["m/b"]
+    with pytest.raises(KeyError, match="m/b"):
+        del kv["m/b"]
+    kv.update({"m/c": "1", "m/d": "2"})
+    del kv["m/c"]
+    with pytest.raises(TypeError, match="would delete every key"):
+        kv.clear()
+    assert kv.clear("m/") == 3
+    assert dict(kv.items("m/")) == {}
+    assert kv != {}
+    assert kv == kv
+    assert len({kv, kv}) == 1
+
+
+def test_more_keys_than_a_page_has_are_all_listed(kv: raftline.KV[str]) -> None:
+    names = [f"page/{number:04}" for number in range(2100)]
+    for begin in range(0, len(names), 100):
+        operations = kv.txn().then
+        for name in names[begin : begin + 100]:
+            operations.set(name, name)
+        assert operations.commit().succeeded
+    assert list(kv.keys("page/")) == names
+    assert kv.clear("page/") == len(names)
+
+
+def test_the_atomic_commands_answer_in_types(kv: raftline.KV[str]) -> None:
+    assert kv.setnx("t/a", "1") is True
+    assert kv.setnx("t/a", "2") is False
+    assert kv.cas("t/a", "1", "two words") is True
+    assert kv.cas("t/a", "1", "3") is False
+    assert kv.append("t/a", "!") == 10
+    assert kv.incr("t/n") == 1
+    assert kv.incr("t/n", 41) == 42
+    with pytest.raises(raftline.Refused, match="no whole number"):
+        kv.incr("t/a")
+    stat = kv.stat("t/n")
+    assert stat is not None
+    assert (stat.bytes, stat.lease) == (2, None)
+    same = kv.txn().if_.unchanged("t/n", stat.index).then.incr("t/n").commit()
+    assert same.results == [43]
+    assert not kv.txn().if_.unchanged("t/n", stat.index).then.incr("t/n").commit()
+    kv.set("t/e", "x", ttl=100)
+    assert 0 < (kv.ttl("t/e") or 0) <= 100
+    assert kv.persist("t/e") is True
+    assert kv.ttl("t/e") is None
+    assert kv.expire("t/e", 1) is True
+    eventually(lambda: "t/e" not in kv, "the end of a key's time")
+    with pytest.raises(KeyError):
+        kv.ttl("t/e")
+    assert kv.delete("t/a") is True
+    assert kv.delete("t/a") is False
+
+
+def test_bytes_are_kept_as_bytes(nodes: Cluster) -> None:
+    with raftline.connect(at(nodes), binary=True) as kv:
+        everything = bytes(range(256))
+        kv[everything] = everything * 3
+        assert kv[everything] == everything * 3
+        assert list(kv.items(everything)) == [(everything, everything * 3)]
+        assert kv.pop(everything) == everything * 3
+
+
+def test_any_threads_ask_at_once(kv: raftline.KV[str]) -> None:
+    kv["sum"] = "0"
+    threads = [
+        threading.Thread(target=lambda: [kv.incr("sum") for _ in range(25)]) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kv["sum"] == "200"
+
+
+def test_a_replicated_object_asks_through_it(kv: raftline.KV[str]) -> None:
+    settings = raftline.ReplicatedDict("settings", kv)
+    settings["lamp"] = "on"
+    assert settings == {"lamp": "on"}
+
+
+def test_the_nodes_are_found_as_commands_find_them(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAFTLINE", raising=False)
+    with pytest.raises(raftline.Unreachable, match=r"or say where: connect\(.*or \$RAFTLINE"):
+        raftline.connect()
+    with raftline.connect(folder=nodes.folder) as kv:
+        kv["found"] = "by folder"
+    monkeypatch.setenv("RAFTLINE", at(nodes))
+    with raftline.connect() as kv:
+        assert kv["found"] == "by folder"
+    monkeypatch.setenv("RAFTLINE", "nowhere:x")
+    with pytest.raises(raftline.Unreachable, match=r"^\$RAFTLINE: "):
+        raftline.connect()
+    for wrong in ("nowhere:x", "", "h1:1,,h2:2"):
+        with pytest.raises(ValueError, match="is no address: host:port"):
+            raftline.connect(wrong)
+    with pytest.raises(ValueError, match="give one of them"):
+        raftline.connect("h1:1", folder=tmp_path)
+    with pytest.raises(ValueError, match="is no name of a client"):
+        raftline.connect("h1:1", name="two words")
+    with pytest.raises(ValueError, match="is no time"):
+        raftline.connect("h1:1", timeout=0)
+
+
+def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str], nodes: Cluster) -> None:
+    assert repr(kv).startswith("<raftline.KV at localhost port ")
+    assert repr(kv.within(0.5)).endswith(", 0.5 s>")
+    watch, lock, lease = kv.watch("none/"), kv.lock("copied"), kv.lease(10)
+    for each in (kv, watch, lock, lease, kv.election("copied")):
+        with pytest.raises(TypeError, match="can't be copied or pickled"):
+            pickle.dumps(each)
+        with pytest.raises(TypeError, match="can't be copied or pickled"):
+            copy.copy(each)
+        assert repr(each).startswith("<")
+
+
+def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline.KV[str]) -> None:
+    kv["w/a"] = "1"
+    watch = kv.watch("w/")
+    first = watch.next_event(DEADLINE_S)
+    assert first is not None
+    assert (first.kind, first.key, first.value) == ("has", "w/a", "1")
+    kv["w/b"] = "2"
+    kv["other"] = "3"
+    kv.set("w/c", "4", ttl=1)
+    del kv["w/a"]
+    got = [watch.next_event(DEADLINE_S) for _ in range(4)]
+    assert [(each.kind, each.key, each.value) for each in got if each is not None] == [
+        ("set", "w/b", "2"), ("set", "w/c", "4"), ("delete", "w/a", None), ("expire", "w/c", None),
+    ]  # fmt: skip
+    assert watch.next_event(0.05) is None
+    assert got[1] is not None
+    with kv.watch("w/", after=got[1].index) as later:
+        assert [later.next_event(DEADLINE_S), later.next_event(DEADLINE_S)] == got[2:]
+    ended = threading.Thread(target=lambda: list(watch))
+    ended.start()
+    watch.close()
+    ended.join(DEADLINE_S)
+    assert not ended.is_alive()
+    with pytest.raises(raftline.Refused, match="there is no entry"):
+        next(kv.watch("w/", after=10**9))
+
+
+def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> None:
+    assert ours() == []
+    kv = raftline.connect(at(nodes))
+    watch = kv.watch("w/")
+    loop = threading.Thread(target=lambda: list(watch))
+    loop.start()
+    lease = kv.lease(10).grant()
+    assert ours() == ["program renews leases"]
+    kv.close()
+    loop.join(DEADLINE_S)
+    assert not loop.is_alive()
+    assert ours() == []
+    assert not lease.is_held
+    for use in (lambda: kv.get("a"), lambda: kv.watch("a"), kv.lease(10).grant):
+        with pytest.raises(raftline.Unreachable, match="was closed"):
+            use()
+    kv.close()
+
+
+def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) -> None:
+    with kv.lease(1) as lease:
+        kv.set("l/a", "1", lease=lease)
+        assert kv.setnx("l/b", "1", lease=lease)
+        end_s = time.monotonic() + 2.5
+        while time.monotonic() < end_s:
+            assert lease.is_held
+            assert "l/a" in kv
+        assert lease.check() is lease
+        assert repr(lease).endswith("1 s, held>")
+    assert dict(kv.items("l/")) == {}
+    assert not lease.is_held
+    eventually(lambda: ours() == [], "the thread that renews has ended")
+    with pytest.raises(raftline.LeaseLost, match="has ended"):
+        kv.set("l/a", "1", lease=lease)
+    with pytest.raises(raftline.LeaseLost, match="has ended"):
+        lease.check()
+
+
+def test_a_lease_that_somebody_ended_is_told_as_lost(kv: raftline.KV[str], nodes: Cluster) -> None:
+    told = threading.Event()
+    lease = kv.lease(3, on_lost=told.set).grant()
+    nodes.ask(f"release {lease}")
+    assert told.wait(DEADLINE_S)
+    assert lease.wait_lost(0)
+    assert not lease.is_held
+    with pytest.raises(raftline.LeaseLost, match=f"{lease} has ended"):
+        lease.release()
+
+    def loses_one() -> None:
+        with kv.lease(3) as other:
+            nodes.ask(f"release {other}")
+            assert other.wait_lost(DEADLINE_S)
+
+    with pytest.raises(raftline.LeaseLost):
+        loses_one()
+
+
+def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster) -> None:
+    with kv.lock("nightly", ttl=5) as token:
+        assert token > 0
+        other = kv.lock("nightly", ttl=5)
+        assert other.acquire(timeout=0) is None
+        assert other.acquire(timeout=0.2) is None
+        assert other.holder() == kv.lock("nightly").holder() is not None
+        got: list[int | None] = []
+        waits = threading.Thread(target=lambda: got.append(other.acquire()))
+        waits.start()
+        eventually(lambda: "lock/nightly/next" in kv, "somebody who waits")
+    waits.join(DEADLINE_S)
+    assert got[0] is not None
+    assert got[0] > token
+    assert other.check() == other.token == got[0]
+    assert other.is_held
+    with pytest.raises(RuntimeError, match="held by this object already"):
+        other.acquire()
+    other.release()
+    with pytest.raises(RuntimeError, match="not held by this program"):
+        other.release()
+    assert list(kv.items("lock/nightly/")) == []
+    assert other.holder() is None
+
+
+def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
+    kv: raftline.KV[str], nodes: Cluster
+) -> None:
+    child = os.fork()
+    if child == 0:
+        raftline.connect(at(nodes)).lock("killed", ttl=1).acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert kv.lock("killed").acquire(timeout=0) is None
+    eventually(lambda: kv.lock("killed").holder() is None, "the lease has ended")
+    lock = kv.lock("killed")
+    assert lock.acquire(timeout=0) is not None
+    lock.release()
+
+
+def test_an_election_has_one_leader_and_tells_who(kv: raftline.KV[str]) -> None:
+    first, second = kv.election("service", ttl=3), kv.election("service", ttl=3)
+    observer = second.observe()
+    assert next(observer) is None
+    token = first.campaign("host one")
+    assert token is not None
+    assert next(observer) == "host one"
+    assert second.campaign("host two", timeout=0.1) is None
+    assert second.leader() == "host one"
+    first.resign()
+    assert next(observer) is None
+    with second:
+        assert (second.campaign("host two") or 0) > token
+        assert next(observer) == "host two"
+        assert second.is_held
+    assert first.leader() is None
+
+
+def test_a_child_process_asks_anew_and_leaves_its_parent_what_it_holds(
+    kv: raftline.KV[str],
+) -> None:
+    kv["fork"] = "parent"
+    lease = kv.lease(5).grant()
+    watch = kv.watch("fork")
+    assert watch.next_event(DEADLINE_S) is not None
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            assert kv["fork"] == "parent"
+            kv["fork"] = "child"
+            assert not lease.is_held
+            for use in (lease.release, lease.check, watch.next_event):
+                with pytest.raises(RuntimeError, match="process that forked"):
+                    use()
+            watch.close()
+            lease.__exit__(None, None, None)
+            with kv.lease(5) as own:
+                assert own.is_held
+            failed = 0
+        finally:
+            os._exit(failed)
+    assert os.waitpid(child, 0)[1] == 0
+    event = watch.next_event(DEADLINE_S)
+    assert event is not None
+    assert event.value == "child"
+    assert lease.is_held
+    assert lease.check()
+    lease.release()
+
+
+def test_a_call_ends_at_its_deadline_where_the_leader_stands_still(three: Cluster) -> None:
+    with raftline.connect(at(three)) as kv:
+        kv["a"] = "1"
+        three["s2"].pause()
+        three["s3"].pause()
+        begun_s = time.monotonic()
+        with pytest.raises((raftline.Unreachable, raftline.NoLeader)):
+            kv.within(1.0).get("a")
+        with pytest.raises(raftline.OutcomeUnknown, match="outcome unknown"):
+            kv.within(1.0).set("a", "2")
+        assert time.monotonic() - begun_s < DEADLINE_S / 2
+        three["s2"].resume()
+        three["s3"].resume()
+        assert eventually(lambda: kv.get("a"), "an answer") in ("1", "2")
+
+
+def test_where_nobody_listens_a_call_says_so_within_its_time() -> None:
+    with raftline.connect("localhost:1,localhost:2", timeout=0.5) as kv:
+        begun_s = time.monotonic()
+        with pytest.raises(raftline.Unreachable, match="nobody answers at"):
+            kv["a"] = "1"
+        with pytest.raises(raftline.Unreachable, match="nobody serves it at"):
+            next(kv.watch())
+        assert time.monotonic() - begun_s < DEADLINE_S / 2
+
+
+def test_a_leader_killed_amid_writes_has_each_of_them_done_once(three: Cluster) -> None:
+    with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
+        counts = [0] * 4
+        stop = threading.Event()
+
+        def count(number: int) -> None:
+            while not stop.is_set():
+                counts[number] = kv.incr(f"n{number}")
+
+        threads = [threading.Thread(target=count, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: min(counts) > 20, "writes under way")
+        leader = three.leader()
+        leader.kill()
+        reached = max(counts)
+        eventually(lambda: min(counts) > reached + 20, "writes at another leader")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert [kv[f"n{number}"] for number in range(4)] == [str(count) for count in counts]
+
+
+def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> None:
+    with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
+        watch = kv.watch("n")
+        seen: list[int] = []
+
+        def follow() -> None:
+            for event in watch:
+                seen.append(int(event.value or 0))
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        for number in range(1, 301):
+            kv["n"] = str(number)
+            if number % 100 == 50:  # the node that serves the watch
+                connection = watch._connection
+                assert connection is not None
+                port = connection.address.port
+                node = next(each for each in three.nodes if each.port == port)
+                node.kill()
+                node.start()
+        eventually(lambda: seen[-1:] == [300], "the last event")
+        assert seen == list(range(1, 301))
+        watch.close()
+        follower.join()
+
+
+def test_a_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) -> None:
+    with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
+        lost = threading.Event()
+        lease = kv.lease(8, on_lost=lost.set).grant()
+        kv.set("a", "1", lease=lease)
+        leader = three.leader()
+        leader.kill()
+        assert lease.check()
+        assert kv["a"] == "1"
+        leader.start()
+        for node in three.nodes[:2]:
+            node.pause()
+        assert lost.wait(DEADLINE_S)
+        assert not lease.is_held
+        for node in three.nodes[:2]:
+            node.resume()
+        eventually(lambda: "a" not in kv, "the key goes with its lease")

@@ -1,0 +1,256 @@
+"""`raftline.aio.connect()` at real nodes: the same names awaited, on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import DEADLINE_S
+from tests.processes.typed import at, three_nodes
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    with three_nodes(tmp_path) as cluster:
+        yield cluster
+
+
+def run(work: Coroutine[object, object, None]) -> None:
+    """Run it; no task may be left, and no thread but that of the loop's look-ups of names."""
+
+    async def alone() -> None:
+        threads = set(threading.enumerate())
+        await work
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert left == set()
+        new = [each.name for each in set(threading.enumerate()) - threads]
+        assert [name for name in new if not name.startswith("asyncio_")] == []
+
+    asyncio.run(alone())
+
+
+def test_the_same_names_are_awaited(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            await kv.set("a/a", "5")
+            assert await kv.get("a/a") == "5"
+            assert await kv.get("a/none", "else") == "else"
+            assert await kv.setnx("a/a", "6") is False
+            assert await kv.cas("a/a", "5", "two words") is True
+            assert await kv.append("a/a", "!") == 10
+            assert await kv.incr("a/n", 41) == 41
+            stat = await kv.stat("a/n")
+            assert stat is not None
+            done = await kv.txn().if_.unchanged("a/n", stat.index).then.incr("a/n").commit()
+            assert (done.succeeded, done.results) == (True, [42])
+            assert [pair async for pair in kv.items("a/")] == [("a/a", "two words!"), ("a/n", "42")]
+            assert [key async for key in kv.keys("a/")] == ["a/a", "a/n"]
+            assert [value async for value in kv.values("a/")] == ["two words!", "42"]
+            assert await kv.expire("a/n", 100) is True
+            assert 0 < (await kv.ttl("a/n") or 0) <= 100
+            assert await kv.persist("a/n") is True
+            assert await kv.ttl("a/n") is None
+            assert await kv.pop("a/n") == "42"
+            assert await kv.delete("a/n") is False
+            with pytest.raises(KeyError):
+                await kv.ttl("a/n")
+            await kv.set("a/e", "1", ttl=100)
+            assert await kv.clear("a/") == 2
+            with pytest.raises(raftline.Refused, match="no whole number"):
+                await kv.txn().then.set("a/x", "x").incr("a/x").commit()
+            assert (await kv.request("get a/x")).startswith("GET response, no such key")
+            with pytest.raises(TypeError, match="can't be copied or pickled"):
+                pickle.dumps(kv)
+        async with raftline.aio.connect(at(nodes), binary=True) as raw:
+            await raw.set(b"\xff", bytes(range(256)))
+            assert await raw.pop(b"\xff") == bytes(range(256))
+
+    run(work())
+
+
+def test_tasks_share_one_connection_and_each_write_is_done_once(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            sums = await asyncio.gather(*(kv.incr("tasks") for _ in range(300)))
+            assert sorted(sums) == list(range(1, 301))
+            assert kv.name == "program"
+
+    run(work())
+
+
+def test_a_task_may_be_cancelled_at_any_time(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            for turn in range(60):
+                tasks = [asyncio.ensure_future(kv.incr("cancelled")) for _ in range(10)]
+                await asyncio.sleep(turn / 20_000)
+                for task in tasks[::2]:
+                    task.cancel()
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(each, int) for each in done[1::2])
+            assert int(await kv.get("cancelled") or 0) <= 600
+            async with asyncio.timeout(5) if hasattr(asyncio, "timeout") else kv.within(5):
+                await kv.get("cancelled")
+
+    run(work())
+
+
+def test_a_watch_a_lease_a_lock_and_an_election(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            kinds: list[str] = []
+
+            async def follow() -> None:
+                async for event in kv.watch("w/"):
+                    kinds.append(event.kind)
+                    if event.kind == "delete":
+                        return
+
+            await kv.set("w/a", "1")
+            following = asyncio.ensure_future(follow())
+            async with kv.lease(1) as lease:
+                await kv.set("w/b", "1", lease=lease)
+                await asyncio.sleep(1.5)
+                assert lease.is_held
+                await lease.check()
+            await asyncio.wait_for(following, DEADLINE_S)
+            assert kinds[0] == "has"
+            assert kinds[-1] == "delete"
+            async with kv.lock("nightly", ttl=5) as token:
+                other = kv.lock("nightly", ttl=5)
+                assert await other.acquire(timeout=0) is None
+                assert await other.acquire(timeout=0.2) is None
+                waits = asyncio.ensure_future(other.acquire())
+                given_up = asyncio.ensure_future(kv.lock("nightly").acquire())
+                await asyncio.sleep(0.3)
+                given_up.cancel()
+            later = await asyncio.wait_for(waits, DEADLINE_S)
+            assert later is not None
+            assert later > token
+            assert await other.check() == later
+            await other.release()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            assert [key async for key in kv.keys("lock/nightly/")] == []
+            election = kv.election("service", ttl=5)
+            seen = election.observe()
+            assert await seen.__anext__() is None
+            assert await election.campaign("one") is not None
+            assert await seen.__anext__() == "one"
+            assert await election.leader() == "one"
+            await election.resign()
+            assert await seen.__anext__() is None
+            await seen.aclose()  # type: ignore[attr-defined]
+
+    run(work())
+
+
+def test_a_lease_that_somebody_ended_is_told_as_lost(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            lease = await kv.lease(3).grant()
+            await kv.request(f"release {lease}")
+            await asyncio.wait_for(lease.wait_lost(), DEADLINE_S)
+            assert not lease.is_held
+            with pytest.raises(raftline.LeaseLost, match=f"{lease} has ended"):
+                await kv.set("a", "1", lease=lease)
+            with pytest.raises(raftline.LeaseLost, match=f"{lease} has ended"):
+                await lease.release()
+
+    run(work())
+
+
+def test_a_child_process_is_told_to_connect_anew(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            await kv.set("fork", "1")
+            child = os.fork()
+            if child == 0:
+                failed = 1
+                try:
+                    with pytest.raises(RuntimeError, match="process that forked; connect anew"):
+                        await kv.get("fork")
+                    failed = 0
+                finally:
+                    os._exit(failed)
+            assert os.waitpid(child, 0)[1] == 0
+            assert await kv.get("fork") == "1"
+
+    run(work())
+
+
+def test_a_leader_killed_amid_writes_and_a_watch_lose_nothing(three: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(three), timeout=DEADLINE_S) as kv:
+            seen: list[int] = []
+
+            async def follow() -> None:
+                async for event in kv.watch("n"):
+                    seen.append(int(event.value or 0))
+                    if seen[-1] == 900:
+                        return
+
+            async def count() -> None:
+                while await kv.incr("n") < 900:
+                    pass
+
+            following = asyncio.ensure_future(follow())
+            counting = [asyncio.ensure_future(count()) for _ in range(8)]
+            while not seen or seen[-1] < 300:
+                await asyncio.sleep(0.01)
+            leader = await asyncio.to_thread(three.leader)
+            leader.kill()
+            await asyncio.wait_for(following, DEADLINE_S)
+            assert seen == list(range(1, 901))
+            for task in counting:
+                await task
+            assert int(await kv.get("n") or 0) == 900 + len(counting) - 1
+
+    run(work())
+
+
+def test_a_call_ends_at_its_deadline_where_all_stand_still(three: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(three), timeout=1.0) as kv:
+            await kv.set("a", "1")
+            for node in three.nodes:
+                node.pause()
+            begun_s = time.monotonic()
+            tasks = [asyncio.ensure_future(kv.set("a", str(number))) for number in range(5)]
+            done = await asyncio.gather(*tasks, kv.get("a"), return_exceptions=True)
+            assert {type(each) for each in done[:5]} == {raftline.OutcomeUnknown}
+            assert isinstance(done[5], raftline.Unreachable)
+            assert time.monotonic() - begun_s < DEADLINE_S / 2
+            for node in three.nodes:
+                node.resume()
+            await asyncio.to_thread(three.leader)
+            assert await kv.within(DEADLINE_S).get("a") in ("1", "0", "2", "3", "4")
+
+    run(work())
+
+
+def test_where_nobody_listens_it_says_so_within_its_time() -> None:
+    async def work() -> None:
+        async with raftline.aio.connect("localhost:1,localhost:2", timeout=0.4) as kv:
+            with pytest.raises(raftline.Unreachable, match="nobody answers at"):
+                await kv.set("a", "1")
+            with pytest.raises(raftline.Unreachable, match="nobody serves it at"):
+                await kv.watch().next_event()
+
+    run(work())

@@ -1,0 +1,140 @@
+"""The programs of docs/examples: each does what docs/use/python.md says, and is well typed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import raftline
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import DEADLINE_S, Process, eventually, free_ports
+from tests.processes.typed import at, three_nodes
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    with raftline.connect(at(nodes)) as kv:
+        yield kv
+
+
+def example(name: str, nodes: Cluster, *arguments: str) -> Process:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
+    return Process(name, command, env={**os.environ, "RAFTLINE": at(nodes)})
+
+
+def test_the_config_store_prints_each_change(kv: raftline.KV[str], nodes: Cluster) -> None:
+    kv["app/lamp"] = "on"
+    program = example("config_store", nodes).launch()
+    try:
+        program.wait_for_line("{'app/lamp': 'on'}")
+        kv["app/lamp"] = "off"
+        program.wait_for_line("{'app/lamp': 'off'}")
+        del kv["app/lamp"]
+        program.wait_for_line("{}")
+    finally:
+        program.close()
+
+
+def test_the_cron_lock_has_one_job_run_and_hands_it_a_token(
+    kv: raftline.KV[str], nodes: Cluster
+) -> None:
+    job = example("cron_lock", nodes, "sh", "-c", "echo token $TOKEN; read line; exit 3")
+    job._popen["stdin"] = subprocess.PIPE
+    job.launch()
+    try:
+        job.wait_for_line("token ")
+        second = example("cron_lock", nodes, "echo", "twice").launch()
+        assert second.ended(DEADLINE_S) == 1
+        assert second.said[0].startswith("not begun: it runs as program on ")
+        assert job.running.stdin is not None
+        job.running.stdin.close()
+        assert job.ended(DEADLINE_S) == 3
+        third = example("cron_lock", nodes, "echo", "once more").launch()
+        assert third.ended(DEADLINE_S) == 0
+        assert third.said == ["once more"]
+    finally:
+        job.close()
+
+
+def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster) -> None:
+    first = example("leader", nodes, "one").launch()
+    second = example("leader", nodes, "two")
+    try:
+        first.wait_for_line("one leads with token ")
+        second.launch()
+        eventually(lambda: "election/service/next" in kv, "a second one that waits")
+        assert kv.election("service").leader() == "one"
+        first.kill()
+        second.wait_for_line("two leads with token ")
+    finally:
+        first.close()
+        second.close()
+
+
+def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: Cluster) -> None:
+    pytest.importorskip("aiohttp")
+    port = next(free_ports)
+    service = example("web_service", nodes, str(port)).launch()
+
+    def asked(path: str, data: bytes | None = None) -> str:
+        request = urllib.request.Request(
+            f"http://localhost:{port}{path}", data, method="GET" if data is None else "PUT"
+        )
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
+            return str(reply.read().decode())
+
+    def serves() -> bool:
+        try:
+            return asked("/") != ""
+        except OSError:
+            return False
+
+    try:
+        eventually(serves, "the service")
+        assert asked("/colour", b"blue as the sky") == ""
+        assert asked("/colour") == "blue as the sky"
+        assert kv["web/colour"] == "blue as the sky"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            asked("/nothing")
+        assert asked("/") == f"visit {int(kv['visits'])}"
+    finally:
+        service.terminate()
+        service.close()
+
+
+def test_the_page_shows_the_examples_as_they_are() -> None:
+    page = (ROOT / "docs" / "use" / "python.md").read_text()
+    examples = list(EXAMPLES.glob("*.py"))
+    assert len(examples) >= 4
+    for path in examples:
+        _, _, body = path.read_text().partition('"""\n\n')
+        assert f"```python\n{body}```" in page, path.name
+
+
+def test_the_examples_are_well_typed(tmp_path: Path) -> None:
+    typing = tmp_path / "typing"
+    typing.mkdir()
+    (typing / "raftline").symlink_to(ROOT / "src")
+    examples = sorted(map(str, EXAMPLES.glob("*.py")))
+    settings = ["--strict", "--explicit-package-bases", "--cache-dir", str(ROOT / ".mypy_cache")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *settings, *examples],
+        env={**os.environ, "MYPYPATH": str(typing)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr

@@ -1,0 +1,26 @@
+"""Typed clients at real nodes: where those are, and at which level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import eventually
+
+
+def at(cluster: Cluster) -> str:
+    """Return the addresses of a cluster, as `connect` takes them."""
+    return ",".join(f"localhost:{node.port}" for node in cluster.nodes)
+
+
+@contextmanager
+def three_nodes(folder: Path, *options: str) -> Iterator[Cluster]:
+    """Yield three nodes, led by s1, that have what typed clients need."""
+    with Cluster(folder, 3, *(options or STEADY)) as cluster:
+        cluster.start()
+        if not options:
+            cluster.led_by("s1")
+        eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level")
+        yield cluster

@@ -1,0 +1,245 @@
+"""asyncio's client at nodes that answer from a script: lines in flight, cancelled and lost ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.wire.protocol import not_leader
+
+DEADLINE_S = 30.0
+
+
+class Node:
+    """A node whose answers the test gives, each when it wants."""
+
+    def __init__(self, answers: Callable[[str], str | None] | None = None) -> None:
+        self.lines: list[str] = []
+        self.answers = answers
+        self.writers: list[asyncio.StreamWriter] = []
+        self.changed = asyncio.Condition()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        with contextlib.suppress(OSError):
+            while line := (await reader.readline()).decode().removesuffix("\n"):
+                self.lines.append(line)
+                async with self.changed:
+                    self.changed.notify_all()
+                if self.answers is not None and (text := self.answers(line.partition("@")[2])):
+                    self.answer(line, text)
+
+    def answer(self, line: str, text: str) -> None:
+        sender = line.partition("@")[0].partition("#")
+        self.writers[-1].write(f"s1{sender[1]}{sender[2]}@{text}\n".encode())
+
+    async def has(self, count: int) -> list[str]:
+        """Wait for so many lines; return them."""
+
+        async def wait() -> None:
+            async with self.changed:
+                await self.changed.wait_for(lambda: len(self.lines) >= count)
+
+        await asyncio.wait_for(wait(), DEADLINE_S)
+        return self.lines
+
+    def hang_up(self) -> None:
+        self.writers[-1].transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def node(answers: Callable[[str], str | None] | None = None) -> AsyncIterator[Node]:
+    it = Node(answers)
+    server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
+    it.port = server.sockets[0].getsockname()[1]
+    try:
+        yield it
+    finally:
+        server.close()
+        for writer in it.writers:
+            writer.transport.abort()
+
+
+def connected(*nodes: Node, timeout: float = DEADLINE_S) -> raftline.aio.KV[str]:
+    return raftline.aio.connect(
+        ",".join(f"127.0.0.1:{each.port}" for each in nodes), timeout=timeout
+    )
+
+
+def tasks_left() -> list[str]:
+    """Return the tasks of this loop beside this one and those of nodes."""
+    tasks = [str(each.get_coro()) for each in asyncio.all_tasks() - {asyncio.current_task()}]
+    return [each for each in tasks if "Node.serve" not in each]
+
+
+def session(text: str) -> str | None:
+    """Answer what comes before the first write, and that, at once: replies keep their order."""
+    return {"session": "SESSION response: p-7", "set first 1": "SET response: done"}.get(text)
+
+
+def value(text: str) -> str:
+    return session(text) or f"GET response: {text.removeprefix('get ')}"
+
+
+def test_many_requests_are_in_flight_on_one_connection() -> None:
+    async def run() -> None:
+        async with node(session) as s1, connected(s1) as kv:
+            await kv.set("first", "1")
+            gets = [asyncio.ensure_future(kv.get(f"k{number}")) for number in range(20)]
+            sets = [asyncio.ensure_future(kv.set(f"k{number}", "1")) for number in range(20)]
+            lines = list(await s1.has(42))[2:]
+            assert len(s1.writers) == 1
+            for line in lines:
+                command = line.partition("@")[2]
+                key = command.split()[1]
+                text = f"GET response: {key}" if command[:3] == "get" else "SET response: done"
+                s1.answer(line, text)
+            assert await asyncio.gather(*gets) == [f"k{number}" for number in range(20)]
+            await asyncio.gather(*sets)
+            numbers = [line.partition("@")[0] for line in lines if "@set" in line]
+            assert numbers == [f"p-7#{number}" for number in range(2, 22)]
+        assert tasks_left() == []
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_request_keeps_its_place_and_its_reply_is_dropped() -> None:
+    async def run() -> None:
+        async with node() as s1, connected(s1) as kv:
+            first = asyncio.ensure_future(kv.get("a"))
+            second = asyncio.ensure_future(kv.get("b"))
+            await s1.has(2)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            for line in s1.lines[:2]:
+                s1.answer(line, value(line.partition("@")[2]))
+            assert await second == "b"
+            assert len(s1.writers) == 1
+
+    asyncio.run(run())
+
+
+def test_a_lost_connection_has_all_its_requests_asked_elsewhere_once() -> None:
+    async def run() -> None:
+        five = node(lambda text: "INCR response: 5")
+        async with node(session) as s1, five as s2, connected(s1, s2) as kv:
+            adds = [asyncio.ensure_future(kv.incr("n")) for _ in range(3)]
+            await s1.has(4)
+            s1.hang_up()
+            assert await asyncio.gather(*adds) == [5, 5, 5]
+            assert sorted(s2.lines) == sorted(s1.lines[1:])
+            assert sorted(s2.lines) == [f"p-7#{number}@incr n 1" for number in (1, 2, 3)]
+
+    asyncio.run(run())
+
+
+def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
+    async def run() -> None:
+        async with node() as s1, node(value) as s2, connected(s1, s2, timeout=0.8) as kv:
+            assert await asyncio.gather(*(kv.get(key) for key in "abc")) == ["a", "b", "c"]
+            assert sorted(s1.lines) == sorted(s2.lines)
+
+    asyncio.run(run())
+
+
+def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
+    async def run() -> None:
+        async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
+            first = asyncio.ensure_future(kv.get("a"))
+            second = asyncio.ensure_future(kv.get("b"))
+            await s1.has(2)
+            s1.answer(s1.lines[0], not_leader("s2", "127.0.0.1", s2.port))
+            assert await first == "a"
+            s1.answer(s1.lines[1], "GET response: of s1")
+            assert await second == "of s1"
+            assert s2.lines == ["program@get a"]
+
+    asyncio.run(run())
+
+
+def test_a_reply_to_another_number_is_no_answer() -> None:
+    async def run() -> None:
+        async with node(session) as s1, connected(s1, timeout=0.5) as kv:
+            add = asyncio.ensure_future(kv.incr("n"))
+            await s1.has(2)
+            s1.writers[-1].write(b"s1#99@INCR response: 1\n")
+            with pytest.raises(raftline.OutcomeUnknown):
+                await add
+
+    asyncio.run(run())
+
+
+def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
+    async def run() -> None:
+        async with node(session) as s1:
+            kv = connected(s1)
+            await kv.set("first", "1")
+            add = asyncio.ensure_future(kv.incr("n"))
+            get = asyncio.ensure_future(kv.get("n"))
+            await s1.has(4)
+            await kv.close()
+            with pytest.raises(raftline.OutcomeUnknown):
+                await add
+            with pytest.raises(raftline.Unreachable, match="was closed"):
+                await get
+            with pytest.raises(raftline.Unreachable, match="was closed"):
+                await kv.get("a")
+            assert repr(kv).endswith(", closed>")
+        assert tasks_left() == []
+
+    asyncio.run(run())
+
+
+def test_another_event_loop_is_refused_in_words() -> None:
+    async def run(kv: raftline.aio.KV[str]) -> None:
+        await kv.get("a")
+
+    kv = raftline.aio.connect("127.0.0.1:1", timeout=0.1)
+    with pytest.raises(raftline.Unreachable, match="nothing listens"):
+        asyncio.run(run(kv))
+    with pytest.raises(RuntimeError, match="of another event loop"):
+        asyncio.run(run(kv))
+
+
+def test_a_value_of_a_megabyte_comes_whole() -> None:
+    async def run() -> None:
+        large = "v" * (1 << 20)
+        async with node(lambda text: f"GET response: {large}") as s1, connected(s1) as kv:
+            assert await kv.get("a") == large
+
+    asyncio.run(run())
+
+
+def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
+    async def run() -> None:
+        async with node() as s1, connected(s1) as kv:
+            watch = kv.watch("a")
+            waits = asyncio.ensure_future(watch.next_event())
+            lines = await s1.has(1)
+            assert lines == ["program@watch a"]
+            waits.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waits
+            s1.answer(lines[0], "WATCH response: 0 keys as of 5")
+            for number in (6, 7):
+                s1.answer(lines[0], f"EVENT {number} set a {number}")
+            events = [await watch.next_event(DEADLINE_S) for _ in range(2)]
+            assert [event.index for event in events if event is not None] == [6, 7]
+            s1.hang_up()
+            goes_on = asyncio.ensure_future(watch.next_event(DEADLINE_S))
+            assert (await s1.has(2))[1] == "program@watch a after 6"
+            s1.answer(lines[0], "WATCH response: goes on after 6")
+            s1.answer(lines[0], "EVENT 7 set a 7")
+            s1.answer(lines[0], "EVENT 8 delete a")
+            event = await goes_on
+            assert event is not None
+            assert (event.index, event.kind) == (8, "delete")
+
+    asyncio.run(run())
