@@ -20,6 +20,7 @@ import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
+import raftline_wheel
 import results
 from generator import BenchError
 from growth_setup import Setup
@@ -47,6 +48,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "clients": growth_clients.clients,
     "failover": growth_failover.failover,
 }
+WITH_WHEEL = ("burst",)  # rows that measure the compiled wheel beside the clone
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -78,14 +80,14 @@ def _names(text: str) -> list[str]:
 
 
 def measure(
-    name: str, arguments: argparse.Namespace, progress: Progress, *, etcd: bool
+    name: str, arguments: argparse.Namespace, progress: Progress, *, etcd: bool, wheel: bool
 ) -> tuple[Results, list[str]]:
     """Measure one row, round after round; return what came of it, and a line for each round that
     ended early: what it had measured until then counts."""
     facts, date = results.machine_facts(arguments.dir), results.today()
     setup = Setup(
         arguments.dir, arguments.base_port, arguments.seconds, arguments.entries, arguments.away,
-        arguments.kills, etcd,
+        arguments.kills, etcd, wheel,
     )  # fmt: skip
     failures = []
     for number in range(1, arguments.rounds + 1):
@@ -103,12 +105,15 @@ def measure(
 
 def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
-    etcd = etcd_nodes.version() is not None
-    if not etcd:
-        print(f"{etcd_nodes.INSTALL}; going on without it", file=sys.stderr)
+    etcd, wheel = etcd_nodes.version() is not None, raftline_wheel.version() is not None
+    missing = [] if etcd else [etcd_nodes.INSTALL]
+    if not wheel and set(WITH_WHEEL) & set(arguments.only):
+        missing.append(raftline_wheel.INSTALL)
+    for install in missing:
+        print(f"{install}; going on without it", file=sys.stderr)
     progress, failures = Progress(len(arguments.only) * arguments.rounds), 0
     for name in arguments.only:
-        found, complaints = measure(name, arguments, progress, etcd=etcd)
+        found, complaints = measure(name, arguments, progress, etcd=etcd, wheel=wheel)
         progress.done()
         failures += len(complaints)
         for complaint in complaints:
@@ -120,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"as JSON: {results.save(found, arguments.json)}\n", flush=True)
     if failures:
         return 1
-    return 0 if etcd else EXIT_INCOMPLETE
+    return EXIT_INCOMPLETE if missing else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from generator import Load
 from growth_setup import Setup
 from raftline_nodes import Raftline
+from raftline_wheel import RaftlineWheel
 
 CONNECTIONS = 1_024
 BURSTS = 3  # at one cluster, one after the other
@@ -18,10 +19,12 @@ def burst(setup: Setup) -> None:
         "one set each": Load(connections=CONNECTIONS, requests=CONNECTIONS, burst=True),
         "sets go on": Load(connections=CONNECTIONS, seconds=setup.seconds, warm_up=0, burst=True),
     }
+    systems = [Raftline, *([RaftlineWheel] if setup.wheel else [])]
     for name, load in loads.items():
-        with Raftline(setup.folder, setup.port) as nodes:
-            for _ in range(BURSTS):
-                setup.add(f"{CONNECTIONS:,} at once, {name}", nodes, _one(nodes, load))
+        for system in systems:
+            with system(setup.folder, setup.port) as nodes:
+                for _ in range(BURSTS):
+                    setup.add(f"{CONNECTIONS:,} at once, {name}", nodes, _one(nodes, load))
 
 
 def _one(nodes: Raftline, load: Load) -> dict[str, float]:

@@ -21,6 +21,7 @@ class Setup:
     away: float  # seconds that a partition lasts
     kills: int  # of leaders, in one round
     etcd: bool  # it is installed, so it is measured beside ours
+    wheel: bool  # so is the compiled wheel: see `raftline_wheel`
     rows: Rows = field(default_factory=Rows)
 
     def add(self, name: str, cluster: Cluster, figures: Mapping[str, float]) -> None:

@@ -56,7 +56,7 @@ class SharedReader:
         self._crowd = crowd
         self._epoll = select.epoll()
         self._lent: dict[int, Shareable] = {}
-        self._lock = threading.Lock()  # for the beginning and the end of the thread
+        self._lock = threading.Lock()  # for `_lent`, and the beginning and end of the thread
         self._runner: threading.Thread | None = None
         self._is_closed = False
         self._window = 1  # its number
@@ -76,16 +76,21 @@ class SharedReader:
         if self._senders_before < self._crowd or connection.own_until > self._window:
             return
         with self._lock:
-            if self._is_closed or not self._begin():
+            if self._is_closed or not self._begin() or not self._register(connection):
                 return
-            self._lent[connection.fileno()] = connection
-        try:
-            self._epoll.register(connection.fileno(), select.EPOLLIN)
-        except (OSError, ValueError):  # it is closed, or there is no memory for it
-            with self._lock:
-                self._lent.pop(connection.fileno(), None)
-            return
         connection.parked.acquire()
+
+    def _register(self, connection: Shareable) -> bool:
+        """Put a connection in the set, with the lock held: it is in both or in none when
+        `_give_all_back` looks. Return whether there was room."""
+        descriptor = connection.fileno()
+        self._lent[descriptor] = connection
+        try:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except (OSError, ValueError):  # it is closed, or there is no memory for it
+            del self._lent[descriptor]
+            return False
+        return True
 
     def _begin(self) -> bool:
         """Begin the thread if there is none; return whether there is one now."""
@@ -132,10 +137,10 @@ class SharedReader:
             self._give_back(descriptor)
 
     def _give_back(self, descriptor: int) -> None:
-        with contextlib.suppress(OSError):
-            self._epoll.unregister(descriptor)
         with self._lock:
             connection = self._lent.pop(descriptor)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(descriptor)
         connection.parked.release()
 
     # --- how many are busy -----------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -237,3 +239,46 @@ def test_a_reader_that_is_closed_gives_all_threads_back(crowd: Crowd) -> None:
     eventually(lambda: crowd.lent() == 0, "no connection is lent")
     crowd.ask("set a 3")
     assert crowd.lent() == 0
+
+
+class SetAmidTheEnd:
+    """A reader's epoll set. While the next connection comes in, all are given back."""
+
+    def __init__(self, reader: SharedReader) -> None:
+        self._reader, self._real = reader, reader._epoll
+        self._end = threading.Thread(target=reader._give_all_back)
+        self._is_in = threading.Event()
+
+    def register(self, descriptor: int, events: int) -> None:
+        self._reader._epoll = self._real
+        self._end.start()
+        self._end.join(0.2)  # it ends here only if it does not wait for the connection
+        self._real.register(descriptor, events)
+        self._is_in.set()
+
+    def is_registered(self, descriptor: int) -> bool:
+        """Return whether this descriptor is in the set, once all were given back."""
+        self._is_in.wait()
+        self._end.join()
+        try:
+            self._real.modify(descriptor, select.EPOLLIN)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd) -> None:
+    reader = crowd.reader
+    reader._epoll = amid = SetAmidTheEnd(reader)  # type: ignore[assignment]
+    late = Scene(shared_reader=reader)
+    crowd.scenes.append(late)
+    late.say("c@set a 1\n")
+    crowd.answer(late, 1)
+    descriptor = late.connection.fileno()
+    assert amid.is_registered(descriptor) == (descriptor in reader._lent)
+    for number in range(3):
+        crowd.ask(f"set a {number}")
+    eventually(lambda: crowd.lent() == 4, "four lent connections")

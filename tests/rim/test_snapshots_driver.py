@@ -93,6 +93,9 @@ class Rig:
     def wrote(self, arrived: Snapshot | None) -> None:
         self.snapshots.wrote(arrived)
 
+    def give_up_late(self, now: int) -> None:
+        """Nobody asks here."""
+
     def fail(self, error: BaseException) -> None:
         with self.changed:
             self.failures.append(error)
