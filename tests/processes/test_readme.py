@@ -38,18 +38,19 @@ def test_the_log_that_is_shown_is_a_sound_one(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "fsck", str(tmp_path)]
     subprocess.run([*command, "--repair"], check=True, timeout=60)  # it has no .storage beside it
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout.endswith("s1: sound: term 0, entries 1-2\n"), done.stdout + done.stderr
+    assert done.stdout.endswith("s1: sound: term 0, entries 1-3\n"), done.stdout + done.stderr
     assert list(tmp_path.glob("*.damaged*")) == []
 
 
-def test_the_program_prints_the_value_that_it_stored(shared: Cluster, tmp_path: Path) -> None:
+def test_the_program_prints_its_value_and_the_token_of_its_lock(shared: Cluster, tmp_path: Path) -> None:
     program = tmp_path / "lamps.py"
     program.write_text(block("python", "import raftline").replace("10000", str(shared["s1"].port)))
     done = subprocess.run(
         [sys.executable, str(program)], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"on [1-9][0-9]*\n", done.stdout), done.stdout  # the value, and the token
 
 
 @pytest.mark.parametrize("command", ["run", "test"])
