@@ -188,6 +188,13 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
     assert line.receive(5) == b"live\n"
 
 
+def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> None:
+    line.outgoing.add_sources([Pieces(1, "a")])
+    line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
+    line.outgoing.pump()
+    assert [one[:1] for one in line.receive(2 * 1023).splitlines()] == [b"a", b"b"]
+
+
 def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
     line.outgoing.push(b"x" * (PUSHED_MAX + 1), lambda: [Pieces(3, "a")])
     assert line.receive(3 * 1023).count(b"\n") == 3

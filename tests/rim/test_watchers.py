@@ -164,6 +164,28 @@ def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
     assert scene.teller.read() == ["s1@EVENT 5 set k 4"]
 
 
+def test_a_watch_that_lacks_one_entry_is_told_it(scene: Scene) -> None:
+    scene.apply("set k 1", "set k 2")
+    assert scene.watch("k", after=2)[1:] == ["s1@EVENT 3 set k 2"]
+
+
+def test_what_the_keys_hold_is_not_told_once_more(scene: Scene) -> None:
+    first, second, third = (Entry(index, 1, f"set k {index}") for index in (2, 3, 4))
+    scene.manager.apply([first])  # and no watch has heard of it
+    assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
+    scene.watchers.applied([first])
+    scene.watchers.hand_out()
+    assert scene.teller.read() == []
+    scene.manager.apply([second])
+    assert scene.watch("k", number="7")[1:] == ["s1#7@EVENT 3 has k 3"]
+    scene.manager.apply([third])
+    scene.watchers.applied([second, third])
+    scene.watchers.hand_out()
+    assert scene.teller.read() == [
+        "s1@EVENT 3 set k 3", "s1@EVENT 4 set k 4", "s1#7@EVENT 4 set k 4"
+    ]  # fmt: skip
+
+
 def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None:
     scene.apply("set k 1")
     assert scene.watch("k", after=2) == ["WATCH response: goes on after 2"]
