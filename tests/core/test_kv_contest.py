@@ -168,3 +168,20 @@ def test_locks_whose_names_look_like_keys_of_others_are_others() -> None:
         contest = Contest(Place(LOCKS, name), lease, name)
         assert token_in(cluster.ask(contest.try_once())) is not None
     assert len(cluster.store) == len(names)
+
+
+def test_who_is_next_takes_nothing_that_somebody_set_by_hand() -> None:
+    cluster = Cluster()
+    first, second = Waiter(cluster, "first"), Waiter(cluster, "second")
+    first.step()
+    for _ in range(10):
+        second.step()
+    cluster.ask(CALLS.release(first.lease))
+    cluster.told()
+    contest = Contest(PLACE, second.lease, "second")
+    contest.see([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
+    call = contest.next_call()
+    assert call is not None
+    cluster.ask(CALLS.set(PLACE.held, "by hand"))
+    assert token_in(cluster.ask(call)) is None
+    assert cluster.store[PLACE.held] == "by hand"

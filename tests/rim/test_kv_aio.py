@@ -149,6 +149,18 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
     asyncio.run(run())
 
 
+def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
+    async def run() -> None:
+        async with node() as s1, connected(s1, timeout=4) as kv:
+            get = asyncio.ensure_future(kv.get("a"))
+            await s1.has(1)
+            s1.answers = value
+            assert await get == "a"
+            assert len(s1.writers) == 2
+
+    asyncio.run(run())
+
+
 def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
     async def run() -> None:
         async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
