@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import weakref
 from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 from raftline.clients.connection import Closed, Refused, in_words
 from raftline.clients.pool import Clients, time_limit
@@ -15,6 +14,7 @@ from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import Following
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
+from raftline.kv.shared import Shared
 from raftline.kv.transaction import Outcome, Plan, Transaction
 from raftline.kv.views import PrefixItems, PrefixKeys, PrefixValues
 from raftline.kv.watch import Watch
@@ -23,16 +23,6 @@ Result = TypeVar("Result")
 Default = TypeVar("Default")
 TTL_S = 10.0
 _NONE = object()
-
-
-class _Shared:
-    """The parts that a client shares with its views that have other time limits."""
-
-    def __init__(self, clients: Clients) -> None:
-        self.clients = clients
-        self.keeper: Keeper | None = None
-        self.watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
-        self.is_closed = False
 
 
 class KV(NoCopies, MutableMapping[Data, Data]):
@@ -52,13 +42,13 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         clients: Clients,
         codec: Codec[Data],
         timeout: float | None = None,
-        shared: _Shared | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._timeout = clients.timeout if timeout is None else time_limit(timeout)
         self._codec = codec
         self._calls = Calls(codec)
         self._is_view = shared is not None
-        self._shared = shared or _Shared(clients)
+        self._shared = shared or Shared(clients)
 
     def __repr__(self) -> str:
         clients = self._shared.clients
@@ -91,13 +81,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def close(self) -> None:
         """End all connections, watches and threads. Leases that are left run out by themselves."""
-        shared = self._shared
-        shared.is_closed = True
-        for watch in list(shared.watches):
-            watch.close()
-        if shared.keeper is not None:
-            shared.keeper.close()
-        shared.clients.close()
+        self._shared.close()
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -269,29 +253,18 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         It goes on at another node when its node dies, and misses nothing. Where the events are
         gone, the difference from what it told comes as events.
         """
-        watch = self._begin(Following(self._codec, prefix, after))
-        self._shared.watches.add(watch)
-        return watch
-
-    def _begin(self, following: Following[Data]) -> Watch[Data]:
-        if self._shared.is_closed:
-            raise Closed("this client was closed, so nothing can be watched through it")
-        clients = self._shared.clients
-        return Watch(clients.addresses, clients.name, following, self._timeout)
+        return self._shared.watch(Following(self._codec, prefix, after), self._timeout)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
-        clients = self._shared.clients
-        following = Following(TEXT, prefix, None)
-        watch = Watch(clients.addresses, clients.name, following, self._timeout)
-        self._shared.watches.add(watch)
-        return watch
+        return self._shared.watch(Following(TEXT, prefix, None), self._timeout)
 
     @property
     def _keeper(self) -> Keeper:
         shared = self._shared
-        if shared.keeper is None:
-            shared.keeper = Keeper(KV(shared.clients, TEXT, None, shared), self.name)
-        return shared.keeper
+        with shared.lock:
+            if shared.keeper is None:
+                shared.keeper = Keeper(KV(shared.clients, TEXT, None, shared), self.name)
+            return shared.keeper
 
     def lease(
         self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None

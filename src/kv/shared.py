@@ -1,0 +1,54 @@
+"""The parts that a client shares with its views that have other time limits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any
+
+from raftline.clients.connection import Closed
+from raftline.clients.pool import Clients
+from raftline.kv.codec import Data
+from raftline.kv.events import Following
+from raftline.kv.lease import Keeper
+from raftline.kv.watch import Watch
+
+
+class Shared:
+    """The connections, the watches and the thread of leases of one client."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.keeper: Keeper | None = None
+        self.is_closed = False
+        self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    @property
+    def lock(self) -> threading.Lock:
+        """The lock of this process: in one that forked nobody would let go of the other."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+        return self._lock
+
+    def watch(self, following: Following[Data], open_s: float) -> Watch[Data]:
+        """Return a watch that ends with the client."""
+        watch = Watch(self.clients.addresses, self.clients.name, following, open_s)
+        with self.lock:
+            if self.is_closed:
+                raise Closed("this client was closed, so nothing can be watched through it")
+            self._watches.add(watch)
+        return watch
+
+    def close(self) -> None:
+        """End all of it. Leases that are left run out by themselves."""
+        with self.lock:
+            self.is_closed = True
+            watches = list(self._watches)
+        for watch in watches:
+            watch.close()
+        if self.keeper is not None:
+            self.keeper.close()
+        self.clients.close()
