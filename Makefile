@@ -19,11 +19,11 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: sim sim-long nemesis watchers mutants nightly accept labs compose-test release clean
-.PHONY: wheel wheels test-wheel bench bench-quick bench-growth bench-table profile pictures
+.PHONY: wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 # Where nothing can be installed (no network, no venv module) the cluster runs all the same: the
 # nodes and the client need the standard library alone. What the set-up said stands above.
@@ -122,12 +122,27 @@ test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	  tests/processes/test_smoke.py
 	@build/wheel-env/bin/python -m pytest -q -o pythonpath=. -n $(WORKERS) $(WHEEL_TESTS)
 
+# The sanitizers belong into the process from its start. Python's own allocator and what Python keeps
+# to its end would hide errors, and look like some.
+SANITIZED = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/build/sanitized/report PYTHONMALLOC=malloc \
+  UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/build/sanitized/report
+
+test-sanitized: build/sanitized-env ## tests on a compiled wheel with gcc's address and undefined sanitizers
+	@rm -f build/sanitized/report*
+	@$(SANITIZED) build/sanitized-env/bin/python -m pytest -q --progress -o console_output_style=classic \
+	  -o pythonpath=. -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim
+	@for report in build/sanitized/report*; do \
+	  [ ! -e "$$report" ] || { cat build/sanitized/report* >&2; exit 1; }; done
+
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
-build/wheel-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py)
+build/sanitized-env: private export CFLAGS = -g -fno-omit-frame-pointer -fsanitize=address,undefined
+build/sanitized-env: private export LDFLAGS = -fsanitize=address,undefined
+build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py)
 	@echo "Compiling a wheel for the tests ..." >&2
-	@rm -rf $@ build/wheel && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
-	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .)
-	@$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet --no-deps --no-index build/wheel/*.whl
+	@rm -rf $@ $(@:-env=) && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
+	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)
+	@$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet --no-deps --no-index $(@:-env=)/*.whl
 	@$(PY) -c 'import site; print(site.getsitepackages()[0])' >"$$($@/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
 
 clean: ## remove everything that was made, except the nodes' files in logs/

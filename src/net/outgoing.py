@@ -156,7 +156,9 @@ class Outgoing:
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
-        for batch in list(self._batches):
+        with self._lock:  # `add` may put more behind these meanwhile: an iterator would not have it
+            batches = [self._batches[place] for place in range(len(self._batches))]
+        for batch in batches:
             if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
                 return
             if not batch.is_answered:

@@ -138,17 +138,21 @@ class NodeHost:
         return name in self.book or name == self.node.view.leader != self.name
 
     def hears_from_leader(self) -> bool:
-        return self.node.view.hears_from_leader
+        with self.driver.core:
+            return self.node.view.hears_from_leader
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
         """Return why nothing is taken from `sender`; "" for a peer, and for a stranger's message
         that the core listens to (reconfiguration)."""
-        if self.is_peer(sender) or (message is not None and self.node.accepts(message)):
+        if self.is_peer(sender):
             return ""
-        return self.why_no_peer(sender)
+        with self.driver.core:  # what follows looks at several facts of one moment
+            if message is not None and self.node.accepts(message):
+                return ""
+            return self.why_no_peer(sender)
 
     def why_no_peer(self, name: str) -> str:
-        """Return why nothing is taken from `name`, which is no peer."""
+        """Return why nothing is taken from `name`, which is no peer; with `core` held."""
         removed_by = self.node.view.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"

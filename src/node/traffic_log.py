@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -173,6 +174,7 @@ class PreVotes:
     def __init__(self) -> None:
         self._moment: tuple[int, str | None] | None = None
         self._lines: set[tuple[str, ...]] = set()
+        self._lock = threading.Lock()  # for `_answers`
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -201,7 +203,8 @@ class PreVotes:
     def heard(self, message: Message) -> None:
         """Take note of an answer."""
         if isinstance(message, RequestVoteReply) and message.pre_vote:
-            self._answers[message.sender] = message
+            with self._lock:  # nobody adds to a round that is being counted
+                self._answers[message.sender] = message
 
     def asked(self, questions: Iterable[Message]) -> str:
         """Take note of a round of questions; return what to say of those before it, or "".
@@ -211,7 +214,8 @@ class PreVotes:
         asked = [one for one in questions if isinstance(one, RequestVote) and one.pre_vote]
         if not asked:
             return ""
-        answers, self._answers = self._answers, {}
+        with self._lock:
+            answers, self._answers = self._answers, {}
         found = {name: vote.granted for name, vote in answers.items()}
         is_steady, self._last = found == self._last, found
         self._rounds += 1

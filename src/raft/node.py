@@ -88,7 +88,7 @@ class RawNode:
         return leading is not None and leading.transfer is None
 
     def accepts(self, message: Message) -> bool:
-        """Whether a message may be taken from its sender; from any thread, as a first look."""
+        """Whether a message may be taken from its sender, as a first look."""
         return listens_to(self._state, message)
 
     def committed(self, first: int, count: int) -> list[Entry]:

@@ -58,7 +58,8 @@ class NodeFiles:
     @property
     def log_bytes(self) -> int:
         """How long NAME.log is."""
-        return self._logfile.size if self._logfile is not None else 0
+        log = self._logfile  # read once: `close` may be under way in another thread
+        return log.size if log is not None else 0
 
     @property
     def folder_path(self) -> str:
