@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.conversation import Client, ClientError, OutcomeUnknown
+from raftline.clients.connection import ClientError, OutcomeUnknown
+from raftline.clients.conversation import Client
 from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED

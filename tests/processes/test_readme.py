@@ -42,7 +42,9 @@ def test_the_log_that_is_shown_is_a_sound_one(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.damaged*")) == []
 
 
-def test_the_program_prints_its_value_and_the_token_of_its_lock(shared: Cluster, tmp_path: Path) -> None:
+def test_the_program_prints_its_value_and_the_token_of_its_lock(
+    shared: Cluster, tmp_path: Path
+) -> None:
     program = tmp_path / "lamps.py"
     program.write_text(block("python", "import raftline").replace("10000", str(shared["s1"].port)))
     done = subprocess.run(
