@@ -24,6 +24,10 @@ from raftline.wire.commands import AT_THE_SHELL, COMMANDS
 
 NODES_MAX = 99
 PASSED_ON = {"server": "server", "client": "client", "simulate": "simulator"}  # and their modules
+HELD = {
+    "lock": "run a command while holding a lock",
+    "elect": "run a command while elected, again after a loss",
+}
 SHELLS = ("bash", "zsh")
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
-        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL}:
+        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL, *HELD}:
             return _pass_on(arguments[0], arguments[1:])  # they know their own options
         if not arguments:
             _parser()[0].print_help()
@@ -87,6 +91,10 @@ def _pass_on(command: str, arguments: list[str]) -> int:
         from raftline.tools import ask
 
         return ask.main(command, arguments)
+    if command in HELD:
+        from raftline.tools import lock
+
+        return lock.main(command, arguments)
     code: int = importlib.import_module(f"raftline.{PASSED_ON[command]}").main(arguments)
     return code
 
@@ -117,7 +125,7 @@ def _parser() -> tuple[Parser, Commands]:
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
-    for verb, does in AT_THE_SHELL.items():
+    for verb, does in {**AT_THE_SHELL, **HELD}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
     return parser, commands
@@ -144,12 +152,13 @@ def _completion(options: argparse.Namespace) -> int:
         return 0
     from raftline import client, simulator
     from raftline.node import boot
-    from raftline.tools import ask, completion
+    from raftline.tools import ask, completion, lock
 
     parsers = {**_parser()[1].choices}
     parsers["server"] = boot.parser()
     parsers |= {"client": client.parser(), "simulate": simulator.parser()}
     parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
+    parsers |= {verb: lock.parser(verb) for verb in HELD}
     print(completion.script(options.shell, parsers), end="")
     return 0
 

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shell.point_at_id(options.name)
         if with_screen:
             client.connect()
-            return run_shell(client, on_terminal)
+            return run_shell(client, on_terminal, _watched)
         if words:
             outcome = answer_one(client, command_of(words), options.quiet, options.json)
             if options.name and outcome == Outcome.USAGE:
@@ -188,11 +188,30 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
     worst = Outcome.DONE
     for command in commands:
         try:
+            if _asks_to_watch(command):
+                from raftline.kv.following import follow  # only a watch needs it
+
+                follow(client, command, quiet, as_object)
             reply = client.ask(command)
         except ClientError as failure:
             reply = Reply("", error(str(failure)))
         worst = max(worst, _tell(command, reply, quiet, as_object))
     return worst
+
+
+def _asks_to_watch(command: str) -> bool:
+    """Whether it is a watch, and well formed: what is not, a node refuses in words."""
+    return row_of(command).verb == "watch" and not mistake_in(command)
+
+
+def _watched(client: Client, command: str) -> bool:
+    """Show the events of a watch on the screen; return False where it is none."""
+    if not _asks_to_watch(command):
+        return False
+    from raftline.kv.following import show  # only a watch needs it
+
+    show(client, command)
+    return True
 
 
 def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> Outcome:

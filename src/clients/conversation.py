@@ -81,6 +81,11 @@ class Client:
         """The node that is asked now."""
         return self._nodes.current
 
+    @property
+    def addresses(self) -> list[Address]:
+        """The nodes that may be asked."""
+        return list(self._nodes.known) if self.follow else [self.address]
+
     def __enter__(self) -> Client:
         return self
 

@@ -56,8 +56,16 @@ def asks_nothing(command: str) -> bool:
     return not command.strip() or command.lstrip().startswith("#")
 
 
-def run_shell(client: Client, on_terminal: bool) -> int:
+def _never(client: Client, command: str) -> bool:
+    return False
+
+
+def run_shell(
+    client: Client, on_terminal: bool, watched: Callable[[Client, str], bool] = _never
+) -> int:
     """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
+
+    `watched` shows the events of a watch until Ctrl-C; it returns False where it was given none.
 
     That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write
     without its answer.
@@ -73,7 +81,7 @@ def run_shell(client: Client, on_terminal: bool) -> int:
                 break
             if command.split()[:1] == ["help"]:
                 say("\n" + "\n".join(_help_on(command.split()[1:])))
-            elif not asks_nothing(command):
+            elif not asks_nothing(command) and not watched(client, command):
                 outcome = Outcome.UNKNOWN  # until the answer is here
                 _remember_key(keys, command)
                 lines = _answer(client, command)

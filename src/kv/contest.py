@@ -84,6 +84,14 @@ class Contest:
         return taken.commit()
 
 
+def taking(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
+    """Take a lock that is one key and has no order of those who wait, where the key is as it was
+    found: absent, or that value."""
+    conditions = Transaction(TEXT, _call).if_
+    free = conditions.absent(held) if found is None else conditions.equal(held, found)
+    return free.then.set(held, value, lease=lease).stat(held).commit()
+
+
 def token_in(outcome: Outcome[str]) -> int | None:
     """Return the fencing token; None where it was not got."""
     if not outcome.succeeded:
@@ -94,7 +102,8 @@ def token_in(outcome: Outcome[str]) -> int | None:
 
 
 def _plan(place: Place) -> Transaction[str, Call[Outcome[str]]]:
-    def call(plan: Plan[str]) -> Call[Outcome[str]]:
-        return plan.call
+    return Transaction(TEXT, _call)
 
-    return Transaction(TEXT, call)
+
+def _call(plan: Plan[str]) -> Call[Outcome[str]]:
+    return plan.call

@@ -97,7 +97,10 @@ class ReplicatedObject(NoCopies):
 
     def _read(self) -> Json:
         """Return the whole object as the cluster has it."""
-        value = self._value(read_json(EMPTY[self.kind]))
+        return self._checked(self._value(read_json(EMPTY[self.kind])))
+
+    def _checked(self, value: Json) -> Json:
+        """Return a value that is an object of this kind. Raises WrongKind."""
         if not fits(self.kind, value):
             raise WrongKind(f"{self.name} holds no {self.kind} but something else")
         return value

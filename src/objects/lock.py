@@ -1,17 +1,21 @@
 """`ReplicatedLock`: one holder at a time across programs, and a token that tells late ones apart.
 
-No clock decides anything that is replicated. The holder's `beat` grows in the log while it lives;
-who waits watches it with a clock of its own, and once it has stood still for the whole lease,
-takes the lock by compare-and-set: `lock.seize` does nothing if the beat moved after all. The
-holder counts from *before* it asked for its last beat, the watcher from *after* it saw that, so
-with clocks of about equal speed the holder knows first. A process that was paused does not know;
-that is what the token is for: the number of the log entry that granted the lock, higher for each
-later holder. Whoever guards the resource refuses a token below one that it has seen.
+In a cluster at level 2 the lock stands on a lease (`lock_by_lease.py`), which ends by itself.
+
+At level 1 it stands on beats. No clock decides anything that is replicated. The holder's `beat`
+grows in the log while it lives; who waits watches it with a clock of its own, and once it has stood
+still for the whole lease, takes the lock by compare-and-set: `lock.seize` does nothing if the beat
+moved after all. The holder counts from *before* it asked for its last beat, the watcher from
+*after* it saw that, so with clocks of about equal speed the holder knows first. A process that was
+paused does not know; that is what the token is for: the number of the log entry that granted the
+lock, higher for each later holder. Whoever guards the resource refuses a token below one that it
+has seen.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -22,7 +26,10 @@ from types import TracebackType
 from typing import Any
 
 from raftline.clients.connection import ClientError
+from raftline.kv.errors import LeaseLost
+from raftline.kv.lease import Keeper, Lease
 from raftline.objects.base import Asker, LockLost, NotDone, ReplicatedObject
+from raftline.objects.lock_by_lease import Asking, Claim, holder_of, is_by_lease
 from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
@@ -33,12 +40,19 @@ BEATS = 4  # in a lease
 
 @dataclass
 class _Holding:
-    """One time of holding the lock: until when it is certain, on the monotonic clock."""
+    """One time of holding the lock: until when it is certain, by the clock or by its lease."""
 
     owner: str
     token: int
     until_s: float
     over: threading.Event
+    lease: Lease | None = None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is held as far as this program's clock can tell."""
+        in_time = self.until_s > 0 if self.lease else time.monotonic() < self.until_s
+        return in_time and (self.lease is None or self.lease.is_held)
 
 
 class _Ours:
@@ -52,6 +66,13 @@ class _Ours:
         self.process = os.getpid()  # one that forked: what it holds is not its child's
         self.turn = threading.Lock()  # the program's threads queue here, without the cluster
         self.holding: _Holding | None = None
+        self._keeper: Keeper | None = None
+
+    def keeper(self, asking: Asking, name: str) -> Keeper:
+        """Return who renews the leases of this lock."""
+        if self._keeper is None:
+            self._keeper = Keeper(asking, name)
+        return self._keeper
 
 
 class ReplicatedLock(ReplicatedObject):
@@ -67,7 +88,8 @@ class ReplicatedLock(ReplicatedObject):
     def __init__(
         self, name: str, node: Asker, *, lease: float = LEASE_S, timeout: float | None = None
     ) -> None:
-        """Name the lock. A holder that is gone keeps it for `lease` seconds and a quarter."""
+        """Name the lock. A holder that is gone keeps it for `lease` seconds and a quarter (level 2:
+        whole seconds and a tenth)."""
         super().__init__(name, node, timeout=timeout)
         if not 0.1 <= lease <= 86_400:
             raise ValueError("a lease lasts from 0.1 seconds to a day")
@@ -83,8 +105,9 @@ class ReplicatedLock(ReplicatedObject):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
 
-        That a holder is gone shows only to who has looked for a lease and a quarter, in one wait
-        or in several tries on this object.
+        At level 2 one try is enough where a holder is gone and its time is over. At level 1 that
+        shows only to who has looked for a lease and a quarter, in one wait or in several tries on
+        this object.
 
         Raises:
             OutcomeUnknown: it may have been got or not; if so, it is free again after a lease.
@@ -96,20 +119,20 @@ class ReplicatedLock(ReplicatedObject):
         if not waiting.gets(ours.turn):
             return False
         owner = f"{self._node.name} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+        claim = Claim(self._asking, ours.keeper(self._asking, self.name), self._lease_s)
+        holding = None
         try:
             while True:
-                begun_s = time.monotonic()
-                token = self._try(owner)
-                if token is not None:
-                    self._begin_to_hold(owner, token, begun_s)
+                holding = self._try(owner, claim)
+                if holding is not None:
+                    ours.holding = holding
                     return True
                 if not waiting.pauses():
-                    break
-        except BaseException:
-            ours.turn.release()
-            raise
-        ours.turn.release()
-        return False
+                    return False
+        finally:
+            claim.end()
+            if holding is None:
+                ours.turn.release()
 
     def release(self) -> None:
         """Let others have the lock.
@@ -125,8 +148,11 @@ class ReplicatedLock(ReplicatedObject):
         holding.over.set()
         ours.turn.release()
         try:
-            self._do("release", holding.owner, holding.token)
-        except NotDone:
+            if holding.lease is None:
+                self._do("release", holding.owner, holding.token)
+            elif not holding.lease.release():
+                raise NotDone("its key had gone")
+        except (NotDone, LeaseLost):
             raise LockLost(f"{self.name} was no longer held with token {holding.token}") from None
 
     @property
@@ -145,7 +171,7 @@ class ReplicatedLock(ReplicatedObject):
     def is_held(self) -> bool:
         """Whether this program holds it, as far as its own clock can tell."""
         holding = self._ours.holding
-        return holding is not None and time.monotonic() < holding.until_s
+        return holding is not None and holding.is_certain
 
     def check(self) -> int:
         """Return the token, once the cluster has confirmed that the lock is held here.
@@ -154,7 +180,7 @@ class ReplicatedLock(ReplicatedObject):
             LockLost: it is not.
         """
         holding = self._ours.holding
-        if holding is None or not self._renew(holding):
+        if holding is None or not self._confirmed(holding):
             raise LockLost(f"{self.name} is not held here any more")
         return holding.token
 
@@ -164,7 +190,11 @@ class ReplicatedLock(ReplicatedObject):
 
     def holder(self) -> dict[str, Json] | None:
         """Return who holds it, as the cluster has it: owner, token, lease_ms, beat; or None."""
-        return self._read() or None
+        held = self._read()
+        if not held or not is_by_lease(held):
+            return held or None
+        found = holder_of(self._asking, self.name, held)
+        return found if self._read() == held else self.holder()
 
     def __enter__(self) -> ReplicatedLock:
         if not self.acquire():  # nothing to release for whoever has entered
@@ -195,26 +225,45 @@ class ReplicatedLock(ReplicatedObject):
             with contextlib.suppress(LockLost, ClientError):
                 self.release()
 
-    def _try(self, owner: str) -> int | None:
-        """Return the token if the lock was free, or its holder has been still for a lease."""
-        held = self._read()
+    @property
+    def _asking(self) -> Asking:
+        return Asking(self._node, self._timeout)
+
+    def _try(self, owner: str, claim: Claim) -> _Holding | None:
+        """Return a holding if the lock was free, or its holder has shown no beat for a lease."""
+        begun_s, text = time.monotonic(), self._text()
+        held = {} if text is None else self._checked(self._understood(text))
+        if held and (is_by_lease(held) or not self._ours.watch.stood_still(held)):
+            return None
+        if claim.has_lease():
+            got = claim.take(self.name, text, owner)
+            return got and _Holding(owner, got[1], math.inf, threading.Event(), got[0])
         lease_ms = int(self._lease_s * 1000)
         try:
-            if not held:
-                return int(self._do("acquire", owner, lease_ms))
-            if self._ours.watch.stood_still(held):
-                token, beat = held["token"], held["beat"]
-                return int(self._do("seize", owner, lease_ms, token, beat))
+            if held:
+                token = self._do("seize", owner, lease_ms, held["token"], held["beat"])
+            else:
+                token = self._do("acquire", owner, lease_ms)
         except NotDone:
-            pass
-        return None
-
-    def _begin_to_hold(self, owner: str, token: int, begun_s: float) -> None:
-        holding = _Holding(owner, token, begun_s + self._lease_s, threading.Event())
-        self._ours.holding = holding
+            return None
+        holding = _Holding(owner, int(token), begun_s + self._lease_s, threading.Event())
         threading.Thread(
             target=self._keep, args=(holding,), name=f"{self.name} beats", daemon=True
         ).start()
+        return holding
+
+    def _confirmed(self, holding: _Holding) -> bool:
+        """Have the cluster confirm that it is held."""
+        if holding.lease is None:
+            return self._renew(holding)
+        try:
+            holding.lease.check()
+        except LeaseLost:
+            return False
+        if self._read().get("owner") == holding.owner:
+            return True
+        holding.until_s = 0.0  # somebody deleted the key
+        return False
 
     def _keep(self, holding: _Holding) -> None:
         """Renew the lock until it is released or lost."""

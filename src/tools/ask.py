@@ -1,4 +1,4 @@
-"""`raftline get|set|delete|show`: one request to the cluster, wherever its leader is."""
+"""`raftline get`, `set`, `watch` and more: one request to the cluster, wherever its leader is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raftline.common.address import Address
 from raftline.common.arguments import Parser
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError
+from raftline.wire.protocol import ProtocolError, escape
 
 TIMEOUT_S = 10.0
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
@@ -34,10 +34,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     reader = parser(verb)
     head, words = split(reader, verb, arguments)
     options = reader.parse_args(head)
-    if options.at is not None and options.dir is not None:
-        reader.error("--at and --dir both say where to ask; give one of them")
-    command = _command(reader, verb, words)
-    first, *others = _where(options)
+    command = _command(reader, options, verb, words)
+    first, *others = where(reader, options)
     client = Client(
         *first, "raftline", options.timeout,
         follow=True, also=others, attempt_s=options.timeout / ATTEMPTS if others else None,
@@ -61,8 +59,12 @@ def parser(verb: str) -> Parser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    reader.add_argument("--at", type=_addresses, metavar="HOST:PORT[,…]", help="nodes to ask")
+    know_where(reader)
     reader.know_cluster(TIMEOUT_S)
+    if verb == "set":
+        life = reader.add_mutually_exclusive_group()
+        life.add_argument("--ttl", metavar="SECONDS", help="let KEY go after this time")
+        life.add_argument("--lease", metavar="LEASE", help="let KEY go with this lease: lease-57")
     add_forms(reader.add_mutually_exclusive_group())
     return reader
 
@@ -98,12 +100,18 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
     return head, words
 
 
-def _command(reader: Parser, verb: str, words: Sequence[str]) -> str:
+def _command(
+    reader: Parser, options: argparse.Namespace, verb: str, words: Sequence[str]
+) -> str:
     """Return the line to send. A mistake in it ends this process, before anybody is asked."""
     needed = COMMANDS[verb].operands.needed
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
     command = command_of([verb, *words])
+    if verb == "set" and options.ttl is not None:
+        command = command_of(["setex", words[0], options.ttl, *words[1:]])
+    elif verb == "set" and options.lease is not None:
+        command = f"under {escape(options.lease, key=True)} {command}"
     try:
         read_request("", "", command, Limits(1 << 62, 1 << 62))
     except ProtocolError as mistake:
@@ -111,8 +119,19 @@ def _command(reader: Parser, verb: str, words: Sequence[str]) -> str:
     return command
 
 
-def _where(options: argparse.Namespace) -> list[Address]:
-    """Return where the nodes are that may be asked, the first of them first."""
+def know_where(reader: Parser) -> None:
+    """Have `--at`."""
+    reader.add_argument("--at", type=_addresses, metavar="HOST:PORT[,…]", help="nodes to ask")
+
+
+def where(reader: Parser, options: argparse.Namespace) -> list[Address]:
+    """Return where the nodes are that may be asked, the first of them first.
+
+    Raises:
+        ConfigError: that is not known.
+    """
+    if options.at is not None and options.dir is not None:
+        reader.error("--at and --dir both say where to ask; give one of them")
     if options.at is not None:
         return list(options.at)
     return found(options.dir, "--at HOST:PORT")

@@ -71,7 +71,7 @@ compdef _raftline raftline""",
 WORDS: Mapping[str, Mapping[str, str]] = {"bash": BASH, "zsh": ZSH}
 
 
-NEW = "add"  # its NAME is a new one's
+NEW = ("add", "lock", "elect")  # their NAME is no node's, or a new one's
 
 
 def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
@@ -99,7 +99,7 @@ def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str
     return "|".join(
         command
         for command, parser in parsers.items()
-        if command != NEW
+        if command not in NEW
         and any(not each.option_strings and each.metavar in operands for each in parser._actions)
     )
 

@@ -62,6 +62,7 @@ class Tells(Enum):
     PAIRS = auto()  # JSON, and the command for the next page
     FACTS = auto()  # JSON
     RESULT = auto()  # JSON, spelled for a line
+    LEASE = auto()  # `lease-57 for 10 s`
     RESULTS = auto()  # JSON, a list with one of each operation
 
 
@@ -110,9 +111,18 @@ _ROWS = (
         elsewhere=("incrby",),
     ),
     Command("append", take.KEY_VALUE, "put VALUE behind what KEY has"),
-    Command("lease", of_leases.SECONDS, "grant a lease, whose keys go with it", LEASE, level=2),
-    Command("renew", of_leases.LEASE_NAME, "give a lease its whole time again", TIMED, level=2),
-    Command("release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE, level=2),
+    Command(
+        "lease", of_leases.SECONDS, "grant a lease, whose keys go with it", LEASE, Tells.LEASE,
+        at_the_shell="grant a lease; its keys go with it, unless it is renewed", level=2,
+    ),
+    Command(
+        "renew", of_leases.LEASE_NAME, "give a lease its whole time again", TIMED, Tells.LEASE,
+        at_the_shell="give a lease its whole time again", level=2,
+    ),
+    Command(
+        "release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE,
+        at_the_shell="end a lease, delete its keys", level=2,
+    ),
     Command("under", of_leases.LEASE_COMMAND, "a command, its key put under a lease", level=2),
     Command(
         "setex", of_leases.KEY_SECONDS_VALUE, "set KEY, for SECONDS", WRITE, Tells.WRITTEN, level=2
@@ -122,12 +132,14 @@ _ROWS = (
     Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, level=2),
     Command("leases", take.NONE, "the leases, their time and keys", TIMED, Tells.FACTS, level=2),
     Command(
-        "txn", Operands(transactions.FORM, _read_txn, EVERY),
-        "several operations in one step, all or none", WRITE, Tells.RESULTS, level=2,
+        "txn", Operands(transactions.FORM, _read_txn, EVERY, is_line=True),
+        "several operations in one step, all or none", WRITE, Tells.RESULTS,
+        at_the_shell="several operations in one step, all or none", level=2,
     ),
     Command("clear", take.PREFIX, "remove all keys that begin with PREFIX", level=2),
     Command(
-        "stat", take.KEY, "the last change of KEY, its lease, its bytes", READ, Tells.FACTS, level=2
+        "stat", take.KEY, "the last change of KEY, its lease, its bytes", READ, Tells.FACTS,
+        at_the_shell="the last change of KEY, its lease, its bytes", level=2,
     ),
     Command(
         "object", take.OBJECT, "an operation on an object of programs", WRITE, Tells.RESULT
@@ -142,7 +154,8 @@ _ROWS = (
         elsewhere=("keys", "list", "ls", "dump"),
     ),
     Command(
-        "watch", take.WATCHED, "the keys with PREFIX, then each change of one", WATCH, level=2,
+        "watch", take.WATCHED, "the keys with PREFIX, then each change of one", WATCH,
+        at_the_shell="the keys with PREFIX, then each change of one, until Ctrl-C", level=2,
     ),
     Command("unwatch", take.NONE, "end a watch of this connection", WATCH, level=2),
     Command(

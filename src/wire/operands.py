@@ -15,6 +15,7 @@ from raftline.wire.watches import WatchAsked, spell_watch, watch_operands
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 EVERY = 1 << 30  # of the operands is spelled as a key
+_OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
@@ -50,11 +51,12 @@ class Operands(NamedTuple):
         ProtocolError: an operand is missing, too many, too long or misspelled.
     """
     keys: int = 0  # so many at the front hold no space; the rest of the line is one value
+    is_line: bool = False  # one argument alone may be the whole line of them, as typed
 
     @property
     def needed(self) -> list[str]:
         """The operands that can't be left out."""
-        return [word for word in self.form.split() if word.isalpha()]
+        return [word for word in _OPTIONAL.sub("", self.form).split() if word.isalpha()]
 
     @property
     def begins_with_key(self) -> bool:
@@ -68,6 +70,8 @@ class Operands(NamedTuple):
 
     def spell(self, words: Sequence[str]) -> str:
         """Return the operands as they are typed in a line, each given as a text of its own."""
+        if self.is_line:
+            return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
         spelled = [escape(word, key=True) for word in words[: self.keys]]
         if rest := words[self.keys :]:
             spelled.append(escape(" ".join(rest), key=False))
@@ -76,6 +80,11 @@ class Operands(NamedTuple):
     def value_in(self, command: str) -> str:
         """Return the value at the end of a command that has one."""
         return command.split(" ", self.keys + 1)[-1]
+
+
+def _spell_word(word: str) -> str:
+    r"""Return a word of a line in which an empty one is written `\e`."""
+    return escape(word, key=True) or r"\e"
 
 
 def not_understood(line: str) -> str:

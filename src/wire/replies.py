@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from raftline.wire.commands import COMMANDS, FOREIGN, Command, Tells, read_request, row_of
+from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import NOT_UNDERSTOOD, Limits
 from raftline.wire.protocol import (
     ELSEWHERE,
@@ -123,7 +124,10 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
-    return "" if _row_answered(verb).tells in (Tells.WRITTEN, Tells.DELETED) else rest
+    tells = _row_answered(verb).tells
+    if tells is Tells.LEASE:
+        return rest.partition(" ")[0]
+    return "" if tells in (Tells.WRITTEN, Tells.DELETED) else rest
 
 
 def screen_lines(text: str) -> list[str]:
@@ -164,10 +168,13 @@ def as_json(command: str, reply: Reply) -> str:
     A byte that is not UTF-8 is a lone surrogate, `\\udcNN`, as Python's surrogateescape has it.
     """
     outcome = outcome_to(command, reply.text)
-    verb, _, operands = command.lstrip(" ").partition(" ")
-    told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": verb}
+    typed = command.lstrip(" ")
+    told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": typed.partition(" ")[0]}
+    command = without_lease(typed)
     if row_of(command).operands.begins_with_key:
-        told["key"] = _raw(operands.partition(" ")[0])
+        told["key"] = _raw(command.partition(" ")[2].partition(" ")[0])
+    if command != typed:
+        told["lease"] = typed.split(" ")[1]
     if outcome is Outcome.DONE:
         told |= _facts(command, reply.text)
     else:
@@ -191,14 +198,13 @@ def _facts(command: str, text: str) -> dict[str, Any]:
         match row.tells:
             case Tells.RESULTS:
                 return {"branch": branch[2:], "results": json.loads(rest)}
-            case Tells.VALUE:
-                return {"value": _raw(rest)}
+            case Tells.VALUE | Tells.NUMBER | Tells.RESULT:
+                return {"value": _value(row.tells, rest)}
             case Tells.WRITTEN:
                 return {"value": _raw(row.operands.value_in(command.lstrip(" ")))}
-            case Tells.NUMBER:
-                return {"value": int(rest)}
-            case Tells.RESULT:
-                return {"value": json.loads(_raw(rest))}
+            case Tells.LEASE:
+                lease, _, seconds = rest.partition(" for ")
+                return {"lease": lease, "seconds": int(seconds.removesuffix(" s"))}
             case Tells.FACTS:
                 return {row.verb: json.loads(rest)}
             case Tells.PAIRS:
@@ -209,6 +215,12 @@ def _facts(command: str, text: str) -> dict[str, Any]:
     except ValueError:
         pass  # not as a node writes it: handed on as it is
     return {"text": rest}
+
+
+def _value(tells: Tells, rest: str) -> Any:
+    if tells is Tells.NUMBER:
+        return int(rest)
+    return _raw(rest) if tells is Tells.VALUE else json.loads(_raw(rest))
 
 
 def _raw(text: str) -> str:

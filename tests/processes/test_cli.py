@@ -215,7 +215,8 @@ def completed(shell: str, *words: str, folder: Path = SOURCE) -> list[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_shell_completes_commands_and_options_and_their_values(shell: str) -> None:
-    assert completed(shell, "sta") == ["status"]
+    assert completed(shell, "statu") == ["status"]
+    assert set(completed(shell, "sta")) == {"stat", "status"}
     assert completed(shell, "help", "fs") == ["fsck"]
     assert completed(shell, "status", "--j") == ["--json"]
     assert completed(shell, "server", "--reads", "l") == ["lease", "log", "local"]

@@ -17,7 +17,7 @@ from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
 from raftline.raft.entries import Entry
-from raftline.wire.commands import read_request
+from raftline.wire.commands import read_request, row_of
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from tests.faulty_folder import MemoryFolder
@@ -41,6 +41,8 @@ class Cluster:
             request = read_request("c", "", command, Limits())
         except ProtocolError as error:
             raise raftline.Refused(str(error)) from None
+        if row_of(command).level > 1:
+            raise raftline.Refused("this cluster is at level 1 until s1 is upgraded.")
         with self._one_at_a_time:
             if command.startswith("get "):
                 return self._manager.handle_operation(request.command)

@@ -1,0 +1,78 @@
+"""A watch at a shell and on the client's screen: its events as lines, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.clients.shell import say
+from raftline.kv.codec import TEXT
+from raftline.kv.events import Event, Following
+from raftline.kv.watch import Watch
+from raftline.wire import watches
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import escape, unescape, without_controls
+
+_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
+
+
+def begin(client: Client, command: str) -> Watch[str]:
+    """Return the watch that is asked for, at the nodes that the client knows. It goes on at
+    another of them where one ends."""
+    asked = _asked(command)
+    following = Following(TEXT, unescape(asked.prefix), asked.after)
+    return Watch(client.addresses, client.name, following, client.timeout_s)
+
+
+def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
+    """Print the events of a watch; it ends by an exception alone, such as that of Ctrl-C.
+
+    Raises:
+        ClientError: nobody serves it within the client's time, or it is refused.
+    """
+    with begin(client, command) as watch:
+        for event in watch:
+            if as_object:
+                say(as_json(event))
+            elif not quiet:
+                say(line_of(event))
+            elif event.value is not None:
+                say(escape(event.value, key=False))
+            else:
+                print(line_of(event), file=sys.stderr, flush=True)
+
+
+def show(client: Client, command: str) -> None:
+    """Show the events of a watch on the screen, until Ctrl-C."""
+    say(f"[*] Sending: {without_controls(command)}\n[*] Received, until Ctrl-C:\n")
+    with begin(client, command) as watch:
+        try:
+            for event in watch:
+                say(line_of(event))
+        except ClientError as failure:
+            say(f"Sorry, {failure}")
+        except KeyboardInterrupt:
+            on = watches.spell_watch(_asked(command)._replace(after=watch.position))
+            say(f"\n[*] The watch has ended. It goes on with: {on}")
+
+
+def _asked(command: str) -> watches.WatchAsked:
+    return watches.watch_operands(read_request("", "", command, _NO_LIMITS).command)
+
+
+def line_of(event: Event[str]) -> str:
+    """Return an event as a node writes it."""
+    key = escape(event.key, key=True)
+    value = None if event.value is None else escape(event.value, key=False)
+    if value is not None and event.kind == "has":
+        return watches.has(event.index, key, value)
+    return watches.event(event.index, event.kind, key, value or "")
+
+
+def as_json(event: Event[str]) -> str:
+    """Return an event as one JSON object in one line, key and value unescaped."""
+    told = {"index": event.index, "kind": event.kind, "key": event.key}
+    return json.dumps(told if event.value is None else told | {"value": event.value})

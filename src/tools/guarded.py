@@ -1,0 +1,161 @@
+"""A command that runs while something is held: its start, the signals for it, its end at a loss."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, NamedTuple
+
+TOKEN = "RAFTLINE_TOKEN"  # of the environment: the fencing token
+EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them
+_LOST = 0  # no signal has this number
+_LOOK_S = 0.05
+
+
+class Stopped(BaseException):
+    """A signal came while no command ran that it could be passed on to."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
+class CannotRun(Exception):
+    """The command can't be started. The message says why."""
+
+    def __init__(self, command: str, error: OSError) -> None:
+        super().__init__(f"{command} can't be run: {error.strerror or error}")
+        self.status = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int  # as a shell reports it: 128 and the number of a signal
+    was_lost: bool = False  # it was ended, since what it needs was lost
+    is_to_stop: bool = False  # a signal came while it was being ended
+
+
+class Signals:
+    """Ctrl-C, SIGTERM and SIGHUP: for the command while it runs, else they raise Stopped. One that
+    is ignored stays so."""
+
+    def __init__(self) -> None:
+        self.news: SimpleQueue[int | Ended] | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.news is None:
+            raise Stopped(number)
+        self.news.put(number)  # may be called amid another put
+
+
+class Guarded:
+    """One run of a command.
+
+    At a terminal it shares the terminal's process group, so that it can read from there, and
+    Ctrl-C reaches it by itself. Elsewhere it has a group of its own, and a signal reaches whatever
+    it started as well.
+    """
+
+    def __init__(self, command: Sequence[str], token: int, grace_s: float) -> None:
+        """Start it.
+
+        Raises:
+            CannotRun: it can't be.
+        """
+        self._grace_s = grace_s
+        self._has_group = not (sys.stdin is not None and sys.stdin.isatty())
+        self._news: SimpleQueue[int | Ended] = SimpleQueue()
+        self._kill_s: float | None = None  # when it has to be gone
+        try:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, TOKEN: str(token)}, **self._group()
+            )
+        except OSError as error:
+            raise CannotRun(command[0], error) from None
+
+    def _group(self) -> dict[str, Any]:
+        if not self._has_group:
+            return {}
+        return {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
+
+    def wait(self, signals: Signals, wait_lost: Callable[[], object]) -> Ended:
+        """Return how it ended. It is ended once `wait_lost` returns, by SIGTERM, and by SIGKILL
+        where it is not gone in its time."""
+        signals.news = self._news
+        for work in (self._wait, lambda: self._tell_lost(wait_lost)):
+            threading.Thread(target=work, name="raftline waits", daemon=True).start()
+        try:
+            return self._follow()
+        finally:
+            signals.news = None
+
+    def _follow(self) -> Ended:
+        was_lost = is_to_stop = False
+        while True:
+            try:
+                news = self._news.get(timeout=self._left_s())
+            except Empty:
+                self._kill_s = None
+                self._send(signal.SIGKILL)
+                continue
+            if isinstance(news, Ended):
+                self._end_rest(was_lost)
+                return news._replace(was_lost=was_lost, is_to_stop=is_to_stop)
+            if news == _LOST:
+                was_lost = True
+                self._kill_s = time.monotonic() + self._grace_s
+                self._send(signal.SIGTERM)
+                self._send(signal.SIGCONT)  # a command that stands still ends as well
+            elif self._has_group or news != signal.SIGINT:
+                is_to_stop |= was_lost
+                self._send(news)
+
+    def _wait(self) -> None:
+        status = self._process.wait()
+        self._news.put(Ended(status if status >= 0 else 128 - status))
+
+    def _tell_lost(self, wait_lost: Callable[[], object]) -> None:
+        wait_lost()
+        self._news.put(_LOST)
+
+    def _left_s(self) -> float | None:
+        return None if self._kill_s is None else max(0.0, self._kill_s - time.monotonic())
+
+    def _send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._has_group:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+
+    def _end_rest(self, was_lost: bool) -> None:
+        """Wait for what a command that was ended had started, and end it."""
+        while was_lost and self._has_group:
+            try:
+                os.killpg(self._process.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            if self._left_s() in (None, 0.0):
+                self._send(signal.SIGKILL)
+                return
+            time.sleep(_LOOK_S)

@@ -1,0 +1,216 @@
+"""`raftline lock NAME -- COMMAND` and `raftline elect NAME -- COMMAND`: a command run by one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from raftline.clients.connection import ClientError, Refused, say_waiting
+from raftline.clients.pool import Clients
+from raftline.common.arguments import Parser, as_seconds
+from raftline.kv.codec import TEXT
+from raftline.kv.lock import Claim
+from raftline.kv.store import KV
+from raftline.tools.ask import TIMEOUT_S, know_where, where
+from raftline.tools.guarded import CannotRun, Ended, Guarded, Signals, Stopped
+from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
+from raftline.wire.protocol import error
+
+_DOES = {
+    "lock": "Run COMMAND while this program holds the lock NAME.",
+    "elect": "Campaign for NAME; run COMMAND while this program leads; do so again after a loss.",
+}
+EXIT_NOT_GOT, EXIT_LOST, EXIT_NOT_ASKED = 123, 124, 125
+PAUSE_S = 1.0  # before a campaign that follows a failed one
+_FORMS = {"lock": "the lock {} ", "elect": "the leadership of {} "}
+_EPILOG = (
+    "COMMAND has the fencing token in RAFTLINE_TOKEN. Exit code: that of COMMAND, 128 and the "
+    "number of the signal that ended it; 123: not got within --wait; 124: lost, so COMMAND was "
+    "ended; 125: no node answered, or it refused; 126, 127: COMMAND can't be run, is not there; "
+    "2: usage."
+)
+
+
+def main(verb: str, arguments: Sequence[str]) -> int:
+    """Run the command while the lock is held, and return the exit code.
+
+    Raises:
+        ConfigError: it is not known where to ask.
+    """
+    reader = parser(verb)
+    head, command = split(arguments)
+    options = reader.parse_args(head)
+    if not command:
+        reader.error(f"COMMAND is missing: raftline {verb} NAME -- COMMAND")
+    if not options.name:
+        reader.error("a name has one character at least")
+    addresses = where(reader, options)
+    clients = Clients(*map(str, addresses), name="raftline", timeout=options.timeout)
+    says = _Says(verb, options)
+    try:
+        with Signals() as signals, KV(clients, TEXT) as kv:
+            carry_out = _lock if verb == "lock" else _elect
+            return carry_out(kv, options, command, signals, says)
+    except ClientError as failure:
+        return says.failure(str(failure), EXIT_NOT_ASKED)
+    except CannotRun as failure:
+        return says.failure(str(failure), failure.status)
+    except Stopped as stop:
+        return stop.status
+
+
+def parser(verb: str) -> Parser:
+    """Return what reads the arguments before `--`."""
+    reader = Parser(
+        prog=f"raftline {verb}",
+        usage="%(prog)s [options] NAME -- COMMAND ...",
+        description=f"{_DOES[verb]} If it is lost, COMMAND gets SIGTERM, then "
+        "SIGKILL. Ctrl-C, SIGTERM and SIGHUP are passed on to it.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    add = reader.add_argument
+    add("name", metavar="NAME", help="the same for all who are to exclude each other")
+    add("--ttl", type=_ttl, default=10, metavar="SECONDS",
+        help="it is free that long after this program died (10)")  # fmt: skip
+    add("--grace", type=as_seconds, default=5.0, metavar="S",
+        help="seconds from SIGTERM to SIGKILL (5)")  # fmt: skip
+    if verb == "lock":
+        add("--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)")
+    else:
+        add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
+    know_where(reader)
+    reader.know_cluster(TIMEOUT_S)
+    form = reader.add_mutually_exclusive_group()
+    form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    form.add_argument("--json", action="store_true",
+                      help="one object for each line that it says, on standard error")  # fmt: skip
+    return reader
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before the first `--`, and behind it."""
+    head = list(arguments)
+    if "--" not in head:
+        return head, []
+    place = head.index("--")
+    return head[:place], head[place + 1 :]
+
+
+class _Says:
+    """Lines on standard error, as standard output is the command's."""
+
+    def __init__(self, verb: str, options: argparse.Namespace) -> None:
+        self._verb = verb
+        self._name: str = options.name
+        self._is_quiet = options.quiet
+        self._as_object = options.json
+        self.what = _FORMS[verb].format(options.name)
+
+    def state(self, state: str, text: str = "", **facts: object) -> None:
+        """Say how it stands: `waits`, `holds`, `lost`; without a text to programs alone."""
+        if self._as_object:
+            self._object({"ok": True, "state": state, **facts})
+        elif text and not self._is_quiet:
+            say_waiting(text)
+
+    def failure(self, text: str, code: int) -> int:
+        """Say what went wrong; return the exit code."""
+        if self._as_object:
+            self._object({"ok": False, "error": text, "code": code})
+        else:
+            print(error(text), file=sys.stderr, flush=True)
+        return code
+
+    def _object(self, told: dict[str, object]) -> None:
+        told = {"verb": self._verb, "name": self._name, **told}
+        print(json.dumps(told), file=sys.stderr, flush=True)
+
+
+def _lock(
+    kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
+) -> int:
+    lock = kv.lock(options.name, ttl=options.ttl)
+    with _given_back(lock):
+        token = lock.acquire(timeout=0)
+        if token is None and options.wait != 0:
+            holder = lock.holder()
+            says.state("waits", f"{says.what}is held by {holder}", holder=holder)
+            token = lock.acquire(timeout=options.wait)
+        if token is None:
+            return says.failure(f"{says.what}is held by {lock.holder()}", EXIT_NOT_GOT)
+        says.state("holds", token=token)
+        ended = _run(lock, options, command, signals)
+    if ended.was_lost:
+        return says.failure(f"{says.what}was lost; {command[0]} has ended", EXIT_LOST)
+    return ended.status
+
+
+def _elect(
+    kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
+) -> int:
+    leader = kv.election(options.name).leader()  # raises where nobody answers from the start
+    says.state("campaigns", f"{says.what}is {_whose(leader)}", leader=leader)
+    while True:
+        election = kv.election(options.name, ttl=options.ttl)
+        with _given_back(election):
+            try:
+                token = election.campaign(options.value or _self())
+            except Refused:
+                raise
+            except ClientError as problem:  # it passes by: whoever is elected next may be this one
+                says.state("waits", f"no answer yet: {problem}", error=str(problem))
+                time.sleep(PAUSE_S)
+                continue
+            says.state("leads", f"leads {options.name} with token {token}", token=token)
+            ended = _run(election, options, command, signals)
+        if not ended.was_lost:
+            return ended.status
+        if ended.is_to_stop:
+            return EXIT_LOST
+        says.state("lost", f"{says.what}was lost; {command[0]} has ended")
+
+
+@contextlib.contextmanager
+def _given_back(claim: Claim) -> Iterator[None]:
+    """Let others have it in the end: at once, or when its time is over."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ClientError, RuntimeError):
+            claim.give()
+
+
+def _run(
+    claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
+) -> Ended:
+    """Run the command until it ends, or has to as the claim is lost."""
+    ended = Guarded(command, claim.token, options.grace).wait(signals, claim.wait_lost)
+    return ended if claim.is_held else ended._replace(was_lost=True)
+
+
+def _self() -> str:
+    return f"{socket.gethostname()} process {os.getpid()}"
+
+
+def _whose(leader: str | None) -> str:
+    return "free" if leader is None else f"with {leader}"
+
+
+def _ttl(text: str) -> int:
+    seconds = seconds_in(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time of a lease: a whole number of seconds from 1 to {SECONDS_MAX}"
+        )
+    return seconds
+
+
+def _wait(text: str) -> float:
+    return 0.0 if text == "0" else as_seconds(text)

@@ -1,0 +1,357 @@
+"""`raftline lock`, `elect` and `watch` at real nodes: what they run, how it ends, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+import raftline
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
+from tests.processes.typed import at, three_nodes
+from tests.scripted_node import DEADLINE_S, SOURCE, free_port
+
+TOLD = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
+STANDS = f"{TOLD}; import time; time.sleep(60)"
+# It says which signals it got, and ends at none but SIGKILL.
+STUBBORN = """
+import signal, os, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, lambda number, _: print(signal.Signals(number).name, flush=True))
+print(os.environ["RAFTLINE_TOKEN"], flush=True)
+while True:
+    time.sleep(60)
+"""
+# It starts another process, says which, and ends at the first signal.
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    with raftline.connect(at(nodes)) as kv:
+        yield kv
+
+
+def program(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def environment(nodes: Cluster | None) -> dict[str, str]:
+    found = {key: value for key, value in os.environ.items() if key != "RAFTLINE"}
+    found |= {"PYTHONPATH": str(SOURCE)}
+    return found if nodes is None else found | {"RAFTLINE": at(nodes)}
+
+
+@contextlib.contextmanager
+def started(nodes: Cluster | None, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Have a command of the shell run, in which nothing is left over at the end."""
+    with subprocess.Popen(
+        [sys.executable, str(SOURCE / "cli.py"), *words], env=environment(nodes), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def done(nodes: Cluster | None, *words: str) -> tuple[int, str, str]:
+    """Run a command to its end; return its exit code and what it said."""
+    with started(nodes, *words) as process:
+        said, errors = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, said, errors
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def end_lease_of(kv: raftline.KV[str], key: str) -> None:
+    """End the lease of whoever holds a lock, as its expiry would."""
+    stat = kv.stat(key)
+    assert stat is not None
+    assert kv.request(f"release {stat.lease}").startswith("RELEASE response: ")
+
+
+def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Cluster) -> None:
+    first = done(nodes, "lock", "a b", "--", *program(f"{TOLD}; raise SystemExit(7)"))
+    second = done(nodes, "lock", "a b", "--ttl", "3", "--", *program(TOLD))
+    assert (first[0], first[2]) == (7, "")
+    assert (second[0], second[2]) == (0, "")
+    assert int(first[1]) < int(second[1])
+    assert done(nodes, "lock", "a b", "--", "sh", "-c", "kill -KILL $$")[0] == 128 + 9
+
+
+def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    with kv.lock("held"):
+        status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(TOLD))
+        assert (status, said) == (123, "")
+        assert errors.startswith("Sorry, the lock held is held by program on ")
+        status, _, errors = done(
+            nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD)
+        )
+        waits, failure = map(json.loads, errors.splitlines())
+        assert waits.pop("holder").startswith("program on ")
+        assert waits == {"verb": "lock", "name": "held", "ok": True, "state": "waits"}
+        assert (status, failure["ok"], failure["code"]) == (123, False, 123)
+        with started(nodes, "lock", "held", "--", *program(TOLD)) as waiting:
+            assert waiting.stderr is not None
+            assert waiting.stderr.readline().startswith("[*] the lock held is held by program on ")
+            eventually(lambda: kv.get("lock/held/next") is not None)
+            end_lease_of(kv, "lock/held/held")
+            assert int(line(waiting)) > 0
+            assert waiting.wait(DEADLINE_S) == 0
+
+
+def test_a_signal_that_comes_while_it_waits_ends_it_and_others_wait_no_longer(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with kv.lock("left"), started(nodes, "lock", "left", "--", *program(TOLD)) as waiting:
+            eventually(lambda: kv.get("lock/left/next") is not None)
+            waiting.send_signal(number)
+            assert waiting.wait(DEADLINE_S) == 128 + number
+            assert kv.get("lock/left/next") is None
+
+
+def test_a_lost_lock_ends_the_command_and_all_that_it_started(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    with started(nodes, "lock", "lost", "--ttl", "2", "--", *program(PARENT)) as process:
+        child = int(line(process))
+        end_lease_of(kv, "lock/lost/held")
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 124
+        assert errors == f"Sorry, the lock lost was lost; {sys.executable} has ended\n"
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def test_a_command_that_outlives_sigterm_is_killed(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    words = ("lock", "stubborn", "--ttl", "2", "--grace", "0.2", "--", *program(STUBBORN))
+    with started(nodes, *words) as process:
+        line(process)
+        end_lease_of(kv, "lock/stubborn/held")
+        said, _ = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, said) == (124, "SIGTERM\n")
+
+
+def test_signals_are_passed_on_and_the_lock_is_free_afterwards(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    with started(nodes, "lock", "signals", "--", *program(STUBBORN)) as process:
+        line(process)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            process.send_signal(number)
+            assert line(process) == number.name
+        assert kv.lock("signals").acquire(timeout=0) is None
+    sleeps = ("sh", "-c", "echo runs; exec sleep 60")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with started(nodes, "lock", "ends", "--", *sleeps) as process:
+            assert line(process) == "runs"
+            process.send_signal(number)
+            assert process.wait(DEADLINE_S) == 128 + number
+        with kv.lock("ends") as token:
+            assert token > 0
+
+
+def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(
+    nodes: Cluster, tmp_path: Path
+) -> None:
+    asks = "line = input('> '); print('got', line, flush=True); "
+    counts = (
+        "import signal, time; seen = []; signal.signal(signal.SIGINT, lambda *_: seen.append(1)); "
+        "print('ready', flush=True); signal.pause(); time.sleep(0.3); print(len(seen), 'signal')"
+    )
+    screen = pexpect.spawn(
+        sys.executable, [str(SOURCE / "cli.py"), "lock", "tty", "--", *program(asks + counts)],
+        env=environment(nodes), encoding="utf-8", timeout=DEADLINE_S, cwd=tmp_path,
+    )  # fmt: skip
+    screen.expect_exact("> ")
+    screen.sendline("two words")
+    screen.expect_exact("got two words")
+    screen.expect_exact("ready")
+    screen.sendintr()
+    screen.expect_exact("1 signal")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+
+
+def test_an_elected_command_runs_again_after_a_loss_until_it_ends_by_itself(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    words = ("elect", "service", "--ttl", "2", "--value", "host 1", "--json", "--")
+    with started(nodes, *words, *program(STANDS)) as process:
+        first = int(line(process))
+        assert kv.election("service").leader() == "host 1"
+        assert done(nodes, "get", "-q", "election/service/held")[1] == "host 1\n"
+        end_lease_of(kv, "election/service/held")
+        second = int(line(process))
+        assert first < second
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 128 + signal.SIGTERM
+        states = [json.loads(each)["state"] for each in errors.splitlines()]
+        assert states == ["campaigns", "leads", "lost", "leads"]
+        assert kv.election("service").leader() is None
+    assert done(nodes, "elect", "-q", "service", "--", "sh", "-c", "exit 3") == (3, "", "")
+
+
+@pytest.mark.parametrize("verb", ["lock", "elect"])
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["x"], 2, "error: COMMAND is missing: raftline {verb} NAME -- COMMAND. usage: "),
+        (["--", "true"], 2, "error: the following arguments are required: NAME. usage: "),
+        (["", "--", "true"], 2, "error: a name has one character at least. usage: "),
+        (["x", "true"], 2, "error: unrecognized arguments: true. usage: "),
+        (["x", "--ttl", "0", "--", "true"], 2, "'0' is no time of a lease: a whole number of s"),
+        (["x", "--ttl", "1.5", "--", "true"], 2, "'1.5' is no time of a lease: a whole number "),
+        (["x", "--grace", "-1", "--", "true"], 2, "'-1' is no time in seconds: such as 10 or "),
+        (["x", "--at", "h:1", "--dir", "d", "--", "true"], 2, "--at and --dir both say where "),
+        (["x", "--dir", "gone", "--", "true"], 2, "gone/server-configuration.txt: is missing"),
+        (["x", "--at", "localhost:{port}", "--timeout", "1", "--", "true"], 125, "nothing list"),
+    ],
+)
+def test_a_mistake_is_one_line_and_runs_no_command(
+    tmp_path: Path, verb: str, words: list[str], status: int, said: str
+) -> None:
+    typed = [word.format(port=free_port()) for word in words]
+    found = done(None, verb, *typed)
+    assert (found[0], found[1]) == (status, "")
+    assert said.format(verb=verb) in found[2]
+    assert found[2].count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "why"),
+    [("/gone/away", 127, "No such file or directory"), ("/", 126, "Permission denied")],
+)
+def test_a_command_that_cannot_be_run_is_named_and_the_lock_given_back(
+    nodes: Cluster, kv: raftline.KV[str], command: str, status: int, why: str
+) -> None:
+    found = done(nodes, "lock", "none", "--", command)
+    assert found == (status, "", f"Sorry, {command} can't be run: {why}\n")
+    assert kv.lock("none").holder() is None
+
+
+def test_a_watch_streams_until_ctrl_c(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    kv["w/a b"] = "x\ny"
+    stat = kv.stat("w/a b")
+    assert stat is not None
+    with (
+        started(nodes, "watch", "w/") as plain,
+        started(nodes, "watch", "--json", "w/") as objects,
+        started(nodes, "watch", "--quiet", "w/", "after", str(stat.index)) as values,
+    ):
+        assert line(plain).endswith(r" has w/a\sb x\ny")
+        told = json.loads(line(objects))
+        assert told.pop("index") >= stat.index
+        assert told == {"kind": "has", "key": "w/a b", "value": "x\ny"}
+        kv["w/c"] = "two words"
+        del kv["w/c"]
+        assert line(values) == "two words"
+        assert values.stderr is not None
+        assert values.stderr.readline().endswith(" delete w/c\n")
+        changed = [line(plain).split(" ", 2) for _ in range(2)]
+        assert [what for _, _, what in changed] == ["set w/c two words", "delete w/c"]
+        events = [json.loads(line(objects)) for _ in range(2)]
+        assert [(event["index"], event["kind"]) for event in events] == [
+            (int(index), what.split()[0]) for _, index, what in changed
+        ]
+        assert "value" not in events[1]
+        for process in (plain, objects, values):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 130
+
+
+def test_a_watch_that_no_node_serves_is_refused_in_one_line(nodes: Cluster) -> None:
+    said = "Sorry, there is no entry 99999999 yet; the last one is "
+    status, told, errors = done(nodes, "watch", "w/", "after", "99999999")
+    assert (status, told[: len(said)], errors) == (5, said, "")
+    status, told, _ = done(nodes, "watch", "--json", "w/", "after", "99999999")
+    assert (status, json.loads(told)["code"]) == (5, 5)
+    assert done(nodes, "watch", "a", "b", "c")[0] == 2
+
+
+def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
+    nodes: Cluster, kv: raftline.KV[str], tmp_path: Path
+) -> None:
+    kv["screen/a"] = "1"
+    screen = pexpect.spawn(
+        sys.executable, [str(SOURCE / "client.py"), str(nodes.nodes[0].port), "1"],
+        env=environment(None) | {"XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"},
+        encoding="utf-8", timeout=DEADLINE_S,
+    )  # fmt: skip
+    screen.expect_exact("    >> ")
+    screen.sendline("watch screen/")
+    screen.expect_exact("[*] Sending: watch screen/\r\n[*] Received, until Ctrl-C:\r\n\r\n")
+    screen.expect(r"EVENT [0-9]+ has screen/a 1\r\n")
+    kv["screen/b"] = "2"
+    screen.expect(r"EVENT ([0-9]+) set screen/b 2\r\n")
+    screen.sendintr()
+    screen.expect(r"The watch has ended\. It goes on with: watch screen/ after [0-9]+\r\n")
+    screen.expect_exact("    >> ")
+    screen.sendline("watch a b c")
+    screen.expect_exact("Sorry, the form is: watch [PREFIX] [after INDEX]")
+    screen.expect_exact("    >> ")
+    screen.sendline("exit")
+    screen.expect_exact("[*] Closing socket")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+
+
+def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes: Cluster) -> None:
+    lease = done(nodes, "lease", "--quiet", "60")[1].rstrip("\n")
+
+    def told(*words: str) -> object:
+        found = json.loads(done(nodes, *words)[1])
+        found.pop("server")
+        return found
+
+    assert told("renew", "--json", lease) == {
+        "ok": True, "verb": "renew", "lease": lease, "seconds": 60,
+    }  # fmt: skip
+    assert done(nodes, "set", "--lease", lease, "k 1", "two", "words")[0] == 0
+    assert told("set", "--json", "--lease", lease, "k2", "5") == {
+        "ok": True, "verb": "under", "key": "k2", "lease": lease, "value": "5",
+    }  # fmt: skip
+    assert told("set", "--ttl", "60", "--json", "k3", "a b") == {
+        "ok": True, "verb": "setex", "key": "k3", "value": "a b",
+    }  # fmt: skip
+    stat = json.loads(done(nodes, "stat", "--json", "k 1")[1])["stat"]
+    assert (stat["lease"], stat["bytes"]) == (lease, 9)
+    words = ["if", "k2", "=", "5", ";", "none", "absent", "then", "set", "k4", "a b", ";"]
+    assert told("txn", "--json", *words, "set", "k5", "", "else", "get", "k2") == {
+        "ok": True, "verb": "txn", "branch": "then", "results": ["k4 set to a b", "k5 set to "],
+    }  # fmt: skip
+    assert done(nodes, "txn", "if k4 = a\\sb then get k5 else get k2")[1].endswith('then: [""]\n')
+    assert done(nodes, "release", lease)[1].endswith(" 2 keys deleted\n")
+    assert done(nodes, "release", lease)[0] == 1
+    assert done(nodes, "get", "k 1")[0] == 1
+    injected = done(nodes, "set", "--lease", f"{lease} set other", "k", "v")
+    assert injected[0] == 2
+    assert "is no lease" in injected[2]
