@@ -197,6 +197,7 @@ def first_failure(seeds: range) -> str:
     return ""
 
 
+@pytest.mark.pure  # it replaces methods of the compiled core
 def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
     monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
