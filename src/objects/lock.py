@@ -1,7 +1,6 @@
 """`ReplicatedLock`: one holder at a time across programs, and a token that tells late ones apart.
 
 In a cluster at level 2 the lock stands on a lease (`lock_by_lease.py`), which ends by itself.
-
 At level 1 it stands on beats. No clock decides anything that is replicated. The holder's `beat`
 grows in the log while it lives; who waits watches it with a clock of its own, and once it has stood
 still for the whole lease, takes the lock by compare-and-set: `lock.seize` does nothing if the beat
