@@ -19,6 +19,7 @@ import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
+import growth_watch
 import results
 from generator import BenchError
 from growth_setup import Setup
@@ -43,6 +44,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "restart": growth_memory.restart,
     "memory": growth_memory.memory,
     "leases": growth_leases.leases,
+    "watch": growth_watch.watch,
     "failover": growth_failover.failover,
 }
 
