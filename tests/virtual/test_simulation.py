@@ -85,6 +85,9 @@ COVERED = (
     "expiries proposed",
     "renewals refused",
     "fault: long pause",
+    "events told",
+    "watches that began",
+    "watches that went on",
     "nodes upgraded",
     "levels raised",
 )
