@@ -37,8 +37,8 @@ def execute_transaction(store: Store, operands: str, execute: Execute) -> str:
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
         told = _operate(draft.store, txn.then if is_met else txn.otherwise, execute)
-    except ProtocolError as problem:
-        return error(str(problem))
+    except ProtocolError as mistake:
+        return error(str(mistake))
     except NotDone as problem:
         return error(f"{problem}. {_NOTHING}")
     draft.adopt()

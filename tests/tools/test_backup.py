@@ -57,3 +57,25 @@ def test_backup_restore_and_fsck_end_with_4_on_a_full_disk(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert all("No space left on device" in line for line in said)
+
+
+def test_backup_and_restore_keep_what_is_known_of_each_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token that a program kept, and a lease, mean the same in the cluster that is restored."""
+    (tmp_path / "logs").mkdir()
+    manager, _ = boot(Folder(tmp_path / "logs"))
+    vote(manager, 1, "s1")
+    commands = ("set a 1", "level 2", "lease 10", "under lease-3 set b two words", "set c ")
+    write(manager, 1, 1, *commands)
+    manager.close()
+    backup, members = str(tmp_path / "backup.txt"), ["s1=localhost:10000,s2=localhost:10001"]
+    assert of_node(tmp_path / "logs", "s1", backup) == 0
+    assert restore(backup, str(tmp_path / "new"), members) == 0
+    assert fsck(["s1", "s2"], str(tmp_path / "new"), repairs=False, as_json=False) == 0
+    restored, _ = boot(Folder(tmp_path / "new"), "s2")
+    store = restored.store
+    assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": ""})
+    assert [store.facts(key) for key in "abc"] == [(2, ""), (4, "lease-3"), (5, "")]
+    assert (store.leased, store.leases.granted) == ({"lease-3": {"b"}}, {"lease-3": 10})
+    restored.close()

@@ -1,21 +1,23 @@
 """Snapshots as a transcript spells them, so that a person can type one: the members if they are
-not the first ones, a line for each key, and the sessions if there are any."""
+not the first ones, the level if it is not the first, with the leases, a line for each key, and the
+sessions if there are any."""
 
 from __future__ import annotations
 
 import io
-import re
 from typing import BinaryIO
 from zlib import crc32
 
+from raftline.raft import levels
 from raftline.raft.entries import Snapshot
+from raftline.raft.levels import spell
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import HEAD, Breathe, LoadedSnapshot, MachineState
 from raftline.wire.keyfacts import read_key_line, spell_key_line
+from raftline.wire.leaseoperands import LEASE
 
-_LEVEL = re.compile("level ([0-9]+) leases ([0-9]+)")
 _SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript
 
 
@@ -49,8 +51,7 @@ class PlainSnapshots(SnapshotFile):
     def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         lines = [] if state.members == self._first_members else [state.members.spell()]
         if state.level > 1:
-            lines.append(f"level {state.level} leases {len(state.leases)}")
-            lines += state.leases
+            lines += [spell(state.level), *state.leases]
             lines += [spell_key_line(*pair, state.since) for pair in state.pairs.items()]
         else:
             lines += [f"{key} {value}" for key, value in state.pairs.items()]
@@ -74,10 +75,11 @@ class PlainSnapshots(SnapshotFile):
             [line for line in lines if line.startswith(_SESSION)],
         )
         lines = [line for line in lines if not line.startswith(_SESSION)]
-        if lines and (level := _LEVEL.fullmatch(lines[0])):
-            loaded.level, keys = int(level[1]), 1 + int(level[2])
-            loaded.leases = lines[1:keys]
-            for key, held, lease in map(read_key_line, lines[keys:]):
+        if lines and levels.read(lines[0]):
+            loaded.level = levels.read(lines.pop(0))
+            loaded.leases = [line for line in lines if line.startswith(LEASE)]
+            keys = [line for line in lines if not line.startswith(LEASE)]  # they begin with facts
+            for key, held, lease in map(read_key_line, keys):
                 loaded.pairs[key] = held
                 if lease:
                     loaded.leased.setdefault(lease, set()).add(key)

@@ -163,5 +163,5 @@ def pick_plan(
     later = ["regain"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, holders=chance.choice([0, 0, 3]))
     later += ["long pause"] * (chance.choice([0, 0, 1]) if not faults else 0)
-    plan = replace(plan, dealers=chance.choice([0, 0, 2, 3]))
+    plan = replace(plan, dealers=chance.choice([0, 0, 0, 2]))
     return replace(plan, faults=plan.faults + later)
