@@ -21,6 +21,7 @@ import growth_leases
 import growth_load
 import growth_memory
 import raftline_wheel
+import growth_watch
 import results
 from generator import BenchError
 from growth_setup import Setup
@@ -46,6 +47,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "memory": growth_memory.memory,
     "leases": growth_leases.leases,
     "clients": growth_clients.clients,
+    "watch": growth_watch.watch,
     "failover": growth_failover.failover,
 }
 WITH_WHEEL = ("burst",)  # rows that measure the compiled wheel beside the clone

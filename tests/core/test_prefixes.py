@@ -43,7 +43,7 @@ def test_a_prefix_is_compared_as_it_is_not_as_it_is_spelled() -> None:
     assert index("\\xc2\\x85").matching("\\xc2\\x85\\x85") == ["\\xc2\\x85"]
 
 
-@pytest.mark.pure  # it counts the looks of a dict of its own
+@pytest.mark.pure  # a look is counted by a dict of another class
 def test_a_key_costs_a_look_for_each_length_and_not_for_each_prefix() -> None:
     found = index(*(f"{number:05}/" for number in range(10_000)))
     looks: list[str] = []

@@ -36,6 +36,7 @@ from tests.virtual.disk import Disk
 from tests.virtual.monitor import Monitor
 from tests.virtual.requests import Request, Requests
 from tests.virtual.snapshots import Snapshots
+from tests.virtual.watching import NodeEvents, Watching
 from tests.virtual.world import World
 
 MayBegin = Callable[[RawNode, Change], bool]
@@ -79,6 +80,7 @@ class Host:
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.leasing: Leasing
+        self.watching: Watching | None = None  # who takes the events of all nodes
         self.watch_leases: Callable[[LogManager], None] = lambda manager: None
         self.disk = disk
         self.paused = False
@@ -102,6 +104,7 @@ class Host:
         self.requests = Requests(world, name, invariants, self.step)
         self.snapshots = Snapshots(world, plan.snapshots, self)
         self._monitor = Monitor(world, name, invariants)
+        self._events: NodeEvents | None = None  # of this start
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -204,6 +207,7 @@ class Host:
         self.requests.give_up_if_deposed(node)
         if effects.install is not None:
             self.manager.take_over(effects.install)
+            self._tell_events([])
         if effects.send:
             self._send_all(effects.send)
         if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
@@ -244,12 +248,17 @@ class Host:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         replies = self.manager.apply(entries)
+        self._tell_events(entries)
         self._world.counts["entries applied"] += len(entries)
         self._world.counts["retries answered from the table"] += self._invariants.replied(
             self.name, entries, replies
         )
         self.requests.applied(entries, replies)
         self.snapshots.maybe_take()
+
+    def _tell_events(self, entries: Sequence[Entry]) -> None:
+        if self._events is not None:
+            self._events.applied(entries)
 
     # --- the disk -----------------------------------------------------------------------------
 
@@ -303,6 +312,7 @@ class Host:
         may_say_so = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
         self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
+        self._events = NodeEvents(self.watching, self.manager) if self.watching else None
         self._world.tell("act", f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell("start", f"{self.name}: {note}")

@@ -30,6 +30,7 @@ from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
 from tests.virtual.upgrades import Upgrades
+from tests.virtual.watching import Watching
 from tests.virtual.world import World
 
 STEPS = 6000
@@ -112,6 +113,9 @@ class _Schedule:
             )
             for name in names
         }  # fmt: skip
+        watching = Watching(self.world)
+        for host in self.hosts.values():
+            host.watching = watching
         self.history = History()
         self.clients = [self._client(f"client{number}") for number in range(1, plan.clients + 1)]
         hosts = list(self.hosts.values())

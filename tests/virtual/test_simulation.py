@@ -84,6 +84,9 @@ COVERED = (
     "leases ended",
     "expiries proposed",
     "fault: long pause",
+    "events told",
+    "watches that began",
+    "watches that went on",
     "nodes upgraded",
     "levels raised",
 )

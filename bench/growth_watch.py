@@ -1,0 +1,187 @@
+"""Growth rows of watches: what they cost a set, and how late an event comes at a follower."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import resource
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from clusters import Cluster
+from etcd_nodes import Etcd
+from generator import BenchError, Load
+from growth_setup import Setup
+from raftline_nodes import Raftline
+
+LEVEL = 2
+CROWDS = ((100, 10), (10_000, 10), (10_000, 10_000))
+AT_ONCE = 200  # connections that begin to watch
+ROOM = ("--max-connections", "10200", "--pace", "class")
+PAUSE_S = 0.01  # between two writes whose events are timed
+PREFIX = "late/"
+
+Tell = Callable[[str], None]
+
+
+class Crowd:
+    """Watches of prefixes that nobody writes, on some connections of one node."""
+
+    def __init__(self, port: int, watches: int, connections: int) -> None:
+        self.sockets: list[socket.socket] = []
+        each = watches // connections
+        for first in range(0, connections, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, connections))
+            for number in numbers:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+                begin = number * each
+                lines = (f"w#{n}@watch crowd{begin + n}/\n" for n in range(each))
+                connection.sendall("".join(lines).encode())
+                self.sockets.append(connection)
+            for number in numbers:
+                said = b""
+                while said.count(b"\n") < each:
+                    said += self.sockets[number].recv(1 << 16)
+                if b"Sorry" in said:
+                    raise BenchError(f"no watch: {said[:100]!r}")
+
+    def close(self) -> None:
+        for connection in self.sockets:
+            connection.close()
+
+
+def watch(setup: Setup) -> None:
+    """Sets of one connection and of 64, while so many watches of other prefixes run on so many
+    connections of the leader; then the time from a write's acknowledgement to its event at a
+    watch of a follower, one write at a time, beside etcd's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+    with Raftline(setup.folder, setup.port, options=ROOM) as nodes:
+        _rise(nodes)
+        _costs(setup, nodes, "none")
+        for watches, connections in CROWDS:
+            if connections + 1000 > min(hard, 20_000):
+                continue
+            crowd = Crowd(nodes.port(nodes.wait_for_leader()), watches, connections)
+            try:
+                _costs(setup, nodes, f"{watches:,} on {connections:,}")
+            finally:
+                crowd.close()
+    with Raftline(setup.folder, setup.port) as nodes:
+        _rise(nodes)
+        setup.add("event at a follower", nodes, _raftline_latency(nodes, setup.seconds))
+    if setup.etcd:
+        with Etcd(setup.folder, setup.port) as members:
+            setup.add("event at a follower", members, _etcd_latency(members, setup.seconds))
+
+
+def _rise(nodes: Raftline) -> None:
+    end_s = time.monotonic() + 30
+    nodes.wait_for_leader()
+    while min(nodes.number(number, "level") for number in nodes.processes) < LEVEL:
+        if time.monotonic() > end_s:
+            raise BenchError(f"the cluster did not rise to level {LEVEL}")
+        time.sleep(0.1)
+
+
+def _costs(setup: Setup, nodes: Raftline, name: str) -> None:
+    leader = nodes.processes[nodes.wait_for_leader()]
+    for connections in (1, 64):
+        found = nodes.measure(Load(connections=connections, seconds=setup.seconds))
+        found["leader MiB"] = _memory_mib(leader.pid)
+        setup.add(f"set, {connections}; watches: {name}", nodes, found)
+
+
+def _memory_mib(pid: int) -> float:
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        kib = next(line.split()[1] for line in status if line.startswith("VmRSS"))
+    return int(kib) / 1024
+
+
+# --- how late an event comes --------------------------------------------------------------------
+
+
+def _raftline_latency(nodes: Raftline, seconds: float) -> dict[str, float]:
+    leader = nodes.wait_for_leader()
+    follower = next(number for number in nodes.processes if number != leader)
+    with (
+        socket.create_connection(("127.0.0.1", nodes.port(follower))) as watching,
+        socket.create_connection(("127.0.0.1", nodes.port(leader))) as writing,
+    ):
+        events, replies = watching.makefile("r"), writing.makefile("r")
+        watching.sendall(f"watch {PREFIX}\n".encode())
+        if "WATCH response: 0 keys" not in (said := events.readline()):
+            raise BenchError(f"no watch: {said}")
+
+        def values() -> Iterator[str]:
+            for line in events:
+                if " set " in line:
+                    yield line.split()[-1]
+
+        def write(value: str) -> None:
+            writing.sendall(f"set {PREFIX}k {value}\n".encode())
+            replies.readline()
+
+        return _latency(values(), write, seconds)
+
+
+def _etcd_latency(members: Cluster, seconds: float) -> dict[str, float]:
+    leader = members.wait_for_leader()
+    follower = next(number for number in members.processes if number != leader)
+    watching = http.client.HTTPConnection("127.0.0.1", members.port(follower), timeout=30)
+    writing = http.client.HTTPConnection("127.0.0.1", members.port(leader), timeout=30)
+    create = {"create_request": {"key": _b64(PREFIX), "range_end": _b64(PREFIX[:-1] + "0")}}
+    watching.request("POST", "/v3/watch", json.dumps(create))
+    stream = watching.getresponse()
+    stream.readline()  # created
+
+    def values() -> Iterator[str]:
+        while line := stream.readline():
+            for event in json.loads(line)["result"].get("events", []):
+                yield base64.b64decode(event["kv"]["value"]).decode()
+
+    def write(value: str) -> None:
+        put = {"key": _b64(f"{PREFIX}k"), "value": _b64(value)}
+        writing.request("POST", "/v3/kv/put", json.dumps(put))
+        writing.getresponse().read()
+
+    return _latency(values(), write, seconds)
+
+
+def _latency(values: Iterator[str], write: Tell, seconds: float) -> dict[str, float]:
+    """Write one value after the other; return the times between the answer and its event. An
+    event that came before the answer counts with a time below zero."""
+    came: dict[str, float] = {}
+    acknowledged: dict[str, float] = {}
+    has_come = threading.Condition()
+
+    def listen() -> None:
+        for value in values:
+            with has_come:
+                came[value] = time.perf_counter()
+                has_come.notify()
+
+    threading.Thread(target=listen, daemon=True).start()
+    begun_s, count = time.monotonic(), 0
+    while time.monotonic() - begun_s < seconds:
+        count += 1
+        write(value := str(count))
+        acknowledged[value] = time.perf_counter()
+        with has_come:
+            if not has_come.wait_for(lambda: value in came, timeout=10):
+                raise BenchError("an event did not come within 10 s")
+        time.sleep(PAUSE_S)
+    late_ms = sorted((came[value] - at) * 1000 for value, at in acknowledged.items())
+    return {
+        "events": count,
+        "event p50 ms": statistics.median(late_ms),
+        "event p99 ms": late_ms[len(late_ms) * 99 // 100],
+    }
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
