@@ -20,8 +20,8 @@ import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
-import raftline_wheel
 import growth_watch
+import raftline_wheel
 import results
 from generator import BenchError
 from growth_setup import Setup
