@@ -1,0 +1,91 @@
+"""The recipes of docs/use/patterns.md, run at three nodes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import raftline
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
+from tests.processes.typed import at, three_nodes
+
+PAGE = Path(__file__).parents[2] / "docs" / "use" / "patterns.md"
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    with raftline.connect(at(nodes)) as kv:
+        yield kv
+
+
+@pytest.fixture(scope="module")
+def page() -> Any:
+    """Return the functions of all blocks."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S):
+        exec(block, names)
+    return SimpleNamespace(**names)
+
+
+def test_a_job_runs_alone_and_knows_its_token(kv: raftline.KV[str], page: Any) -> None:
+    first, second = (page.run_alone(kv, lambda token: token) for _ in range(2))
+    assert 0 < first < second
+
+
+def test_a_leader_works_until_its_work_is_done(kv: raftline.KV[str], page: Any) -> None:
+    left = [True, True, False]
+    token = page.lead(kv, "host1", lambda token: left.pop(0))
+    assert token > 0
+    assert not left
+
+
+def test_a_dict_follows_the_keys(nodes: Cluster, kv: raftline.KV[str], page: Any) -> None:
+    settings: dict[str, str] = {}
+    with raftline.connect(at(nodes)) as other:
+        threading.Thread(target=page.follow, args=(other, "app/", settings), daemon=True).start()
+        kv["app/a"] = "1"
+        eventually(lambda: settings == {"app/a": "1"}, "the key")
+        del kv["app/a"]
+        eventually(lambda: settings == {}, "its end")
+
+
+def test_more_than_the_limit_is_refused(kv: raftline.KV[str], page: Any) -> None:
+    allowed = [page.is_allowed(kv, "anna", 3, seconds=100_000) for _ in range(5)]
+    assert allowed == [True, True, True, False, False]
+    assert page.is_allowed(kv, "berta", 3, seconds=100_000)
+    assert all(kv.ttl(key) is not None for key in kv.keys("rate/"))
+
+
+def test_no_id_is_given_twice(kv: raftline.KV[str], page: Any) -> None:
+    assert list(page.ids(kv, 3)) == [1, 2, 3]
+    assert list(page.ids(kv, 2)) == [4, 5]
+
+
+def test_the_item_of_a_worker_that_is_gone_is_taken_again(
+    kv: raftline.KV[str], page: Any
+) -> None:
+    first, second = page.put(kv, "one"), page.put(kv, "two")
+    with kv.lease(10) as gone, kv.lease(10) as lease:
+        assert page.take(kv, gone) == (first, "one")
+        assert page.take(kv, lease) == (second, "two")
+        assert page.take(kv, lease) is None
+        kv.request(f"release {gone.id}")
+        assert page.take(kv, lease) == (first, "one")
+        assert not page.done(kv, first, gone, "late")
+        assert page.done(kv, first, lease, "first")
+        assert page.done(kv, second, lease, "second")
+        assert page.take(kv, lease) is None
+    assert kv.items("result/") == {f"result/{first}": "first", f"result/{second}": "second"}.items()
