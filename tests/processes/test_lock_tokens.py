@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
         assert found is not None
         assert str(found["owner"]).startswith("holds process ")
         assert (found["token"], found["lease_ms"]) == (token, 1000)
+        stored = json.loads(clients.request("get door").partition(": ")[2])
+        assert stored["lease_ms"] > 10**15  # so long a program of the old version would wait
         process.kill()
         died_s = time.monotonic()
         got: list[raftline.ReplicatedLock] = []
