@@ -183,6 +183,7 @@ class WorkloadClient:
         try:
             reply = self._conversation.ask(line).partition("@")[2]
         except OSError:
+            self._hang_up()  # an answer that comes late is not that to the next line
             return "", None
         named = LEADER.search(reply)
         return reply, named[1] if named else None
