@@ -153,12 +153,16 @@ def anywhere(
             yield Pause(pause_s, answer)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-    answer = unknown or refusal or answer
+    return _last_word(nodes, unknown or refusal or answer), unknown is None
+
+
+def _last_word(nodes: Nodes, answer: Answer) -> Reply:
+    """Return the reply that a search ends with where nothing settled it. Raises ClientError."""
     if isinstance(answer, Unreachable) and len(nodes.known) > 1:
         raise Unreachable(f"nobody answers at {in_words(nodes.known)}. The last one: {answer}")
     if isinstance(answer, ClientError):
         raise answer
-    return answer, unknown is None
+    return answer
 
 
 def begin_session(

@@ -107,22 +107,25 @@ class HardStateFile:
                 f"{self.name} belongs to node {node!a}, not to {self._node}: a file of "
                 "another node was put here; put this node's own file back"
             )
-        level = int(promise[6] or FIRST)
-        if level > LEVEL:
-            raise LevelRefused(
-                f"{self.name}: the files of {self._node} are of level {level}, and this build of "
-                f"raftline knows levels up to {LEVEL}. Start the node with a newer version"
-            )
         self.promise = Promise(
             self._number(promise[2], 1),
             None if vote == "-" else vote,
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[5] or b"0", 1),
-            level,
+            self._known_level(int(promise[6] or FIRST)),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
+
+    def _known_level(self, level: int) -> int:
+        """Return the level of the files. Raises LevelRefused: only a newer build knows it."""
+        if level > LEVEL:
+            raise LevelRefused(
+                f"{self.name}: the files of {self._node} are of level {level}, and this build of "
+                f"raftline knows levels up to {LEVEL}. Start the node with a newer version"
+            )
+        return level
 
     def save(self, promise: Promise) -> None:
         """Make a whole new promise durable, atomically."""
