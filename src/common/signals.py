@@ -18,6 +18,9 @@ from typing import Any
 from raftline.common.quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
+# A main thread that waits for news waits at most so long at once. Python looks for signals between
+# two instructions: one that comes behind the last look does not interrupt the wait that follows.
+WAIT_S_MAX = 1.0
 
 
 @contextlib.contextmanager

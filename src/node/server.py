@@ -10,7 +10,7 @@ from pathlib import Path
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
-from raftline.common.signals import threads_without_signals
+from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.wakeup import Wakeup
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
@@ -203,7 +203,8 @@ class Server(NodeHost):
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""
-        self._end.wait()
+        while not self._end.wait(WAIT_S_MAX):
+            pass  # a signal that did not interrupt the wait is handled now
         if self.exit_status == 0 and not self.is_down:
             self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()

@@ -14,6 +14,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
+from raftline.common.signals import WAIT_S_MAX
+
 TOKEN = "RAFTLINE_TOKEN"  # of the environment: the fencing token
 EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them
 _LOST = 0  # no signal has this number
@@ -115,8 +117,9 @@ class Guarded:
             try:
                 news = self._news.get(timeout=self._left_s())
             except Empty:
-                self._kill_s = None
-                self._send(signal.SIGKILL)
+                if self._kill_s is not None and time.monotonic() >= self._kill_s:
+                    self._kill_s = None
+                    self._send(signal.SIGKILL)
                 continue
             if isinstance(news, Ended):
                 self._end_rest(was_lost)
@@ -138,8 +141,10 @@ class Guarded:
         wait_lost()
         self._news.put(_LOST)
 
-    def _left_s(self) -> float | None:
-        return None if self._kill_s is None else max(0.0, self._kill_s - time.monotonic())
+    def _left_s(self) -> float:
+        if self._kill_s is None:
+            return WAIT_S_MAX
+        return min(WAIT_S_MAX, max(0.0, self._kill_s - time.monotonic()))
 
     def _send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

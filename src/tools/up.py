@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from raftline.common import config
 from raftline.common.address import PORT_MAX, Address, is_loopback
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import threads_without_signals
+from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.node import joining
 from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
@@ -210,7 +211,8 @@ def _until_stopped(cluster: Cluster) -> int:
         f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
     )
     while cluster.alive:
-        cluster.report_death(cluster.deaths.get())
+        with contextlib.suppress(queue.Empty):
+            cluster.report_death(cluster.deaths.get(timeout=WAIT_S_MAX))
     cluster.relay.say("[!] no node that was started here is left")
     return EXIT_ALL_DEAD
 

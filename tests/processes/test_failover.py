@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.cluster import Cluster, NodeProcess
+from raftline.harness.cluster import SERVER, Cluster, NodeProcess
 from raftline.harness.processes import eventually
+from tests.processes.stray_signal import with_stray_signal
 
 
 def writes(cluster: Cluster, name: str, count: int) -> dict[str, str]:
@@ -205,6 +207,15 @@ def test_a_node_told_to_stop_ends_cleanly_and_its_port_is_free_at_once(
     ]
     leader.start()
     assert cluster.ask("client4@get b") == "GET response: 5"
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_stops_a_node(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        node = cluster["s1"]
+        node.program = [sys.executable, "-c", with_stray_signal(str(SERVER))]
+        cluster.start().leader()
+        assert node.terminate(signal.SIGUSR1) == 0
+        assert node.said[-1] == "[*] s1: has shut down cleanly."
 
 
 def test_an_inherited_ignored_sighup_stays_ignored_unlike_sigint(tmp_path: Path) -> None:

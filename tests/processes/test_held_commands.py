@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pexpect
@@ -17,6 +17,7 @@ import pytest
 import raftline
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import eventually
+from tests.processes.stray_signal import with_stray_signal
 from tests.processes.typed import at, three_nodes
 from tests.scripted_node import DEADLINE_S, SOURCE, free_port
 
@@ -63,10 +64,12 @@ def environment(nodes: Cluster | None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(nodes: Cluster | None, *words: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    nodes: Cluster | None, *words: str, program: Sequence[str] = (str(SOURCE / "cli.py"),)
+) -> Iterator[subprocess.Popen[str]]:
     """Have a command of the shell run, in which nothing is left over at the end."""
     with subprocess.Popen(
-        [sys.executable, str(SOURCE / "cli.py"), *words], env=environment(nodes), text=True,
+        [sys.executable, *program, *words], env=environment(nodes), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:
@@ -174,6 +177,15 @@ def test_signals_are_passed_on_and_the_lock_is_free_afterwards(
             assert process.wait(DEADLINE_S) == 128 + number
         with kv.lock("ends") as token:
             assert token > 0
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_passed_on(nodes: Cluster) -> None:
+    program = ("-c", with_stray_signal(str(SOURCE / "cli.py")))
+    sleeps = ("sh", "-c", "echo runs; exec sleep 60")
+    with started(nodes, "lock", "stray", "--", *sleeps, program=program) as process:
+        assert line(process) == "runs"
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
 
 
 def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(

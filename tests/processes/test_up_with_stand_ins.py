@@ -29,6 +29,7 @@ from raftline.storage.logfile import whole_file
 from raftline.tools import status, up
 from raftline.tools.cluster import residents
 from raftline.tools.relay import Relay
+from tests.processes.stray_signal import TAKES_SIGTERM
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 30.0
@@ -106,8 +107,9 @@ def running(
     typed: bytes | None = None,
     errors: Path | None = None,
     leader_s: float = SECONDS_MAX,
+    first: str = "",
 ) -> Iterator[Up]:
-    program = PROGRAM.format(fake=str(ROOT / "tests" / "fake_node.py"), leader_s=leader_s)
+    program = first + PROGRAM.format(fake=str(ROOT / "tests" / "fake_node.py"), leader_s=leader_s)
     reading_end, writing_end = pty.openpty() if terminal else os.pipe()
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
@@ -195,6 +197,16 @@ def test_a_signal_stops_every_node(
             cluster.process.send_signal(number)
             assert cluster.end() == 0
             assert all(has_ended(connection) for connection in connections)
+    assert cluster.text.endswith("[*] 3 nodes stopped\n")
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_stops_every_node(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    with running(tmp_path, first=TAKES_SIGTERM) as cluster:
+        cluster.read_until("Ctrl-C stops all")
+        cluster.process.send_signal(signal.SIGUSR1)
+        assert cluster.end() == 0
     assert cluster.text.endswith("[*] 3 nodes stopped\n")
 
 
