@@ -45,9 +45,9 @@ class Admission:
             return self._hear(line)
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        if COMMANDS.get(request.verb, FOREIGN).level > host.level:
-            why = host.why_level(COMMANDS[request.verb].level)
-            return ParsedLine("local", request, reply=why)
+        level = COMMANDS.get(request.verb, FOREIGN).level
+        if level > 1 and level > host.level:
+            return ParsedLine("local", request, reply=host.why_level(level))
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time
