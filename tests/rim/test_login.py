@@ -29,7 +29,9 @@ from raftline.access.users import (
     spell_users,
     write_users,
 )
+from raftline.clients import shell
 from raftline.clients.connection import LoginFailed
+from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
@@ -479,3 +481,33 @@ def test_a_status_is_json(access: Access) -> None:
     door = Door(access, status=lambda: 'STATUS response: {"name": "s1", "sessions": 9}')
     door.say(f"login bob {PASSWORD}")
     assert json.loads(door.say("status").partition(": ")[2]) == {"name": "s1"}
+
+
+# --- a client's screen --------------------------------------------------------------------------
+
+
+def test_the_screen_shows_no_password_and_keeps_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Kept:
+        """The history of a line editor."""
+
+        lines: tuple[str, ...] = ()
+
+        def get_current_history_length(self) -> int:
+            return len(self.lines)
+
+        def remove_history_item(self, place: int) -> None:
+            self.lines = self.lines[:place] + self.lines[place + 1 :]
+
+    kept: Any = Kept()
+    monkeypatch.setattr(shell, "readline", kept)
+    for line in ("get a", f"login bob {PASSWORD}", f" login  bob {PASSWORD}", "login bob"):
+        kept.lines += (line,)
+        monkeypatch.setattr("builtins.input", lambda _, line=line: line)
+        assert shell._read_typed() == line
+    assert kept.lines == ("get a", "login bob")
+    nobody: Any = Client("localhost", 1, credentials=Credentials("4ve", "x"))
+    shell._answer(nobody, f"login bob {PASSWORD}")
+    assert capsys.readouterr().out == "[*] Sending: login bob ***\n"
+    assert PASSWORD not in repr(Credentials("bob", PASSWORD))

@@ -44,7 +44,7 @@ class Scene:
         )
         self.host.submit = lambda *batches: [batch.wake() for batch in batches]
         self.here, self.there = socket.socketpair()
-        self.there.settimeout(60.0)
+        self.there.settimeout(20.0)
         self.lines = self.there.makefile()
         self.connection = Connection(self.host, self.here, for_peers_only=False)
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
