@@ -155,7 +155,7 @@ class Login:
 
 def is_private(connection: socket.socket) -> bool:
     """Return whether nobody else reads what goes over a connection: TLS, or this machine alone."""
-    if isinstance(connection, ssl.SSLSocket):
+    if getattr(connection, "is_tls", False) or isinstance(connection, ssl.SSLSocket):
         return True
     if connection.family == getattr(socket, "AF_UNIX", None):
         return True

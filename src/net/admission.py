@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from raftline.access.login import NO_USERS, Login
+from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
@@ -50,6 +50,8 @@ class Admission:
         if line.kind == "login":
             host.traffic_log.requested(request.sender, request.verb)  # and no password
             reply = self.login.take(request) if self.login is not None else NO_USERS
+            if reply == FAILED:
+                host.traffic_log.requested(request.sender, f"{request.verb}, which failed")
             return ParsedLine("local", request, reply=reply)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
@@ -80,7 +82,10 @@ class Admission:
         request = line.request
         if line.kind in ("peer", "level") or not request.command:
             return line
-        if why := login.why_not(request.command, self._host.keys_of_lease):
+        why = login.why_not(request.command, self._host.keys_of_lease)
+        if not why and request.id and line.kind == "write":  # its number may begin a session
+            why = login.why_not("session", self._host.keys_of_lease)
+        if why:
             return ParsedLine("local", request, line.text, reply=error(why))
         if request.verb == "status" and not is_told_all(login.identity):
             return ParsedLine("local", request, reply=told_in_part(self._host.status()))

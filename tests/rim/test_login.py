@@ -233,6 +233,8 @@ def test_a_login_over_a_network_is_not_private() -> None:
 
     remote: Any = Remote()
     assert not is_private(remote)
+    remote.is_tls = True
+    assert is_private(remote)
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as here:
             assert is_private(here)
@@ -441,6 +443,24 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     )
     assert door.say("status") == 'STATUS response: {"name": "s1"}'
     assert door.say("sing a song") .startswith("Sorry, I don't understand: sing")
+
+
+def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
+    """Sessions are few: one that is begun drives out the one that was used longest ago."""
+    door = Door(access)
+    door.say(f"login bob {PASSWORD}")
+    for line in ("get app/x read log", "txn get app/x"):
+        assert door.say(line) == "write"
+        assert door.say(f"c#5@{line}") == (
+            "Sorry, reader bob may not session: it takes the role writer. Nothing was done."
+        )
+    assert door.say("c#5@get app/x") == "read"
+
+
+def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:
+    door = Door(access)
+    assert door.say("login bob wrong") == FAILED
+    assert door.printed == ["login", "login, which failed"]
 
 
 def test_a_line_behind_a_login_in_the_same_packet_has_its_rights(access: Access) -> None:
