@@ -144,6 +144,7 @@ def _server_of(
         course_lines=arguments.controller_lines,
         course_console=arguments.course_console,
         record=arguments.record,
+        access=boot.access_of(arguments),
     )  # fmt: skip
 
 

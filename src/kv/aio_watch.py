@@ -18,8 +18,9 @@ from raftline.clients.connection import (
     in_words,
     line_of,
 )
+from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
-from raftline.kv.asker import Asker
+from raftline.kv.asker import Asker, take_steps
 from raftline.kv.codec import Data
 from raftline.kv.events import Ended, Event, Following
 from raftline.kv.line_stream import LineStream
@@ -121,11 +122,27 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11
             raise TimeoutError from None
+        if self._asker.credentials is not None:
+            await self._log_in(stream, self._asker.credentials)
         if self._is_closed:
             stream.abort()
         self._stream = stream
         self._pulse = Pulse(time.monotonic())
         stream.send(line_of(self._asker.name, self._following.command))
+
+    async def _log_in(self, stream: LineStream, credentials: Credentials) -> None:
+        async def said(command: str) -> str:
+            stream.send(line_of(self._asker.name, command))
+            return text_in(await stream.read(CONNECT_TIMEOUT_S))
+
+        try:
+            await take_steps(credentials, said)
+        except Unreachable as refusal:
+            stream.abort()
+            raise Ended(str(refusal)) from None
+        except BaseException:
+            stream.abort()
+            raise
 
     async def _take(self, stream: LineStream, until_s: float | None) -> bool:
         pulse = self._pulse

@@ -1,9 +1,13 @@
-"""Which lines a connection takes: how long they may be, and who may speak for a peer."""
+"""Which lines a connection takes: how long they may be, who may speak for a peer, and what a user
+may do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from raftline.access.login import FAILED, NO_USERS, Login
+from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
@@ -15,11 +19,15 @@ from raftline.wire.protocol import SHUT_DOWN, error
 class Admission:
     """The rules for the lines of one connection, which begins as a client's."""
 
-    def __init__(self, host: Host, speaker: object) -> None:
-        """`speaker` is the connection: one at a time speaks for a peer."""
+    def __init__(
+        self, host: Host, speaker: object, is_private: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`speaker` is the connection: one at a time speaks for a peer. `is_private` tells whether
+        nobody else reads what goes over it."""
         self._host = host
         self._speaker = speaker
         self.speaks_for: str | None = None  # the peer, once it spoke
+        self.login = Login(host.access, is_private) if host.access is not None else None
 
     def longest(self, beginning: bytes) -> int:
         """How long a line may be: a peer's holds many entries, a client's one key and value.
@@ -39,6 +47,14 @@ class Admission:
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
         host, request = self._host, line.request
+        if line.kind == "login":
+            host.traffic_log.requested(request.sender, request.verb)  # and no password
+            reply = self.login.take(request) if self.login is not None else NO_USERS
+            if reply == FAILED:
+                host.traffic_log.requested(request.sender, f"{request.verb}, which failed")
+            return ParsedLine("local", request, reply=reply)
+        if self.login is not None and (line := self._allowed(line, self.login)).reply:
+            return line
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         if line.kind == "peer":
@@ -53,6 +69,27 @@ class Admission:
         if request.verb not in ("", "status"):  # tools ask for a status all the time
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
+
+    def why_not(self, command: str) -> str:
+        """Return why whoever is logged in here may not have a command done; "" where it may be."""
+        if self.login is None:
+            return ""
+        return self.login.why_not(command, self._host.keys_of_lease)
+
+    def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
+        """Return the line where whoever is logged in here may have it done, else one that says why
+        not; and a status that tells no more than the user may know."""
+        request = line.request
+        if line.kind in ("peer", "level") or not request.command:
+            return line
+        why = login.why_not(request.command, self._host.keys_of_lease)
+        if not why and request.id and line.kind == "write":  # its number may begin a session
+            why = login.why_not("session", self._host.keys_of_lease)
+        if why:
+            return ParsedLine("local", request, line.text, reply=error(why))
+        if request.verb == "status" and not is_told_all(login.identity):
+            return ParsedLine("local", request, reply=told_in_part(self._host.status()))
+        return line
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
         why = self._host.control.why_no_order(line.request.sender, line.text) or problem

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.login import is_private
+from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
@@ -49,10 +51,12 @@ class Connection:
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
-        self._admission = Admission(host, self)
+        self._admission = Admission(host, self, lambda: is_private(connection))
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
-        self._watching = Watching(host, self.outgoing, self._reply, self._flush)
+        self._watching = Watching(
+            host, self.outgoing, self._reply, self._flush, self._admission.why_not
+        )
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
@@ -158,6 +162,18 @@ class Connection:
         """End the connection, from any thread."""
         self.break_off()
         self._socket.close()
+
+    def rights_changed(self) -> None:
+        """Look at the rights of whoever is logged in here, since the users were read again."""
+        login = self._admission.login
+        if login is None:
+            return
+        now = login.now()
+        if now is None:
+            self.break_off()
+        else:
+            host = self._host
+            self._watching.end_refused(lambda line: why_not(now, line, host.keys_of_lease))
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""

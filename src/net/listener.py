@@ -96,6 +96,13 @@ class Listener:
             if not (but_controllers and connection.is_controllers):
                 connection.break_off()
 
+    def rights_changed(self) -> None:
+        """Have every connection look at the rights of its user."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.rights_changed()
+
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         with self._lock:

@@ -6,6 +6,8 @@ import argparse
 import ipaddress
 from pathlib import Path
 
+from raftline.access.login import Access
+from raftline.access.roles import ANONYMOUS
 from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, as_host, as_port, program
@@ -42,6 +44,10 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
+    if arguments.users is None and arguments.anonymous is not None:
+        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
+    if arguments.users is not None and arguments.controller_udp is not None:
+        raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port)
@@ -57,6 +63,18 @@ def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
     if arguments.controller_udp is None:
         return None
     return UdpListener(arguments.host, arguments.controller_udp)
+
+
+def access_of(arguments: argparse.Namespace) -> Access | None:
+    """Return the users of a node and what others may do; None where everybody may do everything.
+
+    Raises:
+        ConfigError: the file can't be used, or a library is not here.
+    """
+    if arguments.users is None:
+        return None
+    others = "admin" if is_loopback(arguments.host) else "none"
+    return Access(arguments.users, ANONYMOUS[arguments.anonymous or others])
 
 
 def _check_controller(arguments: argparse.Namespace) -> None:
@@ -81,6 +99,7 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    _add_access(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -88,6 +107,17 @@ def parser() -> Parser:
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
     parser.tell_version()
     return parser
+
+
+def _add_access(parser: Parser) -> None:
+    """Have the options for users."""
+    add = parser.add_argument
+    add("--users", type=Path, metavar="FILE",
+        help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
+        " on SIGHUP")  # fmt: skip
+    add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
+        help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
+        " where only this machine reaches the node, else none)")  # fmt: skip
 
 
 def _add_service(parser: Parser) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 
+from raftline.access.login import Access
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.level import LEVEL, Build
@@ -40,6 +41,7 @@ class NodeHost:
     traffic_log: TrafficLog
     faults: Faults
     control: Control
+    access: Access | None
     # Of this start; a controller's RESTART makes others.
     node: RawNode
     driver: Driver
@@ -115,6 +117,10 @@ class NodeHost:
         else:
             self.builds[name] = build
         self.driver.told(name, build.level if build is not None else 0)
+
+    def keys_of_lease(self, lease: str) -> list[str]:
+        with self.logmanager.client_lock:
+            return list(self.logmanager.store.leased.get(lease, ()))
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" where it has

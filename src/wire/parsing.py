@@ -53,8 +53,8 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch"; "level",
-    the question of a peer for this build; "local", which the connection's thread answers;
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch", "login";
+    "level", the question of a peer for this build; "local", which the connection's thread answers;
     "refused"; and "garbled", a line without a sender or a text.
     """
 

@@ -1,0 +1,1 @@
+"""The proofs and rights of those who come in: peers, users, roles, TLS."""
