@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from raftline.access.secret import PeerRule, peer_rule
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -86,6 +87,7 @@ def _boot(
 ) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     name = arguments.name
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -100,7 +102,7 @@ def _boot(
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, server_of)
+        server = _server_of(arguments, configuration, console, server_of, rule)
         server.recover()
         view = server.node.view
         for note in check_member(view, configuration):
@@ -128,6 +130,7 @@ def _server_of(
     configuration: Configuration,
     console: Console,
     server_of: Callable[..., Server],
+    rule: PeerRule,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
     startup = Startup(
@@ -144,6 +147,7 @@ def _server_of(
         course_lines=arguments.controller_lines,
         course_console=arguments.course_console,
         record=arguments.record,
+        peer_rule=rule,
     )  # fmt: skip
 
 

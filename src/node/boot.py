@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 from pathlib import Path
 
+from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, as_host, as_port, program
@@ -81,6 +82,7 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    _add_access(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -88,6 +90,17 @@ def parser() -> Parser:
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
     parser.tell_version()
     return parser
+
+
+def _add_access(parser: Parser) -> None:
+    """Have the options that say who may come in."""
+    add = parser.add_argument
+    add("--secret", type=Path, metavar="FILE",
+        help="members prove to each other that they know the secret in FILE (raftline secret FILE"
+        " makes one)")  # fmt: skip
+    add("--secret-mode", choices=MODES,
+        help="require (default): nothing is taken in the name of a member that proved nothing;"
+        " offer: it is, while the secret is turned on node by node")  # fmt: skip
 
 
 def _add_service(parser: Parser) -> None:
