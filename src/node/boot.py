@@ -43,10 +43,32 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
+    _check_protected(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
+
+
+def _check_protected(arguments: argparse.Namespace) -> None:
+    """Check that nobody on a network can speak as a member, unless that was said to be meant.
+
+    Raises:
+        ConfigError: others can reach the node, and it asks members for no proof.
+    """
+    if is_loopback(arguments.host) or arguments.insecure:
+        return
+    if arguments.secret is None:
+        raise ConfigError(
+            f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
+            "a member: add --secret FILE (`raftline secret FILE` makes one); where that is meant, "
+            "add --insecure"
+        )
+    if arguments.secret_mode == "offer":
+        raise ConfigError(
+            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
+            "leave it out, or add --insecure while the secret is turned on node by node"
+        )
 
 
 def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
@@ -95,6 +117,8 @@ def parser() -> Parser:
 def _add_access(parser: Parser) -> None:
     """Have the options that say who may come in."""
     add = parser.add_argument
+    add("--insecure", action="store_true",
+        help="start though others can reach this node, and could speak as a member of the cluster")
     add("--secret", type=Path, metavar="FILE",
         help="members prove to each other that they know the secret in FILE (raftline secret FILE"
         " makes one)")  # fmt: skip
