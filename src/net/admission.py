@@ -99,10 +99,12 @@ class Admission:
         if self._answering is None:
             return self.admit(replace(line, kind="refused"))
         try:
+            if self.proven not in (None, line.request.sender):
+                raise ProofError(f"{self.proven} proved itself on this connection by a certificate")
             reply = self._answering.take(line.request.sender, line.text)
         except ProofError as problem:
             reply = error(str(problem))
-        self.proven = self._answering.proven
+        self.proven = self.proven or self._answering.proven
         return ParsedLine("proof", line.request, reply=reply)
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.net.peerbook import Speakers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -188,6 +189,7 @@ class Host(Protocol):
     is_down: bool  # by its controller's word: it hears nobody else
     speakers: Speakers
     peer_rule: PeerRule  # what a member has to prove
+    tls: Tls | None
 
     @property
     def level(self) -> int:

@@ -58,11 +58,13 @@ def _check_protected(arguments: argparse.Namespace) -> None:
     """
     if is_loopback(arguments.host) or arguments.insecure:
         return
+    if arguments.tls_only and arguments.tls_ca is not None:
+        return  # a member has to show a certificate
     if arguments.secret is None:
         raise ConfigError(
             f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
-            "a member: add --secret FILE (`raftline secret FILE` makes one); where that is meant, "
-            "add --insecure"
+            "a member: add --secret FILE (`raftline secret FILE` makes one), or --tls-only and "
+            "--tls-ca FILE; where that is meant, add --insecure"
         )
     if arguments.secret_mode == "offer":
         raise ConfigError(
@@ -105,6 +107,7 @@ def parser() -> Parser:
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
     _add_access(parser)
+    _add_tls(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -125,6 +128,18 @@ def _add_access(parser: Parser) -> None:
     add("--secret-mode", choices=MODES,
         help="require (default): nothing is taken in the name of a member that proved nothing;"
         " offer: it is, while the secret is turned on node by node")  # fmt: skip
+
+
+def _add_tls(parser: Parser) -> None:
+    """Have the options for TLS."""
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="FILE",
+        help="speak TLS with this certificate, beside plain lines on the same port")
+    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
+    add("--tls-ca", type=Path, metavar="FILE",
+        help="the CA of the other members' certificates, and of clients'")
+    add("--tls-only", action="store_true",
+        help="speak TLS alone; with --tls-ca a member proves itself by its certificate")
 
 
 def _add_service(parser: Parser) -> None:
