@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 
 from raftline.access.login import Access
+from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.level import LEVEL, Build
@@ -48,6 +50,8 @@ class NodeHost:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
+    peer_rule: PeerRule
+    tls: Tls | None
     builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------
@@ -75,6 +79,9 @@ class NodeHost:
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= self.control.facts()
+        if self.peer_rule.secret:
+            facts["secret"] = "require" if self.peer_rule.is_required else "offer"
+            facts["unproven"] = [] if self.is_down else self.book.unproven()
         return "STATUS response: " + json.dumps(facts)
 
     @property
@@ -106,7 +113,7 @@ class NodeHost:
         if not change.address or not view.is_leader or view.levels.latest <= FIRST:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
-        build = ask_level(self.name, address)
+        build = ask_level(self.name, address, change.name, self.tls)
         return change if build is None else change._replace(level=build.level)
 
     def told(self, name: str, build: Build | None) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.access.login import Access
+from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -67,10 +69,14 @@ class Server(NodeHost):
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
+        peer_rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
         `record` where its steps are written down; `history` how many events are kept, and bytes;
-        `access` the users of this node, if it has any."""
+        `access` the users of this node, if it has any; `peer_rule` what members have to prove;
+        `tls` how it speaks TLS, None: it does not."""
+        self.peer_rule, self.tls = peer_rule, tls
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -127,7 +133,8 @@ class Server(NodeHost):
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.told
+                self.name, peer, address, self._answered, driver.lost, say, self.told,
+                self.peer_rule, self.tls,
             ),
         )
         self.book.follow(self.node.view.contacts)
