@@ -10,6 +10,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 import argparse
 import contextlib
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
 from raftline.net.listener import Listener
 from raftline.net.reachability import tell_reachability
-from raftline.node import boot, cpu_affinity, joining
+from raftline.node import boot, cpu_affinity, joining, settings
 from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
@@ -49,13 +50,19 @@ def main(
     `console_of` and `server_of` make a console and a server of another kind (labs/failures).
     """
     open_closed_streams()
-    arguments = boot.parser().parse_args(argv)
+    told = settings.read(boot.parser(), argv, os.environ)
+    arguments = told.arguments
+    if arguments.print_config:
+        print(*told.lines(), sep="\n")
+        return 0
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
         console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
     try:
         with raised():
+            for variable in told.unknown:
+                console.say(f"[!] {variable} is no setting of a node; it is ignored")
             return _boot(arguments, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(console, str(error), EXIT_USAGE)

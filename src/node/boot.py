@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raftline.common import config
 from raftline.common.address import is_loopback
-from raftline.common.arguments import Parser, as_host, as_port, program
+from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
@@ -74,6 +74,8 @@ def parser() -> Parser:
     parser = Parser(
         prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
+        epilog="RAFTLINE_NAME, RAFTLINE_PORT, RAFTLINE_MAX_CONNECTIONS, … and raftline.toml set the"
+        " same: an argument outranks the environment, and that the file.",
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="which line of the configuration: s1")
@@ -86,6 +88,9 @@ def parser() -> Parser:
     _add_controller(parser)
     _add_output(parser)
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
+    add("--config", metavar="FILE",
+        help="settings (default: raftline.toml in the folder of --dir, else here)")  # fmt: skip
+    add("--print-config", action=Typed, help="show each setting and where it comes from")
     parser.tell_version()
     return parser
 
@@ -123,7 +128,7 @@ def _add_membership(parser: Parser) -> None:
     add("--join", metavar="HOST:PORT", type=joining_address,
         help="be added to the cluster of the node there; NAME need not be in the"
         " configuration")  # fmt: skip
-    add("--new", action="store_true",
+    add("--new", action=Typed,
         help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
         " script that says it of a node that lost its disk loses acknowledged writes")  # fmt: skip
 
