@@ -113,7 +113,10 @@ def _boot(
         for note in check_member(view, configuration):
             console.say(note)
         listens, members = Address(arguments.host, port), view.membership.addresses
-        tell_reachability(name, listens, configuration, members, listener.bound, console.say)
+        tell_reachability(
+            name, listens, configuration, members, listener.bound, console.say,
+            told=arguments.advertise,
+        )  # fmt: skip
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         interrupts.stop_with(server.stop)
@@ -121,7 +124,7 @@ def _boot(
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
             if arguments.join:
-                mine = advertised(name, arguments.host, port, configuration)
+                mine = advertised(name, arguments.host, port, configuration, arguments.advertise)
                 begin_to_join(name, mine, arguments.join, server.node, console.say)
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(name)

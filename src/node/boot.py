@@ -15,7 +15,7 @@ from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
 from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
-from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.joining import joining_address, reached_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
@@ -44,7 +44,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         )
     folder, name = arguments.dir, arguments.name
     if arguments.register:
-        return port, joining.register(config.locate(folder), name, port)
+        return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 
@@ -83,6 +83,9 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    add("--advertise", type=reached_address, metavar="HOST:PORT",
+        help="where others reach this node, if that is not where it listens: behind a proxy, in"
+        " a container, on every address")  # fmt: skip
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
