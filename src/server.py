@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from raftline.common import config, signals
 from raftline.common.address import Address
@@ -31,6 +32,9 @@ from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
+
+if TYPE_CHECKING:
+    from raftline.monitoring.listener import MonitorListener
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 if (3, 12) < sys.version_info < (3, 14):
@@ -104,6 +108,9 @@ def _boot(
         datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
+        monitor = _monitor(arguments, console)
+        if monitor is not None:
+            stack.enter_context(contextlib.closing(monitor))
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
@@ -130,7 +137,24 @@ def _boot(
                 cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
+        if monitor is not None:
+            monitor.pages.serve(server)
         return server.wait()
+
+
+def _monitor(arguments: argparse.Namespace, console: Console) -> MonitorListener | None:
+    """Return what answers over HTTP; None where nobody asked for it."""
+    place = arguments.http
+    if place is None:
+        return None
+    from raftline.monitoring.listener import MonitorListener
+    from raftline.monitoring.pages import Pages
+
+    monitor = MonitorListener(place, Pages())
+    if place.is_open_to_network:
+        console.say(f"[!] --http {place}: everybody on the network can read this node's figures")
+    monitor.open(arguments.name)
+    return monitor
 
 
 def _server_of(

@@ -37,6 +37,7 @@ class LineReader:
         self._size = 0
         self._patience_s = patience_s
         self._begun_s = 0.0
+        self.bytes_read = 0
 
     def read(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
         """Return the lines that have arrived, without their newlines; None at the end.
@@ -78,6 +79,7 @@ class LineReader:
 
     def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
         """Return the lines that end in what was read; keep the rest."""
+        self.bytes_read += size
         data = bytes(self._buffer[:size])
         if b"\n" not in data:
             self._keep(data, longest)

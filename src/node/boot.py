@@ -10,6 +10,7 @@ from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.common.place import as_place
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
@@ -159,6 +160,9 @@ def _add_output(parser: Parser) -> None:
     add("--record", type=Path, metavar="FILE",
         help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
         " keys and values")  # fmt: skip
+    add("--http", type=as_place, metavar="PORT",
+        help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
+        " HOST:PORT, or unix:PATH")  # fmt: skip
     add("--verbose", action="store_true", help="print each heartbeat, too")
     add("--log-times", action="store_true", help="print the time before each line")
     add("--course-console", action="store_true",

@@ -167,6 +167,8 @@ class Server(NodeHost):
         ones."""
         if effects.members_changed:
             self.book.follow(self.node.view.contacts)
+        if effects.notes:
+            self.driver.measures.stepped(self.node.view)
         self.traffic_log.carried_out(effects, self.node.view)
         if self._course is not None:
             self._course.stepped(self.node.view, effects)
