@@ -9,13 +9,13 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 import argparse
 import contextlib
+import functools
 import gc
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from raftline.common import config, signals
 from raftline.common.address import Address
@@ -24,6 +24,7 @@ from raftline.common.config import PACES, ConfigError, Configuration, PortRefuse
 from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
+from raftline.monitoring.service import Service
 from raftline.net.listener import Listener
 from raftline.net.reachability import tell_reachability
 from raftline.node import boot, cpu_affinity, joining, settings
@@ -32,9 +33,6 @@ from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_FILES, StorageError
 from raftline.wire.parsing import Readings
-
-if TYPE_CHECKING:
-    from raftline.monitoring.listener import MonitorListener
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 if (3, 12) < sys.version_info < (3, 14):
@@ -63,11 +61,11 @@ def main(
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
         console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
+    again = functools.partial(settings.load, boot.parser(), argv, os.environ)
+    service = Service(told, again, console, local_time)
     try:
         with raised():
-            for variable in told.unknown:
-                console.say(f"[!] {variable} is no setting of a node; it is ignored")
-            return _boot(arguments, console, server_of)
+            return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(console, str(error), EXIT_USAGE)
     except StorageError as error:
@@ -92,10 +90,9 @@ def _refuse(console: Console, message: str, status: int) -> int:
     return status
 
 
-def _boot(
-    arguments: argparse.Namespace, console: Console, server_of: Callable[..., Server]
-) -> int:
+def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
+    arguments = service.arguments
     name = arguments.name
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
@@ -108,9 +105,7 @@ def _boot(
         datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
-        monitor = _monitor(arguments, console)
-        if monitor is not None:
-            stack.enter_context(contextlib.closing(monitor))
+        stack.enter_context(contextlib.closing(service)).open_door()
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
@@ -126,7 +121,7 @@ def _boot(
         )  # fmt: skip
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
-        interrupts.stop_with(server.stop)
+        service.attach(server, interrupts)
         where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
@@ -137,24 +132,8 @@ def _boot(
                 cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
-        if monitor is not None:
-            monitor.pages.serve(server)
+        service.began(server)
         return server.wait()
-
-
-def _monitor(arguments: argparse.Namespace, console: Console) -> MonitorListener | None:
-    """Return what answers over HTTP; None where nobody asked for it."""
-    place = arguments.http
-    if place is None:
-        return None
-    from raftline.monitoring.listener import MonitorListener
-    from raftline.monitoring.pages import Pages
-
-    monitor = MonitorListener(place, Pages())
-    if place.is_open_to_network:
-        console.say(f"[!] --http {place}: everybody on the network can read this node's figures")
-    monitor.open(arguments.name)
-    return monitor
 
 
 def _server_of(

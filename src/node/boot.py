@@ -10,6 +10,7 @@ from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.common.logs import FORMATS, LEVELS
 from raftline.common.place import as_place
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
@@ -23,6 +24,11 @@ from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
+
+
+def log_level(arguments: argparse.Namespace) -> str:
+    """Return the level of the console."""
+    return str(arguments.log_level or ("debug" if arguments.verbose else "info"))
 
 
 def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
@@ -164,6 +170,10 @@ def _add_output(parser: Parser) -> None:
         help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
         " HOST:PORT, or unix:PATH")  # fmt: skip
     add("--verbose", action="store_true", help="print each heartbeat, too")
+    add("--log-format", choices=FORMATS, default="console",
+        help="console: the lines as they are; text and json: with time, level, node and term")
+    add("--log-level", choices=LEVELS,
+        help="debug: heartbeats, too; info (default); warning: only what somebody has to mend")
     add("--log-times", action="store_true", help="print the time before each line")
     add("--course-console", action="store_true",
         help="print a bare `Sending message`, and votes as a table only, as the"

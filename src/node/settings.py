@@ -50,6 +50,20 @@ class Settings:
 
 def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
     """Return the settings of a node. A wrong one ends the process, in one line."""
+    try:
+        return load(parser, argv, environment)
+    except ConfigError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(complaint(error))
+
+
+def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a node.
+
+    Raises:
+        ConfigError, OSError: one of the environment or of the file is wrong.
+    """
     actions = {name_of(action): action for action in _settable(parser)}
     defaults = {name: action.default for name, action in actions.items()}
     required = [action for action in actions.values() if action.required]
@@ -64,11 +78,8 @@ def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
         for name, action in actions.items()
     }
     told = _Told(actions, arguments, sources)
-    try:
-        told.take_environment(environment)
-        told.take_file(_file(arguments, environment))
-    except (ConfigError, OSError) as error:
-        parser.error(str(error) if isinstance(error, ConfigError) else complaint(error))
+    told.take_environment(environment)
+    told.take_file(_file(arguments, environment))
     for name, action in actions.items():
         if action.dest not in arguments:
             setattr(arguments, action.dest, defaults[name])
