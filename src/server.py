@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from raftline.access.secret import PeerRule, peer_rule
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -94,6 +95,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
     name = arguments.name
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -109,7 +111,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, server_of)
+        server = _server_of(arguments, configuration, console, server_of, rule)
         server.recover()
         view = server.node.view
         for note in check_member(view, configuration):
@@ -141,6 +143,7 @@ def _server_of(
     configuration: Configuration,
     console: Console,
     server_of: Callable[..., Server],
+    rule: PeerRule,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
     startup = Startup(
@@ -157,6 +160,7 @@ def _server_of(
         course_lines=arguments.controller_lines,
         course_console=arguments.course_console,
         record=arguments.record,
+        peer_rule=rule,
     )  # fmt: skip
 
 

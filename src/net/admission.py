@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from raftline.access.proof import Answering, ProofError
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
@@ -20,6 +21,8 @@ class Admission:
         self._host = host
         self._speaker = speaker
         self.speaks_for: str | None = None  # the peer, once it spoke
+        self._answering: Answering | None = None  # of a peer that proves itself
+        self.proven: str | None = None  # the member that did
 
     def longest(self, beginning: bytes) -> int:
         """How long a line may be: a peer's holds many entries, a client's one key and value.
@@ -28,6 +31,8 @@ class Admission:
         backslashes), and the rest once it has spoken as one.
         """
         host = self._host
+        if self.must_prove:
+            return host.limits.line_bytes
         name, at, text = beginning.partition(b"@")
         is_peer = at and host.is_peer(name.decode(errors="replace"))
         if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
@@ -39,6 +44,10 @@ class Admission:
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
         host, request = self._host, line.request
+        if line.kind == "proof":
+            return self._prove(line)
+        if why := self._why_unproven(line):
+            return self._refuse(line, why)
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         if line.kind == "peer":
@@ -53,6 +62,48 @@ class Admission:
         if request.verb not in ("", "status"):  # tools ask for a status all the time
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
+
+    # --- proofs ------------------------------------------------------------------------------
+
+    @property
+    def must_prove(self) -> bool:
+        """Whether nothing is taken in a member's name until it has proved itself here."""
+        return self.proven is None and self._host.peer_rule.is_required
+
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether a proof was begun, and neither succeeded nor failed."""
+        return self._answering is not None and self._answering.waits
+
+    def _why_unproven(self, line: ParsedLine) -> str:
+        """Return why a line in a member's name is refused; "" where it is not for want of a proof.
+
+        A connection on which one member proved itself speaks for no other.
+        """
+        host, sender = self._host, line.request.sender
+        if sender == self.proven or line.kind == "level":
+            return ""
+        if self.proven is not None and line.kind == "peer":
+            return f"{self.proven} proved itself on this connection, and {sender} did not"
+        if not host.peer_rule.is_required or not sender:
+            return ""
+        if line.kind == "peer" or sender == host.name or host.is_peer(sender):
+            return f"{sender} proved nothing on this connection, so nothing is taken in its name"
+        return ""
+
+    def _prove(self, line: ParsedLine) -> ParsedLine:
+        """Take a step of a proof. A node without a secret knows no such lines."""
+        host = self._host
+        if self._answering is None:
+            self._answering = host.peer_rule.answering(host.name)
+        if self._answering is None:
+            return self.admit(replace(line, kind="refused"))
+        try:
+            reply = self._answering.take(line.request.sender, line.text)
+        except ProofError as problem:
+            reply = error(str(problem))
+        self.proven = self._answering.proven
+        return ParsedLine("proof", line.request, reply=reply)
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
         why = self._host.control.why_no_order(line.request.sender, line.text) or problem

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from raftline.access.secret import PeerRule
 from raftline.net.peerbook import Speakers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -187,6 +188,7 @@ class Host(Protocol):
     patience_s: float  # for the answer to a request
     is_down: bool  # by its controller's word: it hears nobody else
     speakers: Speakers
+    peer_rule: PeerRule  # what a member has to prove
 
     @property
     def level(self) -> int:

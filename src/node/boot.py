@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 from pathlib import Path
 
+from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
@@ -49,10 +50,32 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
+    _check_protected(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
+
+
+def _check_protected(arguments: argparse.Namespace) -> None:
+    """Check that nobody on a network can speak as a member, unless that was said to be meant.
+
+    Raises:
+        ConfigError: others can reach the node, and it asks members for no proof.
+    """
+    if is_loopback(arguments.host) or arguments.insecure:
+        return
+    if arguments.secret is None:
+        raise ConfigError(
+            f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
+            "a member: add --secret FILE (`raftline secret FILE` makes one); where that is meant, "
+            "add --insecure"
+        )
+    if arguments.secret_mode == "offer":
+        raise ConfigError(
+            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
+            "leave it out, or add --insecure while the secret is turned on node by node"
+        )
 
 
 def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
@@ -93,6 +116,7 @@ def parser() -> Parser:
     add("--advertise", type=reached_address, metavar="HOST:PORT",
         help="where others reach this node, if that is not where it listens: behind a proxy, in"
         " a container, on every address")  # fmt: skip
+    _add_access(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -103,6 +127,19 @@ def parser() -> Parser:
     add("--print-config", action=Typed, help="show each setting and where it comes from")
     parser.tell_version()
     return parser
+
+
+def _add_access(parser: Parser) -> None:
+    """Have the options that say who may come in."""
+    add = parser.add_argument
+    add("--insecure", action="store_true",
+        help="start though others can reach this node, and could speak as a member of the cluster")
+    add("--secret", type=Path, metavar="FILE",
+        help="members prove to each other that they know the secret in FILE (raftline secret FILE"
+        " makes one)")  # fmt: skip
+    add("--secret-mode", choices=MODES,
+        help="require (default): nothing is taken in the name of a member that proved nothing;"
+        " offer: it is, while the secret is turned on node by node")  # fmt: skip
 
 
 def _add_service(parser: Parser) -> None:

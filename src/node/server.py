@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from raftline.access.secret import OPEN, PeerRule
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -65,9 +66,12 @@ class Server(NodeHost):
         course_lines: bool = False,
         course_console: bool = False,
         record: Path | None = None,
+        peer_rule: PeerRule = OPEN,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
-        `record` where its steps are written down; `history` how many events are kept, and bytes."""
+        `record` where its steps are written down; `history` how many events are kept, and bytes;
+        `peer_rule` what members have to prove."""
+        self.peer_rule = peer_rule
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -123,7 +127,8 @@ class Server(NodeHost):
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.told
+                self.name, peer, address, self._answered, driver.lost, say, self.told,
+                self.peer_rule,
             ),
         )
         self.book.follow(self.node.view.contacts)

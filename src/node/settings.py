@@ -43,7 +43,8 @@ class Settings:
                 yield f"# {name} is not set"
                 continue
             shown = _spelled(value)
-            if any(word in name for word in SECRET_WORDS) and not os.path.exists(str(value)):
+            is_secret = action.metavar == "FILE" and any(word in name for word in SECRET_WORDS)
+            if is_secret and not os.path.exists(str(value)):
                 shown = '"(not shown: no such file)"'
             yield f"{f'{name} = {shown}':<40} # {source}"
 

@@ -338,7 +338,7 @@ def test_a_node_that_listens_everywhere_joins_at_the_address_that_it_advertises(
 ) -> None:
     with Cluster(tmp_path, 1).start() as cluster:
         node = newcomer(cluster, cluster["s1"])
-        node.options += ["--host", "0.0.0.0", "--open-to-network"]
+        node.options += ["--host", "0.0.0.0", "--open-to-network", "--insecure"]
         node.options += ["--advertise", f"127.0.0.1:{node.port}"]
         joined(node)
         assert members(cluster)["members"]["s2"] == f"127.0.0.1:{node.port}"
