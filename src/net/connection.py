@@ -73,6 +73,11 @@ class Connection:
         """Whether a controller speaks here, who outlives a node that is shut down."""
         return self._local_commands.is_controllers
 
+    @property
+    def bytes_moved(self) -> tuple[int, int]:
+        """How many bytes were read, and sent as replies and events."""
+        return self._reader.bytes_read, self.outgoing.bytes_sent
+
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:

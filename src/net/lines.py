@@ -41,6 +41,7 @@ class LineReader:
         self._size = 0
         self._patience_s = patience_s
         self._begun_s = 0.0
+        self.bytes_read = 0
         self._due_s = 0.0  # when all that is due must have come; 0: nothing is
 
     def read(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
@@ -89,6 +90,7 @@ class LineReader:
 
     def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
         """Return the lines that end in what was read; keep the rest."""
+        self.bytes_read += size
         if self._due_s:
             self._check_patience()
         data = bytes(self._buffer[:size])

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -309,6 +310,24 @@ def test_new_certificates_are_taken_over_without_a_refused_request(
         finally:
             stop.set()
             load.join()
+
+
+def test_certificates_that_cannot_be_used_are_told_at_sighup_and_stay_as_they_were(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(made, folder)
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster["s1"]
+        node.options += options(folder, "s1", "--tls-only")
+        node.start()
+        before = serial(node, made)
+        node.send_signal(signal.SIGHUP)
+        node.wait_for_line("[*] s1 has read again: settings, certificates")
+        (folder / "s1.pem").write_text("no certificate\n")
+        node.send_signal(signal.SIGHUP)
+        node.wait_for_line("[!] s1: certificates can't be read again, and stay: ")
+        assert serial(node, made) == before
 
 
 def serial(node: NodeProcess, made: Path) -> object:

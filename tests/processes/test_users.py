@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,15 +30,15 @@ NAMES = {
     "bob": (Role.READER, ("app/",)),
     "eve": (Role.WRITER, ("app/", "lock/app/")),
 }
+VERIFIER = make_verifier(PASSWORD, ITERATIONS_LEAST)  # the same in each file, so logins stand
 GUESSES, GUESSERS = 50, 200  # 10,000 wrong passwords
 
 
 def write(path: Path, **changes: tuple[Role, tuple[str, ...]]) -> None:
-    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
     roles = NAMES | changes
     write_users(
         path,
-        Users({name: User(Identity(name, *roles[name]), verifier) for name in roles}, bytes(32)),
+        Users({name: User(Identity(name, *roles[name]), VERIFIER) for name in roles}, bytes(32)),
     )
 
 
@@ -238,3 +239,23 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
             assert b"horse" not in path.read_bytes(), path
     for node in cluster.nodes:
         assert "horse" not in "".join(node.lines)
+
+
+def test_sighup_takes_a_right_away_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    write(path)
+    (tmp_path / "nodes").mkdir()
+    with Cluster(tmp_path / "nodes", 1, "--users", str(path), "--anonymous", "none") as cluster:
+        node = cluster.start()["s1"]
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+        with logged_in(cluster, "s1", "eve") as eve:
+            assert eve.ask("c@set app/a 5") == "s1@SET response: app/a set to 5"
+            write(path, eve=(Role.READER, ("lock/app/",)))
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("[*] s1 has read again: settings, users")
+            assert eve.ask("c@set app/a 6").startswith("s1@Sorry, ")
+        path.write_text("no users file\n")
+        node.send_signal(signal.SIGHUP)
+        node.wait_for_line("[!] s1: users can't be read again, and stay: ")
+        with logged_in(cluster, "s1", "eve") as eve:
+            assert eve.ask("c@set lock/app/a 6").startswith("s1@Sorry, reader eve ")
