@@ -1,1 +1,1 @@
-"""The proofs and rights of those who come in: peers, users, roles, TLS."""
+"""Access: the proofs of who somebody is, and the rules of what they may do."""

@@ -12,7 +12,7 @@ from raftline.access.login import is_private
 from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
-from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
+from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
@@ -27,6 +27,7 @@ BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
+PROOF_S = 10.0  # for a member to prove itself, once it began to
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -63,16 +64,23 @@ class Connection:
         self.parked.acquire()
         self._left: list[bytes] = []  # by the shared reader, for the thread of this connection
         self._trouble: Exception | None = None  # that the shared reader met
+        self._is_due = False  # a member has to prove itself soon
 
     @property
     def is_controllers(self) -> bool:
         """Whether a controller speaks here, who outlives a node that is shut down."""
         return self._local_commands.is_controllers
 
+    @property
+    def bytes_moved(self) -> tuple[int, int]:
+        """How many bytes were read, and sent as replies and events."""
+        return self._reader.bytes_read, self.outgoing.bytes_sent
+
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
             self._arrival.look(self._socket)
+            self._mind_proof()
             while lines := self._next_lines():
                 self._arrival.heard(lines)
                 if not self._handle(lines):
@@ -84,6 +92,8 @@ class Connection:
         except LineTooLong:
             self._say_and_flush(self._host.limits.line_too_long)
             self._drain_before_close()
+        except Late:
+            self._say_and_flush(f"nobody proved to be a member within {PROOF_S:g} s.")
         except HalfLine:
             self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
         except OSError:
@@ -97,6 +107,15 @@ class Connection:
                 self._host.lost(name)
             self._watching.end()
             self.close()
+
+    def _mind_proof(self) -> None:
+        """Bound the time of a proof that was begun. A place that is for peers alone is kept for no
+        longer by somebody who begins none."""
+        admission = self._admission
+        is_due = admission.awaits_proof or (self._for_peers_only and admission.must_prove)
+        if is_due != self._is_due:
+            self._is_due = is_due
+            self._reader.limit(PROOF_S if is_due else None)
 
     def _next_lines(self) -> list[bytes] | None:
         """Return the next lines to serve here, once they have arrived; None at the end."""
@@ -215,7 +234,8 @@ class Connection:
         host = self._host
         admit = self._admission.admit
         parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
-        if self._for_peers_only and parsed[0].kind not in ("peer", "level"):
+        self._mind_proof()
+        if self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
         while parsed:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.access.login import Access
+from raftline.access.secret import PeerRule
 from raftline.net.peerbook import Speakers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -84,7 +85,7 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "asked_ms", "change", "commands", "first_index", "hold_until_ms", "ids",
+        "_done", "asked_ms", "asked_s", "change", "commands", "first_index", "hold_until_ms", "ids",
         "is_answered", "is_read", "reader", "reading", "replies", "reply_sink", "sent",
     )  # fmt: skip
 
@@ -109,6 +110,7 @@ class Batch:
         self.sent = 0  # replies that have left
         self.first_index = 0
         self.asked_ms = 0
+        self.asked_s = 0.0  # by time.monotonic, for what is measured
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
         self._done: threading.Lock | None = None
@@ -191,6 +193,7 @@ class Host(Protocol):
     is_down: bool  # by its controller's word: it hears nobody else
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
+    peer_rule: PeerRule  # what a member has to prove
 
     @property
     def level(self) -> int:

@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.proof import ProofError
+from raftline.access.secret import OPEN, PeerRule
 from raftline.common.address import Address
 from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
 from raftline.net.levels import FIRST_WORD, read_level, spell_level
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
+from raftline.net.proving import prove
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
@@ -43,9 +46,12 @@ class Peer:
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
         on_build: Callable[[str, Build | None], None] | None = None,
+        rule: PeerRule = OPEN,
     ) -> None:
         """Prepare; `on_build` is told the build of the peer, and None when the connection broke.
-        Without it the peer is not asked."""
+        Without it the peer is not asked. `rule` is what both sides prove first."""
+        self._rule = rule
+        self.is_proven = False  # on the connection that there is
         self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered
         self._was_full = False  # an old build has places for peers alone, and takes this for none
@@ -177,6 +183,7 @@ class Peer:
             connection.settimeout(None)
             prepare(connection, PATIENCE_S)
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            self._prove(connection, reader)
             self._ask_level(connection)
             with self._lock:
                 self._socket = connection
@@ -191,6 +198,26 @@ class Peer:
         except (OSError, HalfLine, LineTooLong):
             pass  # the peer is gone or speaks nonsense: connect anew
         return heard
+
+    def _prove(self, connection: socket.socket, reader: LineReader) -> None:
+        """Have both sides prove themselves, before anything else is said.
+
+        Raises:
+            ConnectionAbortedError: it must be proved, and was not.
+        """
+        dialing = self._rule.dialing(self._me, self.name)
+        if dialing is None or (self._was_full and not self._rule.is_required):
+            return
+        try:
+            refusal = prove(connection, reader, dialing, self._me, self.name)
+        except (ProofError, ProtocolError) as problem:
+            self._complain(str(problem))
+            raise ConnectionAbortedError from None
+        self._was_full = refusal == FULL
+        self.is_proven = not refusal
+        if refusal and (self._rule.is_required or self._was_full):
+            self._complain(f"it has no secret, or no place for a proof: {refusal}")
+            raise ConnectionAbortedError
 
     def _ask_level(self, connection: socket.socket) -> None:
         """Say the first line of a connection: nobody else sends on it yet."""
@@ -237,6 +264,7 @@ class Peer:
     def _close(self) -> None:
         with self._lock:
             connection, self._socket = self._socket, None
+            self.is_proven = False
             self._outbox, self._outbox_bytes = [], 0
         if connection is not None:
             self._break(connection)

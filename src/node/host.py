@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from raftline.access.login import Access
+from raftline.access.secret import PeerRule
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.level import LEVEL, Build
@@ -48,6 +49,7 @@ class NodeHost:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
+    peer_rule: PeerRule
     builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------
@@ -75,6 +77,9 @@ class NodeHost:
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= self.control.facts()
+        if self.peer_rule.secret:
+            facts["secret"] = "require" if self.peer_rule.is_required else "offer"
+            facts["unproven"] = [] if self.is_down else self.book.unproven()
         return "STATUS response: " + json.dumps(facts)
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.access.login import Access
+from raftline.access.secret import OPEN, PeerRule
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -67,10 +68,12 @@ class Server(NodeHost):
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
+        peer_rule: PeerRule = OPEN,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
         `record` where its steps are written down; `history` how many events are kept, and bytes;
-        `access` the users of this node, if it has any."""
+        `peer_rule` what members have to prove, `access` the users, if there are any."""
+        self.peer_rule = peer_rule
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -127,7 +130,8 @@ class Server(NodeHost):
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.told
+                self.name, peer, address, self._answered, driver.lost, say, self.told,
+                self.peer_rule,
             ),
         )
         self.book.follow(self.node.view.contacts)
@@ -171,6 +175,8 @@ class Server(NodeHost):
         ones."""
         if effects.members_changed:
             self.book.follow(self.node.view.contacts)
+        if effects.notes:
+            self.driver.measures.stepped(self.node.view)
         self.traffic_log.carried_out(effects, self.node.view)
         if self._course is not None:
             self._course.stepped(self.node.view, effects)
@@ -205,15 +211,20 @@ class Server(NodeHost):
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
 
-    def reload_users(self) -> None:
+    def reload_users(self) -> str:
         """Read the file of users again, from any thread. Who may do less by it does less at once.
+        Return how many they are.
 
         Raises:
             ConfigError: it can't be used; all stays as it was.
         """
-        if self.access is not None:
-            self.access.reload()
-            self.listener.rights_changed()
+        if self.access is None:
+            return ""
+        self.access.reload()
+        listener: Listener | None = getattr(self, "listener", None)
+        if listener is not None:  # else it serves nobody yet
+            listener.rights_changed()
+        return f"{len(self.access.users.by_name)} in all"
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""
