@@ -216,14 +216,18 @@ class Server(NodeHost):
 
     def reload_users(self) -> str:
         """Read the file of users again, from any thread. Who may do less by it does less at once.
+        Return how many they are.
 
         Raises:
             ConfigError: it can't be used; all stays as it was.
         """
-        if self.access is not None:
-            self.access.reload()
-            self.listener.rights_changed()
-        return ""
+        if self.access is None:
+            return ""
+        self.access.reload()
+        listener: Listener | None = getattr(self, "listener", None)
+        if listener is not None:  # else it serves nobody yet
+            listener.rights_changed()
+        return f"{len(self.access.users.by_name)} in all"
 
     def reload_certificates(self) -> str:
         """Read the files of TLS again, from any thread; connections that stand keep what they have.
