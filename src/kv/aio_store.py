@@ -221,10 +221,15 @@ class AioKV(NoCopies, Generic[Data]):
         return watch
 
     def lease(
-        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+        self,
+        ttl: float = TTL_S,
+        *,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> AioLease:
-        """Return a lease: `async with kv.lease(10) as lease`."""
-        return AioLease(self, self._shared.renewing, ttl, on_lost)
+        """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` no task renews
+        it: the program does, by `lease.check()`."""
+        return AioLease(self, self._shared.renewing, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None

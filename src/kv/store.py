@@ -267,10 +267,18 @@ class KV(NoCopies, MutableMapping[Data, Data]):
             return shared.keeper
 
     def lease(
-        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+        self,
+        ttl: float = TTL_S,
+        *,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> Lease:
-        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`."""
-        return Lease(self, self._keeper, ttl, on_lost)
+        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`.
+
+        A thread renews it. With `keep=False` the program does, by `lease.check()`: so it ends
+        where the program's own work stands still.
+        """
+        return Lease(self, self._keeper, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None

@@ -248,6 +248,16 @@ def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) ->
         lease.check()
 
 
+def test_a_lease_without_keep_is_renewed_by_check_alone(kv: raftline.KV[str]) -> None:
+    lease = kv.lease(3, keep=False).grant()
+    kv.set("l/own", "1", lease=lease)
+    assert ours() == []
+    assert lease.check(timeout=5) is lease
+    eventually(lambda: "l/own" not in kv, "the lease has ended")
+    with pytest.raises(raftline.LeaseLost):
+        lease.check()
+
+
 def test_a_lease_that_somebody_ended_is_told_as_lost(kv: raftline.KV[str], nodes: Cluster) -> None:
     told = threading.Event()
     lease = kv.lease(3, on_lost=told.set).grant()

@@ -161,6 +161,20 @@ def test_a_watch_a_lease_a_lock_and_an_election(nodes: Cluster) -> None:
     run(work())
 
 
+def test_a_lease_without_keep_is_renewed_by_check_alone(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            lease = await kv.lease(3, keep=False).grant()
+            await kv.set("own", "1", lease=lease)
+            assert await lease.check(timeout=5) is lease
+            while "own" in [key async for key, _ in kv.items("own")]:
+                await asyncio.sleep(0.1)
+            with pytest.raises(raftline.LeaseLost):
+                await lease.check()
+
+    run(work())
+
+
 def test_a_lease_that_somebody_ended_is_told_as_lost(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
