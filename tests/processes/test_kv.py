@@ -58,6 +58,11 @@ def test_it_is_a_mapping(kv: raftline.KV[str]) -> None:
     assert ("m/a", "5") in kv.items()
     assert set(kv.keys("m/")) <= set(kv)
     assert len(kv) >= 2
+    assert kv.setnx("timed", "1", ttl=100)
+    assert not kv.cas("timed", "2", "3", ttl=200)
+    assert 90 < (kv.ttl("timed") or 0) <= 100
+    assert kv.cas("timed", "1", "2", ttl=200)
+    assert 190 < (kv.ttl("timed") or 0) <= 200
     assert kv.setdefault("m/a", "6") == "5"
     assert kv.setdefault("m/b", "6") == "6"
     assert kv.pop("m/b") == "6"

@@ -52,6 +52,11 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
             assert await kv.get("a/a") == "5"
             assert await kv.get("a/none", "else") == "else"
             assert await kv.setnx("a/a", "6") is False
+            assert await kv.setnx("timed", "1", ttl=100) is True
+            assert 90 < (await kv.ttl("timed") or 0) <= 100
+            assert await kv.setdefault("default", "6") == "6"
+            assert await kv.setdefault("default", "7") == "6"
+            assert await kv.get("default") == "6"
             assert await kv.cas("a/a", "5", "two words") is True
             assert await kv.append("a/a", "!") == 10
             assert await kv.incr("a/n", 41) == 41
