@@ -72,9 +72,9 @@ class Member(Process):
         self.rest_port, self.port = next(free_ports), next(free_ports)
         self.data = folder / name / "data"
         self.config = folder / f"{name}.yml"
-        super().__init__(
-            name, [str(PROGRAMS / "patroni"), str(self.config)], folder / f"{name}.log", **user()
-        )
+        self._log = folder / f"{name}.log"
+        program = [str(PROGRAMS / "patroni"), str(self.config)]
+        super().__init__(name, program, self._log, **user())
         self.data.parent.mkdir(mode=0o700)
         self.config.write_text(yaml.safe_dump(self._settings(hosts)))
         if "user" in self._popen:
@@ -158,6 +158,11 @@ class Member(Process):
             return int((self.data / "postmaster.pid").read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
+
+    @property
+    def log(self) -> str:
+        """All that Patroni has printed."""
+        return self._log.read_text()
 
     def kill_all(self) -> None:
         """Kill Patroni and PostgreSQL, as the loss of the machine does."""
