@@ -11,7 +11,9 @@ from conftest import addresses
 from patroni.dcs import Leader, Member
 from patroni.exceptions import PatroniFatalException
 from raftline_patroni.dcs import Raftline, RaftlineError
+from raftline_patroni.deadline import Deadline
 from raftline_patroni.holding import seconds_for
+from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
 from raftline.harness.cluster import Cluster
@@ -200,6 +202,38 @@ def test_a_write_on_a_version_fails_once_the_key_was_changed(store: Store) -> No
     assert one.delete_sync_state(cluster.sync.version)
     assert not write(one, cluster.sync.version)  # it is no more
     assert one.delete_sync_state()
+    assert not write(one, NEVER)
+
+
+def test_a_change_amid_the_reads_never_lets_a_write_pass(store: Store, nodes: Cluster) -> None:
+    one, two = store("p1"), store("p2")
+    assert one.set_config_value('{"a": 1}')
+    with kv_of(nodes) as kv:
+
+        class Amid:
+            """A client; between its reads of indexes and of values somebody writes."""
+
+            has_told_indexes = False
+
+            def within(self, _: float) -> Amid:
+                return self
+
+            def stat(self, key: str) -> raftline.Stat | None:
+                self.has_told_indexes = True
+                return kv.stat(key)
+
+            def items(self, prefix: str) -> object:
+                before = dict(kv.items(prefix)).items()
+                assert two.set_config_value('{"a": 2}')
+                return kv.items(prefix) if self.has_told_indexes else before
+
+        config = cluster_of(Loaded(Amid(), one.client_path(""), Deadline(30))).config
+    assert config is not None
+    assert config.data == {"a": 2}
+    assert not one.set_config_value('{"a": 3}', config.version)
+    config = one.get_cluster().config
+    assert config is not None
+    assert one.set_config_value('{"a": 3}', config.version)
 
 
 def test_the_sync_state_that_was_written_can_be_written_again_on_its_version(store: Store) -> None:
