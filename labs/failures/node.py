@@ -36,7 +36,7 @@ def main() -> int:
     words = [
         *(arguments.name, str(members[arguments.name].port)),
         *("--dir", str(arguments.config.resolve().parent), "--controller"),
-        *(["--host", "0.0.0.0", "--open-to-network"] if arguments.cloud else []),
+        *(["--host", "0.0.0.0", "--open-to-network", "--insecure"] if arguments.cloud else []),
         *options,
     ]
     from labs.failures.spoken import SeedConsole, SeedServer  # a whole server: only for a node

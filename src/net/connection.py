@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.login import is_private
+from raftline.access.rights import why_not
+from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
-from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
+from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
+from raftline.net.tls_door import TLS_ONLY, NoTls, begin_tls
 from raftline.net.watching import Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -25,6 +29,7 @@ BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
+PROOF_S = 10.0  # for a member to prove itself, once it began to
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -49,16 +54,19 @@ class Connection:
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
-        self._admission = Admission(host, self)
+        self._admission = Admission(host, self, lambda: is_private(connection))
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
-        self._watching = Watching(host, self.outgoing, self._reply, self._flush)
+        self._watching = Watching(
+            host, self.outgoing, self._reply, self._flush, self._admission.why_not
+        )
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
         self.parked.acquire()
         self._left: list[bytes] = []  # by the shared reader, for the thread of this connection
         self._trouble: Exception | None = None  # that the shared reader met
+        self._is_due = False  # a member has to prove itself soon
 
     @property
     def is_controllers(self) -> bool:
@@ -68,18 +76,18 @@ class Connection:
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
-            self._arrival.look(self._socket)
-            while lines := self._next_lines():
-                self._arrival.heard(lines)
-                if not self._handle(lines):
-                    self._drain_before_close()
-                    break
-                self._flush()
-                self.outgoing.wait_for_room()
-            self.outgoing.wait_until_empty()
+            if not self._begin_tls():
+                self._arrival.look(self._socket)
+            self._mind_proof()
+            self._serve_lines()
         except LineTooLong:
             self._say_and_flush(self._host.limits.line_too_long)
             self._drain_before_close()
+        except NoTls:
+            self._say_and_flush(TLS_ONLY)
+            self._drain_before_close()
+        except Late:
+            self._say_and_flush(f"nobody proved to be a member within {PROOF_S:g} s.")
         except HalfLine:
             self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
         except OSError:
@@ -93,6 +101,39 @@ class Connection:
                 self._host.lost(name)
             self._watching.end()
             self.close()
+
+    def _serve_lines(self) -> None:
+        while lines := self._next_lines():
+            self._arrival.heard(lines)
+            if not self._handle(lines):
+                self._drain_before_close()
+                break
+            self._flush()
+            self.outgoing.wait_for_room()
+        self.outgoing.wait_until_empty()
+
+    def _begin_tls(self) -> bool:
+        """Shake hands where the other side wants to; return whether TLS is spoken now. Such a
+        connection keeps its own thread: what is decrypted wakes no other one."""
+        tls, admission = self._host.tls, self._admission
+        if tls is None or not isinstance(self._socket, TlsSocket):
+            return False
+        is_due = self._for_peers_only and admission.must_prove
+        member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
+        if member is None:
+            return False
+        self._shared_reader = None
+        admission.proven = member or None
+        return True
+
+    def _mind_proof(self) -> None:
+        """Bound the time of a proof that was begun. A place that is for peers alone is kept for no
+        longer by somebody who begins none."""
+        admission = self._admission
+        is_due = admission.awaits_proof or (self._for_peers_only and admission.must_prove)
+        if is_due != self._is_due:
+            self._is_due = is_due
+            self._reader.limit(PROOF_S if is_due else None)
 
     def _next_lines(self) -> list[bytes] | None:
         """Return the next lines to serve here, once they have arrived; None at the end."""
@@ -159,6 +200,18 @@ class Connection:
         self.break_off()
         self._socket.close()
 
+    def rights_changed(self) -> None:
+        """Look at the rights of whoever is logged in here, since the users were read again."""
+        login = self._admission.login
+        if login is None:
+            return
+        now = login.now()
+        if now is None:
+            self.break_off()
+        else:
+            host = self._host
+            self._watching.end_refused(lambda line: why_not(now, line, host.keys_of_lease))
+
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
         with contextlib.suppress(OSError):
@@ -199,7 +252,8 @@ class Connection:
         host = self._host
         admit = self._admission.admit
         parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
-        if self._for_peers_only and parsed[0].kind not in ("peer", "level"):
+        self._mind_proof()
+        if self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
             self._say_and_flush(FULL.removeprefix("Sorry, "))
             return False
         while parsed:

@@ -23,6 +23,10 @@ class HalfLine(Exception):
     """A line was begun and not ended in time."""
 
 
+class Late(HalfLine):
+    """Lines that were due did not come in time."""
+
+
 class LineReader:
     """Reads lines with a buffer of its own; one thread owns it.
 
@@ -37,6 +41,7 @@ class LineReader:
         self._size = 0
         self._patience_s = patience_s
         self._begun_s = 0.0
+        self._due_s = 0.0  # when all that is due must have come; 0: nothing is
 
     def read(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
         """Return the lines that have arrived, without their newlines; None at the end.
@@ -45,7 +50,8 @@ class LineReader:
 
         Raises:
             LineTooLong: a line is longer than that.
-            HalfLine: a line was begun `patience_s` ago and has not ended.
+            HalfLine: a line was begun `patience_s` ago and has not ended; or, as `Late`, lines that
+                were due have not come.
             OSError: the connection broke.
         """
         while True:
@@ -71,6 +77,11 @@ class LineReader:
             return []
         return self._split(size, longest) if size else None
 
+    def limit(self, seconds: float | None) -> None:
+        """Give the other side so long for all that it has to say first; None: for ever."""
+        self._due_s = 0.0 if seconds is None else time.monotonic() + seconds
+        set_timeout(self._connection, socket.SO_RCVTIMEO, seconds or self._patience_s)
+
     @property
     def has_begun(self) -> bool:
         """Whether the beginning of a line was read, and not its end."""
@@ -78,6 +89,8 @@ class LineReader:
 
     def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
         """Return the lines that end in what was read; keep the rest."""
+        if self._due_s:
+            self._check_patience()
         data = bytes(self._buffer[:size])
         if b"\n" not in data:
             self._keep(data, longest)
@@ -104,6 +117,8 @@ class LineReader:
         self._check_patience()
 
     def _check_patience(self) -> None:
+        if self._due_s and time.monotonic() > self._due_s:
+            raise Late
         if self._parts and time.monotonic() - self._begun_s > self._patience_s:
             raise HalfLine
 
@@ -116,12 +131,17 @@ def prepare(connection: socket.socket, patience_s: float) -> None:
     """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    timeout = struct.pack("ll", int(patience_s), int(patience_s % 1 * 1e6))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+    set_timeout(connection, socket.SO_RCVTIMEO, patience_s)
+    set_timeout(connection, socket.SO_SNDTIMEO, patience_s)
     user_timeout = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux: a peer that vanished
     if user_timeout is not None:
         connection.setsockopt(socket.IPPROTO_TCP, user_timeout, int(patience_s * 1000))
+
+
+def set_timeout(connection: socket.socket, which: int, seconds: float) -> None:
+    """Bound each wait of one kind in the kernel."""
+    timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, which, timeout)
 
 
 class Arrival:

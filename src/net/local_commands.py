@@ -30,8 +30,8 @@ PAUSE_S = 0.0005
 
 
 class LocalCommands:
-    """Answers the kinds "show", "level", "members", "backup", "control" and "local" of one
-    connection.
+    """Answers the kinds "show", "level", "members", "backup", "control", "proof" and "local" of
+    one connection.
 
     `flush` sends the replies that have gathered: they need not wait for what takes long.
     """
@@ -55,6 +55,7 @@ class LocalCommands:
             "backup": self._backup,
             "control": self._obey,
             "local": self._local,
+            "proof": self._local,
         }[kind]
         return [answer(one) for one in run]
 

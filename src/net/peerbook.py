@@ -53,6 +53,10 @@ class PeerBook:
         if peer is not None:
             peer.send(line)
 
+    def unproven(self) -> list[str]:
+        """Return the peers that have not proved themselves on a connection from here."""
+        return [name for name, peer in self._peers.items() if not peer.is_proven]
+
     def __contains__(self, name: str) -> bool:
         return name in self._peers
 

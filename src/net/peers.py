@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.proof import ProofError
+from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
 from raftline.net.levels import FIRST_WORD, read_level, spell_level
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
+from raftline.net.proving import prove
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
@@ -43,9 +49,16 @@ class Peer:
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
         on_build: Callable[[str, Build | None], None] | None = None,
+        rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare; `on_build` is told the build of the peer, and None when the connection broke.
-        Without it the peer is not asked."""
+        Without it the peer is not asked. `rule` is what both sides prove first; with
+        `tls` it is spoken where the peer can."""
+        self._rule = rule
+        self._tls = tls
+        self._is_plain = False  # the peer, as far as the last try told
+        self.is_proven = False  # on the connection that there is
         self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered
         self._was_full = False  # an old build has places for peers alone, and takes this for none
@@ -168,7 +181,10 @@ class Peer:
         if connection.getsockname() == connection.getpeername():
             connection.close()
             raise ConnectionRefusedError(f"{self.address} is nobody but this very connection")
-        return connection
+        if self._tls is None or (self._is_plain and not self._tls.is_only):
+            self._is_plain = False  # it may have been started anew since
+            return connection
+        return TlsSocket(connection)
 
     def _talk(self, connection: socket.socket) -> bool:
         """Take answers until the connection breaks; return whether there were any."""
@@ -177,6 +193,8 @@ class Peer:
             connection.settimeout(None)
             prepare(connection, PATIENCE_S)
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            self._begin_tls(connection, reader)
+            self._prove(connection, reader)
             self._ask_level(connection)
             with self._lock:
                 self._socket = connection
@@ -191,6 +209,50 @@ class Peer:
         except (OSError, HalfLine, LineTooLong):
             pass  # the peer is gone or speaks nonsense: connect anew
         return heard
+
+    def _begin_tls(self, connection: socket.socket, reader: LineReader) -> None:
+        """Shake hands with the peer, whose certificate has to be for its name.
+
+        Raises:
+            OSError: that failed. A peer that is not known to speak TLS is dialled without it next,
+                unless TLS alone is spoken.
+        """
+        if self._tls is None or not isinstance(connection, TlsSocket):
+            return
+        reader.limit(HANDSHAKE_S)
+        context = self._tls.dialing()
+        try:
+            connection.begin(context, server_side=False, limit_s=HANDSHAKE_S, name=self.name)
+        except ssl.SSLCertVerificationError as problem:
+            self._complain(f"no certificate for {self.name}: {problem.verify_message}")
+            raise
+        except ssl.SSLError as problem:
+            self._is_plain = True
+            if self._tls.is_only:
+                self._complain(f"no TLS: {problem.reason}")
+            raise
+        reader.limit(None)
+        self.is_proven = self._tls.files.ca is not None
+
+    def _prove(self, connection: socket.socket, reader: LineReader) -> None:
+        """Have both sides prove themselves, before anything else is said.
+
+        Raises:
+            ConnectionAbortedError: it must be proved, and was not.
+        """
+        dialing = self._rule.dialing(self._me, self.name)
+        if dialing is None or (self._was_full and not self._rule.is_required):
+            return
+        try:
+            refusal = prove(connection, reader, dialing, self._me, self.name)
+        except (ProofError, ProtocolError) as problem:
+            self._complain(str(problem))
+            raise ConnectionAbortedError from None
+        self._was_full = refusal == FULL
+        self.is_proven = self.is_proven or not refusal
+        if refusal and (self._rule.is_required or self._was_full):
+            self._complain(f"it has no secret, or no place for a proof: {refusal}")
+            raise ConnectionAbortedError
 
     def _ask_level(self, connection: socket.socket) -> None:
         """Say the first line of a connection: nobody else sends on it yet."""
@@ -237,6 +299,7 @@ class Peer:
     def _close(self) -> None:
         with self._lock:
             connection, self._socket = self._socket, None
+            self.is_proven = False
             self._outbox, self._outbox_bytes = [], 0
         if connection is not None:
             self._break(connection)

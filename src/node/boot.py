@@ -6,6 +6,9 @@ import argparse
 import ipaddress
 from pathlib import Path
 
+from raftline.access.login import Access
+from raftline.access.roles import ANONYMOUS
+from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import is_loopback
 from raftline.common.arguments import Parser, as_host, as_port, program
@@ -42,10 +45,38 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
+    if arguments.users is None and arguments.anonymous is not None:
+        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
+    if arguments.users is not None and arguments.controller_udp is not None:
+        raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
+    _check_protected(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
+
+
+def _check_protected(arguments: argparse.Namespace) -> None:
+    """Check that nobody on a network can speak as a member, unless that was said to be meant.
+
+    Raises:
+        ConfigError: others can reach the node, and it asks members for no proof.
+    """
+    if is_loopback(arguments.host) or arguments.insecure:
+        return
+    if arguments.tls_only and arguments.tls_ca is not None:
+        return  # a member has to show a certificate
+    if arguments.secret is None:
+        raise ConfigError(
+            f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
+            "a member: add --secret FILE (`raftline secret FILE` makes one), or --tls-only and "
+            "--tls-ca FILE; where that is meant, add --insecure"
+        )
+    if arguments.secret_mode == "offer":
+        raise ConfigError(
+            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
+            "leave it out, or add --insecure while the secret is turned on node by node"
+        )
 
 
 def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
@@ -57,6 +88,18 @@ def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
     if arguments.controller_udp is None:
         return None
     return UdpListener(arguments.host, arguments.controller_udp)
+
+
+def access_of(arguments: argparse.Namespace) -> Access | None:
+    """Return the users of a node and what others may do; None where everybody may do everything.
+
+    Raises:
+        ConfigError: the file can't be used, or a library is not here.
+    """
+    if arguments.users is None:
+        return None
+    others = "admin" if is_loopback(arguments.host) else "none"
+    return Access(arguments.users, ANONYMOUS[arguments.anonymous or others])
 
 
 def _check_controller(arguments: argparse.Namespace) -> None:
@@ -81,6 +124,8 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    _add_access(parser)
+    _add_tls(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -88,6 +133,37 @@ def parser() -> Parser:
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
     parser.tell_version()
     return parser
+
+
+def _add_access(parser: Parser) -> None:
+    """Have the options that say who may come in."""
+    add = parser.add_argument
+    add("--users", type=Path, metavar="FILE",
+        help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
+        " on SIGHUP")  # fmt: skip
+    add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
+        help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
+        " where only this machine reaches the node, else none)")  # fmt: skip
+    add("--insecure", action="store_true",
+        help="start though others can reach this node, and could speak as a member of the cluster")
+    add("--secret", type=Path, metavar="FILE",
+        help="members prove to each other that they know the secret in FILE (raftline secret FILE"
+        " makes one)")  # fmt: skip
+    add("--secret-mode", choices=MODES,
+        help="require (default): nothing is taken in the name of a member that proved nothing;"
+        " offer: it is, while the secret is turned on node by node")  # fmt: skip
+
+
+def _add_tls(parser: Parser) -> None:
+    """Have the options for TLS."""
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="FILE",
+        help="speak TLS with this certificate, beside plain lines on the same port")
+    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
+    add("--tls-ca", type=Path, metavar="FILE",
+        help="the CA of the other members' certificates, and of clients'")
+    add("--tls-only", action="store_true",
+        help="speak TLS alone; with --tls-ca a member proves itself by its certificate")
 
 
 def _add_service(parser: Parser) -> None:

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from raftline.access.login import Access
+from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -65,9 +68,15 @@ class Server(NodeHost):
         course_lines: bool = False,
         course_console: bool = False,
         record: Path | None = None,
+        access: Access | None = None,
+        peer_rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
-        `record` where its steps are written down; `history` how many events are kept, and bytes."""
+        `record` where its steps are written down; `history` how many events are kept, and bytes;
+        `access` the users of this node, if it has any; `peer_rule` what members have to prove;
+        `tls` how it speaks TLS, None: it does not."""
+        self.peer_rule, self.tls = peer_rule, tls
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -89,6 +98,7 @@ class Server(NodeHost):
         self._stopping = False
         self.exit_status = 0
         self.is_down = False
+        self.access = access
         self.control = Control(self, console.say, allowed)
         self._prints_course_lines = course_lines
 
@@ -123,7 +133,8 @@ class Server(NodeHost):
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.told
+                self.name, peer, address, self._answered, driver.lost, say, self.told,
+                self.peer_rule, self.tls,
             ),
         )
         self.book.follow(self.node.view.contacts)
@@ -200,6 +211,16 @@ class Server(NodeHost):
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
+
+    def reload_users(self) -> None:
+        """Read the file of users again, from any thread. Who may do less by it does less at once.
+
+        Raises:
+            ConfigError: it can't be used; all stays as it was.
+        """
+        if self.access is not None:
+            self.access.reload()
+            self.listener.rights_changed()
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""

@@ -10,7 +10,7 @@ from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
 from raftline.wire.membercommands import read_change
-from raftline.wire.operands import Limits
+from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 
 
@@ -26,6 +26,7 @@ _READINGS = tuple(tuple(Reading(lease, ask) for ask in (False, True)) for lease 
 BY_ROUND = _READINGS[False][False]
 BY_CLOCK = Reading(by_clock=True)
 LEVEL_QUESTION = "Level "  # net/levels.py
+PROOF_LINES = ("Prove ", "Proof ")  # access/proof.py
 
 
 class Readings(NamedTuple):
@@ -53,9 +54,10 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch"; "level",
-    the question of a peer for this build; "local", which the connection's thread answers;
-    "refused"; and "garbled", a line without a sender or a text.
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch", "login";
+    "level", the question of a peer for this build; "proof", a step of a peer's proof; "local",
+    which the connection's thread answers; "refused"; and "garbled", a line without a sender or a
+    text.
     """
 
     kind: str
@@ -81,6 +83,9 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
         return _parse_message(Request(sender, number, "", ""), text, me)
     if sender and text.startswith(LEVEL_QUESTION):
         return ParsedLine("level", Request(sender, number, "", ""), text)
+    if sender and text.startswith(PROOF_LINES):  # a node without a secret does not know them
+        unknown = not_understood(text.rstrip(" "))
+        return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
     try:
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:
@@ -104,6 +109,8 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
 def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
     """Return what kind of request it is."""
     access = COMMANDS[request.verb].access
+    if access.kind == "write":
+        return ParsedLine("write", request, text)
     if access.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))

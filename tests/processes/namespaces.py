@@ -125,7 +125,7 @@ class NamespacedCluster(Cluster):
         name = f"s{number}"
         node = NodeProcess(name, PORT, self.folder / name, (*self._options, *options))
         node.host = f"{SUBNET}.{number >> 8}.{number & 255}"
-        node.options += ["--host", node.host, "--open-to-network"]
+        node.options += ["--host", node.host, "--open-to-network", "--insecure"]
         node.where = ["--dir", str(node.folder)]
         # One that is stopped reads nothing of our end: the kernel tells it, by kill -9.
         node.program = ["nsenter", f"--net={NAMES}/{name}", "setpriv", "--pdeathsig", "KILL",

@@ -80,8 +80,8 @@ def test_a_node_on_another_host_than_the_files_localhost_is_reported(alone: Clus
     [
         ("localhost", []), ("LOCALHOST", []), ("127.0.0.1", []),
         ("127.0.0.1", ["--host", "localhost"]), ("localhost", ["--host", "127.0.0.1"]),
-        ("127.0.0.2", ["--host", "127.0.0.2"]), ("192.0.2.5", ["--host", "0.0.0.0", OPEN]),
-        ("0.0.0.0", []),
+        ("127.0.0.2", ["--host", "127.0.0.2"]), ("0.0.0.0", []),
+        ("192.0.2.5", ["--host", "0.0.0.0", OPEN, "--insecure"]),
     ],
 )  # fmt: skip
 def test_no_warning_for_a_host_that_the_node_listens_on(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access.secret import make_secret
 from raftline.common.config import FILE_NAME
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import free_ports
@@ -233,7 +234,33 @@ def test_a_network_address_is_refused_without_its_option(idle: Cluster) -> None:
             "--host 0.0.0.0 lets everybody on the network speak as a peer, unauthenticated; "
             "where that is meant, add --open-to-network. Without --host only this machine can"
         )
-        idle["s1"].start("--host", "0.0.0.0", "--open-to-network")
+        idle["s1"].start("--host", "0.0.0.0", "--open-to-network", "--insecure")
+
+
+def test_a_node_that_others_reach_does_not_start_unprotected(
+    idle: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("secrets") / "secret"
+    make_secret(secret)
+    reached = ("--host", "0.0.0.0", "--open-to-network")
+    with idle:
+        status, complaint = refused(idle["s1"], *reached)
+        assert status == 2
+        assert complaint == (
+            "--host 0.0.0.0 lets others reach this node, and whoever does could speak as a member: "
+            "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca "
+            "FILE; where that is meant, add --insecure"
+        )
+        offer = ("--secret", str(secret), "--secret-mode", "offer")
+        status, complaint = refused(idle["s1"], *reached, *offer)
+        assert status == 2
+        assert complaint == (
+            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
+            "leave it out, or add --insecure while the secret is turned on node by node"
+        )
+        assert not (idle.folder / "s1.log").exists()
+        idle["s1"].start(*reached, "--secret", str(secret))
+        idle["s2"].start(*reached, *offer, "--insecure")
 
 
 @pytest.mark.parametrize("pause", ["--pace=slow", "--reads=never", "--max-connections=x"])

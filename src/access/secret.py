@@ -1,0 +1,119 @@
+"""The cluster's secret: the file that holds it, and what a node asks of its peers.
+
+The file holds one line. Whoever can read it can pass for a member, so others must not: mode 0600,
+or 0640 of a file that belongs to root (a secret that a container engine mounts).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.access.proof import NONCE_BYTES, Answering, Dialing
+from raftline.common.config import ConfigError
+
+MODES = ("require", "offer")
+SECRET_BYTES = 32
+CHARACTERS_MIN, FILE_BYTES_MAX = 32, 4096
+
+
+class PeerRule(NamedTuple):
+    """The proofs that a node asks of members. `repr` never shows the secret."""
+
+    secret: bytes = b""  # empty: there is none
+    is_required: bool = False  # else a member that proves nothing is heard as well
+
+    def __repr__(self) -> str:
+        return f"PeerRule({'a secret' if self.secret else 'no secret'}, {self.is_required})"
+
+    def answering(self, me: str) -> Answering | None:
+        """Return this side of a connection that came in; None without a secret."""
+        return Answering(self.secret, me, new_nonce()) if self.secret else None
+
+    def dialing(self, me: str, peer: str) -> Dialing | None:
+        """Return this side of a connection to a peer; None without a secret."""
+        return Dialing(self.secret, me, peer, new_nonce()) if self.secret else None
+
+
+OPEN = PeerRule()
+
+
+def new_nonce() -> str:
+    """Return a number that no connection ever had."""
+    return secrets.token_hex(NONCE_BYTES)
+
+
+def peer_rule(path: Path | None, mode: str | None) -> PeerRule:
+    """Return the rule that `--secret` and `--secret-mode` make.
+
+    Raises:
+        ConfigError: the file is not there, or can be read by others, or holds no secret.
+    """
+    if path is None:
+        if mode is not None:
+            raise ConfigError("--secret-mode says how a secret is used; add --secret FILE")
+        return OPEN
+    return PeerRule(read_secret(path), mode != "offer")
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the secret in a file.
+
+    Raises:
+        ConfigError: it can't be used; the message says why, and nothing of the secret.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            check_private(path, os.fstat(descriptor), "--secret")
+            data = file.read(FILE_BYTES_MAX + 1).strip()
+    except OSError as error:
+        raise ConfigError(f"--secret {path}: {error.strerror or error}") from None
+    text = data.decode("ascii", "replace")
+    if len(data) < CHARACTERS_MIN or len(data) > FILE_BYTES_MAX:
+        raise ConfigError(
+            f"--secret {path}: a secret has {CHARACTERS_MIN} to {FILE_BYTES_MAX} characters; "
+            "`raftline secret FILE` makes one"
+        )
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError(
+            f"--secret {path}: a secret is one word of letters, digits and signs on one line; "
+            "`raftline secret FILE` makes one"
+        )
+    return data
+
+
+def check_private(path: Path, facts: os.stat_result, option: str) -> None:
+    """Check that a file can be read by its owner alone, or by root's group.
+
+    Raises:
+        ConfigError: others may read or change it.
+    """
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"{option} {path}: that is no file")
+    allowed = 0o740 if facts.st_uid == 0 else 0o700
+    if stat.S_IMODE(facts.st_mode) & ~allowed:
+        raise ConfigError(
+            f"{option} {path}: others on this machine can read or change it, so it is no secret; "
+            f"make another one, and say: chmod 600 {path}"
+        )
+
+
+def make_secret(path: Path) -> None:
+    """Write a new secret into a file that was not there.
+
+    Raises:
+        ConfigError: the file is there already, or can't be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already, and is left as it is") from None
+    except OSError as error:
+        raise ConfigError(f"can't write {path}: {error.strerror or error}") from None

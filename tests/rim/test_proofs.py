@@ -1,0 +1,356 @@
+"""Lines in a member's name on a connection: with a secret none counts before a proof."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from raftline.access.proof import Dialing, mac_of
+from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secret
+from raftline.common.address import Address
+from raftline.common.config import ConfigError
+from raftline.harness.processes import eventually
+from raftline.net import connection as connections
+from raftline.net.connection import Connection
+from raftline.net.peers import Peer
+from raftline.raft.messages import RequestVote
+from raftline.wire.protocol import FULL
+from tests.fake_host import FakeHost
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+NONCE = "2" * 32
+VOTE = "RequestVote 9-0-0"
+UNPROVEN = "proved nothing on this connection, so nothing is taken in its name"
+DEADLINE_S = 30.0
+
+
+class Door:
+    """A connection of s1, served by a thread; the other end speaks lines."""
+
+    def __init__(self, rule: PeerRule, *, for_peers_only: bool = False) -> None:
+        here, self.there = socket.socketpair()
+        self.there.settimeout(DEADLINE_S)
+        self.noted: list[str] = []
+        self.host = FakeHost(peer_rule=rule)
+        self.host.traffic_log = SimpleNamespace(
+            connected=lambda _: None,
+            requested=lambda name, text: self.noted.append(text),
+            received=lambda name, text, _: self.noted.append(text),
+        )
+        self.connection = Connection(self.host, here, for_peers_only=for_peers_only)  # type: ignore[arg-type]
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
+        self.thread.start()
+        self.file = self.there.makefile("r")
+
+    def ask(self, line: str) -> str:
+        self.there.sendall(f"{line}\n".encode())
+        return self.line()
+
+    def line(self) -> str:
+        return self.file.readline().removesuffix("\n")
+
+    def prove(self, name: str = "s2", secret: bytes = SECRET) -> str:
+        dialing = Dialing(secret, name, "s1", NONCE)
+        challenge = self.ask(f"{name}@{dialing.first}")
+        return self.ask(f"{name}@{dialing.take(challenge.removeprefix('s1@'))}")
+
+    def end(self) -> None:
+        self.file.close()
+        self.there.close()
+        self.thread.join(DEADLINE_S)
+
+
+@pytest.fixture
+def doors() -> Iterator[list[Door]]:
+    opened: list[Door] = []
+    yield opened
+    for door in opened:
+        door.end()
+
+
+def test_a_proven_name_is_heard_and_no_other_on_its_connection(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.prove().startswith("s1@Proof ")
+    door.there.sendall(f"s2@{VOTE}\n".encode())
+    eventually(lambda: door.host.heard, "a vote that was asked for")
+    assert [type(one) for one in door.host.heard] == [RequestVote]
+    answer = door.ask(f"s3@{VOTE}")
+    assert answer == "s1@Sorry, s2 proved itself on this connection, and s3 did not"
+    assert len(door.host.heard) == 1
+    assert not any("Pro" in text for text in door.noted)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "AppendEntries 999-0-0-[] commit 0 round 1", "RequestVote 999-0-0", "PreVote 999-0-0",
+        "TimeoutNow 999", "InstallSnapshot 999-5-1 offset 0 of 10 crc32 0 round 1 data \"\"",
+        "ReadIndex 999 round 1", "Count on me term 999", "set a 1", "show", "remove s3", "nonsense",
+    ],
+)  # fmt: skip
+def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line: str) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.ask(f"s2@{line}") == f"s1@Sorry, s2 {UNPROVEN}"
+    assert door.ask("s1@set a 1") == f"s1@Sorry, s1 {UNPROVEN}"
+    assert (door.host.heard, door.host.batches) == ([], [])
+    assert door.host.speakers.release("s2", door.connection) is False
+    assert door.noted == []
+
+
+def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
+    assert door.prove("s9").startswith("s1@Proof ")
+    assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 is no peer of s1, so it can't say {VOTE}"
+
+
+def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.ask("s2@Level 2 version 0.1.0").startswith("s1@Level 2 version ")
+    assert door.ask("client4@help").startswith("s1@HELP response")
+
+
+def test_a_wrong_secret_is_told_so_and_changes_nothing(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.prove(secret=b"x" * 32) == (
+        "s1@Sorry, that is no proof: it was made with another secret, or for another connection"
+    )
+    assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
+    assert door.ask(f"s2@Prove s1 nonce {NONCE}") == (
+        "s1@Sorry, what was proved on this connection is settled; begin another for a new proof"
+    )
+
+
+def test_an_offer_hears_those_who_prove_nothing_as_well(doors: list[Door]) -> None:
+    for proves in (False, True):
+        doors.append(door := Door(PeerRule(SECRET, is_required=False)))
+        if proves:
+            assert door.prove().startswith("s1@Proof ")
+        door.there.sendall(f"s2@{VOTE}\n".encode())
+        eventually(lambda door=door: door.host.heard, "a vote that was asked for")
+        if proves:
+            assert "s3 did not" in door.ask(f"s3@{VOTE}")
+
+
+def test_a_node_without_a_secret_answers_as_it_always_did(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule()))
+    answer = door.ask(f"s2@Prove s1 nonce {NONCE}")
+    assert answer.startswith(f"s1@Sorry, I don't understand: Prove s1 nonce {NONCE}. Try")
+
+
+def test_only_a_proven_member_may_send_a_line_longer_than_a_client_s(doors: list[Door]) -> None:
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    admission, begin = door.connection._admission, b"s2@AppendEntries 1-0-0-["
+    assert admission.longest(begin) == door.host.limits.line_bytes
+    door.prove()
+    assert admission.longest(begin) == 2 * door.host.limits.line_bytes
+
+
+@pytest.mark.pure
+def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
+    doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PROOF_S", 0.2)
+    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    assert door.ask(f"s2@Prove s1 nonce {NONCE}").startswith("s1@Challenge s2 nonce ")
+    assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
+    assert door.line() == ""
+    doors.append(proven := Door(PeerRule(SECRET, is_required=True)))
+    assert proven.prove().startswith("s1@Proof ")
+    door.thread.join(DEADLINE_S)
+    assert "HELP" in proven.ask("help")
+
+
+@pytest.mark.pure
+def test_the_places_for_peers_are_not_kept_by_those_who_prove_nothing(
+    doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PROOF_S", 0.2)
+    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
+    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    assert door.ask("client4@get a") == f"s1@{FULL}"
+    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    assert door.prove().startswith("s1@Proof ")
+
+
+# --- the side that dials ---------------------------------------------------------------------
+
+
+class Dialed:
+    """A peer s1 that the test plays, and the node s2 that dials it."""
+
+    def __init__(self, rule: PeerRule) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(DEADLINE_S)
+        self.complaints: list[str] = []
+        self.answers: list[object] = []
+        address = Address("127.0.0.1", self.listener.getsockname()[1])
+        self.peer = Peer(
+            "s2", "s1", address, self.answers.extend, lambda _: None, self.complaints.append,
+            lambda *_: None, rule,
+        )  # fmt: skip
+        self.peer.start()
+
+    def __enter__(self) -> Dialed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.peer.stop()
+        self.listener.close()
+
+    def meet(self) -> tuple[socket.socket, list[str]]:
+        """Return the next connection of s2 and its first line, split."""
+        there, _ = self.listener.accept()
+        there.settimeout(DEADLINE_S)
+        return there, hear(there).split(" ")
+
+
+def hear(there: socket.socket) -> str:
+    """Return the next line; "" where it ends."""
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = there.recv(1)
+        if not piece:
+            return ""
+        data += piece
+    return data.decode().removesuffix("\n")
+
+
+def test_a_node_says_nothing_to_a_peer_that_proves_nothing() -> None:
+    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+        there, first = dialed.meet()
+        assert first[:3] == ["s2@Prove", "s1", "nonce"]
+        dialed.peer.send(b"s2@set b a secret\n")
+        there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
+        assert hear(there).startswith("s2@Proof ")
+        there.sendall(b"s1@Proof " + b"0" * 64 + b"\n")
+        assert hear(there) == ""
+        assert not dialed.peer.is_proven
+        assert "that is no proof" in dialed.complaints[0]
+        assert dialed.meet()[1][3] != first[3]  # another connection, another nonce
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["s1@Sorry, I don't understand: Prove", "s1@Level 2 version 1", "s3@Challenge", "\x00", "no"],
+)
+def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
+    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+        there, _ = dialed.meet()
+        there.sendall(f"{answer}\n".encode())
+        assert hear(there) == ""
+        eventually(lambda: dialed.complaints, "a complaint")
+        assert SECRET.decode() not in dialed.complaints[0]
+
+
+def test_answers_behind_a_proof_are_those_of_the_one_who_proved_itself() -> None:
+    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+        there, first = dialed.meet()
+        there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
+        hear(there)
+        mac = mac_of(SECRET, "answers", ("s2", "s1"), (first[3], NONCE))
+        there.sendall(f"s1@Proof {mac}\n".encode())
+        assert hear(there).startswith("s2@Level ")
+        assert dialed.peer.is_proven
+        there.sendall(b"s3@Count on me term 1\ns1@Count on me term 1\n")
+        eventually(lambda: dialed.answers, "an answer")
+        assert len(dialed.answers) == 1
+        assert "it calls itself s3" in dialed.complaints[0]
+
+
+def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
+    """Nothing was asked yet, so it is no answer of that member's."""
+    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+        there, first = dialed.meet()
+        there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
+        hear(there)
+        mac = mac_of(SECRET, "answers", ("s2", "s1"), (first[3], NONCE))
+        there.sendall(f"s1@Proof {mac}\ns1@Count on me term 1\n".encode())
+        assert hear(there) == ""
+        assert dialed.answers == []
+
+
+def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
+    with Dialed(PeerRule(SECRET, is_required=False)) as dialed:
+        there, _ = dialed.meet()
+        there.sendall(b"s1@Sorry, I don't understand: Prove s1. Try: help\n")
+        assert hear(there).startswith("s2@Level ")
+        assert not dialed.peer.is_proven
+        there.sendall(b"s1@Count on me term 1\n")
+        eventually(lambda: dialed.answers, "an answer")
+
+
+def test_an_offer_begins_without_a_proof_where_an_old_build_had_no_place() -> None:
+    """Such a build has places for peers alone, and takes a proof for a client's line."""
+    with Dialed(PeerRule(SECRET, is_required=False)) as dialed:
+        there, _ = dialed.meet()
+        there.sendall(f"s1@{FULL}\n".encode())
+        assert hear(there) == ""
+        there, _ = dialed.listener.accept()
+        dialed.peer.send(b"s2@PreVote 1-0-0\n")
+        eventually(lambda: dialed.peer.send(b"s2@PreVote 1-0-0\n") or dialed.peer._socket, "a dial")
+        dialed.peer.send(b"s2@PreVote 1-0-0\n")
+        assert hear(there) == "s2@PreVote 1-0-0"
+
+
+# --- the file --------------------------------------------------------------------------------
+
+
+def test_a_secret_is_made_for_its_owner_alone_and_never_twice(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    make_secret(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(read_secret(path)) == 64
+    assert read_secret(path) != SECRET
+    with pytest.raises(ConfigError, match="is there already"):
+        make_secret(path)
+    with pytest.raises(ConfigError, match="can't write"):
+        make_secret(tmp_path / "no" / "secret")
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o622, 0o660, 0o644, 0o666])
+def test_a_secret_that_others_can_read_or_change_is_none(tmp_path: Path, mode: int) -> None:
+    """F102."""
+    path = tmp_path / "secret"
+    make_secret(path)
+    text = path.read_text().strip()
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="others on this machine can read or change") as refused:
+        read_secret(path)
+    assert text not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "32 to 4096 characters"), (b"a" * 31, "32 to 4096"), (b"a" * 4097, "32 to 4096"),
+        (b"two words that are long enough for it", "one word"), (b"\xc3\xa9" * 32, "one word"),
+        (b"a" * 40 + b"\n" + b"b" * 40, "one word"),
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match=why):
+        read_secret(path)
+
+
+def test_no_file_and_no_secret_are_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_secret(tmp_path / "none")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_secret(tmp_path)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigError, match="that is no file"):
+        read_secret(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="add --secret FILE"):
+        peer_rule(None, "offer")
+    assert "0123" not in repr(PeerRule(SECRET, True))
