@@ -18,7 +18,6 @@ import pytest
 
 from raftline import ClientError, aio, connect
 from raftline.access.tls import VARIABLES, Files, Tls
-from raftline.access.tls_socket import TlsSocket
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
@@ -392,39 +391,3 @@ def test_a_key_that_others_can_read_is_refused(made: Path, tmp_path: Path) -> No
     with Cluster(tmp_path, 1, *options(tmp_path / "certs", "s1")) as cluster:
         assert cluster["s1"].launch().ended() == 2
         assert "others on this machine can read or change it" in cluster["s1"].said[-1]
-
-
-def test_both_ways_at_once_and_slow_readers_over_tls(made: Path) -> None:
-    """Bytes that the kernel does not take at once are owed, and none is lost or doubled."""
-    here, there = (TlsSocket(one) for one in socket.socketpair())
-    server, client = Tls(as_client(made, "s1")), Tls(as_client(made))
-    shaking = threading.Thread(
-        target=lambda: here.begin(server.answering(), server_side=True, limit_s=DEADLINE_S)
-    )
-    shaking.start()
-    there.begin(client.dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
-    shaking.join()
-    data = os.urandom(3_000_000)
-    received = bytearray()
-
-    def read() -> None:
-        while len(received) < len(data):
-            received.extend(there.recv(7_001))
-
-    reader = threading.Thread(target=read)
-    sent, refused = 0, 0
-    while sent < len(data):
-        try:
-            sent += here.send(data[sent:], socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            refused += 1
-            if not reader.ident:
-                reader.start()
-            if refused % 2:
-                here.sendall(data[sent : sent + 1000])
-                sent += len(data[sent : sent + 1000])
-    reader.join(DEADLINE_S)
-    assert refused
-    assert bytes(received) == data
-    here.close()
-    there.close()
