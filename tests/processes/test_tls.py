@@ -122,6 +122,29 @@ def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
         typed.kill()
 
 
+def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
+    made: Path, tmp_path: Path
+) -> None:
+    """Many lines in few records: the kernel wakes nobody for what is decrypted already."""
+    with Cluster(tmp_path, 1, *STEADY, "--io", "shared") as cluster:
+        node = cluster["s1"]
+        node.options += options(made, "s1", "--tls-only")
+        led_by_itself = node.start()
+        led(cluster, made)
+        plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+        context = Tls(as_client(made)).dialing()
+        with context.wrap_socket(plain, server_hostname="s1") as connection:
+            for size in (1, 5_000, 1, 400):
+                lines = [f"client4#{number}@get a\n" for number in range(size)]
+                connection.sendall("".join(lines).encode())
+                heard = b""
+                while heard.count(b"\n") < size:
+                    heard += connection.recv(1 << 16)
+                assert heard.decode() == "".join(
+                    f"{led_by_itself.name}#{number}@GET response: 5\n" for number in range(size)
+                )
+
+
 @pytest.fixture
 def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the files of a client in the environment."""
