@@ -18,6 +18,7 @@ from raftline.clients.lines import LineConnection
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.harness.proxy import LinkedCluster
+from tests.processes.versions import before_levels
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 NONCE = "2" * 32
@@ -264,3 +265,19 @@ def test_a_node_joins_and_leaves_a_cluster_with_a_secret(secret: Path, tmp_path:
         cluster.wait_until_whole()
         assert newcomer.status()["unproven"] == []
         assert "s4" in cluster["s1"].ask("members")
+
+
+@pytest.mark.slow
+def test_an_offer_goes_on_beside_a_build_that_knows_no_proofs(
+    secret: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = before_levels(tmp_path_factory.mktemp("before"))
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster["s3"].program = before
+        for name in ("s1", "s2"):
+            cluster[name].options += ["--secret", str(secret), "--secret-mode", "offer"]
+        for leader in ("s1", "s3"):
+            cluster.start().led_by(leader)
+            assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
+        cluster.wait_until_equal()
+        assert [cluster[name].status()["unproven"] for name in ("s1", "s2")] == [["s3"], ["s3"]]
