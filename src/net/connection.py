@@ -118,8 +118,7 @@ class Connection:
         self.outgoing.wait_until_empty()
 
     def _begin_tls(self) -> bool:
-        """Shake hands where the other side wants to; return whether TLS is spoken now. Such a
-        connection keeps its own thread: what is decrypted wakes no other one."""
+        """Shake hands where the other side wants to; return whether TLS is spoken now."""
         tls, admission = self._host.tls, self._admission
         if tls is None or not isinstance(self._socket, TlsSocket):
             return False
@@ -127,7 +126,6 @@ class Connection:
         member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
         if member is None:
             return False
-        self._shared_reader = None
         admission.proven = member or None
         return True
 
@@ -146,6 +144,7 @@ class Connection:
             self._shared_reader is not None
             and self._kind[0] in SHARED_KINDS
             and not self._reader.has_begun
+            and not self._reader.has_more  # for which the kernel wakes nobody
         ):
             self._shared_reader.lend(self)
             if self._trouble is not None:
