@@ -12,6 +12,7 @@ from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
+from raftline.net.observing import Observing
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
 from raftline.net.watching import Watching
@@ -53,6 +54,7 @@ class Connection:
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
         self._watching = Watching(host, self.outgoing, self._reply, self._flush)
+        self._observing = Observing(host, self.outgoing, self._reply)
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
@@ -92,6 +94,7 @@ class Connection:
                 # All that it said has been taken: only now is its silence certain.
                 self._host.lost(name)
             self._watching.end()
+            self._observing.end()
             self.close()
 
     def _next_lines(self) -> list[bytes] | None:
@@ -225,6 +228,9 @@ class Connection:
             self._serve_requests(requests, is_read=kind == "read", reading=reading)
         elif kind == "watch":
             self._watching.serve([one.request for one in run])
+        elif kind == "observe":
+            self._flush()
+            self._observing.serve([one.request for one in run])
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)

@@ -53,9 +53,9 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch"; "level",
-    the question of a peer for this build; "local", which the connection's thread answers;
-    "refused"; and "garbled", a line without a sender or a text.
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch",
+    "observe"; "level", the question of a peer for this build; "local", which the connection's
+    thread answers; "refused"; and "garbled", a line without a sender or a text.
     """
 
     kind: str
