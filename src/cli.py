@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.common import config
@@ -120,6 +121,7 @@ def _parser() -> tuple[Parser, Commands]:
     _add_members(commands)
     repaircommands.add_commands(commands)
     _add_controller(commands)
+    _add_view(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
@@ -179,6 +181,8 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
     for option, what in UP_OPTIONS.items():
         up.add_argument(option, action="store_true", help=what)
+    up.add_argument("--view", type=as_port, nargs="?", const=8765, metavar="PORT",
+                    help="a picture in a browser (port 8765), with --controller")  # fmt: skip
     up.set_defaults(module="tools.up", carry_out=_up)
 
 
@@ -241,6 +245,31 @@ def _add_controller(commands: Commands) -> None:
     controller.set_defaults(module="controller.command", carry_out=_controller)
 
 
+def _add_view(commands: Commands) -> None:
+    view = commands.add_parser(
+        "view",
+        help="a picture of the running cluster, in a browser on this machine",
+        description="Serve a page that shows each step of each node, until Ctrl-C: messages as "
+        "arrows, roles, terms, votes, logs, and why a node decided so. With --save, write such a "
+        "page of the next seconds, to hand in.",
+    )
+    view.add_argument("--dir", metavar="D", help="the folder that names the nodes (./logs)")
+    view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
+    view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
+    view.add_argument("--for", dest="seconds", type=as_seconds, default=10.0, metavar="SECONDS",
+                      help="how long --save observes (10)")  # fmt: skip
+    view.set_defaults(module="view.command", carry_out=_view)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from raftline.view import command
+
+    configuration = config.load(options.dir)
+    if options.save is not None:
+        return command.save(configuration, Path(options.save), options.seconds)
+    return command.view(configuration, options.port or command.DEFAULT_PORT)
+
+
 def _controller(options: argparse.Namespace) -> int:
     from raftline.controller.command import order
 
@@ -266,8 +295,11 @@ def _up(options: argparse.Namespace) -> int:
         pace=config.PACES[options.pace],
         verbose=options.verbose,
         client_wanted=options.client,
+        view_port=options.view,
         options=[
-            option for option in UP_OPTIONS if getattr(options, option[2:].replace("-", "_"))
+            option for option in UP_OPTIONS
+            if getattr(options, option[2:].replace("-", "_"))
+            or (option == "--controller" and options.view)
         ],
     )
 

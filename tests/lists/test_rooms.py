@@ -20,7 +20,7 @@ SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # For text from a user's terminal alone; without it the text is plain.
-OPTIONAL = {("tools.statusreport", "rich")}
+OPTIONAL = {("tools.statusreport", "rich"), ("view.server", "aiohttp")}
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {
     "_thread", "argparse", "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io",
