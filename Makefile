@@ -57,8 +57,8 @@ types: .venv/dev-installed ## mypy --strict
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
-sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
-	@$(PY) tests/virtual/simulate.py --seed $(SEED)
+sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
+	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
 sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make sim-long MINUTES=30
 	@$(PY) tests/virtual/simulate.py \

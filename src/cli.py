@@ -122,6 +122,7 @@ def _parser() -> tuple[Parser, Commands]:
     repaircommands.add_commands(commands)
     _add_controller(commands)
     _add_view(commands)
+    _add_picture(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
@@ -259,6 +260,25 @@ def _add_view(commands: Commands) -> None:
     view.add_argument("--for", dest="seconds", type=as_seconds, default=10.0, metavar="SECONDS",
                       help="how long --save observes (10)")  # fmt: skip
     view.set_defaults(module="view.command", carry_out=_view)
+
+
+def _add_picture(commands: Commands) -> None:
+    picture = commands.add_parser(
+        "picture",
+        help="the picture of recordings, as one page",
+        description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
+        "a cluster, as one page like that of `raftline view`. Exit code 3: a FILE is no recording.",
+    )
+    picture.add_argument("files", metavar="FILE", nargs="+", help="a recording of a node")
+    picture.add_argument("--out", metavar="PAGE.html", default="picture.html",
+                         help="the page (picture.html)")  # fmt: skip
+    picture.set_defaults(module="tools.picture", carry_out=_picture)
+
+
+def _picture(options: argparse.Namespace) -> int:
+    from raftline.tools import picture
+
+    return picture.picture(options.files, options.out)
 
 
 def _view(options: argparse.Namespace) -> int:

@@ -75,7 +75,7 @@ CONSEQUENCES = (
     Rule(lambda step: step.effects.apply, _say_applied, "§5.3", "state.hand_out_committed"),
     Rule(
         lambda step: step.effects.reads,
-        lambda step: f"{len(step.effects.reads)} reads may be served: leadership is confirmed",
+        lambda step: f"reads may be served ({len(step.effects.reads)}): leadership is confirmed",
         "thesis §6.4", "reads.confirm",
     ),
     Rule(

@@ -140,7 +140,7 @@ REJECTED = (
     _NOT_MINE,
     Rule(
         _is_moved,
-        lambda step: f"counted: the log of {_accepted(step).sender} differs, so I go back to "
+        lambda step: f"counted: the log of {_accepted(step).sender} does not fit, so I go back to "
         f"nextIndex {_next(step)} and try there",
         "§5.3", "replication.on_append_rejected",
     ),

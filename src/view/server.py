@@ -139,14 +139,18 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     host = request.headers.get("Host", "")
     if host.rpartition(":")[0] not in HOSTS:
         raise web.HTTPForbidden(text="this page is served to this machine alone\n")
-    if request.method == "POST":
-        is_own = request.headers.get("Origin") == f"http://{host}"
-        if not is_own or request.content_type != "application/json":
-            raise web.HTTPForbidden(text="orders are taken from the page alone\n")
+    if request.method == "POST" and not _is_own(request, f"http://{host}"):
+        raise web.HTTPForbidden(text="orders are taken from the page alone\n")
     response = await handler(request)
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
+
+
+def _is_own(request: web.Request, origin: str) -> bool:
+    """Whether an order comes from the page that this server gave."""
+    is_json = request.content_type == "application/json"
+    return is_json and request.headers.get("Origin") == origin
 
 
 async def listening(site: Site, host: str, port: int) -> tuple[web.AppRunner, int]:

@@ -196,7 +196,7 @@ def test_a_leader_goes_back_once_for_one_reason() -> None:
     node = established("s1", 1, 1)
     behind = AppendRejected("s2", "s1", node.view.term, 1, node.view.round)
     said = line(node, Receive(behind))
-    assert "the log of s2 differs, so I go back to nextIndex" in said
+    assert "the log of s2 does not fit, so I go back to nextIndex" in said
     assert "ignored: I stepped back for this reason already" in line(node, Receive(behind))
 
 

@@ -19,7 +19,7 @@ export class Model {
     if (batch.anew) this.clear();
     this.offsets = batch.offsets; this.leftOut = batch.left_out;
     for (const event of batch.events) this.takeOne(event);
-    if (this.steps.length > KEPT * 1.25) this.trim();
+    if (!batch.title && this.steps.length > KEPT * 1.25) this.trim();
     this.changes += 1;
   }
 
