@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from raftline.common.address import Address
 from raftline.view.picture import Event, Picture
-from raftline.view.thinning import thinned
+from raftline.view.thinning import BATCH_MAX, thinned
 
 AGAIN_S = 0.5  # between two tries to reach a node
 BATCH_S = 0.05
@@ -120,15 +120,17 @@ class Feed:
             self.left_out += len(events)
 
     async def _hand_out(self) -> None:
+        before = time.monotonic()
         while True:
             await asyncio.sleep(BATCH_S)
             now = time.monotonic()
+            room, before = int(BATCH_MAX * max(1.0, (now - before) / BATCH_S)), now
             clocks = {name: at + now - ours for name, (at, ours) in self._clocks.items()}
             self._put(list(self.picture.lost(clocks)))
             events, self._waiting = self._waiting, []
             if not events:
                 continue
-            events, left_out = thinned(events)
+            events, left_out = thinned(events, room)
             self.left_out += left_out
             self.kept.extend(events)
             batch = self._spell(events)

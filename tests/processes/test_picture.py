@@ -10,9 +10,11 @@ from pathlib import Path
 
 from raftline.harness.cluster import STEADY, Cluster
 
+CLI = Path(__file__).parents[2] / "src" / "cli.py"
+
 
 def picture(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "raftline", "picture", *words]
+    command = [sys.executable, str(CLI), "picture", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -16,7 +16,7 @@ import pytest
 from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import Process, eventually, free_ports
 
-PROGRAM = [sys.executable, "-m", "raftline"]
+PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
 
 

@@ -23,6 +23,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt: chromium-driver)"
 )
+PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
 SIZES = ((1600, 1200), (400, 900))
 
 
@@ -35,7 +36,7 @@ def three(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def port(three: Cluster) -> Iterator[int]:
     number = next(free_ports)
-    command = [sys.executable, "-m", "raftline", "view", "--dir", str(three.folder)]
+    command = [*PROGRAM, "view", "--dir", str(three.folder)]
     page = Process("view", [*command, "--port", str(number)])
     page.launch().wait_for_line("the picture: http://localhost:")
     yield number
@@ -171,7 +172,7 @@ def test_a_saved_page_shows_the_same_from_a_file(
     browser: Any, three: Cluster, tmp_path: Path
 ) -> None:
     path = tmp_path / "saved.html"
-    command = [sys.executable, "-m", "raftline", "view", "--dir", str(three.folder)]
+    command = [*PROGRAM, "view", "--dir", str(three.folder)]
     subprocess.run([*command, "--save", str(path), "--for", "2"], check=True)
     page = Page(browser).open(path.as_uri())
     page.until('[aria-label="s1"] .role', "leader, term")

@@ -101,16 +101,29 @@ def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
     made = picture(s1=0.0, s2=0.0)
     events = []
     for number in range(300):
-        events += made.step("s1", told(number, pulse=True, sent=[["s2", f"line {number}"]]))
-    events += made.step("s2", told(400, role="candidate", term=2))
+        events += made.step("s1", told(number, sent=[["s2", f"line {number}"]]))
+    events += made.step("s2", told(399, role="candidate", term=2))
+    events += made.step("s2", told(400, role="candidate", term=2, pulse=True))
     events += made.step("s1", told(401, pulse=True))
     assert thinned(events[:50], 100) == (events[:50], 0)
     chosen, left_out = thinned(events, 100)
-    assert len(chosen) <= 104
+    assert len(chosen) <= 106
     assert left_out == len(events) - len(chosen)
-    assert [event["at"] for event in chosen if event["k"] == "step"][-2:] == [400, 401]
+    assert [event["at"] for event in chosen if event["k"] == "step"][-3:] == [399, 400, 401]
     sent = {event["id"] for event in chosen if event["k"] == "message"}
     assert all(set(event["sent"]) <= sent for event in chosen if event["k"] == "step")
+
+
+def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
+    made = picture(s1=0.0)
+    events = []
+    for number in range(1, 61):
+        entry = [number, 1, f"set a {number}"]
+        events += made.step("s1", told(number, append=[entry], sent=[["s2", f"{number}"]]))
+    chosen, left_out = thinned(events, 20)
+    assert left_out > 80
+    appended = [entry[0] for event in chosen for entry in event.get("append", [])]
+    assert appended == list(range(1, 61))
 
 
 def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:

@@ -1,7 +1,7 @@
 // The space-time diagram: a lane for each node, time to the right, an arrow for each message.
 import { hueOf } from "./model.js";
 
-const TOP = 26, LEFT = 46, ARROWS_MAX = 1500, NEAR = 7;
+const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7;
 
 export class Diagram {
   constructor(canvas, model, view) {

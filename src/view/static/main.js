@@ -11,7 +11,7 @@ const model = new Model();
 const view = { end: 0, span: 4, live: true, paused: false, speed: 1, pulses: false, chosen: null };
 let facts = { members: [], controller: false, processes: false };
 let ahead = null;  // how far the page's clock is behind the time of the picture
-let shownAt = 0, drawnAt = 0;
+let shownAt = 0, drawnAt = 0, rest = REFRESH_MS;
 
 const choose = (what) => { view.chosen = what; details.show(what); };
 const diagram = new Diagram($("diagram"), model, view);
@@ -29,14 +29,16 @@ function frame(stamp) {
     else view.end = Math.min(now() - LAG_S, view.end + passed * view.speed);
   }
   diagram.draw(now());
-  if (stamp - shownAt > REFRESH_MS) {
+  if (stamp - shownAt > rest) {
     shownAt = stamp;
+    const began = performance.now();
     cards.show(view.end, facts);
     events.show(view.end, view);
     const thin = [];
     if (diagram.thin) thin.push(`${diagram.thin} arrows left out at this zoom`);
     if (model.leftOut) thin.push(`${model.leftOut} steps and messages left out in all: too many to show`);
     $("thin").textContent = thin.join("; ");
+    rest = Math.max(REFRESH_MS, 8 * (performance.now() - began));  // a slow machine shows text less often
   }
   requestAnimationFrame(frame);
 }
