@@ -18,7 +18,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long nemesis watchers monitoring-test mutants nightly accept labs compose-test release clean
+.PHONY: sim sim-long view-test nemesis watchers monitoring-test mutants nightly accept labs compose-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
@@ -57,12 +57,15 @@ types: .venv/dev-installed ## mypy --strict
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
-sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7
-	@$(PY) tests/virtual/simulate.py --seed $(SEED)
+sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
+	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
 sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make sim-long MINUTES=30
 	@$(PY) tests/virtual/simulate.py \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
+
+view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
+	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \

@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.common import config
@@ -122,6 +123,8 @@ def _parser() -> tuple[Parser, Commands]:
     user.add_command(commands)
     accesscommands.add_commands(commands)
     _add_controller(commands)
+    _add_view(commands)
+    _add_picture(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
@@ -181,6 +184,8 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
     for option, what in UP_OPTIONS.items():
         up.add_argument(option, action="store_true", help=what)
+    up.add_argument("--view", type=as_port, nargs="?", const=8765, metavar="PORT",
+                    help="a picture in a browser (port 8765), with --controller")  # fmt: skip
     up.set_defaults(module="tools.up", carry_out=_up)
 
 
@@ -243,6 +248,50 @@ def _add_controller(commands: Commands) -> None:
     controller.set_defaults(module="controller.command", carry_out=_controller)
 
 
+def _add_view(commands: Commands) -> None:
+    view = commands.add_parser(
+        "view",
+        help="a picture of the running cluster, in a browser on this machine",
+        description="Serve a page that shows each step of each node, until Ctrl-C: messages as "
+        "arrows, roles, terms, votes, logs, and why a node decided so. With --save, write such a "
+        "page of the next seconds, to hand in.",
+    )
+    view.add_argument("--dir", metavar="D", help="the folder that names the nodes (./logs)")
+    view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
+    view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
+    view.add_argument("--for", dest="seconds", type=as_seconds, default=10.0, metavar="SECONDS",
+                      help="how long --save observes (10)")  # fmt: skip
+    view.set_defaults(module="view.command", carry_out=_view)
+
+
+def _add_picture(commands: Commands) -> None:
+    picture = commands.add_parser(
+        "picture",
+        help="the picture of recordings, as one page",
+        description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
+        "a cluster, as one page like that of `raftline view`. Exit code 3: a FILE is no recording.",
+    )
+    picture.add_argument("files", metavar="FILE", nargs="+", help="a recording of a node")
+    picture.add_argument("--out", metavar="PAGE.html", default="picture.html",
+                         help="the page (picture.html)")  # fmt: skip
+    picture.set_defaults(module="tools.picture", carry_out=_picture)
+
+
+def _picture(options: argparse.Namespace) -> int:
+    from raftline.tools import picture
+
+    return picture.picture(options.files, options.out)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from raftline.view import command
+
+    configuration = config.load(options.dir)
+    if options.save is not None:
+        return command.save(configuration, Path(options.save), options.seconds)
+    return command.view(configuration, options.port or command.DEFAULT_PORT)
+
+
 def _controller(options: argparse.Namespace) -> int:
     from raftline.controller.command import order
 
@@ -268,8 +317,11 @@ def _up(options: argparse.Namespace) -> int:
         pace=config.PACES[options.pace],
         verbose=options.verbose,
         client_wanted=options.client,
+        view_port=options.view,
         options=[
-            option for option in UP_OPTIONS if getattr(options, option[2:].replace("-", "_"))
+            option for option in UP_OPTIONS
+            if getattr(options, option[2:].replace("-", "_"))
+            or (option == "--controller" and options.view)
         ],
     )
 

@@ -70,6 +70,8 @@ RIGHTS: Mapping[str, Right] = {
     "show": Right(Role.READER, Touches.PREFIX),
     "watch": Right(Role.READER, Touches.PREFIX),
     "unwatch": Right(Role.NONE),
+    "observe": _EVERYTHING,
+    "unobserve": Right(Role.NONE),
     "session": Right(Role.WRITER),
     "status": Right(Role.READER),
     "transfer": _ADMINISTERS,

@@ -15,6 +15,7 @@ from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
+from raftline.net.observing import Observing
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
 from raftline.net.tls_door import TLS_ONLY, NoTls, begin_tls
@@ -59,6 +60,9 @@ class Connection:
         self._local_commands = LocalCommands(host, connection, self._flush)
         self._watching = Watching(
             host, self.outgoing, self._reply, self._flush, self._admission.why_not
+        )
+        self._observing = Observing(
+            host, self.outgoing, self._reply, self._admission.why_not
         )
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
@@ -105,6 +109,7 @@ class Connection:
                 # All that it said has been taken: only now is its silence certain.
                 self._host.lost(name)
             self._watching.end()
+            self._observing.end()
             self.close()
 
     def _serve_lines(self) -> None:
@@ -209,12 +214,11 @@ class Connection:
         login = self._admission.login
         if login is None:
             return
-        now = login.now()
-        if now is None:
+        now, keys_of_lease = login.now(), self._host.keys_of_lease
+        if now is None or (self._observing.has_observed and why_not(now, "observe", keys_of_lease)):
             self.break_off()
         else:
-            host = self._host
-            self._watching.end_refused(lambda line: why_not(now, line, host.keys_of_lease))
+            self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
@@ -283,6 +287,9 @@ class Connection:
             self._serve_requests(requests, is_read=kind == "read", reading=reading)
         elif kind == "watch":
             self._watching.serve([one.request for one in run])
+        elif kind == "observe":
+            self._flush()
+            self._observing.serve([one.request for one in run])
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._reply(one.request, reply)

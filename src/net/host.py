@@ -17,6 +17,7 @@ from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import Request
+from raftline.wire.observing import ObserveAsked
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
 from raftline.wire.watches import WatchAsked
@@ -70,6 +71,16 @@ class Watchers(Protocol):
 
     def drop(self, teller: Teller) -> None:
         """Forget the watches of a connection that ends."""
+
+
+class Observers(Protocol):
+    """The observers of a node, each on its connection."""
+
+    def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
+        """Begin to tell steps; return why that can't be, "" where it has begun."""
+
+    def close(self, teller: Teller) -> str:
+        """End what a connection observes, if it does; return the reply."""
 
 
 class Reader(Protocol):
@@ -208,6 +219,8 @@ class Host(Protocol):
     def logmanager(self) -> AppliedState: ...
     @property
     def watchers(self) -> Watchers: ...
+    @property
+    def observers(self) -> Observers: ...
 
     def submit(self, *batches: Batch) -> None:
         """Have requests served."""

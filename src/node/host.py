@@ -19,6 +19,7 @@ from raftline.net.host import Batch, Origin, ReplySink
 from raftline.net.levels import ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.node.driver import Driver
+from raftline.node.observers import Observers
 from raftline.node.traffic_log import TrafficLog
 from raftline.node.watchers import Watchers
 from raftline.raft.change import Change
@@ -52,6 +53,7 @@ class NodeHost:
     speakers: Speakers
     peer_rule: PeerRule
     tls: Tls | None
+    observers: Observers  # of this process
     builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from raftline.net.peers import Peer
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
+from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
 from raftline.node.startup import Startup, check_member, node_of
@@ -88,6 +89,7 @@ class Server(NodeHost):
         self.traffic_log = TrafficLog(
             console, course=course_console, is_cut_off=self.faults.cuts_off
         )
+        self.observers = Observers(self.name, console.say)
         self._startup = startup
         self._compact_bytes = compact_bytes
         self._history = history
@@ -128,6 +130,7 @@ class Server(NodeHost):
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.builds = {}
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
+        self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
         say = self._console.say
         self.book = PeerBook(

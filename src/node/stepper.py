@@ -128,6 +128,8 @@ class Stepper:
         try:
             self.carry_out(self._node.step(Receive(message), now_ms()), origin)
         except PeerError as error:
+            if self._node.observer is not None:
+                self._node.observer.refused(message, str(error))
             return str(error)
         return ""
 

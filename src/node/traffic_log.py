@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from raftline.common.console import Console
+from raftline.observe.shown import abridged
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -21,10 +20,9 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.roles import Role
-from raftline.raft.spelling import spell, spell_append
+from raftline.raft.spelling import spell
 from raftline.raft.view import LogView, NodeView
 
-COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
 REMINDED_EVERY_MAX = 128
 LINES_KEPT_MAX = 256  # of peers' choosing in part
@@ -137,22 +135,6 @@ class TrafficLog:
             self._acknowledged[message.sender] = message.index
             return message.index == known
         return _is_empty(message)
-
-
-def abridged(message: Message) -> str:
-    """Return what a message says; of entries the first and how many follow, of a snapshot's
-    piece all but its data."""
-    if isinstance(message, InstallSnapshot):
-        return spell(replace(message, data="")).removesuffix(' data ""')
-    if not isinstance(message, AppendEntries) or not message.entries:
-        return spell(message)
-    index, term, command = message.entries[0]
-    if len(command) > COMMAND_CHARACTERS_MAX:
-        command = command[: COMMAND_CHARACTERS_MAX - 1] + "…"
-    entries = spell_entries([Entry(index, term, command)])
-    if len(message.entries) > 1:
-        entries = f"{entries[:-1]}, … {len(message.entries) - 1:,} more]"
-    return spell_append(message, entries)
 
 
 def _is_empty(message: Message) -> bool:

@@ -6,7 +6,7 @@ Start reading here: `_RULES` names the rule for each input.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
@@ -41,6 +41,13 @@ from raftline.raft.upgrade import note_level, raise_level
 from raftline.raft.view import NodeView
 
 
+class StepObserver(Protocol):
+    """The one who is told each step; it changes nothing, and raises nothing."""
+
+    def stepped(self, taken: inputs.Input, effects: Effects) -> None: ...
+    def refused(self, message: Message, why: str) -> None: ...
+
+
 class RawNode:
     """One server of the cluster as a pure state machine.
 
@@ -53,6 +60,7 @@ class RawNode:
         """Go on from a state: that of a start (`node_from_disk`), or one of a recording."""
         self._state = state
         self.view = NodeView(state)
+        self.observer: StepObserver | None = None
 
     def step(self, taken: inputs.Input, now_ms: int) -> Effects:
         """Take one input; return what it asks for.
@@ -67,6 +75,8 @@ class RawNode:
         _RULES[type(taken)](state, taken)
         if type(taken) not in _QUIET:
             _advance(state)
+        if self.observer is not None:
+            self.observer.stepped(taken, state.out)
         return state.out
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,11 @@ class Outcome:
     difference: Difference | None = None
 
 
-def replay(lines: Iterable[str], first_line: int = 1) -> Outcome:
-    """Step a fresh core through a recording; `first_line` is the number of the first line.
+def replay(
+    lines: Iterable[str], first_line: int = 1, look: Callable[[RawNode], None] = lambda node: None
+) -> Outcome:
+    """Step a fresh core through a recording; `first_line` is the number of the first line. `look`
+    gets the core before its first step.
 
     A last step that was cut off, without an empty line behind it, is left out.
 
@@ -66,6 +69,7 @@ def replay(lines: Iterable[str], first_line: int = 1) -> Outcome:
     if not first:
         raise BadRecording("it ends within its first state")
     replayed = _Replayed(state_of(first, number))
+    look(replayed.node)
     done = 0
     for number, (taken, *recorded) in paragraphs:
         try:
@@ -126,7 +130,7 @@ class _Replayed:
     """The fresh core."""
 
     def __init__(self, state: State) -> None:
-        self._node = RawNode(state)
+        self.node = RawNode(state)
         state.pick_timeout_ms = self._draw
         self._tokens = Tokens()
         self._draws: list[int] = []  # the recorded ones that are left of this step
@@ -134,12 +138,12 @@ class _Replayed:
 
     def step(self, line: str, recorded: list[str]) -> list[str]:
         """Take the input of a line, with the recorded draws; return the lines of what came out."""
-        taken, now_ms = _input_of(line, self._node.view.name)
+        taken, now_ms = _input_of(line, self.node.view.name)
         draws = [text for text in recorded if text.startswith("draw ")]
         self._draws = [int(text[5:]) for text in draws]
         self._drawn = []
         try:
-            effects = self._node.step(taken, now_ms)
+            effects = self.node.step(taken, now_ms)
         except Exception as error:
             return [*self._drawn, spell_error(error)]
         lines = [*self._drawn, *spell_effects(effects, self._tokens)]
@@ -149,7 +153,7 @@ class _Replayed:
     def _draw(self) -> int:
         if not self._draws:
             self._drawn.append("draw (none was recorded)")
-            return 2 * self._node.view.options.election_timeout_ms
+            return 2 * self.node.view.options.election_timeout_ms
         drawn = self._draws.pop(0)
         self._drawn.append(spell_draw(drawn))
         return drawn

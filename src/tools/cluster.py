@@ -156,6 +156,8 @@ class Cluster:
         if not name:
             raise NobodyReads
         code = self._nodes[name].running.returncode
+        if code is None:  # it was started again meanwhile
+            return
         how = how_it_ended(code)
         self.relay.finish(name)
         if name not in self._answered or code in REFUSALS:
@@ -174,6 +176,28 @@ class Cluster:
         """Return what to type to have a node again."""
         arguments = shlex.join(self._nodes[name].arguments)
         return f"To start it again, in another terminal: {typed()} server {arguments}"
+
+    def order(self, name: str, what: str) -> str:
+        """Kill a node's process, or start it again; return what was done. From any thread."""
+        node = self._nodes.get(name)
+        if node is None or what not in ("kill", "start"):
+            return f"{name} was not started here"
+        if what == "kill":
+            node.running.kill()
+            return f"{name} is killed"
+        if self.stopping or node.is_running:
+            return f"{name} runs"
+        self._is_new = False  # it has files by now
+        try:
+            self._nodes[name] = again = self._start_one(name, self.configuration.members[name])
+        except (OSError, ConfigError) as error:
+            return f"{name} can't be started: {error}"
+        with threads_without_signals():
+            self.relay.follow(name, again.running.stdout)
+            threading.Thread(
+                target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
+            ).start()
+        return f"{name} is started"
 
     @property
     def alive(self) -> int:

@@ -36,7 +36,7 @@ def replay_file(path: str) -> int:
         try:
             if not head.startswith(HEADER):
                 raise BadRecording("it is no recording of a node")
-            outcome = replay(_lines(file), FIRST_LINE)
+            outcome = replay(read_lines(file), FIRST_LINE)
         except BadRecording as error:
             print(f"raftline: {safe_line(f'{path}: {error}')}{_made_by(head)}", file=sys.stderr)
             return EXIT_BAD_FILE
@@ -48,7 +48,7 @@ def replay_file(path: str) -> int:
     return EXIT_DIFFERS
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
+def read_lines(file: BinaryIO) -> Iterator[str]:
     """Yield each line of the file.
 
     Raises:

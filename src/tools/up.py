@@ -23,6 +23,7 @@ from raftline.tools import status
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
 from raftline.tools.relay import Relay
 from raftline.tools.statusreport import verdict
+from raftline.view import command
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -128,6 +129,7 @@ def up(
     verbose: bool,
     client_wanted: bool,
     options: Sequence[str] = (),
+    view_port: int | None = None,
 ) -> int:
     """Run the cluster until it is told to stop, and return the exit code.
 
@@ -138,6 +140,8 @@ def up(
     Raises:
         ConfigError: a member is not on this machine, or the options don't fit the members.
     """
+    if view_port is not None:
+        command.check_library()
     configuration, others = residents(configuration)
     _check_local(configuration)
     _check_datagrams(configuration, options)
@@ -146,6 +150,11 @@ def up(
     with asked_to_stop():
         try:
             _begin(cluster, others)
+            if view_port is not None:
+                with threads_without_signals():
+                    command.in_background(
+                        cluster.configuration, view_port, relay.say, cluster.order
+                    )
             code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
         except NotStarted as error:
             relay.say(f"[!] {error}")

@@ -46,6 +46,7 @@ SHOW = Access("show", is_read=True)
 BACKUP = Access("backup", is_read=True)
 LOCAL = Access("local", is_read=True)
 WATCH = Access("watch", is_read=True)
+OBSERVE = Access("observe", is_read=True)
 TRANSFER = Access("local", look="status")
 SESSION = Access("write")  # one that is not used does nothing
 MEMBERS = Access("members", is_read=True)
@@ -160,6 +161,8 @@ _ROWS = (
         at_the_shell="the keys with PREFIX, then each change of one, until Ctrl-C", level=2,
     ),
     Command("unwatch", take.NONE, "end a watch of this connection", WATCH, level=2),
+    Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE),
+    Command("unobserve", take.NONE, "end the observe of this connection", OBSERVE),
     Command(
         "session", take.NONE, "begin one, so that a write sent twice takes effect once", SESSION
     ),

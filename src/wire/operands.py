@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.objectcommands import Unfit, operands_of
+from raftline.wire.observing import observe_operands
 from raftline.wire.protocol import NAME, ProtocolError, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
 from raftline.wire.watches import WatchAsked, spell_watch, watch_operands
@@ -196,6 +197,12 @@ def _read_watch(verb: str, operands: str, limits: Limits) -> str:
     return spell_watch(WatchAsked(prefix, asked.after))
 
 
+def _read_observe(verb: str, operands: str, limits: Limits) -> str:
+    command = f"{verb} {operands.strip(' ')}".rstrip(" ")
+    observe_operands(command)
+    return command
+
+
 def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
     name = operands.strip(" ")
     if name and not NAME.fullmatch(name):
@@ -268,6 +275,7 @@ OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
 PAGE = Operands("[PREFIX] [after KEY]", _read_show, EVERY)
 WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, EVERY)
+OBSERVED = Operands("[json] [all]", _read_observe)
 TO = Operands("[NAME]", _read_transfer)
 PIECE = Operands("[from BYTE]", _read_backup)
 NONE = Operands("", _read_bare)

@@ -54,10 +54,10 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch", "login";
-    "level", the question of a peer for this build; "proof", a step of a peer's proof; "local",
-    which the connection's thread answers; "refused"; and "garbled", a line without a sender or a
-    text.
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch",
+    "observe", "login"; "level", the question of a peer for this build; "proof", a step of a
+    peer's proof; "local", which the connection's thread answers; "refused"; and "garbled", a line
+    without a sender or a text.
     """
 
     kind: str

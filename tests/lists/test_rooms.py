@@ -23,7 +23,7 @@ NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python
 # certificates.
 OPTIONAL = {
     ("access.login", "scramp"), ("access.users", "scramp"), ("tools.certs", "cryptography"),
-    ("tools.statusreport", "rich"),
+    ("tools.statusreport", "rich"), ("view.server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {

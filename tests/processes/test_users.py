@@ -278,3 +278,24 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
             write_users(users, Users({"eve": only}, bytes(32)))
             node.send_signal(signal.SIGHUP)
             assert eve.read_line() == bob.read_line() == ""  # both connections have ended
+
+
+def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    write(users)
+    (tmp_path / "nodes").mkdir()
+    options = ["--users", str(users), "--anonymous", "none"]
+    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+        node = cluster["s1"]
+        node.start()
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+        with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "ann") as ann:
+            assert "writer eve may not observe" in eve.ask("observe")
+            assert ann.ask("observe").startswith("s1@OBSERVE response: ")
+            write(users, ann=(Role.WRITER, EVERYWHERE))
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("users (3 in all)")
+            while ann.read_line():
+                pass  # what was observed until then; the connection has ended
+        with logged_in(cluster, "s1", "ann") as ann:
+            assert "writer ann may not observe" in ann.ask("observe")

@@ -16,7 +16,8 @@ from raftline.common.console import (
     Console,
     safe_line,
 )
-from raftline.node.traffic_log import TrafficLog, abridged
+from raftline.node.traffic_log import TrafficLog
+from raftline.observe.shown import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.messages import (

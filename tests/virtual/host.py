@@ -29,6 +29,7 @@ from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused, TransferRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
+from raftline.view.collected import Collector
 from tests.faulty_folder import Died
 from tests.invariants import Invariants
 from tests.virtual.clock import Clock
@@ -77,6 +78,7 @@ class Host:
     ) -> None:
         self.name = name
         self.node: RawNode | None = None
+        self.collector: Collector | None = None  # of a picture
         self.view: NodeView | None = None  # what it knows, or knew when it died
         self.manager: LogManager
         self.leasing: Leasing
@@ -336,6 +338,8 @@ class Host:
             snapshot=recovered.snapshot,
             level=recovered.level,
         )
+        if self.collector is not None:
+            self.collector.observe(self.node, lambda: self._world.now_ms / 1000)
         self.view = self.node.view
         self.leasing = Leasing(self.node, self.manager.store)
         self._invariants.started(self.node)
@@ -352,6 +356,8 @@ class Host:
         unsaved = [work.save for work in (*self._writing, *self._unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in unsaved})
         self.node = None
+        if self.collector is not None:
+            self.collector.end(self.name, self._world.now_ms / 1000)
         self._incarnation += 1
         self.clock.forget()
         self.paused = False

@@ -15,6 +15,7 @@ from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import sessions
+from raftline.view.collected import Collector
 from tests.virtual.churn import Operator
 from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
@@ -60,10 +61,11 @@ def run(
     steps: int = STEPS,
     faults: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
+    collector: Collector | None = None,
 ) -> Outcome:
     """Run a schedule of so many events with faults, then heal everything and judge.
 
-    The seed decides on all that is not given.
+    The seed decides on all that is not given. A `collector` gets the steps of all nodes.
 
     Raises:
         SimulationFailed: an invariant broke, the healed cluster did not serve, or what the
@@ -71,6 +73,8 @@ def run(
     """
     plan = pick_plan(random.Random(seed), nodes, faults)
     schedule = _Schedule(seed, plan, say)
+    for host in schedule.hosts.values():
+        host.collector = collector
     try:
         with (
             patch.object(state, "APPLY_MAX", plan.apply_max),

@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from raftline.view.collected import Collector
 from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import STEPS, Outcome, SimulationFailed, run
 
@@ -62,7 +63,13 @@ def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> 
     shown_s = time.monotonic()
     for seed in seeds:
         say = print if given.verbose else None
-        totals.add(run(seed, given.nodes, given.steps, given.fault, say))
+        collector = Collector() if given.picture else None
+        try:
+            outcome = run(seed, given.nodes, given.steps, given.fault, say, collector)
+        finally:
+            if collector is not None:
+                given.picture.write_text(collector.page(f"seed {seed}"), encoding="utf-8")
+        totals.add(outcome)
         if time.monotonic() - shown_s > 2 and not given.verbose:
             shown_s = time.monotonic()
             print(f"{totals.line()}, seed {seed}", flush=True)
@@ -81,6 +88,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--fault", action="append", choices=FAULTS + LATER_FAULTS, default=[],
         help="only these; may be repeated",
     )
+    parser.add_argument("--picture", type=Path, help="the page that shows the end of the schedule")
     parser.add_argument("--verbose", action="store_true", help="tell every event")
     return parser.parse_args(arguments)
 

@@ -1,0 +1,225 @@
+"""The observers of a node: who is told each step of the core, and by which thread.
+
+A step that is observed costs the copy of some facts, and a place in a bounded queue. A thread of
+its own explains the steps and sends the lines, so no reader holds the node up. Without an observer
+there is no thread, and the core looks at one field.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from raftline.common.wakeup import Wakeup
+from raftline.net.host import Teller
+from raftline.observe import lines
+from raftline.observe.facts import Facts, Step, facts_of
+from raftline.observe.thinning import Thinning
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.messages import AppendEntries, Message
+from raftline.raft.node import RawNode
+from raftline.wire import observing as words
+from raftline.wire.observing import ObserveAsked
+
+STEPS_MAX = 5000  # that wait to be explained
+LINES_MAX = 20_000  # that wait for one reader
+PIECE_LINES = 200
+OBSERVERS_MAX = 100
+
+
+class Observer:
+    """One connection that observes; a `Source` of its lines."""
+
+    def __init__(self, name: str, request_id: str, teller: Teller, asked: ObserveAsked) -> None:
+        self.teller = teller
+        self.asked = asked
+        self.thinning = Thinning(is_all=asked.is_all)
+        self.told = 0
+        self._head = f"{name}#{request_id}@" if request_id else f"{name}@"
+        self._lock = threading.Lock()
+        self._lines: deque[str] = deque()
+        self._lost = 0
+        self._is_source = False
+
+    def put(self, line: str) -> None:
+        """Keep a line until the reader takes it, or count it as lost."""
+        with self._lock:
+            if len(self._lines) >= LINES_MAX:
+                self._lost += 1
+                return
+            if self._lost:
+                self._lines.append(self._head + lines.lost(self._lost))
+                self._lost = 0
+            self._lines.append(self._head + line)
+            self.told += 1
+
+    def lose(self, count: int) -> None:
+        """Count lines that were never made, as too many waited."""
+        with self._lock:
+            self._lost += count
+
+    def begins_to_tell(self) -> bool:
+        """Whether it has lines, and its connection does not ask for them yet."""
+        with self._lock:
+            begins = bool(self._lines) and not self._is_source
+            self._is_source = self._is_source or begins
+            return begins
+
+    def end(self) -> int:
+        """Tell nothing more; return how many lines were told."""
+        with self._lock:
+            self.told -= len(self._lines)
+            self._lines.clear()
+            return self.told
+
+    def next_piece(self) -> bytes:
+        with self._lock:
+            piece = [self._lines.popleft() for _ in range(min(PIECE_LINES, len(self._lines)))]
+            self._is_source = bool(piece)
+        return ("\n".join(piece) + "\n").encode("utf-8", "replace") if piece else b""
+
+
+class Observers:
+    """All observers of a node; `net.host.Observers` says what its connections ask of it."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        """Prepare; `say` has a line for the console."""
+        self._name = name
+        self._say = say
+        self._node: RawNode | None = None
+        self._core = threading.Lock()  # that of the driver, once there is one
+        self._facts: Facts | None = None
+        self._steps: deque[Step] = deque()
+        self._lost_steps = 0
+        self._lock = threading.Lock()  # for `_observers`, and for the thread's begin and end
+        self._observers: dict[Teller, Observer] = {}
+        self._wakeup = Wakeup()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, node: RawNode, core: threading.Lock) -> None:
+        """Observe this node from now on, which is stepped under `core`; it has not begun yet."""
+        with self._lock:
+            self._node, self._core = node, core
+            if self._observers:
+                self._facts, node.observer = facts_of(node.view), self
+
+    # --- the thread that steps the core, with `core` held ---------------------------------------
+
+    def stepped(self, taken: Input, effects: Effects) -> None:
+        self._note_safely(taken, effects, "")
+
+    def refused(self, message: Message, why: str) -> None:
+        """Take note of a message that was refused, so that nothing changed."""
+        self._note_safely(Receive(message), Effects(), why)
+
+    def _note_safely(self, taken: Input, effects: Effects, refusal: str) -> None:
+        """Take note of a step; nothing that goes wrong here may reach the node."""
+        try:
+            self._note(taken, effects, refusal)
+        except Exception:
+            self._lost_steps += 1
+
+    def _note(self, taken: Input, effects: Effects, refusal: str) -> None:
+        node, before = self._node, self._facts
+        if node is None or before is None:
+            return
+        after = self._facts = facts_of(node.view)
+        if len(self._steps) >= STEPS_MAX:
+            self._lost_steps += 1
+            return
+        there = None
+        if isinstance(taken, Receive) and isinstance(taken.message, AppendEntries):
+            there = node.view.log.term_at(taken.message.prev_index)
+        at_s = time.monotonic()
+        self._steps.append(
+            Step(self._name, at_s, before, taken, effects, after, refusal, there)
+        )
+        self._wakeup.set()
+
+    # --- a connection's thread ------------------------------------------------------------------
+
+    def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
+        with self._lock:
+            node = self._node
+            if teller in self._observers:
+                return words.OBSERVES_ALREADY
+            if node is None or len(self._observers) >= OBSERVERS_MAX or not self._begin():
+                return words.too_many(OBSERVERS_MAX)
+            observer = Observer(self._name, request_id, teller, asked)
+            with self._core:
+                facts = facts_of(node.view)
+                if node.observer is None:
+                    self._facts, node.observer = facts, self
+                observer.put(
+                    lines.hello(self._name, time.monotonic(), facts, node.view.log, asked)
+                )
+                self._observers[teller] = observer
+        self._send(observer)
+        return ""
+
+    def close(self, teller: Teller) -> str:
+        """End what a connection observes; return the reply."""
+        with self._lock:
+            observer = self._observers.pop(teller, None)
+            if not self._observers and self._node is not None:
+                with self._core:
+                    self._node.observer = self._facts = None
+                    self._steps.clear()
+                self._wakeup.set()
+        return words.NOT_OBSERVING if observer is None else words.ended(observer.end())
+
+    def _begin(self) -> bool:
+        """Let the thread that tells begin; return whether there is one."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=f"{self._name} observed", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread to be had
+                return False
+            self._thread = thread
+        return True
+
+    # --- the thread that tells ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._wakeup.wait()
+            self._tell()
+            with self._lock:
+                if not self._observers:
+                    self._thread = None
+                    return
+
+    def _tell(self) -> None:
+        while self._steps:
+            with self._lock:
+                observers = list(self._observers.values())
+            lost_steps, self._lost_steps = self._lost_steps, 0
+            for observer in observers:
+                observer.lose(lost_steps)
+            for _ in range(min(PIECE_LINES, len(self._steps))):
+                self._tell_step(self._steps.popleft(), observers)
+            for observer in observers:
+                self._send(observer)
+
+    def _send(self, observer: Observer) -> None:
+        if observer.begins_to_tell():
+            observer.teller.add_sources([observer])
+            observer.teller.pump()
+
+    def _tell_step(self, step: Step, observers: list[Observer]) -> None:
+        takers = [observer for observer in observers if observer.thinning.takes(step)]
+        if not takers:
+            return
+        try:
+            told = lines.told(step)
+            for observer in takers:
+                form = lines.json_of if observer.asked.as_json else lines.text_of
+                observer.put(form(told, observer.thinning.count()))
+        except Exception as error:  # the reader misses a line, and the node goes on
+            for observer in takers:
+                observer.lose(1)
+            self._say(f"[!] {self._name}: a step can't be explained: {error!r}")

@@ -1,0 +1,171 @@
+"""The explanation of a step, by the tables of rules: docs/develop/observe.md. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from raftline.observe import replication, votes
+from raftline.observe.consequences import CONSEQUENCES
+from raftline.observe.facts import Step
+from raftline.observe.rules import Reason, Rule, always, every, first, span
+from raftline.raft import inputs, messages
+
+_TIME = (
+    Rule(
+        lambda step: step.before.leads and not step.after.leads,
+        lambda step: "no majority answered within an election timeout, so I give up",
+        "thesis §6.2", "election.check_quorum",
+    ),
+    Rule(
+        lambda step: step.after.leads and not step.before.leads,
+        lambda step: f"my vote alone is a majority, so I lead term {step.after.term}",
+        "§5.2", "election.start_election",
+    ),
+    Rule(
+        lambda step: step.after.role == "candidate",
+        lambda step: f"nobody answered in time, so I stand in term {step.after.term}",
+        "§5.2", "election.on_silence",
+    ),
+    Rule(
+        lambda step: step.after.role == "pre-candidate",
+        lambda step: "no leader was heard for an election timeout, so I ask who would vote for me "
+        f"in term {step.after.term + 1}",
+        votes.PRE_VOTE, "election.on_silence",
+    ),
+    Rule(
+        lambda step: step.after.leads and step.sent,
+        lambda step: f"a heartbeat is due: round {step.after.round}",
+        "§5.2", "replication.send_heartbeats",
+    ),
+    Rule(
+        lambda step: step.after.election_at_ms != step.before.election_at_ms
+        and not step.after.leads,
+        lambda step: "no leader was heard, but I have no vote to stand with",
+        "§5.2", "election.on_silence",
+    ),
+    Rule(always, lambda step: "time has passed", "§5.2", "node._pass_time"),
+)  # fmt: skip
+
+
+def _say_proposed(step: Step) -> str:
+    new = step.effects.append
+    return f"I append {span(new[0].index, new[-1].index)}" if new else "nothing is appended"
+
+
+def _only(text: str, section: str, place: str) -> tuple[Rule, ...]:
+    return (Rule(always, lambda step: text, section, place),)
+
+
+def _say_level(step: Step) -> str:
+    assert isinstance(step.taken, inputs.PeerLevel)
+    if step.taken.level:
+        return f"{step.taken.peer} is of level {step.taken.level}"
+    return f"the connection to {step.taken.peer} is gone, so its level is unknown"
+
+
+_ON_TIMEOUT_NOW = (
+    Rule(
+        lambda step: step.after.term > step.before.term and step.after.role != "follower",
+        lambda step: f"obeyed: the leader gives way, so I stand in term {step.after.term}",
+        "thesis §3.10", "transfer.on_timeout_now",
+    ),
+    Rule(
+        always, lambda step: "ignored: it is not the leader's word, or I have no vote",
+        "thesis §3.10", "transfer.on_timeout_now",
+    ),
+)  # fmt: skip
+_ON_READ_INDEX = (
+    Rule(
+        lambda step: not step.before.leads
+        or (step.message is not None and step.message.term != step.after.term),
+        lambda step: "ignored: I do not lead that term", "thesis §6.4", "reads.on_read_index",
+    ),
+    Rule(
+        always, lambda step: "accepted: I answer once a majority confirms that I lead",
+        "thesis §6.4", "reads.on_read_index",
+    ),
+)  # fmt: skip
+_ON_READ_INDEX_REPLY = _only(
+    "counted: reads that waited for it wait for my state machine now", "thesis §6.4",
+    "reads.on_read_index_reply",
+)  # fmt: skip
+_DISCONNECTED = (
+    Rule(
+        lambda step: step.before.leader is not None and step.after.leader is None,
+        lambda step: "it led, so I ask for votes soon", "§5.2", "election.on_disconnected",
+    ),
+    Rule(always, lambda step: "it did not lead: nothing to do", "§5.2", "election.on_disconnected"),
+)
+
+# By the input: the first rule that fits says what was decided.
+DECISIONS: Mapping[type[object], Sequence[Rule]] = {
+    messages.RequestVote: votes.ASKED,
+    messages.RequestVoteReply: votes.ANSWERED,
+    messages.AppendEntries: replication.FROM_LEADER,
+    messages.AppendAccepted: replication.ACCEPTED,
+    messages.AppendRejected: replication.REJECTED,
+    messages.InstallSnapshot: replication.INSTALL,
+    messages.InstallSnapshotReply: replication.HELD,
+    messages.TimeoutNow: _ON_TIMEOUT_NOW,
+    messages.ReadIndex: _ON_READ_INDEX,
+    messages.ReadIndexReply: _ON_READ_INDEX_REPLY,
+    inputs.Tick: _TIME,
+    inputs.Propose: (Rule(always, _say_proposed, "§5.3", "replication.propose"),),
+    inputs.Synced: (
+        Rule(
+            always,
+            lambda step: f"entries up to {step.after.durable_index} are on my disk",
+            "thesis §10.2.1", "node._synced",
+        ),
+    ),
+    inputs.Read: (
+        Rule(
+            lambda step: step.effects.reads,
+            lambda step: "served under my lease", "thesis §6.4.1", "reads.read",
+        ),
+        Rule(
+            always, lambda step: "a round of heartbeats confirms first that I lead",
+            "thesis §6.4", "reads.open_round",
+        ),
+    ),
+    inputs.AskLeader: _only(
+        "I ask my leader for its read index", "thesis §6.4", "reads.ask_leader"
+    ),
+    inputs.PeerDisconnected: _DISCONNECTED,
+    inputs.PeerLevel: (
+        Rule(always, _say_level, "docs/operate/upgrades.md", "upgrade.note_level"),
+    ),
+    inputs.ChangeMembers: _only(
+        "a change of members is taken up", "§6", "reconfiguration.begin_change"
+    ),
+    inputs.Transfer: _only(
+        "the leadership is to be handed over", "thesis §3.10", "transfer.begin_transfer"
+    ),
+    inputs.SnapshotTaken: _only("my snapshot is on the disk", "§7", "snapshot.snapshot_taken"),
+    inputs.SnapshotChecked: _only("the snapshot that came is sound", "§7", "snapshot.install"),
+    inputs.SnapshotRejected: _only("the snapshot that came is not sound", "§7", "snapshot.refuse"),
+    inputs.SnapshotGone: _only(
+        "a later snapshot has taken its place", "§7", "snapshot.snapshot_gone"
+    ),
+    inputs.Compact: _only(
+        "entries leave the memory, a snapshot has them", "§7", "snapshot.compact"
+    ),
+    inputs.StepDown: _only(
+        "the controller says so", "docs/learn/controller.md", "transfer.step_down"
+    ),
+    inputs.Campaign: _only(
+        "the controller says that my election timeout is over", "§5.2", "transfer.campaign"
+    ),
+    inputs.SetHeartbeat: _only(
+        "the controller says so", "docs/learn/controller.md", "transfer.set_heartbeat"
+    ),
+    inputs.Stop: _only("this server stops", "docs/learn/controller.md", "state.stop"),
+}  # fmt: skip
+
+
+def explain(step: Step) -> list[Reason]:
+    """Return the reasons of a step: the decision about its input first, then what followed."""
+    if step.refusal:
+        return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "receiving.receive")]
+    taken = step.message if step.message is not None else step.taken
+    return first(DECISIONS[type(taken)], step) + every(CONSEQUENCES, step)

@@ -1,0 +1,153 @@
+"""The lines of an observer, for a person and for a program (docs/develop/observe.md). Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from raftline.observe.explain import explain
+from raftline.observe.facts import Facts, Step
+from raftline.observe.rules import Reason
+from raftline.observe.shown import abridged, short
+from raftline.raft.inputs import PeerDisconnected, Propose, Read
+from raftline.raft.messages import Message
+from raftline.raft.view import LogView
+from raftline.wire.observing import ObserveAsked
+
+ENTRIES_MAX = 100  # of a log, and of a step, that a program is told with their commands
+
+
+class Told(NamedTuple):
+    """One step with its explanation, made once for all observers."""
+
+    step: Step
+    reasons: list[Reason]
+
+
+def told(step: Step) -> Told:
+    """Return a step with its explanation."""
+    return Told(step, explain(step))
+
+
+def head(step: Step) -> str:
+    """Return what came in: a message and its sender, or another input in plain words."""
+    if (message := step.message) is not None:
+        return f"{abridged(message)} of {message.sender}"
+    taken = step.taken
+    if isinstance(taken, Propose):
+        shown = short(taken.commands[0]) if taken.commands else ""
+        more = f" and {len(taken.commands) - 1} more" if len(taken.commands) > 1 else ""
+        return f"Propose {shown}{more}"
+    if isinstance(taken, Read):
+        return f"Read of {len(taken.tokens)}"
+    if isinstance(taken, PeerDisconnected):
+        return f"{type(taken).__name__} {taken.peer}"
+    return type(taken).__name__
+
+
+def text_of(one: Told, left_out: int = 0) -> str:
+    """Return the line of a step for a person; `left_out` heartbeats like it were not told."""
+    step = one.step
+    why = "; ".join(f"{reason.text} ({reason.section})" for reason in one.reasons)
+    is_decided = step.message is not None and why.startswith(("granted", "denied"))
+    line = f"OBSERVED {step.at_s:.6f} {head(step)}{' ' if is_decided else ': '}{why}"
+    if changed := changes(step.before, step.after):
+        line += " | changed: " + ", ".join(changed)
+    if sent := "; ".join(f"to {' '.join(to)}: {text}" for text, to in _by_line(step.sent)):
+        line += " | sent " + sent
+    if left_out:
+        line += f" | {left_out} steady heartbeats before it were left out"
+    return line
+
+
+def _by_line(messages: Sequence[Message]) -> list[tuple[str, list[str]]]:
+    lines: dict[str, list[str]] = {}
+    for message in messages:
+        lines.setdefault(abridged(message), []).append(message.to)
+    return list(lines.items())
+
+
+def changes(before: Facts, after: Facts) -> list[str]:
+    """Return what a step changed, in words."""
+    pairs = (
+        ("role", before.role, after.role), ("term", before.term, after.term),
+        ("vote", before.vote, after.vote), ("leader", before.leader, after.leader),
+        ("log end", before.last_index, after.last_index),
+        ("on disk", before.durable_index, after.durable_index),
+        ("commit", before.commit_index, after.commit_index),
+        ("applied", before.last_applied, after.last_applied),
+    )  # fmt: skip
+    words = [f"{name} {was or 0} → {now or 0}" if isinstance(was or now, int)
+             else f"{name} {was or 'none'} → {now or 'none'}"
+             for name, was, now in pairs if was != now]  # fmt: skip
+    for name, now in after.followers.items():
+        was = before.followers.get(name)
+        if was is not None and was.match_index != now.match_index:
+            words.append(f"match of {name} {was.match_index} → {now.match_index}")
+    return words
+
+
+def state_of(facts: Facts) -> dict[str, object]:
+    """Return the state of a server, for a program."""
+    return {
+        "role": facts.role, "term": facts.term, "vote": facts.vote, "leader": facts.leader,
+        "last": [facts.last_index, facts.last_term], "commit": facts.commit_index,
+        "applied": facts.last_applied, "durable": facts.durable_index, "base": facts.base_index,
+        "timeout_ms": max(0, facts.election_at_ms - facts.now_ms) if not facts.leads else None,
+        "electors": facts.electors, "votes": facts.votes,
+        "followers": {name: list(each) for name, each in facts.followers.items()},
+    }  # fmt: skip
+
+
+def json_of(one: Told, left_out: int = 0) -> str:
+    """Return the line of a step for a program."""
+    step, effects = one.step, one.step.effects
+    told_of: dict[str, object] = {
+        "at": round(step.at_s, 6),
+        "in": head(step),
+        "from": step.message.sender if step.message is not None else None,
+        "line": abridged(step.message) if step.message is not None else None,
+        "kind": type(step.message if step.message is not None else step.taken).__name__,
+        "why": [list(reason) for reason in one.reasons],
+        "changed": changes(step.before, step.after),
+        "sent": [[message.to, abridged(message)] for message in step.sent],
+        "refused": bool(step.refusal),
+        "pulse": step.is_pulse,
+        "cut": effects.cut_after,
+        "append": [
+            [entry.index, entry.term, short(entry.command)]
+            for entry in effects.append[-ENTRIES_MAX:]
+        ],
+        **state_of(step.after),
+    }
+    if left_out:
+        told_of["left_out"] = left_out
+    return "OBSERVED " + _json(told_of)
+
+
+def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAsked) -> str:
+    """Return the first line: the clock of this node as of now, and its state."""
+    if asked.as_json:
+        first = max(log.base_index + 1, log.last_index - ENTRIES_MAX + 1)
+        entries = [
+            [entry.index, entry.term, short(entry.command)]
+            for entry in log.entries(first, log.last_index)
+        ] if first <= log.last_index else []  # fmt: skip
+        state = {"name": name, "clock": round(at_s, 6), "log": entries, **state_of(facts)}
+        return "OBSERVE response: " + _json(state)
+    leader = f" of {facts.leader}" if facts.role == "follower" and facts.leader else ""
+    thinned = "" if asked.is_all else "; of steady heartbeats one a second is told"
+    return (
+        f"OBSERVE response: clock {at_s:.6f}, {facts.role}{leader} in term {facts.term}, log ends "
+        f"at {facts.last_index} of term {facts.last_term}, commit {facts.commit_index}, applied "
+        f"{facts.last_applied}{thinned}"
+    )
+
+
+def lost(count: int) -> str:
+    """Return the line in place of those that a slow reader did not get."""
+    return f"OBSERVED lost {count} lines: this reader is too slow"
+
+
+_json = json.JSONEncoder(ensure_ascii=False).encode

@@ -1,0 +1,190 @@
+"""The rules of replication: why a follower takes entries or refuses them, and what a leader makes
+of its answer. Pure."""
+
+from __future__ import annotations
+
+from raftline.observe.facts import Step
+from raftline.observe.rules import Rule, always, span
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+)
+
+ON_APPEND = "following.on_append_entries"
+
+
+def _append(step: Step) -> AppendEntries:
+    assert isinstance(step.message, AppendEntries)
+    return step.message
+
+
+def _is_old(step: Step) -> bool:
+    message = step.message
+    return message is not None and message.term < step.before.term
+
+
+def _say_old(step: Step) -> str:
+    message = step.message
+    assert message is not None
+    return f"refused: term {message.term} is over, I am in term {step.before.term}"
+
+
+def _lacks(step: Step) -> bool:
+    return _is_rejected(step) and _append(step).prev_index > step.before.last_index
+
+
+def _is_rejected(step: Step) -> bool:
+    return isinstance(step.answer, AppendRejected)
+
+
+def _say_lacks(step: Step) -> str:
+    message = _append(step)
+    return f"refused: my log ends at {step.before.last_index}, it has no entry {message.prev_index}"
+
+
+def _say_differs(step: Step) -> str:
+    message = _append(step)
+    return (
+        f"refused: my entry {message.prev_index} is of term {step.term_there}, "
+        f"not of term {message.prev_term}"
+    )
+
+
+def _say_cut(step: Step) -> str:
+    keep = step.effects.cut_after or 0
+    lost = span(keep + 1, step.before.last_index)
+    return f"accepted: {lost} of mine differ from the leader's, so I drop them and take its own"
+
+
+def _say_appended(step: Step) -> str:
+    new = step.effects.append
+    return f"accepted: it fits behind my entry {new[0].index - 1}, so I append " + span(
+        new[0].index, new[-1].index
+    )
+
+
+FROM_LEADER = (
+    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader"),
+    Rule(_lacks, _say_lacks, "§5.3", "following._send_missing"),
+    Rule(_is_rejected, _say_differs, "§5.3", "following._send_missing"),
+    Rule(
+        lambda step: step.effects.cut_after is not None, _say_cut, "§5.3, Figure 7", ON_APPEND
+    ),
+    Rule(lambda step: step.effects.append, _say_appended, "§5.3", ON_APPEND),
+    Rule(
+        lambda step: _append(step).entries,
+        lambda step: "accepted: I hold these entries already", "§5.3", "following._without_known",
+    ),
+    Rule(
+        always,
+        lambda step: f"accepted: {_append(step).sender} leads, so my election timer begins anew",
+        "§5.2", "following.hear_leader",
+    ),
+)  # fmt: skip
+
+
+def _accepted(step: Step) -> AppendAccepted | AppendRejected | InstallSnapshotReply:
+    message = step.message
+    assert isinstance(message, AppendAccepted | AppendRejected | InstallSnapshotReply)
+    return message
+
+
+def _match(step: Step) -> tuple[int, int]:
+    """Return a follower's match index before the step and after it."""
+    sender = _accepted(step).sender
+    before, after = step.before.followers.get(sender), step.after.followers.get(sender)
+    return (before.match_index if before else 0, after.match_index if after else 0)
+
+
+def _next(step: Step) -> int:
+    follower = step.after.followers.get(_accepted(step).sender)
+    return follower.next_index if follower else 0
+
+
+def _is_moved(step: Step) -> bool:
+    sender = _accepted(step).sender
+    before, after = step.before.followers.get(sender), step.after.followers.get(sender)
+    return before is None or after is None or before[1:] != after[1:] or bool(step.sent)
+
+
+_NOT_MINE = Rule(
+    lambda step: not step.before.leads or _accepted(step).term < step.before.term,
+    lambda step: "ignored: it answers no question of my term", "§5.1", "replication._progress_of",
+)  # fmt: skip
+_NEWER = Rule(
+    lambda step: step.after.term > step.before.term,
+    lambda step: "its term is newer, so I lead no longer", "§5.1", "receiving._adopt_term",
+)  # fmt: skip
+
+ACCEPTED = (
+    _NEWER,
+    _NOT_MINE,
+    Rule(
+        lambda step: _match(step)[1] > _match(step)[0],
+        lambda step: f"counted: {_accepted(step).sender} holds my log up to {_match(step)[1]}",
+        "§5.3", "replication.on_append_accepted",
+    ),
+    Rule(
+        always,
+        lambda step: f"counted: {_accepted(step).sender} still follows, as of round "
+        f"{_accepted(step).round}",
+        "thesis §6.2", "replication._progress_of",
+    ),
+)  # fmt: skip
+
+REJECTED = (
+    _NEWER,
+    _NOT_MINE,
+    Rule(
+        _is_moved,
+        lambda step: f"counted: the log of {_accepted(step).sender} does not fit, so I go back to "
+        f"nextIndex {_next(step)} and try there",
+        "§5.3", "replication.on_append_rejected",
+    ),
+    Rule(
+        always, lambda step: "ignored: I stepped back for this reason already", "§5.3",
+        "replication.on_append_rejected",
+    ),
+)  # fmt: skip
+
+
+def _piece(step: Step) -> InstallSnapshot:
+    assert isinstance(step.message, InstallSnapshot)
+    return step.message
+
+
+INSTALL = (
+    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader"),
+    Rule(
+        lambda step: step.effects.check is not None,
+        lambda step: f"accepted: the snapshot up to entry {_piece(step).snapshot.index} is whole, "
+        "so I check it",
+        "§7", "snapshot.on_install_snapshot",
+    ),
+    Rule(
+        lambda step: step.effects.chunks,
+        lambda step: f"accepted: {_piece(step).length} bytes of the snapshot up to entry "
+        f"{_piece(step).snapshot.index}",
+        "§7, Figure 13", "snapshot.on_install_snapshot",
+    ),
+    Rule(
+        always, lambda step: "answered: I say how many bytes of it I hold", "§7",
+        "snapshot._send_held",
+    ),
+)  # fmt: skip
+
+HELD = (
+    _NEWER,
+    _NOT_MINE,
+    Rule(
+        lambda step: step.sent,
+        lambda step: f"counted: I send {_accepted(step).sender} the next pieces of the snapshot",
+        "§7", "snapshot.send_chunks",
+    ),
+    Rule(
+        always, lambda step: "counted: further pieces are on their way", "§7", "snapshot.on_held"
+    ),
+)  # fmt: skip

@@ -1,0 +1,118 @@
+"""The rules of elections: why a vote is given, denied or counted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raftline.observe.facts import Step
+from raftline.observe.rules import Rule, always
+from raftline.raft.messages import RequestVote, RequestVoteReply
+from raftline.raft.newborn import HEARS_LEADER, NOT_UP_TO_DATE, PROMISED
+
+
+def _asked(step: Step) -> RequestVote:
+    assert isinstance(step.message, RequestVote)
+    return step.message
+
+
+def _reply(step: Step) -> RequestVoteReply:
+    assert isinstance(step.message, RequestVoteReply)
+    return step.message
+
+
+def _reason(step: Step) -> str:
+    """Return why this server denied its vote."""
+    answer = step.answer
+    return answer.reason if isinstance(answer, RequestVoteReply) else ""
+
+
+def _denied(beginning: str) -> Callable[[Step], bool]:
+    return lambda step: _reason(step).startswith(beginning)
+
+
+def _deny(step: Step) -> str:
+    reason = _reason(step)
+    if reason.startswith(NOT_UP_TO_DATE):
+        before = step.before
+        reason = f"log not up to date, mine ends at {before.last_index} of term {before.last_term}"
+    return f"denied: {reason}"
+
+
+def _grant(step: Step) -> str:
+    asked, before = _asked(step), step.before
+    kind = f"I would vote so in term {asked.term}" if asked.pre_vote else "I gave no other vote"
+    return (
+        f"granted: {kind}, and its log ends at {asked.last_index} of term {asked.last_term}, "
+        f"mine at {before.last_index} of term {before.last_term}"
+    )
+
+
+def _count(step: Step) -> str:
+    given, electors = step.after.given, step.after.electors
+    return f"counted: {len(given)} of {len(electors)} votes ({' '.join(given)})"
+
+
+def _won(step: Step) -> str:
+    given = [*step.before.given, _reply(step).sender]
+    return f"{len(dict.fromkeys(given))} of {len(step.before.electors)} votes are a majority"
+
+
+WHY_NOT = "election.why_not"
+ON_REPLY = "election.on_request_vote_reply"
+PRE_VOTE = "thesis §9.6"
+
+# A RequestVote or PreVote that came.
+ASKED = (
+    Rule(_denied("term "), _deny, "§5.1", WHY_NOT),
+    Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT),
+    Rule(_denied("already voted"), _deny, "§5.2", WHY_NOT),
+    Rule(_denied(HEARS_LEADER), _deny, "thesis §4.2.3", WHY_NOT),
+    Rule(_denied(PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
+    Rule(_reason, _deny, "docs/repair.md", WHY_NOT),
+    Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", WHY_NOT),
+    Rule(
+        lambda step: _asked(step).pre_vote, _grant, f"{PRE_VOTE}, §5.4.1",
+        "election.on_request_vote",
+    ),
+    Rule(
+        lambda step: step.before.vote == _asked(step).sender
+        and step.before.term == _asked(step).term,
+        lambda step: f"granted again: my vote of term {_asked(step).term} is its own already",
+        "§5.2", "election.on_request_vote",
+    ),
+    Rule(
+        lambda step: _asked(step).transfer,
+        lambda step: _grant(step) + "; the leader gave way to it",
+        "thesis §3.10", "election.on_request_vote",
+    ),
+    Rule(always, _grant, "§5.2, §5.4.1", "election.on_request_vote"),
+)  # fmt: skip
+
+# An answer to a question of this server.
+ANSWERED = (
+    Rule(
+        lambda step: step.after.term > step.before.term and not _reply(step).granted,
+        lambda step: f"denied: {_reply(step).reason}", "§5.1", "receiving._adopt_term",
+    ),
+    Rule(
+        lambda step: step.before.role not in ("candidate", "pre-candidate")
+        or _reply(step).pre_vote is not (step.before.role == "pre-candidate"),
+        lambda step: "ignored: I do not ask for this vote any more", "§5.2", ON_REPLY,
+    ),
+    Rule(
+        lambda step: step.after.leads, lambda step: f"counted: {_won(step)}, so I lead",
+        "§5.2", ON_REPLY,
+    ),
+    Rule(
+        lambda step: step.after.term > step.before.term,
+        lambda step: f"counted: {_won(step)}, so I stand in term {step.after.term}",
+        PRE_VOTE, ON_REPLY,
+    ),
+    Rule(
+        lambda step: not _reply(step).granted,
+        lambda step: f"counted: {_reply(step).sender} denies: {_reply(step).reason}",
+        "§5.2", ON_REPLY,
+    ),
+    Rule(lambda step: _reply(step).pre_vote, _count, PRE_VOTE, ON_REPLY),
+    Rule(always, _count, "§5.2", ON_REPLY),
+)  # fmt: skip

@@ -1,0 +1,107 @@
+"""`raftline view`: serves the picture of a cluster on this machine, or saves it as one page."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftline.common.config import ConfigError, Configuration, complaint
+
+if TYPE_CHECKING:
+    from raftline.view.server import ProcessOrder
+
+HOST = "localhost"
+DEFAULT_PORT = 8765
+NEEDED = "the page needs aiohttp, which is not installed: pip install 'raftline[view]'"
+
+
+def check_library() -> None:
+    """Make sure that the page can be served.
+
+    Raises:
+        ConfigError: the library for it is missing.
+    """
+    if importlib.util.find_spec("aiohttp") is None:
+        raise ConfigError(NEEDED)
+
+
+def view(configuration: Configuration, port: int) -> int:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        ConfigError: the library is missing, or the port can't be had.
+    """
+    check_library()
+    try:
+        asyncio.run(_serve(configuration, port, print))
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def save(configuration: Configuration, path: Path, seconds: float) -> int:
+    """Observe for so long, and write what was seen as one page that needs nothing else.
+
+    Raises:
+        ConfigError: the file can't be written, or no node answers.
+    """
+    from raftline.view.feed import Feed
+    from raftline.view.page import saved_page
+
+    async def watch(feed: Feed) -> None:
+        task = asyncio.create_task(feed.run())
+        await asyncio.sleep(seconds)
+        task.cancel()
+
+    feed = Feed(configuration.members)
+    asyncio.run(watch(feed))
+    if not feed.kept:
+        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
+    try:
+        path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--save {path}: {complaint(error)}") from None
+    print(f"{path} holds {len(feed.kept)} events of {seconds:g} s")
+    return 0
+
+
+def in_background(
+    configuration: Configuration,
+    port: int,
+    say: Callable[[str], None],
+    process: ProcessOrder | None = None,
+) -> None:
+    """Serve the page from a thread of its own, for as long as this program lives."""
+
+    def serve() -> None:
+        try:
+            asyncio.run(_serve(configuration, port, say, process))
+        except ConfigError as error:
+            say(f"[!] {error}")
+
+    threading.Thread(target=serve, name="view", daemon=True).start()
+
+
+async def _serve(
+    configuration: Configuration,
+    port: int,
+    say: Callable[[str], None],
+    process: ProcessOrder | None = None,
+) -> None:
+    from raftline.view.feed import Feed
+    from raftline.view.server import Site, listening
+
+    site = Site(Feed(configuration.members), process=process)
+    try:
+        runner, found = await listening(site, HOST, port)
+    except OSError as error:
+        raise ConfigError(f"the page can't be served on port {port}: {complaint(error)}") from None
+    try:
+        say(f"[*] the picture: http://{HOST}:{found}/")
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,132 @@
+"""The picture's data: steps of all nodes, and the messages between them. Pure.
+
+Times are those of the node that told them; `Clocks` says what to add. A message has no number on
+the wire: what one node sent and what another one took are one message if both ends and the text
+agree.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from raftline.view.clocks import Clocks
+
+LOST_AFTER_S = 2.0  # without an arrival; one that comes later is late
+LATE_FACTOR = 5
+LATE_S = 0.03
+ROLES = ("pre-candidate", "candidate", "leader")
+CONFLICTS = ("following._send_missing", "replication.on_append_rejected")
+
+Event = dict[str, Any]
+_Key = tuple[str, str, str]
+
+
+class Picture:
+    """Takes what the nodes tell, and gives events for a page."""
+
+    def __init__(self) -> None:
+        self.clocks = Clocks()
+        self._number = 0
+        self._sent: dict[_Key, deque[Event]] = {}  # messages on their way
+        self._arrived: dict[_Key, deque[tuple[float, int]]] = {}  # before they were told as sent
+        self._under_way: deque[Event] = deque()
+        self._roles: dict[str, tuple[str, int]] = {}
+
+    def begin(self, name: str, state: Event, asked_s: float, answered_s: float) -> list[Event]:
+        """Take a node's first line; times are ours."""
+        self.clocks.begins(name, state["clock"], asked_s, answered_s)
+        self._roles[name] = (state["role"], state["term"])
+        begun = {"k": "begin", "id": self._next(), "node": name, "at": state["clock"]}
+        return [{**begun, "state": state}]
+
+    def end(self, name: str, at_s: float) -> list[Event]:
+        """Take the end of what a node tells, by our time."""
+        at = at_s - self.clocks.solve().get(name, 0.0)
+        return [{"k": "end", "id": self._next(), "node": name, "at": at}]
+
+    def step(self, name: str, told: Event) -> list[Event]:
+        """Take a step that a node told."""
+        number = self._next()
+        events: list[Event] = []
+        step = {"k": "step", "id": number, "node": name, "got": None, **told}
+        step["tags"] = self._tags(name, told)
+        if told["from"] is not None and not told["refused"]:
+            events += self._take(name, told, step)
+        step["sent"] = []
+        for to, line in told["sent"]:
+            sent = self._send(name, to, line, told)
+            step["sent"].append(sent[0]["id"])
+            events += sent
+        return [step, *events]
+
+    def lost(self, now: dict[str, float]) -> Iterator[Event]:
+        """Yield the messages that have not arrived in time; `now` is each node's clock."""
+        while self._under_way:
+            message = self._under_way[0]
+            if message["arrived"] is None:
+                if now.get(message["from"], 0.0) - message["at"] < LOST_AFTER_S:
+                    return
+                message["lost"] = True
+                yield {"k": "lost", "id": message["id"]}
+            self._under_way.popleft()
+
+    def _send(self, name: str, to: str, line: str, told: Event) -> list[Event]:
+        message: Event = {
+            "k": "message", "id": self._next(), "from": name, "to": to, "line": line,
+            "at": told["at"], "arrived": None, "lost": False, "late": False,
+            "pulse": told["pulse"],
+        }  # fmt: skip
+        waiting = self._arrived.get((name, to, line))
+        if waiting:
+            at, step = waiting.popleft()
+            return [message, *self._meet(message, at, step)]
+        self._sent.setdefault((name, to, line), deque(maxlen=8)).append(message)
+        self._under_way.append(message)
+        return [message]
+
+    def _take(self, name: str, told: Event, step: Event) -> list[Event]:
+        key = (told["from"], name, told["line"])
+        sent = self._sent.get(key)
+        if not sent:
+            self._arrived.setdefault(key, deque(maxlen=8)).append((told["at"], step["id"]))
+            if len(self._arrived) > 5000:
+                self._arrived.pop(next(iter(self._arrived)))
+            return []
+        message = sent.popleft()
+        if not sent:
+            del self._sent[key]
+        step["got"] = message["id"]
+        return self._meet(message, told["at"], step["id"])
+
+    def _meet(self, message: Event, at: float, step: int) -> list[Event]:
+        """Let a message arrive, once both ends have told of it."""
+        clocks, ends = self.clocks, (message["from"], message["to"])
+        offsets = clocks.solve()
+        way = at + offsets.get(ends[1], 0.0) - message["at"] - offsets.get(ends[0], 0.0)
+        clocks.travelled(*ends, at - message["at"])
+        message["arrived"] = at
+        message["late"] = way > LATE_S * LATE_FACTOR
+        return [
+            {"k": "arrive", "id": message["id"], "at": at, "late": message["late"], "step": step}
+        ]
+
+    def _tags(self, name: str, told: Event) -> list[str]:
+        tags = []
+        role, was = (told["role"], told["term"]), self._roles.get(name)
+        self._roles[name] = role
+        if role != was and (role[0] in ROLES or (was is not None and was[0] == "leader")):
+            tags.append("election")
+        if told["kind"].startswith("RequestVote"):
+            tags.append("vote")
+        places = {reason[2] for reason in told["why"]}
+        if told["cut"] is not None or told["refused"] or places.intersection(CONFLICTS):
+            tags.append("conflict")
+        if any("is committed" in reason[0] for reason in told["why"]):
+            tags.append("commit")
+        return tags
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

@@ -1,0 +1,167 @@
+"""The page's server, on this machine alone: files, a stream of events, lines for the nodes.
+
+It needs aiohttp (`pip install 'raftline[view]'`). A page of another site can't read or order
+anything here: the name of the host must be this machine's, and an order must be JSON from the
+page itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from raftline.view.feed import Feed
+
+STATIC = Path(__file__).with_name("static")
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+HOSTS = ("localhost", "127.0.0.1", "[::1]")
+LINE_CHARACTERS_MAX = 1 << 20
+STATUS_S = 1.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ProcessOrder = Callable[[str, str], str]
+
+
+class Site:
+    """The answers to what a browser asks for."""
+
+    def __init__(
+        self, feed: Feed, *, process: ProcessOrder | None = None
+    ) -> None:
+        """`process` kills or starts a node's process, where this program started it."""
+        self._feed = feed
+        self._process = process
+        self.app = web.Application(middlewares=[_guard], client_max_size=4 << 20)
+        self.app.add_routes(
+            [
+                web.get("/", self._file),
+                web.get("/static/{name}", self._file),
+                web.get("/favicon.ico", self._no_icon),
+                web.get("/facts", self._tell_facts),
+                web.get("/events", self._events),
+                web.post("/line", self._line),
+                web.post("/process", self._order_process),
+            ]
+        )
+        self.app.cleanup_ctx.append(self._observing)
+
+    async def _observing(self, app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._feed.run())
+        yield
+        task.cancel()
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info.get("name", "index.html")
+        path = STATIC / name
+        if path.suffix not in TYPES or path not in set(STATIC.iterdir()):
+            raise web.HTTPNotFound
+        text = path.read_text(encoding="utf-8")
+        return web.Response(text=text, content_type=TYPES[path.suffix])
+
+    async def _no_icon(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=204)
+
+    async def _tell_facts(self, request: web.Request) -> web.StreamResponse:
+        members = list(self._feed.members)
+        obeying = await asyncio.gather(*(self._obeys(name) for name in members))
+        return web.json_response(
+            {"members": members, "controller": any(obeying), "processes": self._process is not None}
+        )
+
+    async def _obeys(self, name: str) -> bool:
+        """Whether a node obeys a controller."""
+        try:
+            answer = await asyncio.wait_for(self._feed.ask(name, "status"), STATUS_S)
+            facts: Any = json.loads(answer.partition("STATUS response: ")[2])
+        except (OSError, ValueError, asyncio.TimeoutError):
+            return False
+        return bool(facts.get("controlled"))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        queue = self._feed.open_page()
+        try:
+            while True:
+                batch = await queue.get()
+                await response.write(f"data: {batch}\n\n".encode())
+        except ConnectionError:
+            return response
+        finally:
+            self._feed.close_page(queue)
+
+    async def _line(self, request: web.Request) -> web.StreamResponse:
+        node, line = await self._words(request, "node", "line")
+        if node not in self._feed.members or "\n" in line or len(line) > LINE_CHARACTERS_MAX:
+            raise web.HTTPBadRequest
+        try:
+            answer = await self._feed.ask(node, line)
+        except OSError as error:
+            return web.json_response({"answer": "", "problem": f"{node}: {error}"})
+        return web.json_response({"answer": answer, "problem": "" if answer else f"{node} hung up"})
+
+    async def _order_process(self, request: web.Request) -> web.StreamResponse:
+        node, what = await self._words(request, "node", "what")
+        if self._process is None or node not in self._feed.members:
+            raise web.HTTPBadRequest
+        answer = await asyncio.to_thread(self._process, node, what)
+        return web.json_response({"answer": answer, "problem": ""})
+
+    async def _words(self, request: web.Request, *names: str) -> list[str]:
+        try:
+            asked: Any = json.loads(await request.text())
+            words = [asked[name] for name in names]
+        except (ValueError, KeyError, TypeError):
+            raise web.HTTPBadRequest from None
+        if not all(isinstance(word, str) for word in words):
+            raise web.HTTPBadRequest
+        return words
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Serve this machine's own page alone, with the headers that bind it."""
+    host = request.headers.get("Host", "")
+    if host.rpartition(":")[0] not in HOSTS:
+        raise web.HTTPForbidden(text="this page is served to this machine alone\n")
+    if request.method == "POST" and not _is_own(request, f"http://{host}"):
+        raise web.HTTPForbidden(text="orders are taken from the page alone\n")
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.update(HEADERS)
+    return response
+
+
+def _is_own(request: web.Request, origin: str) -> bool:
+    """Whether an order comes from the page that this server gave."""
+    is_json = request.content_type == "application/json"
+    return is_json and request.headers.get("Origin") == origin
+
+
+async def listening(site: Site, host: str, port: int) -> tuple[web.AppRunner, int]:
+    """Begin to serve; return the runner and the port, which was free if 0 was asked for.
+
+    Raises:
+        OSError: the port can't be had.
+    """
+    runner = web.AppRunner(site.app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    place = web.TCPSite(runner, host, port)
+    await place.start()
+    found: int = runner.addresses[0][1]
+    return runner, found

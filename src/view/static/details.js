@@ -1,0 +1,60 @@
+// What was clicked on: the line as it travelled, the reason with its section, and its place.
+import { element } from "./cards.js";
+
+export class Details {
+  constructor(place, model, choose) { this.place = place; this.model = model; this.choose = choose; }
+
+  show(chosen) {
+    const rows = [element("h2", "Details")];
+    if (!chosen) rows.push(element("p", "Click on an arrow, a point or a line of the list."));
+    else if (chosen.k === "message") this.message(chosen, rows);
+    else this.step(chosen, rows);
+    this.place.replaceChildren(...rows);
+  }
+
+  seconds(node, at) { return `${this.model.time(node, at).toFixed(6)} s`; }
+
+  message(message, rows) {
+    const way = message.arrived === null ? null
+      : 1000 * (this.model.time(message.to, message.arrived) - this.model.time(message.from, message.at));
+    const outcome = message.lost ? "It did not arrive within 2 s: lost, or the other side is away."
+      : way === null ? "It is on its way, or its arrival was left out."
+        : `It arrived at ${this.seconds(message.to, message.arrived)}, after ${way.toFixed(3)} ms${message.late ? ": late" : ""}.`;
+    rows.push(element("p", `${message.from} → ${message.to}, sent at ${this.seconds(message.from, message.at)}. ${outcome}`));
+    rows.push(element("h3", "The line as it travelled"), element("code", `${message.from}@${message.line}`, { class: "wire" }));
+    const taken = this.model.byId.get(message.by);
+    if (taken) { rows.push(element("h3", `What ${message.to} made of it`)); this.reasons(taken, rows); rows.push(this.link(taken, "Show that step")); }
+  }
+
+  step(step, rows) {
+    rows.push(element("p", `${step.node} at ${this.seconds(step.node, step.at)}: ${step.in}`));
+    if (step.line) rows.push(element("h3", "The line as it travelled"), element("code", `${step.from}@${step.line}`, { class: "wire" }));
+    rows.push(element("h3", "Why")); this.reasons(step, rows);
+    if (step.changed.length) rows.push(element("p", `Changed: ${step.changed.join(", ")}.`));
+    if (step.refused) return;
+    const sent = step.sent.map((id) => this.model.messages.get(id)).filter(Boolean);
+    if (!sent.length) return;
+    rows.push(element("h3", "Sent"));
+    const list = element("ul");
+    for (const message of sent) { const item = element("li"); item.append(this.link(message, `to ${message.to}: ${message.line}`)); list.append(item); }
+    rows.push(list);
+  }
+
+  reasons(step, rows) {
+    const list = element("ul", undefined, { class: "why" });
+    for (const [text, section, place] of step.why) {
+      const item = element("li", `${text} `), [module, name] = place.split(".");
+      item.append(element("span", `(${section})`, { class: "section" }), document.createTextNode(" "),
+        element("code", `src/raft/${module}.py ${name}()`, { class: "place" }));
+      list.append(item);
+    }
+    rows.push(list);
+  }
+
+  link(what, text) {
+    const button = element("button", text, { type: "button" });
+    button.addEventListener("click", () => this.choose(what));
+    return button;
+  }
+}
+

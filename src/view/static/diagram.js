@@ -1,0 +1,163 @@
+// The space-time diagram: a lane for each node, time to the right, an arrow for each message.
+import { hueOf } from "./model.js";
+
+const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7;
+
+export class Diagram {
+  constructor(canvas, model, view) {
+    this.canvas = canvas; this.model = model; this.view = view; this.spots = []; this.thin = 0;
+  }
+
+  // Whether a message is of an election, and what it says.
+  colour(line) {
+    if (/^(RequestVote|PreVote)/.test(line)) return "--purple";
+    if (/^(Count on me|I am up to date)/.test(line)) return "--green";
+    if (/^(Not this time|GiveEntries)/.test(line)) return "--red";
+    return "--blue";
+  }
+
+  draw(now) {
+    const { canvas, model, view } = this, scale = window.devicePixelRatio || 1;
+    const width = canvas.clientWidth, height = canvas.clientHeight;
+    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+      canvas.width = Math.round(width * scale); canvas.height = Math.round(height * scale);
+    }
+    const style = getComputedStyle(document.documentElement);
+    this.ink = (name) => style.getPropertyValue(name).trim();
+    this.dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const g = canvas.getContext("2d");
+    g.setTransform(scale, 0, 0, scale, 0, 0);
+    g.clearRect(0, 0, width, height);
+    this.g = g; this.width = width; this.spots = [];
+    const lanes = model.members, gap = (height - TOP - 24) / Math.max(1, lanes.length);
+    this.lane = (node) => TOP + gap * (lanes.indexOf(node) + 0.5);
+    this.from = view.end - view.span;
+    this.x = (time) => LEFT + (time - this.from) / view.span * (width - LEFT - 10);
+    this.axis(height);
+    for (const node of lanes) this.band(node, now);
+    this.arrows();
+    for (const node of lanes) this.points(node);
+    g.fillStyle = this.ink("--ink"); g.font = "600 14px system-ui, sans-serif"; g.textAlign = "left";
+    for (const node of lanes) {
+      g.clearRect(0, this.lane(node) - 12, LEFT - 8, 24);
+      g.fillText(node, 8, this.lane(node) + 5, LEFT - 14);
+    }
+  }
+
+  axis(height) {
+    const { g, view } = this, steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60];
+    const every = steps.find((step) => view.span / step <= this.width / 90) || 60;
+    g.font = "11px system-ui, sans-serif"; g.textAlign = "center"; g.lineWidth = 1;
+    for (let t = Math.ceil(this.from / every) * every; t <= view.end; t += every) {
+      g.strokeStyle = this.ink("--line"); g.beginPath(); g.moveTo(this.x(t), 18); g.lineTo(this.x(t), height); g.stroke();
+      g.fillStyle = this.ink("--soft"); g.fillText(`${t.toFixed(every < 0.01 ? 3 : every < 0.1 ? 2 : every < 1 ? 1 : 0)} s`, this.x(t), 13);
+    }
+  }
+
+  // Terms and roles of a node as a band with colours.
+  band(node, now) {
+    const { g, model } = this, y = this.lane(node), life = model.lives.get(node) || [];
+    let open = null;
+    const close = (until) => {
+      if (!open) return;
+      const left = Math.max(LEFT, this.x(open.at)), right = Math.min(this.width - 10, this.x(until));
+      if (right > left) this.stretch(open.role, open.term, left, right, y);
+      open = null;
+    };
+    for (const event of life) {
+      const at = model.time(node, event.at);
+      if (at > this.view.end) break;
+      if (event.k === "end") { close(at); continue; }
+      const state = event.k === "begin" ? event.state : event;
+      if (!open || open.role !== state.role || open.term !== state.term) {
+        close(at); open = { at, role: state.role, term: state.term };
+      }
+    }
+    if (open) close(Math.min(this.view.end, Math.max(now, open.at)));
+    g.strokeStyle = this.ink("--soft"); g.lineWidth = 1;
+    g.beginPath(); g.moveTo(LEFT, y); g.lineTo(this.width - 10, y); g.stroke();
+  }
+
+  stretch(role, term, left, right, y) {
+    const { g } = this, half = role === "leader" ? 11 : role === "follower" ? 5 : 8;
+    const light = this.dark ? (role === "leader" ? 48 : 30) : (role === "leader" ? 62 : 82);
+    g.fillStyle = `hsl(${hueOf(term)} 65% ${light}%)`;
+    g.fillRect(left, y - half, right - left, 2 * half);
+    if (role.endsWith("candidate")) {
+      g.save(); g.beginPath(); g.rect(left, y - half, right - left, 2 * half); g.clip();
+      g.strokeStyle = this.ink("--ink"); g.lineWidth = 1;
+      for (let x = left - 20; x < right; x += role === "candidate" ? 6 : 12) {
+        g.beginPath(); g.moveTo(x, y + half); g.lineTo(x + 2 * half, y - half); g.stroke();
+      }
+      g.restore();
+    }
+    if (right - left > 62) {
+      g.fillStyle = this.ink("--ink"); g.font = "11px system-ui, sans-serif"; g.textAlign = "left";
+      g.fillText(`${role} ${term}`, left + 3, y - half - 3);
+    }
+  }
+
+  arrows() {
+    const { g, model, view } = this, shown = [];
+    for (const message of model.messages.values()) {
+      if (message.pulse && !view.pulses) continue;
+      const sent = model.time(message.from, message.at);
+      const arrived = message.arrived === null ? null : model.time(message.to, message.arrived);
+      if (sent > view.end || (arrived === null ? sent + 2 : arrived) < this.from) continue;
+      if (!model.members.includes(message.to)) continue;
+      shown.push([message, sent, arrived]);
+    }
+    this.thin = Math.max(0, shown.length - ARROWS_MAX);
+    const every = shown.length > ARROWS_MAX ? shown.length / ARROWS_MAX : 1;
+    for (let i = 0; i < shown.length; i += every) this.arrow(...shown[Math.floor(i)]);
+    g.setLineDash([]);
+  }
+
+  arrow(message, sent, arrived) {
+    const { g, view } = this, x1 = this.x(sent), y1 = this.lane(message.from), y2 = this.lane(message.to);
+    const isOpen = arrived === null || arrived > view.end;
+    const until = isOpen ? Math.min(view.end, sent + (message.lost ? view.span * 0.04 : 0.02)) : arrived;
+    const share = isOpen ? 0.55 : 1, x2 = this.x(until), end = y1 + (y2 - y1) * share;
+    const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id;
+    g.strokeStyle = g.fillStyle = this.ink(message.lost ? "--red" : message.late ? "--amber" : this.colour(message.line));
+    g.globalAlpha = message.pulse && !chosen ? 0.45 : 1; g.lineWidth = chosen ? 3.5 : 1.3;
+    g.setLineDash(/prevote|PreVote/.test(message.line) ? [5, 3] : []);
+    g.beginPath(); g.moveTo(x1, y1); g.lineTo(x2, end); g.stroke();
+    g.setLineDash([]);
+    if (message.lost) { g.font = "600 13px system-ui"; g.textAlign = "center"; g.fillText("✕", x2, end + 4); }
+    else if (!isOpen) {
+      const angle = Math.atan2(end - y1, x2 - x1);
+      g.beginPath(); g.moveTo(x2, end);
+      for (const turn of [2.75, -2.75]) g.lineTo(x2 + 8 * Math.cos(angle + turn), end + 8 * Math.sin(angle + turn));
+      g.fill();
+      if (message.late) { g.font = "12px system-ui"; g.fillText("⚠", (x1 + x2) / 2, (y1 + end) / 2); }
+    }
+    g.globalAlpha = 1;
+    this.spots.push({ what: message, x1, y1, x2, y2: end });
+  }
+
+  points(node) {
+    const { g, model, view } = this, y = this.lane(node);
+    for (const step of model.lives.get(node) || []) {
+      if (step.k !== "step" || (step.pulse && !view.pulses)) continue;
+      const time = model.time(node, step.at);
+      if (time < this.from || time > view.end) continue;
+      const x = this.x(time), chosen = view.chosen === step;
+      g.fillStyle = this.ink(step.tags.includes("conflict") ? "--red" : step.tags.includes("election") ? "--purple" : step.tags.includes("commit") ? "--green" : "--ink");
+      g.beginPath(); g.arc(x, y, chosen ? 6 : step.tags.length ? 3.6 : 2.2, 0, 7); g.fill();
+      this.spots.push({ what: step, x1: x, y1: y, x2: x, y2: y });
+    }
+  }
+
+  // The step or the message at a place: a point before a line.
+  hit(x, y) {
+    let best = null, least = NEAR;
+    for (const spot of this.spots) {
+      const dx = spot.x2 - spot.x1, dy = spot.y2 - spot.y1, square = dx * dx + dy * dy;
+      const share = square ? Math.max(0, Math.min(1, ((x - spot.x1) * dx + (y - spot.y1) * dy) / square)) : 0;
+      const far = Math.hypot(x - spot.x1 - share * dx, y - spot.y1 - share * dy) - (square ? 0 : 3);
+      if (far < least) { least = far; best = spot.what; }
+    }
+    return best;
+  }
+}

@@ -1,0 +1,45 @@
+"""The words of an observe: its request, and the answers that need no step. Pure.
+
+docs/develop/observe.md says what its lines tell; src/observe/ makes them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from raftline.wire.protocol import ProtocolError
+
+FORM = "observe [json] [all]"
+NOT_OBSERVING = "Sorry, this connection observes nothing. To begin: observe"
+OBSERVES_ALREADY = (
+    "Sorry, this connection observes already. Nothing was done; to end that: unobserve"
+)
+
+
+class ObserveAsked(NamedTuple):
+    """The operands of an observe."""
+
+    as_json: bool = False
+    is_all: bool = False  # steady heartbeats too
+
+
+def observe_operands(command: str) -> ObserveAsked:
+    """Return the operands of `observe [json] [all]`.
+
+    Raises:
+        ProtocolError: the words behind `observe` have another form.
+    """
+    words = command.split(" ")[1:]
+    if words not in ([], ["json"], ["all"], ["json", "all"]):
+        raise ProtocolError(f"the form is: {FORM}. Nothing was done.")
+    return ObserveAsked("json" in words, "all" in words)
+
+
+def ended(lines: int) -> str:
+    """Return the reply to an unobserve."""
+    return f"UNOBSERVE response: ended after {lines} line{'s' * (lines != 1)}"
+
+
+def too_many(limit: int) -> str:
+    """Return the refusal of an observer beyond those that a node serves."""
+    return f"Sorry, this server serves {limit} observers, no more. Nothing was done."

@@ -1,0 +1,258 @@
+"""The explanation of each kind of decision, by the state on both sides of a step."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raftline.observe.consequences import CONSEQUENCES
+from raftline.observe.explain import DECISIONS
+from raftline.observe.facts import Step, facts_of
+from raftline.observe.lines import json_of, text_of, told
+from raftline.observe.rules import Rule
+from raftline.observe.thinning import Thinning
+from raftline.raft import inputs, messages
+from raftline.raft.inputs import Input, PeerDisconnected, Propose, Receive, Synced, Tick
+from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
+from raftline.raft.node import RawNode
+from tests.core.cores import (
+    TIMEOUT_MS,
+    append,
+    candidate_of,
+    established,
+    leader_of,
+    node_of,
+    request,
+)
+
+CORE = Path(__file__).parents[2] / "src" / "raft"
+SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (7|8|13)|docs/[a-z/]+\.md")
+
+
+def step(node: RawNode, taken: Input, now_ms: int = 0, at_s: float = 1.5) -> Step:
+    """Step a node as an observer sees it."""
+    before, there = facts_of(node.view), None
+    if isinstance(taken, Receive) and isinstance(taken.message, messages.AppendEntries):
+        there = node.view.log.term_at(taken.message.prev_index)
+    effects = node.step(taken, now_ms or node.view.now_ms)
+    name, after = node.view.name, facts_of(node.view)
+    return Step(name, at_s, before, taken, effects, after, term_there=there)
+
+
+def line(node: RawNode, taken: Input, now_ms: int = 0) -> str:
+    return text_of(told(step(node, taken, now_ms))).removeprefix("OBSERVED 1.500000 ")
+
+
+def rows() -> list[Rule]:
+    return [rule for rules in DECISIONS.values() for rule in rules] + list(CONSEQUENCES)
+
+
+def test_every_input_and_every_message_has_rules_of_which_the_last_always_fits() -> None:
+    kinds = {*inputs.Input.__args__, *messages.Message.__args__} - {Receive}
+    assert set(DECISIONS) == kinds
+    for kind, rules in DECISIONS.items():
+        assert rules[-1].when(None) is True, kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", sorted({rule.place for rule in rows()}))
+def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
+    module, function = place.split(".")
+    tree = ast.parse((CORE / f"{module}.py").read_text(encoding="utf-8"))
+    assert function in {
+        part.name for part in ast.walk(tree) if isinstance(part, ast.FunctionDef)
+    }
+
+
+def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
+    for rule in rows():
+        for section in rule.section.split(", "):
+            assert SECTION.fullmatch(section), rule.section
+            assert not section.startswith("docs/") or (CORE.parents[1] / section).is_file()
+
+
+@pytest.mark.parametrize(
+    ("node", "message", "begins"),
+    [
+        (
+            lambda: node_of("s2", 1, 1, 2, 3),
+            request(5, (3, 2)),
+            "RequestVote 5-3-2 of s1 denied: log not up to date, mine ends at 4 of term 3 (§5.4.1)",
+        ),
+        (
+            lambda: node_of("s2", 1),
+            request(2, (1, 1)),
+            "RequestVote 2-1-1 of s1 granted: I gave no other vote, and its log ends at 1 of term "
+            "1, mine at 1 of term 1 (§5.2, §5.4.1); term 2 is newer than mine, 1, so I follow in "
+            "it (§5.1) | changed: term 1 → 2, vote none → s1",
+        ),
+        (
+            lambda: node_of("s2", term=4, vote="s3"),
+            request(4),
+            "RequestVote 4-0-0 of s1 denied: already voted for s3 in term 4 (§5.2)",
+        ),
+        (
+            lambda: node_of("s2", term=4, vote="s1"),
+            request(4),
+            "RequestVote 4-0-0 of s1 granted again: my vote of term 4 is its own already (§5.2)",
+        ),
+        (
+            lambda: node_of("s2", term=4),
+            request(3),
+            "RequestVote 3-0-0 of s1 denied: term 3 is over, I am in term 4 (§5.1)",
+        ),
+        (
+            lambda: node_of("s2", recovering=True),
+            request(3, pre_vote=True),
+            "PreVote 3-0-0 of s1 denied: I lost my memory and catch up without a vote "
+            "(docs/repair.md)",
+        ),
+        (
+            lambda: node_of("s2", 1),
+            request(2, (1, 1), pre_vote=True),
+            "PreVote 2-1-1 of s1 granted: I would vote so in term 2, and its log ends at 1 of term "
+            "1, mine at 1 of term 1 (thesis §9.6, §5.4.1) | sent to s1: Count on me",
+        ),
+        (
+            lambda: node_of("s2", 1),
+            append(1, (4, 1)),
+            "AppendEntries 1-4-1-[] commit 0 round 1 of s1: refused: my log ends at 1, it has no "
+            "entry 4 (§5.3) | changed: leader none → s1 | sent to s1: GiveEntriesAfterIndex 1",
+        ),
+        (
+            lambda: node_of("s2", 1, 1, term=3),
+            append(3, (2, 2)),
+            "AppendEntries 3-2-2-[] commit 0 round 1 of s1: refused: my entry 2 is of term 1, not "
+            "of term 2 (§5.3)",
+        ),
+        (
+            lambda: node_of("s2", 1, 1, 1, term=2),
+            append(2, (1, 1), 2),
+            'AppendEntries 2-1-1-[{"index": 2, "term": 2, "command": "set x 2.2"}] commit 0 round '
+            "1 of s1: accepted: entries 2-3 of mine differ from the leader's, so I drop them and "
+            "take its own (§5.3, Figure 7) | changed: leader none → s1, log end 3 → 2",
+        ),
+        (
+            lambda: node_of("s2", 1),
+            append(1, (1, 1), 1, commit=2),
+            'AppendEntries 1-1-1-[{"index": 2, "term": 1, "command": "set x 2.1"}] commit 2 round '
+            "1 of s1: accepted: it fits behind my entry 1, so I append entry 2 (§5.3); the leader "
+            "says that entries up to 2 are committed (§5.3); entries 1-2 applied (§5.3)",
+        ),
+        (
+            lambda: node_of("s2", term=3),
+            append(2, (0, 0), 2),
+            'AppendEntries 2-0-0-[{"index": 1, "term": 2, "command": "set x 1.2"}] commit 0 round '
+            "1 of s1: refused: term 2 is over, I am in term 3 (§5.1) | sent",
+        ),
+    ],
+)
+def test_a_message_from_a_candidate_or_a_leader(
+    node: Callable[[], RawNode], message: messages.Message, begins: str
+) -> None:
+    assert line(node(), Receive(message)).startswith(begins)
+
+
+def test_an_election_from_the_silence_to_the_first_commit() -> None:
+    node = node_of("s1", 1)
+    assert line(node, Tick(), TIMEOUT_MS) == (
+        "Tick: no leader was heard for an election timeout, so I ask who would vote for me in term "
+        "2 (thesis §9.6) | changed: role follower → pre-candidate | sent to s2 s3: PreVote 2-1-1"
+    )
+    assert line(node, Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True))).startswith(
+        "Count on me term 2 prevote of s2: counted: 2 of 3 votes are a majority, so I stand in "
+        "term 2 (thesis §9.6) | changed: role pre-candidate → candidate, term 1 → 2"
+    )
+    late = RequestVoteReply("s3", "s1", 2, True, pre_vote=True)
+    assert "ignored: I do not ask for this vote any more (§5.2)" in line(node, Receive(late))
+    denial = RequestVoteReply("s3", "s1", 2, False, reason="already voted for s2 in term 2")
+    assert "counted: s3 denies: already voted for s2" in line(node, Receive(denial))
+    won = line(node, Receive(RequestVoteReply("s2", "s1", 2, True)))
+    assert "counted: 2 of 3 votes are a majority, so I lead (§5.2); as leader of term 2 I " in won
+    assert "append the empty entry 2 (§8)" in won
+    assert "Synced: entries up to 2 are on my disk" in line(node, Synced(2, 2))
+    accepted = messages.AppendAccepted("s3", "s1", 2, 2, 1)
+    assert line(node, Receive(accepted)).startswith(
+        "I am up to date term 2 index 2 round 1 of s3: counted: s3 holds my log up to 2 (§5.3); a "
+        "majority holds entry 2 of my term 2, so it is committed (§5.3, §5.4.2); entries 1-2 "
+        "applied (§5.3) | changed: commit 0 → 2, applied 0 → 2, match of s3 0 → 2"
+    )
+
+
+def test_an_entry_of_an_earlier_term_on_a_majority_is_not_committed() -> None:
+    node = leader_of("s1", 1, 2)
+    said = line(node, Receive(messages.AppendAccepted("s2", "s1", node.view.term, 2, 1)))
+    assert (
+        "a majority holds entry 2, but it is of term 2: an entry of term 3 must commit it "
+        "(§5.4.2, Figure 8)" in said
+    )
+    assert node.view.commit_index == 0
+
+
+def test_a_leader_goes_back_once_for_one_reason() -> None:
+    node = established("s1", 1, 1)
+    behind = AppendRejected("s2", "s1", node.view.term, 1, node.view.round)
+    said = line(node, Receive(behind))
+    assert "the log of s2 does not fit, so I go back to nextIndex" in said
+    assert "ignored: I stepped back for this reason already" in line(node, Receive(behind))
+
+
+def test_a_leader_that_hears_nobody_gives_up() -> None:
+    node = established("s1")
+    said = [line(node, Tick(), time_ms) for time_ms in range(250, 1000, 50)]
+    assert any(
+        "no majority answered within an election timeout, so I give up (thesis §6.2)" in one
+        for one in said
+    )
+
+
+def test_what_clients_and_peers_do_is_told() -> None:
+    node = established("s1")
+    assert line(node, Propose(["set a 5", "set b 6"])).startswith(
+        "Propose set a 5 and 1 more: I append entries 2-3 (§5.3) | changed: log end 1 → 3"
+    )
+    assert "PeerDisconnected s2: it did not lead" in line(node, PeerDisconnected("s2"))
+    follower = node_of("s2", 1)
+    follower.step(Receive(append(1, (1, 1))), 5)
+    assert "obeyed: the leader gives way, so I stand in term 2 (thesis §3.10)" in line(
+        follower, Receive(TimeoutNow("s1", "s2", 1))
+    )
+    assert "ignored: it is not the leader's word" in line(
+        follower, Receive(TimeoutNow("s3", "s2", 2))
+    )
+
+
+def test_a_refused_message_is_told_with_the_refusal() -> None:
+    node = candidate_of("s1")
+    facts = facts_of(node.view)
+    taken = Receive(append(1, (0, 0), sender="s9", to="s1"))
+    refused = Step("s1", 2.0, facts, taken, node.step(Tick(), 0), facts, "s9 is no peer of s1")
+    assert "refused: s9 is no peer of s1 (docs/use/protocol.md)" in text_of(told(refused))
+
+
+def test_a_value_cannot_break_a_line_of_a_program() -> None:
+    node = established("s1")
+    said = json_of(told(step(node, Propose(['set a "}<script>\\n']))), 3)
+    assert "\n" not in said
+    assert '"append": [[2, 1, "set a \\"}<script>\\\\n"]]' in said
+    assert '"left_out": 3' in said
+
+
+def test_steady_heartbeats_are_thinned_and_counted() -> None:
+    node = node_of("s2")
+    node.step(Receive(append(1, (0, 0))), 5)
+    pulses = [step(node, Receive(append(1, (0, 0))), 10, at / 10) for at in range(10, 40)]
+    some, every = Thinning(is_all=False), Thinning(is_all=True)
+    taken = [pulse.at_s for pulse in pulses if some.takes(pulse)]
+    assert taken == [1.0, 2.0, 3.0]
+    assert (some.count(), some.count()) == (27, 0)
+    assert all(every.takes(pulse) for pulse in pulses)
+
+
+def test_a_tick_that_did_nothing_is_never_told() -> None:
+    idle = step(node_of("s2"), Tick(), 1)
+    assert not Thinning(is_all=True).takes(idle)
+    assert not Thinning(is_all=False).takes(idle)

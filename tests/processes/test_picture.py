@@ -1,0 +1,45 @@
+"""`raftline picture`: the page of a recording, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from raftline.harness.cluster import STEADY, Cluster
+
+CLI = Path(__file__).parents[2] / "src" / "cli.py"
+
+
+def picture(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CLI), "picture", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options = [*node.options, "--record", str(tmp_path / f"{node.name}.steps")]
+        cluster.start().led_by("s1")
+        cluster.ask("client4@set drawn <b>5")
+    page = tmp_path / "page.html"
+    files = [str(tmp_path / f"{name}.steps") for name in ("s1", "s2", "s3")]
+    done = picture(*files, "--out", str(page))
+    assert re.fullmatch(rf"{page} shows [0-9]+ steps\n", done.stdout), done.stderr
+    found = re.search(r'id="saved">(.*)</script>', page.read_text(encoding="utf-8"))
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["members"] == ["s1", "s2", "s3"]
+    assert any("set drawn <b>5" in json.dumps(one.get("append", "")) for one in data["events"])
+    assert any(event["k"] == "arrive" for event in data["events"])
+
+
+def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "poem"
+    path.write_text("two words\n")
+    done = picture(str(path))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"raftline: {path}: it is no recording of a node\n"
+    assert picture(str(tmp_path / "none")).returncode == 2

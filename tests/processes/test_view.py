@@ -1,0 +1,166 @@
+"""`raftline view`: the server of the page, without a browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import Process, eventually, free_ports
+
+PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
+pytest.importorskip("aiohttp", reason="the page needs aiohttp")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("view"), 3, *STEADY) as cluster:
+        yield cluster.start().led_by("s1")
+
+
+@pytest.fixture(scope="module")
+def port(three: Cluster) -> Iterator[int]:
+    number = next(free_ports)
+    command = [*PROGRAM, "view", "--dir", str(three.folder), "--port", str(number)]
+    page = Process("view", command)
+    page.launch().wait_for_line("the picture: http://localhost:")
+    yield number
+    page.close()
+
+
+def ask(
+    port: int, path: str, body: object = None, **headers: str
+) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    method = "GET" if body is None else "POST"
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, answer.headers, text
+
+
+def own(port: int) -> dict[str, str]:
+    return {"Origin": f"http://localhost:{port}", "Content-Type": "application/json"}
+
+
+def test_each_file_comes_with_a_policy_that_allows_no_inline_script(port: int) -> None:
+    status, headers, text = ask(port, "/")
+    assert status == 200
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]* src=)|\son[a-z]+=|style=", text)
+    for name in re.findall(r'(?:src|href)="(/[^"]+)"', text):
+        assert ask(port, name)[0] == 200
+    assert ask(port, "/static/..%2fserver.py")[0] == 404
+    assert ask(port, "/static/none.js")[0] == 404
+
+
+def test_a_page_of_another_site_is_refused(port: int) -> None:
+    line = {"node": "s1", "line": "Controller@SHUTDOWN"}
+    assert ask(port, "/facts", Host="evil.example:80")[0] == 403
+    assert ask(port, "/line", line, **{**own(port), "Origin": "http://evil.example"})[0] == 403
+    assert ask(port, "/line", line, **{**own(port), "Content-Type": "text/plain"})[0] == 403
+    assert ask(port, "/line", {"node": "s9", "line": "x"}, **own(port))[0] == 400
+    assert ask(port, "/line", {"node": "s1", "line": "a\nb"}, **own(port))[0] == 400
+    assert ask(port, "/process", {"node": "s1", "what": "kill"}, **own(port))[0] == 400
+
+
+def test_a_line_is_typed_and_its_answer_comes_back(port: int) -> None:
+    status, _, text = ask(port, "/line", {"node": "s1", "line": "me@set seen 5"}, **own(port))
+    assert (status, json.loads(text)) == (
+        200, {"answer": "s1@SET response: seen set to 5", "problem": ""}
+    )  # fmt: skip
+    facts = json.loads(ask(port, "/facts")[2])
+    assert facts == {"members": ["s1", "s2", "s3"], "controller": True, "processes": False}
+
+
+def test_the_stream_tells_the_state_of_each_node_then_what_happens(
+    port: int, three: Cluster
+) -> None:
+    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    connection.request("GET", "/events")
+    stream = connection.getresponse()
+    begun: set[str] = set()
+    three.ask("client4@set streamed <b>")
+    while True:
+        line = stream.fp.readline().decode()
+        batch = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+        events = batch.get("events", [])
+        begun |= {event["node"] for event in events if event["k"] == "begin"}
+        if any("set streamed <b>" in json.dumps(event.get("append", "")) for event in events):
+            break
+    connection.close()
+    assert begun == {"s1", "s2", "s3"}
+
+
+def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    command = [*PROGRAM, "view", "--dir", str(three.folder), "--save", str(path), "--for", "1"]
+    saver = Process("save", command).launch()
+    assert saver.ended() == 0
+    found = re.search(r'id="saved">(.*)</script>', path.read_text(encoding="utf-8"))
+    assert found is not None
+    events = json.loads(found[1])["events"]
+    assert {event["node"] for event in events if event["k"] == "begin"} == {"s1", "s2", "s3"}
+
+
+def test_a_node_that_does_not_answer_is_told_and_comes_back(port: int, three: Cluster) -> None:
+    three["s3"].kill()
+    problem = json.loads(ask(port, "/line", {"node": "s3", "line": "status"}, **own(port))[2])
+    assert problem["answer"] == ""
+    assert problem["problem"].startswith("s3: ")
+    three["s3"].start()
+    eventually(lambda: three["s3"].status().get("leader") == "s1", "s3 follows again")
+
+
+def test_a_node_of_up_is_killed_and_started_from_the_page(tmp_path: Path) -> None:
+    base, page = next(free_ports), next(free_ports)
+    config = tmp_path / "server-configuration.txt"
+    config.write_text(f"s1 localhost {base}\ns2 localhost {next(free_ports)}\n")
+    command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(page)]
+    with closing(Process("up", command)) as up:
+        up.launch().wait_for_line("2 nodes up")
+        first = pid_of(page)
+        assert "s1 is killed" in order(page, "kill")
+        up.wait_for_line("s1 died (killed by SIGKILL)")
+        assert "s1 is started" in order(page, "start")
+        assert eventually(lambda: pid_of(page), "s1 answers") != first
+
+
+def order(page: int, what: str) -> str:
+    return ask(page, "/process", {"node": "s1", "what": what}, **own(page))[2]
+
+
+def pid_of(page: int) -> int:
+    """Return the process of s1, 0 where it does not answer."""
+    answer = json.loads(ask(page, "/line", {"node": "s1", "line": "status"}, **own(page))[2])
+    facts = answer["answer"].partition("response: ")[2]
+    return int(json.loads(facts)["pid"]) if facts else 0
+
+
+def test_what_is_missing_is_named_in_one_line(three: Cluster, tmp_path: Path) -> None:
+    taken = Process(
+        "taken",
+        [*PROGRAM, "view", "--dir", str(three.folder), "--port", str(three["s1"].port)],
+    )
+    taken.launch()
+    assert taken.ended() == 2
+    (line,) = taken.lines
+    assert f"the page can't be served on port {three['s1'].port}: " in line
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['aiohttp'] = None\n")
+    command = [*PROGRAM, "view", "--dir", str(three.folder)]
+    without = Process("without", command, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert without.launch().ended() == 2
+    assert without.lines == [
+        "raftline: the page needs aiohttp, which is not installed: pip install 'raftline[view]'"
+    ]

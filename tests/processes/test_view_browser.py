@@ -1,0 +1,180 @@
+"""The picture in a real browser: an election, a partition by a click, the reason of a vote.
+
+`make view-test` runs it. It is skipped where there is no chromium or no selenium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import Process, eventually, free_ports
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
+pytest.importorskip("aiohttp", reason="the page needs aiohttp")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt: chromium-driver)"
+)
+PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
+SIZES = ((1600, 1200), (400, 900))
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        yield cluster.start().led_by("s1")
+
+
+@pytest.fixture
+def port(three: Cluster) -> Iterator[int]:
+    number = next(free_ports)
+    command = [*PROGRAM, "view", "--dir", str(three.folder)]
+    page = Process("view", [*command, "--port", str(number)])
+    page.launch().wait_for_line("the picture: http://localhost:")
+    yield number
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield found
+    found.quit()
+
+
+class Page:
+    """The page as its reader sees it."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+
+    def open(self, address: str, size: tuple[int, int] = SIZES[0]) -> Page:
+        self.browser.set_window_size(*size)
+        self.browser.get("about:blank")
+        self.complaints()  # of the page before, whose server has ended
+        self.browser.get(address)
+        return self
+
+    def all(self, css: str) -> list[Any]:
+        found: list[Any] = self.browser.find_elements("css selector", css)
+        return found
+
+    def text(self, css: str) -> str:
+        """Return the text of the first element, "" where there is none."""
+        script = "const e = document.querySelector(arguments[0]); return e ? e.textContent : ''"
+        return str(self.browser.execute_script(script, css))
+
+    def click(self, css: str) -> None:
+        self.browser.execute_script("document.querySelector(arguments[0]).click()", css)
+
+    def role(self, node: str) -> str:
+        return self.text(f'[aria-label="{node}"] .role')
+
+    def until(self, css: str, word: str) -> str:
+        return eventually(lambda: found if word in (found := self.text(css)) else "", word)
+
+    def choose(self, word: str) -> None:
+        """Click on the latest event with this word, as soon as there is one."""
+        script = """const found = [...document.querySelectorAll('#list button')]
+            .filter((button) => button.textContent.includes(arguments[0]));
+            if (found.length) found[found.length - 1].click();
+            return found.length"""
+        eventually(lambda: self.browser.execute_script(script, word), word)
+
+    def complaints(self) -> list[str]:
+        return [one["message"] for one in self.browser.get_log("browser")]
+
+
+@pytest.fixture
+def page(browser: Any, port: int) -> Page:
+    return Page(browser).open(f"http://localhost:{port}/")
+
+
+def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
+    page: Page, three: Cluster
+) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    page.click('[data-node="s1"][data-order="Cut off"]')
+    page.until("#answers", "s1@PARTITION response: in force: PARTITION s2 s3")
+    leader = eventually(
+        lambda: next((n for n in ("s2", "s3") if page.role(n).startswith("leader")), ""),
+        "a leader of the other two",
+    )
+    page.until('[aria-label="s1"] .role', "candidate")
+    page.choose("RequestVote")
+    details = page.until("#details", "The line as it travelled")
+    assert "granted: I gave no other vote" in details
+    assert "(§5.2, §5.4.1)" in details
+    assert "src/raft/election.py on_request_vote()" in details
+    page.click('[data-node="s1"][data-order="Heal"]')
+    page.until('[aria-label="s1"] dl', leader)
+    assert page.complaints() == []
+
+
+def test_a_value_stays_text_and_the_log_shows_it_as_committed(page: Page, three: Cluster) -> None:
+    value = "<script>document.title='broken'</script><img src=x onerror=alert(1)>"
+    three["s1"].ask(f"client4@set shown {value}")
+    cell = page.until('[aria-label="s2"] .log li.applied:last-child', "set shown <script>")
+    assert "committed" in page.all('[aria-label="s2"] .log li:last-child')[0].get_attribute("class")
+    assert cell.startswith(str(three["s1"].status()["last_index"]))
+    page.choose("Propose")
+    page.until("#details", "set shown <script>")
+    assert page.browser.title == "raftline view"
+    assert page.complaints() == []
+
+
+def test_a_line_is_typed_and_time_is_stopped_and_walked(page: Page, three: Cluster) -> None:
+    page.all("#target option")[0].click()
+    page.all("#line")[0].send_keys("me@set typed 5")
+    page.click("#form button")
+    page.until("#answers", "s1@SET response: typed set to 5")
+    page.until('[aria-label="s1"] .log', "set typed 5")
+    page.click("body")
+    page.all("body")[0].send_keys(" ")
+    page.until("#pause", "Go on")
+    page.all("#jump option[value=commit]")[0].click()
+    page.click("#previous")
+    page.until("#details", "so it is committed")
+    assert page.all("#list [aria-current=true]")
+    before = page.text("#list")
+    page.click("#back")
+    eventually(lambda: page.text("#list") != before, "an earlier part")
+    page.click("#live")
+    page.until("#pause", "Pause")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_wider_than_the_screen(page: Page, port: int, size: tuple[int, int]) -> None:
+    page.open(f"http://localhost:{port}/", size)
+    page.until('[aria-label="s1"] .role', "leader")
+    width = "return [document.documentElement.scrollWidth, innerWidth]"
+    wide, room = page.browser.execute_script(width)
+    assert wide <= room
+    unnamed = """return [...document.querySelectorAll('button, select, input, canvas')].filter(
+        (e) => !(e.textContent.trim() || e.ariaLabel || e.labels && e.labels.length)).length"""
+    assert page.browser.execute_script(unnamed) == 0
+
+
+def test_a_saved_page_shows_the_same_from_a_file(
+    browser: Any, three: Cluster, tmp_path: Path
+) -> None:
+    path = tmp_path / "saved.html"
+    command = [*PROGRAM, "view", "--dir", str(three.folder)]
+    subprocess.run([*command, "--save", str(path), "--for", "2"], check=True)
+    page = Page(browser).open(path.as_uri())
+    page.until('[aria-label="s1"] .role', "leader, term")
+    assert not page.all("#prompt:not([hidden])")
+    assert page.complaints() == []

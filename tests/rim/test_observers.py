@@ -1,0 +1,163 @@
+"""Observers without a network: who is told what, and what becomes of the slow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from raftline.harness.processes import eventually
+from raftline.node import observers as module
+from raftline.node.observers import Observers
+from raftline.raft.inputs import Propose, Receive
+from raftline.raft.messages import PeerError
+from raftline.wire.observing import ObserveAsked
+from tests.core.cores import append, established, node_of
+from tests.rim.test_watchers import FakeTeller
+
+
+class Scene:
+    """A node that is stepped as the driver does it, and its observers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.node = established("s1")
+        self.core = threading.Lock()
+        self.observers = Observers("s1", self.said.append)
+        self.observers.follow(self.node, self.core)
+        self.tellers: list[FakeTeller] = []
+
+    def teller(self) -> FakeTeller:
+        self.tellers.append(FakeTeller())
+        return self.tellers[-1]
+
+    def propose(self, *commands: str) -> None:
+        with self.core:
+            self.node.step(Propose(list(commands)), self.node.view.now_ms)
+
+    def close(self) -> None:
+        for teller in self.tellers:
+            self.observers.close(teller)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.close()
+
+
+def shown(teller: FakeTeller, word: str) -> str:
+    """Return the text that a reader got, once it holds a word."""
+    return eventually(lambda: teller.text if word in teller.text else "", word)
+
+
+def test_the_first_line_tells_the_state_and_each_step_has_one(scene: Scene) -> None:
+    teller = scene.teller()
+    assert scene.observers.open(teller, "7", ObserveAsked()) == ""
+    scene.propose("set a 5")
+    lines = shown(teller, "Propose").splitlines()
+    assert lines[0].startswith("s1#7@OBSERVE response: clock ")
+    assert ", leader in term 1, log ends at 1 of term 1, commit 1, applied 1; " in lines[0]
+    assert lines[1].startswith("s1#7@OBSERVED ")
+    assert "Propose set a 5: I append entry 2 (§5.3) | changed: log end 1 → 2" in lines[1]
+
+
+def test_a_connection_observes_once_and_ends_it(scene: Scene) -> None:
+    teller = scene.teller()
+    scene.observers.open(teller, "", ObserveAsked())
+    again = scene.observers.open(teller, "8", ObserveAsked())
+    assert again.startswith("Sorry, this connection observes already.")
+    scene.propose("set a 5")
+    shown(teller, "Propose")
+    assert scene.observers.close(teller) == "UNOBSERVE response: ended after 2 lines"
+    assert scene.node.observer is None
+    assert scene.observers.close(teller).startswith("Sorry, this connection observes nothing.")
+
+
+def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
+    first, second = scene.teller(), scene.teller()
+    for teller in (first, second):
+        scene.observers.open(teller, "", ObserveAsked())
+    scene.observers.close(first)
+    assert scene.node.observer is scene.observers
+    scene.propose("set a 5")
+    shown(second, "Propose")
+    assert "Propose" not in first.text
+    scene.observers.close(second)
+    assert scene.node.observer is None
+    gone = "s1 observed"
+    eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
+
+
+def test_a_slow_reader_loses_lines_and_is_told_how_many(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINES_MAX", 5)
+    slow, quick = scene.teller(), scene.teller()
+    for teller in (slow, quick):
+        scene.observers.open(teller, "", ObserveAsked())
+    slow.is_slow = True
+    for number in range(20):
+        scene.propose(f"set a {number}")
+        shown(quick, f"Propose set a {number}:")
+    slow.is_slow = False
+    slow.pump()
+    assert "set a 4:" in slow.text
+    assert "set a 5:" not in slow.text
+    scene.propose("set a last")
+    assert "s1@OBSERVED lost 15 lines: this reader is too slow\n" in shown(slow, "set a last")
+
+
+def test_steps_that_nobody_explains_in_time_are_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEPS_MAX", 0)
+    teller = scene.teller()
+    scene.observers.open(teller, "", ObserveAsked())
+    for number in range(3):
+        scene.propose(f"set a {number}")
+    monkeypatch.setattr(module, "STEPS_MAX", 10)
+    scene.propose("set a last")
+    assert "OBSERVED lost 3 lines" in shown(teller, "set a last")
+
+
+def test_a_refused_message_is_told(scene: Scene) -> None:
+    teller = scene.teller()
+    scene.observers.open(teller, "", ObserveAsked())
+    message = append(1, (0, 0), sender="s2", to="s1")
+    with pytest.raises(PeerError):
+        scene.node.step(Receive(message), 0)
+    scene.observers.refused(message, "s1 leads term 1, so s2 does not")
+    assert "refused: s1 leads term 1, so s2 does not" in shown(teller, "refused")
+
+
+def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("no such rule")
+
+    teller = scene.teller()
+    scene.observers.open(teller, "", ObserveAsked())
+    monkeypatch.setattr(module.lines, "told", fail)
+    scene.propose("set a 1")
+    eventually(lambda: scene.said, "a line on the console")
+    assert "a step can't be explained: ValueError('no such rule')" in scene.said[0]
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "facts_of", fail)
+    scene.propose("set a 2")
+    monkeypatch.undo()
+    scene.propose("set a 3")
+    assert "OBSERVED lost 2 lines" in shown(teller, "set a 3")
+
+
+def test_the_next_life_of_a_node_is_observed_by_the_same(scene: Scene) -> None:
+    teller = scene.teller()
+    scene.observers.open(teller, "", ObserveAsked())
+    after: Callable[[], object] = lambda: scene.node.step(Receive(append(1, (0, 0))), 5)  # noqa: E731
+    scene.node = node_of("s2")
+    scene.observers.follow(scene.node, scene.core)
+    after()
+    assert "my election timer begins anew" in shown(teller, "AppendEntries")

@@ -1,0 +1,140 @@
+"""The data of the picture: clocks, messages that meet, tags, thinning, and the saved page."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
+from raftline.view.page import saved_page
+from raftline.view.picture import LOST_AFTER_S, Picture
+from raftline.view.thinning import thinned
+
+STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
+
+
+def told(at: float, **more: Any) -> dict[str, Any]:
+    """Return a step as a node tells it."""
+    plain = {
+        "at": at, "in": "Tick", "from": None, "line": None, "kind": "Tick", "why": [],
+        "changed": [], "sent": [], "refused": False, "pulse": False, "cut": None, "append": [],
+        "role": "follower", "term": 1,
+    }  # fmt: skip
+    return {**plain, **more}
+
+
+def picture(**clocks: float) -> Picture:
+    """Return a picture of nodes whose clocks show this at our time 100."""
+    made = Picture()
+    for name, clock in clocks.items():
+        made.begin(name, {**STATE, "clock": clock}, 100.0, 100.0)
+    return made
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["k"] for event in events]
+
+
+def test_offsets_are_solved_from_the_least_way_in_each_direction() -> None:
+    # s2's clock is 5 s ahead; the ways take 1 to 9 ms, and the answer of the disk 30 ms more.
+    clocks = Clocks()
+    clocks.begins("s1", 10.0, 100.0, 100.2)
+    clocks.begins("s2", 15.0, 100.0, 100.9)
+    for way_ms in range(1, 10):
+        clocks.travelled("s1", "s2", 5 + way_ms / 1000)
+        clocks.travelled("s2", "s1", -5 + way_ms / 1000 + (0.03 if way_ms > 1 else 0))
+    for _ in range(SOLVE_EVERY):
+        clocks.travelled("s1", "s2", 5.5)
+    found = clocks.solve()
+    assert abs(found["s1"] - 90.1) < 1e-9
+    assert abs((found["s1"] - found["s2"]) - 5) < 1e-9
+
+
+def test_a_node_that_only_a_follower_talks_to_is_solved_over_it() -> None:
+    least = {("a", "b"): 2.001, ("b", "a"): -1.999, ("b", "c"): 1.002, ("c", "b"): -0.998}
+    found = solved(["a", "b", "c", "d"], {"a": 0.0, "b": 9.0, "c": 9.0, "d": 7.0}, least)
+    assert [round(found[name], 6) for name in "abcd"] == [0.0, -2.0, -3.0, 7.0]
+
+
+def test_what_one_sent_and_another_took_is_one_message_in_either_order_of_news() -> None:
+    made = picture(s1=0.0, s2=50.0)
+    events = made.step("s1", told(1.0, sent=[["s2", "PreVote 2-0-0"], ["s3", "PreVote 2-0-0"]]))
+    assert kinds(events) == ["step", "message", "message"]
+    taken = made.step("s2", told(51.002, **{"from": "s1", "line": "PreVote 2-0-0"}))
+    assert kinds(taken) == ["step", "arrive"]
+    assert taken[0]["got"] == taken[1]["id"] == events[1]["id"]
+    early = made.step("s1", told(1.5, **{"from": "s2", "line": "Count on me term 2"}))
+    assert kinds(early) == ["step"]
+    late = made.step("s2", told(51.49, sent=[["s1", "Count on me term 2"]]))
+    assert kinds(late) == ["step", "message", "arrive"]
+    assert late[2]["step"] == early[0]["id"]
+
+
+def test_a_message_that_never_arrives_is_lost_and_one_that_takes_long_is_late() -> None:
+    made = picture(s1=0.0, s2=50.0)
+    made.step("s1", told(1.0, sent=[["s2", "one"], ["s2", "two"]]))
+    assert list(made.lost({"s1": 1.0 + LOST_AFTER_S - 0.1})) == []
+    arrived = made.step("s2", told(51.7, **{"from": "s1", "line": "two"}))[1]
+    assert arrived["late"]
+    assert kinds(list(made.lost({"s1": 1.0 + LOST_AFTER_S}))) == ["lost"]
+
+
+def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
+    made = picture(s1=0.0)
+
+    def tags(**more: Any) -> list[str]:
+        found: list[str] = made.step("s1", told(1.0, **more))[0]["tags"]
+        return found
+
+    assert tags() == []
+    assert tags(role="candidate", term=2, kind="RequestVoteReply") == ["election", "vote"]
+    assert tags(role="leader", term=2) == ["election"]
+    assert tags(role="leader", term=2) == []
+    committed = [["a majority holds entry 2 of my term 2, so it is committed", "§5.3", "x.y"]]
+    assert tags(role="leader", term=2, why=committed) == ["commit"]
+    assert tags(term=3, cut=4) == ["election", "conflict"]
+    assert tags(term=3, why=[["refused", "§5.3", "following._send_missing"]]) == ["conflict"]
+
+
+def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
+    made = picture(s1=0.0, s2=0.0)
+    events = []
+    for number in range(300):
+        events += made.step("s1", told(number, sent=[["s2", f"line {number}"]]))
+    events += made.step("s2", told(399, role="candidate", term=2))
+    events += made.step("s2", told(400, role="candidate", term=2, pulse=True))
+    events += made.step("s1", told(401, pulse=True))
+    assert thinned(events[:50], 100) == (events[:50], 0)
+    chosen, left_out = thinned(events, 100)
+    assert len(chosen) <= 106
+    assert left_out == len(events) - len(chosen)
+    assert [event["at"] for event in chosen if event["k"] == "step"][-3:] == [399, 400, 401]
+    sent = {event["id"] for event in chosen if event["k"] == "message"}
+    assert all(set(event["sent"]) <= sent for event in chosen if event["k"] == "step")
+
+
+def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
+    made = picture(s1=0.0)
+    events = []
+    for number in range(1, 61):
+        entry = [number, 1, f"set a {number}"]
+        events += made.step("s1", told(number, append=[entry], sent=[["s2", f"{number}"]]))
+    chosen, left_out = thinned(events, 20)
+    assert left_out > 80
+    appended = [entry[0] for event in chosen for entry in event.get("append", [])]
+    assert appended == list(range(1, 61))
+
+
+def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
+    value = "</script><script>alert(1)</script>"
+    page = saved_page({"members": ["s1"], "events": [{"value": value}]}, "my <run>")
+    assert "<script>alert" not in page
+    assert "<title>my &lt;run&gt;</title>" in page
+    assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert not re.search(r"^(?:import|export) ", page, re.MULTILINE)
+    held = re.search(r'id="saved">(.*)</script>', page)
+    assert held is not None
+    assert json.loads(held[1])["events"] == [{"value": value}]
+    assert "default-src 'none'; script-src 'sha256-" in page
+    assert "unsafe" not in page

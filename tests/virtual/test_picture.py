@@ -1,0 +1,54 @@
+"""The picture of a simulated schedule: each step of each node has a reason, and nothing changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from raftline.view.collected import STEPS_MAX, Collector
+from tests.virtual.schedule import run
+
+
+def held(page: str) -> dict[str, Any]:
+    """Return what a page holds."""
+    found = re.search(r'id="saved">(.*)</script>', page)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+@pytest.mark.parametrize("seed", [7, 18])
+def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> None:
+    collector = Collector()
+    assert run(seed, collector=collector) == run(seed)
+    data = held(collector.page(f"seed {seed}"))
+    steps = [event for event in data["events"] if event["k"] == "step"]
+    assert 200 < len(steps) <= STEPS_MAX
+    assert all(step["why"] and step["why"][0][0] for step in steps)
+    assert {tag for step in steps for tag in step["tags"]} == {
+        "election", "vote", "conflict", "commit"
+    }  # fmt: skip
+    sent = {event["id"]: event for event in data["events"] if event["k"] == "message"}
+    arrived = [event for event in data["events"] if event["k"] == "arrive"]
+    assert len(arrived) > 100
+    assert all(event["at"] >= sent[event["id"]]["at"] for event in arrived)
+
+
+def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collector, whole = Collector(), Collector()
+    run(7, collector=collector)
+    run(7, collector=whole)
+    monkeypatch.setattr("raftline.view.collected.STEPS_MAX", 50)
+    data, all_of_it = held(collector.page("end")), held(whole.page("end"))
+    assert data["left_out"] == all_of_it["left_out"] > 0
+    steps = [event for event in data["events"] if event["k"] == "step"]
+    assert 0 < len(steps) <= 50
+    begun = {event["node"]: event["state"] for event in data["events"] if event["k"] == "begin"}
+    first = steps[0]
+    assert begun[first["node"]]["term"] <= first["term"]
+    assert begun[first["node"]]["log"]
