@@ -127,8 +127,8 @@ def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
 def test_a_value_stays_text_and_the_log_shows_it_as_committed(page: Page, three: Cluster) -> None:
     value = "<script>document.title='broken'</script><img src=x onerror=alert(1)>"
     three["s1"].ask(f"client4@set shown {value}")
-    cell = page.until('[aria-label="s2"] .log li.applied:last-child', "set shown <script>")
-    assert "committed" in page.all('[aria-label="s2"] .log li:last-child')[0].get_attribute("class")
+    last = '[aria-label="s2"] .log li.committed.applied:last-child'
+    cell = page.until(last, "set shown <script>")
     assert cell.startswith(str(three["s1"].status()["last_index"]))
     page.choose("Propose")
     page.until("#details", "set shown <script>")
@@ -137,6 +137,7 @@ def test_a_value_stays_text_and_the_log_shows_it_as_committed(page: Page, three:
 
 
 def test_a_line_is_typed_and_time_is_stopped_and_walked(page: Page, three: Cluster) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")  # the page knows the nodes
     page.all("#target option")[0].click()
     page.all("#line")[0].send_keys("me@set typed 5")
     page.click("#form button")

@@ -109,8 +109,9 @@ export class Diagram {
     }
     this.thin = Math.max(0, shown.length - ARROWS_MAX);
     const every = shown.length > ARROWS_MAX ? shown.length / ARROWS_MAX : 1;
+    g.save(); g.beginPath(); g.rect(LEFT - 8, 0, this.width - LEFT, this.canvas.clientHeight); g.clip();
     for (let i = 0; i < shown.length; i += every) this.arrow(...shown[Math.floor(i)]);
-    g.setLineDash([]);
+    g.restore();
   }
 
   arrow(message, sent, arrived) {

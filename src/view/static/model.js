@@ -87,7 +87,8 @@ export class Model {
       if (this.time(step.node, step.at) > time || (step.pulse && !withPulses)) continue;
       if (!tag || step.tags.includes(tag)) found.push(step);
     }
-    return found.reverse();
+    const at = (step) => this.time(step.node, step.at);
+    return found.reverse().sort((one, other) => at(one) - at(other));
   }
 
   // The next step with a tag behind a time, or the last one before it.
