@@ -18,7 +18,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long nemesis watchers mutants nightly accept labs compose-test release clean
+.PHONY: sim sim-long nemesis watchers monitoring-test mutants nightly accept labs compose-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
@@ -70,6 +70,9 @@ nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [M
 
 watchers: .venv/dev-installed ## watchers that move between nodes under faults: make watchers [MINUTES=60] [SEED=3]
 	@$(PY) -m tests.processes.watching $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
+
+monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
+	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
 
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)

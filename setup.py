@@ -22,7 +22,7 @@ COMPILED = (
     "storage/snapshotlines",
     "net/host", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
     "node/batching", "node/delivery", "node/driver", "node/lease_clock", "node/leasing",
-    "node/queue", "node/stepper",
+    "node/measures", "node/queue", "node/stepper",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
 # looks at classes by their names and fields.

@@ -9,7 +9,9 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 import argparse
 import contextlib
+import functools
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -24,9 +26,10 @@ from raftline.common.config import PACES, ConfigError, Configuration, PortRefuse
 from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import Interrupts, raised, threads_without_signals
+from raftline.monitoring.service import Service
 from raftline.net.listener import Listener
 from raftline.net.reachability import tell_reachability
-from raftline.node import boot, cpu_affinity, joining
+from raftline.node import boot, cpu_affinity, joining, settings
 from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
@@ -51,14 +54,20 @@ def main(
     `console_of` and `server_of` make a console and a server of another kind (labs/failures).
     """
     open_closed_streams()
-    arguments = boot.parser().parse_args(argv)
+    told = settings.read(boot.parser(), argv, os.environ)
+    arguments = told.arguments
+    if arguments.print_config:
+        print(*told.lines(), sep="\n")
+        return 0
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
         console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
+    again = functools.partial(settings.load, boot.parser(), argv, os.environ)
+    service = Service(told, again, console, local_time)
     try:
         with raised():
-            return _boot(arguments, console, server_of)
+            return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(console, str(error), EXIT_USAGE)
     except StorageError as error:
@@ -83,10 +92,9 @@ def _refuse(console: Console, message: str, status: int) -> int:
     return status
 
 
-def _boot(
-    arguments: argparse.Namespace, console: Console, server_of: Callable[..., Server]
-) -> int:
+def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
+    arguments = service.arguments
     name = arguments.name
     files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
     tls = tls_of_node(files, is_only=arguments.tls_only)
@@ -106,6 +114,7 @@ def _boot(
         datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
+        stack.enter_context(contextlib.closing(service)).open_door()
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
@@ -115,20 +124,24 @@ def _boot(
         for note in check_member(view, configuration):
             console.say(note)
         listens, members = Address(arguments.host, port), view.membership.addresses
-        tell_reachability(name, listens, configuration, members, listener.bound, console.say)
+        tell_reachability(
+            name, listens, configuration, members, listener.bound, console.say,
+            told=arguments.advertise,
+        )  # fmt: skip
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
-        interrupts.stop_with(server.stop)
+        service.attach(server, interrupts)
         where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
             if arguments.join:
-                mine = advertised(name, arguments.host, port, configuration)
+                mine = advertised(name, arguments.host, port, configuration, arguments.advertise)
                 begin_to_join(name, mine, arguments.join, server.node, console.say)
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
+        service.began(server)
         return server.wait()
 
 

@@ -97,6 +97,15 @@ class TlsSocket(socket.socket):
             raise
         return made
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something was received that a read may give without the network."""
+        tls = self._tls
+        if tls is None:
+            return False
+        with self._state:
+            return bool(self._peeked) or tls.pending() > 0 or self._arrived.pending > 0
+
     # --- reading: by one thread ------------------------------------------------------------------
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:

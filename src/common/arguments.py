@@ -8,7 +8,8 @@ import os
 import shlex
 import shutil
 import sys
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from raftline.common.address import HOST, port_in
 
@@ -22,7 +23,19 @@ def build() -> str:
     return "pure" if core is None or str(core.origin).endswith(".py") else "compiled"
 
 
-class _Version(argparse.Action):
+class Typed(argparse.Action):
+    """An option that is typed by hand: no file and no variable can set it (node/settings.py)."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **told: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, const=True, default=False, **told)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object
+    ) -> None:
+        setattr(namespace, self.dest, True)
+
+
+class _Version(Typed):
     """Prints the version; the build is looked for only then, not at each start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
@@ -40,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def tell_version(self) -> None:
         """Have `--version`."""
-        self.add_argument("--version", action=_Version, nargs=0, help="and the build")
+        self.add_argument("--version", action=_Version, help="and the build")
 
     def know_cluster(self, timeout_s: float | None = None) -> None:
         """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""

@@ -44,6 +44,11 @@ def _as_bytes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
+def is_warning(line: str) -> bool:
+    """Whether a line is for somebody who can mend something."""
+    return line.startswith("[!]")
+
+
 class Console:
     """Prints a node's lines. Any thread may speak, a signal handler may not (it may hold the lock).
 
@@ -60,6 +65,8 @@ class Console:
         """Prepare; `stamp` tells the time that stands before each line, None: none does."""
         self.verbose = verbose
         self._stamp = stamp
+        self._spell: Callable[[str], list[str]] = self._stamped
+        self._only_warnings = False
         self._write = writer_of(stream)
         self._clock = clock  # seconds; only differences count
         self._changed = threading.Condition(threading.Lock())
@@ -72,6 +79,16 @@ class Console:
         self._traffic_is_over = False
         self._printer = threading.Thread(target=self._print_all, name="console", daemon=True)
         self._printer.start()
+
+    def spell_by(self, spell: Callable[[str], list[str]] | None) -> None:
+        """Print what `spell` makes of a line, from now on; None: the line as it is."""
+        with self._changed:
+            self._spell = spell or self._stamped
+
+    def set_level(self, level: str) -> None:
+        """Print heartbeats too ("debug"), all else ("info"), or only what is wrong ("warning")."""
+        self.verbose = level == "debug"
+        self._only_warnings = level == "warning"
 
     def say(self, text: str) -> None:
         """Print one line, whatever else happens: a change of role, an error."""
@@ -140,18 +157,18 @@ class Console:
 
     def _put(self, kind: str | None, line: str) -> None:
         """Queue a line; where the queue is full, the oldest traffic goes, then the oldest line."""
-        if self._closing:
+        if self._closing or (self._only_warnings and not is_warning(line)):
             return
         if len(self._lines) >= QUEUE_LINES_MAX:
             oldest = next((i for i, (of, _) in enumerate(self._lines) if of is not None), 0)
             gone = self._lines[oldest][0] or "lines"
             del self._lines[oldest]
             self._dropped[gone] = self._dropped.get(gone, 0) + 1
-        self._lines.append((kind, self._stamped(line)))
+        self._lines += [(kind, text) for text in self._spell(line)]
         self._changed.notify()
 
-    def _stamped(self, line: str) -> str:
-        return line if self._stamp is None else f"{self._stamp()} {line}"
+    def _stamped(self, line: str) -> list[str]:
+        return [line if self._stamp is None else f"{self._stamp()} {line}"]
 
     def _print_all(self) -> None:
         """Write lines out until the console is closed or its stream is gone."""
@@ -179,7 +196,7 @@ class Console:
             self._lines.clear()
             if self._dropped:
                 dropped = f"… {_counted(self._dropped)} dropped: the terminal stood still"
-                lines.insert(0, self._stamped(dropped))
+                lines[:0] = self._spell(dropped)
                 self._dropped = {}
             return lines
 

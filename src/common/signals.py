@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -54,11 +55,13 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] = lambda: os._exit(0)
-        numbers = [signal.SIGINT, signal.SIGTERM]
+        self._hang_up: Callable[[], None] = self.stop
+        actions = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
+            actions[signal.SIGHUP] = lambda: self._hang_up()
         self._before = {
-            number: signal.signal(number, lambda *_: self._stop()) for number in numbers
+            number: signal.signal(number, lambda *_, act=act: act())
+            for number, act in actions.items()
         }
 
     def stop(self) -> None:
@@ -67,6 +70,12 @@ class Interrupts:
 
     def stop_with(self, stop: Callable[[], None]) -> None:
         self._stop = stop
+
+    def read_again_with(self, ask: Callable[[], None]) -> None:
+        """Have SIGHUP do this, unless standard input is a terminal: there it means that the
+        terminal was closed, and ends the process as before."""
+        if sys.stdin is None or not sys.stdin.isatty():
+            self._hang_up = ask
 
     def close(self) -> None:
         for number, handler in self._before.items():

@@ -79,9 +79,9 @@ class Admission:
     # --- users -------------------------------------------------------------------------------
 
     def _log_in(self, line: ParsedLine) -> ParsedLine:
-        """Take a line of a login, of which no console shows more than its verb."""
+        """Take a line of a login."""
         host, request = self._host, line.request
-        host.traffic_log.requested(request.sender, request.verb)
+        host.traffic_log.requested(request.sender, request.verb)  # and no password
         reply = self.login.take(request) if self.login is not None else NO_USERS
         if reply == FAILED:
             host.traffic_log.requested(request.sender, f"{request.verb}, which failed")

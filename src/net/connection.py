@@ -73,6 +73,11 @@ class Connection:
         """Whether a controller speaks here, who outlives a node that is shut down."""
         return self._local_commands.is_controllers
 
+    @property
+    def bytes_moved(self) -> tuple[int, int]:
+        """How many bytes were read, and sent as replies and events."""
+        return self._reader.bytes_read, self.outgoing.bytes_sent
+
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
@@ -113,8 +118,7 @@ class Connection:
         self.outgoing.wait_until_empty()
 
     def _begin_tls(self) -> bool:
-        """Shake hands where the other side wants to; return whether TLS is spoken now. Such a
-        connection keeps its own thread: what is decrypted wakes no other one."""
+        """Shake hands where the other side wants to; return whether TLS is spoken now."""
         tls, admission = self._host.tls, self._admission
         if tls is None or not isinstance(self._socket, TlsSocket):
             return False
@@ -122,7 +126,6 @@ class Connection:
         member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
         if member is None:
             return False
-        self._shared_reader = None
         admission.proven = member or None
         return True
 
@@ -141,6 +144,7 @@ class Connection:
             self._shared_reader is not None
             and self._kind[0] in SHARED_KINDS
             and not self._reader.has_begun
+            and not self._reader.has_more  # for which the kernel wakes nobody
         ):
             self._shared_reader.lend(self)
             if self._trouble is not None:

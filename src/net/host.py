@@ -86,7 +86,7 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "asked_ms", "change", "commands", "first_index", "hold_until_ms", "ids",
+        "_done", "asked_ms", "asked_s", "change", "commands", "first_index", "hold_until_ms", "ids",
         "is_answered", "is_read", "reader", "reading", "replies", "reply_sink", "sent",
     )  # fmt: skip
 
@@ -111,6 +111,7 @@ class Batch:
         self.sent = 0  # replies that have left
         self.first_index = 0
         self.asked_ms = 0
+        self.asked_s = 0.0  # by time.monotonic, for what is measured
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
         self._done: threading.Lock | None = None

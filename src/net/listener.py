@@ -46,6 +46,7 @@ class Listener:
         self._closing = threading.Event()
         self._taker: threading.Thread | None = None
         self._complained_s = -COMPLAINT_PAUSE_S
+        self._gone = (0, 0, 0)  # connections that ended, and the bytes that they read and sent
         raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -67,6 +68,15 @@ class Listener:
     def bound(self) -> str:
         """The IP address that is listened on."""
         return str(self._socket.getsockname()[0])
+
+    def traffic(self) -> tuple[int, int, int, int]:
+        """Return how many connections are open, how many have been taken in all, and how many
+        bytes they have read and sent."""
+        with self._lock:
+            moved = [connection.bytes_moved for connection in self._connections]
+            ended, read, sent = self._gone
+        read, sent = read + sum(one[0] for one in moved), sent + sum(one[1] for one in moved)
+        return len(moved), ended + len(moved), read, sent
 
     def open(self, host: Host) -> None:
         """Take connections from now on, in a thread of its own."""
@@ -185,7 +195,11 @@ class Listener:
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:
-            self._connections.discard(connection)
+            if connection in self._connections:
+                self._connections.remove(connection)
+                ended, read, sent = self._gone
+                more_read, more_sent = connection.bytes_moved
+                self._gone = (ended + 1, read + more_read, sent + more_sent)
             sys.setswitchinterval(switch_interval_s(len(self._connections)))
 
     def _complain(self, error: BaseException) -> None:

@@ -41,6 +41,7 @@ class Outgoing:
         self._is_stuck = False  # a thread waits for the reader, and sends what follows
         self._is_awaited = False  # the connection's thread sleeps on …
         self._moved = Wakeup()
+        self.bytes_sent = 0
 
     # --- the connection's thread ---------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class Outgoing:
             self.wait_until_empty()
         try:
             self._socket.sendall(data)
+            self.bytes_sent += len(data)
         finally:
             with self._lock:
                 self._is_stuck = False
@@ -198,7 +200,9 @@ class Outgoing:
 
     def _send(self, data: bytes) -> int:
         try:
-            return self._socket.send(data, socket.MSG_DONTWAIT)
+            sent = self._socket.send(data, socket.MSG_DONTWAIT)
+            self.bytes_sent += sent
+            return sent
         except BlockingIOError:
             return 0
         except OSError:
@@ -226,6 +230,7 @@ class Outgoing:
             while self._is_stuck:
                 self._socket.sendall(data)
                 with self._lock:
+                    self.bytes_sent += len(data)
                     data = self._next() or self._next_of_sources()
                     self._is_stuck = bool(data)
         except (OSError, MemoryError):

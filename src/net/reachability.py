@@ -13,6 +13,7 @@ from raftline.common.config import Configuration
 from raftline.common.signals import threads_without_signals
 
 EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
+_MOVE = "Correct --advertise; a member moves by `remove` and `add`"
 _ADVICE = "right behind a proxy, else nobody will find it"
 
 
@@ -23,8 +24,11 @@ def tell_reachability(
     members: Mapping[str, str],
     bound: str,
     say: Callable[[str], None],
+    told: Address | None = None,
 ) -> None:
     """Say what keeps others from finding a node.
+
+    `told` is where `--advertise` says that others reach it; then nobody looks any further.
 
     It was told where it `listens`, and has the IP address `bound`; `members` are those of its
     log, name to host:port. A host name is looked up in a thread of its own: a name server may take
@@ -36,6 +40,10 @@ def tell_reachability(
     if sought is None:
         return
     begin = f"[!] {source} says that others reach {name}"
+    if told is not None:
+        if sought != told:
+            say(f"{begin} at {sought}, and --advertise says {told}: they go by the former. {_MOVE}")
+        return
     if sought.port != listens.port:
         say(f"{begin} on port {sought.port}, and it listens on {listens.port}: {_ADVICE}")
     if _is_plain(sought.host, listens.host, bound):

@@ -11,20 +11,27 @@ from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import is_loopback
-from raftline.common.arguments import Parser, as_host, as_port, program
+from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.common.logs import FORMATS, LEVELS
+from raftline.common.place import as_place
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
 from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
-from raftline.node.joining import joining_address, settle_configuration
+from raftline.node.joining import joining_address, reached_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
+
+
+def log_level(arguments: argparse.Namespace) -> str:
+    """Return the level of the console."""
+    return str(arguments.log_level or ("debug" if arguments.verbose else "info"))
 
 
 def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
@@ -52,7 +59,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     _check_protected(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
-        return port, joining.register(config.locate(folder), name, port)
+        return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 
@@ -117,6 +124,8 @@ def parser() -> Parser:
     parser = Parser(
         prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
+        epilog="RAFTLINE_NAME, RAFTLINE_PORT, RAFTLINE_MAX_CONNECTIONS, … and raftline.toml set the"
+        " same: an argument outranks the environment, and that the file.",
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="which line of the configuration: s1")
@@ -124,6 +133,9 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
+    add("--advertise", type=reached_address, metavar="HOST:PORT",
+        help="where others reach this node, if that is not where it listens: behind a proxy, in"
+        " a container, on every address")  # fmt: skip
     _add_access(parser)
     _add_tls(parser)
     _add_service(parser)
@@ -131,6 +143,9 @@ def parser() -> Parser:
     _add_controller(parser)
     _add_output(parser)
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
+    add("--config", metavar="FILE",
+        help="settings (default: raftline.toml in the folder of --dir, else here)")  # fmt: skip
+    add("--print-config", action=Typed, help="show each setting and where it comes from")
     parser.tell_version()
     return parser
 
@@ -199,7 +214,7 @@ def _add_membership(parser: Parser) -> None:
     add("--join", metavar="HOST:PORT", type=joining_address,
         help="be added to the cluster of the node there; NAME need not be in the"
         " configuration")  # fmt: skip
-    add("--new", action="store_true",
+    add("--new", action=Typed,
         help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
         " script that says it of a node that lost its disk loses acknowledged writes")  # fmt: skip
 
@@ -227,7 +242,14 @@ def _add_output(parser: Parser) -> None:
     add("--record", type=Path, metavar="FILE",
         help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
         " keys and values")  # fmt: skip
+    add("--http", type=as_place, metavar="PORT",
+        help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
+        " HOST:PORT, or unix:PATH")  # fmt: skip
     add("--verbose", action="store_true", help="print each heartbeat, too")
+    add("--log-format", choices=FORMATS, default="console",
+        help="console: the lines as they are; text and json: with time, level, node and term")
+    add("--log-level", choices=LEVELS,
+        help="debug: heartbeats, too; info (default); warning: only what somebody has to mend")
     add("--log-times", action="store_true", help="print the time before each line")
     add("--course-console", action="store_true",
         help="print a bare `Sending message`, and votes as a table only, as the"

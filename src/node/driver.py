@@ -17,6 +17,8 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
+from raftline.node.facts import node_facts
+from raftline.node.measures import Measures
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer
@@ -24,12 +26,9 @@ from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
-from raftline.raft.view import NodeView
-from raftline.wire.membercommands import membership_facts
 
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
-LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
 
 _Result = TypeVar("_Result")
 
@@ -42,9 +41,10 @@ class Driver:
         self._logmanager = logmanager
         self._rim = rim
         self.core = threading.Lock()
-        self._writer = Writer(logmanager, self.core, self._written, self._fail)
+        self.measures = Measures()
+        self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
         self.compaction = Compaction(node, logmanager, self.core, self._writer)
-        self._queue = RequestQueue(hold_ms)
+        self._queue = RequestQueue(hold_ms, self.measures)
         self._sleep = OwnerSleep()
         self._stepper = Stepper(node, logmanager, self._writer, self._queue, rim, self._sleep)
         self.watchers = self._stepper.watchers
@@ -155,6 +155,11 @@ class Driver:
         with self.core:
             facts = node_facts(self.node.view, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many batches wait, by what for, and how many steps wait for the disk."""
+        with self.core:
+            return {**self._queue.waiting(), "disk": self._writer.waiting}
 
     # --- what waits, and time --------------------------------------------------------------
 
@@ -273,28 +278,3 @@ class Driver:
     def _turn_all_away(self) -> None:
         self._stepper.turn_all_away(failed=self._failure is not None)
         self.watchers.close()
-
-
-def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
-    """Return what `status` tells of a node; whoever calls holds the driver's `core` lock."""
-    return {
-        "name": view.name,
-        "role": view.role.value,
-        "term": view.term,
-        "leader": view.leader,
-        "last_index": view.log.last_index,
-        "synced_index": view.durable_index,
-        "commit_index": view.commit_index,
-        "last_applied": view.last_applied,
-        "base_index": view.log.base_index,
-        "snapshot_index": view.snapshot.index if view.snapshot else 0,
-        "snapshot_bytes": view.snapshot.size if view.snapshot else 0,
-        "arriving_bytes": view.arriving_bytes,
-        "recovering": view.recovering,
-        "newborn": view.newborn,
-        "may_be_new": view.may_be_new,
-        "no_leader_because": view.no_leader_because,
-        **membership_facts(view.configurations, view.commit_index),
-        "handing_over_to": view.transfer.to if view.transfer else None,
-        "lease_ms": max(0, min(view.lease_until_ms - now_ms, LEASE_SHOWN_MS)),
-    }

@@ -43,6 +43,16 @@ def joining_address(text: str) -> Address:
     return Address(host, as_port(port))
 
 
+def reached_address(text: str) -> Address:
+    """Return what `--advertise HOST:PORT` names."""
+    host, port = split(text)
+    if not HOST.fullmatch(host):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, where others reach this node")
+    if host in EVERYWHERE:
+        raise argparse.ArgumentTypeError(f"{host} is where one listens, not where one is reached")
+    return Address(host, as_port(port))
+
+
 def settle_configuration(
     folder: str | None, name: str, host: str, port: int, *, joins: Address | None
 ) -> Configuration:
@@ -89,17 +99,22 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: can't be made: {error.strerror}") from error
 
 
-def advertised(name: str, host: str, port: int, configuration: Configuration) -> Address:
-    """Return where the others are to reach this node: what the file says, else where it listens.
+def advertised(
+    name: str, host: str, port: int, configuration: Configuration, told: Address | None = None
+) -> Address:
+    """Return where the others are to reach this node: what `--advertise` told, else what the file
+    says, else where it listens.
 
     Raises:
         ConfigError: it listens everywhere, which is nowhere in particular.
     """
+    if told is not None:
+        return told
     address = configuration.members.get(name, Address(host, port))
     if address.host in EVERYWHERE:
         raise ConfigError(
-            f"--host {host} doesn't tell where others reach {name}; write it into "
-            f"{configuration.path}: {name} HOST {port}"
+            f"--host {host} doesn't tell where others reach {name}; add --advertise HOST:PORT, or "
+            f"write it into {configuration.path}: {name} HOST {port}"
         )
     return address
 
@@ -144,8 +159,9 @@ def _ask_to_be_added(
 # --- server-configuration.txt, which several nodes may write at once ---------------------------
 
 
-def register(path: Path, name: str, port: int) -> Configuration:
-    """Make `name` a member on localhost, creating the file if it is absent.
+def register(path: Path, name: str, port: int, told: Address | None = None) -> Configuration:
+    """Make `name` a member on localhost, or at the address that is told, creating the file if it
+    is absent.
 
     Nothing changes if `name` is there with this port. Several nodes may register at once.
 
@@ -153,7 +169,8 @@ def register(path: Path, name: str, port: int) -> Configuration:
         ConfigError: `name` is there with another port, the port is taken, or the file can't be
             used or written.
     """
-    line = f"{name} localhost {port}"
+    address = told or Address("localhost", port)
+    port, line = address.port, f"{name} {address.host} {address.port}"
     alone = f"{HEADER}{line}\n"
     try:
         make_folder(path.parent)

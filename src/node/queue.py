@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from raftline.net.host import Batch
+from raftline.node.measures import Measures
 from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
@@ -17,8 +19,9 @@ class RequestQueue:
     Anybody may `put`; whoever calls the rest holds the driver's `core` lock.
     """
 
-    def __init__(self, hold_ms: int) -> None:
+    def __init__(self, hold_ms: int, measures: Measures | None = None) -> None:
         self._hold_ms = hold_ms
+        self._measures = measures or Measures()
         # New ones, each kind in the order in which it came; only `put` and `take` change these.
         self.writes: deque[Batch] = deque()  # may share the next write of the disk
         self.reads: deque[Batch] = deque()  # may share the next round
@@ -33,6 +36,13 @@ class RequestQueue:
             self.others.append(batch)
         else:
             (self.reads if batch.is_read else self.writes).append(batch)
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many batches wait for what."""
+        return {
+            "writes": len(self.writes), "reads": len(self.reads), "others": len(self.others),
+            "leader": len(self._held), "commit": len(self._pending),
+        }  # fmt: skip
 
     @property
     def held_until_ms(self) -> int | None:
@@ -75,6 +85,7 @@ class RequestQueue:
     def answer_applied(self, replies: Sequence[str], first: int, last: int) -> None:
         """Give the replies to the entries `first` to `last` to those whose requests are among
         them. What is pending lies in index order, so nobody is searched for."""
+        now_s = time.monotonic()
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
             start = batch.first_index + len(batch.replies) - first
@@ -82,7 +93,13 @@ class RequestQueue:
             if len(batch.replies) < len(batch.commands):
                 return
             self._pending.popleft()
+            self._measures.writes.add(now_s - batch.asked_s, len(batch.commands))
             batch.wake()
+
+    def confirmed(self, batch: Batch) -> None:
+        """Let reads be served: they were confirmed."""
+        self._measures.reads.add(time.monotonic() - batch.asked_s, len(batch.commands))
+        batch.wake()
 
     def give_up_pending(self, why: str) -> None:
         """Nobody here can know what becomes of these entries: say just that."""

@@ -84,9 +84,10 @@ class Stepper:
     def enqueue(self, batch: Batch) -> None:
         """Put a batch in the queue."""
         queue = self._queue
+        batch.asked_s = now_s = time.monotonic()
         queue.put(batch)
         queued = len(queue.reads if batch.is_read else queue.writes)
-        self._batching.enqueue(queued, time.monotonic(), is_read=batch.is_read)
+        self._batching.enqueue(queued, now_s, is_read=batch.is_read)
 
     def is_wanted(self) -> bool:
         """Whether anything waits that is served now."""
@@ -266,7 +267,7 @@ class Stepper:
         answered twice."""
         if not batch.reading.by_clock:
             batch.reader = self._logmanager
-            batch.wake()
+            self._queue.confirmed(batch)
         elif not batch.is_answered:
             now = now_ms()  # behind the round, so behind the request
             batch.replies = [self._leasing.answer(command, now) for command in batch.commands]

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Origin
+from raftline.node.measures import Measures
 from raftline.raft.effects import Effects
 
 WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
@@ -55,7 +56,9 @@ class Writer:
         core: threading.Lock,
         on_written: Callable[[Durable | None], None],
         on_failure: Callable[[Exception], None],
+        measures: Measures | None = None,
     ) -> None:
+        self._measures = measures or Measures()
         self._files = files
         self._core = core
         self._on_written = on_written
@@ -70,6 +73,11 @@ class Writer:
     def is_busy(self) -> bool:
         """Whether anything is being written or waits to be; with `core` held."""
         return bool(self._writing or self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait to be written, or are being written; with `core` held."""
+        return len(self._writing) + len(self._waiting)
 
     @property
     def is_full(self) -> bool:
@@ -161,6 +169,9 @@ class Writer:
             self._writing, self._waiting = self._waiting, []
         if not self._writing:
             return False
-        self._on_written(self._files.write([effects for effects, _ in self._writing]))
+        self._measures.disk_begins()
+        durable = self._files.write([effects for effects, _ in self._writing])
+        self._measures.disk_ends()
+        self._on_written(durable)
         self._files.note_mark()
         return True

@@ -1,8 +1,9 @@
-"""The arguments of `raftline fsck`, `recover`, `backup`, `restore` and `replay`."""
+"""The arguments of `raftline fsck`, `recover`, `backup`, `restore`, `replay` and `unit`."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from raftline.common import config
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the five to the command line."""
+    """Add the six to the command line."""
     _add_fsck(commands)
     _add_recover(commands)
     _add_backup(commands)
     _add_restore(commands)
     _add_replay(commands)
+    _add_unit(commands)
 
 
 def _add_fsck(commands: Commands) -> None:
@@ -126,3 +128,27 @@ def _replay(options: argparse.Namespace) -> int:
     from raftline.tools import replay
 
     return replay.replay_file(options.file)
+
+
+def _add_unit(commands: Commands) -> None:
+    unit = commands.add_parser(
+        "unit",
+        help="print a systemd unit for nodes of this machine",
+        description="Print a systemd unit, of which each node is an instance: raftline unit > "
+        "/etc/systemd/system/raftline@.service, then systemctl enable --now raftline@s1.",
+    )
+    unit.add_argument("--user", type=_user, default="raftline", metavar="NAME",
+        help="who runs them (raftline)")  # fmt: skip
+    unit.set_defaults(module="tools.unit", carry_out=_unit)
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user")
+    return text
+
+
+def _unit(options: argparse.Namespace) -> int:
+    from raftline.tools import unit
+
+    return unit.show(options.user)

@@ -331,3 +331,14 @@ def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) ->
     node.start()
     node.wait_for_line("votes again")
     eventually(lambda: sorted(node.status().get("voters", [])) == ["s1", "s2", "s3", "s4"])
+
+
+def test_a_node_that_listens_everywhere_joins_at_the_address_that_it_advertises(
+    tmp_path: Path,
+) -> None:
+    with Cluster(tmp_path, 1).start() as cluster:
+        node = newcomer(cluster, cluster["s1"])
+        node.options += ["--host", "0.0.0.0", "--open-to-network", "--insecure"]
+        node.options += ["--advertise", f"127.0.0.1:{node.port}"]
+        joined(node)
+        assert members(cluster)["members"]["s2"] == f"127.0.0.1:{node.port}"

@@ -112,3 +112,18 @@ def test_no_warning_for_a_name_that_only_others_resolve() -> None:
                 thread.join()
     assert len(said) == 1
     assert "listens on 127.0.0.1" in said[0]
+
+
+def test_no_warning_where_the_node_advertises_what_the_file_says(alone: Cluster) -> None:
+    with alone:
+        node, _ = configured(alone, "192.0.2.5", 7)
+        assert notes(node.start("--advertise", "192.0.2.5:7")) == []
+
+
+def test_a_node_that_advertises_another_address_than_the_file_says_so(alone: Cluster) -> None:
+    with alone:
+        node, begin = configured(alone, "localhost")
+        assert notes(node.start("--advertise", "192.0.2.5:7")) == [
+            f"{begin}at localhost:{node.port}, and --advertise says 192.0.2.5:7: they go by the "
+            "former. Correct --advertise; a member moves by `remove` and `add`"
+        ]

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,6 @@ import pytest
 
 from raftline import ClientError, aio, connect
 from raftline.access.tls import VARIABLES, Files, Tls
-from raftline.access.tls_socket import TlsSocket
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
@@ -121,6 +121,29 @@ def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
         typed.stdin.flush()
         assert typed.stdout.readline() == f"{node.name}@GET response: 5\n"
         typed.kill()
+
+
+def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
+    made: Path, tmp_path: Path
+) -> None:
+    """Many lines in few records: the kernel wakes nobody for what is decrypted already."""
+    with Cluster(tmp_path, 1, *STEADY, "--io", "shared") as cluster:
+        node = cluster["s1"]
+        node.options += options(made, "s1", "--tls-only")
+        led_by_itself = node.start()
+        led(cluster, made)
+        plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+        context = Tls(as_client(made)).dialing()
+        with context.wrap_socket(plain, server_hostname="s1") as connection:
+            for size in (1, 5_000, 1, 400):
+                lines = [f"client4#{number}@get a\n" for number in range(size)]
+                connection.sendall("".join(lines).encode())
+                heard = b""
+                while heard.count(b"\n") < size:
+                    heard += connection.recv(1 << 16)
+                assert heard.decode() == "".join(
+                    f"{led_by_itself.name}#{number}@GET response: 5\n" for number in range(size)
+                )
 
 
 @pytest.fixture
@@ -311,6 +334,24 @@ def test_new_certificates_are_taken_over_without_a_refused_request(
             load.join()
 
 
+def test_certificates_that_cannot_be_used_are_told_at_sighup_and_stay_as_they_were(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(made, folder)
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster["s1"]
+        node.options += options(folder, "s1", "--tls-only")
+        node.start()
+        before = serial(node, made)
+        node.send_signal(signal.SIGHUP)
+        node.wait_for_line("[*] s1 has read again: settings, certificates")
+        (folder / "s1.pem").write_text("no certificate\n")
+        node.send_signal(signal.SIGHUP)
+        node.wait_for_line("[!] s1: certificates can't be read again, and stay: ")
+        assert serial(node, made) == before
+
+
 def serial(node: NodeProcess, made: Path) -> object:
     context = Tls(as_client(made)).dialing()
     plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
@@ -392,39 +433,3 @@ def test_a_key_that_others_can_read_is_refused(made: Path, tmp_path: Path) -> No
     with Cluster(tmp_path, 1, *options(tmp_path / "certs", "s1")) as cluster:
         assert cluster["s1"].launch().ended() == 2
         assert "others on this machine can read or change it" in cluster["s1"].said[-1]
-
-
-def test_both_ways_at_once_and_slow_readers_over_tls(made: Path) -> None:
-    """Bytes that the kernel does not take at once are owed, and none is lost or doubled."""
-    here, there = (TlsSocket(one) for one in socket.socketpair())
-    server, client = Tls(as_client(made, "s1")), Tls(as_client(made))
-    shaking = threading.Thread(
-        target=lambda: here.begin(server.answering(), server_side=True, limit_s=DEADLINE_S)
-    )
-    shaking.start()
-    there.begin(client.dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
-    shaking.join()
-    data = os.urandom(3_000_000)
-    received = bytearray()
-
-    def read() -> None:
-        while len(received) < len(data):
-            received.extend(there.recv(7_001))
-
-    reader = threading.Thread(target=read)
-    sent, refused = 0, 0
-    while sent < len(data):
-        try:
-            sent += here.send(data[sent:], socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            refused += 1
-            if not reader.ident:
-                reader.start()
-            if refused % 2:
-                here.sendall(data[sent : sent + 1000])
-                sent += len(data[sent : sent + 1000])
-    reader.join(DEADLINE_S)
-    assert refused
-    assert bytes(received) == data
-    here.close()
-    there.close()

@@ -152,7 +152,7 @@ def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(cluster: Clu
     assert eventually(lambda: not missing(), "all that was acknowledged, on the leader's disk")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_leader_asked_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
     leader = cluster.leader()
     term = leader.status()["term"]

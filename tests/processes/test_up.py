@@ -10,9 +10,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
+
 from raftline.common import config
 from raftline.harness.cluster import NodeProcess
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
+from raftline.harness.processes import (
+    DEADLINE_S,
+    eventually,
+    free_ports,
+    is_free,
+    ports_in_a_row,
+)
 from raftline.tools import status
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
@@ -138,3 +146,15 @@ def test_up_starts_only_nodes_of_a_fresh_folder_with_new(tmp_path: Path) -> None
         started.read_until("3 nodes up")
         assert not any(said in line for line in started.lines)
         started.interrupt()
+
+
+def test_no_node_outlives_the_terminal_of_its_up(tmp_path: Path) -> None:
+    port = ports_in_a_row(2)
+    arguments = [str(CLI), "up", "-n", "2", "--dir", str(tmp_path), "--base-port", str(port)]
+    terminal = pexpect.spawn(sys.executable, arguments, timeout=DEADLINE_S, encoding="utf-8")
+    terminal.expect_exact("Ctrl-C stops all")
+    assert not any(map(is_free, (port, port + 1)))
+    os.close(terminal.child_fd)  # `close` would send more signals than that terminal does
+    terminal.closed = terminal.ptyproc.closed = True
+    eventually(lambda: all(map(is_free, (port, port + 1))), "both nodes have ended")
+    terminal.ptyproc.wait()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,14 @@ import pytest
 import raftline
 from raftline import aio
 from raftline.access.roles import EVERYWHERE, Identity, Role
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import (
+    ITERATIONS_LEAST,
+    User,
+    Users,
+    Verifier,
+    make_verifier,
+    write_users,
+)
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.harness.cluster import STEADY, Cluster
@@ -32,9 +41,14 @@ NAMES = {
 GUESSES, GUESSERS = 50, 200  # 10,000 wrong passwords
 
 
+@functools.cache
+def verifier_of(password: str) -> Verifier:
+    return make_verifier(password, ITERATIONS_LEAST)
+
+
 def write(path: Path, **changes: tuple[Role, tuple[str, ...]]) -> None:
-    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    roles = NAMES | changes
+    """Write the users; each has the same password, and the same verifier each time."""
+    verifier, roles = verifier_of(PASSWORD), NAMES | changes
     write_users(
         path,
         Users({name: User(Identity(name, *roles[name]), verifier) for name in roles}, bytes(32)),
@@ -238,3 +252,29 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
             assert b"horse" not in path.read_bytes(), path
     for node in cluster.nodes:
         assert "horse" not in "".join(node.lines)
+
+
+def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    write(users)
+    (tmp_path / "nodes").mkdir()
+    options = ["--users", str(users), "--anonymous", "none"]
+    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+        node = cluster["s1"]
+        node.start()
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+        with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "bob") as bob:
+            assert "WATCH response" in bob.ask("watch app/")
+            write(users, eve=(Role.READER, ("app/",)), bob=(Role.READER, ("web/",)))
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("users (3 in all)")
+            assert "the rights of the user have changed" in bob.read_line()
+            assert "reader eve may not set app/x" in eve.ask("set app/x 1")
+            users.write_text("nonsense\n")
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("users can't be read again, and stay")
+            assert "no such key: app/x" in eve.ask("get app/x")
+            only = User(Identity("eve", Role.READER), verifier_of("another password"))
+            write_users(users, Users({"eve": only}, bytes(32)))
+            node.send_signal(signal.SIGHUP)
+            assert eve.read_line() == bob.read_line() == ""  # both connections have ended

@@ -197,6 +197,14 @@ def test_a_node_registers_itself_in_a_file_that_was_not_there(tmp_path: Path) ->
     assert "s2 localhost 10001\n" in path.read_text()
 
 
+def test_a_node_registers_where_it_advertises(tmp_path: Path) -> None:
+    path = tmp_path / config.FILE_NAME
+    joining.register(path, "s1", 10000, Address("door", 7))
+    assert config.read(path).members == {"s1": Address("door", 7)}
+    with pytest.raises(ConfigError, match="s1 is there with port 7, not 10000"):
+        joining.register(path, "s1", 10000)
+
+
 def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / config.FILE_NAME
     joining.register(path, "s1", 10000)

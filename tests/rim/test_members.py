@@ -11,7 +11,12 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
-from raftline.node.joining import advertised, joining_address, settle_configuration
+from raftline.node.joining import (
+    advertised,
+    joining_address,
+    reached_address,
+    settle_configuration,
+)
 from raftline.node.startup import check_member
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState
@@ -240,6 +245,15 @@ def test_a_joiner_that_listens_on_all_addresses_must_name_its_own() -> None:
         advertised("s4", "0.0.0.0", 4, empty)
     named = Configuration(Path("c"), {"s4": Address("outside", 9)})
     assert advertised("s4", "0.0.0.0", 4, named) == Address("outside", 9)
+    told = Address("door", 7)
+    assert advertised("s4", "0.0.0.0", 4, named, told) == told
+    assert advertised("s4", "0.0.0.0", 4, empty, told) == told
+
+
+@pytest.mark.parametrize("text", ["localhost", "h:0", ":1", "a b:1", "0.0.0.0:1", "[::]:1"])
+def test_a_wrong_address_to_advertise_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        reached_address(text)
 
 
 @pytest.mark.parametrize("text", ["localhost", "localhost:", ":1", "a b:1", "h:0", "h:x"])

@@ -1,0 +1,69 @@
+"""The text format of Prometheus (version 0.0.4): families of samples, each with its help. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "raftline_"
+
+Labels = Mapping[str, str]
+
+
+class Exposition:
+    """The families in the order in which they were added, as text."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def gauge(self, name: str, told: str, value: float) -> None:
+        """Add a figure that goes up and down."""
+        self.family("gauge", name, told, [({}, value)])
+
+    def counter(self, name: str, told: str, value: float) -> None:
+        """Add a figure that only grows while the process lives."""
+        self.family("counter", name, told, [({}, value)])
+
+    def family(
+        self, kind: str, name: str, told: str, samples: Sequence[tuple[Labels, float]]
+    ) -> None:
+        """Add one figure, once for each set of labels. A family without samples is left out."""
+        if samples:
+            self._begin(kind, name, told)
+            self._lines += [_sample(name, labels, value) for labels, value in samples]
+
+    def histogram(
+        self, name: str, told: str,
+        samples: Sequence[tuple[Labels, Sequence[float], Sequence[int], float]],
+    ) -> None:  # fmt: skip
+        """Add times in buckets, once for each set of labels: the bounds, the counts (one more
+        than bounds), the sum."""
+        self._begin("histogram", name, told)
+        for labels, bounds, counts, total in samples:
+            below = 0
+            for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
+                below += count
+                self._lines.append(_sample(f"{name}_bucket", {**labels, "le": bound}, below))
+            self._lines.append(_sample(f"{name}_sum", labels, total))
+            self._lines.append(_sample(f"{name}_count", labels, below))
+
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def _begin(self, kind: str, name: str, told: str) -> None:
+        told = told.replace("\\", "\\\\").replace("\n", "\\n")
+        self._lines += [f"# HELP {_full(name)} {told}", f"# TYPE {_full(name)} {kind}"]
+
+
+def _full(name: str) -> str:
+    return name if name.startswith("process_") else f"{PREFIX}{name}"
+
+
+def _sample(name: str, labels: Labels, value: float) -> str:
+    pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    figure = str(value) if isinstance(value, int) else repr(float(value))
+    return f"{_full(name)}{{{pairs}}} {figure}" if pairs else f"{_full(name)} {figure}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,129 @@
+"""The figures of a node, for Prometheus: each family with its help is one line here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from raftline.common.arguments import VERSION, build
+from raftline.monitoring.exposition import Exposition
+from raftline.monitoring.process import process_facts
+from raftline.node.measures import BOUNDS_S, Histogram
+from raftline.node.server import Server
+from raftline.raft.roles import Role
+
+Counts = tuple[list[int], float]
+
+
+def metrics(server: Server) -> str:
+    """Return all figures of a node that has recovered its files."""
+    out = Exposition()
+    status = server.driver.status()
+    labels = {"node": server.name, "version": VERSION, "build": build()}
+    out.family("gauge", "info", "The version and the build of this node; always 1", [(labels, 1)])
+    _consensus(out, server, status)
+    _log(out, server, status)
+    _requests(out, server)
+    _state(out, server)
+    _process(out)
+    return out.text()
+
+
+def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
+    driver, measures = server.driver, server.driver.measures
+    role = "down" if server.is_down else str(status["role"])
+    roles = [*(one.value for one in Role), "down"]
+    out.family("gauge", "role", "1 for the role that this node has, else 0",
+               [({"role": one}, int(one == role)) for one in roles])  # fmt: skip
+    out.gauge("term", "The term", status["term"])
+    out.gauge("has_leader", "1 where this node knows a leader", int(status["leader"] is not None))
+    out.gauge("level", "The level of the cluster", server.level)
+    out.gauge("voters", "Members that vote", len(status["voters"]))
+    out.gauge("learners", "Members that don't vote", len(status["learners"]))
+    with driver.core:
+        view = driver.node.view
+        heard = view.now_ms
+        lag = {
+            name: max(0, view.log.last_index - one.match_index)
+            for name, one in view.progress.items()
+        }
+        silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
+    out.family("gauge", "follower_lag_entries", "Entries that a follower lacks; at the leader",
+               [({"peer": name}, behind) for name, behind in lag.items()])  # fmt: skip
+    out.family("gauge", "follower_silent_seconds", "Time since a follower answered; at the leader",
+               [({"peer": name}, ms / 1000) for name, ms in silent.items()])  # fmt: skip
+    out.counter("elections_total", "Elections in which this node stood", measures.elections)
+    out.counter("leaderships_total", "Elections that this node won", measures.leaderships)
+    out.counter("leader_changes_total", "Leaders that this node heard of",
+                measures.leader_changes)  # fmt: skip
+
+
+def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
+    measures = server.driver.measures
+    for name, told in (
+        ("last_index", "The last entry of the log"),
+        ("synced_index", "The last entry that is on this node's disk"),
+        ("commit_index", "The last entry that this node knows to be committed"),
+        ("last_applied", "The last entry that this node applied"),
+        ("base_index", "The entry before the first one in memory"),
+        ("snapshot_index", "The last entry in the snapshot on this node's disk"),
+        ("snapshot_bytes", "The size of that snapshot"),
+        ("arriving_bytes", "The bytes that are here of a snapshot that arrives"),
+        ("log_bytes", "The size of the log on this node's disk"),
+    ):
+        out.gauge(name, told, status[name])
+    out.gauge("lag_entries", "Committed entries that this node has not applied",
+              status["commit_index"] - status["last_applied"])  # fmt: skip
+    out.counter("syncs_total", "Writes of the log that were synced", status["syncs"])
+    out.histogram("fsync_seconds", "Time of a write of this node's files, with its sync",
+                  [({}, BOUNDS_S, *_counts(measures.disk))])  # fmt: skip
+    since_s = measures.disk_since_s
+    under_way = time.monotonic() - since_s if since_s else 0.0
+    out.gauge("fsync_under_way_seconds", "Age of the write that is under way, 0 without one",
+              under_way)  # fmt: skip
+
+
+def _requests(out: Exposition, server: Server) -> None:
+    measures = server.driver.measures
+    with server.driver.core:
+        writes, reads = _counts(measures.writes), _counts(measures.reads)
+    out.histogram("request_seconds", "Time from a request until it was applied or confirmed",
+                  [({"kind": "write"}, BOUNDS_S, *writes),
+                   ({"kind": "read"}, BOUNDS_S, *reads)])  # fmt: skip
+    waiting = server.driver.waiting()
+    disk = waiting.pop("disk")
+    out.family("gauge", "queue_batches", "Groups of requests that wait, by what they wait for",
+               [({"stage": what}, count) for what, count in waiting.items()])  # fmt: skip
+    out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
+    count, taken, received, sent = server.listener.traffic()
+    out.gauge("connections", "Connections that are open, of clients and of peers", count)
+    out.counter("connections_total", "Connections that were taken", taken)
+    out.counter("received_bytes_total", "Bytes read on these connections", received)
+    out.counter("sent_bytes_total", "Bytes of replies and events on these connections", sent)
+
+
+def _state(out: Exposition, server: Server) -> None:
+    logmanager, watchers = server.logmanager, server.driver.watchers
+    with logmanager.client_lock:
+        store = logmanager.store
+        keys, granted, leased = len(store), len(store.leases.granted), len(store.leased)
+    out.gauge("keys", "Keys in the state machine", keys)
+    out.gauge("sessions", "Sessions of clients that number their requests",
+              len(logmanager.state.sessions))  # fmt: skip
+    out.gauge("leases", "Leases that were granted and did not end", granted)
+    out.gauge("leases_with_keys", "Leases that hold a key, those of setex and expire included",
+              leased)  # fmt: skip
+    out.gauge("watches", "Watches on this node", watchers.count)
+    out.gauge("history_events", "Events that are kept for watches that go on",
+              len(watchers.history))  # fmt: skip
+
+
+def _process(out: Exposition) -> None:
+    out.gauge("threads", "Threads of this process", threading.active_count())
+    for name, (kind, told, value) in process_facts().items():
+        out.family(kind, f"process_{name}", told, [({}, value)])
+
+
+def _counts(histogram: Histogram) -> Counts:
+    return list(histogram.counts), histogram.sum_s

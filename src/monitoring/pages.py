@@ -1,0 +1,99 @@
+"""The pages that a node serves to monitoring: /health, /ready, /metrics, /status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from raftline.monitoring.exposition import CONTENT_TYPE
+from raftline.monitoring.metrics import metrics
+from raftline.net.host import Batch
+from raftline.node.server import Server
+from raftline.wire.parsing import Reading
+
+PLAIN = "text/plain; charset=utf-8"
+CORE_S = 2.0  # for a step of the core to end
+CONFIRM_S = 2.0  # for a quorum to confirm a read
+ASKS = Reading(may_ask=True)  # a follower asks its leader
+
+
+class Answer(NamedTuple):
+    """One answer: its status, its content and what kind of content it is."""
+
+    status: int
+    text: str
+    kind: str = PLAIN
+
+
+class Pages:
+    """The pages of one node; before it has recovered, it is healthy and not ready."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self.by_path: dict[str, Callable[[], Answer]] = {
+            "/health": self.health,
+            "/ready": self.ready,
+            "/metrics": lambda: self._of_server(_metrics),
+            "/status": lambda: self._of_server(_status),
+        }
+
+    def serve(self, server: Server) -> None:
+        """Tell of this node from now on."""
+        self._server = server
+
+    def health(self) -> Answer:
+        """Tell whether this process is well, whatever the others are."""
+        if self._server is None:
+            return Answer(200, "ok: reads its files\n")
+        why = why_unwell(self._server)
+        return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
+
+    def ready(self) -> Answer:
+        """Tell whether this node serves: a read is confirmed by the leader and its quorum, and
+        everything is applied here that was committed when this was asked."""
+        return self._of_server(_ready)
+
+    def _of_server(self, page: Callable[[Server], Answer]) -> Answer:
+        if self._server is None:
+            return Answer(503, "not ready: reads its files\n")
+        return page(self._server)
+
+
+def why_unwell(server: Server) -> str:
+    """Return why a node is not well, "" where it is."""
+    if server.is_down:
+        return ""  # by its controller's word
+    driver = server.driver
+    if server.exit_status or driver.has_written:
+        return "unwell: this node stops"
+    if not driver.core.acquire(timeout=CORE_S):
+        return f"unwell: a step of the core takes longer than {CORE_S:g} s"
+    driver.core.release()
+    return ""
+
+
+def _ready(server: Server) -> Answer:
+    why = "shut down by its controller" if server.is_down else why_unwell(server)
+    if not why:
+        batch = Batch(["ready"], is_read=True, reading=ASKS)
+        server.submit(batch)
+        if not batch.wait(CONFIRM_S):
+            why = _why_not_confirmed(server)
+        elif batch.reader is None:  # it was answered: no leader, say
+            why = batch.replies[0]
+    return Answer(503, f"not ready: {why}\n") if why else Answer(200, "ready\n")
+
+
+def _why_not_confirmed(server: Server) -> str:
+    view = server.node.view
+    if view.leader is None:
+        return "no leader is known"
+    return f"no read was confirmed and applied within {CONFIRM_S:g} s; {view.leader} leads"
+
+
+def _metrics(server: Server) -> Answer:
+    return Answer(200, metrics(server), CONTENT_TYPE)
+
+
+def _status(server: Server) -> Answer:
+    return Answer(200, server.status().partition(": ")[2] + "\n", "application/json")

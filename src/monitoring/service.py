@@ -1,0 +1,127 @@
+"""A node as a service of its machine: its log, its HTTP door, the word to systemd, SIGHUP."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from raftline.common.console import Console
+from raftline.common.logs import Records
+from raftline.common.notify import READY, STOPPING, notify
+from raftline.common.signals import Interrupts
+from raftline.monitoring.pages import Pages
+from raftline.monitoring.watchdog import begin_watchdog
+from raftline.node import boot
+from raftline.node.reload import Reload
+from raftline.node.server import Server
+from raftline.node.settings import Settings
+
+if TYPE_CHECKING:
+    from raftline.monitoring.listener import MonitorListener
+
+AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node takes over
+
+
+class Service:
+    """The surroundings of one node, from its arguments to its end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        read_settings: Callable[[], Settings],
+        console: Console,
+        stamp: Callable[[], str],
+    ) -> None:
+        """Prepare; `read_settings` reads them again, `stamp` tells the time for the log."""
+        self.arguments = settings.arguments
+        self._settings = settings
+        self._read_settings = read_settings
+        self._console = console
+        self._stamp = stamp
+        self._server: Server | None = None
+        self._records: Records | None = None
+        self._pages = Pages()
+        self._door: MonitorListener | None = None
+        self.reload = Reload(settings.arguments.name, console.say)
+        self.reload.add("settings", self._take_settings)
+        self._set_log()
+        for variable in settings.unknown:
+            console.say(f"[!] {variable} is no setting of a node; it is ignored")
+
+    def open_door(self) -> None:
+        """Answer over HTTP, if that was asked for; before the node reads its files.
+
+        Raises:
+            PortRefused: the place can't be had.
+        """
+        place = self.arguments.http
+        if place is None:
+            return
+        from raftline.monitoring.listener import MonitorListener
+
+        self._door = MonitorListener(place, self._pages)
+        if place.is_open_to_network:
+            warning = f"[!] --http {place}: everybody on the network can read this node's figures"
+            self._console.say(warning)
+        self._door.open(self.arguments.name)
+
+    def attach(self, server: Server, interrupts: Interrupts) -> None:
+        """Let signals reach a node that has recovered."""
+        self._server = server
+
+        def stop() -> None:
+            notify(STOPPING)
+            server.stop()
+
+        interrupts.stop_with(stop)
+        if server.access is not None:
+            self.reload.add("users", server.reload_users)
+        if server.tls is not None:
+            self.reload.add("certificates", server.reload_certificates)
+        interrupts.read_again_with(self.reload.ask)
+        self.reload.begin()
+
+    def began(self, server: Server) -> None:
+        """Tell those who wait for it that the node serves."""
+        self._pages.serve(server)
+        notify(READY)
+        begin_watchdog(server)
+
+    def close(self) -> None:
+        """Answer over HTTP no more."""
+        if self._door is not None:
+            self._door.close()
+
+    # --- the log, and settings that are read again ----------------------------------------------
+
+    def _set_log(self) -> None:
+        arguments = self.arguments
+        self._console.set_level(boot.log_level(arguments))
+        before, self._records = self._records, None
+        if arguments.log_format != "console":
+            name = arguments.name
+            self._records = Records(arguments.log_format, name, self._stamp, self._term)
+        self._console.spell_by(self._records.spell if self._records is not None else None)
+        if before is not None:
+            before.close()
+
+    def _term(self) -> int | None:
+        return self._server.node.view.term if self._server is not None else None
+
+    def _take_settings(self) -> str:
+        """Read the settings again; return those that take effect at the next start only."""
+        new = self._read_settings()
+        old, self._settings = self._settings, new
+        later = _changed(old, new.arguments)
+        self.arguments = new.arguments
+        self._set_log()
+        return f"at the next start: {' '.join(later)}" if later else ""
+
+
+def _changed(old: Settings, new: argparse.Namespace) -> Sequence[str]:
+    return [
+        name
+        for name, action in old.actions.items()
+        if name not in AT_ONCE and getattr(old.arguments, action.dest) != getattr(new, action.dest)
+    ]

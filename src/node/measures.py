@@ -1,0 +1,69 @@
+"""Measures of a node's work, which it takes as it goes: counts, and times in buckets.
+
+A time is counted for a group at once: all requests of a batch, one write of the disk. Whoever
+adds is alone with it (the core's lock, the writer thread); a reader may be a moment behind.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+
+from raftline.raft.roles import Role
+from raftline.raft.view import NodeView
+
+# Seconds. The upper end of each bucket; what takes longer is in one more.
+BOUNDS_S = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+]  # fmt: skip
+
+
+class Histogram:
+    """Times by bucket, and their sum."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count a time that was that of so many."""
+        self.counts[bisect_left(BOUNDS_S, seconds)] += count
+        self.sum_s += seconds * count
+
+
+class Measures:
+    """All measures of one start of a node."""
+
+    def __init__(self) -> None:
+        self.writes = Histogram()  # requests, from their arrival until they are applied
+        self.reads = Histogram()  # requests, from their arrival until they are confirmed
+        self.disk = Histogram()  # writes of the files, each with its sync
+        self.disk_since_s = 0.0  # when the write under way began, by time.monotonic; 0: none is
+        self.elections = 0  # that this node stood in
+        self.leaderships = 0  # that it won
+        self.leader_changes = 0  # that it heard of
+        self._stood_term = self._led_term = 0
+        self._leader: str | None = None
+
+    def stepped(self, view: NodeView) -> None:
+        """Look at what a step changed; the core says a note where that is anything."""
+        role, term, leader = view.role, view.term, view.leader
+        if role in (Role.CANDIDATE, Role.LEADER) and term != self._stood_term:
+            self._stood_term = term
+            self.elections += 1
+        if role is Role.LEADER and term != self._led_term:
+            self._led_term = term
+            self.leaderships += 1
+        if leader is not None and leader != self._leader:
+            self._leader = leader
+            self.leader_changes += 1
+
+    def disk_begins(self) -> None:
+        """Note that a write of the files begins."""
+        self.disk_since_s = time.monotonic()
+
+    def disk_ends(self) -> None:
+        """Count the write that began last."""
+        self.disk.add(time.monotonic() - self.disk_since_s)
+        self.disk_since_s = 0.0

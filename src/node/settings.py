@@ -1,0 +1,259 @@
+"""The settings of a node: its arguments, then `RAFTLINE_*` of the environment, then raftline.toml.
+
+The parser of a node's arguments (boot.py) is their only table: each of its options is a setting of
+the same name, but for those that are `Typed` by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raftline.common.arguments import Parser, Typed
+from raftline.common.config import ConfigError, complaint, text_of
+
+FILE_NAME = "raftline.toml"
+PREFIX = "RAFTLINE_"
+# What else is read from the environment, by whom: nothing to wonder about.
+NOT_SETTINGS = (
+    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG",
+    "USER", "PASSWORD_FILE",
+)  # fmt: skip
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a node, and where each comes from, by its name."""
+
+    arguments: argparse.Namespace
+    actions: Mapping[str, argparse.Action]
+    sources: Mapping[str, str]
+    unknown: Sequence[str]  # variables that look like settings, and are none
+
+    def lines(self) -> Iterator[str]:
+        """Yield what `--print-config` shows: a raftline.toml of all settings. A path that may be
+        a secret's content, since no file is there, is not shown."""
+        for name, action in self.actions.items():
+            value, source = getattr(self.arguments, action.dest), self.sources[name]
+            if value is None or value == []:
+                yield f"# {name} is not set"
+                continue
+            shown = _spelled(value)
+            is_secret = action.metavar == "FILE" and any(word in name for word in SECRET_WORDS)
+            if is_secret and not os.path.exists(str(value)):
+                shown = '"(not shown: no such file)"'
+            yield f"{f'{name} = {shown}':<40} # {source}"
+
+
+def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a node. A wrong one ends the process, in one line."""
+    try:
+        return load(parser, argv, environment)
+    except ConfigError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(complaint(error))
+
+
+def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a node.
+
+    Raises:
+        ConfigError, OSError: one of the environment or of the file is wrong.
+    """
+    actions = {name_of(action): action for action in _settable(parser)}
+    defaults = {name: action.default for name, action in actions.items()}
+    required = [action for action in actions.values() if action.required]
+    for action in actions.values():  # so only what was typed is in the result
+        action.default, action.required = argparse.SUPPRESS, False
+    arguments = parser.parse_args(argv)
+    for name, action in actions.items():
+        action.default = defaults[name]
+    typed = {name: action for name, action in actions.items() if action.dest in arguments}
+    sources = {
+        name: f"argument {_spelling(action)}" if name in typed else "default"
+        for name, action in actions.items()
+    }
+    told = _Told(actions, arguments, sources)
+    told.take_environment(environment)
+    told.take_file(_file(arguments, environment))
+    for name, action in actions.items():
+        if action.dest not in arguments:
+            setattr(arguments, action.dest, defaults[name])
+    missing = [str(a.metavar) for a in required if getattr(arguments, a.dest) is None]
+    if missing and not arguments.print_config:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    return Settings(arguments, actions, sources, told.unknown)
+
+
+def name_of(action: argparse.Action) -> str:
+    """Return the name of a setting: that of its option, without the dashes."""
+    return action.option_strings[-1].lstrip("-") if action.option_strings else action.dest
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of the environment that holds a setting."""
+    return PREFIX + name.replace("-", "_").upper()
+
+
+def _settable(parser: Parser) -> list[argparse.Action]:
+    return [
+        action
+        for action in parser._actions
+        if not isinstance(action, Typed) and action.default is not argparse.SUPPRESS
+        if action.dest != "config"
+    ]
+
+
+def _spelling(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else str(action.metavar)
+
+
+class _Told:
+    """Takes in what the environment and the file say, behind what was typed."""
+
+    def __init__(
+        self,
+        actions: Mapping[str, argparse.Action],
+        arguments: argparse.Namespace,
+        sources: dict[str, str],
+    ) -> None:
+        self._actions = actions
+        self._arguments = arguments
+        self._sources = sources
+        self.unknown: list[str] = []
+
+    def take_environment(self, environment: Mapping[str, str]) -> None:
+        """Take the variables; one that is empty counts as absent.
+
+        Raises:
+            ConfigError: one holds no such setting.
+        """
+        names = {variable_of(name): name for name in self._actions}
+        for variable, text in environment.items():
+            if variable in names and text:
+                self._take(names[variable], text, variable, f"environment {variable}")
+            elif self._is_unknown(variable, names):
+                self.unknown.append(variable)
+
+    @staticmethod
+    def _is_unknown(variable: str, names: Mapping[str, str]) -> bool:
+        is_ours = variable.startswith(PREFIX) and variable not in names
+        return is_ours and variable.removeprefix(PREFIX) not in NOT_SETTINGS
+
+    def take_file(self, path: Path | None) -> None:
+        """Take what a raftline.toml says: first the table of this node, then what is for all.
+
+        Raises:
+            ConfigError: it can't be used, or holds what is no setting.
+        """
+        if path is None:
+            return
+        content = _toml(path)
+        for_all = {key: told for key, told in content.items() if not isinstance(told, dict)}
+        if "name" in for_all:
+            self._take("name", for_all.pop("name"), f"{path}: name", str(path))
+        own = content.get(str(getattr(self._arguments, "name", "")), {})
+        for where, table in ((f"{path} [{self._name}]", own), (str(path), for_all)):
+            for key, told in table.items() if isinstance(table, dict) else ():
+                if key not in self._actions:
+                    raise ConfigError(_no_setting(f"{where}: {key}", key, self._actions))
+                self._take(key, told, f"{where}: {key}", where)
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self._arguments, "name", ""))
+
+    def _take(self, name: str, told: object, where: str, source: str) -> None:
+        """Take a setting, unless it was set before. A wrong one is refused all the same."""
+        action = self._actions[name]
+        try:
+            value = _value(action, told)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise ConfigError(f"{where}: {error}") from None
+        if action.dest not in self._arguments:
+            setattr(self._arguments, action.dest, value)
+            self._sources[name] = source
+
+
+def _value(action: argparse.Action, told: object) -> object:
+    """Return the value that `told` is for this setting. Raises ValueError, as its type does."""
+    if action.nargs == 0:
+        return _truth(told)
+    if isinstance(action.default, list):
+        words = told if isinstance(told, list) else str(told).split(",")
+        return [_one(action, word) for word in words]
+    if action.nargs == "?" and str(told).lower() in ("true", "false"):
+        return action.const if _truth(told) else action.default
+    return _one(action, told)
+
+
+def _one(action: argparse.Action, told: object) -> object:
+    if isinstance(told, bool) or not isinstance(told, str | int):
+        raise ValueError(f"{_spelled(told)} is no value for it: a text or a number is")
+    text = str(told).strip()
+    value = action.type(text) if callable(action.type) else text
+    if action.choices is not None and value not in action.choices:
+        raise ValueError(f"{text!r} is none of: {', '.join(map(str, action.choices))}")
+    return value
+
+
+def _truth(told: object) -> bool:
+    word = str(told).lower()
+    if word not in TRUE + FALSE:
+        raise ValueError(f"{_spelled(told)} is neither true nor false")
+    return word in TRUE
+
+
+def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
+    import difflib  # only who mistypes needs it
+
+    near = difflib.get_close_matches(key.replace("_", "-"), actions, 1)
+    hint = f"did you mean {near[0]}?" if near else "raftline server --print-config lists them"
+    return f"{where} is no setting that can stand there; {hint}"
+
+
+def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
+    """Return the raftline.toml to read: the one that is named, else the one in the node's folder
+    or, where no folder is named, in the current one. None: there is none."""
+    named = arguments.config or environment.get(variable_of("config"))
+    if named:
+        if not os.path.isfile(named):
+            raise ConfigError(f"{named}: there is no such file of settings")
+        return Path(named)
+    path = Path(getattr(arguments, "dir", None) or "") / FILE_NAME
+    return path if path.is_file() else None
+
+
+def _toml(path: Path) -> dict[str, object]:
+    """Return what a file of settings holds. Raises ConfigError, naming file and line."""
+    for module in ("tomllib", "tomli"):  # by name: Python 3.10 has no tomllib
+        try:
+            reader = importlib.import_module(module)
+        except ImportError:
+            continue
+        try:
+            content: dict[str, object] = reader.loads(text_of(path))
+        except ValueError as error:
+            raise ConfigError(f"{path}: is no TOML: {error}") from None
+        return content
+    raise ConfigError(
+        f"{path}: this Python can't read TOML. Take Python 3.11 or newer, pip install tomli, or "
+        f"set {PREFIX}… in the environment"
+    )
+
+
+def _spelled(value: object) -> str:
+    """Return a value as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_spelled, value))}]"
+    return str(value) if type(value) is int else json.dumps(str(value), ensure_ascii=False)

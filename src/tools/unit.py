@@ -1,0 +1,93 @@
+"""`raftline unit`: a systemd unit for nodes of this machine, one instance a node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+USER = "raftline"
+FOLDER = "raftline"  # below /var/lib and /etc
+
+UNIT = """\
+# One node of raftline: systemctl enable --now raftline@s1
+# Its settings are in /etc/{folder}/s1.toml, its files in /var/lib/{folder}.
+# Made by `raftline unit`.
+[Unit]
+Description=raftline node %i
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+User={user}
+Group={user}
+ExecStart={program} %i --config /etc/{folder}/%i.toml --dir /var/lib/{folder}
+ExecReload=/bin/kill -HUP $MAINPID
+# Wrong settings (2), files that it must not start from (3), a broken invariant (70): somebody has
+# to look first.
+Restart=on-failure
+RestartSec=1
+RestartPreventExitStatus=2 3 70
+# It reads its whole log before it is ready. To stop it hands over its leadership.
+TimeoutStartSec=infinity
+TimeoutStopSec=30
+WatchdogSec=30
+LimitNOFILE=65536
+OOMScoreAdjust=-500
+StateDirectory={folder}
+StateDirectoryMode=0700
+ConfigurationDirectory={folder}
+WorkingDirectory=/var/lib/{folder}
+RuntimeDirectory={folder}-%i
+UMask=0077
+
+# It needs its folder and the network, and nothing else of this machine.
+CapabilityBoundingSet=
+DevicePolicy=closed
+KeyringMode=private
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def text(program: str, user: str = USER) -> str:
+    """Return the unit of nodes that `program` starts, which run as `user`."""
+    return UNIT.format(program=program, user=user, folder=FOLDER)
+
+
+def program() -> str:
+    """Return what starts a node, with its whole path, as it is installed here."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "raftline-server")
+    found = beside if os.access(beside, os.X_OK) else shutil.which("raftline-server")
+    return found or f"{sys.executable} -m raftline server"
+
+
+def show(user: str) -> int:
+    """Print the unit; return the exit code."""
+    print(text(program(), user), end="")
+    return 0

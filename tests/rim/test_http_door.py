@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.common.config import PortRefused
+from raftline.common.place import Place, as_place
+from raftline.harness.processes import free_ports
+from raftline.monitoring import listener
+from raftline.monitoring.listener import MonitorListener
+from raftline.monitoring.pages import Answer, Pages
+
+
+@contextlib.contextmanager
+def opened(place: Place, patience_s: float = 5.0, name: str = "s1") -> Iterator[MonitorListener]:
+    pages = Pages()
+    pages.by_path["/long"] = lambda: Answer(200, "x" * (8 << 20))
+    pages.by_path["/broken"] = lambda: Answer(200, str(1 // 0))
+    door = MonitorListener(place, pages, patience_s)
+    door.open(name)
+    try:
+        yield door
+    finally:
+        door.close()
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place("127.0.0.1", next(free_ports))
+
+
+def fetched(place: Place, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = http.client.HTTPConnection(place.host, place.port, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Place) -> None:
+    with opened(place):
+        assert fetched(place, "/health") == (200, "ok: reads its files\n")
+        for page in ("/ready", "/metrics", "/status"):
+            assert fetched(place, page) == (503, "not ready: reads its files\n")
+
+
+def test_pages_that_are_not_there_and_pages_that_break_are_told(place: Place) -> None:
+    with opened(place):
+        status, text = fetched(place, "/")
+        assert (status, "/health /ready /metrics /status" in text) == (404, True)
+        status, text = fetched(place, "/broken")
+        assert (status, text.startswith("this page can't be made: ZeroDiv")) == (500, True)
+        assert fetched(place, "/health?x=1")[0] == 200
+        assert fetched(place, "/health", "HEAD") == (200, "")
+        assert fetched(place, "/health", "DELETE")[0] == 501
+
+
+def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
+    with opened(place, patience_s=0.2, name="slow"), contextlib.ExitStack() as stack:
+        for number in range(3 * listener.THREADS):
+            slow = socket.create_connection(place[:2])
+            stack.enter_context(slow)
+            slow.sendall(b"GET /long HTTP/1.0\r\n\r\n" if number % 2 else b"GET /hea")
+        assert fetched(place, "/health")[0] == 200
+        answering = [one for one in threading.enumerate() if one.name == "slow http answers"]
+        assert len(answering) <= listener.THREADS
+
+
+def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(place: Place) -> None:
+    with opened(place, patience_s=0.2):
+        for begin in (b"", b"GET /health HTTP/1.0\r\nx: ", b"x" * 9000):
+            with socket.create_connection(place[:2], 20) as asker:
+                asker.sendall(begin)
+                with contextlib.suppress(ConnectionResetError):
+                    assert asker.recv(100) == b""
+
+
+def test_a_port_in_use_is_refused_in_one_line(place: Place) -> None:
+    with opened(place), pytest.raises(PortRefused, match=r"--http 127\.0\.0\.1:\d+: can't listen"):
+        MonitorListener(place, Pages())
+
+
+def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "s1.http"
+    with opened(Place(path=str(path))):
+        with socket.socket(socket.AF_UNIX) as asker:
+            asker.connect(str(path))
+            asker.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert asker.makefile().read().endswith("ok: reads its files\n")
+        with pytest.raises(PortRefused, match="in use"):
+            MonitorListener(Place(path=str(path)), Pages())
+    assert not path.exists()
+
+
+def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
+    tmp_path: Path
+) -> None:
+    path = tmp_path / "s1.http"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with opened(Place(path=str(path))):
+        assert path.is_socket()
+    path.write_text("mine")
+    with pytest.raises(PortRefused):
+        MonitorListener(Place(path=str(path)), Pages())
+    assert path.read_text() == "mine"
+    os.unlink(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "is_open"),
+    [
+        ("9100", Place("localhost", 9100), False), ("0.0.0.0:9100", Place("0.0.0.0", 9100), True),
+        ("[::1]:9100", Place("::1", 9100), False), ("h1:9100", Place("h1", 9100), True),
+        ("unix:/run/x", Place(path="/run/x"), False),
+    ],
+)  # fmt: skip
+def test_a_place_is_a_port_a_host_and_a_port_or_a_path(
+    text: str, place: Place, is_open: bool
+) -> None:
+    assert as_place(text) == place
+    assert place.is_open_to_network == is_open
+    assert as_place(str(place)) == place
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "70000", "h:", ":1", "unix:", "a b:1", "h:x"])
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        as_place(text)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from raftline import server
+from raftline.node import boot, settings
+from raftline.node.settings import Settings
+
+
+def told(
+    tmp_path: Path, *argv: str, file: str = "", environment: dict[str, str] | None = None
+) -> Settings:
+    if file:
+        (tmp_path / "raftline.toml").write_text(file, encoding="utf-8")
+    return settings.read(boot.parser(), [*argv, "--dir", str(tmp_path)], environment or {})
+
+
+def refusal(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    file: str = "",
+    environment: dict[str, str] | None = None,
+) -> str:
+    with pytest.raises(SystemExit) as end:
+        told(tmp_path, "s1", "10000", file=file, environment=environment)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    file = 'pace = "human"\nreads = "log"\nio = "shared"\n'
+    environment = {"RAFTLINE_PACE": "class", "RAFTLINE_READS": "lease"}
+    found = told(tmp_path, "s1", "1", "--pace", "fast", file=file, environment=environment)
+    arguments = found.arguments
+    assert (arguments.pace, arguments.reads, arguments.io) == ("fast", "lease", "shared")
+    assert arguments.cores == "one"
+    sources = [found.sources[name] for name in ("pace", "reads", "io", "cores")]
+    path = str(tmp_path / "raftline.toml")
+    assert sources == ["argument --pace", "environment RAFTLINE_READS", path, "default"]
+
+
+def test_a_default_that_is_typed_outranks_the_file(tmp_path: Path) -> None:
+    found = told(tmp_path, "s1", "1", "--pace", "fast", file='pace = "human"')
+    assert found.arguments.pace == "fast"
+
+
+def test_a_table_of_a_node_outranks_what_is_for_all_and_others_are_not_read(
+    tmp_path: Path,
+) -> None:
+    file = 'port = 1\npace = "human"\n[s1]\nport = 10001\n[s2]\nport = 10002\n'
+    found = told(tmp_path, "s2", file=file)
+    assert (found.arguments.port, found.arguments.pace) == ("10002", "human")
+    assert found.sources["port"] == f"{tmp_path / 'raftline.toml'} [s2]"
+
+
+def test_name_and_port_may_stand_anywhere(tmp_path: Path) -> None:
+    environment = {"RAFTLINE_PORT": "10000"}
+    found = told(tmp_path, file='name = "s4"\n', environment=environment)
+    assert (found.arguments.name, found.arguments.port) == ("s4", "10000")
+
+
+def test_options_between_name_and_port_are_still_understood(tmp_path: Path) -> None:
+    found = told(tmp_path, "s1", "--verbose", "10000")
+    assert (found.arguments.name, found.arguments.port) == ("s1", "10000")
+
+
+def test_name_and_port_are_asked_for_where_nothing_sets_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        settings.read(boot.parser(), ["s1"], {})
+    assert "the following arguments are required: PORT" in capsys.readouterr().err
+
+
+def test_switches_numbers_and_lists_are_told_in_the_environment_as_text(tmp_path: Path) -> None:
+    environment = {
+        "RAFTLINE_FOLLOWER_READS": "yes", "RAFTLINE_VERBOSE": "0", "RAFTLINE_PACE": "",
+        "RAFTLINE_COMPACT_AT": "500", "RAFTLINE_CONTROLLER_FROM": "h1,10.0.0.0/8",
+        "RAFTLINE_CONTROLLER_UDP": "true",
+    }  # fmt: skip
+    arguments = told(tmp_path, "s1", "1", environment=environment).arguments
+    assert arguments.follower_reads is True
+    assert arguments.verbose is False
+    assert arguments.pace == "fast"  # an empty variable is none
+    assert arguments.compact_at == 500
+    assert arguments.controller_from == ["h1", "10.0.0.0/8"]
+    assert arguments.controller_udp == 5555
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("pase = 'fast'", "pase is no setting that can stand there; did you mean pace?"),
+        ("zzz = 1", "zzz is no setting that can stand there; raftline server --print-config"),
+        ("pace = 'quick'", "pace: 'quick' is none of: class, fast, human"),
+        ("pace = 1.5", 'pace: "1.5" is no value for it: a text or a number is'),
+        ("verbose = 'maybe'", 'verbose: "maybe" is neither true nor false'),
+        ("compact-at = true", "compact-at: true is no value for it: a text or a number is"),
+        ("compact-at = 0", "compact-at: '0' is no number of bytes, 1 or more"),
+        ("[s1]\nio = 'x'", "[s1]: io: 'x' is none of: "),
+        ("new = true", "new is no setting that can stand there"),
+        ("config = 'x'", "config is no setting that can stand there"),
+        ("print-config = true", "print-config is no setting that can stand there"),
+        ("pace =", "is no TOML: Invalid value (at "),
+    ],
+)
+def test_a_wrong_line_of_the_file_is_refused_with_file_and_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, complaint: str
+) -> None:
+    said = refusal(capsys, tmp_path, file)
+    assert f"{tmp_path / 'raftline.toml'}" in said
+    assert complaint in said
+
+
+def test_a_wrong_variable_is_refused_even_where_an_argument_outranks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, tmp_path, environment={"RAFTLINE_IO": "some"})
+    assert "error: RAFTLINE_IO: 'some' is none of: " in said
+    with pytest.raises(SystemExit):
+        told(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_IO": "some"})
+
+
+def test_a_file_that_is_named_must_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "nothing.toml")
+    said = refusal(capsys, tmp_path, environment={"RAFTLINE_CONFIG": missing})
+    assert f"{missing}: there is no such file of settings" in said
+
+
+def test_a_file_that_is_named_is_read_and_the_one_in_the_folder_is_not(tmp_path: Path) -> None:
+    named = tmp_path / "named.toml"
+    named.write_text('pace = "human"\n', encoding="utf-8")
+    found = told(tmp_path, "s1", "1", "--config", str(named), file='io = "shared"\n')
+    assert (found.arguments.pace, found.arguments.io) == ("human", "auto")
+
+
+def test_a_variable_that_is_no_setting_is_told_and_new_is_none(tmp_path: Path) -> None:
+    environment = {"RAFTLINE_PASE": "x", "RAFTLINE_NEW": "1", "RAFTLINE_DEBUG": "1", "PATH": "x"}
+    found = told(tmp_path, "s1", "1", environment=environment)
+    assert found.unknown == ["RAFTLINE_PASE", "RAFTLINE_NEW"]
+    assert found.arguments.new is False
+
+
+def test_what_print_config_shows_is_a_file_that_sets_the_same(tmp_path: Path) -> None:
+    argv = ["s1", "10000", "--controller", "--controller-from", "h1", "--compact-at", "77"]
+    first = told(tmp_path, *argv, "--record", "a file", "--join", "[::1]:10000")
+    shown = "\n".join(first.lines()) + "\n"
+    assert "# controller-udp is not set\n" in shown
+    other = _written(tmp_path / "other.toml", shown)
+    second = settings.read(boot.parser(), ["--config", other], {})
+    ours, theirs = vars(first.arguments), vars(second.arguments)
+    assert {**ours, "config": None} == {**theirs, "config": None}
+
+
+def _written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_print_config_starts_nothing_and_tells_where_each_setting_comes_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"RAFTLINE_PACE": "human"})
+    assert server.main(["s1", "--dir", str(tmp_path), "--print-config"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert 'name = "s1" # argument NAME' in lines
+    assert "# port is not set" in lines
+    assert 'pace = "human" # environment RAFTLINE_PACE' in lines
+    assert 'reads = "index" # default' in lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_path_of_a_secret_is_shown_only_where_a_file_is_there(tmp_path: Path) -> None:
+    parser = boot.parser()
+    parser.add_argument("--door-key", metavar="FILE")
+    file = _written(tmp_path / "key", "content")
+    shown = settings.read(parser, ["s1", "1", "--door-key", file], {}).lines()
+    assert any(line.startswith(f'door-key = "{file}"') for line in shown)
+    parser = boot.parser()
+    parser.add_argument("--door-key", metavar="FILE")
+    leaked = "".join(settings.read(parser, ["s1", "1", "--door-key", "hunter2"], {}).lines())
+    assert 'door-key = "(not shown: no such file)"' in leaked
+    assert "hunter2" not in leaked

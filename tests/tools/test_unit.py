@@ -1,0 +1,64 @@
+"""The systemd unit: the one in deploy/ is the one that is printed, and systemd takes it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline import cli
+from raftline.tools import unit
+
+FILE = Path(__file__).resolve().parents[2] / "deploy" / "systemd" / "raftline@.service"
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not here; Debian's package systemd has it")
+    return subprocess.run([program, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> str:
+    """Return the path of the unit with a program that is there."""
+    path = tmp_path / "raftline@.service"
+    path.write_text(unit.text(sys.executable), encoding="utf-8")
+    return str(path)
+
+
+def test_the_unit_in_deploy_is_the_one_that_is_printed() -> None:
+    assert FILE.read_text(encoding="utf-8") == unit.text("/usr/local/bin/raftline-server")
+
+
+def test_the_unit_is_printed_for_a_user(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["unit", "--user", "keys"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"User=keys", "Group=keys", "Type=notify", "StateDirectory=raftline"} <= set(lines)
+    (start,) = (line for line in lines if line.startswith("ExecStart="))
+    assert re.match(r"ExecStart=/\S+ .*%i --config /etc/raftline/%i\.toml", start)
+
+
+def test_a_user_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["unit", "--user", "a\nExecStart=b"])
+    assert end.value.code == 2
+    assert "is no name of a user" in capsys.readouterr().err
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(installed: str) -> None:
+    verified = analyze("verify", "--man=no", installed)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_systemd_finds_the_unit_well_protected(installed: str) -> None:
+    judged = analyze("security", "--offline=true", "--no-pager", installed)
+    if "unrecognized option" in judged.stderr:
+        pytest.skip("this systemd-analyze judges no unit that does not run")
+    score = re.search(r"exposure level for \S+: ([0-9.]+)", judged.stdout)
+    assert score is not None, judged.stdout + judged.stderr
+    assert float(score[1]) <= 1.5
