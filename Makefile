@@ -164,7 +164,7 @@ build/patroni-env: setup.py $(wildcard integrations/patroni/*.toml integrations/
 	@echo "Setting up Patroni for its tests ..." >&2
 	@[ -x $(PATRONI_PY) ] || { $(call quietly,$(PATRONI_PYTHON) -m venv $@); }
 	@rm -rf build/patroni-package && cp -r integrations/patroni build/patroni-package
-	@$(call quietly,$(subst $(PY),$(PATRONI_PY),$(INSTALL)) . 'patroni[psycopg3]==4.1.*' pytest pytest-timeout \
+	@$(call quietly,$(subst $(PY),$(PATRONI_PY),$(INSTALL)) '.[users]' 'patroni[psycopg3]==4.1.*' pytest pytest-timeout \
 	  behave coverage)
 	@$(call quietly,$(PATRONI_PY) -m pip install --quiet --no-deps --force-reinstall build/patroni-package)
 	@touch $@

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import addresses
@@ -16,7 +18,9 @@ from raftline_patroni.holding import seconds_for
 from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
-from raftline.harness.cluster import Cluster
+from raftline.access.roles import Identity, Role
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
@@ -350,3 +354,36 @@ def test_nodes_may_be_a_list_and_some_may_be_down(store: Store, nodes: Cluster) 
     one = store(raftline={"hosts": at})
     assert one.set_config_value(json.dumps({}))
     assert one.get_cluster().config is not None
+
+
+def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Path) -> None:
+    verifier = make_verifier("secret", ITERATIONS_LEAST)
+    users = {
+        name: User(Identity(name, Role.WRITER, (prefix,)), verifier)
+        for name, prefix in (("patroni", "/service/"), ("other", "app/"))
+    }
+    write_users(tmp_path / "users", Users(users, bytes(32)))
+    options = (*STEADY, "--users", str(tmp_path / "users"), "--anonymous", "none")
+    with Cluster(tmp_path, 1, *options) as nodes:
+        nodes["s1"].start()
+        section = {"hosts": addresses(nodes), "username": "patroni", "password": "secret"}
+        one = store("p1", raftline=section)
+
+        def leads_at_last() -> bool:
+            with contextlib.suppress(RaftlineError):  # until the node is at level 2
+                return one.attempt_to_acquire_leader()
+            return False
+
+        eventually(leads_at_last, "it serves")
+        assert one.touch_member({"state": "running"})
+        assert one.update_leader(one.get_cluster(), 5)
+        one.event.clear()
+        assert one.set_config_value('{"a": 1}')
+        assert one.set_config_value('{"a": 2}')
+        assert one.watch(None, 30)  # it may watch, too
+        assert one.delete_cluster()
+        with pytest.raises(RaftlineError):
+            store("p1", raftline={**section, "username": "other"}).get_cluster()
+        with pytest.raises(RaftlineError) as refused:
+            store("p1", raftline={**section, "password": "4711"}).get_cluster()
+        assert "4711" not in str(refused.value)
