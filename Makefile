@@ -10,7 +10,7 @@ T ?=
 WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
-CODE := src tests bench labs docs
+CODE := src tests bench labs docs integrations
 LABS := controller simulator objects failures phase5 bugs
 MAKEFLAGS += --no-print-directory
 TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
@@ -19,7 +19,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: sim sim-long nemesis watchers monitoring-test mutants nightly accept labs compose-test container-test release clean
-.PHONY: wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -150,6 +150,24 @@ build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(wildcard src
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)
 	@$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet --no-deps --no-index $(@:-env=)/*.whl
 	@$(PY) -c 'import site; print(site.getsitepackages()[0])' >"$$($@/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+
+# PostgreSQL refuses to run as root, and its user can't reach a Python in root's home folder.
+PATRONI_PYTHON ?= $(or $(wildcard /usr/bin/python3),$(PYTHON))
+PATRONI_PY = build/patroni-env/bin/python
+
+patroni-test: build/patroni-env ## Patroni with PostgreSQL on real nodes, in five minutes (integrations/patroni)
+	@$(PATRONI_PY) -m pytest -c integrations/patroni/pyproject.toml --rootdir integrations/patroni \
+	  $(if $(T),-k '$(T)') integrations/patroni/tests
+
+# Built from a copy, so that nothing is left beside the source.
+build/patroni-env: setup.py $(wildcard integrations/patroni/*.toml integrations/patroni/[pr]*/*.py)
+	@echo "Setting up Patroni for its tests ..." >&2
+	@[ -x $(PATRONI_PY) ] || { $(call quietly,$(PATRONI_PYTHON) -m venv $@); }
+	@rm -rf build/patroni-package && cp -r integrations/patroni build/patroni-package
+	@$(call quietly,$(subst $(PY),$(PATRONI_PY),$(INSTALL)) . 'patroni[psycopg3]==4.1.*' pytest pytest-timeout \
+	  behave coverage)
+	@$(call quietly,$(PATRONI_PY) -m pip install --quiet --no-deps --force-reinstall build/patroni-package)
+	@touch $@
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

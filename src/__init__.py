@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline import aio as aio
     from raftline.client import Client as Client
     from raftline.clients.connection import ClientError as ClientError
+    from raftline.clients.connection import LoginFailed as LoginFailed
     from raftline.clients.connection import NoLeader as NoLeader
+    from raftline.clients.connection import NotAllowed as NotAllowed
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
@@ -64,9 +66,11 @@ _HOMES = {
     "LeaseLost": "kv.errors",
     "Lock": "kv.lock",
     "LockLost": "objects.base",
+    "LoginFailed": "clients.connection",
     "NoLeader": "clients.connection",
     "Node": "objects.embedded_node",
     "NodeError": "objects.base",
+    "NotAllowed": "clients.connection",
     "OutcomeUnknown": "clients.connection",
     "Refused": "clients.connection",
     "Rejected": "state.machines",

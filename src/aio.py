@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from raftline.clients.conversation import name_of_client
+from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, time_limit
 from raftline.kv.aio_lease import AioLease as Lease
 from raftline.kv.aio_lock import AioElection as Election
@@ -27,6 +28,8 @@ def connect(
     name: str = "program",
     binary: Literal[False] = False,
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -36,6 +39,8 @@ def connect(
     name: str = "program",
     binary: Literal[True],
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -44,10 +49,15 @@ def connect(
     name: str = "program",
     binary: bool = False,
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values for asyncio; nobody is asked yet.
 
     The options, and what is raised, are those of `raftline.connect`.
     """
-    asker = Asker(addresses_of(at, folder), name_of_client(name), time_limit(timeout))
+    asker = Asker(
+        addresses_of(at, folder), name_of_client(name), time_limit(timeout),
+        credentials_of(user, password),
+    )  # fmt: skip
     return KV(asker, BINARY) if binary else KV(asker, TEXT)

@@ -19,7 +19,7 @@ from raftline.common.arguments import EXIT_USAGE, Parser, as_port, as_seconds
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
-from raftline.tools import accesscommands, repaircommands
+from raftline.tools import accesscommands, repaircommands, user
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS
 
 NODES_MAX = 99
@@ -119,6 +119,7 @@ def _parser() -> tuple[Parser, Commands]:
     _add_transfer(commands)
     _add_members(commands)
     repaircommands.add_commands(commands)
+    user.add_command(commands)
     accesscommands.add_commands(commands)
     _add_controller(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.

@@ -28,6 +28,7 @@ from raftline.clients.connection import (
     say_waiting,
 )
 from raftline.clients.conversation import Client
+from raftline.clients.login import know_user, user_of
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
@@ -58,7 +59,7 @@ where the leader is, and sends a write that got no answer again, which takes eff
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
 leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
 """
-_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also")
+_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", "--user", "--password-file")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         also=options.also,
         on_connect=say_connecting if with_screen else None,
         on_wait=None if options.quiet else say_late if with_screen else say_waiting,
+        credentials=user_of(options),
     )
 
     def converse() -> int:
@@ -249,6 +251,7 @@ def parser() -> Parser:
         help="one more node to try; may be repeated")  # fmt: skip
     add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
         help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
+    know_user(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
     add_forms(form)

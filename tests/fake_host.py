@@ -19,10 +19,11 @@ class FakeHost:
 
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
+        self.access, self.keys_of_lease = None, lambda lease: []
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
-        self.speakers, self.peer_rule = Speakers(300, lambda: 0), OPEN
+        self.speakers, self.peer_rule, self.tls = Speakers(300, lambda: 0), OPEN, None
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
         self.told: list[str] = []  # warnings, and the peers that were lost

@@ -59,6 +59,15 @@ class Refused(ClientError):
     """The node did not accept the command; nothing was done."""
 
 
+class NotAllowed(Refused):
+    """The user may not do it, or nobody is logged in; nothing was done."""
+
+
+class LoginFailed(ClientError):
+    """The node did not take the name and the password, or did not prove that it knows them;
+    nothing was done."""
+
+
 class Unreachable(ClientError):
     """No node answered; nothing was done."""
 

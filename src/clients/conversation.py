@@ -14,6 +14,7 @@ from raftline.clients.connection import (
     line_of,
     why_unreachable,
 )
+from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
     Nodes,
@@ -47,7 +48,8 @@ class Client:
     `also` are further nodes to try; `on_connect` is told of each connection before it is made.
     `attempt_s` is how long one node may keep a request, when following, before another is asked;
     `search_s`, how long one is looked for that takes it, where that is not `timeout_s`. `on_wait`
-    gets a line, once for each request, when a second has brought no answer.
+    gets a line, once for each request, when a second has brought no answer. Each connection is
+    logged in with `credentials`, else with those of the environment, if there are any.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Client:
         attempt_s: float | None = None,
         search_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Connect to nobody yet. Raises ValueError where `name` can't begin a line."""
         self._nodes = Nodes([(host, port), *also])
@@ -73,6 +76,7 @@ class Client:
         self.follow = follow
         self._on_connect = on_connect
         self._on_wait = on_wait
+        self.credentials = credentials or of_environment()
         self._connection: NodeConnection | None = None
         self._sessions = Sessions()
 
@@ -198,4 +202,18 @@ class Client:
             self._connection = NodeConnection(self.address, limit_s)
         except OSError as error:
             raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
+        if self.credentials is not None:
+            self._log_in(self._connection, self.credentials, limit_s)
         return self._connection
+
+    def _log_in(
+        self, connection: NodeConnection, credentials: Credentials, limit_s: float
+    ) -> None:
+        try:
+            log_in(connection, credentials, self.name, limit_s)
+        except OSError as error:
+            self.close()
+            raise lost("auth", connection.address, error, limit_s) from None
+        except BaseException:
+            self.close()
+            raise

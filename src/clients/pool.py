@@ -7,6 +7,7 @@ import threading
 
 from raftline.clients.connection import Closed
 from raftline.clients.conversation import Client, name_of_client
+from raftline.clients.login import Credentials, of_environment
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 
@@ -32,15 +33,21 @@ class Clients(NoCopies):
     """
 
     def __init__(
-        self, *addresses: str, name: str = "program", timeout: float = TIMEOUT_S
+        self,
+        *addresses: str,
+        name: str = "program",
+        timeout: float = TIMEOUT_S,
+        credentials: Credentials | None = None,
     ) -> None:
         """Know the nodes at `addresses`, `host:port` each; the first is asked first.
+        `credentials` are as those of a `Client`.
 
         Raises:
             ValueError: one of them is no such address, or `name` none that can begin a line.
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
+        self.credentials = credentials or of_environment()
         self.addresses = [Address.parse(each) for each in addresses]
         if not self.addresses:
             raise ValueError("no address: name the nodes as host:port")
@@ -98,7 +105,7 @@ class Clients(NoCopies):
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
         first, *others = self.addresses
-        return Client(*first, self.name, follow=True, also=others)
+        return Client(*first, self.name, follow=True, also=others, credentials=self.credentials)
 
     def _give_back(self, client: Client) -> None:
         with self._lock:

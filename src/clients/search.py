@@ -16,6 +16,7 @@ from raftline.clients.connection import (
     ClientError,
     Deadline,
     NoLeader,
+    NotAllowed,
     NotLeader,
     OutcomeUnknown,
     Refused,
@@ -25,7 +26,7 @@ from raftline.clients.connection import (
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
 from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in
-from raftline.wire.replies import Outcome, Reply, outcome_of
+from raftline.wire.replies import Outcome, Reply, is_not_allowed, outcome_of
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
@@ -218,7 +219,7 @@ def text_of(reply: Reply) -> str:
     """Return the text of a reply that says what was done.
 
     Raises:
-        NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
+        NotLeader, NoLeader, NotAllowed, Refused: the node's sorry line; nothing was done.
         OutcomeUnknown: nobody can say what becomes of it.
     """
     text = reply.text
@@ -232,7 +233,7 @@ def text_of(reply: Reply) -> str:
         case Outcome.UNKNOWN:
             raise OutcomeUnknown(said)
         case Outcome.REFUSED:
-            raise Refused(said)
+            raise NotAllowed(said) if is_not_allowed(text) else Refused(said)
     return text
 
 

@@ -13,6 +13,7 @@ from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.common.address import Address
 from raftline.wire.commands import COMMANDS, row_of
+from raftline.wire.loginoperands import without_password
 from raftline.wire.protocol import without_controls
 from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
 
@@ -105,7 +106,7 @@ def _help_on(verbs: list[str]) -> list[str]:
 
 
 def _answer(client: Client, command: str) -> list[str]:
-    say(f"[*] Sending: {without_controls(command)}")
+    say(f"[*] Sending: {without_controls(without_password(command))}")
     try:
         return screen_lines(client.ask(command).text)
     except ClientError as error:
@@ -146,7 +147,7 @@ def _echoing_reader() -> Callable[[], str]:
         if not line:
             raise EOFError
         command = line.removesuffix("\n").removesuffix("\r")
-        say(without_controls(command))
+        say(without_controls(without_password(command)))
         return command
 
     return read
@@ -175,7 +176,11 @@ def _read_typed() -> str:
     Without readline nobody can tell whether one had: Ctrl-C ends then.
     """
     try:
-        return input(PROMPT)
+        line = input(PROMPT)
+        if readline is not None and without_password(line) != line:
+            with contextlib.suppress(ValueError):  # editors that keep no history
+                readline.remove_history_item(readline.get_current_history_length() - 1)
+        return line
     except KeyboardInterrupt:
         if readline is None or not readline.get_line_buffer():
             raise

@@ -74,7 +74,7 @@ class Interrupts:
     def read_again_with(self, ask: Callable[[], None]) -> None:
         """Have SIGHUP do this, unless standard input is a terminal: there it means that the
         terminal was closed, and ends the process as before."""
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             self._hang_up = ask
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import Deadline, NodeConnection, say_waiting
+from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
+from raftline.clients.login import log_in, of_environment
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError
@@ -83,11 +84,15 @@ def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> R
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
     with connection:
         try:
+            if (credentials := of_environment()) is not None:
+                log_in(connection, credentials, CONTROLLER, timeout_s)
             deadline = Deadline(timeout_s, say_waiting)
             reply = read_reply(connection.exchange(line, timeout_s, deadline))
         except OSError as failure:
             why = (failure.strerror or str(failure)).lower()
             return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
+        except ClientError as failure:
+            return Reply("", error(f"{where}: {failure}"))
     return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
 
 

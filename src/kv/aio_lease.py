@@ -37,11 +37,14 @@ class AioLease(NoCopies):
         tasks: set[asyncio.Task[None]],
         ttl: float,
         on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> None:
+        """Without `keep` no task renews it: the program does, by `check`."""
         self._client = client
         self._tasks = tasks  # of the client, which ends them when it is closed
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
+        self._keeps = keep
         self._holding: Holding | None = None
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
@@ -103,19 +106,21 @@ class AioLease(NoCopies):
         holding = self._holding = Holding(name, self._seconds, sent_s)
         if not self.is_held:  # the answer came that late
             raise self._lose(holding)
-        self._task = asyncio.ensure_future(self._keep(holding))
-        self._tasks.add(self._task)
-        self._task.add_done_callback(self._tasks.discard)
+        if self._keeps:
+            self._task = asyncio.ensure_future(self._keep(holding))
+            self._tasks.add(self._task)
+            self._task.add_done_callback(self._tasks.discard)
         return self
 
-    async def check(self) -> AioLease:
-        """Have the cluster confirm that it is held, with its whole time again.
+    async def check(self, timeout: float | None = None) -> AioLease:
+        """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
+        of the client where none is given.
 
         Raises:
             LeaseLost: it is not.
         """
         holding = self._held()
-        if not await self._renew(holding, None):
+        if not await self._renew(holding, timeout):
             raise self._lose(holding)
         return self
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Refused, in_words
 from raftline.clients.pool import time_limit
@@ -23,6 +23,7 @@ from raftline.kv.transaction import Outcome, Plan, Transaction
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
+_Lease: TypeAlias = AioLease | str | None
 
 
 class _Shared:
@@ -116,12 +117,7 @@ class AioKV(NoCopies, Generic[Data]):
         return default if value is None else value
 
     async def set(
-        self,
-        key: Data,
-        value: Data,
-        *,
-        ttl: float | None = None,
-        lease: AioLease | str | None = None,
+        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
     ) -> None:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
 
@@ -130,21 +126,31 @@ class AioKV(NoCopies, Generic[Data]):
         """
         await self.ask(self._calls.set(key, value, ttl, _id(lease)))
 
-    async def setnx(self, key: Data, value: Data, *, lease: AioLease | str | None = None) -> bool:
+    async def setnx(
+        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+    ) -> bool:
         """Set a key where it is not there; return whether it was set."""
-        return await self.ask(self._calls.setnx(key, value, _id(lease)))
+        return await self.ask(self._calls.setnx(key, value, _id(lease), ttl))
+
+    async def setdefault(self, key: Data, default: Data) -> Data:
+        """Return the value of a key; set it to `default` before, in one step, if it is absent."""
+        while not await self.setnx(key, default):
+            value = await self.get(key)
+            if value is not None:
+                return value
+        return default
 
     async def cas(
-        self, key: Data, old: Data, new: Data, *, lease: AioLease | str | None = None
+        self, key: Data, old: Data, new: Data, *, ttl: float | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return await self.ask(self._calls.cas(key, old, new, _id(lease)))
+        return await self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
 
-    async def incr(self, key: Data, by: int = 1, *, lease: AioLease | str | None = None) -> int:
+    async def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
         return await self.ask(self._calls.incr(key, by, _id(lease)))
 
-    async def append(self, key: Data, value: Data, *, lease: AioLease | str | None = None) -> int:
+    async def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Put a value behind what a key has; return how many bytes it has then."""
         return await self.ask(self._calls.append(key, value, _id(lease)))
 
@@ -221,10 +227,15 @@ class AioKV(NoCopies, Generic[Data]):
         return watch
 
     def lease(
-        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+        self,
+        ttl: float = TTL_S,
+        *,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> AioLease:
-        """Return a lease: `async with kv.lease(10) as lease`."""
-        return AioLease(self, self._shared.renewing, ttl, on_lost)
+        """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` no task renews
+        it: the program does, by `lease.check()`."""
+        return AioLease(self, self._shared.renewing, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
@@ -244,5 +255,5 @@ class AioKV(NoCopies, Generic[Data]):
         )
 
 
-def _id(lease: AioLease | str | None) -> str | None:
+def _id(lease: _Lease) -> str | None:
     return None if lease is None else str(lease)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic
 
+from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -18,8 +19,9 @@ from raftline.clients.connection import (
     in_words,
     line_of,
 )
+from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
-from raftline.kv.asker import Asker
+from raftline.kv.asker import Asker, take_steps
 from raftline.kv.codec import Data
 from raftline.kv.events import Ended, Event, Following
 from raftline.kv.line_stream import LineStream
@@ -116,16 +118,33 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
         loop = asyncio.get_running_loop()
-        opening = loop.create_connection(LineStream, *self._addresses[0])
+        host, port = self._addresses[0]
+        opening = loop.create_connection(LineStream, host, port, ssl=context_of_client())
         try:
             _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11
             raise TimeoutError from None
+        if self._asker.credentials is not None:
+            await self._log_in(stream, self._asker.credentials)
         if self._is_closed:
             stream.abort()
         self._stream = stream
         self._pulse = Pulse(time.monotonic())
         stream.send(line_of(self._asker.name, self._following.command))
+
+    async def _log_in(self, stream: LineStream, credentials: Credentials) -> None:
+        async def said(command: str) -> str:
+            stream.send(line_of(self._asker.name, command))
+            return text_in(await stream.read(CONNECT_TIMEOUT_S))
+
+        try:
+            await take_steps(credentials, said)
+        except Unreachable as refusal:
+            stream.abort()
+            raise Ended(str(refusal)) from None
+        except BaseException:
+            stream.abort()
+            raise
 
     async def _take(self, stream: LineStream, until_s: float | None) -> bool:
         pulse = self._pulse

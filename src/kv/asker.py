@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     Closed,
@@ -20,6 +21,7 @@ from raftline.clients.connection import (
     line_of,
     why_unreachable,
 )
+from raftline.clients.login import Credentials, exchange
 from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
     Answer,
@@ -46,11 +48,18 @@ class NotSent(Exception):
 class Asker:
     """Asks a cluster for any number of tasks of one event loop."""
 
-    def __init__(self, addresses: Sequence[Address], name: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        name: str,
+        timeout_s: float,
+        credentials: Credentials | None = None,
+    ) -> None:
         """Know the nodes; nobody is asked yet."""
         self.addresses = list(addresses)
         self.name = name
         self.timeout_s = timeout_s
+        self.credentials = credentials
         self._nodes = Nodes(self.addresses)
         self._sessions = Sessions()
         self._beginning: asyncio.Lock | None = None  # one task begins a session for all
@@ -151,6 +160,8 @@ class Asker:
                 link = await self._connected(address, min(limit_s, CONNECT_TIMEOUT_S))
             except OSError as error:
                 return Unreachable(why_unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S)))
+            except Unreachable as refusal:  # of the login
+                return refusal
         try:
             return await self._exchange(link, line, limit_s)
         except NotSent:
@@ -201,11 +212,15 @@ class Asker:
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()
-        connecting = loop.create_connection(lambda: Link(address), address.host, address.port)
+        connecting = loop.create_connection(
+            lambda: Link(address), address.host, address.port, ssl=context_of_client()
+        )
         try:
             _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11
             raise TimeoutError from None
+        if self.credentials is not None:
+            await self._log_in(link, self.credentials)
         if self._link is not None and self._link.is_open:
             before = self._link
             self._old.add(before)
@@ -213,6 +228,42 @@ class Asker:
             before.retire()
         self._link = link
         return link
+
+
+    async def _log_in(self, link: Link, credentials: Credentials) -> None:
+        """Log in on a connection that nobody uses yet."""
+
+        async def said(command: str) -> str:
+            return (await self._exchange(link, line_of(self.name, command), CONNECT_TIMEOUT_S)).text
+
+        try:
+            await take_steps(credentials, said)
+        except BaseException:
+            link.close(ConnectionAbortedError("the login failed"))
+            raise
+
+
+async def take_steps(
+    credentials: Credentials, said: Callable[[str], Awaitable[str]]
+) -> None:
+    """Carry out a login; `said` sends a command and returns the text of the reply. A key is made
+    of the password by a thread, since that takes a while.
+
+    Raises:
+        LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer came in time.
+    """
+    loop = asyncio.get_running_loop()
+    steps = exchange(credentials)
+
+    def step(reply: str | None) -> str | None:
+        try:
+            return next(steps) if reply is None else steps.send(reply)
+        except StopIteration:
+            return None
+
+    command = step(None)
+    while command is not None:
+        command = await loop.run_in_executor(None, step, await said(command))
 
 
 def _expire(future: asyncio.Future[Reply]) -> None:

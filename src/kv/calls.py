@@ -17,10 +17,12 @@ from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import LeaseLost, NotUnderstood
 from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
 from raftline.wire.protocol import ProtocolError, escape, unescape
+from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
 NO_SUCH_LEASE = ", no such lease"
+TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
 
 
 class Call(Generic[Result]):
@@ -169,18 +171,34 @@ class Calls(Generic[Data]):
         if ttl is None:
             return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
         if lease is not None:
-            raise ValueError("ttl gives the key a lease of its own; give that or lease, not both")
+            raise ValueError(TTL_OR_LEASE)
         seconds = seconds_of(ttl)
         return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
 
-    def setnx(self, key: Data, value: Data, lease: str | None = None) -> Call[bool]:
+    def setnx(
+        self, key: Data, value: Data, lease: str | None = None, ttl: float | None = None
+    ) -> Call[bool]:
+        if ttl is not None:
+            return self._timed(key, "absent", value, ttl, lease)
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
 
     def cas(
-        self, key: Data, old: Data, new: Data, lease: str | None = None
+        self, key: Data, old: Data, new: Data, lease: str | None = None, ttl: float | None = None
     ) -> Call[bool]:
+        if ttl is not None:
+            return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
         spelled = escape(self.codec.text(old), key=True)
         return _under(lease, f"cas {self._key(key)} {spelled} {self._value(new)}", _is_done)
+
+    def _timed(
+        self, key: Data, condition: str, value: Data, ttl: float, lease: str | None
+    ) -> Call[bool]:
+        """Set a key for `ttl` seconds where a condition on it holds, in one entry."""
+        if lease is not None:
+            raise ValueError(TTL_OR_LEASE)
+        word, spelled = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
+        command = f"txn if {word} {condition} then setex {word} {seconds_of(ttl)} {spelled}"
+        return Call(command, lambda text: answered(text).absence == ", then")
 
     def incr(self, key: Data, by: int = 1, lease: str | None = None) -> Call[int]:
         def read(text: str) -> int:

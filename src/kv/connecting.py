@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from raftline.clients.connection import Unreachable
+from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
@@ -41,6 +42,8 @@ def connect(
     name: str = "program",
     binary: Literal[False] = False,
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -50,6 +53,8 @@ def connect(
     name: str = "program",
     binary: Literal[True],
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -58,17 +63,23 @@ def connect(
     name: str = "program",
     binary: bool = False,
     folder: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values as a mapping; nobody is asked yet.
 
     `at` names some of its nodes, `"h1:10000,h2:10000"`. Without it $RAFTLINE does, else the
     `server-configuration.txt` of `folder`, or of the nearest folder that has one. Each call ends
     within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
-    sessions. With `binary` keys and values are bytes.
+    sessions. With `binary` keys and values are bytes. Each connection is logged in as `user`, if
+    there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE.
 
     Raises:
         ValueError, TypeError: an option can't be.
         Unreachable: no node is named anywhere.
     """
-    clients = Clients(*map(str, addresses_of(at, folder)), name=name, timeout=timeout)
+    clients = Clients(
+        *map(str, addresses_of(at, folder)), name=name, timeout=timeout,
+        credentials=credentials_of(user, password),
+    )  # fmt: skip
     return KV(clients, BINARY) if binary else KV(clients, TEXT)

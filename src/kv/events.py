@@ -14,11 +14,11 @@ import re
 from dataclasses import dataclass
 from typing import Generic
 
-from raftline.clients.connection import Refused
+from raftline.clients.connection import NotAllowed, Refused
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import EventsGone, NotUnderstood
 from raftline.wire.protocol import ProtocolError, escape, unescape
-from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.replies import Outcome, is_not_allowed, outcome_of
 from raftline.wire.watches import WatchAsked, spell_watch
 
 _BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)", re.ASCII)
@@ -94,8 +94,10 @@ class Following(Generic[Data]):
         """Take a last line. The watch goes on, or begins anew with the keys.
 
         Raises:
-            Refused: no node would serve it.
+            NotAllowed, Refused: no node would serve it.
         """
+        if is_not_allowed(text):
+            raise NotAllowed(text.removeprefix("Sorry, "))
         is_refusal = text.startswith("Sorry, ") and not text.endswith(ELSEWHERE)
         if self._is_served or not is_refusal or outcome_of(text) is Outcome.NO_LEADER:
             return

@@ -24,7 +24,9 @@ def begin(client: Client, command: str) -> Watch[str]:
     another of them where one ends."""
     asked = _asked(command)
     following = Following(TEXT, unescape(asked.prefix), asked.after)
-    return Watch(client.addresses, client.name, following, client.timeout_s)
+    return Watch(
+        client.addresses, client.name, following, client.timeout_s, client.credentials
+    )
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:

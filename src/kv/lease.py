@@ -115,11 +115,14 @@ class Lease(NoCopies):
         keeper: Keeper,
         ttl: float,
         on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> None:
+        """Without `keep` no thread renews it: the program does, by `check`."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
+        self._keep = keep
         self._holding: Holding | None = None
         self._process = os.getpid()
         self._lost = threading.Event()
@@ -184,17 +187,19 @@ class Lease(NoCopies):
         self._holding = Holding(name, self._seconds, sent_s)
         if not self.is_held:  # the answer came that late
             raise self._lose(self._holding)
-        self._keeper.keep(self)
+        if self._keep:
+            self._keeper.keep(self)
         return self
 
-    def check(self) -> Lease:
-        """Have the cluster confirm that it is held, with its whole time again.
+    def check(self, timeout: float | None = None) -> Lease:
+        """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
+        of the client where none is given.
 
         Raises:
             LeaseLost: it is not.
         """
         holding = self._held()
-        if not self._renew(holding, None):
+        if not self._renew(holding, timeout):
             raise self._lose(holding)
         return self
 

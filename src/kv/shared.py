@@ -35,7 +35,8 @@ class Shared:
 
     def watch(self, following: Following[Data], open_s: float) -> Watch[Data]:
         """Return a watch that ends with the client."""
-        watch = Watch(self.clients.addresses, self.clients.name, following, open_s)
+        clients = self.clients
+        watch = Watch(clients.addresses, clients.name, following, open_s, clients.credentials)
         with self.lock:
             if self.is_closed:
                 raise Closed("this client was closed, so nothing can be watched through it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
-from typing import TypeVar, overload
+from typing import TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Closed, Refused, in_words
 from raftline.clients.pool import Clients, time_limit
@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 Default = TypeVar("Default")
 TTL_S = 10.0
 _NONE = object()
+_Lease: TypeAlias = Lease | str | None
 
 
 class KV(NoCopies, MutableMapping[Data, Data]):
@@ -109,12 +110,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return default if value is None else value
 
     def set(
-        self,
-        key: Data,
-        value: Data,
-        *,
-        ttl: float | None = None,
-        lease: Lease | str | None = None,
+        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
     ) -> None:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
 
@@ -123,21 +119,23 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         """
         self.ask(self._calls.set(key, value, ttl, _id(lease)))
 
-    def setnx(self, key: Data, value: Data, *, lease: Lease | str | None = None) -> bool:
+    def setnx(
+        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+    ) -> bool:
         """Set a key where it is not there; return whether it was set."""
-        return self.ask(self._calls.setnx(key, value, _id(lease)))
+        return self.ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     def cas(
-        self, key: Data, old: Data, new: Data, *, lease: Lease | str | None = None
+        self, key: Data, old: Data, new: Data, *, ttl: float | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return self.ask(self._calls.cas(key, old, new, _id(lease)))
+        return self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
 
-    def incr(self, key: Data, by: int = 1, *, lease: Lease | str | None = None) -> int:
+    def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
         return self.ask(self._calls.incr(key, by, _id(lease)))
 
-    def append(self, key: Data, value: Data, *, lease: Lease | str | None = None) -> int:
+    def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Put a value behind what a key has; return how many bytes it has then."""
         return self.ask(self._calls.append(key, value, _id(lease)))
 
@@ -267,10 +265,18 @@ class KV(NoCopies, MutableMapping[Data, Data]):
             return shared.keeper
 
     def lease(
-        self, ttl: float = TTL_S, *, on_lost: Callable[[], object] | None = None
+        self,
+        ttl: float = TTL_S,
+        *,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
     ) -> Lease:
-        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`."""
-        return Lease(self, self._keeper, ttl, on_lost)
+        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`.
+
+        A thread renews it. With `keep=False` the program does, by `lease.check()`: so it ends
+        where the program's own work stands still.
+        """
+        return Lease(self, self._keeper, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
@@ -286,5 +292,5 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return Election(self, self._keeper, self._watch_text, name, ttl, self._codec, on_lost)
 
 
-def _id(lease: Lease | str | None) -> str | None:
+def _id(lease: _Lease) -> str | None:
     return None if lease is None else str(lease)

@@ -21,6 +21,7 @@ from raftline.clients.connection import (
     line_of,
     why_unreachable,
 )
+from raftline.clients.login import Credentials, log_in
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
@@ -53,12 +54,18 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
     """
 
     def __init__(
-        self, addresses: Sequence[Address], name: str, following: Following[Data], open_s: float
+        self,
+        addresses: Sequence[Address],
+        name: str,
+        following: Following[Data],
+        open_s: float,
+        credentials: Credentials | None = None,
     ) -> None:
         """Ask nobody yet. Where nobody serves it within `open_s`, the first use says why; once it
         was served it goes on until it is closed."""
         self._addresses = deque(random.sample(addresses, len(addresses)))  # each node its part
         self._name = name
+        self._credentials = credentials
         self._following = following
         self._open_s = open_s
         self._give_up_s = 0.0
@@ -152,6 +159,8 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._pulse = Pulse(time.monotonic())
         if self._closed.is_set():  # meanwhile
             raise ConnectionError("this watch was closed")
+        if self._credentials is not None:
+            log_in(connection, self._credentials, self._name, CONNECT_TIMEOUT_S)
         connection.send(line_of(self._name, self._following.command))
 
     def _take(self, connection: NodeConnection, until_s: float | None) -> bool:

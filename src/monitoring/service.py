@@ -75,6 +75,10 @@ class Service:
             server.stop()
 
         interrupts.stop_with(stop)
+        if server.access is not None:
+            self.reload.add("users", server.reload_users)
+        if server.tls is not None:
+            self.reload.add("certificates", server.reload_certificates)
         interrupts.read_again_with(self.reload.ask)
         self.reload.begin()
 

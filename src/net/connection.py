@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.login import is_private
+from raftline.access.rights import why_not
+from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
+from raftline.net.tls_door import TLS_ONLY, NoTls, begin_tls
 from raftline.net.watching import Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -50,10 +54,12 @@ class Connection:
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
-        self._admission = Admission(host, self)
+        self._admission = Admission(host, self, lambda: is_private(connection))
         self._replies: list[str] = []
         self._local_commands = LocalCommands(host, connection, self._flush)
-        self._watching = Watching(host, self.outgoing, self._reply, self._flush)
+        self._watching = Watching(
+            host, self.outgoing, self._reply, self._flush, self._admission.why_not
+        )
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
@@ -75,18 +81,15 @@ class Connection:
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
-            self._arrival.look(self._socket)
+            if not self._begin_tls():
+                self._arrival.look(self._socket)
             self._mind_proof()
-            while lines := self._next_lines():
-                self._arrival.heard(lines)
-                if not self._handle(lines):
-                    self._drain_before_close()
-                    break
-                self._flush()
-                self.outgoing.wait_for_room()
-            self.outgoing.wait_until_empty()
+            self._serve_lines()
         except LineTooLong:
             self._say_and_flush(self._host.limits.line_too_long)
+            self._drain_before_close()
+        except NoTls:
+            self._say_and_flush(TLS_ONLY)
             self._drain_before_close()
         except Late:
             self._say_and_flush(f"nobody proved to be a member within {PROOF_S:g} s.")
@@ -104,6 +107,28 @@ class Connection:
             self._watching.end()
             self.close()
 
+    def _serve_lines(self) -> None:
+        while lines := self._next_lines():
+            self._arrival.heard(lines)
+            if not self._handle(lines):
+                self._drain_before_close()
+                break
+            self._flush()
+            self.outgoing.wait_for_room()
+        self.outgoing.wait_until_empty()
+
+    def _begin_tls(self) -> bool:
+        """Shake hands where the other side wants to; return whether TLS is spoken now."""
+        tls, admission = self._host.tls, self._admission
+        if tls is None or not isinstance(self._socket, TlsSocket):
+            return False
+        is_due = self._for_peers_only and admission.must_prove
+        member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
+        if member is None:
+            return False
+        admission.proven = member or None
+        return True
+
     def _mind_proof(self) -> None:
         """Bound the time of a proof that was begun. A place that is for peers alone is kept for no
         longer by somebody who begins none."""
@@ -119,6 +144,7 @@ class Connection:
             self._shared_reader is not None
             and self._kind[0] in SHARED_KINDS
             and not self._reader.has_begun
+            and not self._reader.has_more  # for which the kernel wakes nobody
         ):
             self._shared_reader.lend(self)
             if self._trouble is not None:
@@ -177,6 +203,18 @@ class Connection:
         """End the connection, from any thread."""
         self.break_off()
         self._socket.close()
+
+    def rights_changed(self) -> None:
+        """Look at the rights of whoever is logged in here, since the users were read again."""
+        login = self._admission.login
+        if login is None:
+            return
+        now = login.now()
+        if now is None:
+            self.break_off()
+        else:
+            host = self._host
+            self._watching.end_refused(lambda line: why_not(now, line, host.keys_of_lease))
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from raftline.access.login import Access
 from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.net.peerbook import Speakers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -62,6 +64,9 @@ class Watchers(Protocol):
 
     def unwatch(self, teller: Teller, request_id: str) -> str:
         """End a watch, once all that it was told is on its way; return the reply."""
+
+    def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
+        """End the watches of a connection whose commands are refused by now, and tell so."""
 
     def drop(self, teller: Teller) -> None:
         """Forget the watches of a connection that ends."""
@@ -188,7 +193,9 @@ class Host(Protocol):
     patience_s: float  # for the answer to a request
     is_down: bool  # by its controller's word: it hears nobody else
     speakers: Speakers
+    access: Access | None  # its users, and their rights; None: everybody may do everything
     peer_rule: PeerRule  # what a member has to prove
+    tls: Tls | None
 
     @property
     def level(self) -> int:
@@ -222,6 +229,9 @@ class Host(Protocol):
 
     def with_level(self, change: Change) -> Change:
         """Return a change of members with the level of the new member's build, where it counts."""
+
+    def keys_of_lease(self, lease: str) -> list[str]:
+        """Return the keys that go with a lease, as of the last entry applied here."""
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that is not here, else ""."""

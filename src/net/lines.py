@@ -11,6 +11,8 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.access.tls_socket import TlsSocket
+
 SILENT_S = 0.2  # then it is said, before anything is asked
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
 
@@ -36,6 +38,7 @@ class LineReader:
 
     def __init__(self, connection: socket.socket, buffer_bytes: int, patience_s: float) -> None:
         self._connection = connection
+        self._tls = connection if isinstance(connection, TlsSocket) else None
         self._buffer = memoryview(bytearray(buffer_bytes))
         self._parts: list[bytes] = []  # of the line that has begun
         self._size = 0
@@ -76,7 +79,21 @@ class LineReader:
             size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return []
-        return self._split(size, longest) if size else None
+        lines = self._split(size, longest) if size else None
+        while lines is not None and self.has_more:  # of this nobody is told by the kernel
+            try:
+                size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if size == 0:
+                break
+            lines += self._split(size, longest)
+        return lines
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more was received and decrypted already; never so without TLS."""
+        return self._tls is not None and self._tls.has_more
 
     def limit(self, seconds: float | None) -> None:
         """Give the other side so long for all that it has to say first; None: for ever."""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.host import Host
@@ -106,6 +107,13 @@ class Listener:
             if not (but_controllers and connection.is_controllers):
                 connection.break_off()
 
+    def rights_changed(self) -> None:
+        """Have every connection look at the rights of its user."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.rights_changed()
+
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         with self._lock:
@@ -145,6 +153,8 @@ class Listener:
         if count >= self._connections_max + PLACES_FOR_PEERS:
             accepted.close()
             return
+        if self._host.tls is not None:
+            accepted = TlsSocket(accepted)
         connection = Connection(
             self._host, accepted, for_peers_only=count >= self._connections_max,
             announce=lambda: self._host.traffic_log.connected(address),

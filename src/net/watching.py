@@ -28,11 +28,14 @@ class Watching:
         outgoing: Outgoing,
         reply: Callable[[Request, str], None],
         flush: Callable[[], None],
+        why_not: Callable[[str], str],
     ) -> None:
+        """`why_not` tells whether a command is refused to whoever is logged in by now."""
         self._host = host
         self._outgoing = outgoing
         self._reply = reply
         self._flush = flush
+        self._why_not = why_not
         self._has_watched = False
 
     def serve(self, requests: Sequence[Request]) -> None:
@@ -54,6 +57,11 @@ class Watching:
         if self._has_watched:
             self._host.watchers.drop(self._outgoing)
 
+    def end_refused(self, why_not: Callable[[str], str]) -> None:
+        """End the watches that are refused by now; any thread may call this."""
+        if self._has_watched:
+            self._host.watchers.end_refused(self._outgoing, why_not)
+
     def _open(self, requests: Sequence[Request]) -> None:
         """Begin watches; those that need a confirmed read share one."""
         if not requests:
@@ -70,6 +78,8 @@ class Watching:
             for line in [refusal] if refused else next(first_lines):
                 self._reply(request, line)
         self._flush()
+        if any(self._why_not(request.command) for request in requests):  # by rights that are new
+            self.end_refused(self._why_not)
         self._outgoing.pump()
 
     def _confirm(self) -> str:

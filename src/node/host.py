@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Sequence
 
+from raftline.access.login import Access
 from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.level import LEVEL, Build
@@ -41,6 +43,7 @@ class NodeHost:
     traffic_log: TrafficLog
     faults: Faults
     control: Control
+    access: Access | None
     # Of this start; a controller's RESTART makes others.
     node: RawNode
     driver: Driver
@@ -48,6 +51,7 @@ class NodeHost:
     book: PeerBook
     speakers: Speakers
     peer_rule: PeerRule
+    tls: Tls | None
     builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------
@@ -109,7 +113,7 @@ class NodeHost:
         if not change.address or not view.is_leader or view.levels.latest <= FIRST:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
-        build = ask_level(self.name, address)
+        build = ask_level(self.name, address, change.name, self.tls)
         return change if build is None else change._replace(level=build.level)
 
     def told(self, name: str, build: Build | None) -> None:
@@ -120,6 +124,10 @@ class NodeHost:
         else:
             self.builds[name] = build
         self.driver.told(name, build.level if build is not None else 0)
+
+    def keys_of_lease(self, lease: str) -> list[str]:
+        with self.logmanager.client_lock:
+            return list(self.logmanager.store.leased.get(lease, ()))
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" where it has

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from raftline.access.login import Access
 from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
-from raftline.common.config import Pace
+from raftline.common.config import ConfigError, Pace
 from raftline.common.console import Console
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.wakeup import Wakeup
@@ -66,12 +68,15 @@ class Server(NodeHost):
         course_lines: bool = False,
         course_console: bool = False,
         record: Path | None = None,
+        access: Access | None = None,
         peer_rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
         `record` where its steps are written down; `history` how many events are kept, and bytes;
-        `peer_rule` what members have to prove."""
-        self.peer_rule = peer_rule
+        `access` the users of this node, if it has any; `peer_rule` what members have to prove;
+        `tls` how it speaks TLS, None: it does not."""
+        self.peer_rule, self.tls = peer_rule, tls
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -93,6 +98,7 @@ class Server(NodeHost):
         self._stopping = False
         self.exit_status = 0
         self.is_down = False
+        self.access = access
         self.control = Control(self, console.say, allowed)
         self._prints_course_lines = course_lines
 
@@ -128,7 +134,7 @@ class Server(NodeHost):
             self._startup.configuration.members,
             lambda peer, address: Peer(
                 self.name, peer, address, self._answered, driver.lost, say, self.told,
-                self.peer_rule,
+                self.peer_rule, self.tls,
             ),
         )
         self.book.follow(self.node.view.contacts)
@@ -207,6 +213,31 @@ class Server(NodeHost):
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
+
+    def reload_users(self) -> str:
+        """Read the file of users again, from any thread. Who may do less by it does less at once.
+        Return how many they are.
+
+        Raises:
+            ConfigError: it can't be used; all stays as it was.
+        """
+        if self.access is None:
+            return ""
+        self.access.reload()
+        listener: Listener | None = getattr(self, "listener", None)
+        if listener is not None:  # else it serves nobody yet
+            listener.rights_changed()
+        return f"{len(self.access.users.by_name)} in all"
+
+    def reload_certificates(self) -> str:
+        """Read the files of TLS again, from any thread; connections that stand keep what they have.
+
+        Raises:
+            ConfigError: they can't be used; all stays as it was.
+        """
+        if self.tls is not None and (why := self.tls.reload()):
+            raise ConfigError(why)
+        return ""
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""

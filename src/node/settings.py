@@ -20,7 +20,10 @@ from raftline.common.config import ConfigError, complaint, text_of
 FILE_NAME = "raftline.toml"
 PREFIX = "RAFTLINE_"
 # What else is read from the environment, by whom: nothing to wonder about.
-NOT_SETTINGS = ("DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG")
+NOT_SETTINGS = (
+    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG",
+    "USER", "PASSWORD_FILE",
+)  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path
 

@@ -189,6 +189,18 @@ class Watchers:
                 self._forget(watch)
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
 
+    def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
+        feed = self._feed
+        with feed.handing:
+            feed.push_to(teller)
+            with feed.lock:
+                for watch in list(self._watches.get(teller, {}).values()):
+                    if why_not(words.spell_watch(WatchAsked(watch.prefix))):
+                        feed.say_last(watch, feed.end(watch, words.RIGHTS))
+                        self._forget(watch)
+        while self.has_work:
+            self.hand_out()
+
     def drop(self, teller: Teller) -> None:
         with self._feed.lock:
             for watch in list(self._watches.get(teller, {}).values()):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from raftline.access.secret import PeerRule, peer_rule
 from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
@@ -50,6 +51,7 @@ class Node(NoCopies):
     `console` gets the lines that a server prints; by default they go to the logger
     "raftline", warnings as warnings. With `state_file_every`, in seconds, NAME.state_machine is
     written that soon after a change, for people to read; else only when the log is long.
+    `secret` is the file by which the members prove themselves (docs/operate/security.md).
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Node(NoCopies):
         console: TextIO | None = None,
         state_file_every: float | None = None,
         open_to_network: bool = False,
+        secret: str | Path | None = None,
     ) -> None:
         """Start the node: recover its files in `dir`, listen, take part.
 
@@ -84,8 +87,9 @@ class Node(NoCopies):
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
+            rule = peer_rule(None if secret is None else Path(secret), None)
             self._listen(folder, members, port, console, open_to_network)
-            self._server = self._recover(own_machines, PACES[pace], state_file_every)
+            self._server = self._recover(own_machines, PACES[pace], state_file_every, rule)
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
@@ -109,13 +113,14 @@ class Node(NoCopies):
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
 
     def _recover(
-        self, machines: Machines, pace: Pace, state_file_every: float | None
+        self, machines: Machines, pace: Pace, state_file_every: float | None, rule: PeerRule
     ) -> EmbeddedServer:
         say = self._console.say
         server = EmbeddedServer(
             Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
             leadership=self._leadership, state_file_every=state_file_every,
+            peer_rule=rule,
         )  # fmt: skip
         server.recover()
         try:

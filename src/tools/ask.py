@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from raftline.client import add_forms, answer_one, command_of, finish
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
+from raftline.clients.login import know_user, user_of
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
@@ -39,7 +40,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     client = Client(
         *first, "raftline", options.timeout,
         follow=True, also=others, attempt_s=options.timeout / ATTEMPTS if others else None,
-        on_wait=None if options.quiet else say_waiting,
+        on_wait=None if options.quiet else say_waiting, credentials=user_of(options),
     )  # fmt: skip
 
     return finish(
@@ -60,6 +61,7 @@ def parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     know_where(reader)
+    know_user(reader)
     reader.know_cluster(TIMEOUT_S)
     if verb == "set":
         life = reader.add_mutually_exclusive_group()

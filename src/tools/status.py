@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.connection import Deadline, say_waiting
+from raftline.clients.connection import ClientError, Deadline, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.lines import Ended, LineConnection, TooLong
+from raftline.clients.login import log_in, of_environment
 from raftline.common.address import Address
 from raftline.common.config import Configuration
 from raftline.common.console import safe_line
@@ -170,12 +171,16 @@ def _exchange(address: Address, timeout_s: float) -> bytes:
     until_s = time.monotonic() + timeout_s
     try:
         with LineConnection(address.port, timeout_s, address.host) as connection:
+            if (credentials := of_environment()) is not None:
+                log_in(connection, credentials, "raftline", timeout_s)
             connection.send("status")
             return connection.read(until_s, ANSWER_BYTES_MAX)
     except Ended:
         raise NoAnswer("closed the connection without an answer") from None
     except TooLong:
         raise NoAnswer("its answer is no status line") from None
+    except ClientError as failure:
+        raise NoAnswer(f"no login: {failure}") from None
 
 
 def _read_answer(line: bytes) -> dict[str, Any]:

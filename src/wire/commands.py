@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from raftline.wire import leaseoperands as of_leases
+from raftline.wire import loginoperands as of_logins
 from raftline.wire import operands as take
 from raftline.wire import transactions
 from raftline.wire.operands import EVERY, TRY, Limits, Operands, not_understood
@@ -49,6 +50,7 @@ TRANSFER = Access("local", look="status")
 SESSION = Access("write")  # one that is not used does nothing
 MEMBERS = Access("members", is_read=True)
 CHANGE = Access("members", is_sent_once=True, look="members")  # a second time it is refused
+LOGIN = Access("login", is_read=True)  # of the connection: docs/use/security.md
 
 
 class Tells(Enum):
@@ -169,6 +171,8 @@ _ROWS = (
         "transfer", take.TO, "hand the leadership over, to NAME or whoever can take it", TRANSFER
     ),
     Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces", BACKUP),
+    Command("login", of_logins.NAME_PASSWORD, "say who asks on this connection", LOGIN),
+    Command("auth", of_logins.MESSAGE, "the same by SCRAM-SHA-256, for programs", LOGIN),
     Command("help", take.NONE, "this list", LOCAL),
     Command(
         "members", take.words(""), "who the members are, and who of them votes", MEMBERS,
@@ -262,7 +266,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
     read = ""
-    if command.access.takes_mode:
+    if command.access.is_read and command.access.takes_mode:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]
     if verb == "session" and not sender:

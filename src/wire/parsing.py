@@ -54,9 +54,10 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch"; "level",
-    the question of a peer for this build; "proof", a step of a peer's proof; "local", which the
-    connection's thread answers; "refused"; and "garbled", a line without a sender or a text.
+    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch", "login";
+    "level", the question of a peer for this build; "proof", a step of a peer's proof; "local",
+    which the connection's thread answers; "refused"; and "garbled", a line without a sender or a
+    text.
     """
 
     kind: str
@@ -108,6 +109,8 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
 def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
     """Return what kind of request it is."""
     access = COMMANDS[request.verb].access
+    if access.kind == "write":
+        return ParsedLine("write", request, text)
     if access.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -32,6 +33,10 @@ NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
      ", no lease"}
 )  # fmt: skip
+# The words of access/rights.py. Nothing that a client types stands so far in front.
+_NOT_ALLOWED = re.compile(
+    r"Sorry, (?:a client without a login|(?:none|reader|writer|admin) [\w.-]+) may not ", re.ASCII
+)
 
 
 class Outcome(IntEnum):
@@ -70,6 +75,11 @@ def outcome_of(text: str) -> Outcome:
     if text.startswith("Sorry, "):
         return Outcome.REFUSED
     return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
+
+
+def is_not_allowed(text: str) -> bool:
+    """Return whether a reply says that a user, or a client without a login, may not do it."""
+    return _NOT_ALLOWED.match(text) is not None
 
 
 def outcome_to(command: str, text: str) -> Outcome:

@@ -137,6 +137,7 @@ def amid_keys(why: str, prefix: str) -> str:
 
 
 TOO_SLOW = "this watch was read too slowly and has ended"
+RIGHTS = "this watch has ended, since the rights of the user have changed"
 IS_STOPPING = "this server is stopping, so this watch has ended"
 IS_REMOVED = "this server was removed from the cluster, so this watch has ended"
 

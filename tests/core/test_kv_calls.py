@@ -101,6 +101,36 @@ def test_numbers_and_times_are_typed() -> None:
     assert done.results == [5, True, True, True]
 
 
+@given(keys, values, values)
+def test_a_conditional_write_with_a_time_sets_the_key_for_that_time(
+    key: str, value: str, other: str
+) -> None:
+    model = Model()
+    assert model.ask(CALLS.setnx(key, value, ttl=10)) is True
+    first = model.ask(CALLS.stat(key))
+    assert first == Stat(1, "own-1-10", len(value.encode("utf-8", "surrogateescape")))
+    assert model.ask(CALLS.setnx(key, other, ttl=20)) is False
+    assert model.ask(CALLS.cas(key, value + "?", other, ttl=20)) is False
+    assert model.ask(CALLS.stat(key)) == first
+    assert model.ask(CALLS.cas(key, value, other, ttl=20)) is True
+    assert model.ask(CALLS.get(key)) == other
+    second = model.ask(CALLS.stat(key))
+    assert second is not None
+    assert second.lease == f"own-{second.index}-20"
+    assert len(model.store) == 1
+
+
+def test_a_conditional_write_has_a_time_or_a_lease() -> None:
+    for write in (
+        lambda: CALLS.setnx("a", "1", "lease-1", 10),
+        lambda: CALLS.cas("a", "1", "2", "lease-1", 10),
+    ):
+        with pytest.raises(ValueError, match="give that or lease, not both"):
+            write()
+    with pytest.raises(ValueError, match="whole number"):
+        CALLS.setnx("a", "1", ttl=0.5)
+
+
 def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
     model = Model()
     lease = model.ask(CALLS.grant(10))

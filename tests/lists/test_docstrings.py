@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FREE_RELATIVE = re.compile(r"(Who|Whom|What|Where|When|Whoever|Whatever|Wherever)\b")
-FOLDERS = ("src", "tests", "labs", "bench", "docs")
+FOLDERS = ("src", "tests", "labs", "bench", "docs", "integrations")
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

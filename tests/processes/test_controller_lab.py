@@ -184,6 +184,7 @@ def test_the_command_lines_of_the_containers_are_valid() -> None:
     told = boot.parser().parse_args(found[1].split())
     assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
     assert told.open_to_network
+    assert told.insecure
     assert (told.controller, told.controller_from) == (True, ["Controller"])
     assert (told.controller_udp, told.controller_lines) == (5555, True)
     checked = re.search(r"test: \[CMD, python, (src/\S+), (.*)\]", compose)

@@ -58,6 +58,11 @@ def test_it_is_a_mapping(kv: raftline.KV[str]) -> None:
     assert ("m/a", "5") in kv.items()
     assert set(kv.keys("m/")) <= set(kv)
     assert len(kv) >= 2
+    assert kv.setnx("timed", "1", ttl=100)
+    assert not kv.cas("timed", "2", "3", ttl=200)
+    assert 90 < (kv.ttl("timed") or 0) <= 100
+    assert kv.cas("timed", "1", "2", ttl=200)
+    assert 190 < (kv.ttl("timed") or 0) <= 200
     assert kv.setdefault("m/a", "6") == "5"
     assert kv.setdefault("m/b", "6") == "6"
     assert kv.pop("m/b") == "6"
@@ -245,6 +250,16 @@ def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) ->
     with pytest.raises(raftline.LeaseLost, match="has ended"):
         kv.set("l/a", "1", lease=lease)
     with pytest.raises(raftline.LeaseLost, match="has ended"):
+        lease.check()
+
+
+def test_a_lease_without_keep_is_renewed_by_check_alone(kv: raftline.KV[str]) -> None:
+    lease = kv.lease(3, keep=False).grant()
+    kv.set("l/own", "1", lease=lease)
+    assert ours() == []
+    assert lease.check(timeout=5) is lease
+    eventually(lambda: "l/own" not in kv, "the lease has ended")
+    with pytest.raises(raftline.LeaseLost):
         lease.check()
 
 

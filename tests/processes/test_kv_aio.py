@@ -52,6 +52,11 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
             assert await kv.get("a/a") == "5"
             assert await kv.get("a/none", "else") == "else"
             assert await kv.setnx("a/a", "6") is False
+            assert await kv.setnx("timed", "1", ttl=100) is True
+            assert 90 < (await kv.ttl("timed") or 0) <= 100
+            assert await kv.setdefault("default", "6") == "6"
+            assert await kv.setdefault("default", "7") == "6"
+            assert await kv.get("default") == "6"
             assert await kv.cas("a/a", "5", "two words") is True
             assert await kv.append("a/a", "!") == 10
             assert await kv.incr("a/n", 41) == 41
@@ -157,6 +162,20 @@ def test_a_watch_a_lease_a_lock_and_an_election(nodes: Cluster) -> None:
             await election.resign()
             assert await seen.__anext__() is None
             await seen.aclose()  # type: ignore[attr-defined]
+
+    run(work())
+
+
+def test_a_lease_without_keep_is_renewed_by_check_alone(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            lease = await kv.lease(3, keep=False).grant()
+            await kv.set("own", "1", lease=lease)
+            assert await lease.check(timeout=5) is lease
+            while "own" in [key async for key, _ in kv.items("own")]:
+                await asyncio.sleep(0.1)
+            with pytest.raises(raftline.LeaseLost):
+                await lease.check()
 
     run(work())
 

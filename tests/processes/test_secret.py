@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from raftline import connect
+from raftline import Node, ReplicatedDict, connect
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.harness.proxy import LinkedCluster
+from tests.processes.versions import before_levels
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 NONCE = "2" * 32
@@ -264,3 +265,32 @@ def test_a_node_joins_and_leaves_a_cluster_with_a_secret(secret: Path, tmp_path:
         cluster.wait_until_whole()
         assert newcomer.status()["unproven"] == []
         assert "s4" in cluster["s1"].ask("members")
+
+
+@pytest.mark.slow
+def test_an_offer_goes_on_beside_a_build_that_knows_no_proofs(
+    secret: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = before_levels(tmp_path_factory.mktemp("before"))
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster["s3"].program = before
+        for name in ("s1", "s2"):
+            cluster[name].options += ["--secret", str(secret), "--secret-mode", "offer"]
+        for leader in ("s1", "s3"):
+            cluster.start().led_by(leader)
+            assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
+        cluster.wait_until_equal()
+        assert [cluster[name].status()["unproven"] for name in ("s1", "s2")] == [["s3"], ["s3"]]
+
+
+def test_a_node_inside_a_program_proves_itself(secret: Path, tmp_path: Path) -> None:
+    port, other = next(free_ports), next(free_ports)
+    members = {"s1": f"localhost:{port}", "s2": f"localhost:{other}"}
+    with (
+        Node("s1", members=members, dir=tmp_path / "1", secret=secret) as one,
+        Node("s2", members=members, dir=tmp_path / "2", secret=str(secret)) as two,
+    ):
+        ReplicatedDict("settings", node=one)["lamp"] = "on"
+        assert ReplicatedDict("settings", node=two)["lamp"] == "on"
+        with LineConnection(port) as stranger:
+            assert stranger.ask("s2@RequestVote 999-0-0") == f"s1@Sorry, s2 {UNPROVEN}"

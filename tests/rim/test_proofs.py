@@ -10,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raftline.access.proof import Dialing, mac_of
 from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secret
@@ -17,9 +19,11 @@ from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.harness.processes import eventually
 from raftline.net import connection as connections
+from raftline.net.admission import Admission
 from raftline.net.connection import Connection
 from raftline.net.peers import Peer
 from raftline.raft.messages import RequestVote
+from raftline.wire.parsing import parse
 from raftline.wire.protocol import FULL
 from tests.fake_host import FakeHost
 
@@ -178,6 +182,30 @@ def test_the_places_for_peers_are_not_kept_by_those_who_prove_nothing(
     assert door.ask("client4@get a") == f"s1@{FULL}"
     doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
     assert door.prove().startswith("s1@Proof ")
+
+
+WORDS = st.sampled_from(
+    ["Prove s1 nonce", "Proof", "Challenge s2 nonce", NONCE, "0" * 64, "AppendEntries", "set", VOTE]
+)
+SAID = st.lists(
+    st.builds(
+        lambda name, number, words, end: f"{name}{number}@{' '.join(words)}{end}".encode(),
+        st.sampled_from(["s1", "s2", "s3", "s9", ""]), st.sampled_from(["", "#1"]),
+        st.lists(WORDS, max_size=3), st.text(max_size=8),
+    ) | st.binary(max_size=80),
+    max_size=6,
+)  # fmt: skip
+
+
+@given(SAID)
+def test_no_lines_without_the_secret_let_anything_in_as_a_member_s(said: list[bytes]) -> None:
+    host = FakeHost(peer_rule=PeerRule(SECRET, is_required=True))
+    admission = Admission(host, object())  # type: ignore[arg-type]
+    for line in said:
+        admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
+        assert admitted.kind != "peer"
+        assert SECRET.decode() not in admitted.reply
+    assert (admission.proven, admission.speaks_for, host.heard) == (None, None, [])
 
 
 # --- the side that dials ---------------------------------------------------------------------

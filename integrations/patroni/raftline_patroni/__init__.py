@@ -1,0 +1,1 @@
+"""Patroni on raftline: `dcs.Raftline` is Patroni's store."""

@@ -1,0 +1,166 @@
+"""The login of a connection: the exchange of SCRAM-SHA-256, or a password that a person types.
+
+A wrong name and a wrong password get the same replies, after the same work. The wait behind a
+failure is the connection's own: it holds no lock, and its thread serves nobody else.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raftline.access.rights import KeysOfLease, why_not
+from raftline.access.roles import Identity, Role, nobody
+from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
+from raftline.wire.commands import Request
+from raftline.wire.protocol import error
+
+FAILED_S = 0.1  # before the answer to a login that failed
+WRONG_PROOF = "invalid-proof"
+FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
+OUT_OF_PLACE = error(
+    f"this is no message of {MECHANISM}, or not the next one. Nothing was done; begin again."
+)
+NOT_PRIVATE = error(
+    "others could read a password here. Nothing was done; use TLS, or a client that logs in by"
+    f" {MECHANISM}: raftline client --user NAME"
+)
+NO_USERS = error("this node has no users, and takes no login. Nothing was done.")
+
+
+class Access:
+    """The users of a node, and what others may do there."""
+
+    def __init__(self, path: Path, anonymous: Role, failed_s: float = FAILED_S) -> None:
+        """Read the file of users.
+
+        Raises:
+            ConfigError: it can't be used, or a library is not here.
+        """
+        scram()
+        self.nobody = nobody(anonymous)
+        self.failed_s = failed_s
+        self.wait = threading.Event().wait
+        self._path = path
+        self.users: Users = read_users(path)
+
+    def reload(self) -> None:
+        """Read the file again; connections look at it with their next line.
+
+        Raises:
+            ConfigError: it can't be used; all stays as it was.
+        """
+        self.users = read_users(self._path)
+
+
+class Login:
+    """The identity of one connection; its thread alone calls `take`."""
+
+    def __init__(self, access: Access, is_private: Callable[[], bool]) -> None:
+        self._access = access
+        self._is_private = is_private
+        self._users = access.users
+        self._user: User | None = None
+        self._name = ""  # that the exchange under way is for
+        self._exchange: Any = None
+        self._exchange_users = access.users
+        self.identity = access.nobody
+
+    def why_not(self, command: str, keys_of_lease: KeysOfLease) -> str:
+        """Return why a command is refused to whoever asks here; "" where it may be done."""
+        if self._users is not self._access.users:
+            self._look_again()
+        return why_not(self.identity, command, keys_of_lease)
+
+    def now(self) -> Identity | None:
+        """Return who asks here by the file as it is now; None where this login counts no more:
+        the user is gone, or has another password. Any thread may call this."""
+        user = self._user
+        if user is None:
+            return self._access.nobody
+        now = self._access.users.by_name.get(user.identity.user)
+        return now.identity if now is not None and now.verifier == user.verifier else None
+
+    def _look_again(self) -> None:
+        self._users, now = self._access.users, self.now()
+        if now is None:
+            self._user = None
+        self.identity = self._access.nobody if now is None else now
+
+    def take(self, request: Request) -> str:
+        """Return the reply to a `login` or an `auth`."""
+        verb, _, operands = request.command.partition(" ")
+        if verb == "login":
+            return self._by_password(*operands.split(" ", 1))
+        return self._by_message(operands)
+
+    def _by_password(self, name: str, password: str) -> str:
+        self._exchange = None
+        if not self._is_private():
+            return NOT_PRIVATE
+        users = self._access.users
+        known = users.verifier_of(name)
+        given = derive(password, known.salt, known.iterations)
+        if not hmac.compare_digest(given.stored_key, known.stored_key):
+            return self._failed()
+        return self._succeeded(users, name) or self._failed()
+
+    def _by_message(self, message: str) -> str:
+        """Take the next message of an exchange; scramp compares in constant time."""
+        from scramp import ScramException
+
+        exchange, self._exchange = self._exchange, None
+        try:
+            if exchange is None:
+                users = self._access.users
+
+                def found(name: str) -> tuple[bytes, bytes, bytes, int]:
+                    self._name = name
+                    iterations, salt, stored_key, server_key = users.verifier_of(name)
+                    return salt, stored_key, server_key, iterations
+
+                exchange = scram().make_server(found)
+                exchange.set_client_first(message)
+                first = exchange.get_server_first()
+                self._exchange, self._exchange_users = exchange, users
+                return f"AUTH response: {first}"
+            exchange.set_client_final(message)
+            last = exchange.get_server_final()
+        except ScramException as problem:
+            wrong = problem.server_error is not None and problem.server_error.value == WRONG_PROOF
+            return self._failed() if wrong else OUT_OF_PLACE
+        if not self._succeeded(self._exchange_users, self._name):
+            return self._failed()
+        return f"AUTH response: {last}"
+
+    def _succeeded(self, users: Users, name: str) -> str:
+        """Note who asks from now on; return the reply, "" where the name is no user's."""
+        user = users.by_name.get(name)
+        if user is None:
+            return ""
+        self._users, self._user, self.identity = users, user, user.identity
+        return f"LOGIN response: you are {user.identity.in_words()}"
+
+    def _failed(self) -> str:
+        self._user, self.identity = None, self._access.nobody
+        self._access.wait(self._access.failed_s)
+        return FAILED
+
+
+def is_private(connection: socket.socket) -> bool:
+    """Return whether nobody else reads what goes over a connection: TLS, or this machine alone."""
+    if getattr(connection, "is_tls", False) or isinstance(connection, ssl.SSLSocket):
+        return True
+    if connection.family == getattr(socket, "AF_UNIX", None):
+        return True
+    try:
+        host = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return (getattr(host, "ipv4_mapped", None) or host).is_loopback

@@ -1,0 +1,210 @@
+"""The table of rights: the role that each verb takes, and the keys that its line touches.
+
+It stands beside the table of commands (wire/commands.py). A verb without a row here is refused for
+everybody. The table of docs/use/security.md is made from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from raftline.access.roles import Identity, Role
+from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, ORDERS
+from raftline.wire.leaseoperands import without_lease
+from raftline.wire.operands import Limits, show_operands
+from raftline.wire.protocol import shown
+from raftline.wire.transactions import read_transaction
+from raftline.wire.watches import watch_operands
+
+_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the line was read by those of the node before
+_NOTHING = "Nothing was done."
+
+
+class Touches(Enum):
+    """The keys that a line touches. The value is the word for them in the table of the page."""
+
+    NOTHING = "no key"
+    KEY = "KEY"
+    PREFIX = "all keys with PREFIX"
+    INNER = "the key of the command under the lease"
+    PARTS = "each condition and operation for itself"
+    LEASE = "all keys of LEASE"
+    EVERY = "all keys"
+
+
+class Right(NamedTuple):
+    """One row."""
+
+    role: Role
+    touches: Touches = Touches.NOTHING
+
+
+_READS, _WRITES = Right(Role.READER, Touches.KEY), Right(Role.WRITER, Touches.KEY)
+_ADMINISTERS = Right(Role.ADMIN)
+_EVERYTHING = Right(Role.ADMIN, Touches.EVERY)
+RIGHTS: Mapping[str, Right] = {
+    "get": _READS,
+    "set": _WRITES,
+    "delete": _WRITES,
+    "setnx": _WRITES,
+    "cas": _WRITES,
+    "incr": _WRITES,
+    "append": _WRITES,
+    "lease": Right(Role.WRITER),
+    "renew": Right(Role.WRITER, Touches.LEASE),
+    "release": Right(Role.WRITER, Touches.LEASE),
+    "under": Right(Role.WRITER, Touches.INNER),
+    "setex": _WRITES,
+    "expire": _WRITES,
+    "persist": _WRITES,
+    "ttl": _READS,
+    "leases": Right(Role.READER, Touches.EVERY),
+    "txn": Right(Role.READER, Touches.PARTS),
+    "clear": Right(Role.WRITER, Touches.PREFIX),
+    "stat": _READS,
+    "object": _WRITES,
+    "machine": Right(Role.WRITER, Touches.EVERY),
+    "show": Right(Role.READER, Touches.PREFIX),
+    "watch": Right(Role.READER, Touches.PREFIX),
+    "unwatch": Right(Role.NONE),
+    "session": Right(Role.WRITER),
+    "status": Right(Role.READER),
+    "transfer": _ADMINISTERS,
+    "backup": _EVERYTHING,
+    "login": Right(Role.NONE),
+    "auth": Right(Role.NONE),
+    "help": Right(Role.NONE),
+    "members": _ADMINISTERS,
+    "add": _ADMINISTERS,
+    "remove": _ADMINISTERS,
+    "replace": _ADMINISTERS,
+    "promote": _ADMINISTERS,
+    "demote": _ADMINISTERS,
+    # The orders of a controller.
+    "STORE": _EVERYTHING,
+    "RETRIEVE": _EVERYTHING,
+    "LEADER_INFO": _EVERYTHING,
+    "CONVERT_FOLLOWER": _EVERYTHING,
+    "TIMEOUT": _EVERYTHING,
+    "SHUTDOWN": _EVERYTHING,
+    "RESTART": _EVERYTHING,
+    "DELETE-LOG": _EVERYTHING,
+    "PARTITION": _EVERYTHING,
+    "HEAL": _EVERYTHING,
+    "DROP": _EVERYTHING,
+    "DELAY": _EVERYTHING,
+    "SKIP-REPLICATION": _EVERYTHING,
+    "HEARTBEAT": _EVERYTHING,
+}
+
+_TOLD_TO_ALL = (
+    "name", "role", "term", "leader", "reads", "build", "version", "build_level", "level",
+    "recovering", "no_leader_because", "controlled", "down",
+)  # fmt: skip
+KeysOfLease = Callable[[str], list[str]]
+
+
+class _Need(NamedTuple):
+    """A role that a line takes, for some keys."""
+
+    role: Role
+    line: str  # as a refusal names it
+    keys: str | None = None  # the key or prefix that it takes it for; None: for none
+    where: str = " there"  # in a refusal
+
+
+def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
+    """Return the refusal, behind `Sorry, `, of a command in its one spelling; "" where it may be
+    done. It depends on the command and on rights, and on no key that is there or not. A lease is
+    the exception: who may end it may delete all of its keys."""
+    verb = command.partition(" ")[0]
+    right = RIGHTS.get(verb)
+    if right is None:
+        return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
+    if identity.is_everywhere and identity.role >= max(right.role, Role.WRITER):
+        return ""  # a part of a line takes no more than a writer
+    for need in _needs(verb, right, command, keys_of_lease):
+        if identity.role < need.role or (need.keys is not None and not identity.holds(need.keys)):
+            where = "" if need.keys is None else need.where
+            takes = f"it takes the role {need.role}{where}"
+            return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
+    return ""
+
+
+def _needs(
+    verb: str, right: Right, command: str, keys_of_lease: KeysOfLease
+) -> Iterator[_Need]:
+    """Yield what a line takes; the first that is not there is told."""
+    role = right.role
+    match right.touches:
+        case Touches.NOTHING:
+            yield _Need(role, verb)
+        case Touches.KEY:
+            key = command.split(" ", 2)[1]
+            yield _Need(role, f"{verb} {shown(key)}", key)
+        case Touches.PREFIX:
+            prefix = _prefix_of(verb, command)
+            named = shown(prefix) or "all keys"
+            yield _Need(role, f"{verb} {named}", prefix, " there" if prefix else " for all keys")
+        case Touches.INNER:
+            yield from _needs_of(without_lease(command), keys_of_lease)
+        case Touches.PARTS:
+            yield from _needs_of_parts(command, keys_of_lease)
+        case Touches.LEASE:
+            yield _Need(role, verb)
+            lease = command.split(" ", 2)[1]
+            for key in keys_of_lease(lease):
+                yield _Need(role, f"{verb} {lease}", key, " for each of its keys")
+        case Touches.EVERY:
+            yield _Need(role, verb, "", " for all keys")
+
+
+def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    """Yield what a command inside of another takes."""
+    verb = command.partition(" ")[0]
+    yield from _needs(verb, RIGHTS[verb], command, keys_of_lease)
+
+
+def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, _NO_LIMITS)
+    for condition in found.conditions:
+        yield _Need(Role.READER, f"get {shown(condition.key)}", condition.key)
+    for inner in (*found.then, *found.otherwise):
+        yield from _needs_of(inner, keys_of_lease)
+
+
+def _prefix_of(verb: str, command: str) -> str:
+    """Return the prefix that a command names, "" for all keys."""
+    if verb == "show":
+        return show_operands(command)[0] or ""
+    if verb == "watch":
+        return watch_operands(command).prefix
+    return command.partition(" ")[2]
+
+
+def is_told_all(identity: Identity) -> bool:
+    """Whether somebody may know what a status tells of all keys: how many entries and bytes."""
+    return identity.is_everywhere and identity.role > Role.NONE
+
+
+def told_in_part(reply: str) -> str:
+    """Return a reply to `status` with the fields that tell nothing of anybody's keys."""
+    head, _, facts = reply.partition(": ")
+    told = {field: value for field, value in json.loads(facts).items() if field in _TOLD_TO_ALL}
+    return f"{head}: {json.dumps(told)}"
+
+
+def table() -> list[str]:
+    """Return the table of rights as lines of Markdown, in the order of the help."""
+    lines = ["| line | role | for |", "|---|---|---|"]
+    for row in COMMANDS.values():
+        right = RIGHTS[row.verb]
+        form = row.form.replace("|", "\\|")
+        role = "anybody" if right.role is Role.NONE else str(right.role)
+        lines.append(f"| `{form}` | {role} | {right.touches.value} |")
+    orders = ", ".join(f"`{order}`" for order in sorted(ORDERS))
+    lines.append(f"| a controller's {orders} | admin | all keys |")
+    return lines

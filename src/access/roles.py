@@ -1,0 +1,59 @@
+"""The identity of a client: the name of a user, a role, and the prefixes that it holds for."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+EVERYWHERE = ("",)
+
+
+class Role(IntEnum):
+    """A role; each may do what the ones below it may."""
+
+    NONE = 0
+    READER = 1
+    WRITER = 2
+    ADMIN = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+ROLES = {str(role): role for role in Role if role is not Role.NONE}
+ANONYMOUS = {str(role): role for role in Role}
+
+
+class Identity(NamedTuple):
+    """The one who asks on a connection."""
+
+    user: str  # "" for a client without a login
+    role: Role
+    prefixes: tuple[str, ...] = EVERYWHERE  # in their one spelling; "" holds for all keys
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.user}" if self.user else "a client without a login"
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether the role holds for all keys."""
+        return "" in self.prefixes
+
+    def holds(self, prefix: str) -> bool:
+        """Whether the role holds for this key, or for all keys with this prefix.
+
+        Both are in their one spelling, which spells each character by itself. So one begins with
+        the other there where they do so in bytes: a user's prefix holds whole characters alone.
+        """
+        return prefix.startswith(self.prefixes)
+
+    def in_words(self) -> str:
+        """Return who that is, with the keys."""
+        if self.is_everywhere:
+            return str(self)
+        return f"{self} of keys that begin with {' or '.join(self.prefixes)}"
+
+
+def nobody(role: Role) -> Identity:
+    """Return who asks before a login, with the role of `--anonymous`."""
+    return Identity("", role)

@@ -1,0 +1,207 @@
+"""The client's half of a login by SCRAM-SHA-256 (RFC 5802, RFC 7677), on the standard library.
+
+The password never leaves this process. The node proves in its last message that it knows the user.
+An exchange is a generator: it yields a command, and is sent the text of its reply.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import contextlib
+import functools
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.clients.connection import LoginFailed, Unreachable, line_of
+from raftline.clients.lines import LineConnection
+from raftline.wire.loginoperands import why_no_password
+from raftline.wire.protocol import NAME
+from raftline.wire.replies import Outcome, outcome_of, read_reply
+
+USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
+ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; and no node keeps us for hours
+REPLY_MAX = 1 << 16  # bytes
+NAMED = "one is a letter, then letters, digits, _ . or -, at most 64 in all"
+_HEADER = "n,,"
+_CHALLENGE = re.compile(r"AUTH response: (r=([!-+\--~]+),s=([A-Za-z0-9+/=]+),i=([1-9][0-9]{0,8}))")
+
+
+class Credentials(NamedTuple):
+    """A name and a password, or the file that holds the password in its first line."""
+
+    user: str
+    password: str = ""
+    file: str = ""
+
+    def __repr__(self) -> str:
+        return f"<the credentials of {self.user}>"
+
+    @property
+    def secret(self) -> str:
+        """The password.
+
+        Raises:
+            LoginFailed: it can't be read, or is none.
+        """
+        if not NAME.fullmatch(self.user):
+            raise LoginFailed(f"{self.user!r} is no name of a user; {NAMED}")
+        if not self.password and not self.file:
+            raise LoginFailed(f"{self.user} has no password here; ${PASSWORD_FILE} names its file")
+        password = self.password
+        if self.file:
+            try:
+                password = Path(self.file).read_text(encoding="utf-8").partition("\n")[0]
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise LoginFailed(f"the file of the password {self.file}: {why}") from None
+        password = password.removesuffix("\r")
+        if why := why_no_password(password):
+            raise LoginFailed(f"{self.user} can't log in: {why}")
+        return password
+
+
+def of_environment() -> Credentials | None:
+    """Return what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None where they name no user.
+    A mistake in them is told at the first login."""
+    user = os.environ.get(USER, "")
+    return Credentials(user, file=os.environ.get(PASSWORD_FILE, "")) if user else None
+
+
+def credentials_of(user: str | None, password: str | None) -> Credentials | None:
+    """Return what a program logs in with: what it names, else what the environment names; None
+    where neither names a user.
+
+    Raises:
+        ValueError: a password without a user, or a name that is none.
+    """
+    if user is None:
+        if password is not None:
+            raise ValueError("a password without a user; name both")
+        return of_environment()
+    if not NAME.fullmatch(user):
+        raise ValueError(f"{user!r} is no name of a user; {NAMED}")
+    if password is not None and (why := why_no_password(password)):
+        raise ValueError(why)
+    return Credentials(user, password or "", "" if password else os.environ.get(PASSWORD_FILE, ""))
+
+
+def log_in(
+    connection: LineConnection, credentials: Credentials, sender: str, timeout_s: float
+) -> None:
+    """Log in on a connection on which nothing was asked yet.
+
+    Raises:
+        LoginFailed, Unreachable: see `exchange`. OSError: no answer came in time.
+    """
+    until_s = time.monotonic() + timeout_s
+    steps = exchange(credentials)
+    with contextlib.suppress(StopIteration):
+        command = next(steps)
+        while True:
+            connection.send(line_of(sender, command))
+            command = steps.send(text_in(connection.read(until_s, REPLY_MAX)))
+
+
+def text_in(raw: bytes) -> str:
+    """Return the text of a node's reply. Raises LoginFailed."""
+    reply = read_reply(raw.removesuffix(b"\r"))
+    if reply is None:
+        raise _no_challenge()
+    return reply.text
+
+
+def know_user(parser: argparse.ArgumentParser) -> None:
+    """Have `--user` and `--password-file`."""
+    add = parser.add_argument
+    add("--user", type=_user, metavar="NAME",
+        help=f"log in as NAME (${USER}); without a file the password is asked for")  # fmt: skip
+    add("--password-file", metavar="FILE",
+        help=f"its first line is the password (${PASSWORD_FILE})")  # fmt: skip
+
+
+def user_of(options: argparse.Namespace) -> Credentials | None:
+    """Return what a command logs in with; the password is typed where no file is named."""
+    file = options.password_file or os.environ.get(PASSWORD_FILE, "")
+    user = options.user or os.environ.get(USER, "")
+    if not user:
+        return None
+    if file or sys.stdin is None or not sys.stdin.isatty():
+        return Credentials(user, file=file)
+    from getpass import getpass  # only who types it needs it
+
+    return Credentials(user, getpass(f"Password of {user}: "))
+
+
+def _user(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user; {NAMED}")
+    return text
+
+
+def nonce() -> str:
+    """Return a nonce; it is drawn anew for each exchange."""
+    return secrets.token_urlsafe(18)
+
+
+@functools.lru_cache(maxsize=16)
+def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
+    """Return the client's key and the server's. It takes a while, and so is kept."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    return _mac(salted, "Client Key"), _mac(salted, "Server Key")
+
+
+def _mac(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def exchange(credentials: Credentials) -> Generator[str, str, None]:
+    """Yield each command of a login, and be sent its reply; it ends once this is logged in.
+
+    Raises:
+        LoginFailed: the node does not take it, or is none of this user's.
+        Unreachable: this node takes nothing now; another may.
+    """
+    password, own = credentials.secret, nonce()
+    first = f"n={credentials.user},r={own}"
+    challenge = _CHALLENGE.fullmatch(_checked((yield f"auth {_HEADER}{first}")))
+    if challenge is None or not challenge[2].startswith(own) or challenge[2] == own:
+        raise _no_challenge()
+    try:
+        salt, iterations = base64.b64decode(challenge[3], validate=True), int(challenge[4])
+    except binascii.Error:
+        raise _no_challenge() from None
+    if not ITERATIONS_LEAST <= iterations <= ITERATIONS_MOST:
+        raise _no_challenge()
+    client_key, server_key = _keys(password, salt, iterations)
+    bare = f"c={base64.b64encode(_HEADER.encode()).decode()},r={challenge[2]}"
+    message = f"{first},{challenge[1]},{bare}"
+    signature = _mac(hashlib.sha256(client_key).digest(), message)
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    reply = _checked((yield f"auth {bare},p={base64.b64encode(proof).decode()}"))
+    expected = base64.b64encode(_mac(server_key, message)).decode()
+    if not hmac.compare_digest(reply.encode(), f"AUTH response: v={expected}".encode()):
+        raise LoginFailed("the node did not prove that it knows this user. Nothing was done.")
+
+
+def _checked(reply: str) -> str:
+    """Return a reply that is no refusal. Raises LoginFailed, Unreachable."""
+    if not reply.startswith("Sorry, "):
+        return reply
+    why = reply.removeprefix("Sorry, ")
+    if outcome_of(reply) is Outcome.NO_LEADER:
+        raise Unreachable(why)
+    raise LoginFailed(why)
+
+
+def _no_challenge() -> LoginFailed:
+    return LoginFailed("the node answered the login with something else. Nothing was done.")

@@ -1,0 +1,157 @@
+"""`raftline user`: the file of users of the nodes, changed and listed."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftline.access.roles import ROLES, Identity
+from raftline.access.users import (
+    ITERATIONS,
+    ITERATIONS_LEAST,
+    ITERATIONS_MOST,
+    User,
+    Users,
+    make_verifier,
+    new_secret,
+    prefixes_of,
+    read_users,
+    write_users,
+)
+from raftline.common.config import ConfigError
+from raftline.wire.loginoperands import why_no_password
+from raftline.wire.protocol import NAME, ProtocolError
+
+if TYPE_CHECKING:
+    from raftline.common.arguments import Parser
+
+    Commands = argparse._SubParsersAction[Parser]
+
+FILE_NAME = "raftline-users"
+AGAIN = "The nodes read it again at SIGHUP; each of them needs the same file."
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """Do what was asked for with the file of users.
+
+    Raises:
+        ConfigError: nothing was changed; the message says why.
+    """
+    path = options.users.resolve()
+    if options.action == "list":
+        for name, user in sorted(read_users(path).by_name.items()):
+            print(" ".join([name, str(user.identity.role), *user.identity.prefixes]).rstrip(" "))
+        return 0
+    if options.name is None or not NAME.fullmatch(options.name) or options.name == "unknown":
+        raise ConfigError(
+            f"raftline user {options.action} takes the name of a user: a letter, then letters, "
+            "digits, _ . or -, at most 64 in all"
+        )
+    users = read_users(path) if path.exists() else Users({}, new_secret())
+    known = dict(users.by_name)
+    _ACTIONS[options.action](options, known)
+    try:
+        write_users(path, Users(known, users.secret))
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+    print(f"[*] {options.name}: done in {path}. {AGAIN}", file=sys.stderr)
+    return 0
+
+
+def _add(options: argparse.Namespace, known: dict[str, User]) -> None:
+    if options.name in known:
+        other = "`raftline user change` and `raftline user password` change it"
+        raise ConfigError(f"{options.name} is a user already; {other}")
+    if options.role is None:
+        raise ConfigError(f"--role is missing; there are {', '.join(ROLES)}")
+    identity = Identity(options.name, ROLES[options.role], _prefixes(options))
+    verifier = make_verifier(ask_password(options.name), options.iterations)
+    known[options.name] = User(identity, verifier)
+
+
+def _change(options: argparse.Namespace, known: dict[str, User]) -> None:
+    user = _known(options.name, known)
+    role = user.identity.role if options.role is None else ROLES[options.role]
+    known[options.name] = user._replace(
+        identity=Identity(options.name, role, _prefixes(options))
+    )
+
+
+def _password(options: argparse.Namespace, known: dict[str, User]) -> None:
+    user = _known(options.name, known)
+    verifier = make_verifier(ask_password(options.name), options.iterations)
+    known[options.name] = user._replace(verifier=verifier)
+
+
+def _remove(options: argparse.Namespace, known: dict[str, User]) -> None:
+    _known(options.name, known)
+    if len(known) == 1:
+        raise ConfigError("the last user can't be removed; delete the file, and leave out --users")
+    del known[options.name]
+
+
+_ACTIONS = {"add": _add, "change": _change, "password": _password, "remove": _remove}
+
+
+def _known(name: str, known: Mapping[str, User]) -> User:
+    if name not in known:
+        raise ConfigError(f"{name} is no user; raftline user list names all")
+    return known[name]
+
+
+def _prefixes(options: argparse.Namespace) -> tuple[str, ...]:
+    try:
+        return prefixes_of(options.prefix)
+    except ProtocolError as problem:
+        raise ConfigError(f"--prefix: {problem}") from None
+
+
+def ask_password(name: str) -> str:
+    """Return a password that is typed twice without being shown, or the first line of a pipe.
+
+    Raises:
+        ConfigError: it can be none.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        password = getpass.getpass(f"Password of {name}: ")
+        if getpass.getpass("Once more: ") != password:
+            raise ConfigError("these were two passwords; nothing was changed")
+    else:
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        password = line.removesuffix("\n").removesuffix("\r")
+    if why := why_no_password(password):
+        raise ConfigError(f"{why}; nothing was changed")
+    return password
+
+
+def add_command(commands: Commands) -> None:
+    """Have `raftline user`."""
+    user = commands.add_parser(
+        "user",
+        help="the users of a cluster, in a file for `raftline server --users`",
+        description="Add a user to the file that nodes are started with, change its role and "
+        "prefixes or its password, remove it, or list all. A password is asked for, or read from "
+        "standard input; it is never an argument. Exit code 0: done; 2: not.",
+    )
+    user.add_argument("action", choices=(*_ACTIONS, "list"), help="what to do")
+    user.add_argument("name", metavar="NAME", nargs="?", help="of the user")
+    user.add_argument("--role", choices=ROLES, help="what it may do")
+    user.add_argument("--prefix", action="append", default=[], metavar="PREFIX",
+        help="of its keys, spelled like a key; may be repeated (all keys)")  # fmt: skip
+    user.add_argument("--users", type=Path, default=Path(FILE_NAME), metavar="FILE",
+        help=f"the file ({FILE_NAME} in this folder)")  # fmt: skip
+    user.add_argument("--iterations", type=_iterations, default=ITERATIONS, metavar="N",
+        help=f"rounds of PBKDF2 for a new password ({ITERATIONS})")  # fmt: skip
+    user.set_defaults(module="tools.user", carry_out=carry_out)
+
+
+def _iterations(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    if not ITERATIONS_LEAST <= int(text) <= ITERATIONS_MOST:
+        raise argparse.ArgumentTypeError(f"from {ITERATIONS_LEAST} to {ITERATIONS_MOST}")
+    return int(text)

@@ -1,0 +1,61 @@
+"""The operands of a login: a name and a password, or a message of SCRAM. Pure.
+
+No message of an error here repeats what was typed: a password may be in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from raftline.wire.operands import Limits, Operands
+from raftline.wire.protocol import NAME, ProtocolError
+
+PASSWORD_MAX = 256
+MESSAGE_MAX = 1024
+_NOTHING = "Nothing was done."
+# Of SASLprep (RFC 4013) these characters stay as they are. So no two spellings are one password.
+_PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_MAX}}}")
+_MESSAGE = re.compile(rf"[!-~]{{1,{MESSAGE_MAX}}}")
+
+
+def why_no_password(text: str) -> str:
+    """Return why this can be no password, "" where it can."""
+    if _PASSWORD.fullmatch(text):
+        return ""
+    return f"a password has 1 to {PASSWORD_MAX} characters of ASCII, spaces too"
+
+
+def without_password(command: str) -> str:
+    """Return a command as it may be shown and kept: a login without its password."""
+    words = command.split()
+    if words[:1] != ["login"]:
+        return command
+    return " ".join([*words[:2], *["***"] * (len(words) > 2)])
+
+
+def _read_login(verb: str, operands: str, limits: Limits) -> str:
+    """`login NAME PASSWORD`: the password is the rest of the line."""
+    name, space, password = operands.partition(" ")
+    if not name or not space or not password:
+        raise ProtocolError(f"the form is: {verb} NAME PASSWORD. {_NOTHING}")
+    if not NAME.fullmatch(name):
+        what = "a letter, then letters, digits, _ . or -, at most 64 in all"
+        raise ProtocolError(f"the name of a user is {what}: {verb} NAME PASSWORD. {_NOTHING}")
+    if why := why_no_password(password):
+        raise ProtocolError(f"{why}. {_NOTHING}")
+    return f"{verb} {name} {password}"
+
+
+def _read_message(verb: str, operands: str, limits: Limits) -> str:
+    """`auth MESSAGE`: one of the two messages that a client sends (RFC 5802)."""
+    message = operands.rstrip(" ")
+    if not _MESSAGE.fullmatch(message):
+        raise ProtocolError(
+            f"the form is: {verb} MESSAGE, one word of SCRAM-SHA-256 of at most {MESSAGE_MAX}"
+            f" characters. {_NOTHING}"
+        )
+    return f"{verb} {message}"
+
+
+NAME_PASSWORD = Operands("NAME PASSWORD", _read_login)
+MESSAGE = Operands("MESSAGE", _read_message)

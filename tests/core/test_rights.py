@@ -1,0 +1,169 @@
+"""The table of rights: who may have which line done, and what a refusal says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.access.rights import RIGHTS, Touches, table, told_in_part, why_not
+from raftline.access.roles import Identity, Role, nobody
+from raftline.wire import operands as take
+from raftline.wire.commands import COMMANDS, ORDERS, Command, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import escape
+
+BOB = Identity("bob", Role.READER, ("app/",))
+EVE = Identity("eve", Role.WRITER, ("app/", "web/"))
+ALL = Identity("ann", Role.WRITER)
+READER = Identity("ron", Role.READER)
+ADMIN = Identity("root", Role.ADMIN)
+LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
+
+
+def refusal(identity: Identity, line: str) -> str:
+    """Return why a typed line is refused, as the node reads it."""
+    verb = line.partition(" ")[0]
+    command = line if verb in ORDERS else read_request("c", "", line, Limits()).command
+    return why_not(identity, command, lambda lease: LEASES.get(lease, []))
+
+
+def test_every_verb_and_every_order_has_a_row() -> None:
+    assert set(RIGHTS) == {*COMMANDS, *ORDERS}
+
+
+def test_a_verb_without_a_row_is_refused_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Command("getdel", take.KEY, "the value of KEY, which is removed")
+    monkeypatch.setitem(COMMANDS, "getdel", row)  # type: ignore[index]
+    for identity in (ADMIN, ALL, EVE, BOB, nobody(Role.ADMIN)):
+        said = f"{identity} may not getdel: no role allows it. Nothing was done."
+        assert refusal(identity, "getdel app/x") == said
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["get app/x", "get app/x read log", "stat app/x", "ttl app/x", "show app/", "show app/x",
+     "show app/ after app/b", "watch app/", "watch app/ after 7", "unwatch", "status", "help",
+     "txn get app/x ; stat app/y", "txn if app/x = 5 then get app/x else get app/y",
+     r"get app/two\swords"],
+)  # fmt: skip
+def test_a_reader_reads_below_its_prefix(line: str) -> None:
+    assert refusal(BOB, line) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "named", "takes"),
+    [
+        ("get web/x", "get web/x", "reader there"),
+        ("get app", "get app", "reader there"),
+        ("set app/x 5", "set app/x", "writer there"),
+        ("delete app/x", "delete app/x", "writer there"),
+        ("setnx app/x 5", "setnx app/x", "writer there"),
+        ("cas app/x 5 6", "cas app/x", "writer there"),
+        ("incr app/x", "incr app/x", "writer there"),
+        ("append app/x 5", "append app/x", "writer there"),
+        ("setex app/x 5 6", "setex app/x", "writer there"),
+        ("expire app/x 5", "expire app/x", "writer there"),
+        ("persist app/x", "persist app/x", "writer there"),
+        ("under lease-5 set app/x 5", "set app/x", "writer there"),
+        ("clear app/", "clear app/", "writer there"),
+        ('object app/x dict.put "a" 1', "object app/x", "writer there"),
+        ('machine bank {"a": 1}', "machine", "writer for all keys"),
+        ("txn get app/x ; set app/y 1", "set app/y", "writer there"),
+        ("txn under lease-5 set app/y 1", "set app/y", "writer there"),
+        ("txn if web/x = 1 then get app/x", "get web/x", "reader there"),
+        ("txn if web/x absent then get app/x", "get web/x", "reader there"),
+        ("txn if web/x unchanged since 5 then get app/x", "get web/x", "reader there"),
+        ("txn if app/x = 1 then get app/x else get web/y", "get web/y", "reader there"),
+        ('txn object app/x list.append 1', "object app/x", "writer there"),
+        ("show", "show all keys", "reader for all keys"),
+        ("show web/", "show web/", "reader there"),
+        ("show ap", "show ap", "reader there"),
+        ("show after app/x", "show all keys", "reader for all keys"),
+        ("watch", "watch all keys", "reader for all keys"),
+        ("watch after 7", "watch all keys", "reader for all keys"),
+        ("watch app", "watch app", "reader there"),
+        ("leases", "leases", "reader for all keys"),
+        ("lease 10", "lease", "writer"),
+        ("renew lease-5", "renew", "writer"),
+        ("release lease-5", "release", "writer"),
+        ("session", "session", "writer"),
+        ("transfer", "transfer", "admin"),
+        ("backup", "backup", "admin for all keys"),
+        ("backup from 0", "backup", "admin for all keys"),
+        ("members", "members", "admin"),
+        ("remove s2", "remove", "admin"),
+        ("STORE app/x 5", "STORE", "admin for all keys"),
+        ("SHUTDOWN", "SHUTDOWN", "admin for all keys"),
+    ],
+)  # fmt: skip
+def test_what_a_reader_of_one_prefix_may_not(line: str, named: str, takes: str) -> None:
+    said = f"reader bob may not {named}: it takes the role {takes}. Nothing was done."
+    assert refusal(BOB, line) == said
+
+
+def test_a_writer_writes_below_each_of_its_prefixes_alone() -> None:
+    for line in ("set app/x 5", "clear web/", "lease 9"):
+        assert refusal(EVE, line) == ""
+    assert refusal(EVE, "txn if app/x = 5 then set web/y 1 else delete app/x") == ""
+    said = "writer eve may not set db/x: it takes the role writer there. Nothing was done."
+    assert refusal(EVE, "set db/x 5") == refusal(EVE, "under lease-5 set db/x 5") == said
+    assert refusal(EVE, "txn set app/x 1 ; set db/x 5") == said
+
+
+def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
+    for verb in ("renew", "release"):
+        assert refusal(EVE, f"{verb} lease-5") == refusal(EVE, f"{verb} lease-7") == ""
+        assert refusal(EVE, f"{verb} lease-6") == (
+            f"writer eve may not {verb} lease-6: it takes the role writer for each of its keys. "
+            "Nothing was done."
+        )
+        assert refusal(ALL, f"{verb} lease-6") == ""
+
+
+def test_a_writer_of_all_keys_is_no_admin() -> None:
+    for verb, right in RIGHTS.items():
+        line = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1"}.get(verb, f"{verb} s2")
+        line = verb if verb in ("members", "backup") else line
+        if right.role is Role.ADMIN:
+            assert "it takes the role admin" in refusal(ALL, line), verb
+            assert refusal(ADMIN, line) == ""
+
+
+def test_a_reader_of_all_keys_writes_nothing() -> None:
+    said = "reader ron may not set a: it takes the role writer there. Nothing was done."
+    assert refusal(READER, "set a 1") == refusal(READER, "txn get b ; set a 1") == said
+    assert refusal(READER, "show") == refusal(READER, "leases") == refusal(READER, "watch") == ""
+
+
+def test_an_admin_of_one_prefix_has_no_backup_of_all() -> None:
+    admin = Identity("kim", Role.ADMIN, ("app/",))
+    assert refusal(admin, "members") == refusal(admin, "set app/x 1") == ""
+    assert "it takes the role admin for all keys" in refusal(admin, "backup")
+    assert "may not set web/x" in refusal(admin, "set web/x 1")
+
+
+def test_without_a_login_nothing_but_help_is_there_by_default() -> None:
+    for line in ("get a", "status", "show", "watch", "set a 1", "members", "lease 5", "session"):
+        assert refusal(nobody(Role.NONE), line).startswith("a client without a login may not ")
+    assert refusal(nobody(Role.NONE), "help") == refusal(nobody(Role.NONE), "login a b") == ""
+    assert refusal(nobody(Role.ADMIN), "remove s2") == ""
+
+
+@given(st.text(max_size=6), st.text(min_size=1, max_size=6))
+def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str) -> None:
+    who = Identity("bob", Role.READER, (escape(prefix, key=True),))
+    begins = key.encode().startswith(prefix.encode())
+    assert (refusal(who, f"get {escape(key, key=True)}") == "") is begins
+
+
+def test_a_status_in_part_tells_no_count_and_no_member() -> None:
+    whole = 'STATUS response: {"name": "s1", "last_index": 9, "voters": ["s1"], "term": 2}'
+    assert told_in_part(whole) == 'STATUS response: {"name": "s1", "term": 2}'
+
+
+def test_the_words_of_the_table_are_those_of_the_kinds() -> None:
+    lines = table()
+    assert "| `set KEY VALUE` | writer | KEY |" in lines
+    assert len(lines) == 2 + len(COMMANDS) + 1
+    assert {right.touches for right in RIGHTS.values()} == set(Touches)

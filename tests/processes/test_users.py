@@ -1,0 +1,280 @@
+"""Users at real nodes: their clients, attackers, and a file that is read again."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raftline
+from raftline import aio
+from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.users import (
+    ITERATIONS_LEAST,
+    User,
+    Users,
+    Verifier,
+    make_verifier,
+    write_users,
+)
+from raftline.clients.lines import LineConnection
+from raftline.clients.login import Credentials, log_in
+from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.processes import DEADLINE_S, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "correct horse battery"
+NAMES = {
+    "ann": (Role.ADMIN, EVERYWHERE),
+    "bob": (Role.READER, ("app/",)),
+    "eve": (Role.WRITER, ("app/", "lock/app/")),
+}
+GUESSES, GUESSERS = 50, 200  # 10,000 wrong passwords
+
+
+@functools.cache
+def verifier_of(password: str) -> Verifier:
+    return make_verifier(password, ITERATIONS_LEAST)
+
+
+def write(path: Path, **changes: tuple[Role, tuple[str, ...]]) -> None:
+    """Write the users; each has the same password, and the same verifier each time."""
+    verifier, roles = verifier_of(PASSWORD), NAMES | changes
+    write_users(
+        path,
+        Users({name: User(Identity(name, *roles[name]), verifier) for name in roles}, bytes(32)),
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes that nobody may ask without a login; s1 obeys a controller, too."""
+    folder = tmp_path_factory.mktemp("users")
+    write(folder / "users")
+    options = ["--users", str(folder / "users"), "--anonymous", "none"]
+    (folder / "nodes").mkdir()
+    with Cluster(folder / "nodes", 3, *STEADY, *options) as nodes:
+        for name in ("s1", "s2", "s3"):
+            nodes[name].start()
+        eventually(lambda: status(nodes).get("level") == 2, "level 2")
+        yield nodes
+
+
+def at(cluster: Cluster) -> str:
+    return ",".join(f"localhost:{node.port}" for node in cluster.nodes)
+
+
+def ask(cluster: Cluster, user: str, command: str) -> str:
+    with raftline.Clients(
+        *at(cluster).split(","), credentials=Credentials(user, PASSWORD), timeout=DEADLINE_S
+    ) as clients:
+        return clients.request(command)
+
+
+def logged_in(cluster: Cluster, name: str, user: str) -> LineConnection:
+    connection = LineConnection(cluster[name].port)
+    log_in(connection, Credentials(user, PASSWORD), "c", DEADLINE_S)
+    return connection
+
+
+def connect(cluster: Cluster, user: str, password: str = PASSWORD) -> raftline.KV[str]:
+    return raftline.connect(at(cluster), user=user, password=password, timeout=DEADLINE_S)
+
+
+def test_a_program_logs_in_and_may_do_what_its_role_allows(cluster: Cluster) -> None:
+    with connect(cluster, "eve") as eve, connect(cluster, "bob") as bob:
+        eve["app/x"] = "5"
+        assert bob["app/x"] == "5"
+        assert dict(bob.items("app/")) == {"app/x": "5"}
+        with eve.lock("app/lock", ttl=30):
+            pass
+        for forbidden in (
+            lambda: bob.set("app/x", "6"),
+            lambda: bob.get("web/x"),
+            lambda: bob.get("web/not-there"),
+            lambda: dict(bob.items()),
+            lambda: eve.set("web/x", "6"),
+            lambda: eve.clear("web/"),
+            lambda: next(bob.watch("")),
+        ):
+            with pytest.raises(raftline.NotAllowed, match=r"may not .*Nothing was done"):
+                forbidden()
+        assert bob["app/x"] == "5"
+    with connect(cluster, "bob", "wrong") as wrong, pytest.raises(raftline.LoginFailed):
+        wrong.get("app/x")
+    with raftline.connect(at(cluster)) as nobody, pytest.raises(raftline.NotAllowed):
+        nobody.get("app/x")
+
+
+def test_asyncio_logs_in_as_well(cluster: Cluster) -> None:
+    async def converse() -> None:
+        async with aio.connect(at(cluster), user="eve", password=PASSWORD) as kv:
+            await kv.set("app/y", "7")
+            async with kv.watch("app/y") as watch:
+                assert (await watch.next_event(DEADLINE_S)).value == "7"  # type: ignore[union-attr]
+            with pytest.raises(raftline.NotAllowed):
+                await kv.set("web/y", "7")
+            with pytest.raises(raftline.NotAllowed):
+                await kv.watch("web/").next_event(DEADLINE_S)
+        async with aio.connect(at(cluster), user="eve", password="wrong") as kv:
+            with pytest.raises(raftline.LoginFailed):
+                await kv.get("app/y")
+            with pytest.raises(raftline.LoginFailed):
+                await kv.watch("app/").next_event(DEADLINE_S)
+
+    asyncio.run(converse())
+
+
+def test_a_client_logs_in_again_where_it_connects_anew(cluster: Cluster) -> None:
+    with connect(cluster, "eve") as eve:
+        eve["app/z"] = "1"
+        ask(cluster, "ann", "transfer")
+        eve["app/z"] = "2"
+        assert eve["app/z"] == "2"
+
+
+def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    environment = dict(os.environ) | {"RAFTLINE": at(cluster)}
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "src" / "cli.py"), *words],
+            env=environment | more, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    named = {"RAFTLINE_USER": "eve", "RAFTLINE_PASSWORD_FILE": str(file)}
+    assert run("set", "app/shell", "5", **named).returncode == 0
+    got = run("get", "--user", "bob", "--password-file", str(file), "app/shell")
+    assert (got.returncode, got.stdout) == (0, "GET response: 5\n")
+    refused = run("get", "app/shell")
+    assert refused.returncode == 5
+    assert "a client without a login may not get app/shell" in refused.stdout
+    assert "has no password here" in run("get", "--user", "bob", "a").stderr
+    status = run("status", "--dir", str(cluster.folder), **(named | {"RAFTLINE_USER": "ann"}))
+    assert status.returncode == 0, status.stdout + status.stderr
+
+
+# --- attackers ----------------------------------------------------------------------------------
+
+
+def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
+    ask(cluster, "eve", "set app/safe 1")
+    last = last_index(cluster)
+    for name in ("s1", "s2", "s3"):
+        with logged_in(cluster, name, "bob") as bob:
+            for line in (
+                "set app/safe 2", "c#7@set app/safe 2", "c-1#7@delete app/safe", "incr app/safe",
+                "txn set app/safe 2", "txn if app/safe = 1 then delete app/safe",
+                "txn object app/safe list.clear", "under lease-5 set app/safe 2", "clear app/",
+                "setex app/safe 5 2", "expire app/safe 1", "lease 5", "release lease-5",
+                'object app/safe dict.put "a" 1', 'machine m {"a": 1}', "c@session",
+                "Controller@STORE app/safe 2", "Controller@TIMEOUT", "Controller@SHUTDOWN",
+                "Controller@DELETE-LOG", "remove s2", "transfer", "backup", "members", "leases",
+                "add s9 localhost 9", "promote s9", "demote s3", "replace s3 s9 localhost 9",
+            ):  # fmt: skip
+                said = bob.ask(line)
+                assert f"{name}" in said.partition("@")[0]
+                assert "@Sorry, reader bob may not " in said, line
+                assert said.endswith("Nothing was done."), line
+            assert "web" not in bob.ask("status")
+            assert "last_index" not in bob.ask("status")
+    assert ask(cluster, "bob", "get app/safe") == "GET response: 1"
+    assert last_index(cluster) == last
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    """Return what one node tells the admin."""
+    with logged_in(cluster, "s1", "ann") as ann:
+        facts: dict[str, Any] = json.loads(ann.ask("status").partition(": ")[2])
+        return facts
+
+
+def last_index(cluster: Cluster) -> int:
+    return int(status(cluster)["last_index"])
+
+
+def test_a_watch_tells_nothing_beyond_its_prefix(cluster: Cluster) -> None:
+    with logged_in(cluster, "s2", "bob") as bob:
+        for line in ("watch", "watch web/", "watch ap", "watch after 1", "c#7@watch web/ after 1"):
+            assert "Sorry, reader bob may not watch " in bob.ask(line)
+        bob.send("watch app/watched/")
+        assert "WATCH response: 0 keys" in bob.read_line()
+        ask(cluster, "ann", "set web/other 1")
+        ask(cluster, "eve", "set app/watched/x 1")
+        assert " set app/watched/x 1" in bob.read_line()
+
+
+def test_ten_thousand_wrong_passwords_hold_nobody_up(cluster: Cluster) -> None:
+    connections = [LineConnection(cluster["s1"].port) for _ in range(GUESSERS)]
+    users = ["ann", "bob", "mallory"]
+    try:
+        for number, one in enumerate(connections):
+            user = users[number % len(users)]
+            one.send(*(f"login {user} wrong{each}" for each in range(GUESSES)))
+        with connect(cluster, "eve") as eve:
+            for number in range(20):  # others are served, and log in, meanwhile
+                eve["app/meanwhile"] = str(number)
+        with connect(cluster, "bob") as bob:
+            assert bob["app/meanwhile"] == "19"
+        said = {line for one in connections for line in one.read_lines(GUESSES)}
+        assert said == {
+            "s1@Sorry, the login failed: the name or the password is wrong. Nothing was done."
+        }
+    finally:
+        for one in connections:
+            one.close()
+    assert ask(cluster, "bob", "get app/meanwhile") == "GET response: 19"
+
+
+def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
+    with LineConnection(cluster["s1"].port) as connection:
+        assert "you are writer eve" in connection.ask(f"c#5@login eve {PASSWORD}")
+        connection.ask(f"Login eve {PASSWORD}")
+        connection.ask(f"login  eve {PASSWORD}")
+        assert "Sorry, the login failed" in connection.ask(f"login eve {PASSWORD}!")
+        assert "horse" not in connection.ask("status")
+    for path in [*cluster.folder.parent.rglob("*")]:
+        if path.is_file():
+            assert b"horse" not in path.read_bytes(), path
+    for node in cluster.nodes:
+        assert "horse" not in "".join(node.lines)
+
+
+def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    write(users)
+    (tmp_path / "nodes").mkdir()
+    options = ["--users", str(users), "--anonymous", "none"]
+    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+        node = cluster["s1"]
+        node.start()
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+        with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "bob") as bob:
+            assert "WATCH response" in bob.ask("watch app/")
+            write(users, eve=(Role.READER, ("app/",)), bob=(Role.READER, ("web/",)))
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("users (3 in all)")
+            assert "the rights of the user have changed" in bob.read_line()
+            assert "reader eve may not set app/x" in eve.ask("set app/x 1")
+            users.write_text("nonsense\n")
+            node.send_signal(signal.SIGHUP)
+            node.wait_for_line("users can't be read again, and stay")
+            assert "no such key: app/x" in eve.ask("get app/x")
+            only = User(Identity("eve", Role.READER), verifier_of("another password"))
+            write_users(users, Users({"eve": only}, bytes(32)))
+            node.send_signal(signal.SIGHUP)
+            assert eve.read_line() == bob.read_line() == ""  # both connections have ended

@@ -1,0 +1,533 @@
+"""The login of a connection, and the file of users behind it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.access.login import FAILED, NOT_PRIVATE, OUT_OF_PLACE, Access, Login, is_private
+from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.users import (
+    ITERATIONS_LEAST,
+    User,
+    Users,
+    Verifier,
+    make_verifier,
+    parse_users,
+    prefixes_of,
+    read_users,
+    spell_users,
+    write_users,
+)
+from raftline.clients import shell
+from raftline.clients.connection import LoginFailed
+from raftline.clients.conversation import Client
+from raftline.clients.login import Credentials, exchange
+from raftline.common.config import ConfigError
+from raftline.net.admission import Admission
+from raftline.wire.commands import Request, read_request
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import Readings, parse
+from tests.fake_host import FakeHost
+
+PASSWORD = "correct horse battery"
+SECRET = bytes(range(32))
+
+
+def users_of(*rows: tuple[str, Role, tuple[str, ...]], password: str = PASSWORD) -> Users:
+    verifier = make_verifier(password, ITERATIONS_LEAST)
+    return Users(
+        {name: User(Identity(name, role, prefixes), verifier) for name, role, prefixes in rows},
+        SECRET,
+    )
+
+
+BOB = ("bob", Role.READER, ("app/",))
+ROOT = ("root", Role.ADMIN, EVERYWHERE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    write_users(path, users_of(BOB, ROOT))
+    return path
+
+
+@pytest.fixture
+def access(path: Path) -> Access:
+    return Access(path, Role.NONE, failed_s=0.0)
+
+
+def asked(line: str) -> Request:
+    return read_request("c", "", line, Limits())
+
+
+def login_to(access: Access, private: bool = True) -> Login:
+    return Login(access, lambda: private)
+
+
+def log_in(login: Login, name: str, password: str) -> str:
+    """Have the client's half of SCRAM carried out; return the last reply."""
+    steps = exchange(Credentials(name, password))
+    command, reply = next(steps), ""
+    try:
+        while True:
+            reply = login.take(asked(command))
+            command = steps.send(reply)
+    except StopIteration:
+        return reply
+
+
+# --- the exchange -------------------------------------------------------------------------------
+
+
+def test_a_right_password_gives_the_rights_of_the_user(access: Access) -> None:
+    login = login_to(access)
+    assert log_in(login, "bob", PASSWORD).startswith("AUTH response: v=")
+    assert login.identity == Identity(*BOB)
+    assert login.why_not("get app/x", lambda lease: []) == ""
+    assert login.why_not("get web/x", lambda lease: []) != ""
+
+
+@pytest.mark.parametrize("password", ["wrong", PASSWORD + " ", PASSWORD[:-1]])
+def test_a_wrong_password_is_refused(access: Access, password: str) -> None:
+    login = login_to(access)
+    with pytest.raises(LoginFailed, match="the name or the password is wrong"):
+        log_in(login, "bob", password)
+    assert login.identity == access.nobody
+
+
+def test_the_client_refuses_a_node_that_does_not_know_the_verifier() -> None:
+    steps = exchange(Credentials("bob", PASSWORD))
+    first = next(steps)
+    nonce = first.partition("r=")[2]
+    salt = base64.b64encode(bytes(16)).decode()
+    steps.send(f"AUTH response: r={nonce}more,s={salt},i=4096")
+    with pytest.raises(LoginFailed, match="the node did not prove"):
+        steps.send("AUTH response: v=" + base64.b64encode(bytes(32)).decode())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["AUTH response: r=other,s=AAAAAAAAAAAAAAAAAAAAAA==,i=4096", "AUTH response: ", "AUTH response",
+     "AUTH response: r={0}x,s=AAAAAAAAAAAAAAAAAAAAAA==,i=1", "AUTH response: r={0}x,s=?,i=4096",
+     "AUTH response: r={0}x,s=AAAAAAAAAAAAAAAAAAAAAA==,i=99999999999", "hello", ""],
+)  # fmt: skip
+def test_the_client_refuses_a_challenge_that_is_none(reply: str) -> None:
+    steps = exchange(Credentials("bob", PASSWORD))
+    nonce = next(steps).partition("r=")[2]
+    with pytest.raises(LoginFailed):
+        steps.send(reply.format(nonce))
+
+
+def test_the_proof_is_that_of_rfc_7677(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of its section 3."""
+    monkeypatch.setattr("raftline.clients.login.nonce", lambda: "rOprNGfwEbeRWgbNEkqO")
+    steps = exchange(Credentials("user", "pencil"))
+    assert next(steps) == "auth n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    sent = steps.send(f"AUTH response: r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
+    assert sent == f"auth c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    with pytest.raises(StopIteration):
+        steps.send("AUTH response: v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+
+
+def test_a_recorded_exchange_is_worth_nothing_on_another_connection(access: Access) -> None:
+    login, steps, said = login_to(access), exchange(Credentials("bob", PASSWORD)), []
+    command = next(steps)
+    for _ in range(2):
+        said.append(command)
+        reply = login.take(asked(command))
+        if reply.startswith("AUTH response: r="):
+            command = steps.send(reply)
+    assert login.identity.user == "bob"
+    other = login_to(access)
+    replies = [other.take(asked(command)) for command in said]
+    assert replies[1] == OUT_OF_PLACE  # the nonce of this node was another one
+    assert other.identity == access.nobody
+
+
+def test_a_step_that_is_out_of_place_begins_nothing(access: Access) -> None:
+    login = login_to(access)
+    for message in ("c=biws,r=abc,p=AAAA", "hello", "n,,n=bob", "p=tls-unique,,n=bob,r=abc"):
+        assert login.take(asked(f"auth {message}")) == OUT_OF_PLACE
+    assert login.identity == access.nobody
+
+
+WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+
+
+@given(st.lists(WORD, max_size=6))
+def test_no_auth_line_raises_or_logs_in(messages: list[str]) -> None:
+    login = login_to(FIXED)
+    for message in messages:
+        reply = login.take(asked(f"auth {message}"))
+        assert reply.startswith(("AUTH response: r=", "Sorry, "))
+    assert login.identity == FIXED.nobody
+
+
+@given(
+    name=st.sampled_from(["bob", "nobody", "root"]),
+    parts=st.lists(st.sampled_from(
+        ["n,,", "y,,", "n=bob", "n=x", "r=abc", "r=", "c=biws", "p=AAAA", ",", "=", "m=1", "a=root"]
+    ), max_size=8),
+)  # fmt: skip
+def test_no_mixture_of_parts_logs_in(name: str, parts: list[str]) -> None:
+    login = login_to(FIXED)
+    first = login.take(asked(f"auth n,,n={name},r=abc"))
+    nonce = first.removeprefix("AUTH response: ").partition(",")[0]
+    message = ",".join([*parts, nonce]) if parts else nonce
+    assert login.take(asked(f"auth {message}")).startswith("Sorry, ")
+    assert login.identity == FIXED.nobody
+
+
+class _Fixed(Access):
+    """Users without a file."""
+
+    def __init__(self) -> None:
+        self.users = users_of(BOB, ROOT)
+        self.nobody = Identity("", Role.NONE)
+        self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
+
+
+FIXED = _Fixed()
+
+
+# --- a typed password ---------------------------------------------------------------------------
+
+
+def test_a_person_types_a_password_where_nobody_else_reads_it(access: Access) -> None:
+    login = login_to(access)
+    reply = login.take(asked(f"login bob {PASSWORD}"))
+    assert reply == "LOGIN response: you are reader bob of keys that begin with app/"
+    assert login.identity.user == "bob"
+    assert login.take(asked(f"login root {PASSWORD}")) == "LOGIN response: you are admin root"
+    open_login = login_to(access, private=False)
+    assert open_login.take(asked(f"login bob {PASSWORD}")) == NOT_PRIVATE
+    assert open_login.identity == access.nobody
+
+
+def test_a_login_that_fails_ends_the_one_before(access: Access) -> None:
+    login = login_to(access)
+    login.take(asked(f"login root {PASSWORD}"))
+    assert login.take(asked("login root wrong")) == FAILED
+    assert login.identity == access.nobody
+
+
+def test_a_login_over_a_network_is_not_private() -> None:
+    class Remote:
+        family = socket.AF_INET
+
+        def getpeername(self) -> tuple[str, int]:
+            return "192.0.2.7", 5
+
+    remote: Any = Remote()
+    assert not is_private(remote)
+    remote.is_tls = True
+    assert is_private(remote)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as here:
+            assert is_private(here)
+        assert not is_private(here)  # it is closed: nobody knows who was there
+
+
+# --- attackers ----------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
+    """The salt of a name is the same each time, the replies are the same, and so is the work."""
+    seen = {}
+    for name in ("bob", "mallory", "Mallory"):
+        first = [login_to(access).take(asked(f"auth n,,n={name},r=abc")) for _ in range(2)]
+        fields = [dict(part.split("=", 1) for part in one.split(": ")[1].split(","))
+                  for one in first]  # fmt: skip
+        assert fields[0]["s"] == fields[1]["s"]
+        assert fields[0]["i"] == "4096"
+        assert fields[0]["r"] != fields[1]["r"]
+        seen[name] = fields[0]["s"]
+        with pytest.raises(LoginFailed, match="the name or the password is wrong"):
+            log_in(login_to(access), name, "wrong")
+        assert login_to(access).take(asked(f"login {name} wrong")) == FAILED
+    assert len(set(seen.values())) == 3
+    assert len({len(salt) for salt in seen.values()}) == 1
+
+
+def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even with the keys that the node makes up for that name."""
+    monkeypatch.setattr(
+        "raftline.access.users.Users.verifier_of",
+        lambda users, name: Verifier(
+            4096, bytes(16), hashlib.sha256(SECRET).digest(), bytes(32)
+        ),
+    )
+    login = login_to(access)
+    first = login.take(asked("auth n,,n=mallory,r=abc")).removeprefix("AUTH response: ")
+    nonce = first.partition(",")[0]
+    message = f"n=mallory,r=abc,{first},c=biws,{nonce}"
+    key = hashlib.sha256(SECRET).digest()
+    signature = hmac.new(key, message.encode(), hashlib.sha256).digest()
+    proof = bytes(a ^ b for a, b in zip(SECRET, signature, strict=True))
+    last = f"auth c=biws,{nonce},p={base64.b64encode(proof).decode()}"
+    assert login.take(asked(last)) == FAILED
+    assert login.identity == access.nobody
+
+
+def test_each_failure_waits_by_itself(path: Path) -> None:
+    access = Access(path, Role.NONE, failed_s=7.0)
+    waits: list[float] = []
+    access.wait = lambda seconds=None: waits.append(seconds or 0) is None
+    login = login_to(access)
+    assert login.take(asked("login bob wrong")) == FAILED
+    with pytest.raises(LoginFailed):
+        log_in(login, "mallory", "wrong")
+    assert waits == [7.0, 7.0]
+    log_in(login, "bob", PASSWORD)
+    assert waits == [7.0, 7.0]
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def test_the_file_is_read_as_it_was_written(path: Path) -> None:
+    users = read_users(path)
+    assert list(users.by_name) == ["bob", "root"]
+    assert spell_users(users) == path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert users.by_name["bob"].identity == Identity(*BOB)
+    assert PASSWORD not in path.read_text()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o601])
+def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="is open to others: chmod 600"):
+        Access(path, Role.NONE)
+
+
+GOOD = spell_users(users_of(BOB))
+LINE = GOOD.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names no user"),
+        ("\n".join(GOOD.splitlines()[:2]), "names no user"),
+        (LINE, "names no user"),  # no secret for names that are unknown
+        (GOOD + LINE, "line 4: this user stands twice"),
+        (GOOD + "eve", "line 4: the form is: NAME ROLE VERIFIER"),
+        (GOOD + LINE.replace("bob reader", "eve king"), "line 4: there is no such role"),
+        (GOOD + LINE.replace("bob", "4ve"), "line 4: this is no name of a user"),
+        (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is no verifier"),
+        (GOOD + "eve reader SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "line 4: a part of the verifier"),
+        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"), "line 4: a user's prefix"),
+        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is no escape"),
+        (GOOD + LINE.replace("bob", "eve") + " ", "line 4: a prefix is empty"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_users(text, "users")
+    assert said in str(refused.value)
+    assert LINE.split(" ")[2] not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_prefixes_have_one_spelling() -> None:
+    assert prefixes_of([r"\x61pp/", "app/", r"two\swords"]) == ("app/", r"two\swords")
+    assert prefixes_of([]) == EVERYWHERE
+
+
+def test_without_the_library_users_are_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "scramp", None)
+    with pytest.raises(ConfigError, match=r"pip install 'raftline\[users\]'"):
+        Access(path, Role.NONE)
+
+
+# --- a file that is read again ------------------------------------------------------------------
+
+
+def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Access) -> None:
+    login = login_to(access)
+    log_in(login, "root", PASSWORD)
+    assert login.why_not("members", lambda lease: []) == ""
+    users = access.users
+    users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
+        identity=Identity("root", Role.WRITER, ("app/",))
+    )
+    write_users(path, users)
+    access.reload()
+    assert "it takes the role admin" in login.why_not("members", lambda lease: [])
+    assert login.why_not("set app/x 1", lambda lease: []) == ""
+    assert login.now() == Identity("root", Role.WRITER, ("app/",))
+
+
+@pytest.mark.parametrize("users", [users_of(BOB), users_of(BOB, ROOT)])
+def test_a_user_without_an_entry_or_with_another_password_is_nobody(
+    path: Path, access: Access, users: Users
+) -> None:
+    login = login_to(access)
+    log_in(login, "root", PASSWORD)
+    write_users(path, users)
+    access.reload()
+    assert login.now() is None
+    assert login.why_not("get a", lambda lease: []).startswith("a client without a login may not ")
+
+
+def test_a_file_that_became_wrong_leaves_all_as_it_was(path: Path, access: Access) -> None:
+    login = login_to(access)
+    log_in(login, "bob", PASSWORD)
+    path.write_text("nonsense\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        access.reload()
+    assert login.why_not("get app/x", lambda lease: []) == ""
+
+
+# --- the lines of a connection ------------------------------------------------------------------
+
+
+class Door:
+    """The admission of one connection, and what it printed."""
+
+    def __init__(self, access: Access | None, **facts: Any) -> None:
+        self.host: Any = FakeHost(access=access, level=2, without_machine=lambda _: "", **facts)
+        self.printed: list[str] = []
+        self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
+        self.admission = Admission(self.host, self, lambda: True)
+
+    def say(self, line: str) -> str:
+        """Return the reply, or the kind of a line that is taken."""
+        one = self.admission.admit(parse(line.encode(), Limits(), Readings(), "s1"))
+        return one.reply or one.kind
+
+
+def test_lines_of_every_kind_are_refused_before_a_login(access: Access) -> None:
+    door = Door(access)
+    for line in (
+        "get a", "c@get a", "c#5@get a", "c#5@set a 1", "get a read local", "get a read log",
+        "show", "show read local", "watch", "c#7@watch app/", "members", "remove s2", "backup",
+        "backup from 0", "status", "transfer", "lease 5", "renew lease-1", "leases", "c@session",
+        "txn set a 1", "Controller@SHUTDOWN", "Controller@STORE a 1", "Controller@DELETE-LOG",
+        'machine bank {"a": 1}',
+    ):  # fmt: skip
+        said = door.say(line)
+        assert said.startswith("Sorry, a client without a login may not "), line
+        assert said.endswith(" Nothing was done."), line
+
+
+def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
+    door = Door(access, status=lambda: 'STATUS response: {"name": "s1", "last_index": 9}')
+    assert door.say(f"c#5@login bob {PASSWORD}").startswith("LOGIN response: ")
+    assert [door.say(line) for line in ("get app/x", "watch app/", "show app/", "help")] == [
+        "read", "watch", "show", "local"
+    ]  # fmt: skip
+    assert door.say("get app/x read log") == "write"
+    assert door.say("set app/x 1") == (
+        "Sorry, reader bob may not set app/x: it takes the role writer there. Nothing was done."
+    )
+    assert door.say("status") == 'STATUS response: {"name": "s1"}'
+    assert door.say("sing a song") .startswith("Sorry, I don't understand: sing")
+
+
+def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
+    """Sessions are few: one that is begun drives out the one that was used longest ago."""
+    door = Door(access)
+    door.say(f"login bob {PASSWORD}")
+    for line in ("get app/x read log", "txn get app/x"):
+        assert door.say(line) == "write"
+        assert door.say(f"c#5@{line}") == (
+            "Sorry, reader bob may not session: it takes the role writer. Nothing was done."
+        )
+    assert door.say("c#5@get app/x") == "read"
+
+
+def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:
+    door = Door(access)
+    assert door.say("login bob wrong") == FAILED
+    assert door.printed == ["login", "login, which failed"]
+
+
+def test_a_line_behind_a_login_in_the_same_packet_has_its_rights(access: Access) -> None:
+    door = Door(access)
+    lines = [f"login root {PASSWORD}", "set a 1", "login root wrong", "set a 2"]
+    assert [door.say(line) for line in lines][1::2] == [
+        "write",
+        "Sorry, a client without a login may not set a: it takes the role writer there. "
+        "Nothing was done.",
+    ]
+
+
+def test_no_password_is_printed(access: Access) -> None:
+    door = Door(access)
+    for line in (
+        f"login bob {PASSWORD}", f"login bob  {PASSWORD}", f"Login bob {PASSWORD}", "login bob",
+        f"login {PASSWORD}", f"lgoin bob {PASSWORD}", f"c#x@login bob {PASSWORD}",
+        f"login 4b {PASSWORD}", f"c@ login bob {PASSWORD}", f"login bob {PASSWORD}\t",
+        f"auth {PASSWORD}", f"LOGIN bob {PASSWORD}",
+    ):  # fmt: skip
+        reply = door.say(line)
+        if line.lstrip("c@ ").startswith("login"):
+            assert PASSWORD not in reply
+    assert not [text for text in door.printed if "horse" in text]
+    assert "login" in door.printed
+
+
+def test_a_node_without_users_takes_no_login() -> None:
+    door = Door(None)
+    assert door.say("login bob x") == (
+        "Sorry, this node has no users, and takes no login. Nothing was done."
+    )
+    assert door.say("set a 1") == "write"
+    assert not [text for text in door.printed if "x" in text]
+
+
+def test_a_status_is_json(access: Access) -> None:
+    door = Door(access, status=lambda: 'STATUS response: {"name": "s1", "sessions": 9}')
+    door.say(f"login bob {PASSWORD}")
+    assert json.loads(door.say("status").partition(": ")[2]) == {"name": "s1"}
+
+
+# --- a client's screen --------------------------------------------------------------------------
+
+
+def test_the_screen_shows_no_password_and_keeps_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Kept:
+        """The history of a line editor."""
+
+        lines: tuple[str, ...] = ()
+
+        def get_current_history_length(self) -> int:
+            return len(self.lines)
+
+        def remove_history_item(self, place: int) -> None:
+            self.lines = self.lines[:place] + self.lines[place + 1 :]
+
+    kept: Any = Kept()
+    monkeypatch.setattr(shell, "readline", kept)
+    for line in ("get a", f"login bob {PASSWORD}", f" login  bob {PASSWORD}", "login bob"):
+        kept.lines += (line,)
+        monkeypatch.setattr("builtins.input", lambda _, line=line: line)
+        assert shell._read_typed() == line
+    assert kept.lines == ("get a", "login bob")
+    nobody: Any = Client("localhost", 1, credentials=Credentials("4ve", "x"))
+    shell._answer(nobody, f"login bob {PASSWORD}")
+    assert capsys.readouterr().out == "[*] Sending: login bob ***\n"
+    assert PASSWORD not in repr(Credentials("bob", PASSWORD))

@@ -1,0 +1,152 @@
+"""The file of users is read again while connections stand: watches end, and logins."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.access.login import Access
+from raftline.access.roles import Identity, Role
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.clients.connection import LoginFailed, NotAllowed
+from raftline.harness.processes import eventually
+from raftline.kv.codec import TEXT
+from raftline.kv.events import Following
+from raftline.logmanager import LogManager
+from raftline.net.connection import Connection
+from raftline.node.watchers import Watchers
+from raftline.raft.entries import Entry
+from tests.fake_host import FakeHost
+from tests.faulty_folder import MemoryFolder
+
+PASSWORD, OTHER = "correct horse battery", "staple"
+VERIFIERS = {word: make_verifier(word, ITERATIONS_LEAST) for word in (PASSWORD, OTHER)}
+
+
+class Scene:
+    """A connection on which bob is logged in, at a node whose watches are real."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "users"
+        self.write(bob=("app/", "web/"))
+        self.access = Access(self.path, Role.NONE, failed_s=0.0)
+        self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
+        self.watchers = Watchers(self.manager, lambda: None)
+        self.index = 0
+        self.apply("level 2")
+        self.host: Any = FakeHost(
+            access=self.access, level=2, watchers=self.watchers, logmanager=self.manager
+        )
+        self.host.submit = lambda *batches: [batch.wake() for batch in batches]
+        self.here, self.there = socket.socketpair()
+        self.there.settimeout(20.0)
+        self.lines = self.there.makefile()
+        self.connection = Connection(self.host, self.here, for_peers_only=False)
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
+        self.thread.start()
+
+    def write(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
+        users = users or {"ann": ()}
+        write_users(
+            self.path,
+            Users(
+                {name: User(Identity(name, Role.READER, prefixes), VERIFIERS[password])
+                 for name, prefixes in users.items()},
+                bytes(32),
+            ),
+        )  # fmt: skip
+
+    def read_again(self) -> None:
+        self.access.reload()
+        self.connection.rights_changed()
+
+    def apply(self, *commands: str) -> None:
+        entries = [Entry(self.index + 1 + place, 1, each) for place, each in enumerate(commands)]
+        self.index += len(entries)
+        self.manager.apply(entries)
+        self.watchers.applied(entries)
+        self.watchers.hand_out()
+
+    def ask(self, line: str) -> str:
+        self.there.sendall(f"{line}\n".encode())
+        return self.line()
+
+    def line(self) -> str:
+        return self.lines.readline().removesuffix("\n")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    assert scene.ask(f"login bob {PASSWORD}").startswith("s1@LOGIN response: you are reader bob")
+    yield scene
+    scene.lines.close()
+    scene.there.close()
+    scene.thread.join(60)
+
+
+def test_a_watch_ends_where_its_user_may_have_it_no_more(scene: Scene) -> None:
+    assert scene.ask("c#1@watch app/") == "s1#1@WATCH response: 0 keys as of 1"
+    assert scene.ask("c#2@watch web/") == "s1#2@WATCH response: 0 keys as of 1"
+    scene.apply("set app/x 1")
+    assert scene.line() == "s1#1@EVENT 2 set app/x 1"
+    scene.write(bob=("web/",))
+    scene.read_again()
+    assert scene.line() == (
+        "s1#1@Sorry, this watch has ended, since the rights of the user have changed. "
+        "Go on with: watch app/ after 2"
+    )
+    scene.apply("set app/x 2", "set web/x 1")
+    assert scene.line() == "s1#2@EVENT 4 set web/x 1"  # and nothing of app/
+    assert "reader bob may not watch app/" in scene.ask("c#3@watch app/ after 2")
+    assert scene.watchers.count == 1
+
+
+@pytest.mark.parametrize(("password", "users"), [(OTHER, {"bob": ()}), (PASSWORD, {"ann": ()})])
+def test_a_connection_ends_with_its_login(
+    scene: Scene, password: str, users: dict[str, tuple[str, ...]]
+) -> None:
+    assert "WATCH response" in scene.ask("watch app/")
+    scene.write(password, **users)
+    scene.read_again()
+    assert scene.line() == ""
+    eventually(lambda: scene.watchers.count == 0, "no watch")
+
+
+def test_rights_that_stay_end_nothing(scene: Scene) -> None:
+    assert "WATCH response" in scene.ask("watch app/")
+    scene.write(bob=("app/",), ann=())
+    scene.read_again()
+    scene.apply("set app/x 1")
+    assert scene.line() == "s1@EVENT 2 set app/x 1"
+
+
+def test_a_watch_that_begins_while_the_rights_change_ends_at_once(scene: Scene) -> None:
+    confirm = scene.host.submit
+
+    def submit(*batches: Any) -> None:  # between the look at the rights and the first line
+        scene.write(bob=("web/",))
+        scene.read_again()
+        confirm(*batches)
+
+    scene.host.submit = submit
+    assert "WATCH response" in scene.ask("watch app/")
+    assert "the rights of the user have changed" in scene.line()
+    scene.apply("set app/x 1")
+    assert scene.watchers.count == 0
+
+
+def test_a_client_that_follows_a_watch_hears_that_it_is_not_allowed() -> None:
+    following = Following(TEXT, "app/", None)
+    following.take("WATCH response: 0 keys as of 1")
+    with pytest.raises(NotAllowed, match="bob may not watch app/"):
+        following.refused("Sorry, reader bob may not watch app/: it takes the role reader there.")
+
+
+def test_the_errors_say_that_nothing_was_done() -> None:
+    assert NotAllowed.outcome is LoginFailed.outcome is NotAllowed("x").outcome

@@ -1,0 +1,210 @@
+"""A TLS connection between two threads: both ways at once, slow readers, files that change."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.access.tls import Files, Tls, named_in, tls_of_node
+from raftline.access.tls_socket import TlsSocket
+from raftline.common.config import ConfigError
+from raftline.net import tls_door
+from raftline.net.lines import LineReader
+from raftline.net.tls_door import NoTls, begin_tls
+from raftline.tools import certs
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certs")
+    certs.make(folder, ["s1=localhost"], ["app"])
+    return folder
+
+
+def files(made: Path, name: str) -> Files:
+    return Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+
+
+@pytest.fixture
+def ends(made: Path) -> Iterator[tuple[TlsSocket, TlsSocket]]:
+    """Return a member's end and that of a client, who have shaken hands."""
+    here, there = (TlsSocket(one) for one in socket.socketpair())
+    server, client = Tls(files(made, "s1")), Tls(files(made, "app"))
+    shaking = threading.Thread(
+        target=lambda: here.begin(server.answering(), server_side=True, limit_s=DEADLINE_S)
+    )
+    shaking.start()
+    there.begin(client.dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
+    shaking.join(DEADLINE_S)
+    yield here, there
+    here.close()
+    there.close()
+
+
+def test_both_sides_know_who_the_other_is(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    here, there = ends
+    assert named_in(here.peer) == ("app", False)
+    assert named_in(there.peer) == ("s1", True)
+
+
+def test_bytes_that_the_kernel_does_not_take_are_owed_and_come_once(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    here, there = ends
+    data, received = os.urandom(3_000_000), bytearray()
+
+    def read() -> None:
+        while len(received) < len(data):
+            received.extend(there.recv(7_001))
+
+    reader = threading.Thread(target=read)
+    sent, refused = 0, 0
+    while sent < len(data):
+        try:
+            sent += here.send(data[sent:], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            refused += 1
+            if not reader.ident:
+                reader.start()
+            select.select([], [here], [], DEADLINE_S)
+            if sent // 500_000 % 2:
+                here.sendall(data[sent : sent + 1000])
+                sent += len(data[sent : sent + 1000])
+    reader.join(DEADLINE_S)
+    assert refused
+    assert bytes(received) == data
+
+
+def test_one_thread_reads_while_another_writes(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    here, there = ends
+    rounds, heard = 2_000, bytearray()
+
+    def echo() -> None:
+        left = rounds * 100
+        while left:
+            data = there.recv(1 << 16)
+            there.sendall(data)
+            left -= len(data)
+
+    echoing = threading.Thread(target=echo)
+    writing = threading.Thread(target=lambda: [here.sendall(b"x" * 100) for _ in range(rounds)])
+    echoing.start()
+    writing.start()
+    while len(heard) < rounds * 100:
+        heard.extend(here.recv(1 << 16))
+    writing.join(DEADLINE_S)
+    echoing.join(DEADLINE_S)
+    assert bytes(heard) == b"x" * rounds * 100
+
+
+def test_a_look_takes_nothing_and_the_end_is_told(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    here, there = ends
+    there.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        there.recv(1, socket.MSG_PEEK)
+    there.settimeout(DEADLINE_S)
+    here.sendall(b"a line\n")
+    assert there.recv(100, socket.MSG_PEEK) == b"a line\n"
+    assert there.recv(100) == b"a line\n"
+    here.shutdown(socket.SHUT_WR)
+    assert there.recv(100) == b""
+
+
+def test_what_is_changed_on_the_way_ends_the_connection(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    here, there = ends
+    socket.socket.send(here, b"\x17\x03\x03\x00\x20" + b"x" * 32)  # a record of nobody's
+    with pytest.raises(ssl.SSLError):
+        there.recv(100)
+
+
+def test_a_plain_connection_is_known_by_its_first_byte(made: Path) -> None:
+    for is_only in (False, True):
+        here, there = socket.socketpair()
+        door = TlsSocket(here)
+        there.sendall(b"get a\n")
+        tls = Tls(files(made, "s1"), is_only=is_only)
+        reader = LineReader(door, 1 << 14, DEADLINE_S)
+        if is_only:
+            with pytest.raises(NoTls):
+                begin_tls(door, reader, tls, None)
+        else:
+            assert begin_tls(door, reader, tls, None) is None
+            assert reader.read(lambda _: 100) == [b"get a"]
+        door.close()
+        there.close()
+
+
+@pytest.mark.pure
+def test_a_handshake_that_is_begun_and_not_ended_is_given_up(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_door, "HANDSHAKE_S", 0.1)
+    here, there = socket.socketpair()
+    door = TlsSocket(here)
+    there.sendall(b"\x16\x03\x01")
+    reader = LineReader(door, 1 << 14, DEADLINE_S)
+    with pytest.raises(OSError):  # noqa: PT011 - of the kernel's own time limit
+        begin_tls(door, reader, Tls(files(made, "s1")), None)
+    door.close()
+    there.close()
+
+
+def test_new_files_are_taken_over_and_bad_ones_are_not(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(made, folder)
+    tls = Tls(files(folder, "s1"))
+    before = tls.answering()
+    assert tls.answering() is before
+    (folder / "s1.pem").write_text("half of a file")
+    assert tls.answering() is before
+    assert "--tls-cert" in tls.reload()
+    shutil.copy(made / "s1.pem", folder / "s1.pem")
+    os.utime(folder / "s1.pem", (1, 1))
+    assert tls.answering() is not before
+    assert tls.reload() == ""
+
+
+def test_versions_before_tls_1_2_are_refused(made: Path) -> None:
+    tls = Tls(files(made, "s1"))
+    for context in (tls.answering(), tls.dialing()):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert tls.dialing().verify_mode == ssl.CERT_REQUIRED
+    assert tls.dialing().check_hostname
+
+
+def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Path) -> None:
+    first = certs.make(tmp_path / "new", ["s1=localhost,127.0.0.1"], [])
+    assert len(first) == 2
+    assert (tmp_path / "new" / "s1.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new" / "ca.key").stat().st_mode & 0o777 == 0o600
+    again = certs.make(tmp_path / "new", ["s1=localhost", "s2=localhost"], ["app"])
+    assert [line.split("/")[-1] for line in again] == [
+        "s2.key, for 397 days", "app.key, for 397 days",
+    ]  # fmt: skip
+    for nodes, why in [
+        (["s1"], "the form is NAME=HOST"), (["../s1=h"], "is no name of a node"),
+        (["s5=a b"], "is no host name"), (["s5=h", "s5=i"], "one is named twice"),
+    ]:  # fmt: skip
+        with pytest.raises(ConfigError, match=why):
+            certs.make(tmp_path / "new", nodes, [])
+
+
+def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:
+    assert tls_of_node(Files(), is_only=False) is None
+    for given in (Files(cert=made / "s1.pem"), Files(ca=made / "ca.pem")):
+        with pytest.raises(ConfigError, match="TLS needs both"):
+            tls_of_node(given, is_only=False)
+    with pytest.raises(ConfigError, match="--tls-cert"):
+        tls_of_node(Files(made / "app.pem", made / "s1.key"), is_only=False)

@@ -1,0 +1,159 @@
+"""`raftline user`: the file that it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path
+
+import pytest
+
+from raftline import cli
+from raftline.access.login import Access
+from raftline.access.roles import Role
+from raftline.access.users import read_users
+from raftline.common.config import ConfigError
+from raftline.node import boot
+
+PASSWORD = "correct horse battery"
+
+
+class Desk:
+    """One folder, in which somebody runs `raftline user`."""
+
+    def __init__(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.path = path
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def run(self, *words: str, typed: str = PASSWORD + "\n") -> tuple[int, str]:
+        """Return the exit status and all that is printed."""
+        self._monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        code = cli.main(["user", *words, "--users", str(self.path)])
+        output, errors = self._capsys.readouterr()
+        return code, output + errors
+
+    def add(self, name: str, *words: str) -> None:
+        assert self.run("add", name, *words, "--iterations", "4096")[0] == 0
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return Desk(tmp_path / "users", monkeypatch, capsys)
+
+
+def test_users_are_added_changed_listed_and_removed(desk: Desk) -> None:
+    desk.add("bob", "--role", "writer", "--prefix", "app/", "--prefix", r"two\swords")
+    desk.add("ann", "--role", "admin")
+    assert desk.run("list") == (0, "ann admin\nbob writer app/ two\\swords\n")
+    before = read_users(desk.path)
+    assert desk.run("change", "bob", "--role", "reader", "--prefix", "web/")[0] == 0
+    after = read_users(desk.path)
+    assert after.by_name["bob"].identity.prefixes == ("web/",)
+    assert after.by_name["bob"].verifier == before.by_name["bob"].verifier
+    assert after.secret == before.secret  # the salts of unknown names stay
+    assert desk.run("password", "bob", typed="staple\n")[0] == 0
+    assert read_users(desk.path).by_name["bob"].verifier != before.by_name["bob"].verifier
+    assert read_users(desk.path).by_name["bob"].identity.role is Role.READER
+    assert desk.run("remove", "bob")[0] == 0
+    assert desk.run("list") == (0, "ann admin\n")
+
+
+def test_the_file_is_its_owners_and_holds_no_password(desk: Desk) -> None:
+    desk.add("bob", "--role", "reader")
+    assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
+    assert "horse" not in desk.path.read_text()
+    assert [path.name for path in desk.path.parent.iterdir()] == ["users"]
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "said"),
+    [
+        (["add", "bob", "--role", "reader"], "x\n", "bob is a user already"),
+        (["add", "4ve", "--role", "reader"], "x\n", "takes the name of a user"),
+        (["add"], "x\n", "takes the name of a user"),
+        (["add", "eve"], "x\n", "--role is missing; there are reader, writer, admin"),
+        (["add", "eve", "--role", "reader"], "\n", "a password has 1 to 256 characters"),
+        (["add", "eve", "--role", "reader"], "", "a password has 1 to 256 characters"),
+        (["add", "eve", "--role", "reader"], "ä\n", "a password has 1 to 256 characters"),
+        (["add", "eve", "--role", "reader", "--prefix", ""], "x\n", "--prefix: a prefix is empty"),
+        (["add", "eve", "--role", "reader", "--prefix", r"\q"], "x\n", r"--prefix: \q is no escap"),
+        (["remove", "bob"], "", "the last user can't be removed"),
+        (["remove", "eve"], "", "eve is no user"),
+        (["change", "eve", "--role", "admin"], "", "eve is no user"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(
+    desk: Desk, words: list[str], typed: str, said: str
+) -> None:
+    desk.add("bob", "--role", "reader")
+    before = desk.path.read_bytes()
+    code, told = desk.run(*words, typed=typed)
+    assert (code, told.count("\n")) == (2, 1)
+    assert told.startswith("raftline: ")
+    assert said in told
+    assert desk.path.read_bytes() == before
+
+
+def test_a_password_is_no_argument(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        desk.run("add", "bob", "--role", "reader", "--password", PASSWORD)
+    assert not desk.path.exists()
+
+
+def access_of(*words: str) -> Access | None:
+    arguments = boot.parser().parse_args(["s1", "10000", *words])
+    boot.settle(arguments)
+    return boot.access_of(arguments)
+
+
+@pytest.fixture
+def known(desk: Desk, tmp_path: Path) -> list[str]:
+    """Return the options of a node with users."""
+    desk.add("bob", "--role", "reader")
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 10000\n")
+    return ["--dir", str(tmp_path), "--users", str(desk.path)]
+
+
+def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: list[str]) -> None:
+    """A node that others reach allows nothing; another word holds where it is said."""
+    open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
+    for words, role in (
+        ([], Role.ADMIN),
+        (["--host", "127.0.0.1"], Role.ADMIN),
+        (["--anonymous", "none"], Role.NONE),
+        (["--anonymous", "reader"], Role.READER),
+    ):
+        access = access_of(*known, *words)
+        assert access is not None
+        assert access.nobody.role is role
+    arguments = boot.parser().parse_args(["s1", "10000", *known, *open_to_all])
+    access = boot.access_of(arguments)
+    assert access is not None
+    assert access.nobody.role is Role.NONE
+
+
+def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
+    assert access_of(*known[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--anonymous", "none"], "it takes --users FILE"),
+        (["--users", "nowhere"], "the file of users nowhere: No such file or directory"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    known: list[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        access_of(*known[:2], *words)
+
+
+def test_datagrams_do_not_go_with_users(known: list[str]) -> None:
+    with pytest.raises(ConfigError, match="datagrams have no login"):
+        access_of(*known, "--controller", "--controller-udp")
