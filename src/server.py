@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from raftline.access.secret import PeerRule, peer_rule
+from raftline.access.tls import Files, Tls, tls_of_node, use_as_client
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -95,7 +96,13 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
     name = arguments.name
+    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    tls = tls_of_node(files, is_only=arguments.tls_only)
     rule = peer_rule(arguments.secret, arguments.secret_mode)
+    if tls is not None:
+        use_as_client(tls)  # to join a cluster
+    if tls is not None and tls.proves_members:
+        rule = rule._replace(is_required=True)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -111,7 +118,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, server_of, rule)
+        server = _server_of(arguments, configuration, console, server_of, rule, tls)
         server.recover()
         view = server.node.view
         for note in check_member(view, configuration):
@@ -144,6 +151,7 @@ def _server_of(
     console: Console,
     server_of: Callable[..., Server],
     rule: PeerRule,
+    tls: Tls | None,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
     startup = Startup(
@@ -161,7 +169,7 @@ def _server_of(
         course_console=arguments.course_console,
         record=arguments.record,
         access=boot.access_of(arguments),
-        peer_rule=rule,
+        peer_rule=rule, tls=tls,
     )  # fmt: skip
 
 

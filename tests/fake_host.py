@@ -23,7 +23,7 @@ class FakeHost:
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
-        self.speakers, self.peer_rule = Speakers(300, lambda: 0), OPEN
+        self.speakers, self.peer_rule, self.tls = Speakers(300, lambda: 0), OPEN, None
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
         self.told: list[str] = []  # warnings, and the peers that were lost

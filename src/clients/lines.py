@@ -6,7 +6,9 @@ It knows nothing of what the lines say, and looks for no leader: `conversation.p
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import sys
 import time
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
@@ -29,7 +31,7 @@ class LineConnection:
 
     def __init__(self, port: int, timeout_s: float = 30.0, host: str = "localhost") -> None:
         """Connect. Raises OSError where nobody listens, or not within `timeout_s`."""
-        self.socket = socket.create_connection((host, port), timeout_s)
+        self.socket = _with_tls(socket.create_connection((host, port), timeout_s), host, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.received = bytearray()  # and not read yet
@@ -104,3 +106,19 @@ def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "loca
     """Return the line that answers this one, on a connection of its own. Raises OSError."""
     with LineConnection(port, timeout_s, host) as connection:
         return connection.ask(line)
+
+
+def _with_tls(connection: socket.socket, host: str, limit_s: float) -> socket.socket:
+    """Return the connection with TLS on it where this process speaks that, else as it is.
+
+    Raises:
+        OSError: no handshake came about; the connection is closed.
+    """
+    named = any(variable.startswith("RAFTLINE_TLS_") for variable in os.environ)
+    if not named and "raftline.access.tls" not in sys.modules:  # it takes a while to load
+        return connection
+    from raftline.access.tls import context_of_client
+    from raftline.access.tls_socket import TlsSocket
+
+    context = context_of_client()
+    return connection if context is None else TlsSocket.dialed(connection, context, host, limit_s)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic
 
+from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -117,7 +118,8 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
         loop = asyncio.get_running_loop()
-        opening = loop.create_connection(LineStream, *self._addresses[0])
+        host, port = self._addresses[0]
+        opening = loop.create_connection(LineStream, host, port, ssl=context_of_client())
         try:
             _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11

@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 
+from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     Closed,
@@ -211,7 +212,9 @@ class Asker:
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()
-        connecting = loop.create_connection(lambda: Link(address), address.host, address.port)
+        connecting = loop.create_connection(
+            lambda: Link(address), address.host, address.port, ssl=context_of_client()
+        )
         try:
             _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11

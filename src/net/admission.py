@@ -12,7 +12,7 @@ from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
-from raftline.wire.commands import COMMANDS, FOREIGN, Request
+from raftline.wire.commands import COMMANDS, FOREIGN
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
 
@@ -51,37 +51,41 @@ class Admission:
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
-        host, request = self._host, line.request
+        if line.kind == "login":
+            return self._log_in(line)
         if line.kind == "proof":
             return self._prove(line)
         if why := self._why_unproven(line):
             return self._refuse(line, why)
-        line = self._allowed(line)
-        if line.reply:
+        if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
-        if line.kind == "peer":
-            return self._hear(line)
+        return self._hear(line) if line.kind == "peer" else self._admit_request(line)
+
+    def _admit_request(self, line: ParsedLine) -> ParsedLine:
+        host, request = self._host, line.request
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        if COMMANDS.get(request.verb, FOREIGN).level > host.level:
-            why = host.why_level(COMMANDS[request.verb].level)
-            return ParsedLine("local", request, reply=why)
+        level = COMMANDS.get(request.verb, FOREIGN).level
+        if level > 1 and level > host.level:
+            return ParsedLine("local", request, reply=host.why_level(level))
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
 
-    def _log_in(self, request: Request) -> str:
-        """Return the reply to a login. The console shows no operand of it."""
-        requested = self._host.traffic_log.requested
-        requested(request.sender, request.verb)
+    # --- users -------------------------------------------------------------------------------
+
+    def _log_in(self, line: ParsedLine) -> ParsedLine:
+        """Take a line of a login, of which no console shows more than its verb."""
+        host, request = self._host, line.request
+        host.traffic_log.requested(request.sender, request.verb)
         reply = self.login.take(request) if self.login is not None else NO_USERS
         if reply == FAILED:
-            requested(request.sender, f"{request.verb}, which failed")
-        return reply
+            host.traffic_log.requested(request.sender, f"{request.verb}, which failed")
+        return ParsedLine("local", request, reply=reply)
 
     def why_not(self, command: str) -> str:
         """Return why whoever is logged in here may not have a command done; "" where it may be."""
@@ -89,14 +93,11 @@ class Admission:
             return ""
         return self.login.why_not(command, self._host.keys_of_lease)
 
-    def _allowed(self, line: ParsedLine) -> ParsedLine:
+    def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line where whoever is logged in here may have it done, else one that says why
-        not; and a status that tells no more than the user may know. A login is done here, as the
-        lines behind it stand in its right."""
-        request, login = line.request, self.login
-        if line.kind == "login":
-            return ParsedLine("local", request, reply=self._log_in(request))
-        if login is None or line.kind in ("peer", "level") or not request.command:
+        not; and a status that tells no more than the user may know."""
+        request = line.request
+        if line.kind in ("peer", "level") or not request.command:
             return line
         why = login.why_not(request.command, self._host.keys_of_lease)
         if not why and request.id and line.kind == "write":  # its number may begin a session
@@ -106,6 +107,7 @@ class Admission:
         if request.verb == "status" and not is_told_all(login.identity):
             return ParsedLine("local", request, reply=told_in_part(self._host.status()))
         return line
+
     # --- proofs ------------------------------------------------------------------------------
 
     @property
@@ -142,10 +144,12 @@ class Admission:
         if self._answering is None:
             return self.admit(replace(line, kind="refused"))
         try:
+            if self.proven not in (None, line.request.sender):
+                raise ProofError(f"{self.proven} proved itself on this connection by a certificate")
             reply = self._answering.take(line.request.sender, line.text)
         except ProofError as problem:
             reply = error(str(problem))
-        self.proven = self._answering.proven
+        self.proven = self.proven or self._answering.proven
         return ParsedLine("proof", line.request, reply=reply)
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:

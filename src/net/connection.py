@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 
 from raftline.access.login import is_private
 from raftline.access.rights import why_not
+from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing
 from raftline.net.shared_reader import SharedReader
+from raftline.net.tls_door import TLS_ONLY, NoTls, begin_tls
 from raftline.net.watching import Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -79,18 +81,15 @@ class Connection:
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
-            self._arrival.look(self._socket)
+            if not self._begin_tls():
+                self._arrival.look(self._socket)
             self._mind_proof()
-            while lines := self._next_lines():
-                self._arrival.heard(lines)
-                if not self._handle(lines):
-                    self._drain_before_close()
-                    break
-                self._flush()
-                self.outgoing.wait_for_room()
-            self.outgoing.wait_until_empty()
+            self._serve_lines()
         except LineTooLong:
             self._say_and_flush(self._host.limits.line_too_long)
+            self._drain_before_close()
+        except NoTls:
+            self._say_and_flush(TLS_ONLY)
             self._drain_before_close()
         except Late:
             self._say_and_flush(f"nobody proved to be a member within {PROOF_S:g} s.")
@@ -107,6 +106,30 @@ class Connection:
                 self._host.lost(name)
             self._watching.end()
             self.close()
+
+    def _serve_lines(self) -> None:
+        while lines := self._next_lines():
+            self._arrival.heard(lines)
+            if not self._handle(lines):
+                self._drain_before_close()
+                break
+            self._flush()
+            self.outgoing.wait_for_room()
+        self.outgoing.wait_until_empty()
+
+    def _begin_tls(self) -> bool:
+        """Shake hands where the other side wants to; return whether TLS is spoken now. Such a
+        connection keeps its own thread: what is decrypted wakes no other one."""
+        tls, admission = self._host.tls, self._admission
+        if tls is None or not isinstance(self._socket, TlsSocket):
+            return False
+        is_due = self._for_peers_only and admission.must_prove
+        member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
+        if member is None:
+            return False
+        self._shared_reader = None
+        admission.proven = member or None
+        return True
 
     def _mind_proof(self) -> None:
         """Bound the time of a proof that was begun. A place that is for peers alone is kept for no

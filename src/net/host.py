@@ -11,6 +11,7 @@ from typing import Protocol
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.net.peerbook import Speakers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -194,6 +195,7 @@ class Host(Protocol):
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
     peer_rule: PeerRule  # what a member has to prove
+    tls: Tls | None
 
     @property
     def level(self) -> int:

@@ -10,6 +10,8 @@ import contextlib
 import re
 import socket
 
+from raftline.access.tls import Tls
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
@@ -35,12 +37,29 @@ def read_level(text: str) -> Build | None:
     return None
 
 
-def ask_level(me: str, address: Address) -> Build | None:
-    """Return the build of the node at an address; None where nobody tells within a moment."""
-    with contextlib.suppress(OSError, UnicodeError, ProtocolError):
-        with socket.create_connection(address, timeout=ASK_S) as connection:
-            connection.sendall(f"{spell_level(me)}\n".encode())
-            with connection.makefile("rb") as answers:
-                line = answers.readline(_ANSWER_BYTES_MAX).rstrip(b"\n")
-        return read_level(split_sender(decode_line(line))[2])
+def ask_level(
+    me: str, address: Address, name: str = "", tls: Tls | None = None
+) -> Build | None:
+    """Return the build of the node at an address; None where nobody tells within a moment. With
+    `tls` its certificate has to be for `name`."""
+    for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
+        with contextlib.suppress(OSError, UnicodeError, ProtocolError):
+            line = _asked(f"{spell_level(me)}\n".encode(), name, address, dials)
+            return read_level(split_sender(decode_line(line))[2])
     return None
+
+
+def _asked(question: bytes, name: str, address: Address, tls: Tls | None) -> bytes:
+    """Return the answer to a line."""
+    connection = socket.create_connection(address, timeout=ASK_S)
+    if tls is not None:
+        connection = TlsSocket.dialed(connection, tls.dialing(), name, ASK_S)
+    with connection:
+        connection.sendall(question)
+        answer = b""
+        while b"\n" not in answer and len(answer) < _ANSWER_BYTES_MAX:
+            piece = connection.recv(_ANSWER_BYTES_MAX)
+            if not piece:
+                break
+            answer += piece
+    return answer.partition(b"\n")[0]

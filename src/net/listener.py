@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.net.connection import PATIENCE_S, Connection
 from raftline.net.host import Host
@@ -152,6 +153,8 @@ class Listener:
         if count >= self._connections_max + PLACES_FOR_PEERS:
             accepted.close()
             return
+        if self._host.tls is not None:
+            accepted = TlsSocket(accepted)
         connection = Connection(
             self._host, accepted, for_peers_only=count >= self._connections_max,
             announce=lambda: self._host.traffic_log.connected(address),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from raftline.access.proof import ProofError
 from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
@@ -47,10 +50,14 @@ class Peer:
         say: Callable[[str], None],
         on_build: Callable[[str, Build | None], None] | None = None,
         rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare; `on_build` is told the build of the peer, and None when the connection broke.
-        Without it the peer is not asked. `rule` is what both sides prove first."""
+        Without it the peer is not asked. `rule` is what both sides prove first; with
+        `tls` it is spoken where the peer can."""
         self._rule = rule
+        self._tls = tls
+        self._is_plain = False  # the peer, as far as the last try told
         self.is_proven = False  # on the connection that there is
         self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered
@@ -174,7 +181,10 @@ class Peer:
         if connection.getsockname() == connection.getpeername():
             connection.close()
             raise ConnectionRefusedError(f"{self.address} is nobody but this very connection")
-        return connection
+        if self._tls is None or (self._is_plain and not self._tls.is_only):
+            self._is_plain = False  # it may have been started anew since
+            return connection
+        return TlsSocket(connection)
 
     def _talk(self, connection: socket.socket) -> bool:
         """Take answers until the connection breaks; return whether there were any."""
@@ -183,6 +193,7 @@ class Peer:
             connection.settimeout(None)
             prepare(connection, PATIENCE_S)
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            self._begin_tls(connection, reader)
             self._prove(connection, reader)
             self._ask_level(connection)
             with self._lock:
@@ -199,6 +210,30 @@ class Peer:
             pass  # the peer is gone or speaks nonsense: connect anew
         return heard
 
+    def _begin_tls(self, connection: socket.socket, reader: LineReader) -> None:
+        """Shake hands with the peer, whose certificate has to be for its name.
+
+        Raises:
+            OSError: that failed. A peer that is not known to speak TLS is dialled without it next,
+                unless TLS alone is spoken.
+        """
+        if self._tls is None or not isinstance(connection, TlsSocket):
+            return
+        reader.limit(HANDSHAKE_S)
+        context = self._tls.dialing()
+        try:
+            connection.begin(context, server_side=False, limit_s=HANDSHAKE_S, name=self.name)
+        except ssl.SSLCertVerificationError as problem:
+            self._complain(f"no certificate for {self.name}: {problem.verify_message}")
+            raise
+        except ssl.SSLError as problem:
+            self._is_plain = True
+            if self._tls.is_only:
+                self._complain(f"no TLS: {problem.reason}")
+            raise
+        reader.limit(None)
+        self.is_proven = self._tls.files.ca is not None
+
     def _prove(self, connection: socket.socket, reader: LineReader) -> None:
         """Have both sides prove themselves, before anything else is said.
 
@@ -214,7 +249,7 @@ class Peer:
             self._complain(str(problem))
             raise ConnectionAbortedError from None
         self._was_full = refusal == FULL
-        self.is_proven = not refusal
+        self.is_proven = self.is_proven or not refusal
         if refusal and (self._rule.is_required or self._was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")
             raise ConnectionAbortedError

@@ -52,11 +52,11 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
-    _check_protected(arguments)
     if arguments.users is None and arguments.anonymous is not None:
         raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
     if arguments.users is not None and arguments.controller_udp is not None:
         raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
+    _check_protected(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port, arguments.advertise)
@@ -71,11 +71,13 @@ def _check_protected(arguments: argparse.Namespace) -> None:
     """
     if is_loopback(arguments.host) or arguments.insecure:
         return
+    if arguments.tls_only and arguments.tls_ca is not None:
+        return  # a member has to show a certificate
     if arguments.secret is None:
         raise ConfigError(
             f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
-            "a member: add --secret FILE (`raftline secret FILE` makes one); where that is meant, "
-            "add --insecure"
+            "a member: add --secret FILE (`raftline secret FILE` makes one), or --tls-only and "
+            "--tls-ca FILE; where that is meant, add --insecure"
         )
     if arguments.secret_mode == "offer":
         raise ConfigError(
@@ -135,6 +137,7 @@ def parser() -> Parser:
         help="where others reach this node, if that is not where it listens: behind a proxy, in"
         " a container, on every address")  # fmt: skip
     _add_access(parser)
+    _add_tls(parser)
     _add_service(parser)
     _add_membership(parser)
     _add_controller(parser)
@@ -150,6 +153,12 @@ def parser() -> Parser:
 def _add_access(parser: Parser) -> None:
     """Have the options that say who may come in."""
     add = parser.add_argument
+    add("--users", type=Path, metavar="FILE",
+        help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
+        " on SIGHUP")  # fmt: skip
+    add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
+        help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
+        " where only this machine reaches the node, else none)")  # fmt: skip
     add("--insecure", action="store_true",
         help="start though others can reach this node, and could speak as a member of the cluster")
     add("--secret", type=Path, metavar="FILE",
@@ -158,12 +167,18 @@ def _add_access(parser: Parser) -> None:
     add("--secret-mode", choices=MODES,
         help="require (default): nothing is taken in the name of a member that proved nothing;"
         " offer: it is, while the secret is turned on node by node")  # fmt: skip
-    add("--users", type=Path, metavar="FILE",
-        help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
-        " on SIGHUP")  # fmt: skip
-    add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
-        help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
-        " where only this machine reaches the node, else none)")  # fmt: skip
+
+
+def _add_tls(parser: Parser) -> None:
+    """Have the options for TLS."""
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="FILE",
+        help="speak TLS with this certificate, beside plain lines on the same port")
+    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
+    add("--tls-ca", type=Path, metavar="FILE",
+        help="the CA of the other members' certificates, and of clients'")
+    add("--tls-only", action="store_true",
+        help="speak TLS alone; with --tls-ca a member proves itself by its certificate")
 
 
 def _add_service(parser: Parser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.level import LEVEL, Build
@@ -50,6 +51,7 @@ class NodeHost:
     book: PeerBook
     speakers: Speakers
     peer_rule: PeerRule
+    tls: Tls | None
     builds: dict[str, Build]  # that peers have told, on connections that stand
 
     # --- requests ---------------------------------------------------------------------------
@@ -111,7 +113,7 @@ class NodeHost:
         if not change.address or not view.is_leader or view.levels.latest <= FIRST:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
-        build = ask_level(self.name, address)
+        build = ask_level(self.name, address, change.name, self.tls)
         return change if build is None else change._replace(level=build.level)
 
     def told(self, name: str, build: Build | None) -> None:

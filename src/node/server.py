@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -69,11 +70,13 @@ class Server(NodeHost):
         record: Path | None = None,
         access: Access | None = None,
         peer_rule: PeerRule = OPEN,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
         `record` where its steps are written down; `history` how many events are kept, and bytes;
-        `peer_rule` what members have to prove, `access` the users, if there are any."""
-        self.peer_rule = peer_rule
+        `access` the users of this node, if it has any; `peer_rule` what members have to prove;
+        `tls` how it speaks TLS, None: it does not."""
+        self.peer_rule, self.tls = peer_rule, tls
         self.name = startup.name
         self.limits = Limits()
         self.readings = readings
@@ -131,7 +134,7 @@ class Server(NodeHost):
             self._startup.configuration.members,
             lambda peer, address: Peer(
                 self.name, peer, address, self._answered, driver.lost, say, self.told,
-                self.peer_rule,
+                self.peer_rule, self.tls,
             ),
         )
         self.book.follow(self.node.view.contacts)

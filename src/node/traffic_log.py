@@ -59,7 +59,8 @@ class TrafficLog:
         self._console.traffic("connections", "[*] Connection from %s", address)
 
     def requested(self, sender: str, text: str) -> None:
-        self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
+        if self._console.has_room("requests"):  # there are many more than are printed
+            self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
     def ignored(self, source: str, why: str) -> None:
         """Say that a datagram is not answered: whoever sent it hears nothing."""

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from raftline.net.host import Teller
 from raftline.node.listing import Listing
-from raftline.state.events import Event
+from raftline.state.events import BareEvent
 
 
 class Mode(Enum):
@@ -89,4 +89,4 @@ class Group:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.watches: dict[Watch, None] = {}
-        self.pending: list[Event] = []  # applied, and not handed out
+        self.pending: list[BareEvent] = []  # applied, and not handed out

@@ -90,7 +90,7 @@ class Feed:
             self.history.begin_behind(store.since if store.level >= 2 else self.history.last)
             if len(self._index):
                 for event in taken.events:
-                    for group in self._index.matching(event.key):
+                    for group in self._index.matching(event[2]):
                         if not group.pending:
                             self._dirty.append(group)
                         group.pending.append(event)
@@ -172,13 +172,13 @@ class Feed:
             group = self._dirty.popleft()
             events, group.pending = group.pending, []
             lines = [words.event(*event) for event in events]
-            first, last = events[0].number, events[-1].number
+            first, last = events[0][0], events[-1][0]
             before = self.history.before(first)
             for watch in group.watches:
                 if first > watch.position:
                     self._ready.setdefault(watch.teller, []).append((watch, before, lines))
                 elif last > watch.position:
-                    new = [words.event(*one) for one in events if one.number > watch.position]
+                    new = [words.event(*one) for one in events if one[0] > watch.position]
                     missed = (watch, watch.position, new)
                     self._ready.setdefault(watch.teller, []).append(missed)
         self._handed = self.history.last

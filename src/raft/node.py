@@ -25,6 +25,7 @@ from raftline.raft.replication import (
     send_entries_to_all,
     send_heartbeat,
     send_heartbeats,
+    send_notices,
 )
 from raftline.raft.snapshot import compact, install, refuse, snapshot_gone, snapshot_taken
 from raftline.raft.state import Options, State
@@ -76,6 +77,8 @@ class RawNode:
             return state.now_ms
         if (leading := state.leading) is not None:
             until = [leading.transfer.until_ms] if leading.transfer is not None else []
+            if leading.notice_at_ms:
+                until.append(leading.notice_at_ms)
             return min(leading.heartbeat_at_ms, leading.quorum_check_at_ms, *until)
         if state.forwarded_reads.asked:
             return min(state.election_at_ms, state.forwarded_reads.again_at_ms)
@@ -175,6 +178,8 @@ def _pass_time(state: State) -> None:
             on_silence(state)
     elif state.now_ms >= state.leading.heartbeat_at_ms:
         send_heartbeats(state)
+    elif 0 < state.leading.notice_at_ms <= state.now_ms:
+        send_notices(state)
 
 
 def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:

@@ -41,6 +41,7 @@ class Progress:
     mode: Mode = Mode.PROBE
     probe_sent: bool = False
     in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
+    commit_told: int = 0  # the commit index of the last message
     acked_round: int = 0
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news

@@ -5,6 +5,7 @@ from __future__ import annotations
 from raftline.raft.effects import SafetyError
 from raftline.raft.entries import Entry, entries_of
 from raftline.raft.lease import begin_round, extend_lease
+from raftline.raft.levels import FIRST
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -18,6 +19,8 @@ from raftline.raft.roles import Role
 from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import State
 from raftline.raft.upgrade import may_send
+
+NOTICES = 20  # between two heartbeats there is room for so many notices of a commit
 
 
 def propose(state: State, commands: list[str]) -> None:
@@ -113,6 +116,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
         prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
+    progress.commit_told = state.commit_index
     state.send_early(
         AppendEntries(
             state.name,
@@ -209,3 +213,30 @@ def advance_commit(state: State) -> None:
     index = state.membership.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
+        _plan_notice(state)
+
+
+def _plan_notice(state: State) -> None:
+    """Have the followers told soon of what is committed: whoever watches a key there waits for it.
+
+    An AppendEntries carries the leader's commit index (§5.3), so under load the next entries tell
+    it, and no notice is sent. There is nothing to watch at the first level.
+    """
+    leading = state.as_leader
+    if not leading.notice_at_ms and state.levels.latest > FIRST:
+        leading.notice_at_ms = state.now_ms + max(1, state.options.heartbeat_ms // NOTICES)
+        leading.notice_index = state.commit_index
+
+
+def send_notices(state: State) -> None:
+    """Tell those followers of a commit that no message has told since; a heartbeat tells those
+    that are probed. An empty AppendEntries of no new round proves nothing that is new."""
+    leading = state.as_leader
+    index, leading.notice_at_ms = leading.notice_index, 0
+    for name, progress in leading.progress.items():
+        if lacks_snapshot(state, name, progress):
+            continue
+        if progress.mode is Mode.REPLICATE and progress.commit_told < index:
+            _send(state, name, progress, [])
+    if state.commit_index > index:
+        _plan_notice(state)

@@ -98,6 +98,8 @@ class Leading:
     heartbeat_at_ms: int
     term_durable_index: int  # the entry that proves, once on disk, this leader's term there
     round: int = 0
+    notice_at_ms: int = 0  # when followers are told of `notice_index`; 0: nothing is to be told
+    notice_index: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 
-from raftline.state.events import Event
+from raftline.state.events import BareEvent
 from raftline.state.store import Pairs, Store
 
 
@@ -57,10 +57,10 @@ class Draft:
         """Let the Store become what the draft is. Of each key that changed there is one event,
         which tells what it is now."""
         below = self._below
-        events: dict[str, Event] = {}
+        events: dict[str, BareEvent] = {}
         told, gone = self.store.take_events()
         for event in told:
-            events[event.key] = event
+            events[event[2]] = event
         for key, text in self._overlay.changes.items():
             was_there = key in below.held
             below.put_text(key, text)
@@ -70,5 +70,5 @@ class Draft:
             below.leases.begin(lease)
         if gone:
             below.give_up_events(gone)
-        for event in events.values():
-            below.note(event.kind, event.key, event.value)
+        for _, kind, key, value in events.values():
+            below.note(kind, key, value)

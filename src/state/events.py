@@ -12,6 +12,11 @@ CHARACTERS_MAX = 1 << 26  # of their values
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
 
+# An Event as a bare tuple, which is how a node keeps its latest ones: a collection of garbage looks
+# at each instance of a class, and at no tuple of numbers and texts.
+BareEvent = tuple[int, str, str, str]
+
+
 class Event(NamedTuple):
     """One change of one key; keys and values are in their canonical spelling."""
 
@@ -24,5 +29,5 @@ class Event(NamedTuple):
 class TakenEvents(NamedTuple):
     """The events since they were taken last, in the order of the log."""
 
-    events: list[Event]
+    events: list[BareEvent]
     gone: int  # the last entry whose events are not all there, 0 where none lacks

@@ -7,16 +7,19 @@ the entries of the log that are applied again fill it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
-from raftline.state.events import Event
+from raftline.state.events import BareEvent, Event
 
 EVENTS_MAX = 100_000
 BYTES_MAX = 32 << 20
 EVENT_BYTES = 150  # of memory for one event, beside its key and its value
 TRIMMED = 4096  # events that are dropped at the front of the list in one go
+DROPPED = 16  # where there is no room, the oldest part of the events goes: one in so many
+_number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 
 
 class Place(NamedTuple):
@@ -42,7 +45,7 @@ class EventHistory:
         self._events_max = events_max
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._events: list[Event] = []
+        self._events: list[BareEvent] = []
         self._start = 0  # what lies before it in the list was dropped
         self._jumps: list[tuple[int, int]] = []  # the last number before, the first one behind
 
@@ -68,7 +71,7 @@ class EventHistory:
         """Note that the entries up to this one left no events, as the cluster was of level 1."""
         self.floor = max(self.floor, number)
 
-    def add(self, events: Sequence[Event], numbers: Sequence[int]) -> None:
+    def add(self, events: Sequence[BareEvent], numbers: Sequence[int]) -> None:
         """Add the events of the entries with these numbers, which were applied."""
         if not numbers:
             return
@@ -81,8 +84,7 @@ class EventHistory:
         self.last = numbers[-1]
         if events:
             self._events += events
-            for one in events:
-                self._bytes += _bytes_of(one)
+            self._bytes += _bytes_of(events)
             if len(self) > self._events_max or self._bytes > self._bytes_max:
                 self._drop()
 
@@ -90,13 +92,16 @@ class EventHistory:
         """Drop the oldest entries, all events of each; the last entry stays whole, whatever its
         size."""
         events, start = self._events, self._start
-        while start < len(events) and events[start].number < events[-1].number:
-            if len(events) - start <= self._events_max and self._bytes <= self._bytes_max:
+        last_entry = bisect_left(events, events[-1][0], start, key=_number)
+        while start < last_entry:
+            count = len(events) - start
+            if count <= self._events_max and self._bytes <= self._bytes_max:
                 break
-            self.floor = events[start].number
-            while events[start].number == self.floor:
-                self._bytes -= _bytes_of(events[start])
-                start += 1
+            surplus = max(1, count // DROPPED, count - self._events_max)
+            self.floor = events[min(start + surplus, last_entry) - 1][0]
+            end = bisect_right(events, self.floor, start, key=_number)
+            self._bytes -= _bytes_of(events[start:end])
+            start = end
         self._start = start
         self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
         if start >= min(TRIMMED, self._events_max):
@@ -122,19 +127,17 @@ class EventHistory:
         """Return the events of the entries behind this one, and the entry up to which they go:
         whole entries, and about so many events. `number` is covered."""
         events = self._events
-        begin = bisect_right(events, number, self._start, key=_number_of)
+        begin = bisect_right(events, number, self._start, key=_number)
         end = begin + events_max
-        if end >= len(events):
-            return events[begin:], self.last
-        upto = events[end - 1].number
-        while end < len(events) and events[end].number == upto:
-            end += 1
-        return events[begin:end], upto
+        upto = self.last
+        if end < len(events):
+            upto = events[end - 1][0]
+            end = bisect_right(events, upto, end, key=_number)
+        return list(map(Event._make, events[begin:end])), upto
 
 
-def _number_of(event: Event) -> int:
-    return event.number
-
-
-def _bytes_of(event: Event) -> int:
-    return EVENT_BYTES + len(event.key) + len(event.value)
+def _bytes_of(events: Sequence[BareEvent]) -> int:
+    """Return the memory that events are counted with. There is one for each write, so no step of
+    Python is taken for each."""
+    texts = sum(map(len, map(_key, events))) + sum(map(len, map(_value, events)))
+    return EVENT_BYTES * len(events) + texts

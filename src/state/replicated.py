@@ -27,6 +27,7 @@ class ReplicatedState:
         self.sessions = Sessions()
         self.machines = machines
         self.members = members
+        self._pairs: Pairs = {}  # `pairs`, while entries are applied
 
     @property
     def pairs(self) -> Pairs:
@@ -40,6 +41,7 @@ class ReplicatedState:
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
         replies: list[str] = []
+        self._pairs = self.pairs
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
             self.store.number, self.store.term = number, entry[1]
             replies.append(self._execute(number, entry[2]))
@@ -55,6 +57,7 @@ class ReplicatedState:
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
                 self.store.raise_level(levels.read(command), entry_number)
+                self._pairs = self.pairs
             return self._do(entry_number, command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
@@ -62,7 +65,7 @@ class ReplicatedState:
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
             return self._do(entry_number, bare)
         if is_read(bare, self.store.level):
-            return execute(self.pairs, bare)
+            return execute(self._pairs, bare)
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
             reply = self._do(entry_number, bare)
@@ -71,5 +74,5 @@ class ReplicatedState:
 
     def _do(self, entry_number: int, bare: str) -> str:
         if bare.startswith("machine "):
-            return self.machines.execute(self.pairs, bare[8:])
-        return execute(self.pairs, bare, entry_number)
+            return self.machines.execute(self._pairs, bare[8:])
+        return execute(self._pairs, bare, entry_number)

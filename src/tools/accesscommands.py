@@ -23,6 +23,40 @@ def add_commands(commands: Commands) -> None:
     )
     secret.add_argument("file", type=Path, metavar="FILE", help="which must not be there yet")
     secret.set_defaults(module="access.secret", carry_out=_secret)
+    certs = commands.add_parser(
+        "certs",
+        help="make a CA and certificates for a cluster that speaks TLS",
+        description="Write a CA, and a certificate and key for each NAME, into DIR; a second run "
+        "adds what is missing. For `raftline server --tls-cert DIR/NAME.pem --tls-key DIR/NAME.key "
+        "--tls-ca DIR/ca.pem`. Needs the package cryptography. Exit code 0: done; 2: not.",
+    )
+    certs.add_argument("dir", type=Path, metavar="DIR", help="which is made where it is not there")
+    certs.add_argument(
+        "--node", action="append", default=[], metavar="NAME=HOST[,HOST]",
+        help="a member, and where it is reached",
+    )  # fmt: skip
+    certs.add_argument(
+        "--client", action="append", default=[], metavar="NAME", help="a user or a program"
+    )
+    certs.add_argument(
+        "--days", type=_days, default=397, metavar="N",
+        help="how long certificates are good (397); the CA for ten years",
+    )  # fmt: skip
+    certs.set_defaults(module="tools.certs", carry_out=_certs)
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= 3650 and len(text) < 5):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 to 3650")
+    return int(text)
+
+
+def _certs(options: argparse.Namespace) -> int:
+    from raftline.tools import certs
+
+    for line in certs.make(options.dir, options.node, options.client, options.days):
+        print(line)
+    return 0
 
 
 def _secret(options: argparse.Namespace) -> int:

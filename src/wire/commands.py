@@ -266,7 +266,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
     read = ""
-    if command.access.takes_mode:
+    if command.access.is_read and command.access.takes_mode:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]
     if verb == "session" and not sender:

@@ -109,6 +109,8 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
 def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
     """Return what kind of request it is."""
     access = COMMANDS[request.verb].access
+    if access.kind == "write":
+        return ParsedLine("write", request, text)
     if access.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))

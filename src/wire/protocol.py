@@ -20,6 +20,7 @@ FULL = "Sorry, too many connections; the last places are for peers. Try later."
 # Nothing was done; others may do it.
 ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL)
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
+_LONG = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
@@ -134,7 +135,7 @@ def decode_line(raw: bytes) -> str:
         raw = raw[:-1]
     try:
         text = raw.decode()
-        if is_plain(text) or text.isprintable():
+        if (len(text) > _LONG and is_plain(text)) or text.isprintable():
             return text
     except UnicodeDecodeError:
         text = _decode_slowly(raw)

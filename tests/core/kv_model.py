@@ -57,7 +57,7 @@ class Model:
 
     def events(self) -> list[Event]:
         """Take the events since the last call."""
-        return list(self.store.take_events().events)
+        return list(map(Event._make, self.store.take_events().events))
 
 
 def execute_expiry_of(store: Store, lease: str) -> None:

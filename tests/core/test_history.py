@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from raftline.state.events import DELETE, SET, Event
 from raftline.state.history import EVENT_BYTES, EventHistory
 
@@ -58,6 +62,27 @@ def test_the_last_entry_stays_whole_whatever_its_size() -> None:
     found = history(1, 2, 2, 2, 2, events_max=2)
     assert found.floor == 1
     assert numbers(found, 1) == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
+    chance = random.Random(seed)
+    events_max, bytes_max = chance.choice([(40, 1 << 20), (1000, 8000), (100, 16000)])
+    found, added = EventHistory(0, events_max, bytes_max), list[Event]()
+    for number in range(1, 300):
+        size = chance.choice([0, 0, 1, 1, 1, 2, 5, 60])
+        new = [Event(number, SET, "k", "v" * chance.randrange(50)) for _ in range(size)]
+        added += new
+        before = len(found) + size
+        found.add(new, [number])
+        kept = [event for event in added if event.number > found.floor]
+        assert found.after(found.floor, 10**6) == (kept, number)
+        assert found.bytes == sum(EVENT_BYTES + len(one.key) + len(one.value) for one in kept)
+        alone = len({event.number for event in kept}) == 1
+        assert alone or (len(kept) <= events_max and found.bytes <= bytes_max)
+        if bytes_max == 1 << 20:
+            surplus = max(0, before - events_max)
+            assert before - len(kept) <= (surplus and surplus + before // 16 + 60)
 
 
 def test_the_list_is_trimmed_and_goes_on() -> None:

@@ -556,7 +556,7 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         ]
         assert json.loads(reply.partition(": ")[2]) == expected
         assert dict(store) == trial
-        seen = {event.key: (event.value if event.kind == "set" else None) for event in told}
+        seen = {key: (value if kind == "set" else None) for _, kind, key, value in told}
         assert len(seen) == len(told)
         changed = {key for key in {*model, *trial} if model.get(key) != trial.get(key)}
         assert changed <= {*seen}

@@ -19,8 +19,12 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
-# Without rich a text is plain; without scramp a node has no users.
-OPTIONAL = {("access.login", "scramp"), ("access.users", "scramp"), ("tools.statusreport", "rich")}
+# Without rich a text is plain; without the others a node has no users, and no command for
+# certificates.
+OPTIONAL = {
+    ("access.login", "scramp"), ("access.users", "scramp"), ("tools.certs", "cryptography"),
+    ("tools.statusreport", "rich"),
+}  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {
     "_thread", "argparse", "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io",

@@ -31,6 +31,7 @@ from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from tests.processes.nemesis_report import Tally, keep_evidence, markdown
 from tests.processes.scene import Finding
 from tests.processes.transactors import Transactor, transaction_findings, transactors
+from tests.processes.watching import Watched
 from tests.processes.workload import Workload
 
 ROUND_S = 600.0
@@ -41,6 +42,8 @@ PROGRESS_S = 10.0
 HOLDERS = 3  # of leases, beside the clients
 KNOWN_ENTRIES = 50_000
 TRANSACTORS = 2  # clients beside the others
+WATCHERS = 6  # that move between the nodes, and one who writes their keys
+WATCHED_BEAT_S = 0.1
 READS = ("", "", " read index", " read lease", " read log", " read local")
 
 
@@ -132,16 +135,22 @@ class Campaign:
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
         holders = Holders(cluster.nodes, HOLDERS)
-        with self._clients(cluster, mix, seed) as workload, holders as notes:
+        watched = Watched(
+            cluster.nodes, WATCHERS, 1, self._options.seed + self.tally.windows,
+            f"watched{self.tally.windows}.", WATCHED_BEAT_S,
+        )  # fmt: skip
+        with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
             while time.monotonic() < end_s or self._must_go_on(nemesis):
                 nemesis.turn()
                 self._look(cluster, nemesis, workload)
                 threading.Event().wait(TURN_S)
             nemesis.heal()
             self._make_peace(cluster, nemesis)
+            watch_findings, moves = watched.end(cluster)
+        self.tally.watched += moves
         eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
         self.tally.leases += notes.counts
-        if found := [*map(str, notes.problems), *notes.findings()]:
+        if found := [*map(str, notes.problems), *notes.findings(), *watch_findings]:
             raise Finding("\n".join(found[:9]))
         self._judge(cluster, workload, mix)
 

@@ -57,6 +57,7 @@ class Tally:
         self.operations_judged = 0
         self.outcomes: Counter[str] = Counter()
         self.leases: Counter[str] = Counter()  # what their holders did
+        self.watched: Counter[str] = Counter()  # what watchers met
         self.heals_s: list[float] = []
         self.leaders = 0
         self.snapshots = 0
@@ -131,6 +132,8 @@ def markdown(tally: Tally) -> str:
     lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
     held = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.leases.items()))
     lines += ["", f"Leases that were held (holders.py): {held or 'none'}."]
+    met = ", ".join(f"{what!r} {count:,}" for what, count in sorted(tally.watched.items()))
+    lines += ["", f"What watchers were told at the begin and the end of a watch: {met or 'none'}."]
     if tally.findings:
         lines += ["", "## Findings", "", f"Evidence: `{tally.evidence}`", ""]
         lines += [f"```\n{finding}\n```" for finding in tally.findings]

@@ -56,6 +56,7 @@ def test_faults_of_many_kinds_break_no_promise(
     report = (tmp_path / "report.md").read_text()
     assert "| **findings** | **none** |" in report
     assert "| windows judged | 1 of 1 |" in report
+    assert re.search(r"of a watch: .*.gone on. [1-9].*.writes. [1-9]", report)
     assert re.search(r"\| recorded steps replayed \| [1-9][0-9,]+ \|", report)
     assert report in printed
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]

@@ -248,8 +248,8 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
         assert status == 2
         assert complaint == (
             "--host 0.0.0.0 lets others reach this node, and whoever does could speak as a member: "
-            "add --secret FILE (`raftline secret FILE` makes one); where that is meant, add "
-            "--insecure"
+            "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca "
+            "FILE; where that is meant, add --insecure"
         )
         offer = ("--secret", str(secret), "--secret-mode", "offer")
         status, complaint = refused(idle["s1"], *reached, *offer)

@@ -11,7 +11,8 @@ import pytest
 from raftline.clients.lines import LineConnection
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
-from tests.processes.watching import Stream, Stretch, Told, campaign, judge
+from tests.processes.watch_judge import Stream, Stretch, Told, judge
+from tests.processes.watching import campaign
 
 IO_MODES = ("threads", "shared", "auto")
 

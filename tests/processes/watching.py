@@ -1,8 +1,7 @@
-"""Watchers that move between nodes under faults, and the judge of what they were told.
+"""Watchers that move between nodes under faults; watch_judge.py looks at what they were told.
 
 Writers set and delete keys under request numbers, so each write takes effect once and is
 acknowledged in the end. Each watcher goes on at another node behind the last entry that it knows.
-The judge puts all that was told together, and compares each stream with it.
 
 `make watchers` runs a longer campaign, of which the seed is told.
 """
@@ -17,114 +16,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline.clients.lines import Ended, LineConnection
-from raftline.harness.cluster import NodeProcess
+from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
+from tests.processes.watch_judge import Stream, Stretch, Told, judge
 
 WATCHERS = 50
 WRITERS = 3
 PREFIXES = ("", "p0/", "p1/", "p2/", "p0/k1", "p1/u")
+PAUSE_S = 0.004  # of a writer, between two writes
 OPTIONS = ("--pace", "fast", "--compact-at", "6000", "--history-events", "400")
-
-
-@dataclass(frozen=True)
-class Told:
-    """One event as a watcher was told it."""
-
-    number: int
-    kind: str
-    key: str
-    value: str = ""
-
-
-@dataclass
-class Stretch:
-    """The events that a watch told from a beginning on, without a gap, on several connections."""
-
-    begin: int  # the entry that the keys are as of, or behind which it went on
-    keys: dict[str, str] | None  # those that were there, None where it went on
-    told: list[Told] = field(default_factory=list)
-    upto: int = 0  # the last entry that is known to be told whole
-
-
-@dataclass
-class Stream:
-    """All that one watcher was told."""
-
-    prefix: str
-    stretches: list[Stretch] = field(default_factory=list)
-    moves: Counter[str] = field(default_factory=Counter)
-
-
-# --- the judge ----------------------------------------------------------------------------------
-
-
-def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
-    """Return what is wrong: nothing, where each watcher was told each event once, in order.
-
-    `acknowledged` are the writes of each writer, one after the other, with number 0.
-    """
-    truth: dict[int, Told] = {}
-    wrong: list[str] = []
-    for stream in streams:
-        for stretch in stream.stretches:
-            for one in stretch.told:
-                if truth.setdefault(one.number, one) != one:
-                    wrong.append(f"entry {one.number} is {truth[one.number]} and {one}")
-    in_order = [truth[number] for number in sorted(truth)]
-    wrong += _judge_writes(in_order, acknowledged)
-    for place, stream in enumerate(streams):
-        here = [one for one in in_order if one.key.startswith(stream.prefix)]
-        wrong += [f"watcher {place} of {stream.prefix!r}: {why}" for why in _judge(stream, here)]
-    return wrong
-
-
-def _judge_writes(in_order: Sequence[Told], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
-    wrong = []
-    places: dict[Told, list[int]] = {}
-    for one in in_order:
-        places.setdefault(Told(0, one.kind, one.key, one.value), []).append(one.number)
-    for writes in acknowledged:
-        before = 0
-        for write in writes:
-            found = places.pop(write, [])
-            if len(found) != 1:
-                wrong.append(f"{write} was told {len(found)} times: {found}")
-            elif found[0] <= before:
-                wrong.append(f"{write} stands before what was acknowledged before it")
-            before = max([before, *found])
-    return wrong + [f"nobody wrote {one}" for one in places]
-
-
-def _judge(stream: Stream, here: Sequence[Told]) -> list[str]:
-    wrong = []
-    before = 0
-    for stretch in stream.stretches:
-        if stretch.begin < before:
-            wrong.append(f"it went back from {before} to {stretch.begin}")
-        before = stretch.upto
-        expected = [one for one in here if stretch.begin < one.number <= stretch.upto]
-        if stretch.told != expected:
-            missing = [one for one in expected if one not in stretch.told]
-            wrong.append(
-                f"from {stretch.begin} to {stretch.upto}: missing {missing[:3]}, told "
-                f"{len(stretch.told)} of {len(expected)}"
-            )
-        if stretch.keys is not None:
-            state: dict[str, str] = {}
-            for one in here:
-                if one.number <= stretch.begin:
-                    state.pop(one.key, None)
-                    if one.kind == "set":
-                        state[one.key] = one.value
-            if state != stretch.keys:
-                odd = sorted(set(state.items()) ^ set(stretch.keys.items()))
-                wrong.append(f"the keys as of {stretch.begin} differ: {odd[:3]}")
-    return wrong
 
 
 # --- those who watch and write ------------------------------------------------------------------
@@ -160,7 +64,7 @@ class Watcher:
             words += ["after", str(stretches[-1].upto)]
         speaker = f"w#{self._id}@" if self._id else ""
         leave_s = time.monotonic() + self._chance.uniform(0.05, 1.5)
-        with LineConnection(node.port, 2.0) as line:
+        with node.connect(2.0) as line:
             line.send(speaker + " ".join(words))
             self._take_first(line.read().decode().partition("@")[2], line)
             while time.monotonic() < leave_s and not self._knows_all():
@@ -220,10 +124,14 @@ class Watcher:
 class Writer:
     """Sets and deletes keys, each write again until it is acknowledged."""
 
-    def __init__(self, number: int, nodes: Sequence[NodeProcess]) -> None:
+    def __init__(
+        self, number: int, nodes: Sequence[NodeProcess], under: str = "", pause_s: float = PAUSE_S
+    ) -> None:
+        """Prepare; its keys, and its name in the log, begin with `under`."""
         self.acknowledged: list[Told] = []
         self._number = number
         self._nodes = nodes
+        self._under, self._pause_s = under, pause_s
         self._chance = random.Random(number)
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -234,13 +142,13 @@ class Writer:
         count = 0
         while not self.is_over.is_set():
             count += 1
-            key = f"p{self._chance.randrange(3)}/k{self._chance.randrange(12)}"
+            key = f"{self._under}p{self._chance.randrange(3)}/k{self._chance.randrange(12)}"
             if count % 5 == 0:
-                key = f"p1/u{self._number}-{count}"
+                key = f"{self._under}p1/u{self._number}-{count}"
             self._write(Told(0, "set", key, f"w{self._number}-{count}"), 2 * count)
             if count % 5 == 0:
                 self._write(Told(0, "delete", key), 2 * count + 1)
-            time.sleep(0.004)
+            self.is_over.wait(self._pause_s)
 
     def write(self, write: Told) -> None:
         """Write once more, behind all that this writer has written."""
@@ -251,8 +159,8 @@ class Writer:
         while True:
             try:
                 if self._line is None:
-                    self._line = LineConnection(self._nodes[self._at].port, 3.0)
-                reply = self._line.ask(f"writer{self._number}#{number}@{asked}")
+                    self._line = self._nodes[self._at % len(self._nodes)].connect(3.0)
+                reply = self._line.ask(f"{self._under}writer{self._number}#{number}@{asked}")
                 assert "another command" not in reply
                 if " response: " in reply:
                     break
@@ -261,9 +169,62 @@ class Writer:
             if self._line is not None:
                 self._line.close()
             self._line = None
-            self._at = (self._at + 1) % len(self._nodes)
+            self._at += 1
             time.sleep(0.02)
         self.acknowledged.append(write)
+
+
+class Watched:
+    """Watchers and writers of keys that begin with `under`, at work in a cluster."""
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeProcess],
+        watchers: int,
+        writers: int,
+        seed: int,
+        under: str = "",
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        self._under = under
+        self._watchers = [
+            Watcher(under + PREFIXES[place % len(PREFIXES)], nodes, 1000 * seed + place)
+            for place in range(watchers)
+        ]
+        self._writers = [Writer(place, nodes, under, pause_s) for place in range(writers)]
+
+    def __enter__(self) -> Watched:
+        for one in (*self._watchers, *self._writers):
+            one.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (*self._watchers, *self._writers):
+            one.is_over.set()
+
+    def end(self, cluster: Cluster) -> tuple[list[str], Counter[str]]:
+        """Let all writes of a healed cluster end, and each watcher hear of the last one or of what
+        lies behind it; return what is wrong, and how often what happened."""
+        for writer in self._writers:
+            writer.is_over.set()
+        for writer in self._writers:
+            writer.thread.join(60.0)
+            assert not writer.thread.is_alive(), "a write is never acknowledged"
+        last = cluster.leader().status()["last_applied"]
+        for watcher in self._watchers:
+            watcher.until = last
+            watcher.is_over.set()
+        for key in ("p0/k1-end", "p1/u-end", "p2/end"):
+            self._writers[0].write(Told(0, "set", self._under + key, "end"))
+        for watcher in self._watchers:
+            watcher.thread.join(60.0)
+            assert not watcher.thread.is_alive(), f"a watcher never hears of entry {last}"
+        happened: Counter[str] = Counter()
+        for watcher in self._watchers:
+            happened.update(watcher.stream.moves)
+        happened["writes"] = sum(len(one.acknowledged) for one in self._writers)
+        streams = [one.stream for one in self._watchers]
+        return judge(streams, [one.acknowledged for one in self._writers]), happened
 
 
 # --- faults -------------------------------------------------------------------------------------
@@ -313,49 +274,18 @@ def campaign(folder: Path, seconds: float, seed: int) -> tuple[list[str], Counte
     with LinkedCluster(folder, 3, *OPTIONS) as cluster:
         cluster.start().wait_until_whole()
         eventually(lambda: all(n.status().get("level") == 2 for n in cluster.nodes), "level 2")
-        watchers = [
-            Watcher(PREFIXES[place % len(PREFIXES)], cluster.nodes, 1000 * seed + place)
-            for place in range(WATCHERS)
-        ]
-        writers = [Writer(place, cluster.nodes) for place in range(WRITERS)]
-        for one in (*watchers, *writers):
-            one.thread.start()
-        end_s = time.monotonic() + seconds
-        happened: Counter[str] = Counter()
-        while time.monotonic() < end_s:
-            fault = chance.choice(FAULTS)
-            happened[fault.__name__] += 1
-            fault(cluster, chance)
-            time.sleep(chance.uniform(0.1, 0.8))
-        _end(cluster, watchers, writers)
-        for watcher in watchers:
-            happened.update(watcher.stream.moves)
-    wrong = judge([one.stream for one in watchers], [one.acknowledged for one in writers])
-    happened["writes"] = sum(len(one.acknowledged) for one in writers)
-    return wrong, happened
-
-
-def _end(
-    cluster: LinkedCluster, watchers: Sequence[Watcher], writers: Sequence[Writer]
-) -> None:
-    """Let all writes end, and each watcher hear of the last one or of what lies behind it."""
-    cluster.heal()
-    for writer in writers:
-        writer.is_over.set()
-    for writer in writers:
-        writer.thread.join(60.0)
-        assert not writer.thread.is_alive(), "a write is never acknowledged"
-    cluster.wait_until_whole()
-    last = cluster.leader().status()["last_applied"]
-    for watcher in watchers:
-        watcher.until = last
-        watcher.is_over.set()
-    writers[0].write(Told(0, "set", "p0/k1-end", "end"))
-    writers[0].write(Told(0, "set", "p1/u-end", "end"))
-    writers[0].write(Told(0, "set", "p2/end", "end"))
-    for watcher in watchers:
-        watcher.thread.join(60.0)
-        assert not watcher.thread.is_alive(), f"a watcher never hears of entry {last}"
+        struck: Counter[str] = Counter()
+        with Watched(cluster.nodes, WATCHERS, WRITERS, seed) as watched:
+            end_s = time.monotonic() + seconds
+            while time.monotonic() < end_s:
+                fault = chance.choice(FAULTS)
+                struck[fault.__name__] += 1
+                fault(cluster, chance)
+                time.sleep(chance.uniform(0.1, 0.8))
+            cluster.heal()
+            cluster.wait_until_whole()
+            wrong, happened = watched.end(cluster)
+    return wrong, struck + happened
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
-from raftline.state.events import Event
+from raftline.state.events import BareEvent
 from raftline.state.history import EventHistory
 from raftline.state.sessions import entry_number, entry_numbers_of
 from raftline.wire.keyfacts import value_of
@@ -25,17 +25,17 @@ class Watching:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._told: dict[int, list[Event]] = {}
+        self._told: dict[int, list[BareEvent]] = {}
         self._pairs: dict[str, str] = {}  # of the watcher
         self._position = -1  # the entry up to which it was told everything; -1: nothing yet
         self._steps = 0
 
-    def applied(self, history: EventHistory, events: Sequence[Event], first: int) -> None:
+    def applied(self, history: EventHistory, events: Sequence[BareEvent], first: int) -> None:
         """A node has applied entries from this number on, with these events in all."""
-        by_entry: dict[int, list[Event]] = {}
+        by_entry: dict[int, list[BareEvent]] = {}
         for event in events:
-            assert first <= event.number <= history.last, f"{event} is not of these entries"
-            by_entry.setdefault(event.number, []).append(event)
+            assert first <= event[0] <= history.last, f"{event} is not of these entries"
+            by_entry.setdefault(event[0], []).append(event)
         for number, found in by_entry.items():
             assert self._told.setdefault(number, found) == found, f"entry {number} differs"
         self._world.counts["events told"] += len(events)

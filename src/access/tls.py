@@ -1,0 +1,194 @@
+"""The certificates of a node or a client: the files, what is made of them, and who they name.
+
+Files that changed are read again before the next connection, so new certificates need no restart.
+Where the new ones can't be used yet, as while they are copied, the ones before go on.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.access.secret import check_private
+from raftline.common.config import ConfigError
+
+HANDSHAKE_S = 10.0
+# Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
+# a line, and refuses it at once.
+ALPN = "raftline/1"
+MEMBER = "raftline member"  # the organizational unit in a member's certificate
+
+
+VARIABLES = ("RAFTLINE_TLS_CERT", "RAFTLINE_TLS_KEY", "RAFTLINE_TLS_CA")  # of a client
+
+
+class Files(NamedTuple):
+    """PEM files: a certificate with its chain, its key, and the CA that signs those of others."""
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+
+class Tls:
+    """The TLS of one node or client."""
+
+    def __init__(self, files: Files, *, is_only: bool = False) -> None:
+        """Read the files; with `is_only` nobody is spoken to without TLS.
+
+        Raises:
+            ConfigError: they can't be used.
+        """
+        self.files = files
+        self.is_only = is_only
+        self._lock = threading.Lock()
+        self._seen = self._stamps()
+        self._answers, self._dials = self._contexts()
+
+    @property
+    def proves_members(self) -> bool:
+        """Whether a certificate of the CA is needed to speak as a member."""
+        return self.is_only and self.files.ca is not None
+
+    def answering(self) -> ssl.SSLContext:
+        """Return the context for a connection that came in."""
+        self._look()
+        return self._answers
+
+    def dialing(self) -> ssl.SSLContext:
+        """Return the context for a connection from here."""
+        self._look()
+        return self._dials
+
+    def reload(self) -> str:
+        """Read the files again; return why that can't be done, "" where it was."""
+        with self._lock:
+            try:
+                self._seen = self._stamps()
+                self._answers, self._dials = self._contexts()
+            except ConfigError as problem:
+                return str(problem)
+        return ""
+
+    def _look(self) -> None:
+        if self._stamps() != self._seen:
+            self.reload()
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        found = []
+        for path in self.files:
+            try:
+                facts = os.stat(path) if path is not None else None
+            except OSError:
+                facts = None
+            found.append((facts.st_mtime_ns, facts.st_ino, facts.st_size) if facts else (0, 0, 0))
+        return found
+
+    def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        answers, dials = (
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )  # fmt: skip
+        cert, key, ca = self.files
+        for context in (answers, dials):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols([ALPN])
+            context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+            if cert is not None:
+                _load_certificate(context, cert, key)
+            if ca is not None:
+                _load_ca(context, ca)
+        answers.num_tickets = 0  # nobody takes up a session again
+        answers.verify_mode = ssl.CERT_OPTIONAL if ca is not None else ssl.CERT_NONE
+        if ca is None:
+            dials.load_default_certs()
+        return answers, dials
+
+
+def _load_certificate(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+    try:
+        if key is not None:
+            check_private(key, os.stat(key), "--tls-key")
+        context.load_cert_chain(cert, key, password=_no_password)
+    except ssl.SSLError as error:
+        why = error.reason or "no certificate and key in PEM"
+        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {why}") from None
+    except OSError as error:
+        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {error.strerror}") from None
+
+
+def _no_password() -> str:
+    raise ConfigError("--tls-key: a key with a password can't be used, as nobody is there to type")
+
+
+def _load_ca(context: ssl.SSLContext, ca: Path) -> None:
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        why = error.reason or "no certificate in PEM"
+        raise ConfigError(f"--tls-ca {ca}: {why}") from None
+    except OSError as error:
+        raise ConfigError(f"--tls-ca {ca}: {error.strerror}") from None
+
+
+def tls_of_node(files: Files, *, is_only: bool) -> Tls | None:
+    """Return what the `--tls-…` options of a node make; None without any.
+
+    Raises:
+        ConfigError: one is missing, or a file can't be used.
+    """
+    cert, key, ca = files
+    if cert is None and key is None and ca is None and not is_only:
+        return None
+    if cert is None or key is None:
+        raise ConfigError("TLS needs both --tls-cert FILE and --tls-key FILE")
+    return Tls(files, is_only=is_only)
+
+
+class _Process:
+    """The TLS of the connections that this process makes as a client."""
+
+    tls: Tls | None = None
+    named: tuple[str, ...] | None = None  # by the environment, as `tls` has it
+
+
+def use_as_client(tls: Tls | None) -> None:
+    """Have this process speak so as a client, whatever the environment names."""
+    _Process.tls, _Process.named = tls, ("said",)
+
+
+def tls_of_client() -> Tls | None:
+    """Return the TLS of a client: that of the node in this process, or of the files that
+    $RAFTLINE_TLS_CA, $RAFTLINE_TLS_CERT and $RAFTLINE_TLS_KEY name.
+
+    Raises:
+        ConfigError: they can't be used.
+    """
+    if _Process.named != ("said",):
+        told = tuple(os.environ.get(variable, "") for variable in VARIABLES)
+        if told != _Process.named:
+            cert, key, ca = (Path(each) if each else None for each in told)
+            _Process.tls = Tls(Files(cert, key, ca)) if any(told) else None
+            _Process.named = told
+    return _Process.tls
+
+
+def context_of_client() -> ssl.SSLContext | None:
+    """Return the context of a client's next connection; None where it is plain."""
+    tls = tls_of_client()
+    return tls.dialing() if tls is not None else None
+
+
+def named_in(certificate: dict[str, object]) -> tuple[str, bool]:
+    """Return the common name in a verified certificate, and whether it is a member's."""
+    name, is_member = "", False
+    subject = certificate.get("subject", ())
+    for part in subject if isinstance(subject, tuple) else ():
+        for field, value in part:
+            if field == "commonName":
+                name = value
+            elif field == "organizationalUnitName" and value == MEMBER:
+                is_member = True
+    return name, is_member

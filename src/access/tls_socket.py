@@ -1,0 +1,220 @@
+"""A connection that speaks TLS by the standard library, and still sends without waiting.
+
+`ssl.SSLSocket` must not be read by one thread while another writes, and takes no MSG_DONTWAIT. So
+the TLS state stands between two buffers here: one lock guards it, and no thread holds that lock
+while it waits for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+RAW_BYTES = 32 << 10
+PIECE_BYTES = 256 << 10  # that is encrypted at a time
+RECORD_S = 30.0  # for a record that was begun, as for a line
+
+
+class TlsSocket(socket.socket):
+    """A socket that is plain until `begin`. It takes the place of the one it is made from.
+
+    A `send` whose bytes the kernel did not all take answers one byte less, and owes that byte: the
+    caller sends it again with what follows, as with a plain socket, and it is left out then.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        timeout_s = connection.gettimeout()
+        super().__init__(fileno=connection.detach())
+        self.settimeout(timeout_s)
+        self._tls: ssl.SSLObject | None = None
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._state = threading.Lock()  # for those three
+        self._sending = threading.Lock()  # one sends at a time; also for what follows
+        self._unsent = memoryview(b"")  # encrypted, and not taken by the kernel
+        self._owes = False
+        self._record_s = 0.0  # when a record began whose end has not come
+        self._peeked = b""  # decrypted, looked at, and not read
+
+    @property
+    def is_tls(self) -> bool:
+        return self._tls is not None
+
+    @property
+    def peer(self) -> dict[str, object]:
+        """The certificate that the other side proved; {} where it has none."""
+        with self._state:
+            return dict(self._tls.getpeercert() or {}) if self._tls is not None else {}
+
+    def begin(
+        self, context: ssl.SSLContext, *, server_side: bool, limit_s: float, name: str | None = None
+    ) -> None:
+        """Shake hands; `name` is what the other side's certificate must be for.
+
+        Raises:
+            OSError: the other side speaks no TLS, or shows no good certificate, or is too slow.
+        """
+        tls = context.wrap_bio(
+            self._arrived, self._leaving, server_side=server_side, server_hostname=name
+        )
+        end_s = time.monotonic() + limit_s
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                super().sendall(self._leaving.read())
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):
+                    super().sendall(self._leaving.read())  # the reason, for the other side
+                raise
+            data = super().recv(RAW_BYTES)
+            if not data:
+                raise ConnectionResetError("it hung up during the handshake")
+            if time.monotonic() > end_s:
+                raise TimeoutError("the handshake took too long")
+            self._arrived.write(data)
+        super().sendall(self._leaving.read())
+        self._tls = tls
+
+    @classmethod
+    def dialed(
+        cls, connection: socket.socket, context: ssl.SSLContext, name: str, limit_s: float
+    ) -> TlsSocket:
+        """Return a connection that was made, once both have shaken hands. It is closed if not.
+
+        Raises:
+            OSError: as of `begin`.
+        """
+        made = cls(connection)
+        try:
+            made.begin(context, server_side=False, limit_s=limit_s, name=name)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    # --- reading: by one thread ------------------------------------------------------------------
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As of a plain socket; BlockingIOError also where only a part of a record has come."""
+        tls = self._tls
+        if tls is None:
+            return super().recv_into(buffer, nbytes, flags)
+        wanted = nbytes or memoryview(buffer).nbytes
+        if self._peeked:
+            ready, self._peeked = self._peeked[:wanted], self._peeked[wanted:]
+            memoryview(buffer).cast("B")[: len(ready)] = ready
+            return len(ready)
+        size = self._decrypted(tls, wanted, buffer)
+        if size is not None:
+            return size
+        data = super().recv(RAW_BYTES, flags)
+        with self._state:
+            if data:
+                self._arrived.write(data)
+            else:
+                self._arrived.write_eof()
+        size = self._decrypted(tls, wanted, buffer)
+        if size is not None:
+            self._record_s = 0.0
+            return size
+        now_s = time.monotonic()
+        self._record_s = self._record_s or now_s
+        if now_s - self._record_s > RECORD_S:
+            raise ConnectionAbortedError("a record was begun and not ended")
+        raise BlockingIOError
+
+    def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:
+        """Read what has come; 0 at the end, None where more has to come first."""
+        with self._state:
+            try:
+                return int(tls.read(wanted, buffer))
+            except ssl.SSLWantReadError:
+                return None
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return 0
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        if self._tls is None:
+            return super().recv(bufsize, flags)
+        if flags & socket.MSG_PEEK:
+            self._peeked = self._peeked or self.recv(bufsize, flags & ~socket.MSG_PEEK)
+            return self._peeked[:bufsize]
+        buffer = bytearray(bufsize)
+        while True:
+            try:
+                return bytes(buffer[: self.recv_into(buffer, bufsize, flags)])
+            except BlockingIOError:
+                if flags & socket.MSG_DONTWAIT or not self._record_s:
+                    raise
+
+    # --- writing: by any thread ------------------------------------------------------------------
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        if self._tls is None:
+            return super().send(data, flags)
+        if not self._sending.acquire(blocking=not flags & socket.MSG_DONTWAIT):
+            raise BlockingIOError
+        try:
+            if not self._push(flags):
+                raise BlockingIOError
+            view = memoryview(data).cast("B")[: PIECE_BYTES + self._owes]
+            self._encrypt(self._tls, view[self._owes :])
+            self._owes = not self._push(flags)
+            return len(view) - self._owes
+        finally:
+            self._sending.release()
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if self._tls is None:
+            super().sendall(data, flags)
+            return
+        with self._sending:
+            view = memoryview(data).cast("B")
+            if self._owes and view:
+                view, self._owes = view[1:], False
+            while True:
+                if not self._push(flags):
+                    raise BlockingIOError
+                if not view:
+                    return
+                self._encrypt(self._tls, view[:PIECE_BYTES])
+                view = view[PIECE_BYTES:]
+
+    def _encrypt(self, tls: ssl.SSLObject, view: memoryview) -> None:
+        with self._state:
+            while view:
+                view = view[tls.write(view) :]
+            self._unsent = memoryview(self._leaving.read())
+
+    def _push(self, flags: int) -> bool:
+        """Send what is encrypted; return whether all was taken."""
+        while self._unsent:
+            try:
+                sent = super().send(self._unsent, flags)
+            except BlockingIOError:
+                return False
+            self._unsent = self._unsent[sent:]
+        return True
+
+    def shutdown(self, how: int) -> None:
+        """End one direction or both; the other side is told so in TLS, where that takes no wait."""
+        tls = self._tls
+        if tls is not None and how != socket.SHUT_RD and self._sending.acquire(blocking=False):
+            try:
+                with contextlib.suppress(OSError, ValueError):
+                    if self._push(socket.MSG_DONTWAIT):
+                        self._say_goodbye(tls)
+            finally:
+                self._sending.release()
+        super().shutdown(how)
+
+    def _say_goodbye(self, tls: ssl.SSLObject) -> None:
+        with self._state, contextlib.suppress(ssl.SSLError):
+            tls.unwrap()
+        self._unsent = memoryview(self._leaving.read())
+        self._push(socket.MSG_DONTWAIT)

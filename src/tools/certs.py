@@ -1,0 +1,191 @@
+"""`raftline certs`: a CA, and certificates of nodes and clients, for a cluster that speaks TLS.
+
+A second run adds what is missing, and makes none anew that is there: delete a certificate and its
+key to have another. The CA's key signs whatever may speak as a member, so keep it elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftline.access.tls import MEMBER
+from raftline.common.address import HOST
+from raftline.common.config import ConfigError, check_name, complaint
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+CA_DAYS, DAYS = 3650, 397
+AN_HOUR = datetime.timedelta(hours=1)  # by which clocks may differ
+
+
+def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int = DAYS) -> list[str]:
+    """Make what is missing in a folder; return a line about each file that was made.
+
+    `nodes` are `NAME=HOST` or `NAME=HOST,HOST`, `clients` names.
+
+    Raises:
+        ConfigError: cryptography is not installed, a name can't be, or a file can't be written.
+    """
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "raftline certs needs the package cryptography: pip install 'raftline[certs]'; "
+            "docs/operate/security.md has the same with openssl"
+        ) from None
+    wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
+    for name, hosts, _ in wanted:
+        check_name(name)
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ConfigError(f"{host!r} is no host name or address")
+    if len({name for name, _, _ in wanted}) < len(wanted):
+        raise ConfigError("each name has one certificate; one is named twice")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        authority = _Authority(folder, days)
+        for name, hosts, is_member in wanted:
+            authority.issue(name, hosts, is_member)
+    except OSError as error:
+        raise ConfigError(complaint(error)) from None
+    return authority.made
+
+
+def _node(text: str) -> tuple[str, tuple[str, ...], bool]:
+    name, equals, hosts = text.partition("=")
+    if not equals or not hosts:
+        raise ConfigError(f"--node {text}: the form is NAME=HOST, or NAME=HOST,HOST")
+    return name, tuple(hosts.split(",")), True
+
+
+class _Authority:
+    """The CA of one folder, made where it is not there."""
+
+    def __init__(self, folder: Path, days: int) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+        self._folder = folder
+        self._days = days
+        self.made: list[str] = []
+        cert, key = folder / "ca.pem", folder / "ca.key"
+        if cert.exists() or key.exists():
+            try:
+                self._cert = x509.load_pem_x509_certificate(cert.read_bytes())
+                loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+            except (ValueError, TypeError):
+                raise ConfigError(f"{cert}, {key}: no certificate and key that this made") from None
+            if not isinstance(loaded, EllipticCurvePrivateKey):
+                raise ConfigError(f"{key}: another kind of key than this makes")
+            self._key = loaded
+            return
+        self._key = _new_key()
+        name = _subject("raftline CA", is_member=False)
+        builder = _begun(name, name, self._key.public_key(), CA_DAYS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        builder = builder.add_extension(_usage(is_ca=True), True)
+        self._cert = self._signed(builder, self._key)
+        self._write(cert, key, self._cert, self._key, CA_DAYS)
+
+    def issue(self, name: str, hosts: Sequence[str], is_member: bool) -> None:
+        """Make a certificate, unless there is one."""
+        from cryptography import x509
+        from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
+
+        cert, key_path = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        if cert.exists() or key_path.exists():
+            return
+        key = _new_key()
+        subject = _subject(name, is_member=is_member)
+        builder = _begun(subject, self._cert.subject, key.public_key(), self._days)
+        purposes = [Purpose.CLIENT_AUTH, *([Purpose.SERVER_AUTH] if is_member else [])]
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        builder = builder.add_extension(_usage(is_ca=False), True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), False)
+        places = [_place(each) for each in dict.fromkeys([name, *hosts])]
+        builder = builder.add_extension(x509.SubjectAlternativeName(places), False)
+        self._write(cert, key_path, self._signed(builder, key), key, self._days)
+
+    def _signed(
+        self, builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey
+    ) -> x509.Certificate:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        own, authority = key.public_key(), self._key.public_key()
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(own), False)
+        issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority)
+        builder = builder.add_extension(issued_by, False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def _write(
+        self, cert: Path, key_path: Path, made: x509.Certificate, key: EllipticCurvePrivateKey,
+        days: int,
+    ) -> None:  # fmt: skip
+        from cryptography.hazmat.primitives import serialization
+
+        secret = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        descriptor = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(secret)
+        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        self.made.append(f"{cert} and {key_path}, for {days} days")
+
+
+def _new_key() -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: object, days: int
+) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - AN_HOUR)
+    builder = builder.not_valid_after(now + datetime.timedelta(days=days))
+    return builder.public_key(key)  # type: ignore[arg-type]
+
+
+def _subject(name: str, *, is_member: bool) -> x509.Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    if is_member:
+        parts.append(x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, MEMBER))
+    return x509.Name(parts)
+
+
+def _usage(*, is_ca: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not is_ca, key_cert_sign=is_ca, crl_sign=is_ca,
+        content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _place(host: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

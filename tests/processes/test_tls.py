@@ -1,0 +1,430 @@
+"""TLS on the port of plain lines: members by certificates, attackers, and files that change."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline import ClientError, aio, connect
+from raftline.access.tls import VARIABLES, Files, Tls
+from raftline.access.tls_socket import TlsSocket
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline.harness.processes import eventually, free_ports
+from raftline.tools import certs
+
+NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]
+TLS_ONLY = "this port speaks TLS alone. Try: openssl s_client -quiet -connect HOST:PORT"
+DEADLINE_S = 30.0
+CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certs")
+    certs.make(folder, NODES, ["app", "s2-user"])
+    return folder
+
+
+def options(folder: Path, name: str, *more: str) -> list[str]:
+    return ["--tls-cert", str(folder / f"{name}.pem"), "--tls-key", str(folder / f"{name}.key"),
+            "--tls-ca", str(folder / "ca.pem"), *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def closed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes that speak TLS alone; tests leave them as they were."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options += options(made, node.name, "--tls-only")
+        for node in cluster.nodes:
+            node.start()
+        yield cluster
+
+
+def said(node: NodeProcess, *lines: str, files: Files) -> list[str]:
+    """Return the answers to lines over TLS."""
+    return spoken(node, Tls(files).dialing(), *lines)
+
+
+def spoken(node: NodeProcess, context: ssl.SSLContext, *lines: str) -> list[str]:
+    plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+    with (
+        context.wrap_socket(plain, server_hostname=node.name) as connection,
+        connection.makefile("rw") as file,
+    ):
+        answers = []
+        for line in lines:
+            file.write(f"{line}\n")
+            file.flush()
+            answers.append(file.readline().removesuffix("\n"))
+        return answers
+
+
+def is_refused(node: NodeProcess, files: Files) -> bool:
+    """Whether nothing is answered to a member with these files."""
+    try:
+        return said(node, "s2@Level 2 version 0.1.0", files=files) == [""]
+    except OSError:
+        return True
+
+
+def as_client(made: Path, name: str = "app") -> Files:
+    return Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+
+
+def led(cluster: Cluster, made: Path) -> NodeProcess:
+    """Return the node that serves a write."""
+
+    def leader() -> NodeProcess | None:
+        for node in cluster.nodes:
+            if node.is_running:
+                [answer] = said(node, "client4@set a 5", files=as_client(made))
+                if "SET response" in answer:
+                    return node
+        return None
+
+    return eventually(leader, "a leader that serves over TLS")
+
+
+def test_a_cluster_serves_over_tls_alone(closed: Cluster, made: Path) -> None:
+    node = led(closed, made)
+    long = "x" * 1_000_000
+    assert said(node, f"set long {long}", "get long", files=as_client(made)) == [
+        f"{node.name}@SET response: long set to {long}", f"{node.name}@GET response: {long}",
+    ]  # fmt: skip
+    assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
+    [status] = said(node, "status", files=Files(ca=made / "ca.pem"))  # no certificate of its own
+    assert '"role": "leader"' in status
+
+
+def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
+    node = led(closed, made)
+    where = ["-connect", f"localhost:{node.port}", "-CAfile", made / "ca.pem"]
+    with subprocess.Popen(
+        ["openssl", "s_client", "-quiet", *where, "-verify_hostname", "localhost"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as typed:  # fmt: skip
+        assert typed.stdin is not None
+        assert typed.stdout is not None
+        typed.stdin.write("get a\n")
+        typed.stdin.flush()
+        assert typed.stdout.readline() == f"{node.name}@GET response: 5\n"
+        typed.kill()
+
+
+@pytest.fixture
+def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the files of a client in the environment."""
+    for variable, file in zip(VARIABLES, as_client(made), strict=True):
+        monkeypatch.setenv(variable, str(file))
+
+
+@pytest.mark.usefixtures("told")
+def test_programs_and_the_shell_speak_tls_by_the_environment(
+    closed: Cluster, made: Path
+) -> None:
+    led(closed, made)
+    at = ",".join(f"localhost:{node.port}" for node in closed.nodes)
+    with connect(at) as kv:
+        kv["shared"] = "1"
+        assert kv["shared"] == "1"
+    done = subprocess.run(
+        [sys.executable, CLI, "get", "-q", "--at", at, "shared"],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\n")
+
+    async def ask() -> str | None:
+        async with aio.connect(at) as kv:
+            await kv.set("shared", "2")
+            return await kv.get("shared")
+
+    assert asyncio.run(ask()) == "2"
+
+
+def test_a_client_without_the_ca_is_told_why(
+    closed: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certs.make(tmp_path, [], [])
+    monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "ca.pem"))
+    kv = connect(f"localhost:{closed.nodes[0].port}", timeout=2)
+    with kv, pytest.raises(ClientError, match="CERTIFICATE_VERIFY_FAILED"):
+        kv.get("a")
+
+
+@pytest.mark.parametrize("name", ["app", "s2"])
+def test_a_certificate_speaks_for_its_own_name_alone(
+    closed: Cluster, made: Path, name: str
+) -> None:
+    node = led(closed, made)
+    other = next(one.name for one in closed.nodes if one.name not in (name, node.name))
+    line = f"{other}@AppendEntries 999-0-0-[] commit 0 round 1"
+    [answer] = said(node, line, files=as_client(made, name))
+    proved = {
+        "app": f"{other} proved nothing on this connection, so nothing is taken in its name",
+        "s2": f"s2 proved itself on this connection, and {other} did not",
+    }[name]
+    assert answer == f"{node.name}@Sorry, {proved}"
+    assert led(closed, made) is node
+
+
+def forged(folder: Path, made: Path, **change: object) -> Files:
+    """Return the files of a member whose certificate is not as it should be."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    folder.mkdir()
+    shutil.copy(made / "ca.key", folder)
+    shutil.copy(made / "ca.pem", folder)
+    certs.make(folder, ["s2=localhost"], [])
+    path, key = folder / "s2.pem", folder / "ca.key"
+    was = x509.load_pem_x509_certificate(path.read_bytes())
+    authority = serialization.load_pem_private_key(key.read_bytes(), None)
+    facts: dict[str, object] = {
+        "begin": was.not_valid_before_utc, "end": was.not_valid_after_utc, **change
+    }  # fmt: skip
+    builder = x509.CertificateBuilder(
+        was.issuer, was.subject, was.public_key(), was.serial_number, facts["begin"], facts["end"],
+        list(was.extensions),
+    )  # type: ignore[arg-type] # fmt: skip
+    path.write_bytes(
+        builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    return Files(path, folder / "s2.key", made / "ca.pem")
+
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+DAY = datetime.timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"begin": NOW - 2 * DAY, "end": NOW - DAY}, {"begin": NOW + DAY, "end": NOW + 2 * DAY}],
+    ids=["expired", "not yet valid"],
+)
+def test_a_certificate_out_of_its_time_is_refused(
+    closed: Cluster, made: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    node = led(closed, made)
+    files = forged(tmp_path / "forged", made, **change)
+    assert is_refused(node, files)
+    assert not is_refused(node, as_client(made, "s2"))
+    assert led(closed, made) is node
+
+
+def test_a_certificate_of_another_ca_is_refused(
+    closed: Cluster, made: Path, tmp_path: Path
+) -> None:
+    node = led(closed, made)
+    certs.make(tmp_path, ["s2=localhost"], [])
+    files = Files(tmp_path / "s2.pem", tmp_path / "s2.key", made / "ca.pem")
+    assert is_refused(node, files)
+    assert led(closed, made) is node
+
+
+def test_a_node_gives_nothing_to_a_peer_with_another_s_certificate(
+    made: Path, tmp_path: Path
+) -> None:
+    """A wrong name, and a foreign CA, on the side that is dialled."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options += options(made, node.name, "--tls-only")
+        cluster["s3"].options[3:7] = options(made, "app")[:4]
+        for node in cluster.nodes:
+            node.start()
+        cluster["s1"].wait_for_line("no certificate for s3: ")
+        assert led(cluster, made).name in ("s1", "s2")
+        [status] = said(cluster["s1"], "status", files=as_client(made))
+        assert '"s3"' in status
+
+
+def test_handshakes_that_never_end_keep_nobody_from_being_served(
+    closed: Cluster, made: Path
+) -> None:
+    """A slow-loris in TLS: nothing, a part of a hello, and a record without an end."""
+    node = led(closed, made)
+    threads = of_process(node, "Threads")
+    begun = []
+    for number in range(600):
+        connection = socket.create_connection(("localhost", node.port))
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01"[: 1 + number % 6])
+        begun.append(connection)
+    [answer] = said(node, "client4@get a", files=as_client(made))
+    assert answer == f"{node.name}@GET response: 5"
+    assert of_process(node, "Threads") <= threads + 610
+    eventually(lambda: of_process(node, "Threads") < threads + 50, "the end of all of them")
+    for connection in begun:
+        connection.close()
+
+
+def of_process(node: NodeProcess, fact: str) -> int:
+    status = Path(f"/proc/{node.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])
+
+
+def test_new_certificates_are_taken_over_without_a_refused_request(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(made, folder)
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster["s1"]
+        node.options += options(folder, "s1", "--tls-only")
+        node.start()
+        led(cluster, made)
+        before = serial(node, made)
+        done, stop = [0], threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():  # a connection each, and so a handshake
+                [answer] = said(node, f"set a {done[0]}", files=as_client(made))
+                assert "SET response" in answer
+                done[0] += 1
+
+        load = threading.Thread(target=write, daemon=True)
+        load.start()
+        try:
+            newer = tmp_path / "newer"
+            newer.mkdir()
+            for name in ("ca.pem", "ca.key"):
+                shutil.copy(made / name, newer)
+            certs.make(newer, NODES[:1], [])
+            for name in ("s1.key", "s1.pem"):  # between the two they do not fit each other
+                os.replace(newer / name, folder / name)
+                reached = done[0] + 5
+                eventually(lambda reached=reached: done[0] > reached or not load.is_alive(), "load")
+            eventually(lambda: serial(node, made) != before, "the new certificate")
+            assert load.is_alive()
+        finally:
+            stop.set()
+            load.join()
+
+
+def serial(node: NodeProcess, made: Path) -> object:
+    context = Tls(as_client(made)).dialing()
+    plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+    with context.wrap_socket(plain, server_hostname="localhost") as connection:
+        return (connection.getpeercert() or {})["serialNumber"]
+
+
+def test_tls_is_turned_on_node_by_node_under_load(made: Path, tmp_path: Path) -> None:
+    """Beside plain lines first, then alone; a client without TLS is served until then."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start().led_by("s1")
+        done, stop = [0], threading.Event()
+
+        def write() -> None:
+            with connect(",".join(f"localhost:{node.port}" for node in cluster.nodes)) as kv:
+                while not stop.is_set():
+                    kv.set("a", str(done[0] + 1))  # it raises where that is refused
+                    done[0] += 1
+
+        load = threading.Thread(target=write, daemon=True)
+        load.start()
+        try:
+            for name in ("s3", "s2", "s1"):
+                restarted(cluster[name], options(made, name))
+                eventually(lambda name=name: cluster[name].status()["recovering"] is False, "vote")
+                before = done[0]
+                eventually(lambda before=before: done[0] > before + 10, "writes go on")
+        finally:
+            stop.set()
+            load.join()
+        assert cluster.ask("client4@get a") == f"GET response: {done[0]}"
+        for name in ("s3", "s2", "s1"):
+            restarted(cluster[name], options(made, name, "--tls-only"))
+            led(cluster, made)
+        assert cluster["s1"].ask("get a") == f"s1@Sorry, {TLS_ONLY}"
+
+
+def restarted(node: NodeProcess, more: list[str]) -> None:
+    node.terminate()
+    node.options = [*STEADY, *more]
+    node.start()
+
+
+def test_a_node_is_added_to_a_cluster_that_speaks_tls_alone(
+    closed: Cluster, made: Path, tmp_path: Path
+) -> None:
+    node = led(closed, made)
+    newcomer = NodeProcess("s4", next(free_ports), tmp_path, [*STEADY])
+    newcomer.options += [*options(made, "s4", "--tls-only"), "--join", f"localhost:{node.port}"]
+    closed.nodes.append(newcomer)
+    newcomer.start()
+    newcomer.wait_for_line("ADD response: s4 added as a learner, votes from entry")
+    said(led(closed, made), "remove s4", files=as_client(made))
+    newcomer.close()
+    closed.nodes.remove(newcomer)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--tls-only"], "TLS needs both --tls-cert FILE and --tls-key FILE"),
+        (["--tls-cert", "none.pem", "--tls-key", "none.key"], "none.key: No such file"),
+    ],
+)
+def test_tls_without_its_files_is_refused_in_words(
+    tmp_path: Path, given: list[str], why: str
+) -> None:
+    with Cluster(tmp_path, 1, *given) as cluster:
+        node = cluster["s1"].launch()
+        assert node.ended() == 2
+        assert node.said[-1].startswith("[!] ")
+        assert why in node.said[-1]
+
+
+def test_a_key_that_others_can_read_is_refused(made: Path, tmp_path: Path) -> None:
+    """F102."""
+    shutil.copytree(made, tmp_path / "certs")
+    (tmp_path / "certs" / "s1.key").chmod(0o644)
+    with Cluster(tmp_path, 1, *options(tmp_path / "certs", "s1")) as cluster:
+        assert cluster["s1"].launch().ended() == 2
+        assert "others on this machine can read or change it" in cluster["s1"].said[-1]
+
+
+def test_both_ways_at_once_and_slow_readers_over_tls(made: Path) -> None:
+    """Bytes that the kernel does not take at once are owed, and none is lost or doubled."""
+    here, there = (TlsSocket(one) for one in socket.socketpair())
+    server, client = Tls(as_client(made, "s1")), Tls(as_client(made))
+    shaking = threading.Thread(
+        target=lambda: here.begin(server.answering(), server_side=True, limit_s=DEADLINE_S)
+    )
+    shaking.start()
+    there.begin(client.dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
+    shaking.join()
+    data = os.urandom(3_000_000)
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(data):
+            received.extend(there.recv(7_001))
+
+    reader = threading.Thread(target=read)
+    sent, refused = 0, 0
+    while sent < len(data):
+        try:
+            sent += here.send(data[sent:], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            refused += 1
+            if not reader.ident:
+                reader.start()
+            if refused % 2:
+                here.sendall(data[sent : sent + 1000])
+                sent += len(data[sent : sent + 1000])
+    reader.join(DEADLINE_S)
+    assert refused
+    assert bytes(received) == data
+    here.close()
+    there.close()
