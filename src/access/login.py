@@ -71,6 +71,7 @@ class Login:
         self._exchange: Any = None
         self._exchange_users = access.users
         self.identity = access.nobody
+        self._is_certified = False  # by a certificate: then no password counts
 
     def why_not(self, command: str, keys_of_lease: KeysOfLease) -> str:
         """Return why a command is refused to whoever asks here; "" where it may be done."""
@@ -85,6 +86,8 @@ class Login:
         if user is None:
             return self._access.nobody
         now = self._access.users.by_name.get(user.identity.user)
+        if now is not None and self._is_certified:
+            return now.identity
         return now.identity if now is not None and now.verifier == user.verifier else None
 
     def _look_again(self) -> None:
@@ -92,6 +95,11 @@ class Login:
         if now is None:
             self._user = None
         self.identity = self._access.nobody if now is None else now
+
+    def by_certificate(self, name: str) -> None:
+        """Log in the user that a verified certificate names, if there is one."""
+        users = self._access.users
+        self._is_certified = bool(self._succeeded(users, name))
 
     def take(self, request: Request) -> str:
         """Return the reply to a `login` or an `auth`."""
@@ -145,6 +153,7 @@ class Login:
         if user is None:
             return ""
         self._users, self._user, self.identity = users, user, user.identity
+        self._is_certified = False
         return f"LOGIN response: you are {user.identity.in_words()}"
 
     def _failed(self) -> str:

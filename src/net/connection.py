@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.access.login import is_private
 from raftline.access.rights import why_not
+from raftline.access.tls import named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host
@@ -132,6 +133,8 @@ class Connection:
         if member is None:
             return False
         admission.proven = member or None
+        if admission.login is not None and not member:
+            admission.login.by_certificate(named_in(self._socket.peer)[0])
         return True
 
     def _mind_proof(self) -> None:

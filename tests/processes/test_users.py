@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 import raftline
 from raftline import aio
 from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.tls import Files, Tls
 from raftline.access.users import (
     ITERATIONS_LEAST,
     User,
@@ -30,6 +32,7 @@ from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import DEADLINE_S, eventually
+from raftline.tools import certs
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -278,6 +281,36 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
             write_users(users, Users({"eve": only}, bytes(32)))
             node.send_signal(signal.SIGHUP)
             assert eve.read_line() == bob.read_line() == ""  # both connections have ended
+
+
+def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
+    certs.make(tmp_path, ["s1=localhost"], ["bob", "mallory"])
+    write(tmp_path / "users")
+    (tmp_path / "nodes").mkdir()
+    files = Files(tmp_path / "s1.pem", tmp_path / "s1.key", tmp_path / "ca.pem")
+    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--tls-cert",
+               str(files.cert), "--tls-key", str(files.key), "--tls-ca", str(files.ca)]  # fmt: skip
+    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+        node = cluster["s1"]
+        node.start()
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+
+        def ask_as(name: str, line: str) -> str:
+            of_user = Files(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", files.ca)
+            plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+            with (
+                Tls(of_user).dialing().wrap_socket(plain, server_hostname="s1") as connection,
+                connection.makefile("rw") as file,
+            ):
+                file.write(f"{line}\n")
+                file.flush()
+                return file.readline()
+
+        assert "no such key: app/x" in ask_as("bob", "get app/x")
+        assert "reader bob may not set app/x" in ask_as("bob", "set app/x 1")
+        for line in ("get app/x", "bob@get app/x", "s1@get app/x"):
+            assert "a client without a login may not get app/x" in ask_as("mallory", line)
+        assert "you are admin ann" in ask_as("mallory", f"login ann {PASSWORD}")
 
 
 def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None:

@@ -224,6 +224,27 @@ def test_a_login_that_fails_ends_the_one_before(access: Access) -> None:
     assert login.identity == access.nobody
 
 
+def test_a_certificate_logs_its_user_in_and_no_other(path: Path, access: Access) -> None:
+    login = login_to(access)
+    for name in ("mallory", ""):
+        login.by_certificate(name)
+        assert login.identity == access.nobody
+    login.by_certificate("bob")
+    assert login.identity == Identity(*BOB)
+    write_users(path, users_of(BOB, password=PASSWORD + "!"))  # whose password it does not need
+    access.reload()
+    assert login.now() == Identity(*BOB)
+    login.take(asked(f"login bob {PASSWORD}!"))
+    write_users(path, users_of(BOB))
+    access.reload()
+    assert login.now() is None
+    write_users(path, users_of(ROOT))
+    access.reload()
+    certified = login_to(access)
+    certified.by_certificate("bob")
+    assert certified.identity == access.nobody
+
+
 def test_a_login_over_a_network_is_not_private() -> None:
     class Remote:
         family = socket.AF_INET
