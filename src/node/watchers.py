@@ -208,15 +208,20 @@ class Watchers:
                 self._forget(watch)
 
     def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
-        """Tell every watch that it ends here, and why; serve none from now on."""
+        """Tell every watch what was applied, then that it ends here, and why; serve none from now
+        on."""
         feed = self._feed
-        with feed.handing, feed.lock:
-            self._refusal = refusal
-            feed.distribute()
-            for watches in list(self._watches.values()):
-                for watch in list(watches.values()):
-                    feed.say_last(watch, feed.end(watch, why))
-                    self._forget(watch)
+        with feed.handing:
+            with feed.lock:
+                self._refusal = refusal
+                tellers = list(self._watches)
+            for teller in tellers:  # of a watch that has ended nothing is sent but its last line
+                feed.push_to(teller)
+            with feed.lock:
+                for watches in list(self._watches.values()):
+                    for watch in list(watches.values()):
+                        feed.say_last(watch, feed.end(watch, why))
+                        self._forget(watch)
         while self.has_work:
             self.hand_out()
 

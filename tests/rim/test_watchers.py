@@ -60,6 +60,7 @@ class Scene:
         self.watchers.history.bound(events_max, 1 << 20)
         self.teller = FakeTeller()
         self.index = 0
+        self.is_held = False  # nothing is handed out behind a step
         self.apply("level 2")
 
     def _wake(self) -> None:
@@ -74,7 +75,8 @@ class Scene:
         self.index += len(entries)
         self.manager.apply(entries)
         self.watchers.applied(entries)
-        self.watchers.hand_out()
+        if not self.is_held:
+            self.watchers.hand_out()
 
     def watch(
         self, prefix: str = "", after: int | None = None, number: str = "",
@@ -441,3 +443,17 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
     first_lines = scene.watchers.open(scene.teller, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
     assert len(looks) == 1
+
+
+def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
+    other = FakeTeller()
+    scene.watch()
+    scene.watch("b", teller=other)
+    scene.is_held = True
+    scene.apply("set a 1", "set b 2")
+    scene.watchers.close()
+    assert scene.teller.read() == [
+        "s1@EVENT 2 set a 1", "s1@EVENT 3 set b 2",
+        "s1@Sorry, this server is stopping, so this watch has ended. Go on with: watch after 3",
+    ]  # fmt: skip
+    assert other.read()[0] == "s1@EVENT 3 set b 2"
