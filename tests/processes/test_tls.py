@@ -181,7 +181,7 @@ def test_a_client_without_the_ca_is_told_why(
 ) -> None:
     certs.make(tmp_path, [], [])
     monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "ca.pem"))
-    kv = connect(f"localhost:{closed.nodes[0].port}", timeout=2)
+    kv = connect(f"localhost:{closed.nodes[0].port}", timeout=6)
     with kv, pytest.raises(ClientError, match="CERTIFICATE_VERIFY_FAILED"):
         kv.get("a")
 
