@@ -35,6 +35,8 @@ FIELDS: Mapping[str, type] = {
     "commit_index": int,
     "last_applied": int,
 }
+COUNTS = ("last_index", "commit_index", "last_applied")  # a user with prefixes is told none
+WITHHELD = "withheld"  # in an answer without them; there they are 0
 # What a node of an older version may not say.
 OPTIONAL_FIELDS: Mapping[str, type] = {
     "voters": list,
@@ -195,6 +197,8 @@ def _read_answer(line: bytes) -> dict[str, Any]:
         raise NoAnswer("its status is no JSON") from error
     if not isinstance(answer, dict):
         raise NoAnswer("its status is no JSON object")
+    if not any(field in answer for field in COUNTS) and "role" in answer:
+        answer |= {**dict.fromkeys(COUNTS, 0), WITHHELD: True}
     for field, kind in FIELDS.items():
         value = answer.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):

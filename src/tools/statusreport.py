@@ -18,8 +18,10 @@ from raftline.common.console import draws, safe_line
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.raft.membership import majority
 from raftline.tools.status import (
+    COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
+    WITHHELD,
     NodeStatus,
     ask_all,
     complain_of,
@@ -154,7 +156,11 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     role = _role(node.name, answer)
     leader = answer.get("leader")
     applied = answer["last_applied"]
-    numbers = (answer["last_index"], answer["commit_index"], applied, max(0, committed - applied))
+    numbers: tuple[object, ...] = (
+        answer["last_index"], answer["commit_index"], applied, max(0, committed - applied)
+    )  # fmt: skip
+    if WITHHELD in answer:
+        numbers = ("-",) * len(numbers)
     return (
         node.name,
         str(node.address),
@@ -219,6 +225,8 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
         else:
             lag = max(0, highest - node.answer["last_applied"])
             facts |= {**node.answer, "reachable": True, "lag": lag}
+            if facts.pop(WITHHELD, False):
+                facts |= dict.fromkeys((*COUNTS, "lag"))
         objects.append({**facts, "name": node.name, "address": str(node.address)})
     return json.dumps(objects, indent=indent)
 

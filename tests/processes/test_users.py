@@ -169,6 +169,15 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     assert "has no password here" in run("get", "--user", "bob", "a").stderr
     status = run("status", "--dir", str(cluster.folder), **(named | {"RAFTLINE_USER": "ann"}))
     assert status.returncode == 0, status.stdout + status.stderr
+    words = ("status", "--dir", str(cluster.folder))
+    in_part = run(*words, **(named | {"RAFTLINE_USER": "bob"}))  # who is told no counts
+    assert (in_part.returncode, in_part.stderr) == (0, "")
+    rows = [line.split() for line in in_part.stdout.splitlines()[1:4]]
+    assert sorted(row[2] for row in rows) == ["follower", "follower", "leader"]
+    assert all(row[5:9] == ["-"] * 4 for row in rows)
+    for facts in json.loads(run(*words, "--json", **(named | {"RAFTLINE_USER": "bob"})).stdout):
+        assert facts["reachable"] is True
+        assert facts["last_index"] is facts["lag"] is None
 
 
 # --- attackers ----------------------------------------------------------------------------------
