@@ -117,7 +117,7 @@ def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: C
 
 
 def test_the_format_of_the_log_is_read_again_too(cluster: Cluster) -> None:
-    node = cluster.start()["s1"]
+    node = cluster.start().leader()  # in term 1
     settings(cluster, 'log-format = "text"\n')
     assert read_again(node).endswith("INFO    s1 term 1: [*] s1 has read again: settings")
     settings(cluster, "")
