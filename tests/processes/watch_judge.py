@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+
+LAST = "end"  # the value of a write behind all that each watcher waits for
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class Stream:
 def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
     """Return what is wrong: nothing, where each watcher was told each event once, in order.
 
-    `acknowledged` are the writes of each writer, one after the other, with number 0.
+    `acknowledged` are the writes of each writer, one after the other, with number 0. All but the
+    LAST ones were acknowledged before the entry that each watcher waited for in the end. A write
+    that no watcher was told is wrong where one of them was told what lies on both sides of it: the
+    others may all have begun anew.
     """
     truth: dict[int, Told] = {}
     wrong: list[str] = []
@@ -49,31 +54,54 @@ def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> 
                 if truth.setdefault(one.number, one) != one:
                     wrong.append(f"entry {one.number} is {truth[one.number]} and {one}")
     in_order = [truth[number] for number in sorted(truth)]
-    wrong += _judge_writes(in_order, acknowledged)
+    untold, wrong_writes = _judge_writes(in_order, acknowledged)
+    wrong += wrong_writes
+    end = min(stream.stretches[-1].upto for stream in streams)
+    for stream in streams:
+        for write, begin, next_told in untold:
+            if write.key.startswith(stream.prefix) and any(
+                stretch.begin <= begin and (next_told or end) <= stretch.upto
+                for stretch in stream.stretches
+            ):
+                wrong.append(f"{write} was not told")
+    unknown = {write.key for write, _, _ in untold}
     for place, stream in enumerate(streams):
         here = [one for one in in_order if one.key.startswith(stream.prefix)]
-        wrong += [f"watcher {place} of {stream.prefix!r}: {why}" for why in _judge(stream, here)]
+        problems = _judge(stream, here, unknown)
+        wrong += [f"watcher {place} of {stream.prefix!r}: {why}" for why in problems]
     return wrong
 
 
-def _judge_writes(in_order: Sequence[Told], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
-    wrong = []
+Untold = tuple[Told, int, int]  # a write, and the entries before and behind it that were told
+
+
+def _judge_writes(
+    in_order: Sequence[Told], acknowledged: Sequence[Sequence[Told]]
+) -> tuple[list[Untold], list[str]]:
+    """Return the writes that nobody was told, between which entries, and what is wrong."""
+    untold, wrong = list[Untold](), []
     places: dict[Told, list[int]] = {}
     for one in in_order:
         places.setdefault(Told(0, one.kind, one.key, one.value), []).append(one.number)
     for writes in acknowledged:
-        before = 0
+        before, missed = 0, list[Told]()
         for write in writes:
             found = places.pop(write, [])
-            if len(found) != 1:
+            if not found:
+                missed += [write] if write.value != LAST else []
+                continue
+            if len(found) > 1:
                 wrong.append(f"{write} was told {len(found)} times: {found}")
             elif found[0] <= before:
                 wrong.append(f"{write} stands before what was acknowledged before it")
-            before = max([before, *found])
-    return wrong + [f"nobody wrote {one}" for one in places]
+            untold += [(one, before, found[0]) for one in missed]
+            before, missed = max([before, *found]), []
+        untold += [(one, before, 0) for one in missed]
+    return untold, wrong + [f"nobody wrote {one}" for one in places]
 
 
-def _judge(stream: Stream, here: Sequence[Told]) -> list[str]:
+def _judge(stream: Stream, here: Sequence[Told], unknown: Container[str]) -> list[str]:
+    """`unknown` are the keys of writes that nobody was told."""
     wrong = []
     before = 0
     for stretch in stream.stretches:
@@ -94,7 +122,7 @@ def _judge(stream: Stream, here: Sequence[Told]) -> list[str]:
                     state.pop(one.key, None)
                     if one.kind == "set":
                         state[one.key] = one.value
-            if state != stretch.keys:
-                odd = sorted(set(state.items()) ^ set(stretch.keys.items()))
+            odd = sorted(set(state.items()) ^ set(stretch.keys.items()))
+            if odd := [pair for pair in odd if pair[0] not in unknown]:
                 wrong.append(f"the keys as of {stretch.begin} differ: {odd[:3]}")
     return wrong

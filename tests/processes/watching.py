@@ -22,7 +22,7 @@ from raftline.clients.lines import Ended, LineConnection
 from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
-from tests.processes.watch_judge import Stream, Stretch, Told, judge
+from tests.processes.watch_judge import LAST, Stream, Stretch, Told, judge
 
 WATCHERS = 50
 WRITERS = 3
@@ -215,7 +215,7 @@ class Watched:
             watcher.until = last
             watcher.is_over.set()
         for key in ("p0/k1-end", "p1/u-end", "p2/end"):
-            self._writers[0].write(Told(0, "set", self._under + key, "end"))
+            self._writers[0].write(Told(0, "set", self._under + key, LAST))
         for watcher in self._watchers:
             watcher.thread.join(60.0)
             assert not watcher.thread.is_alive(), f"a watcher never hears of entry {last}"
