@@ -130,6 +130,7 @@ def test_a_node_of_up_is_killed_and_started_from_the_page(tmp_path: Path) -> Non
     command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(page)]
     with closing(Process("up", command)) as up:
         up.launch().wait_for_line("2 nodes up")
+        up.wait_for_line("the picture: http://")
         first = pid_of(page)
         assert "s1 is killed" in order(page, "kill")
         up.wait_for_line("s1 died (killed by SIGKILL)")
