@@ -227,12 +227,12 @@ bench-table: .venv/run-installed ## put the newest results and their picture int
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
 	@$(PY) bench/threads.py
 
-build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c options.h spoken.h cpu_time.h)
+build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c tls.c options.h spoken.h cpu_time.h tls.h)
 build/delay: bench/delay.c
 build/loadgen build/delay:
 	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \
 	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
-	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
+	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) -ldl && mv $@.$$$$ $@
 
 .venv/bench-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv with the tools for measuring ..." >&2
