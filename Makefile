@@ -19,7 +19,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: sim sim-long view-test nemesis watchers monitoring-test mutants nightly accept labs compose-test container-test release clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -220,6 +220,9 @@ bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: few
 
 bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
+
+soak: .venv/run-installed build/loadgen ## half of the load for long, and what grows: make soak [MINUTES=60]
+	@$(PY) bench/soak.py --minutes $(MINUTES)
 
 bench-table: .venv/run-installed ## put the newest results and their picture into both READMEs
 	@$(PY) bench/table.py
