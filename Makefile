@@ -19,7 +19,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: sim sim-long view-test nemesis watchers monitoring-test mutants nightly accept labs compose-test container-test release clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table profile pictures
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -221,18 +221,21 @@ bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: few
 bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
 
+soak: .venv/run-installed build/loadgen ## half of the load for long, and what grows: make soak [MINUTES=60]
+	@$(PY) bench/soak.py --minutes $(MINUTES)
+
 bench-table: .venv/run-installed ## put the newest results and their picture into both READMEs
 	@$(PY) bench/table.py
 
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
 	@$(PY) bench/threads.py
 
-build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c options.h spoken.h cpu_time.h)
+build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c tls.c options.h spoken.h cpu_time.h tls.h)
 build/delay: bench/delay.c
 build/loadgen build/delay:
 	@command -v $(CC) >/dev/null || { echo "'$(CC)' is missing, which builds the load generator. On Debian" \
 	  "or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
-	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) && mv $@.$$$$ $@
+	@mkdir -p build && $(CC) -O2 -std=gnu11 -Wall -Wextra -o $@.$$$$ $(filter %.c,$^) -ldl && mv $@.$$$$ $@
 
 .venv/bench-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv with the tools for measuring ..." >&2

@@ -32,6 +32,7 @@ class Cluster(ABC):
 
     name = ""
     protocol = "line"
+    spoken: tuple[str, ...] = ()  # what else the generator is told: of TLS, of a login
 
     def __init__(
         self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0
@@ -141,7 +142,8 @@ class Cluster(ABC):
 
     def begin(self, load: Load) -> Run:
         """Start the generator against the leader."""
-        return Run(load, self.protocol, self.port(self.wait_for_leader()), self.pids())
+        port = self.port(self.wait_for_leader())
+        return Run(load, self.protocol, port, self.pids(), self.spoken)
 
     def fill(self, load: Load) -> None:
         """Let the generator finish its work. After the loss of a leader it begins again, so there

@@ -19,17 +19,24 @@ class Etcd(Cluster):
 
     name = "etcd"
     protocol = "etcd"
+    scheme = "http"
 
     def command(self, number: int) -> list[str]:
-        members = ",".join(f"n{n}={_url(self.peer_port(n))}" for n in range(self.count))
-        clients, listens = _url(self.port(number)), _url(self.listens(number))
+        members = ",".join(f"n{n}={self.url(self.peer_port(n))}" for n in range(self.count))
+        clients, listens = self.url(self.port(number)), self.url(self.listens(number))
         return [
             *("etcd", "--name", f"n{number}", "--data-dir", str(self.folder / f"n{number}")),
             *("--listen-client-urls", clients, "--advertise-client-urls", clients),
             *("--listen-peer-urls", listens),
-            *("--initial-advertise-peer-urls", _url(self.peer_port(number))),
+            *("--initial-advertise-peer-urls", self.url(self.peer_port(number))),
             *("--initial-cluster", members, "--initial-cluster-state", "new"),
         ]
+
+    def url(self, port: int) -> str:
+        return f"{self.scheme}://127.0.0.1:{port}"
+
+    def metrics_url(self, number: int) -> str:
+        return self.url(self.port(number))
 
     def listens(self, number: int) -> int:
         return self.port(number) + PEERS
@@ -60,15 +67,11 @@ class Etcd(Cluster):
     def _metric(self, number: int, name: str) -> int:
         """Return one of a member's metrics, -1 while it does not answer."""
         try:
-            with urllib.request.urlopen(_url(self.port(number)) + "/metrics", timeout=5) as page:
+            with urllib.request.urlopen(self.metrics_url(number) + "/metrics", timeout=5) as page:
                 found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
         except OSError:
             return -1
         return int(float(found[1])) if found else -1
-
-
-def _url(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
 
 
 def version() -> str | None:

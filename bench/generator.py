@@ -56,9 +56,13 @@ class Load:
 class Run:
     """The generator at work; `result()` waits for its end."""
 
-    def __init__(self, load: Load, protocol: str, port: int, pids: Sequence[int] = ()) -> None:
+    def __init__(
+        self, load: Load, protocol: str, port: int, pids: Sequence[int] = (),
+        more: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         need(BUILD / "loadgen")
         command = [str(BUILD / "loadgen"), "-P", protocol, "-p", str(port), *load.arguments()]
+        command += more
         if pids:
             command += ["-m", ",".join(map(str, pids))]
         self.process = subprocess.Popen(

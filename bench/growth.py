@@ -20,6 +20,7 @@ import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
+import growth_security
 import growth_watch
 import raftline_wheel
 import results
@@ -49,8 +50,9 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "clients": growth_clients.clients,
     "watch": growth_watch.watch,
     "failover": growth_failover.failover,
+    "security": growth_security.security,
 }
-WITH_WHEEL = ("burst",)  # rows that measure the compiled wheel beside the clone
+WITH_WHEEL = ("burst", "security")  # rows that measure the compiled wheel beside the clone
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:

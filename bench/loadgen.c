@@ -3,13 +3,15 @@
  *   loadgen -p PORT [-P line|resp|etcd] [-o set|get|ping|load] [-c CONNECTIONS] [-d IN_FLIGHT]
  *           [-t SECONDS] [-w WARM_UP_SECONDS] [-n REQUESTS] [-k KEYS] [-v VALUE_BYTES]
  *           [-R REQUESTS_PER_SECOND] [-i IDLE_CONNECTIONS] [-m PID,PID,…] [-r FILE] [-b]
+ *           [-T] [-l FILE]
  *
  * One thread, epoll, loopback only. Closed loop: each connection keeps IN_FLIGHT requests on their
  * way. -R: paced; a wait is counted from the moment at which the request was due, so a server that
  * stalls is charged for all that it kept waiting. `load` sets each of KEYS keys once. -n: so many
  * requests without warm-up, in place of a time. -i: connections beside these that say nothing.
  * -b: the connections begin at once, none waits for another to be made, and the first wait on each
- * is counted from its connecting. -m: processes whose CPU time is told. -r: each answer as two numbers of 64 bits, when it came
+ * is counted from its connecting. -T: with TLS. -l: a file whose first line, a login, goes out on
+ * each connection before anything else, and is answered without "Sorry". -m: processes whose CPU time is told. -r: each answer as two numbers of 64 bits, when it came
  * (CLOCK_MONOTONIC) and how long it took, in nanoseconds. SIGTERM ends the time early.
  *
  * Prints one JSON object: requests, errors and percentiles of the measured time; how long connections
@@ -37,11 +39,13 @@
 #include "cpu_time.h"
 #include "options.h"
 #include "spoken.h"
+#include "tls.h"
 
 #define READ_BYTES 65536
 
 struct pending { uint64_t since; uint32_t stream; size_t payload; };
 struct connection {
+    void *tls;                              /* NULL: plain */
     int fd, wants_out, count, first;        /* `count` pending ones from `first` on, a ring */
     uint32_t next_stream, owed;
     size_t looked_at;
@@ -89,10 +93,20 @@ static void ask(struct connection *c, uint64_t since)
     asked++;
 }
 
+static ssize_t put(struct connection *c, const void *bytes, size_t count)
+{
+    return c->tls ? tls_write(c->tls, bytes, count) : write(c->fd, bytes, count);
+}
+
+static ssize_t take(struct connection *c, void *bytes, size_t room)
+{
+    return c->tls ? tls_read(c->tls, bytes, room) : read(c->fd, bytes, room);
+}
+
 static void send_out(struct connection *c)
 {
     while (c->out.begin < c->out.end) {
-        ssize_t sent = write(c->fd, c->out.bytes + c->out.begin, c->out.end - c->out.begin);
+        ssize_t sent = put(c, c->out.bytes + c->out.begin, c->out.end - c->out.begin);
         if (sent < 0 && errno == EAGAIN) break;
         if (sent < 0) fail("write");
         c->out.begin += sent;
@@ -167,16 +181,18 @@ static void hear(struct connection *c, uint64_t now)
 
 static void take_in(struct connection *c)
 {
-    make_room(&c->in, READ_BYTES);
-    ssize_t size = read(c->fd, c->in.bytes + c->in.end, c->in.room - c->in.end);
-    if (size < 0 && errno == EAGAIN) return;
-    if (size < 0) fail("read");
-    if (size == 0) { fprintf(stderr, "loadgen: the server closed a connection\n"); exit(1); }
-    c->in.end += size;
-    uint64_t now = now_ns();
-    hear(c, now);
-    ask_on(c, now);
-    if (c->out.begin < c->out.end) send_out(c);
+    do {
+        make_room(&c->in, READ_BYTES);
+        ssize_t size = take(c, c->in.bytes + c->in.end, c->in.room - c->in.end);
+        if (size < 0 && errno == EAGAIN) return;
+        if (size < 0) fail("read");
+        if (size == 0) { fprintf(stderr, "loadgen: the server closed a connection\n"); exit(1); }
+        c->in.end += size;
+        uint64_t now = now_ns();
+        hear(c, now);
+        ask_on(c, now);
+        if (c->out.begin < c->out.end) send_out(c);
+    } while (c->tls && tls_has_more(c->tls));
 }
 
 static int dial(int flags)
@@ -189,11 +205,28 @@ static int dial(int flags)
     return fd;
 }
 
+/* Waits for the answer, which may hold the login's words: so it is not shown. */
+static void log_in(struct connection *c)
+{
+    char answer[400];
+    size_t count = 0;
+    if (put(c, options.login, strlen(options.login)) < 0) fail("login");
+    while (!count || answer[count - 1] != '\n') {
+        ssize_t size = take(c, answer + count, sizeof answer - 1 - count);
+        if (size <= 0) fail("login");
+        count += size;
+    }
+    answer[count] = 0;
+    if (strstr(answer, "Sorry")) { fprintf(stderr, "loadgen: the login was refused\n"); exit(1); }
+}
+
 static void open_connection(struct connection *c)
 {
     uint64_t begun = now_ns();
     *c = (struct connection){ .fd = dial(options.burst ? SOCK_NONBLOCK : 0), .next_stream = 1 };
     c->pending = calloc(options.in_flight, sizeof *c->pending);
+    if (options.tls) c->tls = tls_begin(c->fd, options.protocol == &ETCD);
+    if (options.login) log_in(c);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     options.protocol->greet(&c->out);
     struct epoll_event event = { EPOLLIN, { .ptr = c } };

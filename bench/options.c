@@ -28,6 +28,15 @@ static long whole(const char *text, long least, long most, const char *what)
     return number;
 }
 
+static const char *first_line(const char *path)
+{
+    static char line[400];
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(line, sizeof line, file) || !strchr(line, '\n')) refuse("-l takes a file whose first line is a login");
+    fclose(file);
+    return line;
+}
+
 static void choose(const char *operation)
 {
     options.loading = !strcmp(operation, "load");
@@ -47,7 +56,7 @@ static void speak(const char *name)
 void read_arguments(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "bp:P:o:c:d:t:w:n:k:v:R:i:m:r:")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "bTl:p:P:o:c:d:t:w:n:k:v:R:i:m:r:")) != -1) switch (option) {
         case 'p': options.port = whole(optarg, 1, 65535, "-p takes a port"); break;
         case 'P': speak(optarg); break;
         case 'o': choose(optarg); break;
@@ -61,6 +70,8 @@ void read_arguments(int argc, char **argv)
         case 'R': options.pace = atof(optarg); break;
         case 'i': options.idle = whole(optarg, 0, 8000, "-i takes 0 to 8000 connections"); break;
         case 'b': options.burst = 1; break;
+        case 'T': options.tls = 1; break;
+        case 'l': options.login = first_line(optarg); break;
         case 'r': options.record_path = optarg; break;
         case 'm': for (char *p = strtok(optarg, ","); p && options.pid_count < PIDS_MAX; p = strtok(NULL, ","))
                       options.pids[options.pid_count++] = whole(p, 1, 1 << 30, "-m takes numbers of processes");
@@ -74,5 +85,7 @@ void read_arguments(int argc, char **argv)
     if (options.protocol->in_flight_max && options.in_flight * options.value_bytes > options.protocol->in_flight_max)
         refuse("-v times -d is too much for this protocol");
     if (options.burst && options.pace > 0) refuse("-b and -R exclude each other");
+    if ((options.tls || options.login) && (options.burst || options.idle)) refuse("-T and -l go with neither -b nor -i");
+    if (options.login && options.protocol != &LINES) refuse("-l goes with -P line alone");
     if (options.loading) options.limit = options.keys;
 }

@@ -11,10 +11,10 @@
 struct options {
     const struct protocol *protocol;
     enum verb verb;
-    int loading, burst, port, connections, idle, in_flight, keys, pids[PIDS_MAX], pid_count;
+    int loading, burst, tls, port, connections, idle, in_flight, keys, pids[PIDS_MAX], pid_count;
     size_t value_bytes;
     double seconds, warm_up, pace;
-    const char *record_path;
+    const char *record_path, *login;   /* a line with its newline; NULL: none */
     uint64_t limit;             /* requests; FOREVER: the time decides */
 };
 extern struct options options;

@@ -1,0 +1,96 @@
+"""Three nodes for the soak, of which the third is replaced again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from clusters import memory_bytes, wait_until
+from generator import BenchError
+from raftline.clients.lines import ask
+from raftline_nodes import Raftline
+
+STAYING = (0, 1)  # their growth over the whole run shows, since they never start anew
+REPLACE_S = 120.0
+ASK_S = 60.0
+
+
+class SoakNodes(Raftline):
+    """s1 and s2 stay; the third member is s3, then s4, and so on."""
+
+    def __init__(self, parent: Path, base_port: int, options: Sequence[str]) -> None:
+        super().__init__(parent, base_port, 3, options)
+        self.third = 2
+        self._joins = 0  # the port of a member, for one that is new
+
+    def arguments(self, number: int) -> list[str]:
+        found = super().arguments(number)
+        return [*found, "--join", f"localhost:{self._joins}"] if number >= self.count else found
+
+    def living(self) -> tuple[int, int, int]:
+        return (*STAYING, self.third)
+
+    def replace_third(self) -> str:
+        """Put a new node in the place of the third; return its name.
+
+        Raises:
+            BenchError: that did not come about.
+        """
+        old, new = self.third, self.third + 1
+        leader = self.wait_for_leader()
+        self._joins = self.port(leader)
+        self.start(new)
+        names = f"s{old + 1}", f"s{new + 1}"
+        line = f"replace {names[0]} {names[1]} localhost {self.port(new)}"
+        said, end_s = "", time.monotonic() + REPLACE_S
+        while not said.startswith(f"REPLACE response: {names[1]} votes"):
+            if time.monotonic() > end_s:
+                raise BenchError(f"{names[1]} did not take the place of {names[0]}: {said}")
+            said = self._ask_leader(line, old)
+        self.third = new
+        self.end(old)
+        stdin = self.processes.pop(old).running.stdin
+        if stdin:
+            stdin.close()
+        for path in self.folder.glob(f"{names[0]}.*"):
+            path.unlink()
+        return names[1]
+
+    def _ask_leader(self, line: str, leaving: int) -> str:
+        """Ask the leader, which is not to be the one that leaves: it hands over first."""
+        leader = self.wait_for_leader()
+        if leader == leaving:
+            with contextlib.suppress(OSError):
+                ask(self.port(leader), "transfer s1", ASK_S)
+            leader = self.wait_for_leader()
+        try:
+            return ask(self.port(leader), line, ASK_S).partition("@")[2]
+        except OSError as error:
+            return str(error)
+
+    def rise(self, level: int) -> None:
+        """Wait until all nodes are of a level at which leases and watches are possible."""
+        wait_until(
+            lambda: min(self.number(n, "level") for n in self.living()) >= level or None,
+            f"the cluster did not rise to level {level}",
+        )
+
+    def sample(self) -> dict[str, float]:
+        """Return what the nodes take of the machine now."""
+        pids = [self.processes[number].pid for number in self.living()]
+        files = [path for path in self.folder.iterdir() if path.is_file()]
+        return {
+            "memory": sum(memory_bytes(self.processes[n].pid) for n in STAYING) / 2**20,
+            "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
+            "threads": sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids),
+            "files": sum(map(_size, files)) / 2**20,
+        }
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a snapshot that was put in its place meanwhile
+        return 0

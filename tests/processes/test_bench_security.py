@@ -1,0 +1,138 @@
+"""The load generator with TLS and with a login, and the protected systems of the bench."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = ROOT / "src" / "cli.py"
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Path:
+    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    return ROOT / "build" / "loadgen"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a node that speaks TLS alone, and takes no word without a login."""
+    folder = tmp_path_factory.mktemp("protected")
+    pytest.importorskip("cryptography")
+    pytest.importorskip("scramp")
+    made, users = folder / "certs", folder / "users"
+    raftline("certs", made, "--node", "s1=localhost")
+    raftline("user", "add", "ann", "--role", "writer", "--users", users, said="secret\n")
+    options = ("--tls-only", "--tls-cert", made / "s1.pem", "--tls-key", made / "s1.key",
+               "--users", users, "--anonymous", "none")  # fmt: skip
+    with Cluster(folder, 1, *map(str, options)) as cluster:
+        (alone,) = cluster.nodes
+        alone.start().wait_for_line("leader")
+        yield alone.port
+
+
+def raftline(*words: object, said: str = "") -> None:
+    command = [sys.executable, str(CLI), *map(str, words)]
+    subprocess.run(command, input=said, check=True, capture_output=True, text=True, timeout=60)
+
+
+def run(generator: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(generator), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def login(folder: Path, line: str) -> Path:
+    path = folder / "login"
+    path.write_text(line)
+    return path
+
+
+def test_the_generator_speaks_tls_and_logs_in_on_each_connection(
+    generator: Path, node: int, tmp_path: Path
+) -> None:
+    words = ("-p", node, "-T", "-l", login(tmp_path, "login ann secret\n"), "-c", 3, "-v", 40_000)
+    loaded = run(generator, *words, "-o", "load", "-k", 9, "-d", 2)
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+    done = run(generator, *words, "-o", "get", "-k", 9, "-n", 30)
+    found = json.loads(done.stdout)
+    assert (found["ops"], found["errors"]) == (30, 0)
+
+
+def test_a_generator_that_is_kept_out_says_so_in_one_line(
+    generator: Path, node: int, tmp_path: Path
+) -> None:
+    path = login(tmp_path, "login ann wrong\n")
+    done = run(generator, "-p", node, "-T", "-l", path)
+    assert (done.returncode, done.stderr) == (1, "loadgen: the login was refused\n")
+    done = run(generator, "-p", node, "-T", "-n", 1)
+    assert json.loads(done.stdout)["errors"] == 1
+    assert "Sorry" in done.stderr
+    done = run(generator, "-p", node, "-n", 1)
+    assert "this port speaks TLS alone" in done.stderr
+
+
+def test_a_server_without_tls_is_reported(generator: Path, tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        port = cluster.start()["s1"].port
+        done = run(generator, "-p", port, "-T")
+    assert (done.returncode, done.stderr) == (1, "loadgen: TLS: the server did not shake hands\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-T", "-b"], ["-T", "-i", "3"], ["-l", "no-such-file"], ["-l", "/dev/null"],
+     ["-l", "LOGIN", "-P", "resp"]],
+)  # fmt: skip
+def test_wrong_arguments_are_refused_in_one_line(
+    generator: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    path = str(login(tmp_path, "login ann secret\n"))
+    done = run(generator, "-p", 1, *(path if word == "LOGIN" else word for word in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from generator import Load
+import protected_nodes
+kind, how, folder, port = sys.argv[1:]
+more = [how] if how else []
+with getattr(protected_nodes, kind)(Path(folder), int(port), *more) as cluster:
+    print(json.dumps(cluster.measure(Load(connections=4, seconds=0.3, warm_up=0.1))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [("Protected", "secret"), ("Protected", "users"), ("Protected", "TLS"), ("TlsEtcd", "")],
+)
+def test_a_protected_system_is_measured(
+    generator: Path, tmp_path: Path, kind: str, how: str
+) -> None:
+    pytest.importorskip("cryptography")
+    pytest.importorskip("scramp")
+    if kind == "TlsEtcd" and shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed")
+    command = [sys.executable, "-c", PROGRAM, kind, how, str(tmp_path), str(next(free_ports))]
+    done = subprocess.run(
+        command, cwd=ROOT / "bench", capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["per_s"] > 0
+    assert found["fdatasyncs_s"] > 0

@@ -1,0 +1,82 @@
+"""The soak: what it tells, what it takes for growth, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.processes import ports_in_a_row
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "bench"
+TINY = (
+    *("--minutes", "0.1", "--window", "0.5", "--replace-minutes", "0.04", "--leases", "30"),
+    *("--watches", "1000", "--connections", "2", "--per-second", "200", "--compact-at", "20000"),
+)
+
+
+def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCH / "soak.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
+def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path) -> None:
+    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    places = ("--dir", str(tmp_path), "--json", str(tmp_path / "json"))
+    done = soak(*TINY, *places, "--base-port", str(ports_in_a_row(20)))
+    # How much grew within seconds depends on the machine; nothing else may be wrong.
+    troubles = [line for line in done.stderr.splitlines() if "; the bound is " not in line]
+    assert troubles == []
+    assert done.returncode == (1 if done.stderr else 0)
+    for title in ("memory of s1 and s2", "descriptors of all three", "p99 of a set"):
+        assert title in done.stdout
+    replaced = re.search(r"(\d+) members replaced", done.stdout)
+    assert replaced
+    assert int(replaced[1]) > 0
+    (saved,) = (tmp_path / "json").glob("trial-soak-*.json")
+    (row,) = json.loads(saved.read_text())["rows"]
+    assert len(set(map(len, row["figures"].values()))) == 1
+    assert min(row["figures"]["threads"]) > 3
+    assert max(row["figures"]["events_s"]) > 0
+
+
+PROGRAM = """
+import json, sys
+from soak_bounds import judge
+print(json.dumps(judge(json.loads(sys.argv[1]))[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "is_growth"),
+    [("memory", 121, False), ("memory", 125, True), ("descriptors", 113, True),
+     ("threads", 113, True), ("files", 160, True), ("p99_ms", 154, False), ("p99_ms", 156, True),
+     ("per_s", 900, False)],
+)  # fmt: skip
+def test_growth_is_the_last_quarter_beyond_the_bound_of_the_first(
+    name: str, last: float, is_growth: bool
+) -> None:
+    names = ("memory", "descriptors", "threads", "files", "p99_ms", "p50_ms", "per_s", "events_s",
+             "others_cpu")  # fmt: skip
+    figures = {each: [100.0] * 8 for each in names}
+    figures[name] = [100.0, 100.0, 500.0, 100.0, 100.0, 100.0, last, last]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(figures)]
+    done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) == is_growth
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--minutes", "1"), ("--minutes", "-1"), ("--watches", "10001"), ("--leases", "0")],
+)
+def test_a_soak_that_can_not_be_is_refused(arguments: tuple[str, ...]) -> None:
+    done = soak(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("soak.py: error: ")
