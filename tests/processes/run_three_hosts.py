@@ -1,0 +1,195 @@
+"""Carries out docs/operate/three-hosts.md, each block on the host that the page names.
+
+Ends with 0 where each block did what it has to, with 77 where there can be no namespaces. Its
+process is the first of a PID namespace, so all nodes end with it. It needs an empty folder:
+`python -m tests.processes.run_three_hosts FOLDER`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from raftline import connect
+from tests.processes import stand_ins
+from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "operate" / "three-hosts.md"
+STEP = re.compile(
+    r"^<!-- (on|dies|cron|not in the test): ([^\n]*?)(, each in turn, while clients write)? -->\n"
+    r"(?:```sh\n(.*?)^```$)?", re.MULTILINE | re.DOTALL,
+)  # fmt: skip
+ADDRESSES = {
+    "operator": "192.0.2.1", "s1": "192.0.2.11", "s2": "192.0.2.12", "s3": "192.0.2.13",
+    "s4": "192.0.2.14",
+}  # fmt: skip
+NO_NAMESPACES = 77
+STEP_S = 100.0
+PROGRAM = "#!{python}\nimport sys\nfrom raftline.{module} import main\nsys.exit(main())\n"
+STAND_IN = '#!/bin/sh\nexec {python} {file} {name} {folder} "$@"\n'
+# Where the last block left its shell.
+BLOCK = """. {folder}/shell
+set -ea
+{block}
+status=$?
+set +ea
+{{ export -p; declare -f; echo "cd '$PWD'"; }} > {folder}/shell
+exit $status
+"""
+
+
+class Host:
+    """A network namespace with an address, and a folder for files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.address = name, ADDRESSES[name]
+        self.folder = folder / self.address
+        self.within = [] if name == "operator" else ["nsenter", f"--net=/run/netns/{name}"]
+        for part in ("bin", "root", "etc/cron.d", "etc/systemd/system", "var/lib"):
+            (self.folder / part).mkdir(parents=True)
+        (self.folder / "shell").write_text("")
+        self._install()
+        self._connect()
+
+    def _install(self) -> None:
+        programs = self.folder / "opt/raftline/bin"
+        programs.mkdir(parents=True)
+        for name, module in (("raftline", "cli"), ("raftline-server", "server")):
+            _write(programs / name, PROGRAM.format(python=sys.executable, module=module))
+        _write(programs / "pip", "#!/bin/sh\n")
+        for name in stand_ins.PROGRAMS:
+            words = {"python": sys.executable, "file": stand_ins.__file__, "name": name}
+            _write(self.folder / "bin" / name, STAND_IN.format(**words, folder=self.folder))
+
+    def _connect(self) -> None:
+        if self.name == "operator":
+            run("ip", "address", "add", f"{self.address}/24", "dev", BRIDGE)
+            return
+        run("ip", "netns", "add", self.name)
+        run("ip", "link", "add", f"v-{self.name}", "type", "veth", "peer", "name", "eth0",
+            "netns", self.name)  # fmt: skip
+        run("ip", "link", "set", f"v-{self.name}", "master", BRIDGE, "up")
+        run("ip", "-n", self.name, "-batch", "-", given=(
+            f"link set lo up\naddress add {self.address}/24 dev eth0\nlink set eth0 up\n"
+        ))  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self.folder}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.folder / "root"), "LC_ALL": "C.UTF-8",
+        }  # fmt: skip
+
+    def carry_out(self, block: str) -> str:
+        """Run a block of the page where the last one of this host left its shell."""
+        script = BLOCK.format(folder=self.folder, block=stand_ins.prefixed(block, self.folder))
+        return self._run(["bash", "-c", script])
+
+    def carry_out_cron(self) -> str:
+        """Run each line of the table of cron once."""
+        lines = (self.folder / "etc/cron.d/raftline").read_text().splitlines()
+        return "".join(self._run(["sh", "-c", line.split(None, 6)[6]]) for line in lines)
+
+    def _run(self, command: list[str]) -> str:
+        done = subprocess.run(
+            [*self.within, *command], cwd=self.folder / "root", env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=STEP_S, check=False,
+        )  # fmt: skip
+        print(f"{time.monotonic():.1f} --- {self.name}: {done.returncode}\n{done.stdout}", end="")
+        if done.returncode != 0:
+            raise SystemExit(f"on {self.name} this ended with {done.returncode}:\n{command[-1]}")
+        return done.stdout
+
+    def die(self) -> None:
+        """Be gone, with network and disk."""
+        os.kill(stand_ins.service_pid(self.folder), signal.SIGKILL)
+        run("ip", "link", "delete", f"v-{self.name}")
+        shutil.rmtree(self.folder)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@contextlib.contextmanager
+def a_writing_program(operator: Host) -> Iterator[None]:
+    """Write as the program's user meanwhile; each write has to be done."""
+    folder = operator.folder / "root/raftline"
+    os.environ["RAFTLINE_TLS_CA"] = str(folder / "certs/ca.pem")
+    password = (folder / "password-of-app").read_text().strip()
+    over, failures, written = threading.Event(), [], [0]
+
+    def write() -> None:
+        try:
+            nodes = ",".join(f"{ADDRESSES[name]}:10000" for name in ("s1", "s2", "s4"))
+            with connect(nodes, timeout=STEP_S, user="app", password=password) as store:
+                while not over.wait(0.02):
+                    store["app/counter"] = str(written[0] + 1)
+                    written[0] += 1
+                if store["app/counter"] != str(written[0]):
+                    raise ValueError(f"{store['app/counter']} is not {written[0]}")
+        except Exception as failure:  # told below
+            failures.append(failure)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+    if failures or not written[0]:
+        raise SystemExit(f"a client met this after {written[0]} writes: {failures}")
+    print(f"{written[0]} writes")
+
+
+def carry_out_page(folder: Path) -> str:
+    """Carry out all steps of the page; return what the operator's commands said."""
+    page = PAGE.read_text(encoding="utf-8")
+    steps = list(STEP.finditer(page))
+    if sum(step[4] is not None for step in steps) != page.count("\n```sh\n"):
+        raise SystemExit("a block of the page has no comment before it that names its host")
+    hosts = {name: Host(folder, name) for name in ADDRESSES}
+    operator, said = hosts["operator"], ""
+    for step in steps:
+        with a_writing_program(operator) if step[3] else contextlib.nullcontext():
+            for name in step[2].split() if step[1] != "not in the test" else ():
+                if step[1] == "dies":
+                    hosts[name].die()
+                elif step[1] == "cron":
+                    hosts[name].carry_out_cron()
+                else:
+                    found = hosts[name].carry_out(step[4])
+                    said += found if name == "operator" else ""
+    return said
+
+
+def main(folder: Path) -> int:
+    try:
+        enter()
+    except NoNamespaces as reason:
+        print(reason)
+        return NO_NAMESPACES
+    try:
+        print("=== said\n" + carry_out_page(folder))
+    except BaseException:
+        for journal in sorted(folder.glob("*/journal")):
+            print(f"=== {journal}\n{journal.read_text(errors='replace')[-3000:]}")
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

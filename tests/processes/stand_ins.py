@@ -1,0 +1,115 @@
+"""Stand-ins for the programs of docs/operate/three-hosts.md that a host of the test does not have.
+
+`stand_ins.py PROGRAM FOLDER WORD…` does what PROGRAM does, on the host whose files lie in FOLDER.
+The folders of all hosts lie side by side, and are called by their addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+PATIENCE_S = 60.0
+PREFIXED = ("/etc/", "/var/lib", "/opt/")
+
+
+def prefixed(text: str, folder: Path) -> str:
+    """Return a text whose paths lead into the folder of a host."""
+    for path in PREFIXED:
+        text = text.replace(path, f"{folder}{path}")
+    return text.replace("~", f"{folder}/root")
+
+
+def service_pid(folder: Path) -> int:
+    return int((folder / "pid").read_text())
+
+
+def systemctl(folder: Path, words: list[str]) -> int:
+    """Start or stop a node by its unit, as systemd does."""
+    action, instance = words[0], words[-1].partition("@")[2]
+    if action == "daemon-reload":
+        return 0
+    if action == "stop":
+        return _stop(service_pid(folder))
+    unit = (folder / "etc/systemd/system/raftline@.service").read_text()
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    command = line.partition("=")[2].replace("%i", instance)
+    if str(folder) not in command.split()[0]:
+        raise SystemExit(f"the unit starts another program: {command}")
+    program, *options = shlex.split(command)
+    return _start(folder, [program, *[prefixed(option, folder) for option in options]])
+
+
+def _start(folder: Path, command: list[str]) -> int:
+    """Return once the service says that it is ready; 1 where it ends before."""
+    door = Path("/run") / f"notify-{folder.name}"
+    door.unlink(missing_ok=True)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        (folder / "journal").open("ab") as journal,
+    ):
+        told.bind(str(door))
+        service = subprocess.Popen(
+            command, cwd=folder / "var/lib/raftline", stdin=subprocess.DEVNULL, stdout=journal,
+            stderr=journal, start_new_session=True, umask=0o077,
+            env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(door)},
+        )  # fmt: skip
+        (folder / "pid").write_text(str(service.pid))
+        ended = os.pidfd_open(service.pid)
+        while select.select([told, ended], [], [], PATIENCE_S)[0] == [told]:
+            if b"READY=1" in told.recv(1 << 12):
+                service.returncode = 0  # it goes on without us
+                return 0
+    print(f"{command} did not become ready", file=sys.stderr)
+    return 1
+
+
+def _stop(pid: int) -> int:
+    service = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    return 0 if select.select([service], [], [], PATIENCE_S)[0] else 1
+
+
+def ssh(folder: Path, words: list[str]) -> int:
+    """Run a command with the files of another host."""
+    other = folder.parent / words[0].partition("@")[2]
+    command = " ".join(words[1:]).replace(str(folder), str(other))
+    return subprocess.run(["sh", "-c", command], check=False).returncode
+
+
+def scp(folder: Path, words: list[str]) -> int:
+    """Copy files to another host."""
+    *files, target = words
+    address, _, path = target.partition("@")[2].partition(":")
+    for file in files:
+        shutil.copy(file, path.replace(str(folder), str(folder.parent / address)))
+    return 0
+
+
+def install(folder: Path, words: list[str]) -> int:
+    """Run `install` without another owner."""
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if not {before, word} & {"-o", "-g"}
+    ]
+    return subprocess.run(["/usr/bin/install", *kept], check=False).returncode
+
+
+def nothing(folder: Path, words: list[str]) -> int:
+    return 0
+
+
+PROGRAMS = {
+    "systemctl": systemctl, "ssh": ssh, "scp": scp, "install": install, "chown": nothing,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(PROGRAMS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:]))

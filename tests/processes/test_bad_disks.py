@@ -1,0 +1,113 @@
+"""Disks that refuse a write, and a time of day that jumps: what users of three nodes see."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
+from raftline.harness.processes import eventually
+
+EXIT_DISK = 4
+
+# Each write to the log fails as long as the file `flag` exists.
+REFUSED_WRITES = """
+import os, sys
+really = os.write
+def write(descriptor, data):
+    if os.path.exists({flag!r}) and os.path.samestat(os.fstat(descriptor), os.stat({log!r})):
+        raise OSError({number}, os.strerror({number}))
+    return really(descriptor, data)
+os.write = write
+sys.path.insert(0, {source!r})
+from raftline.server import main
+sys.exit(main())
+"""
+# The time of day is a day later and a day earlier in turn.
+JUMPING_DAYS = """
+import itertools, sys, time
+days, really, really_ns = itertools.cycle((86_400, -86_400)), time.time, time.time_ns
+time.time = lambda: really() + next(days)
+time.time_ns = lambda: really_ns() + next(days) * 10**9
+sys.path.insert(0, {source!r})
+from raftline.server import main
+sys.exit(main())
+"""
+SOURCE = str(SERVER.parent)
+
+
+def flag_of(node: NodeProcess) -> Path:
+    return node.folder / f"{node.name}.refused"
+
+
+def with_disks(folder: Path, number: int) -> Cluster:
+    """Return three nodes, not started yet, whose disks can refuse writes with an error."""
+    cluster = Cluster(folder, 3, *STEADY)
+    for node in cluster.nodes:
+        code = REFUSED_WRITES.format(
+            flag=str(flag_of(node)), log=str(node.log), number=number, source=SOURCE
+        )
+        node.program = [sys.executable, "-c", code]
+    return cluster
+
+
+def assert_stopped(node: NodeProcess, number: int) -> None:
+    assert node.ended() == EXIT_DISK
+    stops = [line for line in node.said if line.startswith(f"[!] {node.name} stops: ")]
+    assert len(stops) == 1
+    assert f": cannot write: {os.strerror(number)}. Nothing of it was acknowledged" in stops[0]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_leader_whose_disk_refuses_writes_stops_and_the_others_serve(
+    tmp_path: Path, number: int
+) -> None:
+    with with_disks(tmp_path, number) as cluster:
+        cluster.start().led_by("s1")
+        assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
+        flag_of(cluster["s1"]).touch()
+        # It was sent to the others before the disk refused it, so its outcome may be unknown.
+        cluster["s1"].ask("client4@set b 2")
+        assert_stopped(cluster["s1"], number)
+        assert cluster.ask("client4@get b") in ("GET response: 1", "GET response: 2")
+        assert cluster.ask("client4@set b 3") == "SET response: b set to 3"
+        flag_of(cluster["s1"]).unlink()
+        cluster["s1"].start()
+        cluster.wait_until_equal()
+
+
+def test_two_disks_of_three_that_refuse_writes_stop_the_cluster_until_one_is_mended(
+    tmp_path: Path,
+) -> None:
+    with with_disks(tmp_path, errno.EROFS) as cluster:
+        cluster.start().led_by("s1")
+        assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
+        for name in ("s2", "s3"):
+            flag_of(cluster[name]).touch()
+        reply = cluster["s1"].ask("client4@set b 2")
+        assert reply.startswith("s1@Sorry, outcome unknown: ")
+        for name in ("s2", "s3"):
+            assert_stopped(cluster[name], errno.EROFS)
+        assert "Sorry, " in cluster["s1"].ask("client4@get b")
+        flag_of(cluster["s2"]).unlink()
+        cluster["s2"].start()
+        assert cluster.ask("client4@get b") in ("GET response: 1", "GET response: 2")
+        assert cluster.ask("client4@set b 3") == "SET response: b set to 3"
+
+
+def test_a_time_of_day_that_jumps_by_a_day_ends_no_lease_and_no_leadership(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.program = [sys.executable, "-c", JUMPING_DAYS.format(source=SOURCE)]
+        cluster.start().led_by("s1")
+        eventually(lambda: cluster["s1"].status().get("level") == 2, "level 2")
+        term = cluster["s1"].status()["term"]
+        assert "SETEX response" in cluster.ask("client4@setex a 3600 5")
+        for _ in range(4):  # more than an election timeout
+            cluster.breathe()
+        assert cluster.ask("client4@get a") == "GET response: 5"
+        assert (cluster.leader().name, cluster["s1"].status()["term"]) == ("s1", term)

@@ -1,0 +1,49 @@
+"""docs/operate/three-hosts.md, carried out in network namespaces with the addresses of the page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes.run_three_hosts import NO_NAMESPACES, ROOT
+
+PROGRAM = "tests.processes.run_three_hosts"
+TOOLS = ("bash", "curl", "unshare")
+APART = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+AS_ROOT = ["--user", "--map-root-user"]
+IN_TURN = (
+    " leads term ", "SET response: app/greeting set to hello", "GET response: hello",
+    "Sorry, writer app may not set other: it takes the role writer there. Nothing was done.",
+    "REPLACE response: s4 votes instead of s3", "s4  192.0.2.14:10000  voter",
+    "GET response: hello",
+)  # fmt: skip
+
+
+def test_three_hosts_are_set_up_repaired_upgraded_and_restored_as_the_page_says(
+    tmp_path: Path,
+) -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"not installed: {' '.join(missing)}")
+    for package in ("scramp", "cryptography"):
+        pytest.importorskip(package)
+    apart = APART if os.geteuid() == 0 else APART + AS_ROOT
+    tried = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no namespaces: {tried.stderr.strip()}")
+    done = subprocess.run(
+        [*apart, sys.executable, "-m", PROGRAM, str(tmp_path)], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode == NO_NAMESPACES:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stdout
+    _, _, said = done.stdout.rpartition("=== said\n")
+    for words in IN_TURN:
+        assert words in said, f"{words}\n\n{done.stdout}"
+        said = said.partition(words)[2]
