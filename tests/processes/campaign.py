@@ -23,7 +23,7 @@ from raftline.harness.cluster import Cluster
 from raftline.harness.history import counter_findings
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
-from tests.processes import verdict
+from tests.processes import faults, verdict
 from tests.processes.holders import Holders
 from tests.processes.mix import Mix, Pulse
 from tests.processes.namespaces import NamespacedCluster
@@ -41,6 +41,7 @@ LOOK_S = 1.0  # between two looks at who leads
 PROGRESS_S = 10.0
 HOLDERS = 3  # of leases, beside the clients
 KNOWN_ENTRIES = 50_000
+LONG_MINUTES = 10  # a campaign of so many has pauses of up to 30 s as well
 TRANSACTORS = 2  # clients beside the others
 WATCHERS = 6  # that move between the nodes, and one who writes their keys
 WATCHED_BEAT_S = 0.1
@@ -91,6 +92,8 @@ class Campaign:
                 kinds = EVERYTHING if self._has_namespaces else ANYWHERE
                 if not getattr(cluster, "thin", True):
                     kinds = {k: v for k, v in kinds.items() if k.__name__ != "thin_out"}
+                if self._options.minutes >= LONG_MINUTES and not self._options.each_kind:
+                    kinds = {**kinds, faults.pause_for_long: 1}
                 at_once = 3 if count > 3 else 2
                 nemesis = Nemesis(cluster, kinds, self._chance, self._event, at_once)
                 nemesis.scene.haste = self._options.haste

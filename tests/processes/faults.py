@@ -61,6 +61,15 @@ def pause(scene: Scene) -> Fault:
             node.resume()
 
 
+def pause_for_long(scene: Scene) -> Fault:
+    """SIGSTOP of one node for long, and SIGCONT after 8 to 30 s"""
+    with scene.struck() as (node,):
+        yield f"pause {node.name} for long"
+        node.pause()
+        yield scene.some(8, 30)
+        node.resume()
+
+
 def stutter(scene: Scene) -> Fault:
     """SIGSTOP and SIGCONT in turn, about as long as an election timeout"""
     with scene.struck() as (node,):

@@ -7,6 +7,7 @@ hold it at a time. An observer reads the key all the while: it must not be gone 
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -34,6 +35,9 @@ class Hold:
     lease: str
     begin_s: float  # the answer came
     until_s: float  # by the last answer
+    seconds: int = 0
+    renewed_s: float = 0.0  # the last answer, to the grant or a renewal, came
+    is_sure: bool = True  # each renewal was sent once, and answered: none comes later
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Look:
     asked_s: float
     answered_s: float
     lease: str  # "" where there was no key
+    term: int = 0  # of the node that answered, or a later one; 0: not known
 
 
 @dataclass
@@ -76,6 +81,7 @@ class Speaker:
     def __init__(self, nodes: Sequence[NodeProcess], seed: str, stop: threading.Event) -> None:
         self.chance = random.Random(seed)
         self.stop = stop
+        self.failed = 0  # tries that were not answered, or refused
         self._nodes = nodes
         self._connection: LineConnection | None = None
 
@@ -91,6 +97,7 @@ class Speaker:
                 reply = "Sorry, nobody answered"
             if reply and not reply.startswith("Sorry, "):
                 return reply
+            self.failed += 1
             self.hang_up()
             self.stop.wait(PAUSE_S * self.chance.random())
         return ""
@@ -130,17 +137,19 @@ class Holder:
         reply = self._speaker.ask(f"under {lease} setnx {KEY} {lease}", until_s)
         begin_s = now_s()
         if reply.startswith("SETNX response: ") and begin_s < until_s:
-            self._hold(Hold(lease, begin_s, until_s), seconds)
+            self._hold(Hold(lease, begin_s, until_s, seconds, begin_s))
         else:
             self._speaker.ask(f"release {lease}", now_s() + 1)
 
-    def _hold(self, hold: Hold, seconds: int) -> None:
-        notes, speaker = self._notes, self._speaker
+    def _hold(self, hold: Hold) -> None:
+        notes, speaker, seconds = self._notes, self._speaker, hold.seconds
         notes.counts["holds"] += 1
         for _ in range(speaker.chance.choice((0, 1, 4, 12))):
             self._stop.wait(seconds / 3 * speaker.chance.random())
-            sent_s = now_s()
+            sent_s, failed = now_s(), speaker.failed
             reply = speaker.ask(f"renew {hold.lease}", hold.until_s)
+            hold.renewed_s = now_s()
+            hold.is_sure = hold.is_sure and bool(reply) and speaker.failed == failed
             if not reply or now_s() >= hold.until_s:
                 notes.counts["lost"] += 1
                 break
@@ -176,9 +185,16 @@ class Observer:
             word, _, value = reply.partition(": ")
             if reply:
                 lease = value if word == "GET response" else ""
-                self._notes.looks.append(Look(asked_s, now_s(), lease))
+                answered_s = now_s()
+                self._notes.looks.append(Look(asked_s, answered_s, lease, self._term()))
             self._stop.wait(PAUSE_S)
         self._speaker.hang_up()
+
+    def _term(self) -> int:
+        """Return the term of the node that answered last; 0 where it doesn't answer again."""
+        failed = self._speaker.failed
+        told = self._speaker.ask("status").partition(": ")[2]
+        return int(json.loads(told)["term"]) if told and self._speaker.failed == failed else 0
 
 
 class Holders:

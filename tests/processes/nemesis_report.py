@@ -122,6 +122,8 @@ def markdown(tally: Tally) -> str:
     lines += ["", "## Faults", "", "| fault | count |", "|---|---|"]
     for kind in EVERYTHING:
         lines.append(f"| {(kind.__doc__ or '').strip()} | {tally.faults[kind.__name__]:,} |")
+    if long := tally.faults[faults.pause_for_long.__name__]:
+        lines.append(f"| {faults.pause_for_long.__doc__} | {long:,} |")
     if outside := tally.faults["killed"]:
         lines.append(f"| {faults.killed.__doc__} | {outside:,} |")
     lines += ["", "## Operations", "", "| | answered | outcome unknown |", "|---|---|---|"]

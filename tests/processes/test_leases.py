@@ -16,6 +16,7 @@ from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import faults, splits
 from tests.processes.holders import Holders
+from tests.processes.holding import late, lateness
 from tests.processes.nemesis import TURN_S, Nemesis
 from tests.processes.scene import Fault, Scene
 
@@ -147,6 +148,7 @@ def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, s
             eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
         assert not notes.problems, notes.problems[0]
         assert notes.findings() == []
+        assert late(notes) == []
         assert notes.counts["renewed"] > 0
         eventually(lambda: leases_of(cluster) == {}, "all leases ended")
 
@@ -162,3 +164,24 @@ def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:
     notes.looks = []
     notes.holds.append(Hold("lease-9", 2.9, 4.0))
     assert len(notes.findings()) == 1
+
+
+def test_a_key_that_is_there_for_longer_than_the_bound_is_found() -> None:
+    from tests.processes.holders import Hold, Look, Notes
+
+    def looks(end_s: int, term: int = 4) -> list[Look]:
+        """One each 0.1 s from 0.5 s on; the lease begins at 1.0 s."""
+        times = [tenth / 10 for tenth in range(5, 10 * end_s)]
+        return [Look(at - 0.01, at, "lease-5", 3 if at < 2 else term) for at in times]
+
+    notes = Notes(holds=[Hold("lease-5", 1.0, 3.0, 2, 1.0)], looks=looks(5, term=3))
+    assert late(notes) == []
+    assert 1 < max(by_s for by_s, _, _ in lateness(notes)) < 2
+    notes.looks = looks(7, term=3)
+    assert "is late by 2." in late(notes)[0]
+    notes.looks = looks(7)  # one change of leader since
+    assert late(notes) == []
+    notes.looks = looks(9)
+    assert late(notes)
+    notes.holds[0].is_sure = False
+    assert late(notes) == []

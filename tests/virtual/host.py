@@ -84,6 +84,7 @@ class Host:
         self.leasing: Leasing
         self.watching: Watching | None = None  # who takes the events of all nodes
         self.watch_leases: Callable[[LogManager], None] = lambda manager: None
+        self.watch_renewals: Callable[[Host, str], None] = lambda host, reply: None
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
@@ -234,7 +235,10 @@ class Host:
     def answer(self, request: Request) -> str:
         """Return the reply to a read that was confirmed."""
         if request.how == "clock":
-            return self.leasing.answer(request.command.rpartition("@")[2], self.clock.now_ms())
+            command = request.command.rpartition("@")[2]
+            reply = self.leasing.answer(command, self.clock.now_ms())
+            self.watch_renewals(self, reply)
+            return reply
         return self.manager.read([request.command])[0]
 
     def _wake(self, node: RawNode) -> None:
@@ -263,6 +267,11 @@ class Host:
             self._events.applied(entries)
 
     # --- the disk -----------------------------------------------------------------------------
+
+    @property
+    def under_way(self) -> Sequence[Effects]:
+        """Work that is being written now: another object for each write."""
+        return self._writing
 
     @property
     def goes_first(self) -> bool:

@@ -198,7 +198,7 @@ def test_machines_that_were_suspended_end_at_once_what_is_due() -> None:
 def test_a_leader_whose_clock_is_fast_by_less_than_a_tenth_is_not_early() -> None:
     calm = Calm()
     for host in calm.hosts:
-        host.clock._permille = 1099
+        host.clock.permille = 1099
         host.clock._start_ms -= host.clock.now_ms()
     lease, sent_ms = calm.lease(3)
     assert calm.ended(lease) - sent_ms >= 3000

@@ -38,6 +38,7 @@ class World:
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = itertools.count()
+        self.look: Callable[[], None] = lambda: None  # behind each event
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
 
@@ -64,6 +65,7 @@ class World:
         self.now_ms = at_ms
         self.events += 1
         act(*values)
+        self.look()
 
     def tick(self) -> int:
         """Return a number that grows with every call: the clock of the clients' history."""

@@ -1,0 +1,136 @@
+"""`make holders`: holders of leases on real nodes under faults, with pauses of up to 30 s.
+
+Never early: `holders.Notes` has that check. How late is counted in time in which the observer was
+answered again and again, so a busy machine, or no leader, is no lateness. By the claim of
+docs/use/leases.md a lease that nobody renews is there for SECONDS · 1.1 and 1 ms of such time,
+and once more for each change of leader. GRACE_S is for a round and for clocks of ours.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
+from raftline.harness.proxy import LinkedCluster
+from tests.processes import changes, faults, splits
+from tests.processes.holders import Hold, Holders, Look, Notes
+from tests.processes.nemesis import TURN_S, Kind, Nemesis
+
+GAP_S = 0.5  # a longer time between two answers to the observer does not count
+GRACE_S = 2.0
+WINDOW_S = 60.0
+HOLDERS = 5
+KINDS: Mapping[Kind, int] = {
+    faults.kill: 4, faults.pause: 4, faults.pause_for_long: 3, faults.stutter: 2, faults.stop: 2,
+    splits.split: 4, splits.flap: 2, changes.transfer: 2, changes.demote: 1,
+}  # fmt: skip
+
+
+class Answered:
+    """The time in which the observer was answered."""
+
+    def __init__(self, looks: list[Look]) -> None:
+        self._at_s = [look.answered_s for look in looks]
+        self._terms = [0]  # the highest before each look
+        self._sums_s = [0.0]
+        for place, look in enumerate(looks):
+            before_s = self._at_s[place - 1] if place else look.answered_s
+            gap_s = look.answered_s - before_s
+            self._sums_s.append(self._sums_s[-1] + gap_s * (gap_s < GAP_S))
+            self._terms.append(max(self._terms[-1], look.term))
+
+    def since_s(self, at_s: float, place: int) -> float:
+        """Return how much of it lies behind a moment, up to a look."""
+        first = bisect_right(self._at_s, at_s)
+        return max(0.0, self._sums_s[place] - self._sums_s[min(first + 1, place)])
+
+    def term_at(self, at_s: float) -> int:
+        """Return a term of that moment or before it; 0: none is known. The last look may have told
+        its term behind that moment."""
+        return self._terms[max(0, bisect_right(self._at_s, at_s) - 1)]
+
+
+def lateness(notes: Notes) -> list[tuple[float, Hold, Look]]:
+    """Return each look at the key of a lease whose holder was silent, and by how many seconds of
+    answered time the whole time of that lease was over then; below 0: it was not."""
+    answered, found = Answered(notes.looks), []
+    holds = {hold.lease: hold for hold in notes.holds if hold.is_sure and hold.seconds}
+    for place, look in enumerate(notes.looks):
+        hold = holds.get(look.lease)
+        if hold is None or look.asked_s <= hold.renewed_s or not look.term:
+            continue
+        term = answered.term_at(hold.renewed_s)
+        if term:
+            whole_s = (1.1 * hold.seconds + 0.001) * (1 + look.term - term)
+            found.append((answered.since_s(hold.renewed_s, place) - whole_s, hold, look))
+    return found
+
+
+def late(notes: Notes) -> list[str]:
+    """Return each moment at which a lease was there for longer than the bound."""
+    return [
+        f"{hold} is late by {by_s:.3f} s: {look}"
+        for by_s, hold, look in lateness(notes)
+        if by_s > GRACE_S
+    ]
+
+
+def leases_of(cluster: Cluster) -> str:
+    return cluster.ask("leases").removeprefix("LEASES response: ")
+
+
+def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
+    """Let holders work under faults for so long, heal, and wait until all leases have ended."""
+    with Holders(cluster.nodes, count) as notes:
+        eventually(lambda: notes.counts["holds"], "somebody who holds")
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            nemesis.turn()
+            threading.Event().wait(TURN_S)
+        nemesis.heal()
+        held = notes.counts["holds"]
+        eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
+    eventually(lambda: leases_of(cluster).startswith('{"leases": {}'), "all leases ended")
+    return notes
+
+
+def campaign(
+    folder: Path, seconds: float, seed: int, say: Callable[[str], None]
+) -> tuple[list[str], Counter[str], float]:
+    """Run it; return what is wrong, how often what happened, and the latest end of a lease."""
+    happened: Counter[str] = Counter()
+    latest_s, end_s = -float("inf"), time.monotonic() + seconds
+    with LinkedCluster(folder, 3) as cluster:
+        cluster.start().leader()
+        eventually(lambda: all(n.status().get("level") == 2 for n in cluster.nodes), "level 2")
+        nemesis = Nemesis(cluster, KINDS, random.Random(seed), say, at_once=2)
+        wrong: list[str] = []
+        while time.monotonic() < end_s and not wrong:
+            length_s = min(WINDOW_S, end_s - time.monotonic())
+            notes = window(cluster, nemesis, length_s, HOLDERS)
+            wrong = [*map(str, notes.problems), *notes.findings(), *late(notes)]
+            happened.update(notes.counts)
+            happened["looks"] += len(notes.looks)
+            happened["sure holds"] += sum(hold.is_sure for hold in notes.holds)
+            latest_s = max([latest_s, *(by_s for by_s, _, _ in lateness(notes))])
+        happened.update({f"fault: {name}": count for name, count in nemesis.faults.items()})
+    return wrong, happened, latest_s
+
+
+if __name__ == "__main__":
+    drawn = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
+    print(f"seed {drawn}", flush=True)
+    with tempfile.TemporaryDirectory() as path:
+        problems, counted, latest = campaign(Path(path), float(sys.argv[1]), drawn, print)
+    print(dict(counted))
+    print("\n".join(problems) or f"no lease early, none late by more than {latest:.3f} s")
+    sys.exit(bool(problems))
