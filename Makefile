@@ -221,7 +221,7 @@ bench: .venv/bench-installed build/loadgen build/delay ## raftline and others si
 bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: fewer rows and systems
 	@$(PY) bench/run.py --quick
 
-bench-growth: .venv/run-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
+bench-growth: .venv/bench-installed build/loadgen build/delay ## how the figures change with size and faults (an hour)
 	@$(PY) bench/growth.py
 
 soak: .venv/run-installed build/loadgen ## half of the load for long, and what grows: make soak [MINUTES=60]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +31,20 @@ def generator() -> Path:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificate and the key of s1."""
+    pytest.importorskip("cryptography")
+    folder = tmp_path_factory.mktemp("certs")
+    raftline("certs", folder, "--node", "s1=localhost")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def node(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a node that speaks TLS alone, and takes no word without a login."""
     folder = tmp_path_factory.mktemp("protected")
-    pytest.importorskip("cryptography")
     pytest.importorskip("scramp")
-    made, users = folder / "certs", folder / "users"
-    raftline("certs", made, "--node", "s1=localhost")
+    users = folder / "users"
     raftline("user", "add", "ann", "--role", "writer", "--users", users, said="secret\n")
     options = ("--tls-only", "--tls-cert", made / "s1.pem", "--tls-key", made / "s1.key",
                "--users", users, "--anonymous", "none")  # fmt: skip
@@ -51,7 +61,7 @@ def raftline(*words: object, said: str = "") -> None:
 
 def run(generator: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(generator), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
 def login(folder: Path, line: str) -> Path:
@@ -69,6 +79,44 @@ def test_the_generator_speaks_tls_and_logs_in_on_each_connection(
     done = run(generator, *words, "-o", "get", "-k", 9, "-n", 30)
     found = json.loads(done.stdout)
     assert (found["ops"], found["errors"]) == (30, 0)
+
+
+def test_answers_in_several_records_that_come_together_are_all_heard(
+    generator: Path, made: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made / "s1.pem", made / "s1.key")
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(arrived, leaving, server_side=True)
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            carried(connection, tls.do_handshake)
+            asked = b""
+            while asked.count(b"\n") < 3:
+                asked += carried(connection, lambda: tls.read(4096))
+            for _ in range(3):
+                tls.write(b"s1@SET response: done\n")
+            connection.sendall(leaving.read())
+            connection.recv(1)  # until the generator has left
+
+    def carried(connection: socket.socket, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                connection.sendall(leaving.read())
+                arrived.write(connection.recv(4096))
+            finally:
+                connection.sendall(leaving.read())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,), daemon=True)
+        server.start()
+        done = run(generator, "-T", "-p", listener.getsockname()[1], "-d", 3, "-n", 3)
+    assert json.loads(done.stdout)["ops"] == 3
+    server.join(60)
 
 
 def test_a_generator_that_is_kept_out_says_so_in_one_line(
