@@ -28,7 +28,7 @@ from tests.virtual.network import Links
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
-ROUND_MS = 100  # a heartbeat or two that find out what was lost, delays of 2 ms, disks of 2 ms
+ROUND_MS = 200  # one heartbeat that finds out what was lost, delays of 2 ms, disks of 2 ms
 ELECTION_TIMEOUTS = 12  # also where votes are split
 
 
