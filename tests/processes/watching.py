@@ -194,8 +194,12 @@ class Watched:
         self._writers = [Writer(place, nodes, under, pause_s) for place in range(writers)]
 
     def __enter__(self) -> Watched:
-        for one in (*self._watchers, *self._writers):
-            one.thread.start()
+        for watcher in self._watchers:
+            watcher.thread.start()
+        first = self._watchers[0].stream  # of all keys: a write before it would be no event for it
+        eventually(lambda: first.stretches, "a watch that begins")
+        for writer in self._writers:
+            writer.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
