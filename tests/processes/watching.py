@@ -206,14 +206,19 @@ class Watched:
         for one in (*self._watchers, *self._writers):
             one.is_over.set()
 
-    def end(self, cluster: Cluster) -> tuple[list[str], Counter[str]]:
+    def end(
+        self, cluster: Cluster, *, is_alone: bool = False
+    ) -> tuple[list[str], Counter[str]]:
         """Let all writes of a healed cluster end, and each watcher hear of the last one or of what
-        lies behind it; return what is wrong, and how often what happened."""
+        lies behind it; return what is wrong, and how often what happened. `is_alone`: nobody else
+        writes, so all nodes come to rest."""
         for writer in self._writers:
             writer.is_over.set()
         for writer in self._writers:
             writer.thread.join(60.0)
             assert not writer.thread.is_alive(), "a write is never acknowledged"
+        if is_alone:
+            cluster.wait_until_whole()
         last = cluster.leader().status()["last_applied"]
         for watcher in self._watchers:
             watcher.until = last
@@ -287,8 +292,7 @@ def campaign(folder: Path, seconds: float, seed: int) -> tuple[list[str], Counte
                 fault(cluster, chance)
                 time.sleep(chance.uniform(0.1, 0.8))
             cluster.heal()
-            cluster.wait_until_whole()
-            wrong, happened = watched.end(cluster)
+            wrong, happened = watched.end(cluster, is_alone=True)
     return wrong, struck + happened
 
 
