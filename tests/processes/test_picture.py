@@ -24,6 +24,8 @@ def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
             node.options = [*node.options, "--record", str(tmp_path / f"{node.name}.steps")]
         cluster.start().led_by("s1")
         cluster.ask("client4@set drawn <b>5")
+        for node in cluster.nodes:
+            node.terminate()  # and so ends its recording
     page = tmp_path / "page.html"
     files = [str(tmp_path / f"{name}.steps") for name in ("s1", "s2", "s3")]
     done = picture(*files, "--out", str(page))
