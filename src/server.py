@@ -51,7 +51,7 @@ def main(
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke.
 
-    `console_of` and `server_of` make a console and a server of another kind (labs/failures).
+    `console_of` and `server_of` make a console and a server of another kind (labs/repair).
     """
     open_closed_streams()
     told = settings.read(boot.parser(), argv, os.environ)

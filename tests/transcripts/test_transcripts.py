@@ -1,5 +1,5 @@
 """Every transcript beside this file is played, and must happen as it is written; those of the
-failure lab as well."""
+repair lab as well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.transcripts.player import TranscriptError, perform
 
-LAB = Path(__file__).resolve().parents[2] / "labs" / "failures"
+LAB = Path(__file__).resolve().parents[2] / "labs" / "repair"
 TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt")])
 
 
