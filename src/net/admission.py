@@ -55,7 +55,8 @@ class Admission:
             return self._log_in(line)
         if line.kind == "proof":
             return self._prove(line)
-        if why := self._why_unproven(line):
+        has_rules = self.proven is not None or self._host.peer_rule.is_required
+        if has_rules and (why := self._why_unproven(line)):
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
