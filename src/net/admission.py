@@ -10,7 +10,7 @@ from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
-from raftline.net.peers import LINE_BYTES_MAX
+from raftline.net.lines import PEER_LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN
 from raftline.wire.parsing import ParsedLine
@@ -47,7 +47,7 @@ class Admission:
             is_peer = not host.hears_from_leader()
         if not is_peer:
             return host.limits.line_bytes
-        return LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
+        return PEER_LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
