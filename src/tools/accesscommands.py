@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Parser
-
-    Commands = argparse._SubParsersAction[Parser]
+    from raftline.common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
