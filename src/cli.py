@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
         with raised():
+            accesscommands.use_access(options)
             return carry_out(options)
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
@@ -119,6 +120,7 @@ def _parser() -> tuple[Parser, Commands]:
     for verb, does in {**AT_THE_SHELL, **HELD}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
+    accesscommands.know_access(commands)
     return parser, commands
 
 
