@@ -71,6 +71,7 @@ class Peer:
         self._socket: socket.socket | None = None
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
+        self.bytes_sent = self.bytes_read = 0  # on all connections that ended, and on this one
         self._more = Wakeup()  # set when the outbox has something
         self._stopping = threading.Event()
         self._wanted = threading.Event()  # there was something to send, and no connection
@@ -105,6 +106,7 @@ class Peer:
                 sent = 0
             except OSError:
                 return  # the reader finds out, and connects anew
+            self.bytes_sent += sent
             if sent < len(line):
                 self._put(line[sent:])
                 self._more.set()
@@ -125,6 +127,7 @@ class Peer:
                 with contextlib.suppress(OSError):
                     connection.sendall(data)  # SO_SNDTIMEO bounds it
                     with self._lock:
+                        self.bytes_sent += len(data)
                         if connection is self._socket:
                             self._outbox_bytes = sum(map(len, self._outbox))
                     continue
@@ -192,7 +195,9 @@ class Peer:
                 self._outbox, self._outbox_bytes = [], 0
             if self._stopping.is_set():  # while it was being connected
                 return False
+            read_before = self.bytes_read
             while lines := reader.read(lambda _: PEER_LINE_BYTES_MAX):
+                self.bytes_read = read_before + reader.bytes_read
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:
                     heard = True
