@@ -38,11 +38,13 @@ def _add_view(commands: Commands) -> None:
 def _add_picture(commands: Commands) -> None:
     picture = commands.add_parser(
         "picture",
-        help="the picture of recordings, as one page",
+        help="the picture of recordings or of a transcript, as one page",
         description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
-        "a cluster, as one page like that of `raftline view`. Exit code 3: a FILE is no recording.",
+        "a cluster, or a transcript of raftline's tests, as one page like that of `raftline view`. "
+        "Exit code 3: a FILE is neither.",
     )
-    picture.add_argument("files", metavar="FILE", nargs="+", help="a recording of a node")
+    picture.add_argument("files", metavar="FILE", nargs="+",
+                         help="a recording of a node; a transcript stands alone")  # fmt: skip
     picture.add_argument("--out", metavar="PAGE.html", default="picture.html",
                          help="the page (picture.html)")  # fmt: skip
     picture.set_defaults(module="tools.picture", carry_out=_picture)
