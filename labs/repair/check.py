@@ -94,7 +94,7 @@ def check_menu(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
     with row("003-06", "003-14", what="who missed its own heartbeats steps down"):
         nodes[old].wait_for_line(f"{old} switching to follower due to received heartbeat.")
     with row("003-10", what="menu: 3 writes to the leader only; then it replicates: committed"):
-        seen = client(file, "3\n88\nc\nexit\n")
+        seen = client(file, "3\n88\n1\nexit\n")
         leader = named(r"simulation enabled on (\w+)\.", seen)
         for name in sorted({*lab.members} - {leader}):
             expect(seen, f"Replication to {name} skipped due to simulation.")
@@ -103,12 +103,12 @@ def check_menu(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
         nodes[leader].wait_for_line(f"Replication failure simulation enabled on {leader}.")
         nodes[leader].wait_for_line(f"Replication failure simulation disabled on {leader}.")
     with row("003-10", what="menu: 3, another is elected first: overwritten, not told done"):
-        seen = client(file, "3\n99\no\nexit\n")
+        seen = client(file, "3\n99\n2\nexit\n")
         expect(seen, "hears: Sorry, outcome unknown", "last value now: GET response: 88")
         leader = named(r"simulation enabled on (\w+)\.", seen)
         says(nodes, rf"{leader}: Truncated conflicting entries from index \d+\.")
     with row("003-12", "003-07", what="menu: 4 deletes a follower's log; repaired, logs equal"):
-        seen = client(file, f"4\n{lab.followers()[0]}\nexit\n")
+        seen = client(file, f"4\n{number_of(lab.followers()[0])}\nexit\n")
         follower = named(r"(\w+)\.log is put aside as \w+\.log\.aside-1;", seen)
         expect(seen, "votes again")
         says(nodes, rf"{follower}: Missing entry at prev_log_index \d+\. Leader will backtrack\.")
@@ -119,6 +119,11 @@ def check_menu(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
             expect(before, f"set value {value}\n")
             log = file.parent / f"{follower}.log"
             eventually(lambda v=value, log=log: f"set value {v}\n" in log.read_text(), "its log")
+
+
+def number_of(name: str) -> str:
+    """Return the number that the menu gives a node."""
+    return name.removeprefix("node")
 
 
 def check_deleted(nodes: dict[str, Process], file: Path, lab: Lab) -> None:

@@ -35,7 +35,11 @@ To write values to only leader and simulate a failure enter "3"
 To delete the log file of a follower enter "4"
 To see how far each node is enter "5"
 (or "exit" to quit): """
-NEXT = '"o": another node is elected first; anything else: it replicates again: '
+NEXT = """No other node has the value, and its client waits.
+To let the leader replicate again enter "1"
+To let another node be elected first enter "2"
+(nothing is 1): """
+ELECTED_FIRST = ("2", "o")
 EXIT = "exit"
 
 
@@ -97,8 +101,7 @@ class Session:
             return
         pending = self._lab.write_to_leader_only(value)
         try:
-            print("Nobody else has it, and its client waits. What comes next?")
-            if ask(NEXT).lower() == "o":
+            if ask(NEXT).lower() in ELECTED_FIRST:
                 pending.overwrite(self._seconds)
             else:
                 pending.commit()
@@ -106,14 +109,19 @@ class Session:
             pending.end()  # whatever went wrong: else no write would ever be done again
 
     def _follower(self) -> str:
+        """Return the follower that was chosen by its number or by its name; "" for none."""
         followers = self._lab.followers()
         if not followers:
             print("No follower answers.")
             return ""
-        prompt = f"Whose log, {' or '.join(followers)}, or nothing to go back? "
-        while (chosen := self._value(prompt)) not in (*followers, ""):
+        # The place in the configuration: 2 is node2, whoever leads.
+        places = enumerate(self._lab.members, start=1)
+        numbers = {str(place): name for place, name in places if name in followers}
+        listed = ", ".join(f"{number} for {name}" for number, name in numbers.items())
+        prompt = f"Whose log? Enter {listed}, or nothing to go back: "
+        while (chosen := self._value(prompt)) not in (*numbers, *followers, ""):
             print(f"{chosen!r} is none of them.")
-        return chosen
+        return numbers.get(chosen, chosen)
 
 
 def main() -> int:

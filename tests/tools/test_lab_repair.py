@@ -320,6 +320,44 @@ def test_the_menu_names_its_choices_and_ends_at_exit(capsys: pytest.CaptureFixtu
     assert "'7' is none of" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("chosen", ["1", "node1"])
+def test_choice_4_takes_a_follower_by_its_number_or_its_name(
+    chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts: list[str] = []
+    left = iter(["3", "node3", "4", chosen])  # node3 leads, and there is no fourth
+    monkeypatch.setattr(client, "ask", lambda prompt: prompts.append(prompt) or next(left))
+    lab = PlayedLab()
+    lab.led_by = "node3"
+    deleted: list[str] = []
+    monkeypatch.setattr(lab, "delete_log", deleted.append)
+    client.Session(lab, 20.0).choose("4")
+    assert deleted == ["node1"]
+    assert set(prompts) == {"Whose log? Enter 1 for node1, 2 for node2, or nothing to go back: "}
+    assert capsys.readouterr().out.count("is none of them") == 3
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ending"),
+    [("1", "commit"), ("", "commit"), ("c", "commit"), ("2", "overwrite"), ("O", "overwrite")],
+)
+def test_choice_3_goes_on_by_a_number(
+    chosen: str, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    pending = SimpleNamespace(
+        commit=lambda: ended.append("commit"),
+        overwrite=lambda _: ended.append("overwrite"),
+        end=lambda: ended.append("end"),
+    )
+    typed(monkeypatch, "88", chosen)
+    lab = PlayedLab()
+    monkeypatch.setattr(lab, "write_to_leader_only", lambda _: pending)
+    client.Session(lab, 20.0).choose("3")
+    assert ended == [ending, "end"]
+    assert re.search(r'again enter "1"\n.*first enter "2"', client.NEXT)
+
+
 def test_a_refused_order_is_reported_in_one_line() -> None:
     with pytest.raises(LabError, match=r"^node1 refused DELETE-LOG: no$"):
         PlayedLab("Sorry, no").order("node1", "DELETE-LOG")
