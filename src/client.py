@@ -11,11 +11,9 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
     end_quietly()
 
 import argparse
-import io
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from raftline.clients import shell
 from raftline.clients.connection import (
@@ -29,13 +27,19 @@ from raftline.clients.connection import (
 )
 from raftline.clients.conversation import Client
 from raftline.clients.options import WITH_VALUE, know_access, use_access
-from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
+from raftline.clients.shell import run_shell
+from raftline.clients.streams import (
+    finish,
+    lines_of_stdin,
+    say,
+    say_connecting,
+    say_late,
+    take_any_bytes,
+)
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
 from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
     options = read_options(parser(), head)
-    _take_any_bytes()
+    take_any_bytes()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
@@ -102,38 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 shell.point_at_id(options.name)
             return outcome
         client.connect()
-        return answer_each(client, _lines_of_stdin(), options.quiet, options.json)
+        return answer_each(client, lines_of_stdin(), options.quiet, options.json)
 
     return finish(client, converse, parser().prog)
-
-
-def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
-    """Converse, leave the connection, and return the exit code; what went wrong is one line."""
-    try:
-        with raised(), client:
-            return converse()
-    except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
-        return failure.outcome
-    except BrokenPipeError:
-        # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Outcome.DONE
-    except OSError as failure:  # a full disk behind `> file`, say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
-        return Outcome.USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-
-
-def _take_any_bytes() -> None:
-    """Take any bytes in: those that are not UTF-8 raise nothing here.
-
-    A line ends at a newline only; a lone carriage return is the node's to refuse.
-    """
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -163,14 +138,6 @@ def command_of(words: list[str]) -> str:
         return words[0]
     verb, *operands = words
     return f"{escape(verb, key=False)} {row_of(verb).operands.spell(operands)}"
-
-
-def _lines_of_stdin() -> Iterator[str]:
-    """Yield each line that asks something as soon as it is there."""
-    for line in sys.stdin or ():
-        command = line.removesuffix("\n").removesuffix("\r")
-        if not asks_nothing(command):
-            yield command
 
 
 def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
