@@ -77,22 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
-    if options.follow is None:
-        options.follow = not with_screen or options.name is None or bool(options.also)
-    try:
-        use_access(options)
-    except ConfigError as problem:
-        parser().error(str(problem))
-    client = Client(
-        options.node.host,
-        options.node.port,
-        options.name or "client",
-        options.timeout,
-        follow=options.follow,
-        also=options.also,
-        on_connect=say_connecting if with_screen else None,
-        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
-    )
+    client = _client_of(options, with_screen=with_screen)
 
     def converse() -> int:
         if options.name and not words:
@@ -109,6 +94,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return answer_each(client, lines_of_stdin(), options.quiet, options.json)
 
     return finish(client, converse, parser().prog)
+
+
+def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
+    """Return the client that was asked for; access that can't be had is a usage error."""
+    if options.follow is None:
+        options.follow = not with_screen or options.name is None or bool(options.also)
+    try:
+        use_access(options)
+    except ConfigError as problem:
+        parser().error(str(problem))
+    return Client(
+        options.node.host,
+        options.node.port,
+        options.name or "client",
+        options.timeout,
+        follow=options.follow,
+        also=options.also,
+        on_connect=say_connecting if with_screen else None,
+        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
+    )
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
