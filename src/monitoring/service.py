@@ -77,6 +77,8 @@ class Service:
         interrupts.stop_with(stop)
         if server.access is not None:
             self.reload.add("users", server.reload_users)
+        if server.peer_rule.secret:
+            self.reload.add("secret", server.reload_secret)
         if server.tls is not None:
             self.reload.add("certificates", server.reload_certificates)
         interrupts.read_again_with(self.reload.ask)

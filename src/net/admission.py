@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
-from raftline.access.proof import Answering, ProofError
+from raftline.access.proof import WRONG, Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
 from raftline.net.peers import LINE_BYTES_MAX
@@ -150,7 +150,15 @@ class Admission:
         except ProofError as problem:
             reply = error(str(problem))
         self.proven = self.proven or self._answering.proven
+        if not self.proof_counts:  # the file was read again meanwhile
+            self.proven, reply = None, error(WRONG)
         return ParsedLine("proof", line.request, reply=reply)
+
+    @property
+    def proof_counts(self) -> bool:
+        """Whether a member that proved itself here did so by a secret that is one now."""
+        by = self._answering.proven_by if self._answering is not None else b""
+        return not by or by in self._host.peer_rule.secrets
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
         why = self._host.control.why_no_order(line.request.sender, line.text) or problem

@@ -223,6 +223,11 @@ class Connection:
         else:
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
 
+    def secret_changed(self) -> None:
+        """End it where a member proved itself by a secret that is none any more."""
+        if not self._admission.proof_counts:
+            self.break_off()
+
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
         with contextlib.suppress(OSError):

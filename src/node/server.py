@@ -232,6 +232,20 @@ class Server(NodeHost):
             listener.rights_changed()
         return f"{len(self.access.users.by_name)} in all"
 
+    def reload_secret(self) -> str:
+        """Read the secret again, from any thread. A connection that was proved by one that is gone
+        is ended; the members make another. Return how many there are.
+
+        Raises:
+            ConfigError: it can't be used; all stays as it was.
+        """
+        self.peer_rule = self.peer_rule.read_again()
+        self.book.prove_by(self.peer_rule)
+        listener: Listener | None = getattr(self, "listener", None)
+        if listener is not None:
+            listener.secret_changed()
+        return "two, of which the first is used" if self.peer_rule.other else ""
+
     def reload_certificates(self) -> str:
         """Read the files of TLS again, from any thread; connections that stand keep what they have.
 
