@@ -3,6 +3,7 @@ may do."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
+
+SESSION_BYTES = 8  # by chance in the name of a session, where there are users
+SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
 
 class Admission:
@@ -107,6 +111,13 @@ class Admission:
         if request.verb == "status" and not is_told_all(login.identity):
             return ParsedLine("local", request, reply=told_in_part(self._host.status()))
         return line
+
+    def session_of(self, sender: str) -> str:
+        """Return the name under which a session is begun. Where there are users it holds what
+        nobody can guess, so nobody else uses up its numbers."""
+        if self.login is None:
+            return sender
+        return f"{sender[:SESSION_NAME_MAX]}.{secrets.token_hex(SESSION_BYTES)}"
 
     # --- proofs ------------------------------------------------------------------------------
 

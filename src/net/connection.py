@@ -317,12 +317,21 @@ class Connection:
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
         return Batch(
-            [r.command if is_read or not r.sender else _logged(r) for r in requests],
+            [r.command if is_read or not r.sender else self._logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
             reply_sink=self.outgoing,
         )
+
+    def _logged(self, request: Request) -> str:
+        """Return the command as it will stand in the log: with the client's name where that
+        counts."""
+        if request.id:
+            return f"{request.sender}#{request.id}@{request.command}"
+        if request.verb == "session":
+            return f"{self._admission.session_of(request.sender)}@session"
+        return request.command
 
     def _reply(self, request: Request, text: str) -> None:
         self._replies.append(reply_line(self._host.name, request.id, text))
@@ -337,10 +346,3 @@ class Connection:
         if self._replies:
             replies, self._replies = self._replies, []
             self.outgoing.send(replies)
-
-
-def _logged(request: Request) -> str:
-    """Return the command as it will stand in the log: with the client's name where that counts."""
-    if request.id:
-        return f"{request.sender}#{request.id}@{request.command}"
-    return f"{request.sender}@session" if request.verb == "session" else request.command
