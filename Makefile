@@ -111,7 +111,7 @@ compose-test: ## the controller lab's twelve steps in containers (needs Docker)
 	@$(WITH_DOCKER) $(PYTHON) labs/controller/steps.py --containers
 
 # The wheel is built from the sdist, in an environment that is made for it.
-container-test: ## three nodes in containers that are not the course's (needs Docker)
+container-test: .venv/dev-installed ## three nodes with TLS in containers that are not the course's (needs Docker)
 	@$(WITH_DOCKER) sh deploy/container/check.sh
 
 release: .venv/release-installed ## build sdist and wheel into dist/, and check them

@@ -26,6 +26,23 @@ def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
     assert named <= known
 
 
+def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
+    for file in ("README.md", "docker-compose.yml"):
+        text = (DEPLOY / "compose" / file).read_text(encoding="utf-8")
+        assert "This is a lab" in text
+        assert "--insecure" in text
+
+
+def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> None:
+    text = (DEPLOY / "container" / "docker-compose.yml").read_text(encoding="utf-8")
+    for words in ('RAFTLINE_TLS_ONLY: "true"', "RAFTLINE_TLS_CA: ", "RAFTLINE_TLS_CERT: ",
+                  "RAFTLINE_TLS_KEY: ", "RAFTLINE_SECRET: ", "read_only: true", "cap_drop: [ALL]",
+                  "no-new-privileges:true"):  # fmt: skip
+        assert words in text
+    assert "insecure" not in text
+    assert "ports:" not in text
+
+
 def test_kubernetes_links_no_services_into_the_environment() -> None:
     """For a service called raftline it would set RAFTLINE_PORT to tcp://…."""
     text = (DEPLOY / "kubernetes" / "statefulset.yaml").read_text(encoding="utf-8")
