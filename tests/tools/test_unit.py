@@ -59,8 +59,8 @@ def test_systemd_gives_a_node_up_that_fails_again_and_again() -> None:
 def test_systemd_complains_about_a_unit_whose_limits_stand_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "raftline@.service"
     limit = "StartLimitIntervalSec=120\n"
-    text = unit.text(sys.executable).replace(limit, "").replace("[Service]\n", f"[Service]\n{limit}")
-    path.write_text(text, encoding="utf-8")
+    text = unit.text(sys.executable).replace(limit, "")
+    path.write_text(text.replace("[Service]\n", f"[Service]\n{limit}"), encoding="utf-8")
     assert "StartLimitIntervalSec" in analyze("verify", "--man=no", str(path)).stderr
 
 
