@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from collections.abc import Callable
 
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
-from raftline.wire.protocol import ELSEWHERE, ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import ELSEWHERE, FULL, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"
 _TOLD = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
@@ -35,6 +36,43 @@ def read_level(text: str) -> Build | None:
     if text.startswith("Sorry, ") and not text.startswith(ELSEWHERE):
         return Build(1, BEFORE_LEVELS)
     return None
+
+
+class LevelQuestion:
+    """The question for a peer's build on the connections to it, and the answer."""
+
+    def __init__(
+        self, me: str, name: str, told: Callable[[str, Build | None], None] | None
+    ) -> None:
+        """`told` hears the build of the peer `name`. Without it the peer is not asked."""
+        self._me, self._name = me, name
+        self._told = told
+        self._is_asked = False  # on this connection, and has not answered
+        self.was_full = False  # an old build has places for peers alone, and takes this for none
+
+    def ask(self, connection: socket.socket) -> None:
+        """Say the first line of a connection: nobody else sends on it yet."""
+        self._is_asked = self._told is not None and not self.was_full
+        self.was_full = False
+        if self._is_asked:
+            connection.sendall(f"{spell_level(self._me)}\n".encode())
+
+    def take(self, text: str) -> bool:
+        """Take the answer to the question; return whether this was it."""
+        is_refusal = text.startswith("Sorry, ")
+        if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
+            return False
+        self._is_asked = False
+        self.was_full = text == FULL
+        build = read_level(text)
+        if build is not None and self._told is not None:
+            self._told(self._name, build)
+        return build is not None or self.was_full
+
+    def forget(self) -> None:
+        """Tell that the connection broke: nobody knows what comes back."""
+        if self._told is not None:
+            self._told(self._name, None)
 
 
 def ask_level(

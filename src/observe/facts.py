@@ -42,6 +42,7 @@ class Facts(NamedTuple):
     held_index: int  # the last entry that a majority holds, as a leader knows it
     held_term: int
     round: int
+    addresses: Mapping[str, str]  # of all members
 
     @property
     def leads(self) -> bool:
@@ -70,7 +71,7 @@ def facts_of(view: NodeView) -> Facts:
         log.last_index, log.last_term, view.commit_index, view.last_applied, view.durable_index,
         log.base_index, view.now_ms, view.election_at_ms,
         tuple(view.membership.electors), dict(view.votes), followers,
-        held_index, log.term_at(held_index) or 0, view.round,
+        held_index, log.term_at(held_index) or 0, view.round, view.membership.addresses,
     )  # fmt: skip
 
 

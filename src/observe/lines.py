@@ -121,6 +121,8 @@ def json_of(one: Told, left_out: int = 0) -> str:
         ],
         **state_of(step.after),
     }
+    if step.before.addresses != step.after.addresses:
+        told_of["members"] = step.after.addresses
     if left_out:
         told_of["left_out"] = left_out
     return "OBSERVED " + _json(told_of)
@@ -134,7 +136,8 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
             [entry.index, entry.term, short(entry.command)]
             for entry in log.entries(first, log.last_index)
         ] if first <= log.last_index else []  # fmt: skip
-        state = {"name": name, "clock": round(at_s, 6), "log": entries, **state_of(facts)}
+        state = {"name": name, "clock": round(at_s, 6), "log": entries,
+                 "members": facts.addresses, **state_of(facts)}  # fmt: skip
         return "OBSERVE response: " + _json(state)
     leader = f" of {facts.leader}" if facts.role == "follower" and facts.leader else ""
     thinned = "" if asked.is_all else "; of steady heartbeats one a second is told"

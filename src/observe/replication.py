@@ -171,6 +171,17 @@ INSTALL = (
         "§7, Figure 13", "snapshot.on_install_snapshot",
     ),
     Rule(
+        lambda step: isinstance(step.answer, AppendAccepted),
+        lambda step: f"answered: my log is committed up to {step.after.commit_index}, so I need no "
+        f"snapshot up to entry {_piece(step).snapshot.index}",
+        "§7, Figure 13", "snapshot.on_install_snapshot",
+    ),
+    Rule(
+        lambda step: step.answer is None,
+        lambda step: "ignored: a later snapshot of this leader is on its way to me", "§7",
+        "snapshot.on_install_snapshot",
+    ),
+    Rule(
         always, lambda step: "answered: I say how many bytes of it I hold", "§7",
         "snapshot._send_held",
     ),
