@@ -28,10 +28,11 @@ from raftline.clients.connection import (
     say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.login import know_user, user_of
+from raftline.clients.options import WITH_VALUE, know_access, use_access
 from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
+from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
@@ -59,7 +60,7 @@ where the leader is, and sends a write that got no answer again, which takes eff
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
 leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
 """
-_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", "--user", "--password-file")
+_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with_screen = not words and (options.screen or (on_terminal and not program_form))
     if options.follow is None:
         options.follow = not with_screen or options.name is None or bool(options.also)
+    try:
+        use_access(options)
+    except ConfigError as problem:
+        parser().error(str(problem))
     client = Client(
         options.node.host,
         options.node.port,
@@ -83,7 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         also=options.also,
         on_connect=say_connecting if with_screen else None,
         on_wait=None if options.quiet else say_late if with_screen else say_waiting,
-        credentials=user_of(options),
     )
 
     def converse() -> int:
@@ -251,7 +255,7 @@ def parser() -> Parser:
         help="one more node to try; may be repeated")  # fmt: skip
     add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
         help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
-    know_user(parser)
+    know_access(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
     add_forms(form)

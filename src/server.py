@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from raftline.access.secret import PeerRule, peer_rule
-from raftline.access.tls import Files, Tls, tls_of_node, use_as_client
+from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.clients import tls as client_tls
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -100,7 +101,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
     tls = tls_of_node(files, is_only=arguments.tls_only)
     rule = peer_rule(arguments.secret, arguments.secret_mode)
     if tls is not None:
-        use_as_client(tls)  # to join a cluster
+        client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
     if tls is not None and tls.proves_members:
         rule = rule._replace(is_required=True)
     port, configuration = boot.settle(arguments)

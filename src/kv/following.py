@@ -25,7 +25,8 @@ def begin(client: Client, command: str) -> Watch[str]:
     asked = _asked(command)
     following = Following(TEXT, unescape(asked.prefix), asked.after)
     return Watch(
-        client.addresses, client.name, following, client.timeout_s, client.credentials
+        client.addresses, client.name, following, client.timeout_s, client.credentials,
+        client.tls,
     )
 
 

@@ -11,7 +11,7 @@ from raftline.access.login import Access
 from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Tls
 from raftline.common.address import Address
-from raftline.common.config import ConfigError, Pace
+from raftline.common.config import Pace
 from raftline.common.console import Console
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.wakeup import Wakeup
@@ -216,31 +216,6 @@ class Server(NodeHost):
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
-
-    def reload_users(self) -> str:
-        """Read the file of users again, from any thread. Who may do less by it does less at once.
-        Return how many they are.
-
-        Raises:
-            ConfigError: it can't be used; all stays as it was.
-        """
-        if self.access is None:
-            return ""
-        self.access.reload()
-        listener: Listener | None = getattr(self, "listener", None)
-        if listener is not None:  # else it serves nobody yet
-            listener.rights_changed()
-        return f"{len(self.access.users.by_name)} in all"
-
-    def reload_certificates(self) -> str:
-        """Read the files of TLS again, from any thread; connections that stand keep what they have.
-
-        Raises:
-            ConfigError: they can't be used; all stays as it was.
-        """
-        if self.tls is not None and (why := self.tls.reload()):
-            raise ConfigError(why)
-        return ""
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""

@@ -24,6 +24,7 @@ from raftline.harness.proxy import LinkedCluster
 from tests.processes import changes, faults, splits
 from tests.processes.holders import Hold, Holders, Look, Notes
 from tests.processes.nemesis import TURN_S, Kind, Nemesis
+from tests.processes.slow_disk import slow_disk, with_disks
 
 GAP_S = 0.5  # a longer time between two answers to the observer does not count
 GRACE_S = 2.0
@@ -31,7 +32,7 @@ WINDOW_S = 60.0
 HOLDERS = 5
 KINDS: Mapping[Kind, int] = {
     faults.kill: 4, faults.pause: 4, faults.pause_for_long: 3, faults.stutter: 2, faults.stop: 2,
-    splits.split: 4, splits.flap: 2, changes.transfer: 2, changes.demote: 1,
+    splits.split: 4, splits.flap: 2, changes.transfer: 2, changes.demote: 1, slow_disk: 3,
 }  # fmt: skip
 
 
@@ -110,6 +111,7 @@ def campaign(
     happened: Counter[str] = Counter()
     latest_s, end_s = -float("inf"), time.monotonic() + seconds
     with LinkedCluster(folder, 3) as cluster:
+        with_disks(cluster)
         cluster.start().leader()
         eventually(lambda: all(n.status().get("level") == 2 for n in cluster.nodes), "level 2")
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), say, at_once=2)

@@ -15,10 +15,10 @@ from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import faults, splits
-from tests.processes.holders import Holders
-from tests.processes.holding import late, lateness
-from tests.processes.nemesis import TURN_S, Nemesis
+from tests.processes.holding import late, lateness, window
+from tests.processes.nemesis import Nemesis
 from tests.processes.scene import Fault, Scene
+from tests.processes.slow_disk import slow_disk, with_disks
 
 SLICE_S = 12
 
@@ -126,31 +126,23 @@ def pause_for_long(scene: Scene) -> Fault:
 
 KINDS = {
     faults.kill: 4, faults.pause: 4, faults.stutter: 3, faults.stop: 1, splits.split: 4,
-    splits.flap: 2, pause_for_long: 3,
+    splits.flap: 2, pause_for_long: 3, slow_disk: 3,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", [7])
 def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, seed: int) -> None:
     with LinkedCluster(tmp_path, 3) as cluster:
+        with_disks(cluster)
         cluster.start().leader()
         at_level_2(cluster)
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), print, at_once=1)
         nemesis.scene.haste = 0.4
-        with Holders(cluster.nodes, 4) as notes:
-            eventually(lambda: notes.counts["holds"], "somebody who holds")
-            end_s = time.monotonic() + SLICE_S
-            while time.monotonic() < end_s:
-                nemesis.turn()
-                threading.Event().wait(TURN_S)
-            nemesis.heal()
-            held = notes.counts["holds"]
-            eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
+        notes = window(cluster, nemesis, SLICE_S, 4)
         assert not notes.problems, notes.problems[0]
         assert notes.findings() == []
         assert late(notes) == []
         assert notes.counts["renewed"] > 0
-        eventually(lambda: leases_of(cluster) == {}, "all leases ended")
 
 
 def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from raftline import ClientError, aio, connect
-from raftline.access.tls import VARIABLES, Files, Tls
+from raftline.access.tls import Files, Tls
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
@@ -149,8 +149,8 @@ def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
 @pytest.fixture
 def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the files of a client in the environment."""
-    for variable, file in zip(VARIABLES, as_client(made), strict=True):
-        monkeypatch.setenv(variable, str(file))
+    for part, file in zip(("CERT", "KEY", "CA"), as_client(made), strict=True):
+        monkeypatch.setenv(f"RAFTLINE_TLS_{part}", str(file))
 
 
 @pytest.mark.usefixtures("told")

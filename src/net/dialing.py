@@ -1,15 +1,45 @@
-"""The proof at the beginning of a connection to a peer: the side that dials (access/proof.py)."""
+"""The beginning of a connection to a peer, on the side that dials: TLS where it is spoken, and the
+proof of both members (access/proof.py)."""
 
 from __future__ import annotations
 
 import socket
 
-from raftline.access.proof import LINE_BYTES_MAX, Dialing, ProofError
+from raftline.access.proof import LINE_BYTES_MAX, PROOF_S, Dialing, ProofError
+from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.tls_socket import TlsSocket
+from raftline.common.address import Address
 from raftline.net.lines import LineReader
 from raftline.wire.protocol import decode_line, split_sender
 
-PROOF_S = 10.0  # for all of it
 SORRY_BYTES_MAX = 1024  # of a line of a node that knows no proofs, or is full
+
+
+def connect(address: Address, patience_s: float) -> socket.socket:
+    """Connect to a peer, and to nobody else.
+
+    Where the peer is down and its port is one that the kernel hands out to outgoing
+    connections, a dial may meet itself; it would also keep the peer from its own port.
+
+    Raises:
+        OSError, UnicodeError: that failed; the second: the host is no name to look up.
+    """
+    connection = socket.create_connection(address, timeout=patience_s)
+    if connection.getsockname() == connection.getpeername():
+        connection.close()
+        raise ConnectionRefusedError(f"{address} is nobody but this very connection")
+    return connection
+
+
+def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> None:
+    """Shake hands with a peer, whose certificate has to be for its name.
+
+    Raises:
+        OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
+    """
+    reader.limit(HANDSHAKE_S)
+    connection.begin(tls.dialing(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
+    reader.limit(None)
 
 
 def prove(

@@ -1,12 +1,15 @@
-"""The beginning of a connection where TLS is spoken: on one port with plain lines, or alone."""
+"""The beginning of a connection from outside where TLS is spoken: on one port with plain lines, or
+alone."""
 
 from __future__ import annotations
 
 import select
 import socket
 
+from raftline.access.proof import PROOF_S
 from raftline.access.tls import HANDSHAKE_S, Tls, named_in
 from raftline.access.tls_socket import TlsSocket
+from raftline.net.admission import Admission
 from raftline.net.lines import Late, LineReader
 
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
@@ -41,3 +44,29 @@ def begin_tls(
     reader.limit(None)
     name, is_member = named_in(connection.peer)
     return name if is_member else ""
+
+
+def admit_by_tls(
+    connection: socket.socket,
+    reader: LineReader,
+    tls: Tls | None,
+    admission: Admission,
+    *,
+    for_peers_only: bool,
+) -> bool:
+    """Shake hands where the other side wants to, and admit whoever its certificate names; return
+    whether TLS is spoken now.
+
+    Raises:
+        Late, NoTls, OSError: as `begin_tls`.
+    """
+    if tls is None or not isinstance(connection, TlsSocket):
+        return False
+    is_due = for_peers_only and admission.must_prove
+    member = begin_tls(connection, reader, tls, PROOF_S if is_due else None)
+    if member is None:
+        return False
+    admission.proven = member or None
+    if admission.login is not None and not member:
+        admission.login.by_certificate(named_in(connection.peer)[0])
+    return True
