@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test release clean
+.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -117,10 +117,13 @@ keys: ## the teachers' keys of all labs, into build/keys
 compose-test: ## the majorities lab's twelve steps in containers (needs Docker)
 	@$(WITH_DOCKER) $(PYTHON) labs/majorities/steps.py --containers
 
-# The wheel is built from the sdist, in an environment that is made for it.
-container-test: ## three nodes in containers that are not the course's (needs Docker)
+container-test: .venv/dev-installed ## three nodes with TLS in containers that are not the course's (needs Docker)
 	@$(WITH_DOCKER) sh deploy/container/check.sh
 
+kubernetes-test: ## the Kubernetes files against its schemas (needs kubectl and kubernetes-validate)
+	@sh deploy/kubernetes/check.sh
+
+# The wheel is built from the sdist, in an environment that is made for it.
 release: .venv/release-installed ## build sdist and wheel into dist/, and check them
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
 	@$(PY) -m twine check --strict dist/*

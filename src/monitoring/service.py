@@ -80,7 +80,7 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def _add_readers(self, server: Server) -> None:
-        """Have the files of users and of TLS read again, where the node has them."""
+        """Have the files of users, of the secret and of TLS read again, where the node has them."""
         if (access := server.access) is not None:
 
             def read_users() -> str:
@@ -90,6 +90,17 @@ class Service:
                 return f"{len(access.users.by_name)} in all"
 
             self.reload.add("users", read_users)
+        if server.peer_rule.secret:
+
+            def read_secret() -> str:
+                """Read it again. A connection that was proved by one that is gone is ended; the
+                members make another."""
+                server.peer_rule = server.peer_rule.read_again()
+                server.book.prove_by(server.peer_rule)
+                server.listener.secret_changed()
+                return "two, of which the first is used" if server.peer_rule.other else ""
+
+            self.reload.add("secret", read_secret)
         if (tls := server.tls) is not None:
 
             def read_certificates() -> str:

@@ -205,6 +205,11 @@ class Connection:
         else:
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
 
+    def secret_changed(self) -> None:
+        """End it where a member proved itself by a secret that is none any more."""
+        if not self._admission.proof_counts:
+            self.break_off()
+
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
         with contextlib.suppress(OSError):
@@ -281,16 +286,9 @@ class Connection:
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
         return Batch(
-            [r.command if is_read or not r.sender else _logged(r) for r in requests],
+            [r.command if is_read or not r.sender else self._admission.logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
             reply_sink=self.outgoing,
         )
-
-
-def _logged(request: Request) -> str:
-    """Return the command as it will stand in the log: with the client's name where that counts."""
-    if request.id:
-        return f"{request.sender}#{request.id}@{request.command}"
-    return f"{request.sender}@session" if request.verb == "session" else request.command

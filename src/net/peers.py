@@ -58,6 +58,7 @@ class Peer:
         self._tls = tls
         self._is_plain = False  # the peer, as far as the last try told
         self.is_proven = False  # on the connection that there is
+        self._proven_by = b""  # the secret of that, if it was one
         self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered
         self._was_full = False  # an old build has places for peers alone, and takes this for none
@@ -88,6 +89,19 @@ class Peer:
         self._wanted.set()
         self._more.set()
         self._close()
+
+    def prove_by(self, rule: PeerRule) -> None:
+        """Prove itself by this rule from now on; a connection that was proved by a secret that is
+        none any more is made anew."""
+        self._rule = rule
+        with self._lock:
+            connection = self._socket
+        if connection is not None and not self._proof_counts:
+            self._break(connection)
+
+    @property
+    def _proof_counts(self) -> bool:
+        return not self._proven_by or self._proven_by in self._rule.secrets
 
     def send(self, line: bytes) -> None:
         """Send one line, or drop it where the peer is away or far behind."""
@@ -193,7 +207,7 @@ class Peer:
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
-            if self._stopping.is_set():  # while it was being connected
+            if self._stopping.is_set() or not self._proof_counts:  # while it was being connected
                 return False
             read_before = self.bytes_read
             while lines := reader.read(lambda _: PEER_LINE_BYTES_MAX):
@@ -233,7 +247,7 @@ class Peer:
         Raises:
             ConnectionAbortedError: it must be proved, and was not.
         """
-        dialing = self._rule.dialing(self._me, self.name)
+        dialing, self._proven_by = self._rule.dialing(self._me, self.name), b""
         if dialing is None or (self._was_full and not self._rule.is_required):
             return
         try:
@@ -242,6 +256,7 @@ class Peer:
             self._complain(str(problem))
             raise ConnectionAbortedError from None
         self._was_full = refusal == FULL
+        self._proven_by = b"" if refusal else dialing.secret
         self.is_proven = self.is_proven or not refusal
         if refusal and (self._rule.is_required or self._was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")

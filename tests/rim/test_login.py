@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import socket
 import stat
 from pathlib import Path
@@ -35,6 +36,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
+from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
@@ -476,6 +478,19 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
             "Sorry, reader bob may not session: it takes the role writer. Nothing was done."
         )
     assert door.say("c#5@get app/x") == "read"
+
+
+def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
+    """What chance put in is not cut off, however long the client's name; without users the name
+    is as it always was."""
+    names = []
+    for client in ("c", "c", "client" * 10):
+        admission = Admission(FakeHost(access=access), object())  # type: ignore[arg-type]
+        name = Sessions().begin(admission.session_of(client), 57)
+        assert re.fullmatch(rf"{client[:27]}\.[0-9a-f]{{16}}-57", name)
+        names.append(name)
+    assert len(set(names)) == 3
+    assert Admission(FakeHost(), object()).session_of("c") == "c"  # type: ignore[arg-type]
 
 
 def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:
