@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
+from raftline.conform.cluster import Cluster
 from raftline.conform.scene import Scene
 
 LEVELS = {
@@ -19,21 +19,21 @@ LEVELS = {
     8: "membership",
 }
 Body = Callable[[Scene], None]
-Kind = TypeVar("Kind", bound=Body)
+ClusterBody = Callable[[Cluster], None]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row. `size` is the number of voters; all but one are played by the kit, unless
-    `is_cluster`: then all are real nodes."""
+    """One row. `size` is the number of voters: in a `cluster` all are real nodes, else all but
+    one are played by the kit."""
 
     level: int
     name: str
     rule: str
     section: str
-    body: Body
+    body: Body | None = None
+    cluster: ClusterBody | None = None
     size: int = 3
-    is_cluster: bool = False
     watches_syncs: bool = False
 
 
@@ -41,13 +41,24 @@ CHECKS: list[Check] = []
 
 
 def check(
-    level: int, name: str, rule: str, section: str, *, size: int = 3, is_cluster: bool = False,
-    watches_syncs: bool = False,
-) -> Callable[[Kind], Kind]:
-    """Add the decorated function to the table."""
+    level: int, name: str, rule: str, section: str, *, size: int = 3, watches_syncs: bool = False
+) -> Callable[[Body], Body]:
+    """Add the decorated function to the table: one real node among played peers."""
 
-    def add(body: Kind) -> Kind:
-        CHECKS.append(Check(level, name, rule, section, body, size, is_cluster, watches_syncs))
+    def add(body: Body) -> Body:
+        CHECKS.append(Check(level, name, rule, section, body, None, size, watches_syncs))
+        return body
+
+    return add
+
+
+def cluster_check(
+    level: int, name: str, rule: str, section: str, *, size: int = 3
+) -> Callable[[ClusterBody], ClusterBody]:
+    """Add the decorated function to the table: all nodes are real."""
+
+    def add(body: ClusterBody) -> ClusterBody:
+        CHECKS.append(Check(level, name, rule, section, None, body, size))
         return body
 
     return add

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.signals import raised
-from raftline.conform import durability, following, leading, lines, votes
+from raftline.conform import clusters, durability, following, leading, lines, reads, sessions, votes
 from raftline.conform.checks import CHECKS, LEVELS, Check
 from raftline.conform.node import NoCommand, Settings
 from raftline.conform.report import summary, tell
 from raftline.conform.run import FAILED, Result, end_all, judge
 
 # The levels' modules: each fills the table as it is imported.
-LEVELS_OF_CHECKS = (lines, votes, following, leading, durability)
+LEVELS_OF_CHECKS = (lines, votes, following, leading, durability, clusters, reads, sessions)
 JOBS = 4
 PLACES = ("{name}", "{port}", "{dir}")
 USAGE = "raftline conform [OPTIONS] -- COMMAND {name} {port} {dir}"

@@ -67,7 +67,6 @@ def entries_kept(scene: Scene) -> None:
     scene.append("s2", 1, (0, 0), log)
     scene.restart()
     scene.append("s2", 1, (4, 1))
-    scene.transcript.is_calm = True
     scene.lead(log)
     client = scene.client()
     client.gets("get a", "GET response, no such key: a")
@@ -94,7 +93,6 @@ def commit_not_kept(scene: Scene) -> None:
     scene.append("s2", 1, (0, 0), [(1, "set a good"), (1, "set a bad")], commit=1)
     scene.restart()
     scene.append("s3", 2, (1, 1), [(2, "set b 1")], commit=2)
-    scene.transcript.is_calm = True
     scene.lead([(1, "set a good"), (2, "set b 1")], "s3", 2)
     client = scene.client()
     client.gets("get a", "GET response: good")
@@ -112,7 +110,6 @@ def applied_once_again(scene: Scene) -> None:
     for _ in range(2):
         scene.restart()
         scene.append("s2", 1, (3, 1), commit=3)
-    scene.transcript.is_calm = True
     scene.lead(log)
     scene.client().gets("get n", "GET response: 3")
 
@@ -232,10 +229,10 @@ def _torn(scene: Scene, after: Files, path: Path, size: int, kept: str) -> None:
     for each, data in after.items():
         each.write_bytes(data[:size] if each == path else data)
     scene.transcript.act(f"of its last write {kept} are on the disk; s1 starts again")
+    scene.transcript.is_calm = True
     scene.node.start()
     line = scene.send_append("s2", 1, (2, 1))
     if isinstance(line.message, AppendAccepted):
-        scene.transcript.is_calm = True
         scene.lead([(1, "set price 1"), (1, "set price 4750")])
         scene.client().gets("get price", "GET response: 4750")
     else:

@@ -74,16 +74,27 @@ class TestedNode:
         self.process = Process(name, words)
 
     def start(self) -> None:
-        """Start it and wait until its port takes a connection.
+        """Start it and wait until its port takes a connection."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it.
 
         Raises:
-            NotStarted: it ended, or never listened.
             NoCommand: there is no such program.
         """
         try:
             self.process.launch()
         except OSError as error:
             raise NoCommand(f"{self.process.command[0]}: {error.strerror}") from None
+
+    def wait(self) -> None:
+        """Wait until its port takes a connection.
+
+        Raises:
+            NotStarted: it ended, or never listened.
+        """
         end_s = time.monotonic() + START_S
         while not self.listens():
             if not self.process.is_running or time.monotonic() > end_s:
@@ -102,6 +113,16 @@ class TestedNode:
     def kill(self) -> None:
         """End it as kill -9 does."""
         self.process.kill()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process has not ended."""
+        return self.process.is_running
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self.process.running.poll()
 
     def said(self) -> str:
         """Return the end of what it printed."""

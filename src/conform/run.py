@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from raftline.conform.checks import Check
+from raftline.conform.cluster import Cluster
 from raftline.conform.launch import EXIT_CANNOT
 from raftline.conform.node import NotStarted, Settings
 from raftline.conform.scene import Scene
@@ -15,7 +18,7 @@ from raftline.conform.verdicts import Failed, NotJudged
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 TRIES = 4
 NO_WATCH = "this machine lets no process watch the syncs of another (seccomp)"
-_OPEN: set[Scene] = set()
+_OPEN: set[Scene | Cluster] = set()
 
 
 @dataclass(frozen=True)
@@ -60,26 +63,35 @@ def end_all() -> None:
     """End each check that runs: its node is killed, and nothing is waited for any more."""
     for scene in list(_OPEN):
         scene.transcript.stop()
-        scene.node.kill()
+        scene.end()
 
 
 def _tried(check: Check, settings: Settings) -> tuple[Result, str]:
+    if check.body is not None:
+        with Scene(settings, check.size, watches_syncs=check.watches_syncs) as scene:
+            result = _ended(check, scene, partial(check.body, scene))
+            return result, scene.transcript.disturbed
+    assert check.cluster is not None
+    with Cluster(settings, check.size) as cluster:
+        return _ended(check, cluster, partial(check.cluster, cluster)), ""
+
+
+def _ended(check: Check, scene: Scene | Cluster, body: Callable[[], None]) -> Result:
     verdict, why = PASSED, ""
-    with Scene(settings, check.size, watches_syncs=check.watches_syncs) as scene:
-        _OPEN.add(scene)
-        try:
-            check.body(scene)
-        except Failed as problem:
-            verdict, why = FAILED, str(problem)
-        except NotStarted as problem:
-            cannot = scene.syncs and scene.node.process.running.returncode == EXIT_CANNOT
-            verdict, why = (NOT_JUDGED, NO_WATCH) if cannot else (FAILED, str(problem))
-        except NotJudged as problem:
-            verdict, why = NOT_JUDGED, str(problem)
-        except OSError as error:
-            verdict, why = FAILED, f"a connection to the node broke: {error}"
-        finally:
-            _OPEN.discard(scene)
-        shown = scene.transcript.shown() if verdict != PASSED else []
-        printed = scene.node.said() if verdict != PASSED else ""
-        return Result(check, verdict, why, shown, printed), scene.transcript.disturbed
+    _OPEN.add(scene)
+    try:
+        body()
+    except Failed as problem:
+        verdict, why = FAILED, str(problem)
+    except NotStarted as problem:
+        cannot = isinstance(scene, Scene) and scene.syncs and scene.node.status == EXIT_CANNOT
+        verdict, why = (NOT_JUDGED, NO_WATCH) if cannot else (FAILED, str(problem))
+    except NotJudged as problem:
+        verdict, why = NOT_JUDGED, str(problem)
+    except OSError as error:
+        verdict, why = FAILED, f"a connection to the node broke: {error}"
+    finally:
+        _OPEN.discard(scene)
+    if verdict == PASSED:
+        return Result(check, verdict)
+    return Result(check, verdict, why, scene.transcript.shown(), scene.said())

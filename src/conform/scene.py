@@ -97,10 +97,20 @@ class Scene:
             peer.hang_up()
 
     def restart(self) -> None:
-        """Kill the node, and start it again on its files."""
+        """Kill the node, and start it again on its files, among peers that are silent."""
         self.kill()
+        self.all_do(silent)
         self.transcript.act(f"{ME} starts again")
+        self.transcript.is_calm = True
         self.node.start()
+
+    def end(self) -> None:
+        """End the node for good."""
+        self.node.kill()
+
+    def said(self) -> str:
+        """Return the end of what the node printed."""
+        return self.node.said()
 
     def all_do(self, rule: Rule) -> None:
         """Let each peer follow a rule."""

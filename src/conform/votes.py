@@ -84,7 +84,6 @@ def with_log(scene: Scene) -> None:
     scene.be_led("s2", 1)
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s3", 2, (2, 1), [(2, "set a 3")])
-    scene.transcript.is_calm = False
     scene.restart()  # so it has heard no leader lately
 
 
