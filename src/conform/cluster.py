@@ -9,8 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from raftline.conform.node import Settings, TestedNode
-from raftline.conform.scene import ports_of
+from raftline.conform.node import Settings, TestedNode, ports_of
 from raftline.conform.transcript import FROM_NODE, Transcript
 from raftline.conform.verdicts import Failed
 from raftline.conform.wires import Wire, dial

@@ -10,14 +10,28 @@ from collections.abc import Sequence
 
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.signals import raised
-from raftline.conform import clusters, durability, following, leading, lines, reads, sessions, votes
+from raftline.conform import (
+    clusters,
+    durability,
+    following,
+    leading,
+    lines,
+    membership,
+    reads,
+    sessions,
+    snapshots,
+    votes,
+)
 from raftline.conform.checks import CHECKS, LEVELS, Check
 from raftline.conform.node import NoCommand, Settings
 from raftline.conform.report import summary, tell
 from raftline.conform.run import FAILED, Result, end_all, judge
 
 # The levels' modules: each fills the table as it is imported.
-LEVELS_OF_CHECKS = (lines, votes, following, leading, durability, clusters, reads, sessions)
+LEVELS_OF_CHECKS = (
+    lines, votes, following, leading, durability, clusters, reads, sessions, snapshots,
+    membership,
+)  # fmt: skip
 JOBS = 4
 PLACES = ("{name}", "{port}", "{dir}")
 USAGE = "raftline conform [OPTIONS] -- COMMAND {name} {port} {dir}"

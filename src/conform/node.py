@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from raftline.common.config import FILE_NAME
 from raftline.conform.wires import HOST
-from raftline.harness.processes import Process
+from raftline.harness.processes import Process, free_ports
 
 START_S = 20.0
 LOOK_S = 0.02
@@ -44,6 +45,15 @@ class Settings:
     def patience_s(self) -> float:
         """The time after which something that should come is missing."""
         return 6.0 + 6 * self.election_s
+
+
+_PORTS = threading.Lock()
+
+
+def ports_of(size: int) -> dict[str, int]:
+    """Return names and free ports; checks in other threads ask for theirs."""
+    with _PORTS:
+        return {f"s{number}": next(free_ports) for number in range(1, size + 1)}
 
 
 def filled(command: Sequence[str], name: str, port: int, folder: Path) -> list[str]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from raftline.conform.clients import Client
-from raftline.conform.node import Settings, TestedNode
+from raftline.conform.node import Settings, TestedNode, ports_of
 from raftline.conform.rules import Follower
 from raftline.conform.syncs import Syncs
 from raftline.conform.transcript import Line, Transcript
 from raftline.conform.verdicts import Failed
 from raftline.conform.wires import Peer, Rule, Wire, dial, silent
-from raftline.harness.processes import free_ports
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -32,15 +30,6 @@ ME = "s1"
 AGAIN_S = 0.05
 Kind = TypeVar("Kind")
 Entries = Sequence[tuple[int, str]]  # (term, command)
-
-
-_PORTS = threading.Lock()
-
-
-def ports_of(size: int) -> dict[str, int]:
-    """Return names and free ports; checks in other threads ask for theirs."""
-    with _PORTS:
-        return {f"s{number}": next(free_ports) for number in range(1, size + 1)}
 
 
 class Scene:
@@ -76,8 +65,6 @@ class Scene:
     @property
     def patience_s(self) -> float:
         return self.settings.patience_s
-
-    # --- the node ------------------------------------------------------------------------------
 
     def start(self, rule: Rule = silent) -> Scene:
         """Start the node among peers that are up and follow one rule."""
@@ -117,11 +104,13 @@ class Scene:
         for peer in self.peers.values():
             peer.rule = rule
 
-    def cut_off(self) -> None:
-        """Let all peers be down."""
-        self.transcript.act("all peers go down")
-        for peer in self.peers.values():
-            peer.cut()
+    def newcomer(self, name: str) -> Peer:
+        """Return a peer that is up, and no member yet."""
+        (port,) = ports_of(1).values()
+        self.peers[name] = Peer(name, self.transcript, port)
+        self.peers[name].rule = Follower()
+        self.peers[name].listen()
+        return self.peers[name]
 
     # --- expectations --------------------------------------------------------------------------
 
@@ -213,10 +202,8 @@ class Scene:
             for offset, (at, command) in enumerate(entries, start=1)
         ]
         spelled = json.dumps(listed, ensure_ascii=False)
-        place = f"{term}-{prev[0]}-{prev[1]}"
-        return self.call(
-            peer, f"AppendEntries {place}-{spelled} commit {commit} round {self.round}"
-        )
+        text = f"{term}-{prev[0]}-{prev[1]}-{spelled} commit {commit} round {self.round}"
+        return self.call(peer, f"AppendEntries {text}")
 
     def append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0

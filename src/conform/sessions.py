@@ -73,7 +73,7 @@ def outcome_remembered(scene: Scene) -> None:
     client.gets("get a", "GET response: 2")
 
 
-@check(6, "kept", "Sessions survive kill -9.", SECTION, size=1)
+@check(6, "sessions-kept", "Sessions survive kill -9.", SECTION, size=1)
 def kept(scene: Scene) -> None:
     client = served(scene)
     for number in (1, 2):

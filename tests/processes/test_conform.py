@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from labs.bugs.play import copy_with_bug
+from labs.bugs.play import BUGS, copy_with_bug
+from tests.processes.run_conform_bugs import FAILS
 
 ROOT = Path(__file__).parents[2]
 NODE = ["{name}", "{port}", "--dir", "{dir}"]
@@ -30,7 +32,8 @@ def conform(
 # One or two of each level; `make conform` takes all.
 SLICE = (
     "get-set-delete", "in-order", "majority-of-four", "late-vote", "conflict", "own-term-alone",
-    "torn-write", "synced-before-answer",
+    "torn-write", "synced-before-answer", "first-read", "retries-in-any-order", "piece-missing",
+    "new-majority", "lost-disk", "three-count",
 )  # fmt: skip
 
 
@@ -48,6 +51,7 @@ def test_raftline_passes_a_slice_of_each_level() -> None:
         (2, "one-vote", "s1 votes for s3 in term 1, in which it voted for s2"),
         (4, "no-cut-without-conflict", "is not: I am up to date term 1 index 3"),
         (14, "synced-before-answer", "no sync was done since the line"),
+        (22, "lost-disk", "which lacks an entry that s1 had acknowledged"),
     ],
 )
 def test_a_bug_is_shown_with_its_rule_and_transcript(
@@ -75,7 +79,8 @@ def test_each_check_has_a_rule_and_a_section() -> None:
     done = conform("--list")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert len(lines) >= 50
+    assert len(lines) >= 100
+    assert {line[0] for line in lines} == set("12345678")
     assert len({line.split(":")[0] for line in lines}) == len(lines), "a name is there twice"
     for line in lines:
         assert line[0] in "12345678"
@@ -113,3 +118,38 @@ def test_a_node_that_ends_at_once_is_told_with_what_it_printed() -> None:
     )
     assert done.returncode == 1
     assert "s1 takes no connection. It printed:\n      no such disk\n" in done.stdout
+
+
+def test_each_bug_of_the_labs_has_its_check_and_its_row_on_the_page() -> None:
+    levels = {
+        line.split()[1].rstrip(":"): line[0] for line in conform("--list").stdout.splitlines()
+    }
+    page = (ROOT / "docs" / "use" / "conform.md").read_text(encoding="utf-8")
+    rows = {
+        int(number): (level, name)
+        for number, level, name in re.findall(r"^\| (\d+) [^|]+\| (\d) \| `(\S+)` \|$", page, re.M)
+    }
+    assert rows == {number: (levels[name], name) for number, name in FAILS.items()}
+    assert sorted(rows) == BUGS
+
+
+def test_another_program_may_be_the_other_nodes_of_a_cluster() -> None:
+    """Here it is raftline again, by another command."""
+    node = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
+    done = conform("--only", "leaders-killed", "--with", f"{node} --reads log")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> None:
+    mute = tmp_path / "mute.py"
+    mute.write_text(
+        "import socket, sys\n"
+        "listener = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
+        "kept = []\n"
+        "while True: kept.append(listener.accept())\n"
+    )
+    words = ["--only", "one-vote", "--election-ms", "100"]
+    done = conform(*words, "--", sys.executable, str(mute), *NODE)
+    assert done.returncode == 1
+    assert "    no answer to RequestVote 1-0-0\n" in done.stdout
+    assert " > s2@RequestVote 1-0-0\n" in done.stdout
