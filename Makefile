@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test kubernetes-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -67,6 +67,12 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make
 
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
+
+conform: .venv/run-installed ## raftline at its own kit for nodes of any language
+	@$(PY) -m raftline conform -- $(abspath $(PY)) src/server.py {name} {port} --dir {dir}
+
+conform-bugs: .venv/dev-installed ## each bug of labs/bugs at that kit: it fails where it should
+	@$(PY) tests/processes/run_conform_bugs.py
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
