@@ -24,7 +24,10 @@ from raftline.tools import accesscommands, repaircommands, user
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS
 
 NODES_MAX = 99
-PASSED_ON = {"server": "server", "client": "client", "simulate": "simulator"}  # and their modules
+# With their modules.
+PASSED_ON = {
+    "server": "server", "client": "client", "simulate": "simulator", "grade": "tools.grade",
+}  # fmt: skip
 HELD = {
     "lock": "run a command while holding a lock",
     "elect": "run a command while elected, again after a loss",
@@ -130,6 +133,8 @@ def _parser() -> tuple[Parser, Commands]:
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
+    grade = "hand-ins of the lab write Raft, in a clone: raftline grade FOLDER"
+    commands.add_parser("grade", help=grade, add_help=False)
     for verb, does in {**AT_THE_SHELL, **HELD}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
