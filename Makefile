@@ -11,7 +11,7 @@ WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py 
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
 CODE := src tests bench labs docs integrations
-LABS := controller simulator objects failures phase5 bugs
+LABS := elections repair majorities replicas availability bugs
 MAKEFLAGS += --no-print-directory
 TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
@@ -92,7 +92,7 @@ accept: .venv/dev-installed ## rewrite what the transcripts expect; review the d
 pictures: ## draw the README's picture from a new run of three nodes
 	@$(PYTHON) docs/pictures/make.py
 
-labs: ## every lab, checked row by row; one: make lab-3, or make lab-objects
+labs: ## every lab, checked row by row; one: make lab-4, or make lab-replicas
 	@trap 'exit 130' INT; failed=; \
 	for lab in $(LABS); do $(MAKE) lab-$$lab || failed="$$failed lab-$$lab"; done; \
 	if [ -n "$$failed" ]; then echo "these labs failed:$$failed" >&2; exit 1; fi
@@ -107,8 +107,8 @@ lab-%:
 	echo "lab $$lab"; exec "$$python" "labs/$$lab/check.py"
 
 # WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
-compose-test: ## the controller lab's twelve steps in containers (needs Docker)
-	@$(WITH_DOCKER) $(PYTHON) labs/controller/steps.py --containers
+compose-test: ## the majorities lab's twelve steps in containers (needs Docker)
+	@$(WITH_DOCKER) $(PYTHON) labs/majorities/steps.py --containers
 
 # The wheel is built from the sdist, in an environment that is made for it.
 container-test: ## three nodes in containers that are not the course's (needs Docker)

@@ -101,6 +101,11 @@ def _requests(out: Exposition, server: Server) -> None:
     out.counter("connections_total", "Connections that were taken", taken)
     out.counter("received_bytes_total", "Bytes read on these connections", received)
     out.counter("sent_bytes_total", "Bytes of replies and events on these connections", sent)
+    moved = server.book.traffic()
+    out.family("counter", "peer_sent_bytes_total", "Bytes sent to a peer that this node dialled",
+               [({"peer": name}, one[0]) for name, one in moved.items()])  # fmt: skip
+    out.family("counter", "peer_received_bytes_total", "Bytes of that peer's answers",
+               [({"peer": name}, one[1]) for name, one in moved.items()])  # fmt: skip
 
 
 def _state(out: Exposition, server: Server) -> None:

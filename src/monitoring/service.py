@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from raftline.common.config import ConfigError
 from raftline.common.console import Console
 from raftline.common.logs import Records
 from raftline.common.notify import READY, STOPPING, notify
@@ -75,18 +76,36 @@ class Service:
             server.stop()
 
         interrupts.stop_with(stop)
-        if server.access is not None:
-            self.reload.add("users", server.reload_users)
-        if server.tls is not None:
-            self.reload.add("certificates", server.reload_certificates)
+        self._add_readers(server)
         interrupts.read_again_with(self.reload.ask)
-        self.reload.begin()
+
+    def _add_readers(self, server: Server) -> None:
+        """Have the files of users and of TLS read again, where the node has them."""
+        if (access := server.access) is not None:
+
+            def read_users() -> str:
+                """Read them; whoever may do less by them does less at once."""
+                access.reload()
+                server.listener.rights_changed()
+                return f"{len(access.users.by_name)} in all"
+
+            self.reload.add("users", read_users)
+        if (tls := server.tls) is not None:
+
+            def read_certificates() -> str:
+                """Read them for new connections; those that stand keep what they have."""
+                if why := tls.reload():
+                    raise ConfigError(why)
+                return ""
+
+            self.reload.add("certificates", read_certificates)
 
     def began(self, server: Server) -> None:
-        """Tell those who wait for it that the node serves."""
+        """Tell those who wait for it that the node serves; obey SIGHUP, also an earlier one."""
         self._pages.serve(server)
         notify(READY)
         begin_watchdog(server)
+        self.reload.begin()
 
     def close(self) -> None:
         """Answer over HTTP no more."""

@@ -10,7 +10,7 @@ from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
-from raftline.net.peers import LINE_BYTES_MAX
+from raftline.net.lines import PEER_LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN
 from raftline.wire.parsing import ParsedLine
@@ -47,7 +47,7 @@ class Admission:
             is_peer = not host.hears_from_leader()
         if not is_peer:
             return host.limits.line_bytes
-        return LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
+        return PEER_LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
@@ -55,7 +55,8 @@ class Admission:
             return self._log_in(line)
         if line.kind == "proof":
             return self._prove(line)
-        if why := self._why_unproven(line):
+        has_rules = self.proven is not None or self._host.peer_rule.is_required
+        if has_rules and (why := self._why_unproven(line)):
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line

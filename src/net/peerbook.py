@@ -57,6 +57,10 @@ class PeerBook:
         """Return the peers that have not proved themselves on a connection from here."""
         return [name for name, peer in self._peers.items() if not peer.is_proven]
 
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """Return for each peer how many bytes were sent to it, and how many its answers had."""
+        return {name: (peer.bytes_sent, peer.bytes_read) for name, peer in self._peers.items()}
+
     def __contains__(self, name: str) -> bool:
         return name in self._peers
 

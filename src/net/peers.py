@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 
 from raftline.access.proof import ProofError
 from raftline.access.secret import OPEN, PeerRule
-from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
+from raftline.net.dialing import connect, dial_tls, prove
 from raftline.net.levels import FIRST_WORD, read_level, spell_level
-from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
-from raftline.net.proving import prove
+from raftline.net.lines import PEER_LINE_BYTES_MAX, HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
 
-LINE_BYTES_MAX = 64 << 20
 OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even where there is something to send
@@ -72,6 +71,7 @@ class Peer:
         self._socket: socket.socket | None = None
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
+        self.bytes_sent = self.bytes_read = 0  # on all connections that ended, and on this one
         self._more = Wakeup()  # set when the outbox has something
         self._stopping = threading.Event()
         self._wanted = threading.Event()  # there was something to send, and no connection
@@ -106,6 +106,7 @@ class Peer:
                 sent = 0
             except OSError:
                 return  # the reader finds out, and connects anew
+            self.bytes_sent += sent
             if sent < len(line):
                 self._put(line[sent:])
                 self._more.set()
@@ -126,6 +127,7 @@ class Peer:
                 with contextlib.suppress(OSError):
                     connection.sendall(data)  # SO_SNDTIMEO bounds it
                     with self._lock:
+                        self.bytes_sent += len(data)
                         if connection is self._socket:
                             self._outbox_bytes = sum(map(len, self._outbox))
                     continue
@@ -172,15 +174,7 @@ class Peer:
             self._wanted.wait(max(0.0, pause_s - LEAST_PAUSE_S))
 
     def _connect(self) -> socket.socket:
-        """Connect to the peer, and to nobody else.
-
-        Where the peer is down and its port is one that the kernel hands out to outgoing
-        connections, a dial may meet itself; it would also keep the peer from its own port.
-        """
-        connection = socket.create_connection(self.address, timeout=PATIENCE_S)
-        if connection.getsockname() == connection.getpeername():
-            connection.close()
-            raise ConnectionRefusedError(f"{self.address} is nobody but this very connection")
+        connection = connect(self.address, PATIENCE_S)
         if self._tls is None or (self._is_plain and not self._tls.is_only):
             self._is_plain = False  # it may have been started anew since
             return connection
@@ -201,7 +195,9 @@ class Peer:
                 self._outbox, self._outbox_bytes = [], 0
             if self._stopping.is_set():  # while it was being connected
                 return False
-            while lines := reader.read(lambda _: LINE_BYTES_MAX):
+            read_before = self.bytes_read
+            while lines := reader.read(lambda _: PEER_LINE_BYTES_MAX):
+                self.bytes_read = read_before + reader.bytes_read
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:
                     heard = True
@@ -219,10 +215,8 @@ class Peer:
         """
         if self._tls is None or not isinstance(connection, TlsSocket):
             return
-        reader.limit(HANDSHAKE_S)
-        context = self._tls.dialing()
         try:
-            connection.begin(context, server_side=False, limit_s=HANDSHAKE_S, name=self.name)
+            dial_tls(connection, reader, self._tls, self.name)
         except ssl.SSLCertVerificationError as problem:
             self._complain(f"no certificate for {self.name}: {problem.verify_message}")
             raise
@@ -231,7 +225,6 @@ class Peer:
             if self._tls.is_only:
                 self._complain(f"no TLS: {problem.reason}")
             raise
-        reader.limit(None)
         self.is_proven = self._tls.files.ca is not None
 
     def _prove(self, connection: socket.socket, reader: LineReader) -> None:

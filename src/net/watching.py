@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from raftline.net.host import Batch, Host
-from raftline.net.outgoing import Outgoing
+from raftline.net.outgoing import Outgoing, Replies
 from raftline.wire.commands import Request
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER
@@ -26,15 +26,13 @@ class Watching:
         self,
         host: Host,
         outgoing: Outgoing,
-        reply: Callable[[Request, str], None],
-        flush: Callable[[], None],
+        replies: Replies,
         why_not: Callable[[str], str],
     ) -> None:
         """`why_not` tells whether a command is refused to whoever is logged in by now."""
         self._host = host
         self._outgoing = outgoing
-        self._reply = reply
-        self._flush = flush
+        self._replies = replies
         self._why_not = why_not
         self._has_watched = False
 
@@ -49,7 +47,7 @@ class Watching:
             opened = []
             reply = self._host.watchers.unwatch(self._outgoing, request.id)
             self._outgoing.wait_until_empty()  # behind all that this watch was told
-            self._reply(request, reply)
+            self._replies.add(request.id, reply)
         self._open(opened)
 
     def end(self) -> None:
@@ -76,8 +74,8 @@ class Watching:
         first_lines = iter(watchers.open(self._outgoing, taken))
         for request, refused in zip(requests, is_refused, strict=True):
             for line in [refusal] if refused else next(first_lines):
-                self._reply(request, line)
-        self._flush()
+                self._replies.add(request.id, line)
+        self._replies.flush()
         if any(self._why_not(request.command) for request in requests):  # by rights that are new
             self.end_refused(self._why_not)
         self._outgoing.pump()

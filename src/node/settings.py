@@ -22,7 +22,7 @@ PREFIX = "RAFTLINE_"
 # What else is read from the environment, by whom: nothing to wonder about.
 NOT_SETTINGS = (
     "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG",
-    "USER", "PASSWORD_FILE",
+    "USER", "PASSWORD_FILE", "TLS_SERVER_NAME",
 )  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path

@@ -60,7 +60,8 @@ def save(configuration: Configuration, path: Path, seconds: float) -> int:
     feed = Feed(configuration.members)
     asyncio.run(watch(feed))
     if not feed.kept:
-        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
+        why = "".join(f"; {name}: {refusal}" for name, refusal in feed.refusals.items())
+        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved{why}")
     try:
         path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
     except OSError as error:

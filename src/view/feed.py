@@ -8,7 +8,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from raftline.clients.connection import ClientError, why_unreachable
+from raftline.clients.login import of_environment, text_in
 from raftline.common.address import Address
+from raftline.kv.asker import take_steps, tls_arguments
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, thinned
 
@@ -32,6 +35,7 @@ class Feed:
         self._waiting: list[Event] = []
         self._pages: set[asyncio.Queue[str]] = set()
         self._clocks: dict[str, tuple[float, float]] = {}  # a node's clock, and ours then
+        self.refusals: dict[str, str] = {}  # why a node is not observed
 
     async def run(self) -> None:
         """Observe until this task is cancelled."""
@@ -43,8 +47,13 @@ class Feed:
     async def _observe(self, name: str, address: Address) -> None:
         while True:
             try:
-                reader, writer = await asyncio.open_connection(*address, limit=LINE_BYTES_MAX)
-            except OSError:
+                reader, writer = await self._connected(name)
+            except OSError as error:
+                self.refusals[name] = why_unreachable(address, error, ASK_S)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            except ClientError as refusal:
+                self.refusals[name] = str(refusal)
                 await asyncio.sleep(AGAIN_S)
                 continue
             try:
@@ -67,6 +76,7 @@ class Feed:
             text = line.decode("utf-8", "replace").partition("@")[2]
             word, _, rest = text.partition(" ")
             if word == "OBSERVE":
+                self.refusals.pop(name, None)
                 state = json.loads(rest.removeprefix("response: "))
                 self._clocks[name] = (state["clock"], time.monotonic())
                 self._put(self.picture.begin(name, state, asked_s, time.monotonic()))
@@ -77,7 +87,36 @@ class Feed:
                 self._clocks[name] = (told["at"], time.monotonic())
                 self._put(self.picture.step(name, told))
             else:
-                return  # it refuses
+                self.refusals[name] = text.strip().removeprefix("Sorry, ")
+                return
+
+    async def _connected(self, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return a connection to a node, with TLS and a login where this process has them.
+
+        Raises:
+            OSError: the node is not reached. ClientError: it does not take the login.
+        """
+        host, port = self.members[name]
+        tls = tls_arguments(None, host)
+        reader, writer = await asyncio.open_connection(host, port, limit=LINE_BYTES_MAX, **tls)
+        credentials = of_environment()
+        if credentials is None:
+            return reader, writer
+
+        async def said(command: str) -> str:
+            writer.write(f"{SPEAKER}@{command}\n".encode())
+            line = await asyncio.wait_for(reader.readline(), ASK_S)
+            return text_in(line.removesuffix(b"\n"))
+
+        try:
+            await take_steps(credentials, said)
+        except asyncio.TimeoutError:
+            writer.close()
+            raise OSError("no answer came in time") from None
+        except BaseException:
+            writer.close()
+            raise
+        return reader, writer
 
     async def ask(self, name: str, line: str) -> str:
         """Type one line at a node, and return its answer as it came.
@@ -85,7 +124,10 @@ class Feed:
         Raises:
             OSError: the node is not reached, or did not answer in time.
         """
-        reader, writer = await asyncio.open_connection(*self.members[name], limit=LINE_BYTES_MAX)
+        try:
+            reader, writer = await self._connected(name)
+        except ClientError as refusal:
+            raise OSError(str(refusal)) from None
         try:
             writer.write(line.encode("utf-8", "replace") + b"\n")
             answer = await asyncio.wait_for(reader.readline(), ASK_S)

@@ -105,7 +105,6 @@ def test_a_program_of_the_old_version_and_one_of_this_exclude_each_other(
 ) -> None:
     before_levels(tmp_path)
     lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
-    (tmp_path / "raftline").symlink_to(tmp_path / "src")
     with holder(nodes, tmp_path) as old:
         first = int(told(old, "5"))
         assert not lock.acquire(timeout=3.0)  # its beats are seen

@@ -6,19 +6,19 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline import Node, ReplicatedDict, connect
+from raftline import Node, ReplicatedDict
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.harness.proxy import LinkedCluster
 from tests.processes.versions import before_levels
+from tests.processes.writer import writer_of
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 NONCE = "2" * 32
@@ -231,17 +231,7 @@ def test_a_secret_is_turned_on_node_by_node_under_load(secret: Path, tmp_path: P
     """No write is refused meanwhile, and a member without a proof is heard no more at the end."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start().led_by("s1")  # which hands over when it is ended
-        done, stop = [0], threading.Event()
-
-        def write() -> None:
-            with connect(",".join(f"localhost:{node.port}" for node in cluster.nodes)) as kv:
-                while not stop.is_set():
-                    kv.set("a", str(done[0] + 1))  # it raises where that is refused
-                    done[0] += 1
-
-        load = threading.Thread(target=write, daemon=True)
-        load.start()
-        try:
+        with writer_of(cluster, "a") as writer:
             for mode in ("offer", "require"):
                 for name in ("s3", "s2", "s1"):
                     node = cluster[name]
@@ -249,13 +239,9 @@ def test_a_secret_is_turned_on_node_by_node_under_load(secret: Path, tmp_path: P
                     node.options = [*STEADY, "--secret", str(secret), "--secret-mode", mode]
                     node.start()
                     eventually(lambda node=node: node.status()["recovering"] is False, "its vote")
-                    before = done[0]
-                    eventually(lambda before=before: done[0] > before + 10, "writes go on")
+                    writer.goes_on()
                 eventually(lambda: not any(unproven(node) for node in cluster.nodes), "proofs")
-        finally:
-            stop.set()
-            load.join()
-        assert cluster.ask("client4@get a") == f"GET response: {done[0]}"
+        assert cluster.ask("client4@get a") == f"GET response: {writer.written}"
         forged = cluster["s1"].ask("s2@AppendEntries 999-0-0-[] commit 0 round 1")
         assert forged == f"s1@Sorry, s2 {UNPROVEN}"
 

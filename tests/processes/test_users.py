@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -266,15 +267,22 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
         assert "horse" not in "".join(node.lines)
 
 
+@contextlib.contextmanager
+def one_with_users(folder: Path, *options: str) -> Iterator[Cluster]:
+    """A cluster of one node that has the users of `folder`, and admits nobody else."""
+    write(folder / "users")
+    (folder / "nodes").mkdir()
+    known = ["--users", str(folder / "users"), "--anonymous", "none", *options]
+    with Cluster(folder / "nodes", 1, *STEADY, *known) as cluster:
+        cluster["s1"].start()
+        eventually(lambda: status(cluster).get("level") == 2, "level 2")
+        yield cluster
+
+
 def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) -> None:
     users = tmp_path / "users"
-    write(users)
-    (tmp_path / "nodes").mkdir()
-    options = ["--users", str(users), "--anonymous", "none"]
-    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+    with one_with_users(tmp_path) as cluster:
         node = cluster["s1"]
-        node.start()
-        eventually(lambda: status(cluster).get("level") == 2, "level 2")
         with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "bob") as bob:
             assert "WATCH response" in bob.ask("watch app/")
             write(users, eve=(Role.READER, ("app/",)), bob=(Role.READER, ("web/",)))
@@ -294,15 +302,10 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
 
 def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
     certs.make(tmp_path, ["s1=localhost"], ["bob", "mallory"])
-    write(tmp_path / "users")
-    (tmp_path / "nodes").mkdir()
     files = Files(tmp_path / "s1.pem", tmp_path / "s1.key", tmp_path / "ca.pem")
-    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--tls-cert",
-               str(files.cert), "--tls-key", str(files.key), "--tls-ca", str(files.ca)]  # fmt: skip
-    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+    options = ["--tls-cert", str(files.cert), "--tls-key", str(files.key)]
+    with one_with_users(tmp_path, *options, "--tls-ca", str(files.ca)) as cluster:
         node = cluster["s1"]
-        node.start()
-        eventually(lambda: status(cluster).get("level") == 2, "level 2")
 
         def ask_as(name: str, line: str) -> str:
             of_user = Files(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", files.ca)
@@ -324,13 +327,8 @@ def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
 
 def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None:
     users = tmp_path / "users"
-    write(users)
-    (tmp_path / "nodes").mkdir()
-    options = ["--users", str(users), "--anonymous", "none"]
-    with Cluster(tmp_path / "nodes", 1, *STEADY, *options) as cluster:
+    with one_with_users(tmp_path) as cluster:
         node = cluster["s1"]
-        node.start()
-        eventually(lambda: status(cluster).get("level") == 2, "level 2")
         with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "ann") as ann:
             assert "writer eve may not observe" in eve.ask("observe")
             assert ann.ask("observe").startswith("s1@OBSERVE response: ")

@@ -24,6 +24,7 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
+from raftline.view.collected import Collector
 from tests.invariants import Invariants
 from tests.virtual.disk import Disk
 from tests.virtual.host import Host
@@ -174,8 +175,9 @@ class ScriptedCluster:
     disk_ms = 0
     snapshots = said_new = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, collector: Collector | None = None) -> None:
         self.world = ScriptedWorld()
+        self._collector = collector
         self.hosts: dict[str, ScriptedHost] = {}
         self.make_node: Callable[..., RawNode] = node_from_disk
         self.invariants = Invariants()
@@ -212,6 +214,7 @@ class ScriptedCluster:
         self.timeouts.setdefault(name, [150 + 50 * len(self.hosts)])
         self.world.places[name] = len(self.hosts)
         self.hosts[name] = ScriptedHost(self, name, members)
+        self.hosts[name].collector = self._collector
         return self.hosts[name]
 
     def is_up(self, name: str) -> bool:
