@@ -6,6 +6,7 @@ MINUTES ?= 60
 WORKERS ?= 2
 ONLY ?=
 T ?=
+LAB ?=
 # Of the real processes, on a compiled wheel: a slice.
 WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
@@ -18,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs compose-test container-test release clean
+.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -105,6 +106,12 @@ lab-%:
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "a lab needs Python 3.10 or newer, and '$$python' is not. Try: make labs PYTHON=python3.12" >&2; exit 1; }; \
 	echo "lab $$lab"; exec "$$python" "labs/$$lab/check.py"
+
+handout: ## what students get of a lab, without keys and history: make handout LAB=elections
+	@$(PYTHON) labs/handout.py $(LAB)
+
+keys: ## the teachers' keys of all labs, into build/keys
+	@$(PYTHON) labs/keys/make.py
 
 # WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
 compose-test: ## the majorities lab's twelve steps in containers (needs Docker)
