@@ -87,7 +87,8 @@ class _Judge:
             def play(process: Process, collector: Collector | None, text: str = text) -> None:
                 transcripts.play(text, process, collector)
 
-            self._marks.transcripts_passed += self._try(f"transcript {path.stem}", play)
+            name = f"transcript {path.stem}: {transcripts.title_of(text)}"
+            self._marks.transcripts_passed += self._try(name, play)
         if self._milestone.machine:
             self._marks.transcripts_passed += self._try("state machine", _try_machine)
 
@@ -109,7 +110,8 @@ class _Judge:
         error = self._error_of(run, None)
         if error is None:
             return True
-        self.fail(f"{name}: {sentence(error)}", run)
+        told = str(error) if isinstance(error, transcripts.NotSo) else sentence(error)
+        self.fail(f"{name}: {told}", run)
         if isinstance(error, TimeIsUp):
             raise error
         return False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 from functools import partial
-from pathlib import Path
 
 from labs.bugs.stage import Unchecked
 from labs.grading.remote import HandInError, Process, begin
@@ -73,6 +72,6 @@ def _told(happened: list[str]) -> str:
     return "".join(f"\n      {line}" for line in happened[:SHOWN]) if happened else "; nothing did"
 
 
-def title_of(path: Path) -> str:
+def title_of(text: str) -> str:
     """Return what a transcript shows, from its first line."""
-    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return text.partition("\n")[0].removeprefix("# ")

@@ -238,7 +238,8 @@ class Node:
             and message.term == self.term
             and self.vote in (None, message.sender)
             and self._leading is None
-            and self.log.accepts(message.last_index, message.last_term)  # [3]
+            and (message.last_term, message.last_index)
+            >= (self.log.last_term, self.log.last_index)  # [3] the better log (§5.4.1)
         )
         if granted:
             if self.vote is None:
