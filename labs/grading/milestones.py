@@ -27,7 +27,7 @@ class Milestone:
     nodes: tuple[int, ...]
     faults: tuple[str, ...] = ()
     given: Mapping[str, object] = field(default_factory=dict)
-    count: int = 30  # schedules
+    count: int = 100  # schedules
     steps: int = 1000  # events of a schedule before it is healed
     quorum_check: bool = False
     machine: bool = False  # the state machine is tried as well
@@ -41,7 +41,7 @@ class Milestone:
 
 
 MILESTONES = (
-    Milestone(1, "a lone server leads", "§5.1, §5.2", (1,), count=15, steps=500),
+    Milestone(1, "a lone server leads", "§5.1, §5.2", (1,), steps=500),
     Milestone(2, "a majority elects", "§5.2", (3, 4, 5), ("isolate", "kill"), {"clients": 0}),
     Milestone(
         3, "votes last, the better log wins", "§5.1, §5.4.1", (3, 5),

@@ -29,11 +29,15 @@ def told(name: str, marks: Marks) -> str:
     return f"{name:12} milestone {marks.milestone:2}: {marks.points:2} of {POINTS}, {runs}"
 
 
+BUG_SCHEDULES = 20  # of a bug: its transcripts find most of them
+
+
 def holds(name: str, files: Mapping[str, str], numbers: Sequence[int], *, whole: bool) -> bool:
     """Grade these milestones; return whether all points were given, or, unless `whole`, not all."""
     good = True
     for number in numbers:
-        marks = marks_of(files, MILESTONES[number - 1])
+        schedules = None if whole else BUG_SCHEDULES
+        marks = marks_of(files, MILESTONES[number - 1], schedules=schedules)
         is_so = (marks.points == POINTS) == whole
         good = good and is_so
         print(("ok     " if is_so else "FAILED ") + told(name, marks), flush=True)

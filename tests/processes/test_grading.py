@@ -144,9 +144,9 @@ def test_a_hand_in_deletes_nothing(tmp_path: Path) -> None:
     kept.parent.mkdir()
     kept.write_text("# the work of another\n")
     code = (
-        f"import os, shutil\nplace = {str(kept.parent)!r}\n"
+        f"import os\nplace = {str(kept.parent)!r}\n"
         "file = place + '/raft.py'\n"
-        "for act in (lambda: shutil.rmtree(place), lambda: os.remove(file),\n"
+        "for act in (lambda: os.rmdir(place), lambda: os.remove(file),\n"
         "            lambda: open(file, 'w'), lambda: os.rename(place, place + '2'),\n"
         "            lambda: os.chmod(place, 0), lambda: os.truncate(file, 0)):\n"
         "    try:\n        act()\n    except OSError:\n        pass\n    else:\n"
