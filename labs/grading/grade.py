@@ -2,7 +2,7 @@
 
 FOLDER holds raft.py, or a folder with raft.py for each student. A hand-in runs in a process that
 can only compute: it opens no file, starts nothing and has no network. Exit status: 0 graded, 2 a
-mistyped option, or no hand-in there.
+mistyped option, no hand-in there, or a machine that does not lock a hand-in in.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from labs.grading import sandbox
 from labs.grading.handin import HandIn, details, hand_ins_of, table
 from labs.grading.judging import Marks, marks_of
 from labs.grading.milestones import MILESTONES
+from labs.grading.remote import CannotLock
 
 
 def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
@@ -100,7 +101,12 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"[!] {typed.folder} holds no hand-in: a raft.py, or folders with one. "
               "Nothing was graded", file=sys.stderr)  # fmt: skip
         return 2
-    rows = marks_of_all(found, numbers, typed)
+    try:
+        rows = marks_of_all(found, numbers, typed)
+    except CannotLock as refused:
+        print(f"[!] This machine does not let a hand-in be locked in ({refused}), so none may run "
+              "here. Grade on another one", file=sys.stderr)  # fmt: skip
+        return 2
     if typed.json:
         told = [
             {"name": one.name, "problem": one.problem, "points": sum(m.points for m in marks),

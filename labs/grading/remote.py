@@ -52,6 +52,10 @@ class TimeIsUp(HandInError):
     """The hand-in took too long, so no more runs of this milestone are tried."""
 
 
+class CannotLock(Exception):
+    """This machine refuses the lock around a hand-in, so none may run."""
+
+
 class Process:
     """The process of a hand-in for one run. It is gone behind `with`, with all it started."""
 
@@ -60,11 +64,19 @@ class Process:
         self._cpu_s = cpu_s
         self._rest = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(WORKER), str(cpu_s)],
+            [sys.executable, "-s", "-S", "-B", str(WORKER), str(cpu_s)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             start_new_session=True, cwd="/", env={"PYTHONHASHSEED": "0", "PATH": ""}, bufsize=0,
         )  # fmt: skip
-        self._write(dict(files))
+        try:
+            self._write(dict(files))
+            ready = json.loads(self._read_line())  # nothing of the hand-in has run yet
+        except BaseException:
+            self.__exit__()
+            raise
+        if "refused" in ready:
+            self.__exit__()
+            raise CannotLock(ready["refused"])
 
     def __enter__(self) -> Process:
         return self

@@ -58,6 +58,7 @@ def set_limits(cpu_seconds: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),  # where there is no list of calls; not for root
     ):
         try:
             resource.setrlimit(what, (most, most))

@@ -27,6 +27,7 @@ from tests.virtual.plan import Plan, pick_plan
 from tests.virtual.world import World
 
 SERVE_WITHIN_TIMEOUTS = 75
+EVENTS_MAX = 10_000
 LEAD_WITHIN_TIMEOUTS = 30  # of a calm cluster, without a client
 
 
@@ -75,14 +76,15 @@ class Schedule:
         if message.to in self.hosts:
             self.hosts[message.to].take(Receive(message))
 
-    def trouble(self, steps: int) -> None:
-        """Start all, and let faults happen for so many events."""
+    def trouble(self, timeouts: int) -> None:
+        """Start all, and let faults happen for so many election timeouts."""
         for host in self.hosts.values():
             host.start()
         if not self.plan.faults:
             within_ms = LEAD_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             self._until("elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms)
-        for _ in range(steps):
+        until_ms = self.world.now_ms + timeouts * self.plan.options.election_timeout_ms
+        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
             self.world.step()
 
     def heal(self) -> None:
@@ -154,7 +156,7 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
         "session_window": 128, "restarts_differ": 0, "late_starts": 0, "by_hand": 0,
         "nonmember_every_ms": 0, "said_new": 0, "dealers": 0, "holders": 0, "clients": 3,
         "faults": list(drawn.faults) if faults else [], "apply_max": 4096,
-        "fault_every_ms": timeout_ms * chance.choice([2, 4, 8]),
+        "fault_every_ms": timeout_ms * chance.choice([1, 2, 4]), "think_ms": (30, 100),
     }  # fmt: skip
     picked = {**calm, **given}
     for name, value in picked.items():
@@ -168,17 +170,17 @@ def run(
     process: Process,
     seed: int,
     plan: Plan,
-    steps: int,
+    timeouts: int,
     collector: Collector | None = None,
     *,
     quorum_check: bool = False,
 ) -> None:
-    """Run a schedule of so many events with faults, then heal everything and judge.
+    """Run a schedule of so many election timeouts with faults, then heal everything and judge.
 
     Raises:
         Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.
     """
     schedule = Schedule(seed, plan, process, collector, quorum_check=quorum_check)
-    schedule.trouble(steps)
+    schedule.trouble(timeouts)
     schedule.heal()
     schedule.judge()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src")]
+    sys.path[:1] = [str(Path(__file__).resolve().parents[2] / "src")]
     sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from labs.grading import codec, sandbox
@@ -143,7 +143,12 @@ def main(arguments: Sequence[str]) -> None:
         importlib.import_module(name)
     files = json.loads(source.readline())
     sandbox.set_limits(int(arguments[0]))
-    sandbox.lock()
+    try:
+        sandbox.lock()
+    except OSError as error:
+        sink.write(json.dumps({"refused": str(error)}) + "\n")
+        return
+    sink.write(json.dumps({"ready": True}) + "\n")
     sys.path.clear()
     sys.meta_path[:] = [Files(files)]
     sys.dont_write_bytecode = True

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from labs.grading import bugs, judging, sandbox
+from labs.grading import bugs, judging, remote, sandbox
+from labs.grading import grade as grading
 from labs.grading.handin import read
 from labs.grading.judging import Marks, marks_of
 from labs.grading.milestones import LAB, MILESTONES, POINTS
-from labs.grading.remote import Process
+from labs.grading.remote import CannotLock, Process
+from labs.grading.schedule import Schedule, plan_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = read(LAB / "answers").files
@@ -60,6 +62,32 @@ def test_each_bug_loses_points_in_the_milestone_that_is_about_it(number: int) ->
     assert found.first_failure
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (
+            2,
+            "from raftline.raft.membership import Membership as M\n"
+            "M.is_quorum = lambda self, names: True",
+            "alone",
+        ),
+        (9, "Node._read = lambda self, tokens: self._out.refused.append(77)", "which nobody asked"),
+        (10, "Node._check_quorum = lambda self: setattr(self._leading, 'quorum_at_ms', 10**9)",
+         "leads on, though for"),
+        (12, "Node._hears_leader = lambda self: False\nMembership.joint_to = lambda self, target: "
+         "target", "makes voters"),
+    ],
+)  # fmt: skip
+def test_a_schedule_finds_what_messages_show(number: int, code: str, says: str) -> None:
+    found = marks(hostile(code), number, 6)
+    assert found.schedules_passed < 6
+    assert says in " ".join(found.failures)
+
+
+def test_each_failed_run_costs_a_point() -> None:
+    assert [judging._share(5, passed, 100) for passed in (100, 99, 80, 79, 0)] == [5, 4, 4, 3, 0]
+
+
 # --- what a hand-in can't do ----------------------------------------------------------------
 
 
@@ -93,7 +121,11 @@ def test_a_sleep_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ("this is no Python", "SyntaxError"),
         ("Node.step = lambda *_: 5", "Effects is 5"),
         ("Node.role = 'king'", "role is 'king'"),
-        ("Node.wake_at_ms = 0", "wake_at_ms on"),
+        ("Node.wake_at_ms = 0", "timers stand still"),
+        (
+            "Node._append = lambda self, entry: self._out.append.append(entry._replace(index=9))",
+            "appends Entry(index=9, term=1, command='noop') behind entry 0",
+        ),
         ("import os\nfor fd in range(3, 16):\n    os.write(fd, b'{\\'points\\': 10}\\n')", ""),
     ],
 )
@@ -118,14 +150,15 @@ def test_a_changed_grader_is_the_hand_in_s_own() -> None:
     assert marks(hostile(code), 1).points == POINTS
 
 
+# Harmless where the lock is missing: a fork, not a bomb; a signal that ends nothing.
 @needs_lock
 @pytest.mark.parametrize(
     "code",
     [
-        "import os\nwhile True: os.fork()",
+        "import os\nif os.fork() == 0: os._exit(0)",
         "import threading\nthreading.Thread(target=print).start()",
         "import subprocess\nsubprocess.run(['true'])",
-        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
+        "import os\nos.kill(os.getppid(), 0)",
         "import socket\nsocket.socket()",
         "open('/etc/passwd')",
         "import raftline.raft.node",
@@ -225,3 +258,53 @@ def test_the_command_of_the_package_is_the_grader(folder: Path) -> None:
     done = subprocess.run(words, cwd=ROOT / "src", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "holds no hand-in" in done.stderr
+
+
+# --- runs repeat, and the lock is closed ----------------------------------------------------
+
+
+def test_a_seed_gives_the_same_run_whatever_sets_a_hand_in_uses() -> None:
+    code = "from raft import Node\nclass Machine:\n    def execute(self, command):\n"
+    code += "        return ' '.join({*command})\n"
+    heard = []
+    for _ in range(2):
+        with Process({**MODEL, "machine.py": code}) as process:
+            heard.append(process.ask({"machine": ["set of letters"]})["replies"])
+    assert heard[0] == heard[1]
+
+
+def test_a_schedule_happens_the_same_way_again() -> None:
+    one = MILESTONES[5]
+    plan = plan_of(6003, 3, one.faults, one.given)
+    ends = []
+    for _ in range(2):
+        with Process(MODEL) as process:
+            schedule = Schedule(6003, plan, process)
+            schedule.trouble(20)
+            ends.append((schedule.world.now_ms, schedule.world.counts, schedule.world.trace()))
+    assert ends[0] == ends[1]
+
+
+def test_a_machine_that_refuses_the_lock_grades_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("import sys\nsys.stdin.readline()\nprint('{\"refused\": \"seccomp: no\"}')\n")
+    monkeypatch.setattr(remote, "WORKER", worker)
+    with pytest.raises(CannotLock, match="seccomp: no"):
+        marks(MODEL, 1)
+    monkeypatch.setattr(grading, "marks_of_all", lambda *_: marks(MODEL, 1))
+    assert grading.main([str(LAB / "answers")]) == 2
+    assert "(seccomp: no), so none may run here" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_lock_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.sys, "platform", "darwin")
+    assert sandbox.isolation().startswith("[!] only limits of time and memory")
+
+
+def test_the_runs_of_a_milestone_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MILESTONE_SECONDS", -1)
+    found = marks(MODEL, 1, 15)
+    assert found.points == 0
+    assert "took more than" in found.first_failure
