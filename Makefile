@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: conform conform-bugs sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test kubernetes-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -115,6 +115,9 @@ lab-%:
 
 handout: ## what students get of a lab, without keys and history: make handout LAB=elections
 	@$(PYTHON) labs/handout.py $(LAB)
+
+grade-test: ## the grader of lab 7 held to the model solution, raftline and the bugs: half an hour
+	@$(PYTHON) labs/grading/selftest.py $(ARGS)
 
 keys: ## the teachers' keys of all labs, into build/keys
 	@$(PYTHON) labs/keys/make.py

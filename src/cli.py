@@ -24,6 +24,7 @@ from raftline.wire.commands import AT_THE_SHELL
 
 PASSED_ON = {  # and their modules
     "server": "server", "client": "client", "simulate": "simulator", "conform": "conform.command",
+    "grade": "tools.grade",
 }  # fmt: skip
 HELD = {
     "lock": "run a command while holding a lock",
@@ -121,6 +122,8 @@ def _parser() -> tuple[Parser, Commands]:
     commands.add_parser("simulate", help=simulate, add_help=False)
     conform = "grade a node of any language: raftline conform -- COMMAND {name} {port} {dir}"
     commands.add_parser("conform", help=conform, add_help=False)
+    grade = "hand-ins of the lab write Raft, in a clone: raftline grade FOLDER"
+    commands.add_parser("grade", help=grade, add_help=False)
     for verb, does in {**AT_THE_SHELL, **HELD}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
