@@ -481,8 +481,8 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
 
 
 def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
-    """What chance put in is not cut off, however long the client's name; without users the name
-    is as it always was."""
+    """The part by chance is not cut off, however long the client's name. Without users the name is
+    as it always was."""
     names = []
     for client in ("c", "c", "client" * 10):
         admission = Admission(FakeHost(access=access), object())  # type: ignore[arg-type]
