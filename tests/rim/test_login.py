@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -305,6 +306,22 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     last = f"auth c=biws,{nonce},p={base64.b64encode(proof).decode()}"
     assert login.take(asked(last)) == FAILED
     assert login.identity == access.nobody
+
+
+@pytest.mark.parametrize("is_equal", [False, True])
+def test_nothing_but_the_comparison_in_constant_time_decides(
+    access: Access, monkeypatch: pytest.MonkeyPatch, is_equal: bool
+) -> None:
+    """Of a typed password, of a proof by SCRAM, and of the node's own proof at the client."""
+    monkeypatch.setattr("hmac.compare_digest", lambda one, other: is_equal)
+    monkeypatch.setattr("scramp.core.compare_digest", lambda one, other: is_equal)
+    password = "wrong" if is_equal else PASSWORD
+    typed = login_to(access)
+    assert (typed.take(asked(f"login bob {password}")) != FAILED) is is_equal
+    proved = login_to(access)
+    with contextlib.suppress(LoginFailed):
+        log_in(proved, "bob", password)
+    assert (proved.identity.user == "bob") is is_equal
 
 
 def test_each_failure_waits_by_itself(path: Path) -> None:
