@@ -52,23 +52,24 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
-    if arguments.users is None and arguments.anonymous is not None:
-        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
     if arguments.users is not None and arguments.controller_udp is not None:
         raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
-    _check_protected(arguments)
+    check_access(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 
-def _check_protected(arguments: argparse.Namespace) -> None:
+def check_access(arguments: argparse.Namespace) -> None:
     """Check that nobody on a network can speak as a member, unless that was said to be meant.
 
     Raises:
-        ConfigError: others can reach the node, and it asks members for no proof.
+        ConfigError: others can reach the node, and it asks members for no proof; or a setting is
+            for users, and there are none.
     """
+    if arguments.users is None and arguments.anonymous is not None:
+        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
     if is_loopback(arguments.host) or arguments.insecure:
         return
     if arguments.tls_only and arguments.tls_ca is not None:

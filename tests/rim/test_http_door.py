@@ -3,10 +3,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import ipaddress
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,31 @@ def test_pages_that_are_not_there_and_pages_that_break_are_told(place: Place) ->
         assert fetched(place, "/health?x=1")[0] == 200
         assert fetched(place, "/health", "HEAD") == (200, "")
         assert fetched(place, "/health", "DELETE")[0] == 501
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS"])
+def test_the_door_only_reads(place: Place, method: str) -> None:
+    """F103: nothing but GET and HEAD is understood, whatever the page."""
+    with opened(place) as door:
+        made: list[str] = []
+
+        def counted(path: str, page: Callable[[], Answer]) -> Callable[[], Answer]:
+            return lambda: (made.append(path), page())[1]
+
+        pages = door.pages.by_path
+        door.pages.by_path = {path: counted(path, page) for path, page in pages.items()}
+        for path in pages:
+            assert fetched(place, path, method)[0] == 501
+        assert made == []
+        assert fetched(place, "/health")[0] == 200
+        assert made == ["/health"]
+
+
+def test_a_port_alone_is_one_of_this_machine() -> None:
+    """F103: others reach the door only where an address of the network was typed."""
+    assert [as_place("9100").host, as_place("9100").is_open_to_network] == ["localhost", False]
+    with opened(as_place(str(next(free_ports)))) as door:
+        assert ipaddress.ip_address(door.server_address[0]).is_loopback
 
 
 def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
