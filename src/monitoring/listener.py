@@ -18,8 +18,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from raftline.common.address import Place
 from raftline.common.config import PortRefused
-from raftline.common.place import Place
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
 

@@ -16,7 +16,7 @@ from raftline.common.wakeup import Wakeup
 from raftline.net.host import Teller
 from raftline.observe import lines
 from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.thinning import Thinning
+from raftline.observe.lines import Thinning
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries, Message

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.address import Place, as_place
 from raftline.common.config import PortRefused
-from raftline.common.place import Place, as_place
 from raftline.harness.processes import free_ports
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
