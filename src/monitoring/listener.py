@@ -115,6 +115,7 @@ def _free(path: str) -> None:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # a listener that takes nobody would keep it waiting
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
