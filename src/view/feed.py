@@ -22,6 +22,7 @@ WAITING_MAX = 20_000  # events of one batch
 LINE_BYTES_MAX = 8 << 20
 ASK_S = 30.0
 SPEAKER = "view"
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
 
 
 class Feed:
@@ -58,7 +59,7 @@ class Feed:
                 continue
             try:
                 await self._read(name, reader, writer)
-            except (OSError, ValueError):
+            except (OSError, *UNREADABLE):
                 pass  # it is gone, or says what this build can't read: try again
             finally:
                 writer.close()
@@ -78,13 +79,13 @@ class Feed:
             if word == "OBSERVE":
                 self.refusals.pop(name, None)
                 state = json.loads(rest.removeprefix("response: "))
-                self._clocks[name] = (state["clock"], time.monotonic())
+                self._clocks[name] = (float(state["clock"]), time.monotonic())
                 self._put(self.picture.begin(name, state, asked_s, time.monotonic()))
             elif rest.startswith("lost "):
                 self.left_out += int(rest.split(" ")[1])
             elif word == "OBSERVED":
                 told = json.loads(rest)
-                self._clocks[name] = (told["at"], time.monotonic())
+                self._clocks[name] = (float(told["at"]), time.monotonic())
                 self._put(self.picture.step(name, told))
             else:
                 self.refusals[name] = text.strip().removeprefix("Sorry, ")
