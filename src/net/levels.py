@@ -39,40 +39,39 @@ def read_level(text: str) -> Build | None:
 
 
 class LevelQuestion:
-    """The question for a peer's build on the connections to it, and the answer."""
+    """The question for the level of a peer, on one connection to it after the other."""
 
     def __init__(
-        self, me: str, name: str, told: Callable[[str, Build | None], None] | None
+        self, peer: str, on_build: Callable[[str, Build | None], None] | None
     ) -> None:
-        """`told` hears the build of the peer `name`. Without it the peer is not asked."""
-        self._me, self._name = me, name
-        self._told = told
+        """`on_build` is told the build; without it nothing is asked."""
+        self._peer = peer
+        self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered
         self.was_full = False  # an old build has places for peers alone, and takes this for none
 
-    def ask(self, connection: socket.socket) -> None:
-        """Say the first line of a connection: nobody else sends on it yet."""
-        self._is_asked = self._told is not None and not self.was_full
+    def first_line(self, me: str) -> bytes:
+        """Return the first line of a new connection; b"" where nothing is asked on it."""
+        self._is_asked = self._on_build is not None and not self.was_full
         self.was_full = False
-        if self._is_asked:
-            connection.sendall(f"{spell_level(self._me)}\n".encode())
+        return f"{spell_level(me)}\n".encode() if self._is_asked else b""
 
     def take(self, text: str) -> bool:
-        """Take the answer to the question; return whether this was it."""
+        """Take the answer; return whether this was it."""
         is_refusal = text.startswith("Sorry, ")
         if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
             return False
         self._is_asked = False
         self.was_full = text == FULL
         build = read_level(text)
-        if build is not None and self._told is not None:
-            self._told(self._name, build)
+        if build is not None and self._on_build is not None:
+            self._on_build(self._peer, build)
         return build is not None or self.was_full
 
     def forget(self) -> None:
-        """Tell that the connection broke: nobody knows what comes back."""
-        if self._told is not None:
-            self._told(self._name, None)
+        """Tell that the connection broke: the next build there may be another."""
+        if self._on_build is not None:
+            self._on_build(self._peer, None)
 
 
 def ask_level(

@@ -59,7 +59,7 @@ class Peer:
         self._is_plain = False  # the peer, as far as the last try told
         self.is_proven = False  # on the connection that there is
         self._proven_by = b""  # the secret of that, if it was one
-        self._level = LevelQuestion(me, name, on_build)
+        self._level = LevelQuestion(name, on_build)
         self.name = name
         self.address = address
         self._me = me
@@ -200,7 +200,8 @@ class Peer:
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
             self._begin_tls(connection, reader)
             self._prove(connection, reader)
-            self._level.ask(connection)
+            if question := self._level.first_line(self._me):
+                connection.sendall(question)  # nobody else sends on it yet
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0

@@ -10,11 +10,10 @@ from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES
 from raftline.common import config
-from raftline.common.address import is_loopback
+from raftline.common.address import as_place, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
-from raftline.common.place import as_place
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener

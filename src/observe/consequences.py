@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.observe.facts import Step
-from raftline.observe.rules import Rule, span
+from raftline.observe.facts import Rule, Step, span
 from raftline.raft.messages import TimeoutNow
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from raftline.observe import replication, votes
 from raftline.observe.consequences import CONSEQUENCES
-from raftline.observe.facts import Step
-from raftline.observe.rules import Reason, Rule, always, every, first, span
+from raftline.observe.facts import Reason, Rule, Step, always, every, first, span
 from raftline.raft import inputs, messages
 
 _TIME = (

@@ -3,8 +3,7 @@ of its answer. Pure."""
 
 from __future__ import annotations
 
-from raftline.observe.facts import Step
-from raftline.observe.rules import Rule, always, span
+from raftline.observe.facts import Rule, Step, always, span
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

@@ -17,6 +17,7 @@ AGAIN_REFUSED_S = 5.0  # it counts logins that fail
 BATCH_S = 0.05
 KEPT = 6000  # events for a page that is opened later
 WAITING_MAX = 20_000  # events of one batch
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
 
 
 class Feed:
@@ -80,7 +81,7 @@ class Feed:
                 continue
             try:
                 await self._read(name, reader, writer)
-            except (OSError, ValueError):
+            except (OSError, *UNREADABLE):
                 pass  # it is gone, or says what this build can't read: try again
             finally:
                 writer.close()
@@ -99,7 +100,7 @@ class Feed:
             word, _, rest = text.partition(" ")
             if word == "OBSERVE":
                 state = json.loads(rest.removeprefix("response: "))
-                self._clocks[name] = (state["clock"], time.monotonic())
+                self._clocks[name] = (float(state["clock"]), time.monotonic())
                 self._note_problem(name, "")
                 self._know(state)
                 self._put(self.picture.begin(name, state, asked_s, time.monotonic()))
@@ -107,7 +108,7 @@ class Feed:
                 self.left_out += int(rest.split(" ")[1])
             elif word == "OBSERVED":
                 told = json.loads(rest)
-                self._clocks[name] = (told["at"], time.monotonic())
+                self._clocks[name] = (float(told["at"]), time.monotonic())
                 self._know(told)
                 self._put(self.picture.step(name, told))
             else:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.address import Place, as_place
 from raftline.common.config import PortRefused
-from raftline.common.place import Place, as_place
 from raftline.harness.processes import free_ports
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
@@ -138,6 +138,18 @@ def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
         MonitorListener(Place(path=str(path)), Pages())
     assert path.read_text() == "mine"
     os.unlink(path)
+
+
+def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(
+    tmp_path: Path
+) -> None:
+    path = str(tmp_path / "door")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(path)
+        busy.listen(0)
+        waiting.connect(path)  # it takes the one place
+        with pytest.raises(PortRefused, match="can't listen there: "):
+            MonitorListener(Place(path=path), Pages())
 
 
 @pytest.mark.parametrize(

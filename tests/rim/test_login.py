@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
 import socket
 import stat
@@ -354,6 +355,13 @@ def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(ConfigError, match="is open to others: chmod 600"):
         Access(path, Role.NONE)
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # to read it would wait for a writer
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match="is no file"):
+            read_users(path)
 
 
 GOOD = spell_users(users_of(BOB))

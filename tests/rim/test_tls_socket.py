@@ -231,6 +231,7 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     for nodes, why in [
         (["s1"], "the form is NAME=HOST"), (["../s1=h"], "is no name of a node"),
         (["s5=a b"], "is no host name"), (["s5=h", "s5=i"], "one is named twice"),
+        (["ca=h"], "ca.pem is the certificate of the CA"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError, match=why):
             certs.make(tmp_path / "new", nodes, [])
