@@ -136,6 +136,10 @@ class Service:
         if before is not None:
             before.close()
 
+    def spelled(self, line: str) -> list[str]:
+        """Return a line as the log has it, where the console is closed."""
+        return [line] if self._records is None else self._records.spell(line)
+
     def _term(self) -> int | None:
         return self._server.node.view.term if self._server is not None else None
 
