@@ -27,6 +27,7 @@ def test_no_function_of_src_is_longer_than_40_lines() -> None:
         for path in SOURCE.rglob("*.py")
         for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and (lines := (part.end_lineno or part.lineno) - part.lineno + 1) > FUNCTION_LINES_MAX
+        and (lines := (part.end_lineno or part.lineno) - part.body[0].lineno + 1)
+        > FUNCTION_LINES_MAX  # behind its arguments
     }
     assert longer == {}
