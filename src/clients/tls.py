@@ -147,7 +147,8 @@ def why_no_tls(error: OSError) -> str:
     if ssl is None or not isinstance(error, ssl.SSLError):
         return ""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {error.verify_message}"
+        why = error.verify_message.removesuffix(".")
+        return f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {why}"
     if error.reason == "WRONG_VERSION_NUMBER":
         return "it speaks no TLS here"
     return f"no TLS came about: {error.reason or error}"
