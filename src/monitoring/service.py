@@ -15,6 +15,7 @@ from raftline.common.wakeup import Wakeup
 from raftline.monitoring.pages import Pages
 from raftline.monitoring.systemd import READY, STOPPING, begin_watchdog, notify, reloading
 from raftline.node import boot
+from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
 from raftline.node.settings import Settings
 
@@ -76,40 +77,9 @@ class Service:
             server.stop()
 
         interrupts.stop_with(stop)
-        self._add_readers(server)
+        for what, read in readers_of(server).items():
+            self.reload.add(what, read)
         interrupts.read_again_with(self.reload.ask)
-
-    def _add_readers(self, server: Server) -> None:
-        """Have the files of users, of the secret and of TLS read again, where the node has them."""
-        if (access := server.access) is not None:
-
-            def read_users() -> str:
-                """Read them; whoever may do less by them does less at once."""
-                access.reload()
-                server.listener.rights_changed()
-                return f"{len(access.users.by_name)} in all"
-
-            self.reload.add("users", read_users)
-        if server.peer_rule.secret:
-
-            def read_secret() -> str:
-                """Read it again. A connection that was proved by one that is gone is ended; the
-                members make another."""
-                server.peer_rule = server.peer_rule.read_again()
-                server.book.prove_by(server.peer_rule)
-                server.listener.secret_changed()
-                return "two, of which the first is used" if server.peer_rule.other else ""
-
-            self.reload.add("secret", read_secret)
-        if (tls := server.tls) is not None:
-
-            def read_certificates() -> str:
-                """Read them for new connections; those that stand keep what they have."""
-                if why := tls.reload():
-                    raise ConfigError(why)
-                return ""
-
-            self.reload.add("certificates", read_certificates)
 
     def began(self, server: Server) -> None:
         """Tell those who wait for it that the node serves; obey SIGHUP, also an earlier one."""

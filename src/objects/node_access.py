@@ -15,6 +15,7 @@ from raftline.clients.login import Credentials, credentials_of
 from raftline.clients.tls import ClientTls
 from raftline.common.config import ConfigError
 from raftline.node import boot
+from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
 
 _FILES = ("secret", "users", "tls_cert", "tls_key", "tls_ca")
@@ -94,7 +95,7 @@ def _settled(arguments: Namespace, credentials: Credentials | None) -> NodeAcces
 def read_again(server: Server) -> str:
     """Have a node read the files of users, certificates and secret; return what went wrong."""
     problems = []
-    for read in (server.reload_users, server.reload_certificates, server.reload_secret):
+    for read in readers_of(server).values():
         try:
             read()
         except ConfigError as problem:
