@@ -15,7 +15,7 @@ from raftline.common.wakeup import Wakeup
 from raftline.monitoring.pages import Pages
 from raftline.monitoring.systemd import READY, STOPPING, begin_watchdog, notify, reloading
 from raftline.node import boot
-from raftline.node.access_files import readers_of
+from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
 from raftline.node.settings import Settings
 
@@ -77,8 +77,8 @@ class Service:
             server.stop()
 
         interrupts.stop_with(stop)
-        for name, read in readers_of(server).items():
-            self.reload.add(name, read)
+        for what, read in readers_of(server).items():
+            self.reload.add(what, read)
         interrupts.read_again_with(self.reload.ask)
 
     def began(self, server: Server) -> None:

@@ -15,7 +15,7 @@ from raftline.clients.login import Credentials, credentials_of
 from raftline.clients.tls import ClientTls
 from raftline.common.config import ConfigError
 from raftline.node import boot
-from raftline.node.access_files import readers_of
+from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
 
 _FILES = ("secret", "users", "tls_cert", "tls_key", "tls_ca")

@@ -9,11 +9,12 @@ import pytest
 from raftline.common.address import Address
 from raftline.view import feed
 from raftline.view.feed import Feed
+from raftline.view.nodes import Nodes
 
 STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
 
 
-@pytest.mark.parametrize("odd", ["{}", "[1]", '{"clock": null}', "no object"])
+@pytest.mark.parametrize("odd", ["{}", "[1]", '{"clock": null}', '{"clock": 1}', "no"])
 def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
     odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -29,9 +30,9 @@ def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
     async def look() -> None:
         server = await asyncio.start_server(answer, "localhost", 0)
         port = server.sockets[0].getsockname()[1]
-        watched = Feed({"s1": Address("localhost", port)})
+        watched = Feed(Nodes({"s1": Address("localhost", port)}, None))
         task = asyncio.create_task(watched.run())
-        while not watched.kept:
+        while all(event["k"] != "begin" for event in watched.kept):
             assert not task.done(), task.exception()
             await asyncio.sleep(0.001)
         task.cancel()
