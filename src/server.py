@@ -96,14 +96,7 @@ def _refuse(service: Service, console: Console, message: str, status: int) -> in
 def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
-    name = arguments.name
-    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
-    tls = tls_of_node(files, is_only=arguments.tls_only)
-    rule = peer_rule(arguments.secret, arguments.secret_mode)
-    if tls is not None:
-        client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
-    if tls is not None and tls.proves_members:
-        rule = rule._replace(is_required=True)
+    rule, tls = _proofs(arguments)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -121,29 +114,59 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
             signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of, rule, tls)
         server.recover()
-        view = server.node.view
-        for note in check_member(view, configuration):
-            console.say(note)
-        listens, members = Address(arguments.host, port), view.membership.addresses
-        tell_reachability(
-            name, listens, configuration, members, listener.bound, console.say,
-            told=arguments.advertise,
-        )  # fmt: skip
+        _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         service.attach(server, interrupts)
-        where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
+        where, view = (arguments.host, port), server.node.view
+        timeout_s = (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
             if arguments.join:
-                mine = advertised(name, arguments.host, port, configuration, arguments.advertise)
-                begin_to_join(name, mine, arguments.join, server.node, console.say)
+                mine = advertised(
+                    server.name, arguments.host, port, configuration, arguments.advertise
+                )
+                begin_to_join(server.name, mine, arguments.join, server.node, console.say)
             if arguments.cores == "one":
-                cpu_affinity.begin_to_watch(name)
+                cpu_affinity.begin_to_watch(server.name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         service.began(server)
         return server.wait()
+
+
+def _proofs(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
+    """Return what members have to prove to this node, and how it speaks TLS.
+
+    Raises:
+        ConfigError: a file for it can't be used.
+    """
+    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    tls = tls_of_node(files, is_only=arguments.tls_only)
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
+    if tls is not None:
+        client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
+    if tls is not None and tls.proves_members:
+        rule = rule._replace(is_required=True)
+    return rule, tls
+
+
+def _tell_place(
+    arguments: argparse.Namespace,
+    port: int,
+    configuration: Configuration,
+    server: Server,
+    listener: Listener,
+    say: Callable[[str], None],
+) -> None:
+    """Say how the node stands to its cluster, and whether others reach it."""
+    view = server.node.view
+    for note in check_member(view, configuration):
+        say(note)
+    tell_reachability(
+        server.name, Address(arguments.host, port), configuration, view.membership.addresses,
+        listener.bound, say, told=arguments.advertise,
+    )  # fmt: skip
 
 
 def _server_of(

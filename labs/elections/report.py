@@ -1,7 +1,7 @@
 """The lines of the report's seven figures, and those in which ours may differ.
 
-A figure here has the lines that must stand on each screen of ours, in this order. The sheet has the
-reasons for further lines (`…`) and for others (`DIFFERS`).
+A figure here has the lines that must stand on each screen of ours, in this order. The appendix of
+the labs has the reasons for further lines (`…`) and for others (`DIFFERS`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 # A line of the report, and ours: numbers of ports, seconds, rounds, and who happened to lead are
-# of the moment; the rest is the table at the end of the sheet.
+# of the moment; the rest is a table of the appendix.
 DIFFERS = (
     (r"(Connecting to localhost port) \d+", r"\1 PORT"),
     (r"Last leader I heard from is: s1", r"Last leader I heard from is: NODE (localhost:PORT)"),

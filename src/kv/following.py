@@ -7,7 +7,7 @@ import sys
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.clients.shell import say
+from raftline.clients.streams import say
 from raftline.kv.codec import TEXT
 from raftline.kv.events import Event, Following
 from raftline.kv.watch import Watch

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from raftline.client import add_forms, answer_one, command_of, finish
+from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import know_access, use_access
+from raftline.clients.streams import finish
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.arguments import Parser

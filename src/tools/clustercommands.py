@@ -102,9 +102,9 @@ def _members(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from raftline.tools import up
+    from raftline.tools import choosing, up
 
-    configuration = up.choose(options.dir, options.count, options.base_port)
+    configuration = choosing.choose(options.dir, options.count, options.base_port)
     return up.up(
         configuration,
         pace=config.PACES[options.pace],

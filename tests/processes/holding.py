@@ -8,6 +8,7 @@ and once more for each change of leader. GRACE_S is for a round and for clocks o
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import tempfile
@@ -85,8 +86,13 @@ def late(notes: Notes) -> list[str]:
     ]
 
 
-def leases_of(cluster: Cluster) -> str:
-    return cluster.ask("leases").removeprefix("LEASES response: ")
+def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
+    """Return the leases that the leader tells, None where there is no leader to tell them."""
+    reply = cluster.ask("leases")
+    if not reply.startswith("LEASES response: "):
+        return None
+    found: dict[str, dict[str, object]] = json.loads(reply.partition(": ")[2])["leases"]
+    return found
 
 
 def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
@@ -100,7 +106,7 @@ def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int)
         nemesis.heal()
         held = notes.counts["holds"]
         eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
-    eventually(lambda: leases_of(cluster).startswith('{"leases": {}'), "all leases ended")
+    eventually(lambda: leases_of(cluster) == {}, "all leases ended")
     return notes
 
 

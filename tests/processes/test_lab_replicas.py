@@ -17,7 +17,7 @@ from labs.replicas.lab import running
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CHECK = Path(__file__).resolve().parents[2] / "labs" / "replicas" / "check.py"
-SHEET = CHECK.with_name("README.md")
+PROGRAM = CHECK.with_name("mine.py")
 
 
 def test_every_row_of_the_objects_lab_holds() -> None:
@@ -31,7 +31,7 @@ def test_every_row_of_the_objects_lab_holds() -> None:
 
 
 def test_the_objects_lab_program_shares_its_value_as_documented(tmp_path: Path) -> None:
-    program = SHEET.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
+    program = PROGRAM.read_text("utf-8")
     ports = [next(free_ports) for _ in range(3)]
     for number, port in enumerate(ports):
         program = program.replace(f":{8000 + number}", f":{port}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import faults, splits
-from tests.processes.holding import late, lateness, window
+from tests.processes.holding import late, lateness, leases_of, window
 from tests.processes.nemesis import Nemesis
 from tests.processes.scene import Fault, Scene
 from tests.processes.slow_disk import slow_disk, with_disks
@@ -25,21 +23,6 @@ SLICE_S = 12
 
 def at_level_2(cluster: Cluster) -> None:
     eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level 2")
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, 3, *STEADY) as cluster:
-        cluster.start().led_by("s1")
-        at_level_2(cluster)
-        yield cluster
-
-
-def leases_of(cluster: Cluster) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = json.loads(
-        cluster.ask("leases").removeprefix("LEASES response: ")
-    )["leases"]
-    return found
 
 
 def granted(cluster: Cluster, seconds: int) -> str:
@@ -70,7 +53,7 @@ def test_a_renewed_lease_stays_and_its_new_leader_gives_it_its_whole_time(three:
     before = three.leader()
     before.kill()
     assert three.leader() is not before
-    assert leases_of(three)[lease]["left"] > 1  # type: ignore[operator]
+    assert leases_of(three)[lease]["left"] > 1  # type: ignore[index, operator]
     assert three.ask("get a") == "GET response: 1"
     eventually(lambda: three.ask("get a") == "GET response, no such key: a", "the end of the lease")
 
@@ -89,7 +72,7 @@ def test_leases_are_there_after_a_snapshot_and_a_restart_of_all(tmp_path: Path) 
         cluster.kill()
         cluster.start()
         eventually(lambda: cluster.ask("get b") == "GET response, no such key: b", "the end of b")
-        assert leases_of(cluster)[lease]["keys"] == ["a"]
+        assert leases_of(cluster)[lease]["keys"] == ["a"]  # type: ignore[index]
         assert cluster.ask(f"release {lease}") == (
             f"RELEASE response: {lease} released, 1 key deleted"
         )
