@@ -13,6 +13,7 @@ from raftline.clients.lines import ask
 from raftline_nodes import Raftline
 
 STAYING = (0, 1)  # their growth over the whole run shows, since they never start anew
+CONSOLE = "output-"  # how the files of what nodes print begin
 REPLACE_S = 120.0
 ASK_S = 60.0
 
@@ -80,13 +81,14 @@ class SoakNodes(Raftline):
     def sample(self) -> dict[str, float]:
         """Return what the nodes take of the machine now."""
         pids = [self.processes[number].pid for number in self.living()]
-        consoles = {self.output(number) for number in range(self.third + 1)}
-        files = [path for path in self.folder.iterdir() if path.is_file() and path not in consoles]
+        paths = [path for path in self.folder.iterdir() if path.is_file()]
+        consoles = [path for path in paths if path.name.startswith(CONSOLE)]
         return {
             "memory": sum(memory_bytes(self.processes[n].pid) for n in STAYING) / 2**20,
             "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
             "threads": sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids),
-            "files": sum(map(_size, files)) / 2**20,
+            "files": sum(_size(path) for path in paths if path not in consoles) / 2**20,
+            "consoles": sum(map(_size, consoles)) / 2**20,  # of members that left as well
         }
 
 

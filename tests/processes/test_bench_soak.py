@@ -45,6 +45,12 @@ def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path
     assert len(set(map(len, row["figures"].values()))) == 1
     assert min(row["figures"]["threads"]) > 3
     assert max(row["figures"]["events_s"]) > 0
+    assert max(row["figures"]["consoles"]) > 0
+    again = subprocess.run(
+        [sys.executable, str(BENCH / "soak_bounds.py"), str(saved)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "| memory of s1 and s2, MiB |" in again.stdout
 
 
 PROGRAM = """
@@ -56,20 +62,37 @@ print(json.dumps(judge(json.loads(sys.argv[1]))[1]))
 
 @pytest.mark.parametrize(
     ("name", "last", "is_growth"),
-    [("memory", 121, False), ("memory", 125, True), ("descriptors", 113, True),
+    [("memory", 112, False), ("memory", 114, True), ("descriptors", 113, True),
      ("threads", 113, True), ("files", 160, True), ("p99_ms", 154, False), ("p99_ms", 156, True),
-     ("per_s", 900, False)],
+     ("per_s", 900, False), ("consoles", 900, False)],
 )  # fmt: skip
 def test_growth_is_the_last_quarter_beyond_the_bound_of_the_first(
     name: str, last: float, is_growth: bool
 ) -> None:
-    names = ("memory", "descriptors", "threads", "files", "p99_ms", "p50_ms", "per_s", "events_s",
-             "others_cpu")  # fmt: skip
-    figures = {each: [100.0] * 8 for each in names}
-    figures[name] = [100.0, 100.0, 500.0, 100.0, 100.0, 100.0, last, last]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(figures)]
+    figures = {name: [100.0, 100.0, 500.0, 100.0, 100.0, 100.0, last, last]}
+    assert bool(growth(**figures)) == is_growth
+
+
+@pytest.mark.parametrize(
+    ("last", "others", "is_growth"),
+    [([100, 900], 1.0, True), ([100, 900], 1.3, False), ([200, 900], 1.3, True)],
+)
+def test_waits_beside_more_work_of_others_are_judged_by_the_calm_windows(
+    last: list[float], others: float, is_growth: bool
+) -> None:
+    found = growth(p99_ms=[100.0] * 6 + last, others_cpu=[1.0] * 6 + [others] * 2)
+    assert bool(found) == is_growth
+
+
+def growth(**figures: list[float]) -> list[str]:
+    """Return what is judged to have grown; a figure that is not named stays the same."""
+    names = ("memory", "descriptors", "threads", "files", "p99_ms", "consoles", "p50_ms", "per_s",
+             "events_s", "others_cpu")  # fmt: skip
+    all_figures = {each: [100.0] * 8 for each in names} | figures
+    command = [sys.executable, "-c", PROGRAM, json.dumps(all_figures)]
     done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True)
-    assert len(json.loads(done.stdout)) == is_growth
+    found: list[str] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.parametrize(

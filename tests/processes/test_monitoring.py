@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -150,3 +151,19 @@ def test_an_http_port_that_others_reach_is_told_and_one_in_use_is_refused(tmp_pa
         node.terminate()
         assert node.launch("--http", str(node.port)).ended() == 2
         assert node.said[-1].startswith(f"[!] --http localhost:{node.port}: can't listen there: ")
+
+
+def test_a_node_answers_at_a_socket_of_the_file_system_alone(tmp_path: Path) -> None:
+    place = tmp_path / "http"
+    with Cluster(tmp_path, 1) as cluster:
+        cluster["s1"].start("--http", f"unix:{place}")
+        eventually(lambda: "raftline_role" in asked(place), "the node has figures")
+        cluster["s1"].terminate()
+        assert not place.exists()
+
+
+def asked(place: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.connect(str(place))
+        asker.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return asker.makefile().read()
