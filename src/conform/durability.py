@@ -10,6 +10,7 @@ from raftline.conform.lines import served
 from raftline.conform.rules import pre_voter
 from raftline.conform.scene import Scene
 from raftline.conform.verdicts import NotJudged
+from raftline.conform.wires import silent
 from raftline.raft.messages import AppendAccepted, RequestVoteReply
 
 PERSISTENT = "Raft §5, Figure 2, persistent state"
@@ -267,6 +268,7 @@ def _grown(before: Files, after: Files) -> tuple[Path, int]:
 def leader_comes_back(scene: Scene) -> None:
     scene.start()
     term = scene.lead()
+    scene.peers["s3"].rule = silent  # so the leader's own disk is needed for a quorum
     scene.client().gets("set a 1", "SET response: a set to 1")
     held = scene.all_hold()
     scene.restart()

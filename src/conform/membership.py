@@ -11,7 +11,7 @@ from raftline.conform.cluster import Cluster
 from raftline.conform.leading import later_rounds
 from raftline.conform.rules import Follower
 from raftline.conform.scene import Scene
-from raftline.conform.wires import HOST
+from raftline.conform.wires import HOST, silent
 from raftline.raft.messages import AppendAccepted
 
 MEMBERS = "Raft §6; thesis §4; protocol.md, Members"
@@ -98,6 +98,8 @@ def removed(scene: Scene) -> None:
 def members_kept(scene: Scene) -> None:
     client = leading(scene)
     add(scene, client)
+    scene.peers["s3"].rule = silent  # so the leader's own disk is needed for three of four
+    client.gets("set a 2", "SET response: a set to 2")
     held = scene.all_hold()
     term, end = held[-1][0] + 1, (len(held), held[-1][0])
     scene.restart()

@@ -148,8 +148,8 @@ class Scene:
 
     # --- the kit as a peer ---------------------------------------------------------------------
 
-    def call(self, peer: str, text: str) -> Line:
-        """Say a line as a peer; return the answer on that connection."""
+    def call(self, peer: str, text: str, least_round: int = 0) -> Line:
+        """Say a line as a peer; return the answer on that connection, not one to a round before."""
         until_s = time.monotonic() + self.patience_s
         while True:
             try:
@@ -158,7 +158,7 @@ class Scene:
                 raise Failed(f"the node takes no connection: {error.strerror}") from None
             asked = self.transcript.end
             wire.say(f"{peer}@{text}")
-            line = wire.next_line(self.patience_s)
+            line = wire.next_line(self.patience_s, least_round)
             if line is None:
                 self.transcript.forgive(asked)
                 raise Failed(f"no answer to {text[:80]}")
@@ -203,7 +203,7 @@ class Scene:
         ]
         spelled = json.dumps(listed, ensure_ascii=False)
         text = f"{term}-{prev[0]}-{prev[1]}-{spelled} commit {commit} round {self.round}"
-        return self.call(peer, f"AppendEntries {text}")
+        return self.call(peer, f"AppendEntries {text}", self.round)
 
     def append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0

@@ -49,10 +49,15 @@ class Wire:
         with contextlib.suppress(OSError):
             self._connection.sendall(data)
 
-    def next_line(self, timeout_s: float) -> Line | None:
-        """Return the next line that nobody has taken yet; None: none came, or the node hung up."""
+    def next_line(self, timeout_s: float, least_round: int = 0) -> Line | None:
+        """Return the next line that nobody has taken yet; None: none came, or the node hung up.
+        Answers to an earlier round than this one are passed over."""
         with contextlib.suppress(queue.Empty):
-            return self._waiting.get(timeout=timeout_s)
+            while True:
+                line = self._waiting.get(timeout=timeout_s)
+                number = getattr(line.message, "round", 0) if line is not None else 0
+                if not 0 < number < least_round:  # a refusal of another term names no round
+                    return line
         return None
 
     def close(self) -> None:
