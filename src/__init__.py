@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
     from raftline.clients.pool import Clients as Clients
+    from raftline.clients.tls import ClientTls as ClientTls
     from raftline.kv.calls import Stat as Stat
     from raftline.kv.connecting import connect as connect
     from raftline.kv.errors import EventsGone as EventsGone
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
 _HOMES = {
     "Client": "client",
     "ClientError": "clients.connection",
+    "ClientTls": "clients.tls",
     "Clients": "clients.pool",
     "Election": "kv.lock",
     "Event": "kv.events",

@@ -8,6 +8,7 @@ from typing import Literal, overload
 from raftline.clients.conversation import name_of_client
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, time_limit
+from raftline.clients.tls import ClientTls
 from raftline.kv.aio_lease import AioLease as Lease
 from raftline.kv.aio_lock import AioElection as Election
 from raftline.kv.aio_lock import AioLock as Lock
@@ -15,7 +16,7 @@ from raftline.kv.aio_store import AioKV as KV
 from raftline.kv.aio_watch import AioWatch as Watch
 from raftline.kv.asker import Asker
 from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.connecting import addresses_of
+from raftline.kv.connecting import addresses_of, tls_of
 
 __all__ = ["KV", "Election", "Lease", "Lock", "Watch", "connect"]
 
@@ -30,6 +31,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -41,6 +43,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -51,6 +54,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values for asyncio; nobody is asked yet.
 
@@ -58,6 +62,6 @@ def connect(
     """
     asker = Asker(
         addresses_of(at, folder), name_of_client(name), time_limit(timeout),
-        credentials_of(user, password),
+        credentials_of(user, password), tls_of(tls),
     )  # fmt: skip
     return KV(asker, BINARY) if binary else KV(asker, TEXT)

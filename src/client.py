@@ -11,11 +11,9 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
     end_quietly()
 
 import argparse
-import io
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from raftline.clients import shell
 from raftline.clients.connection import (
@@ -28,13 +26,20 @@ from raftline.clients.connection import (
     say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.login import know_user, user_of
-from raftline.clients.shell import asks_nothing, run_shell, say, say_connecting, say_late
+from raftline.clients.options import WITH_VALUE, know_access, use_access
+from raftline.clients.shell import run_shell
+from raftline.clients.streams import (
+    finish,
+    lines_of_stdin,
+    say,
+    say_connecting,
+    say_late,
+    take_any_bytes,
+)
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
+from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
@@ -59,7 +64,7 @@ where the leader is, and sends a write that got no answer again, which takes eff
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
 leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
 """
-_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", "--user", "--password-file")
+_OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,23 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
     options = read_options(parser(), head)
-    _take_any_bytes()
+    take_any_bytes()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
-    if options.follow is None:
-        options.follow = not with_screen or options.name is None or bool(options.also)
-    client = Client(
-        options.node.host,
-        options.node.port,
-        options.name or "client",
-        options.timeout,
-        follow=options.follow,
-        also=options.also,
-        on_connect=say_connecting if with_screen else None,
-        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
-        credentials=user_of(options),
-    )
+    client = _client_of(options, with_screen=with_screen)
 
     def converse() -> int:
         if options.name and not words:
@@ -98,38 +91,29 @@ def main(argv: Sequence[str] | None = None) -> int:
                 shell.point_at_id(options.name)
             return outcome
         client.connect()
-        return answer_each(client, _lines_of_stdin(), options.quiet, options.json)
+        return answer_each(client, lines_of_stdin(), options.quiet, options.json)
 
     return finish(client, converse, parser().prog)
 
 
-def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
-    """Converse, leave the connection, and return the exit code; what went wrong is one line."""
+def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
+    """Return the client that was asked for; access that can't be had is a usage error."""
+    if options.follow is None:
+        options.follow = not with_screen or options.name is None or bool(options.also)
     try:
-        with raised(), client:
-            return converse()
-    except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
-        return failure.outcome
-    except BrokenPipeError:
-        # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Outcome.DONE
-    except OSError as failure:  # a full disk behind `> file`, say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
-        return Outcome.USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-
-
-def _take_any_bytes() -> None:
-    """Take any bytes in: those that are not UTF-8 raise nothing here.
-
-    A line ends at a newline only; a lone carriage return is the node's to refuse.
-    """
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        use_access(options)
+    except ConfigError as problem:
+        parser().error(str(problem))
+    return Client(
+        options.node.host,
+        options.node.port,
+        options.name or "client",
+        options.timeout,
+        follow=options.follow,
+        also=options.also,
+        on_connect=say_connecting if with_screen else None,
+        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
+    )
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -159,14 +143,6 @@ def command_of(words: list[str]) -> str:
         return words[0]
     verb, *operands = words
     return f"{escape(verb, key=False)} {row_of(verb).operands.spell(operands)}"
-
-
-def _lines_of_stdin() -> Iterator[str]:
-    """Yield each line that asks something as soon as it is there."""
-    for line in sys.stdin or ():
-        command = line.removesuffix("\n").removesuffix("\r")
-        if not asks_nothing(command):
-            yield command
 
 
 def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
@@ -251,7 +227,7 @@ def parser() -> Parser:
         help="one more node to try; may be repeated")  # fmt: skip
     add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
         help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
-    know_user(parser)
+    know_access(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
     add_forms(form)

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from raftline.access.secret import PeerRule, peer_rule
-from raftline.access.tls import Files, Tls, tls_of_node, use_as_client
+from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.clients import tls as client_tls
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -51,7 +52,7 @@ def main(
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke.
 
-    `console_of` and `server_of` make a console and a server of another kind (labs/failures).
+    `console_of` and `server_of` make a console and a server of another kind (labs/repair).
     """
     open_closed_streams()
     told = settings.read(boot.parser(), argv, os.environ)
@@ -69,11 +70,11 @@ def main(
         with raised():
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
-        return _refuse(console, str(error), EXIT_USAGE)
+        return _refuse(service, console, str(error), EXIT_USAGE)
     except StorageError as error:
-        return _refuse(console, str(error), error.exit_status)
+        return _refuse(service, console, str(error), error.exit_status)
     except OSError as error:
-        return _refuse(console, config.complaint(error), EXIT_FILES)
+        return _refuse(service, console, config.complaint(error), EXIT_FILES)
     except KeyboardInterrupt:  # before there was a node
         return EXIT_INTERRUPTED
     finally:
@@ -86,23 +87,16 @@ def local_time() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _refuse(console: Console, message: str, status: int) -> int:
+def _refuse(service: Service, console: Console, message: str, status: int) -> int:
     console.close()
-    print(f"[!] {message}", file=sys.stderr)
+    print(*service.spelled(f"[!] {message}"), sep="\n", file=sys.stderr)
     return status
 
 
 def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
-    name = arguments.name
-    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
-    tls = tls_of_node(files, is_only=arguments.tls_only)
-    rule = peer_rule(arguments.secret, arguments.secret_mode)
-    if tls is not None:
-        use_as_client(tls)  # to join a cluster
-    if tls is not None and tls.proves_members:
-        rule = rule._replace(is_required=True)
+    rule, tls = _proofs(arguments)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -120,29 +114,59 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
             signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, server_of, rule, tls)
         server.recover()
-        view = server.node.view
-        for note in check_member(view, configuration):
-            console.say(note)
-        listens, members = Address(arguments.host, port), view.membership.addresses
-        tell_reachability(
-            name, listens, configuration, members, listener.bound, console.say,
-            told=arguments.advertise,
-        )  # fmt: skip
+        _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
         gc.freeze()  # what was recovered stays: no collection needs to look at it again
         service.attach(server, interrupts)
-        where, timeout_s = (arguments.host, port), (view.election_at_ms - view.now_ms) / 1000
+        where, view = (arguments.host, port), server.node.view
+        timeout_s = (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
             if arguments.join:
-                mine = advertised(name, arguments.host, port, configuration, arguments.advertise)
-                begin_to_join(name, mine, arguments.join, server.node, console.say)
+                mine = advertised(
+                    server.name, arguments.host, port, configuration, arguments.advertise
+                )
+                begin_to_join(server.name, mine, arguments.join, server.node, console.say)
             if arguments.cores == "one":
-                cpu_affinity.begin_to_watch(name)
+                cpu_affinity.begin_to_watch(server.name)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener, datagrams)
         service.began(server)
         return server.wait()
+
+
+def _proofs(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
+    """Return what members have to prove to this node, and how it speaks TLS.
+
+    Raises:
+        ConfigError: a file for it can't be used.
+    """
+    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    tls = tls_of_node(files, is_only=arguments.tls_only)
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
+    if tls is not None:
+        client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
+    if tls is not None and tls.proves_members:
+        rule = rule._replace(is_required=True)
+    return rule, tls
+
+
+def _tell_place(
+    arguments: argparse.Namespace,
+    port: int,
+    configuration: Configuration,
+    server: Server,
+    listener: Listener,
+    say: Callable[[str], None],
+) -> None:
+    """Say how the node stands to its cluster, and whether others reach it."""
+    view = server.node.view
+    for note in check_member(view, configuration):
+        say(note)
+    tell_reachability(
+        server.name, Address(arguments.host, port), configuration, view.membership.addresses,
+        listener.bound, say, told=arguments.advertise,
+    )  # fmt: skip
 
 
 def _server_of(

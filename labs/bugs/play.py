@@ -22,11 +22,13 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
     end_quietly()
 
 import argparse
+import base64
 import difflib
 import os
 import re
 import shutil
 import subprocess
+import zlib
 
 from labs.checking import end_with
 from labs.leftovers import Scene
@@ -37,7 +39,8 @@ ROOT = HERE.parents[1]
 SOURCES = ROOT / "src"
 PLAY_SECONDS_MAX = 60.0
 GROUP_MAX = 4  # lines that come again and again together
-BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.patch"))
+BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.txt"))
+NO_ANSWERS = "The answers are not in this handout. Your teacher has them."
 
 
 class DoesNotApply(Exception):
@@ -49,7 +52,7 @@ def apply_patch(patch: Path, sources: Path) -> None:
     their numbers, and must be there exactly once: so patches survive changes around them."""
     file: Path | None = None
     hunks: list[tuple[Path, list[str], list[str]]] = []
-    for line in patch.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in text_of_patch(patch).splitlines(keepends=True):
         if line.startswith("+++ "):
             file = sources / line[4:].strip().removeprefix("b/src/")
         elif line.startswith("@@"):
@@ -71,6 +74,14 @@ def apply_patch(patch: Path, sources: Path) -> None:
                 f"{count} times, beginning with {before[0].strip()!r}"
             )
         file.write_text(text.replace("".join(before), "".join(after)), encoding="utf-8")
+
+
+def text_of_patch(patch: Path) -> str:
+    """Return a patch. In a handout it is packed, so that nobody reads it by accident."""
+    if patch.exists():
+        return patch.read_text(encoding="utf-8")
+    packed = patch.with_suffix(".packed").read_bytes()
+    return zlib.decompress(base64.b64decode(packed)).decode("utf-8")
 
 
 def copy_with_bug(number: int, folder: Path) -> Path:
@@ -177,7 +188,10 @@ def hint(number: int, which: int) -> str:
 
 def answer(number: int) -> str:
     """Return the page's section on a bug."""
-    text = (HERE / "answers.md").read_text(encoding="utf-8")
+    page = HERE / "answers.md"
+    if not page.exists():
+        return NO_ANSWERS
+    text = page.read_text(encoding="utf-8")
     found = re.search(rf"^## {number} .*?(?=\n## |\Z)", text, re.DOTALL | re.MULTILINE)
     assert found is not None, f"answers.md has none for {number}"
     return found[0].strip()

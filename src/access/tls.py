@@ -22,7 +22,7 @@ ALPN = "raftline/1"
 MEMBER = "raftline member"  # the organizational unit in a member's certificate
 
 
-VARIABLES = ("RAFTLINE_TLS_CERT", "RAFTLINE_TLS_KEY", "RAFTLINE_TLS_CA")  # of a client
+OPTIONS = ("--tls-cert", "--tls-key", "--tls-ca")  # of a node, that name the files
 
 
 class Files(NamedTuple):
@@ -36,14 +36,18 @@ class Files(NamedTuple):
 class Tls:
     """The TLS of one node or client."""
 
-    def __init__(self, files: Files, *, is_only: bool = False) -> None:
-        """Read the files; with `is_only` nobody is spoken to without TLS.
+    def __init__(
+        self, files: Files, *, is_only: bool = False, names: tuple[str, str, str] = OPTIONS
+    ) -> None:
+        """Read the files; with `is_only` nobody is spoken to without TLS. `names` are those of
+        certificate, key and CA in messages.
 
         Raises:
             ConfigError: they can't be used.
         """
         self.files = files
         self.is_only = is_only
+        self._names = names
         self._lock = threading.Lock()
         self._seen = self._stamps()
         self._answers, self._dials = self._contexts()
@@ -97,9 +101,9 @@ class Tls:
             context.set_alpn_protocols([ALPN])
             context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
             if cert is not None:
-                _load_certificate(context, cert, key)
+                _load_certificate(context, cert, key, self._names)
             if ca is not None:
-                _load_ca(context, ca)
+                _load_ca(context, ca, self._names[2])
         answers.num_tickets = 0  # nobody takes up a session again
         answers.verify_mode = ssl.CERT_OPTIONAL if ca is not None else ssl.CERT_NONE
         if ca is None:
@@ -107,30 +111,35 @@ class Tls:
         return answers, dials
 
 
-def _load_certificate(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+def _load_certificate(
+    context: ssl.SSLContext, cert: Path, key: Path | None, names: tuple[str, str, str]
+) -> None:
+    both = f"{names[0]} {cert}" if key is None else f"{names[0]} {cert}, {names[1]} {key}"
+
+    def no_password() -> str:
+        raise ConfigError(
+            f"{both}: a key with a password can't be used, as nobody is there to type"
+        )
+
     try:
         if key is not None:
-            check_private(key, os.stat(key), "--tls-key")
-        context.load_cert_chain(cert, key, password=_no_password)
+            check_private(key, os.stat(key), names[1])
+        context.load_cert_chain(cert, key, password=no_password)
     except ssl.SSLError as error:
         why = error.reason or "no certificate and key in PEM"
-        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {why}") from None
+        raise ConfigError(f"{both}: {why}") from None
     except OSError as error:
-        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {error.strerror}") from None
+        raise ConfigError(f"{both}: {error.strerror}") from None
 
 
-def _no_password() -> str:
-    raise ConfigError("--tls-key: a key with a password can't be used, as nobody is there to type")
-
-
-def _load_ca(context: ssl.SSLContext, ca: Path) -> None:
+def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
     try:
         context.load_verify_locations(ca)
     except ssl.SSLError as error:
         why = error.reason or "no certificate in PEM"
-        raise ConfigError(f"--tls-ca {ca}: {why}") from None
+        raise ConfigError(f"{name} {ca}: {why}") from None
     except OSError as error:
-        raise ConfigError(f"--tls-ca {ca}: {error.strerror}") from None
+        raise ConfigError(f"{name} {ca}: {error.strerror}") from None
 
 
 def tls_of_node(files: Files, *, is_only: bool) -> Tls | None:
@@ -145,40 +154,6 @@ def tls_of_node(files: Files, *, is_only: bool) -> Tls | None:
     if cert is None or key is None:
         raise ConfigError("TLS needs both --tls-cert FILE and --tls-key FILE")
     return Tls(files, is_only=is_only)
-
-
-class _Process:
-    """The TLS of the connections that this process makes as a client."""
-
-    tls: Tls | None = None
-    named: tuple[str, ...] | None = None  # by the environment, as `tls` has it
-
-
-def use_as_client(tls: Tls | None) -> None:
-    """Have this process speak so as a client, whatever the environment names."""
-    _Process.tls, _Process.named = tls, ("said",)
-
-
-def tls_of_client() -> Tls | None:
-    """Return the TLS of a client: that of the node in this process, or of the files that
-    $RAFTLINE_TLS_CA, $RAFTLINE_TLS_CERT and $RAFTLINE_TLS_KEY name.
-
-    Raises:
-        ConfigError: they can't be used.
-    """
-    if _Process.named != ("said",):
-        told = tuple(os.environ.get(variable, "") for variable in VARIABLES)
-        if told != _Process.named:
-            cert, key, ca = (Path(each) if each else None for each in told)
-            _Process.tls = Tls(Files(cert, key, ca)) if any(told) else None
-            _Process.named = told
-    return _Process.tls
-
-
-def context_of_client() -> ssl.SSLContext | None:
-    """Return the context of a client's next connection; None where it is plain."""
-    tls = tls_of_client()
-    return tls.dialing() if tls is not None else None
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from raftline.clients.lines import LineConnection
+from raftline.clients.tls import ClientTls, why_no_tls
 from raftline.common.address import Address
 from raftline.common.console import safe_line
 from raftline.wire.protocol import ProtocolError, decode_line
@@ -138,16 +139,19 @@ def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
         return f"no host is called {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):
         return f"{host} port {port} did not accept a connection within {limit_s:g} s."
-    return f"{host} port {port} cannot be reached: {error.strerror or error}."
+    why = why_no_tls(error) or error.strerror or str(error)
+    return f"{host} port {port} cannot be reached: {why}."
 
 
 class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(
+        self, address: Address, timeout_s: float, tls: ClientTls | None = None
+    ) -> None:
         self.address = address
         try:
-            super().__init__(address.port, timeout_s, address.host)
+            super().__init__(address.port, timeout_s, address.host, tls)
         except UnicodeError:  # no name that could be looked up, such as a..b
             raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
 

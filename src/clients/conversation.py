@@ -25,6 +25,7 @@ from raftline.clients.search import (
     search,
     text_of,
 )
+from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.wire.protocol import NAME
 from raftline.wire.replies import Reply, read_reply
@@ -49,7 +50,8 @@ class Client:
     `attempt_s` is how long one node may keep a request, when following, before another is asked;
     `search_s`, how long one is looked for that takes it, where that is not `timeout_s`. `on_wait`
     gets a line, once for each request, when a second has brought no answer. Each connection is
-    logged in with `credentials`, else with those of the environment, if there are any.
+    logged in with `credentials`, else with those of the environment, if there are any. It speaks
+    TLS with `tls`, else as the environment says.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Client:
         search_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
         credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Connect to nobody yet. Raises ValueError where `name` can't begin a line."""
         self._nodes = Nodes([(host, port), *also])
@@ -77,6 +80,7 @@ class Client:
         self._on_connect = on_connect
         self._on_wait = on_wait
         self.credentials = credentials or of_environment()
+        self.tls = tls
         self._connection: NodeConnection | None = None
         self._sessions = Sessions()
 
@@ -199,7 +203,7 @@ class Client:
         if self.follow and self.attempt_s is not None:
             limit_s = max(0.05, min(limit_s, deadline.left_s))
         try:
-            self._connection = NodeConnection(self.address, limit_s)
+            self._connection = NodeConnection(self.address, limit_s, self.tls)
         except OSError as error:
             raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
         if self.credentials is not None:

@@ -6,10 +6,10 @@ It knows nothing of what the lines say, and looks for no leader: `conversation.p
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import sys
 import time
+
+from raftline.clients.tls import ClientTls, of_process
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
 LEAST_S = 1e-6  # 0 would mean not to wait at all
@@ -29,9 +29,18 @@ class TooLong(Exception):
 class LineConnection:
     """A connection to one node, or to anything else that speaks lines."""
 
-    def __init__(self, port: int, timeout_s: float = 30.0, host: str = "localhost") -> None:
-        """Connect. Raises OSError where nobody listens, or not within `timeout_s`."""
-        self.socket = _with_tls(socket.create_connection((host, port), timeout_s), host, timeout_s)
+    def __init__(
+        self,
+        port: int,
+        timeout_s: float = 30.0,
+        host: str = "localhost",
+        tls: ClientTls | None = None,
+    ) -> None:
+        """Connect, with `tls` or that of this process. Raises OSError where nobody listens, or not
+        within `timeout_s`, or no TLS comes about."""
+        tls = tls or of_process()
+        connection = socket.create_connection((host, port), timeout_s)
+        self.socket = connection if tls is None else _with_tls(connection, tls, host, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.received = bytearray()  # and not read yet
@@ -108,17 +117,10 @@ def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "loca
         return connection.ask(line)
 
 
-def _with_tls(connection: socket.socket, host: str, limit_s: float) -> socket.socket:
-    """Return the connection with TLS on it where this process speaks that, else as it is.
-
-    Raises:
-        OSError: no handshake came about; the connection is closed.
-    """
-    named = any(variable.startswith("RAFTLINE_TLS_") for variable in os.environ)
-    if not named and "raftline.access.tls" not in sys.modules:  # it takes a while to load
-        return connection
-    from raftline.access.tls import context_of_client
+def _with_tls(
+    connection: socket.socket, tls: ClientTls, host: str, limit_s: float
+) -> socket.socket:
+    """Return the connection with TLS on it. Raises OSError; the connection is closed then."""
     from raftline.access.tls_socket import TlsSocket
 
-    context = context_of_client()
-    return connection if context is None else TlsSocket.dialed(connection, context, host, limit_s)
+    return TlsSocket.dialed(connection, tls.context(), tls.name_of(host), limit_s)

@@ -6,7 +6,6 @@ An exchange is a generator: it yields a command, and is sent the text of its rep
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
 import contextlib
@@ -16,7 +15,6 @@ import hmac
 import os
 import re
 import secrets
-import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -70,9 +68,22 @@ class Credentials(NamedTuple):
         return password
 
 
+class _Process:
+    """The credentials of the connections for which nobody named any."""
+
+    credentials: Credentials | None = None
+
+
+def use(credentials: Credentials | None) -> None:
+    """Have this process log in so as a client; None: as the environment says."""
+    _Process.credentials = credentials
+
+
 def of_environment() -> Credentials | None:
-    """Return what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None where they name no user.
-    A mistake in them is told at the first login."""
+    """Return what was set by `use`, else what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None
+    where they name no user. A mistake in them is told at the first login."""
+    if _Process.credentials is not None:
+        return _Process.credentials
     user = os.environ.get(USER, "")
     return Credentials(user, file=os.environ.get(PASSWORD_FILE, "")) if user else None
 
@@ -118,34 +129,6 @@ def text_in(raw: bytes) -> str:
     if reply is None:
         raise _no_challenge()
     return reply.text
-
-
-def know_user(parser: argparse.ArgumentParser) -> None:
-    """Have `--user` and `--password-file`."""
-    add = parser.add_argument
-    add("--user", type=_user, metavar="NAME",
-        help=f"log in as NAME (${USER}); without a file the password is asked for")  # fmt: skip
-    add("--password-file", metavar="FILE",
-        help=f"its first line is the password (${PASSWORD_FILE})")  # fmt: skip
-
-
-def user_of(options: argparse.Namespace) -> Credentials | None:
-    """Return what a command logs in with; the password is typed where no file is named."""
-    file = options.password_file or os.environ.get(PASSWORD_FILE, "")
-    user = options.user or os.environ.get(USER, "")
-    if not user:
-        return None
-    if file or sys.stdin is None or not sys.stdin.isatty():
-        return Credentials(user, file=file)
-    from getpass import getpass  # only who types it needs it
-
-    return Credentials(user, getpass(f"Password of {user}: "))
-
-
-def _user(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user; {NAMED}")
-    return text
 
 
 def nonce() -> str:

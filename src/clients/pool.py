@@ -8,6 +8,7 @@ import threading
 from raftline.clients.connection import Closed
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.login import Credentials, of_environment
+from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 
@@ -38,9 +39,10 @@ class Clients(NoCopies):
         name: str = "program",
         timeout: float = TIMEOUT_S,
         credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Know the nodes at `addresses`, `host:port` each; the first is asked first.
-        `credentials` are as those of a `Client`.
+        `credentials` and `tls` are as those of a `Client`.
 
         Raises:
             ValueError: one of them is no such address, or `name` none that can begin a line.
@@ -48,6 +50,7 @@ class Clients(NoCopies):
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
         self.credentials = credentials or of_environment()
+        self.tls = tls
         self.addresses = [Address.parse(each) for each in addresses]
         if not self.addresses:
             raise ValueError("no address: name the nodes as host:port")
@@ -105,7 +108,9 @@ class Clients(NoCopies):
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
         first, *others = self.addresses
-        return Client(*first, self.name, follow=True, also=others, credentials=self.credentials)
+        return Client(
+            *first, self.name, follow=True, also=others, credentials=self.credentials, tls=self.tls
+        )
 
     def _give_back(self, client: Client) -> None:
         with self._lock:

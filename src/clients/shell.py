@@ -11,7 +11,7 @@ from types import ModuleType
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.common.address import Address
+from raftline.clients.streams import asks_nothing, say
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.loginoperands import without_password
 from raftline.wire.protocol import without_controls
@@ -35,26 +35,6 @@ ELSEWHERE = {word: row for row in COMMANDS.values() for word in row.elsewhere}
 HISTORY_LINES = 1000
 LIKE_A_COMMAND = 0.7  # of an ID, as difflib has it: shwo is, and ada is not (add)
 KEYS_OFFERED = 10_000
-
-
-def say(text: str = "") -> None:
-    """Print one line at once, also into a pipe."""
-    print(text, flush=True)
-
-
-def say_connecting(address: Address) -> None:
-    """Print the figure's first line."""
-    say(f"[*] Connecting to {address.host} port {address.port}")
-
-
-def say_late(text: str) -> None:
-    """Print why there is no answer yet."""
-    say(f"[*] {text}")
-
-
-def asks_nothing(command: str) -> bool:
-    """Whether the line is blank or a comment: it is not sent, and gets no reply."""
-    return not command.strip() or command.lstrip().startswith("#")
 
 
 def _never(client: Client, command: str) -> bool:

@@ -9,9 +9,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftline.common.address import HOST, port_in
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["Parser"]
 
 VERSION = "0.1.0"
 EXIT_USAGE = 2

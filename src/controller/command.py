@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
 from raftline.clients.login import log_in, of_environment
+from raftline.clients.tls import why_no_tls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.config import ConfigError
@@ -80,7 +81,7 @@ def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> R
     try:
         connection = NodeConnection(address, timeout_s)
     except OSError as failure:
-        why = (failure.strerror or str(failure)).lower()
+        why = why_no_tls(failure) or (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
     with connection:
         try:

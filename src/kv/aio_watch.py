@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic
 
-from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -21,7 +20,7 @@ from raftline.clients.connection import (
 )
 from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
-from raftline.kv.asker import Asker, take_steps
+from raftline.kv.asker import Asker, take_steps, tls_arguments
 from raftline.kv.codec import Data
 from raftline.kv.events import Ended, Event, Following
 from raftline.kv.line_stream import LineStream
@@ -119,7 +118,8 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             self._open_s = 0.0
         loop = asyncio.get_running_loop()
         host, port = self._addresses[0]
-        opening = loop.create_connection(LineStream, host, port, ssl=context_of_client())
+        tls = tls_arguments(self._asker.tls, host)
+        opening = loop.create_connection(LineStream, host, port, **tls)
         try:
             _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:  # another class before Python 3.11

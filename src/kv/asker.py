@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from raftline.access.tls import context_of_client
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     Closed,
@@ -35,6 +35,7 @@ from raftline.clients.search import (
     search,
     text_of,
 )
+from raftline.clients.tls import ClientTls, of_process
 from raftline.common.address import Address
 from raftline.kv.link import Link
 from raftline.wire.commands import row_of
@@ -54,12 +55,14 @@ class Asker:
         name: str,
         timeout_s: float,
         credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Know the nodes; nobody is asked yet."""
         self.addresses = list(addresses)
         self.name = name
         self.timeout_s = timeout_s
         self.credentials = credentials
+        self.tls = tls
         self._nodes = Nodes(self.addresses)
         self._sessions = Sessions()
         self._beginning: asyncio.Lock | None = None  # one task begins a session for all
@@ -212,8 +215,9 @@ class Asker:
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()
+        tls = tls_arguments(self.tls, address.host)
         connecting = loop.create_connection(
-            lambda: Link(address), address.host, address.port, ssl=context_of_client()
+            lambda: Link(address), address.host, address.port, **tls
         )
         try:
             _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
@@ -241,6 +245,18 @@ class Asker:
         except BaseException:
             link.close(ConnectionAbortedError("the login failed"))
             raise
+
+
+def tls_arguments(tls: ClientTls | None, host: str) -> dict[str, Any]:
+    """Return what has `create_connection` speak TLS with `tls`, else as this process does.
+
+    Raises:
+        ConfigError: the environment names files that can't be used.
+    """
+    tls = tls or of_process()
+    if tls is None:
+        return {}
+    return {"ssl": tls.context(), "server_hostname": tls.name_of(host)}
 
 
 async def take_steps(

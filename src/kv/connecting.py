@@ -8,6 +8,7 @@ from typing import Literal, overload
 from raftline.clients.connection import Unreachable
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients
+from raftline.clients.tls import ClientTls, named_or_of_process
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
@@ -34,6 +35,18 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
         raise Unreachable(str(problem)) from None
 
 
+def tls_of(tls: ClientTls | None) -> ClientTls | None:
+    """Return the TLS that a program names, else that of the environment.
+
+    Raises:
+        TypeError: it is none. ValueError: the environment names files that can't be used.
+    """
+    try:
+        return named_or_of_process(tls)
+    except ConfigError as problem:
+        raise ValueError(str(problem)) from None
+
+
 @overload
 def connect(
     at: str | None = None,
@@ -44,6 +57,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -55,6 +69,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -65,6 +80,7 @@ def connect(
     folder: str | Path | None = None,
     user: str | None = None,
     password: str | None = None,
+    tls: ClientTls | None = None,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values as a mapping; nobody is asked yet.
 
@@ -72,7 +88,8 @@ def connect(
     `server-configuration.txt` of `folder`, or of the nearest folder that has one. Each call ends
     within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
     sessions. With `binary` keys and values are bytes. Each connection is logged in as `user`, if
-    there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE.
+    there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE. It
+    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like say.
 
     Raises:
         ValueError, TypeError: an option can't be.
@@ -80,6 +97,6 @@ def connect(
     """
     clients = Clients(
         *map(str, addresses_of(at, folder)), name=name, timeout=timeout,
-        credentials=credentials_of(user, password),
+        credentials=credentials_of(user, password), tls=tls_of(tls),
     )  # fmt: skip
     return KV(clients, BINARY) if binary else KV(clients, TEXT)

@@ -7,7 +7,7 @@ import sys
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.clients.shell import say
+from raftline.clients.streams import say
 from raftline.kv.codec import TEXT
 from raftline.kv.events import Event, Following
 from raftline.kv.watch import Watch
@@ -25,7 +25,8 @@ def begin(client: Client, command: str) -> Watch[str]:
     asked = _asked(command)
     following = Following(TEXT, unescape(asked.prefix), asked.after)
     return Watch(
-        client.addresses, client.name, following, client.timeout_s, client.credentials
+        client.addresses, client.name, following, client.timeout_s, client.credentials,
+        client.tls,
     )
 
 

@@ -36,7 +36,9 @@ class Shared:
     def watch(self, following: Following[Data], open_s: float) -> Watch[Data]:
         """Return a watch that ends with the client."""
         clients = self.clients
-        watch = Watch(clients.addresses, clients.name, following, open_s, clients.credentials)
+        watch = Watch(
+            clients.addresses, clients.name, following, open_s, clients.credentials, clients.tls
+        )
         with self.lock:
             if self.is_closed:
                 raise Closed("this client was closed, so nothing can be watched through it")

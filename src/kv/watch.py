@@ -22,6 +22,7 @@ from raftline.clients.connection import (
     why_unreachable,
 )
 from raftline.clients.login import Credentials, log_in
+from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
@@ -60,12 +61,14 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         following: Following[Data],
         open_s: float,
         credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Ask nobody yet. Where nobody serves it within `open_s`, the first use says why; once it
         was served it goes on until it is closed."""
         self._addresses = deque(random.sample(addresses, len(addresses)))  # each node its part
         self._name = name
         self._credentials = credentials
+        self._tls = tls
         self._following = following
         self._open_s = open_s
         self._give_up_s = 0.0
@@ -152,7 +155,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
         try:
-            connection = NodeConnection(address, CONNECT_TIMEOUT_S)
+            connection = NodeConnection(address, CONNECT_TIMEOUT_S, self._tls)
         except OSError as error:
             raise Unreachable(why_unreachable(address, error, CONNECT_TIMEOUT_S)) from None
         self._connection = connection

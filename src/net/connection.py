@@ -5,33 +5,28 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from raftline.access.login import is_private
+from raftline.access.proof import PROOF_S
 from raftline.access.rights import why_not
-from raftline.access.tls import named_in
-from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
+from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host
-from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong
+from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
 from raftline.net.local_commands import LocalCommands
-from raftline.net.observing import Observing
-from raftline.net.outgoing import Outgoing
+from raftline.net.outgoing import Outgoing, Replies
 from raftline.net.shared_reader import SharedReader
-from raftline.net.tls_door import TLS_ONLY, NoTls, begin_tls
-from raftline.net.watching import Watching
+from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
-from raftline.wire.protocol import FULL, error, looks_foreign, reply_line
+from raftline.wire.protocol import FULL, error, looks_foreign
 
 BUFFER_BYTES = 16 << 10
 TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
-DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
-PROOF_S = 10.0  # for a member to prove itself, once it began to
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
@@ -57,14 +52,11 @@ class Connection:
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
         self._admission = Admission(host, self, lambda: is_private(connection))
-        self._replies: list[str] = []
-        self._local_commands = LocalCommands(host, connection, self._flush)
-        self._watching = Watching(
-            host, self.outgoing, self._reply, self._flush, self._admission.why_not
-        )
-        self._observing = Observing(
-            host, self.outgoing, self._reply, self._admission.why_not
-        )
+        self._replies = Replies(host.name, self.outgoing)
+        self._local_commands = LocalCommands(host, connection, self._replies.flush)
+        why_refused = self._admission.why_not
+        self._watching = Watching(host, self.outgoing, self._replies, why_refused)
+        self._observing = Observing(host, self.outgoing, self._replies, why_refused)
         self._shared_reader = shared_reader
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
@@ -86,24 +78,27 @@ class Connection:
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
-            if not self._begin_tls():
+            if not admit_by_tls(
+                self._socket, self._reader, self._host.tls, self._admission,
+                for_peers_only=self._for_peers_only,
+            ):  # fmt: skip
                 self._arrival.look(self._socket)
             self._mind_proof()
             self._serve_lines()
         except LineTooLong:
-            self._say_and_flush(self._host.limits.line_too_long)
-            self._drain_before_close()
+            self._replies.complain(self._host.limits.line_too_long)
+            drain(self._socket)
         except NoTls:
-            self._say_and_flush(TLS_ONLY)
-            self._drain_before_close()
+            self._replies.complain(TLS_ONLY)
+            drain(self._socket)
         except Late:
-            self._say_and_flush(f"nobody proved to be a member within {PROOF_S:g} s.")
+            self._replies.complain(f"nobody proved to be a member within {PROOF_S:g} s.")
         except HalfLine:
-            self._say_and_flush(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
+            self._replies.complain(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
         except OSError:
             pass  # they are gone
         except MemoryError:
-            self._say_and_flush("this request needs more memory than there is.")
+            self._replies.complain("this request needs more memory than there is.")
         finally:
             name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
@@ -117,25 +112,11 @@ class Connection:
         while lines := self._next_lines():
             self._arrival.heard(lines)
             if not self._handle(lines):
-                self._drain_before_close()
+                drain(self._socket)
                 break
-            self._flush()
+            self._replies.flush()
             self.outgoing.wait_for_room()
         self.outgoing.wait_until_empty()
-
-    def _begin_tls(self) -> bool:
-        """Shake hands where the other side wants to; return whether TLS is spoken now."""
-        tls, admission = self._host.tls, self._admission
-        if tls is None or not isinstance(self._socket, TlsSocket):
-            return False
-        is_due = self._for_peers_only and admission.must_prove
-        member = begin_tls(self._socket, self._reader, tls, PROOF_S if is_due else None)
-        if member is None:
-            return False
-        admission.proven = member or None
-        if admission.login is not None and not member:
-            admission.login.by_certificate(named_in(self._socket.peer)[0])
-        return True
 
     def _mind_proof(self) -> None:
         """Bound the time of a proof that was begun. A place that is for peers alone is kept for no
@@ -218,28 +199,20 @@ class Connection:
         if login is None:
             return
         now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (self._observing.has_observed and why_not(now, "observe", keys_of_lease)):
+        if now is None or (self._observing.has_begun and why_not(now, "observe", keys_of_lease)):
             self.break_off()
         else:
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
+
+    def secret_changed(self) -> None:
+        """End it where a member proved itself by a secret that is none any more."""
+        if not self._admission.proof_counts:
+            self.break_off()
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _drain_before_close(self) -> None:
-        """Throw away what is still being sent, for a while, so that the last reply arrives.
-
-        To close a socket with bytes unread resets it, and a reset takes away what the other side
-        has not read yet.
-        """
-        end_s = time.monotonic() + DRAIN_S
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-            self._socket.settimeout(DRAIN_S)
-            while time.monotonic() < end_s and self._socket.recv(BUFFER_BYTES):
-                pass
 
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
@@ -254,8 +227,8 @@ class Connection:
             self._is_first_line = False
             foreign = looks_foreign(lines[0])
             if foreign:
-                self._replies.append(reply_line(self._host.name, "", error(foreign)))
-                self._flush()
+                self._replies.add("", error(foreign))
+                self._replies.flush()
                 return False
         for line in lines:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
@@ -265,7 +238,7 @@ class Connection:
         parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
         self._mind_proof()
         if self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
-            self._say_and_flush(FULL.removeprefix("Sorry, "))
+            self._replies.complain(FULL.removeprefix("Sorry, "))
             return False
         while parsed:
             kind, reading = parsed[0].kind, parsed[0].reading
@@ -283,7 +256,7 @@ class Connection:
             self.outgoing.wait_until_empty()
             self._kind = (kind, reading)
         if kind == "peer":
-            self._flush()
+            self._replies.flush()
             self._serve_peer([one.message for one in run if one.message is not None])
         elif kind in ("write", "read"):
             requests = [one.request for one in run]
@@ -291,51 +264,30 @@ class Connection:
         elif kind == "watch":
             self._watching.serve([one.request for one in run])
         elif kind == "observe":
-            self._flush()
+            self._replies.flush()
             self._observing.serve([one.request for one in run])
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
-                self._reply(one.request, reply)
+                self._replies.add(one.request.id, reply)
 
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._host.hear(received, self):
-            self._replies.append(reply_line(self._host.name, "", error(complaint)))
+            self._replies.add("", error(complaint))
 
     def _serve_requests(
         self, requests: list[Request], *, is_read: bool, reading: Reading
     ) -> None:
         """Hand requests over; their replies leave by themselves, before those of later lines."""
         batch = self._batch(requests, is_read=is_read, reading=reading)
-        self._flush()
+        self._replies.flush()
         self.outgoing.add(batch)
         self._host.submit(batch)
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
         return Batch(
-            [r.command if is_read or not r.sender else _logged(r) for r in requests],
+            [r.command if is_read or not r.sender else self._admission.logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
             reply_sink=self.outgoing,
         )
-
-    def _reply(self, request: Request, text: str) -> None:
-        self._replies.append(reply_line(self._host.name, request.id, text))
-
-    def _say_and_flush(self, problem: str) -> None:
-        self._replies.append(reply_line(self._host.name, "", error(problem)))
-        with contextlib.suppress(OSError):
-            self._flush()
-
-    def _flush(self) -> None:
-        """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none."""
-        if self._replies:
-            replies, self._replies = self._replies, []
-            self.outgoing.send(replies)
-
-
-def _logged(request: Request) -> str:
-    """Return the command as it will stand in the log: with the client's name where that counts."""
-    if request.id:
-        return f"{request.sender}#{request.id}@{request.command}"
-    return f"{request.sender}@session" if request.verb == "session" else request.command

@@ -5,6 +5,7 @@ And the console's line about a connection, which one that only asks for `status`
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -13,6 +14,9 @@ from collections.abc import Callable, Sequence
 
 from raftline.access.tls_socket import TlsSocket
 
+PEER_LINE_BYTES_MAX = 64 << 20  # of a message between nodes, which may hold many entries
+DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
+DRAIN_BYTES = 16 << 10  # at a time
 SILENT_S = 0.2  # then it is said, before anything is asked
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
 
@@ -161,6 +165,20 @@ def set_timeout(connection: socket.socket, which: int, seconds: float) -> None:
     """Bound each wait of one kind in the kernel."""
     timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     connection.setsockopt(socket.SOL_SOCKET, which, timeout)
+
+
+def drain(connection: socket.socket) -> None:
+    """Throw away what is still being sent, for a while, so that the last reply arrives.
+
+    To close a socket with bytes unread resets it, and a reset takes away what the other side
+    has not read yet.
+    """
+    end_s = time.monotonic() + DRAIN_S
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(DRAIN_S)
+        while time.monotonic() < end_s and connection.recv(DRAIN_BYTES):
+            pass
 
 
 class Arrival:

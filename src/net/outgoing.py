@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Batch, Host, Source
-from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
+from raftline.wire.protocol import NO_LEADER, error, outcome_unknown, reply_line
 
 PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
 READS_AT_ONCE = 16
@@ -245,3 +245,32 @@ class Outgoing:
         self._batches.clear()
         self._sources.clear()
         self._is_stuck = False
+
+
+class Replies:
+    """Replies that the thread of a connection makes itself, and sends together."""
+
+    def __init__(self, name: str, outgoing: Outgoing) -> None:
+        self._name = name
+        self._outgoing = outgoing
+        self._lines: list[str] = []
+
+    def add(self, request_id: str, text: str) -> None:
+        """Add the reply to a request."""
+        self._lines.append(reply_line(self._name, request_id, text))
+
+    def flush(self) -> None:
+        """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none.
+
+        Raises:
+            OSError: the reader is gone, or took nothing for too long.
+        """
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._outgoing.send(lines)
+
+    def complain(self, problem: str) -> None:
+        """Send a complaint behind them, if the reader is still there."""
+        self.add("", error(problem))
+        with contextlib.suppress(OSError):
+            self.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+from raftline.access.secret import PeerRule
 from raftline.common.address import Address
 from raftline.net.peers import Peer
 from raftline.raft.messages import PeerError
@@ -53,9 +54,18 @@ class PeerBook:
         if peer is not None:
             peer.send(line)
 
+    def prove_by(self, rule: PeerRule) -> None:
+        """Have each connection proved by this rule; one whose secret is none now begins anew."""
+        for peer in list(self._peers.values()):
+            peer.prove_by(rule)
+
     def unproven(self) -> list[str]:
         """Return the peers that have not proved themselves on a connection from here."""
         return [name for name, peer in self._peers.items() if not peer.is_proven]
+
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """Return for each peer how many bytes were sent to it, and how many its answers had."""
+        return {name: (peer.bytes_sent, peer.bytes_read) for name, peer in self._peers.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._peers

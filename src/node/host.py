@@ -11,6 +11,7 @@ from raftline.access.secret import PeerRule
 from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
+from raftline.common.config import Pace
 from raftline.common.level import LEVEL, Build
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
@@ -36,25 +37,38 @@ class NodeHost:
     """`net.host.Host` of one node, which says what each method is for. `Server` makes the parts of
     the node, starts and stops them."""
 
-    name: str
-    limits: Limits
-    readings: Readings
-    patience_s: float
-    is_down: bool
     traffic_log: TrafficLog
     faults: Faults
     control: Control
-    access: Access | None
+    observers: Observers  # of this process
     # Of this start; a controller's RESTART makes others.
     node: RawNode
     driver: Driver
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
-    peer_rule: PeerRule
-    tls: Tls | None
-    observers: Observers  # of this process
     builds: dict[str, Build]  # that peers have told, on connections that stand
+
+    def __init__(
+        self,
+        name: str,
+        pace: Pace,
+        readings: Readings,
+        access: Access | None,
+        peer_rule: PeerRule,
+        tls: Tls | None,
+    ) -> None:
+        self.name = name
+        self.pace = pace
+        self.slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
+        self.patience_ms = 4 * self.slowest_ms + 5000
+        self.patience_s = self.patience_ms / 1000
+        self.limits = Limits()
+        self.readings = readings
+        self.is_down = False
+        self.access = access
+        self.peer_rule = peer_rule
+        self.tls = tls
 
     # --- requests ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from raftline.access.login import Access
 from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Tls
 from raftline.common.address import Address
-from raftline.common.config import ConfigError, Pace
+from raftline.common.config import Pace
 from raftline.common.console import Console
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.wakeup import Wakeup
@@ -47,7 +47,6 @@ from raftline.storage.disk import (
     StorageError,
 )
 from raftline.storage.folder import Folder
-from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 
 EXIT_BROKEN = 70
@@ -77,14 +76,7 @@ class Server(NodeHost):
         `record` where its steps are written down; `history` how many events are kept, and bytes;
         `access` the users of this node, if it has any; `peer_rule` what members have to prove;
         `tls` how it speaks TLS, None: it does not."""
-        self.peer_rule, self.tls = peer_rule, tls
-        self.name = startup.name
-        self.limits = Limits()
-        self.readings = readings
-        self.pace = pace
-        self._slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
-        self._patience_ms = 4 * self._slowest_ms + 5000
-        self.patience_s = self._patience_ms / 1000
+        super().__init__(startup.name, pace, readings, access, peer_rule, tls)
         self.faults = Faults(self.name, say=console.say)
         self.traffic_log = TrafficLog(
             console, course=course_console, is_cut_off=self.faults.cuts_off
@@ -99,8 +91,6 @@ class Server(NodeHost):
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self._stopping = False
         self.exit_status = 0
-        self.is_down = False
-        self.access = access
         self.control = Control(self, console.say, allowed)
         self._prints_course_lines = course_lines
 
@@ -129,7 +119,7 @@ class Server(NodeHost):
             )
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.builds = {}
-        self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self._slowest_ms)
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
         say = self._console.say
@@ -174,7 +164,7 @@ class Server(NodeHost):
 
     def give_up_late(self, now: int) -> None:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""
-        self.listener.give_up_late(now - self._patience_ms)
+        self.listener.give_up_late(now - self.patience_ms)
 
     def report(self, effects: Effects) -> None:
         """Say on the console what a step did; make connections of new members, end those of old
@@ -216,31 +206,6 @@ class Server(NodeHost):
             if datagrams is not None:
                 ignored = self.traffic_log.ignored
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
-
-    def reload_users(self) -> str:
-        """Read the file of users again, from any thread. Who may do less by it does less at once.
-        Return how many they are.
-
-        Raises:
-            ConfigError: it can't be used; all stays as it was.
-        """
-        if self.access is None:
-            return ""
-        self.access.reload()
-        listener: Listener | None = getattr(self, "listener", None)
-        if listener is not None:  # else it serves nobody yet
-            listener.rights_changed()
-        return f"{len(self.access.users.by_name)} in all"
-
-    def reload_certificates(self) -> str:
-        """Read the files of TLS again, from any thread; connections that stand keep what they have.
-
-        Raises:
-            ConfigError: they can't be used; all stays as it was.
-        """
-        if self.tls is not None and (why := self.tls.reload()):
-            raise ConfigError(why)
-        return ""
 
     def wait(self) -> int:
         """Serve until told to stop; then stop, and return the exit status."""

@@ -22,7 +22,7 @@ PREFIX = "RAFTLINE_"
 # What else is read from the environment, by whom: nothing to wonder about.
 NOT_SETTINGS = (
     "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG",
-    "USER", "PASSWORD_FILE",
+    "USER", "PASSWORD_FILE", "TLS_SERVER_NAME",
 )  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path
@@ -89,7 +89,7 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
             setattr(arguments, action.dest, defaults[name])
     missing = [str(a.metavar) for a in required if getattr(arguments, a.dest) is None]
     if missing and not arguments.print_config:
-        parser.error(f"the following arguments are required: {', '.join(missing)}")
+        raise ConfigError(f"the following arguments are required: {', '.join(missing)}")
     return Settings(arguments, actions, sources, told.unknown)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of the commands that make secrets."""
+"""The arguments of the commands that make secrets; a login and TLS for those that ask nodes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,34 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from raftline.common.arguments import Parser
+from raftline.wire.commands import COMMANDS
 
-    Commands = argparse._SubParsersAction[Parser]
+if TYPE_CHECKING:
+    from raftline.common.arguments import Commands
+
+
+ASKING = ("status", "transfer", "backup", "controller", "view")  # and those for members
+
+
+def know_access(commands: Commands) -> None:
+    """Let the commands that ask nodes log in and speak TLS."""
+    from raftline.clients import options
+
+    members = [verb for verb, row in COMMANDS.items() if row.access.kind == "members"]
+    for name in (*ASKING, *members):
+        options.know_access(commands.choices[name])
+
+
+def use_access(told: argparse.Namespace) -> None:
+    """Have this process ask nodes as the options of its command say, if it asks any.
+
+    Raises:
+        ConfigError: the files of TLS can't be used.
+    """
+    if "tls_ca" in told:
+        from raftline.clients import options
+
+        options.use_access(told)
 
 
 def add_commands(commands: Commands) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from raftline.client import add_forms, answer_one, command_of, finish
+from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.login import know_user, user_of
+from raftline.clients.options import know_access, use_access
+from raftline.clients.streams import finish
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
@@ -37,10 +38,11 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     options = reader.parse_args(head)
     command = _command(reader, options, verb, words)
     first, *others = where(reader, options)
+    use_access(options)
     client = Client(
         *first, "raftline", options.timeout,
         follow=True, also=others, attempt_s=options.timeout / ATTEMPTS if others else None,
-        on_wait=None if options.quiet else say_waiting, credentials=user_of(options),
+        on_wait=None if options.quiet else say_waiting,
     )  # fmt: skip
 
     return finish(
@@ -61,7 +63,7 @@ def parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     know_where(reader)
-    know_user(reader)
+    know_access(reader)
     reader.know_cluster(TIMEOUT_S)
     if verb == "set":
         life = reader.add_mutually_exclusive_group()

@@ -2,7 +2,6 @@
 
 Each node is out of reach of the terminal's Ctrl-C (a session of its own), so that the client or
 `raftline up` decides when it ends; and it ends with `raftline up` in any case.
-The nodes of a folder are told by the logs in it, and by the files that are there.
 """
 
 from __future__ import annotations
@@ -15,21 +14,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 
 from raftline.common.address import Address
 from raftline.common.arguments import typed
-from raftline.common.config import NAME, ConfigError, Configuration, Pace
+from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.signals import threads_without_signals
 from raftline.harness.cluster import NodeProcess
 from raftline.harness.processes import end_all
-from raftline.raft.membership import Configurations, Membership
-from raftline.storage.disk import StorageError
-from raftline.storage.folder import Folder
-from raftline.storage.hardstate import Mark
-from raftline.storage.logreader import LogReader
 from raftline.tools import status
 from raftline.tools.relay import Relay
 
@@ -38,8 +30,6 @@ ASK_SECONDS_MAX = 1.0
 ASK_AGAIN_SECONDS = 0.1
 # What server.py ends with when it will not start: wrong arguments, port in use; unusable files.
 REFUSALS = (2, 3)
-ASK_S = 1.0
-_Known = tuple[tuple[int, int], Membership]  # term and index of a log's end; the members it names
 
 
 class NotStarted(Exception):
@@ -84,12 +74,7 @@ class Cluster:
                 node = self._start_one(name, address)
             except OSError as error:
                 raise NotStarted(f"{name} can't be started: {error.strerror}") from error
-            self._nodes[name] = node
-            with threads_without_signals():
-                self.relay.follow(name, node.running.stdout)
-                threading.Thread(
-                    target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
-                ).start()
+            self._watch_over(name, node)
 
     def check_ports(self) -> None:
         """Make sure that our nodes can listen where they will, and that nobody else does: we would
@@ -115,6 +100,15 @@ class Cluster:
         node = NodeProcess(name, address.port, folder, options, start_new_session=True)
         with self.relay.output_for(name) as output:
             return node.launch(*["--new"] * self._is_new, stdout=output)
+
+    def _watch_over(self, name: str, node: NodeProcess) -> None:
+        """Pass on what a node that was just started prints, and learn of its end."""
+        self._nodes[name] = node
+        with threads_without_signals():
+            self.relay.follow(name, node.running.stdout)
+            threading.Thread(
+                target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
+            ).start()
 
     def _wait_for_death(self, name: str) -> None:
         self._nodes[name].running.wait()
@@ -189,14 +183,10 @@ class Cluster:
             return f"{name} runs"
         self._is_new = False  # it has files by now
         try:
-            self._nodes[name] = again = self._start_one(name, self.configuration.members[name])
+            again = self._start_one(name, self.configuration.members[name])
         except (OSError, ConfigError) as error:
             return f"{name} can't be started: {error}"
-        with threads_without_signals():
-            self.relay.follow(name, again.running.stdout)
-            threading.Thread(
-                target=self._wait_for_death, args=(name,), name=f"waits for {name}", daemon=True
-            ).start()
+        self._watch_over(name, again)
         return f"{name} is started"
 
     @property
@@ -234,71 +224,3 @@ def how_it_ended(code: int) -> str:
         return f"exit status {code}"
     known = {each.value: each.name for each in signal.Signals}
     return f"killed by {known.get(-code, f'signal {-code}')}"
-
-
-def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """Return the configuration with the members to start from its folder, and of each other node
-    why it is none of them.
-
-    A member is of the folder where the configuration names it, or where its log is here. Before
-    there is a log the configuration alone says who the members are.
-
-    Raises:
-        ConfigError: no member is of this folder.
-    """
-    folder = configuration.folder
-    known = _related(_logs(folder), configuration.members)
-    spoken = [log for log in known.values() if log[1].names]
-    if not spoken:
-        return configuration, []
-    members = max(spoken, key=lambda log: log[0])[1]
-    here: dict[str, Address] = {}
-    others = [
-        f"{name} (no member, says the newest log)"
-        for name in dict.fromkeys((*configuration.members, *sorted(known)))
-        if name not in members.names
-    ]
-    for name in members.names:
-        if name in configuration.members:  # it has the last word on where
-            here[name] = configuration.members[name]
-        elif name not in known:
-            others.append(f"{name} (there is no {folder / name}.log)")
-        elif _runs(name, address := Address.parse(members.addresses[name])):
-            others.append(f"{name} (runs already on {address})")
-        else:
-            here[name] = address
-    if not here:
-        raise ConfigError(f"{folder}: nothing to start here; not started: {', '.join(others)}")
-    return replace(configuration, members=here), others
-
-
-def _runs(name: str, address: Address) -> bool:
-    """Whether the node is up: whoever had it join may have started it in a terminal of its own."""
-    return status.ask(name, address, ASK_S).answer is not None
-
-
-def _logs(folder: Path) -> dict[str, _Known]:
-    """Return what each log in the folder says. Of one that can't be read its node will complain."""
-    found = {}
-    for path in sorted(folder.glob("*.log")):
-        if NAME.fullmatch(path.stem):
-            with contextlib.suppress(StorageError):
-                read = LogReader(Folder(folder), path.name, Mark(0, 0)).read()
-                log = read.log
-                latest = Configurations(log.base_index, read.members, log.commands).latest
-                found[path.stem] = (log.last_term, log.last_index), latest
-    return found
-
-
-def _related(logs: Mapping[str, _Known], names: Collection[str]) -> dict[str, _Known]:
-    """Return the logs of this cluster: of nodes that are named, by the configuration or by such a
-    log, and those that name such a node. One that names nobody waits until it is added."""
-    named, related = set(names), {name: log for name, log in logs.items() if not log[1].names}
-    while more := {
-        name: log
-        for name, log in logs.items()
-        if name not in related and named.intersection((name, *log[1].names))
-    }:
-        related |= more
-        named.update(*(members.names for _, members in more.values()))
-    return related

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.login import know_user, user_of
+from raftline.clients.options import know_access, use_access
 from raftline.clients.pool import Clients
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
@@ -52,10 +52,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     if not options.name:
         reader.error("a name has one character at least")
     addresses = where(reader, options)
-    clients = Clients(
-        *map(str, addresses), name="raftline", timeout=options.timeout,
-        credentials=user_of(options),
-    )  # fmt: skip
+    use_access(options)
+    clients = Clients(*map(str, addresses), name="raftline", timeout=options.timeout)
     says = _Says(verb, options)
     try:
         with Signals() as signals, KV(clients, TEXT) as kv:
@@ -90,7 +88,7 @@ def parser(verb: str) -> Parser:
     else:
         add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
     know_where(reader)
-    know_user(reader)
+    know_access(reader)
     reader.know_cluster(TIMEOUT_S)
     form = reader.add_mutually_exclusive_group()
     form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")

@@ -1,8 +1,10 @@
-"""`raftline picture FILE…`: draws what `raftline server --record` wrote, as one page."""
+"""`raftline picture FILE…`: draws recordings of nodes, or a transcript, as one page."""
 
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +18,21 @@ from raftline.raft.replay import BadRecording, replay
 from raftline.tools.replay import EXIT_BAD_FILE, FIRST_LINE, read_lines
 from raftline.view.collected import Collector
 
+# A transcript is played by the tests, which stand beside src/ in a clone, and in no wheel.
+PLAYER = Path(__file__).resolve().parents[2] / "tests" / "transcripts" / "draw.py"
+_TRANSCRIPT = re.compile(r"^> \w", re.MULTILINE)
+
 
 def picture(files: Sequence[str], out: str) -> int:
-    """Draw recordings of nodes of one cluster into the page `out`. Returns 0, or 3: a file is no
-    recording, or is damaged.
+    """Draw recordings of nodes of one cluster, or one transcript, into the page `out`. Returns 0,
+    or 3: a file is neither, or is damaged.
 
     Raises:
         OSError: a file can't be read.
         ConfigError: the page can't be written.
     """
+    if any(_is_transcript(path) for path in files):
+        return _draw_transcript(files, out)
     if build() == "compiled":  # see tools/replay
         again = [sys.executable, "-m", "raftline", "picture", *files, "--out", out]
         sys.stdout.flush()
@@ -50,3 +58,22 @@ def picture(files: Sequence[str], out: str) -> int:
         raise ConfigError(f"--out {out}: {complaint(error)}") from None
     print(f"{out} shows {collector.count} steps")
     return 0
+
+
+def _is_transcript(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        head = file.read(1 << 16)
+    return not head.startswith(HEADER.encode()) and _TRANSCRIPT.search(
+        head.decode("utf-8", "replace")
+    ) is not None  # fmt: skip
+
+
+def _draw_transcript(files: Sequence[str], out: str) -> int:
+    if len(files) > 1:
+        raise ConfigError("a transcript is drawn alone: it holds all servers of its cluster")
+    if not PLAYER.exists():
+        raise ConfigError(
+            f"{files[0]} is a transcript, and the tests of raftline's sources play those: "
+            "run this in a clone"
+        )
+    return subprocess.run([sys.executable, str(PLAYER), *files, out], check=False).returncode

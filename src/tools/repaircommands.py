@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 from raftline.common import config
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Parser
-
-    Commands = argparse._SubParsersAction[Parser]
+    from raftline.common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the six to the command line."""
+    """Add them to the command line."""
     _add_fsck(commands)
     _add_recover(commands)
     _add_backup(commands)

@@ -19,6 +19,7 @@ from raftline.clients.connection import ClientError, Deadline, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.lines import Ended, LineConnection, TooLong
 from raftline.clients.login import log_in, of_environment
+from raftline.clients.tls import why_no_tls
 from raftline.common.address import Address
 from raftline.common.config import Configuration
 from raftline.common.console import safe_line
@@ -164,7 +165,8 @@ def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
     except TimeoutError:
         return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
     except OSError as error:
-        return NodeStatus(name, address, None, (error.strerror or str(error)).lower())
+        why = why_no_tls(error) or (error.strerror or str(error)).lower()
+        return NodeStatus(name, address, None, why)
     return NodeStatus(name, address, answer)
 
 

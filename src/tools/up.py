@@ -1,4 +1,4 @@
-"""`raftline up`: which cluster is meant, and what this terminal shows while it runs."""
+"""`raftline up`: a cluster in this terminal, from its start to its end."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 
 from raftline.common import config
-from raftline.common.address import PORT_MAX, Address, is_loopback
-from raftline.common.config import ConfigError, Configuration, Pace
+from raftline.common.address import Address
+from raftline.common.config import Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
-from raftline.node import joining
 from raftline.tools import status
-from raftline.tools.cluster import Cluster, NobodyReads, NotStarted, residents
+from raftline.tools.choosing import check_startable, described, residents, write_down
+from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.statusreport import verdict
 from raftline.view import command
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
-DEFAULT_NODES = 3
-DEFAULT_BASE_PORT = 10000
 
 EXIT_ALL_DEAD = 1
 EXIT_NOT_STARTED = 2
@@ -36,91 +32,6 @@ EXIT_NOT_STARTED = 2
 
 class StopAsked(BaseException):
     """Someone asked this process to end (SIGTERM, SIGHUP)."""
-
-
-def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
-    """Return the configuration that is there, or one with s1…sN, not yet written, where there is
-    none.
-
-    Raises:
-        ConfigError: what is there is not what was asked for, or can't be used.
-    """
-    try:
-        path = config.locate(folder)
-    except ConfigError:
-        if folder is not None:
-            raise
-        path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
-    if path.exists():
-        found = config.read(path)
-    else:
-        found = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
-    names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
-    first = base_port or next(iter(found.members.values())).port
-    ports = [address.port for address in found.members.values()]
-    other_names = count is not None and names != list(found.members)
-    other_ports = base_port is not None and ports != _ports_from(first, names)
-    if other_names or other_ports:
-        raise ConfigError(
-            f"{path} names {described(found)}, but {' '.join(names)} on "
-            f"{_port_range(_ports_from(first, names))} were asked for; name another folder with "
-            "--dir, or leave out -n and --base-port"
-        )
-    return found
-
-
-def _begun(path: Path, count: int, base_port: int) -> Configuration:
-    """Return what names s1, s2, … on localhost, on ports from `base_port` up, and is to be added.
-
-    Raises:
-        ConfigError: a port would lie above 65535.
-    """
-    if base_port + count - 1 > PORT_MAX:
-        raise ConfigError(
-            f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
-            f"{PORT_MAX} is the last; begin lower"
-        )
-    lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
-    text = config.HEADER + "".join(lines)
-    return replace(config.parse(path, text), added=text)
-
-
-def write_down(configuration: Configuration) -> None:
-    """Write a configuration that is new, now that its ports can be had.
-
-    Raises:
-        ConfigError: the file can't be written, or another was quicker with other members.
-    """
-    if not configuration.added:
-        return
-    written = joining.begun(configuration.path, configuration.added)
-    if written.members != configuration.members:
-        raise ConfigError(
-            f"{written.path} was begun by another meanwhile and names {described(written)}; "
-            "name another folder with --dir, or try again without -n and --base-port"
-        )
-
-
-def described(configuration: Configuration) -> str:
-    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`, or where each of them
-    is if that is not all on one address."""
-    addresses = configuration.members.values()
-    where = _port_range([address.port for address in addresses])
-    if len({address.host for address in addresses}) > 1:
-        where = " ".join(map(str, addresses))
-    return f"{' '.join(configuration.members)} on {where}"
-
-
-def _ports_from(first: int, names: Sequence[str]) -> list[int]:
-    return [first + n for n in range(len(names))]
-
-
-def _port_range(ports: Sequence[int]) -> str:
-    if len(ports) == 1:
-        return f"port {ports[0]}"
-    if list(ports) == list(range(ports[0], ports[0] + len(ports))):
-        return f"ports {ports[0]}-{ports[-1]}"
-    return "ports " + " ".join(str(port) for port in ports)
 
 
 def up(
@@ -143,18 +54,12 @@ def up(
     if view_port is not None:
         command.check_library()
     configuration, others = residents(configuration)
-    _check_local(configuration)
-    _check_datagrams(configuration, options)
+    check_startable(configuration, options)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
     cluster = Cluster(configuration, pace, verbose, relay, options)  # looks for the folder
     with asked_to_stop():
         try:
-            _begin(cluster, others)
-            if view_port is not None:
-                with threads_without_signals():
-                    command.in_background(
-                        cluster.configuration, view_port, relay.say, cluster.order
-                    )
+            _begin(cluster, others, view_port)
             code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
         except NotStarted as error:
             relay.say(f"[!] {error}")
@@ -171,42 +76,22 @@ def up(
     return code
 
 
-def _begin(cluster: Cluster, others: Sequence[str]) -> None:
+def _begin(cluster: Cluster, others: Sequence[str], view_port: int | None) -> None:
     """Start the nodes; a configuration that is new is written once their ports can be had."""
     cluster.check_ports()
     write_down(cluster.configuration)
     if others:
         cluster.relay.say(f"[*] not started: {', '.join(others)}")
     cluster.start()
+    if view_port is not None:
+        with threads_without_signals():
+            command.in_background(
+                cluster.configuration, view_port, cluster.relay.say, cluster.order
+            )
 
 
 def _nodes(count: int) -> str:
     return f"{count} node{'s' * (count != 1)}"
-
-
-def _check_local(configuration: Configuration) -> None:
-    for name, address in configuration.members.items():
-        if not is_loopback(address.host):
-            raise ConfigError(
-                f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
-                "nodes on localhost only; start that one where it belongs, with raftline-server"
-            )
-
-
-def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
-    """Make sure that every node can have the one port for a controller's datagrams."""
-    if "--controller-udp" not in options:
-        return
-    if "--controller" not in options:
-        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
-    hosts = [address.host for address in configuration.members.values()]
-    shared = next((host for host in hosts if hosts.count(host) > 1), None)
-    if shared is not None:
-        raise ConfigError(
-            f"--controller-udp takes one port of each node's own address, and several nodes of "
-            f"{configuration.path} are on {shared}; give each its own there (127.0.0.2, 127.0.0.3, "
-            "…), or leave the option out"
-        )
 
 
 def _until_stopped(cluster: Cluster) -> int:

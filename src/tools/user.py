@@ -27,9 +27,7 @@ from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME, ProtocolError
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Parser
-
-    Commands = argparse._SubParsersAction[Parser]
+    from raftline.common.arguments import Commands
 
 FILE_NAME = "raftline-users"
 AGAIN = "The nodes read it again at SIGHUP; each of them needs the same file."

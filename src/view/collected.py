@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from raftline.observe.facts import Step, facts_of
 from raftline.observe.lines import hello, json_of, told
@@ -15,13 +16,20 @@ from raftline.view.page import saved_page
 from raftline.view.picture import Event, Picture
 from raftline.wire.observing import ObserveAsked
 
+STEP_S = 0.001  # from one step in virtual time to the next
 STEPS_MAX = 4000  # the last ones of all nodes; a browser shows so many without delay
 
 
 class Collector:
-    """Gathers the steps of nodes, whose clocks are the same or nearly so, and draws them."""
+    """Gathers the steps of nodes and draws them.
 
-    def __init__(self) -> None:
+    With `one_clock` all nodes are in one virtual time, in which a step takes none. Each is drawn
+    at least a millisecond behind the one before it, so cause and effect can be told apart.
+    """
+
+    def __init__(self, *, one_clock: bool = False) -> None:
+        self._one_clock = one_clock
+        self._last_s = 0.0
         self._told: list[tuple[float, str, Event]] = []
         self.count = 0
 
@@ -31,22 +39,30 @@ class Collector:
 
     def begin(self, name: str, at_s: float, state: Event) -> None:
         """Take the state of a node as it starts."""
-        self._told.append((at_s, name, {"begin": state}))
+        self._told.append((self._spread(at_s), name, {"begin": state}))
 
     def end(self, name: str, at_s: float) -> None:
         """Take the end of a node."""
-        self._told.append((at_s, name, {"end": True}))
+        self._told.append((self._spread(at_s), name, {"end": True}))
 
     def take(self, step: Step) -> None:
         """Take a step."""
         if step.is_idle:
             return
         self.count += 1
+        step = replace(step, at_s=self._spread(step.at_s))
         self._told.append((step.at_s, step.name, read(json_of(told(step)))))
+
+    def _spread(self, at_s: float) -> float:
+        """Return when a step is drawn that took place at this time."""
+        if not self._one_clock:
+            return at_s
+        self._last_s = max(at_s, self._last_s + STEP_S)
+        return self._last_s
 
     def page(self, title: str) -> str:
         """Return the page of the last steps."""
-        made, events = Picture(), []
+        made, events = Picture(one_clock=self._one_clock), []
         every = sorted(self._told, key=lambda one: one[0])
         cut = len(every) - STEPS_MAX
         states: dict[str, Event] = {}

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline import cli
 from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
@@ -29,7 +28,7 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import read_base, read_cut, read_entry
 from raftline.storage.snapshotlines import SnapshotReader
-from raftline.tools import backup, status
+from raftline.tools import backup, clustercommands, status
 from raftline.trial import metrics
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import read_change
@@ -183,7 +182,7 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "HEARTBEAT": lambda n: read_fault("HEARTBEAT", ["1s", "for", f"1.{n}s"], ()),
     "RETRIEVE": page,
     "RETRIEVE-by-datagram": by_datagram,
-    "--nodes": cli._node_count,
+    "--nodes": clustercommands.node_count,
     "--connections": boot._connections,
     "--compact-at": boot._bytes,
     "status": others,

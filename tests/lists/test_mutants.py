@@ -55,6 +55,12 @@ def test_every_wrong_mutant_is_named() -> None:
     assert found == ["gone", "other", "other", "untested"]
 
 
+def test_a_mutant_may_stand_in_a_coroutine() -> None:
+    source = "async def ask():\n    return 1\n\n\ndef tell():\n    return 1\n"
+    [mutant] = read("late why\n@ src/some.py ask\n- return 1\n+ return 2\n? tests\n")
+    assert mutant.applied(source) == source.replace("return 1", "return 2", 1)
+
+
 def test_every_listed_mistake_has_a_mutant() -> None:
     assert len(LISTED) >= 80
     found = {int(mutant.mistake) for mutant in LISTED if mutant.mistake}

@@ -76,12 +76,13 @@ class Mutant:
 
 def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
     """Return the first and last line of the function or class that is named."""
-    found: list[ast.FunctionDef | ast.ClassDef] = []
+    found: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = []
     within: list[ast.AST] = [ast.parse(source)]
     for name in mutant.function.split("."):
         found = [
             node for outer in within for node in ast.walk(outer)
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            and node.name == name
         ]  # fmt: skip
         within = list(found)
     if len(found) != 1:

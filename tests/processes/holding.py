@@ -8,6 +8,7 @@ and once more for each change of leader. GRACE_S is for a round and for clocks o
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from raftline.harness.proxy import LinkedCluster
 from tests.processes import changes, faults, splits
 from tests.processes.holders import Hold, Holders, Look, Notes
 from tests.processes.nemesis import TURN_S, Kind, Nemesis
+from tests.processes.slow_disk import slow_disk, with_disks
 
 GAP_S = 0.5  # a longer time between two answers to the observer does not count
 GRACE_S = 2.0
@@ -31,7 +33,7 @@ WINDOW_S = 60.0
 HOLDERS = 5
 KINDS: Mapping[Kind, int] = {
     faults.kill: 4, faults.pause: 4, faults.pause_for_long: 3, faults.stutter: 2, faults.stop: 2,
-    splits.split: 4, splits.flap: 2, changes.transfer: 2, changes.demote: 1,
+    splits.split: 4, splits.flap: 2, changes.transfer: 2, changes.demote: 1, slow_disk: 3,
 }  # fmt: skip
 
 
@@ -84,8 +86,13 @@ def late(notes: Notes) -> list[str]:
     ]
 
 
-def leases_of(cluster: Cluster) -> str:
-    return cluster.ask("leases").removeprefix("LEASES response: ")
+def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
+    """Return the leases that the leader tells, None where there is no leader to tell them."""
+    reply = cluster.ask("leases")
+    if not reply.startswith("LEASES response: "):
+        return None
+    found: dict[str, dict[str, object]] = json.loads(reply.partition(": ")[2])["leases"]
+    return found
 
 
 def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
@@ -99,7 +106,7 @@ def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int)
         nemesis.heal()
         held = notes.counts["holds"]
         eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
-    eventually(lambda: leases_of(cluster).startswith('{"leases": {}'), "all leases ended")
+    eventually(lambda: leases_of(cluster) == {}, "all leases ended")
     return notes
 
 
@@ -110,6 +117,7 @@ def campaign(
     happened: Counter[str] = Counter()
     latest_s, end_s = -float("inf"), time.monotonic() + seconds
     with LinkedCluster(folder, 3) as cluster:
+        with_disks(cluster)
         cluster.start().leader()
         eventually(lambda: all(n.status().get("level") == 2 for n in cluster.nodes), "level 2")
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), say, at_once=2)

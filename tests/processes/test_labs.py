@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from labs.failures.check import check_cloud, check_deleted, check_door, check_menu
-from labs.failures.scenario import play_settled
-from labs.failures.terminals import as_in_the_sheet, terminal
-from labs.failures.watchful import LOOK_S
-from labs.phase5 import figures
-from labs.phase5.figures import made
-from labs.phase5.report import differs_from_report
+from labs.elections import figures
+from labs.elections.figures import made
+from labs.elections.report import differs_from_report
+from labs.repair.check import check_cloud, check_deleted, check_door, check_menu
+from labs.repair.scenario import play_settled
+from labs.repair.terminals import as_in_the_sheet, terminal
+from labs.repair.watchful import LOOK_S
 from raftline.common.config import FILE_NAME
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import eventually, free_ports

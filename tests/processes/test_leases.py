@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,31 +13,16 @@ from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import eventually
 from raftline.harness.proxy import LinkedCluster
 from tests.processes import faults, splits
-from tests.processes.holders import Holders
-from tests.processes.holding import late, lateness
-from tests.processes.nemesis import TURN_S, Nemesis
+from tests.processes.holding import late, lateness, leases_of, window
+from tests.processes.nemesis import Nemesis
 from tests.processes.scene import Fault, Scene
+from tests.processes.slow_disk import slow_disk, with_disks
 
 SLICE_S = 12
 
 
 def at_level_2(cluster: Cluster) -> None:
     eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level 2")
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, 3, *STEADY) as cluster:
-        cluster.start().led_by("s1")
-        at_level_2(cluster)
-        yield cluster
-
-
-def leases_of(cluster: Cluster) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = json.loads(
-        cluster.ask("leases").removeprefix("LEASES response: ")
-    )["leases"]
-    return found
 
 
 def granted(cluster: Cluster, seconds: int) -> str:
@@ -70,7 +53,7 @@ def test_a_renewed_lease_stays_and_its_new_leader_gives_it_its_whole_time(three:
     before = three.leader()
     before.kill()
     assert three.leader() is not before
-    assert leases_of(three)[lease]["left"] > 1  # type: ignore[operator]
+    assert leases_of(three)[lease]["left"] > 1  # type: ignore[index, operator]
     assert three.ask("get a") == "GET response: 1"
     eventually(lambda: three.ask("get a") == "GET response, no such key: a", "the end of the lease")
 
@@ -89,7 +72,7 @@ def test_leases_are_there_after_a_snapshot_and_a_restart_of_all(tmp_path: Path) 
         cluster.kill()
         cluster.start()
         eventually(lambda: cluster.ask("get b") == "GET response, no such key: b", "the end of b")
-        assert leases_of(cluster)[lease]["keys"] == ["a"]
+        assert leases_of(cluster)[lease]["keys"] == ["a"]  # type: ignore[index]
         assert cluster.ask(f"release {lease}") == (
             f"RELEASE response: {lease} released, 1 key deleted"
         )
@@ -126,31 +109,23 @@ def pause_for_long(scene: Scene) -> Fault:
 
 KINDS = {
     faults.kill: 4, faults.pause: 4, faults.stutter: 3, faults.stop: 1, splits.split: 4,
-    splits.flap: 2, pause_for_long: 3,
+    splits.flap: 2, pause_for_long: 3, slow_disk: 3,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", [7])
 def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, seed: int) -> None:
     with LinkedCluster(tmp_path, 3) as cluster:
+        with_disks(cluster)
         cluster.start().leader()
         at_level_2(cluster)
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), print, at_once=1)
         nemesis.scene.haste = 0.4
-        with Holders(cluster.nodes, 4) as notes:
-            eventually(lambda: notes.counts["holds"], "somebody who holds")
-            end_s = time.monotonic() + SLICE_S
-            while time.monotonic() < end_s:
-                nemesis.turn()
-                threading.Event().wait(TURN_S)
-            nemesis.heal()
-            held = notes.counts["holds"]
-            eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
+        notes = window(cluster, nemesis, SLICE_S, 4)
         assert not notes.problems, notes.problems[0]
         assert notes.findings() == []
         assert late(notes) == []
         assert notes.counts["renewed"] > 0
-        eventually(lambda: leases_of(cluster) == {}, "all leases ended")
 
 
 def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:

@@ -35,12 +35,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def clients(nodes: Cluster) -> Iterator[raftline.Clients]:
     with raftline.Clients(*at(nodes).split(","), name="tries") as clients:
@@ -105,7 +99,6 @@ def test_a_program_of_the_old_version_and_one_of_this_exclude_each_other(
 ) -> None:
     before_levels(tmp_path)
     lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
-    (tmp_path / "raftline").symlink_to(tmp_path / "src")
     with holder(nodes, tmp_path) as old:
         first = int(told(old, "5"))
         assert not lock.acquire(timeout=3.0)  # its beats are seen

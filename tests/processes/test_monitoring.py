@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 
+MOVED = ("sent", "received")
+
 
 class Monitored(Cluster):
     """A cluster whose nodes have a door each."""
@@ -88,6 +90,10 @@ def test_the_figures_tell_what_was_done(cluster: Monitored) -> None:
     assert after["raftline_last_applied"] == after["raftline_commit_index"]
     assert after["raftline_leaderships_total"] >= 1
     followers = {node.name for node in cluster.followers()}
+    for name in followers:
+        sent, received = (f"raftline_peer_{what}_bytes_total{{{name}}}" for what in MOVED)
+        assert grown[sent] >= 20 * len("s1@set figure0 1\n")
+        assert grown[received] >= 20 * len("s2@1\n")
     assert {f"raftline_follower_lag_entries{{{name}}}" for name in followers} <= after.keys()
     for node in cluster.followers():
         figures = cluster.figures(node)

@@ -45,3 +45,26 @@ def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"raftline: {path}: it is no recording of a node\n"
     assert picture(str(tmp_path / "none")).returncode == 2
+
+
+def test_a_transcript_becomes_a_page_of_all_its_servers(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    transcript = str(CLI.parents[1] / "tests" / "transcripts" / "leader_dies.txt")
+    done = picture(transcript, "--out", str(page))
+    assert re.fullmatch(rf"{page} shows [0-9]+ steps\n", done.stdout), done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert '"members": ["s1", "s2", "s3"]' in text
+    assert "no leader was heard for an election timeout" in text
+    both = picture(transcript, transcript)
+    assert both.returncode == 2
+    assert "a transcript is drawn alone" in both.stderr
+
+
+def test_an_act_that_cannot_be_done_ends_the_page_of_a_transcript(tmp_path: Path) -> None:
+    path, page = tmp_path / "own.txt", tmp_path / "page.html"
+    path.write_text("# Mine.\n> start s1 s2 s3\n> settle 200ms\n> crash s9\n")
+    done = picture(str(path), "--out", str(page))
+    assert done.returncode == 3
+    where = "(at '> crash s9'); the page ends there"
+    assert done.stderr == f"raftline: {path}: KeyError: 's9' {where}\n"
+    assert "so I lead" in page.read_text(encoding="utf-8")

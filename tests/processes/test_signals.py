@@ -60,13 +60,13 @@ def installed_commands() -> list[list[str]]:
 
 SCRIPTS = [[str(SOURCE / f"{name}.py"), "--help"] for name in ("server", "client", "cli")]
 SCRIPTS += [[str(SOURCE / "simulator.py"), "--help"], ["-m", "raftline", "--help"]]
-# Without those of the controller lab that need no more than Python has loaded by itself.
+# Without those of the majorities lab that need no more than Python has loaded by itself.
 LABS = [(f"{lab}/check.py", "subprocess") for lab in
-        ("bugs", "controller", "failures", "objects", "phase5", "simulator")]
-LABS += [("controller/steps.py", "subprocess")]
+        ("availability", "bugs", "elections", "majorities", "repair", "replicas")]
+LABS += [("majorities/steps.py", "subprocess")]
 LABS += [(f"{program}.py", "argparse") for program in
-         ("bugs/play", "failures/client", "failures/gateway", "failures/node", "failures/scenario",
-          "objects/lab", "objects/node", "phase5/figures")]  # fmt: skip
+         ("bugs/play", "repair/client", "repair/gateway", "repair/node", "repair/scenario",
+          "replicas/lab", "replicas/node", "elections/figures")]  # fmt: skip
 
 
 @pytest.mark.parametrize("program", SCRIPTS + installed_commands(), ids=lambda each: each[-2][-40:])
@@ -103,7 +103,7 @@ def test_ctrl_c_while_a_commands_modules_are_loaded_ends_it_silently(
 
 
 @pytest.mark.parametrize(
-    "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/objects/node.py"), "--help"]],
+    "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/replicas/node.py"), "--help"]],
     ids=lambda each: each[-2][-40:],
 )  # fmt: skip
 def test_a_program_takes_sigint_even_if_inherited_as_ignored(

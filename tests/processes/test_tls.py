@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import shutil
@@ -11,21 +12,22 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raftline import ClientError, aio, connect
-from raftline.access.tls import VARIABLES, Files, Tls
+from raftline.access.tls import Files, Tls
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
+from tests.processes.writer import Writer, writer_of
 
 NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]
 TLS_ONLY = "this port speaks TLS alone. Try: openssl s_client -quiet -connect HOST:PORT"
 DEADLINE_S = 30.0
+RECORDS = 100
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
@@ -149,8 +151,8 @@ def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
 @pytest.fixture
 def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the files of a client in the environment."""
-    for variable, file in zip(VARIABLES, as_client(made), strict=True):
-        monkeypatch.setenv(variable, str(file))
+    for part, file in zip(("CERT", "KEY", "CA"), as_client(made), strict=True):
+        monkeypatch.setenv(f"RAFTLINE_TLS_{part}", str(file))
 
 
 @pytest.mark.usefixtures("told")
@@ -291,62 +293,85 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
         connection.close()
 
 
+@pytest.mark.parametrize("io", ["threads", "shared"])
+def test_records_that_never_end_keep_nobody_from_being_served(
+    made: Path, tmp_path: Path, io: str
+) -> None:
+    """Each shakes hands, begins a record of 16 KB behind a line, and goes on byte by byte."""
+    with Cluster(tmp_path, 1, *STEADY, "--io", io) as cluster:
+        node = cluster["s1"]
+        node.options += options(made, "s1", "--tls-only")
+        node.start()
+        led(cluster, made)
+        threads, memory = of_process(node, "Threads"), of_process(node, "VmRSS")
+        context, begun = Tls(as_client(made)).dialing(), []
+        for _ in range(RECORDS):
+            plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+            with context.wrap_socket(plain, server_hostname="s1") as connection:
+                connection.sendall(b"get a\n")
+                assert connection.recv(100) == b"s1@GET response: 5\n"
+                raw = socket.socket(fileno=os.dup(connection.fileno()))
+            raw.sendall(b"\x17\x03\x03\x40\x00" + b"x" * 100)
+            begun.append(raw)
+        for round_ in range(20):
+            for raw in begun:
+                raw.send(b"x")
+            [answer] = said(node, f"client4@set b {round_}", files=as_client(made))
+            assert answer == f"s1@SET response: b set to {round_}"
+        assert of_process(node, "Threads") <= threads + RECORDS + 10
+        assert of_process(node, "VmRSS") < memory + 400 * RECORDS  # KB: each has its thread and TLS
+        for raw in begun:
+            raw.close()
+        eventually(lambda: of_process(node, "Threads") < threads + 10, "the end of all of them")
+
+
 def of_process(node: NodeProcess, fact: str) -> int:
     status = Path(f"/proc/{node.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])
 
 
+@contextlib.contextmanager
+def one_with_certificates(made: Path, folder: Path) -> Iterator[NodeProcess]:
+    """A node that speaks TLS alone, and leads, with a copy of the certificates in `certs`."""
+    shutil.copytree(made, folder / "certs")
+    with Cluster(folder, 1, *STEADY) as cluster:
+        cluster["s1"].options += options(folder / "certs", "s1", "--tls-only")
+        cluster["s1"].start()
+        led(cluster, made)
+        yield cluster["s1"]
+
+
 def test_new_certificates_are_taken_over_without_a_refused_request(
     made: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "certs"
-    shutil.copytree(made, folder)
-    with Cluster(tmp_path, 1, *STEADY) as cluster:
-        node = cluster["s1"]
-        node.options += options(folder, "s1", "--tls-only")
-        node.start()
-        led(cluster, made)
+    with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
-        done, stop = [0], threading.Event()
 
-        def write() -> None:
-            while not stop.is_set():  # a connection each, and so a handshake
-                [answer] = said(node, f"set a {done[0]}", files=as_client(made))
-                assert "SET response" in answer
-                done[0] += 1
+        def write(number: int) -> None:  # by a connection of its own, and so a handshake
+            [answer] = said(node, f"set a {number}", files=as_client(made))
+            assert "SET response" in answer
 
-        load = threading.Thread(target=write, daemon=True)
-        load.start()
-        try:
+        with Writer(write) as writer:
             newer = tmp_path / "newer"
             newer.mkdir()
             for name in ("ca.pem", "ca.key"):
                 shutil.copy(made / name, newer)
             certs.make(newer, NODES[:1], [])
             for name in ("s1.key", "s1.pem"):  # between the two they do not fit each other
-                os.replace(newer / name, folder / name)
-                reached = done[0] + 5
-                eventually(lambda reached=reached: done[0] > reached or not load.is_alive(), "load")
+                os.replace(newer / name, tmp_path / "certs" / name)
+                writer.goes_on(5)
             eventually(lambda: serial(node, made) != before, "the new certificate")
-            assert load.is_alive()
-        finally:
-            stop.set()
-            load.join()
+            writer.goes_on(0)
 
 
 def test_certificates_that_cannot_be_used_are_told_at_sighup_and_stay_as_they_were(
     made: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "certs"
-    shutil.copytree(made, folder)
-    with Cluster(tmp_path, 1, *STEADY) as cluster:
-        node = cluster["s1"]
-        node.options += options(folder, "s1", "--tls-only")
-        node.start()
+    with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
         node.send_signal(signal.SIGHUP)
         node.wait_for_line("[*] s1 has read again: settings, certificates")
-        (folder / "s1.pem").write_text("no certificate\n")
+        (tmp_path / "certs" / "s1.pem").write_text("no certificate\n")
         node.send_signal(signal.SIGHUP)
         node.wait_for_line("[!] s1: certificates can't be read again, and stay: ")
         assert serial(node, made) == before
@@ -363,26 +388,12 @@ def test_tls_is_turned_on_node_by_node_under_load(made: Path, tmp_path: Path) ->
     """Beside plain lines first, then alone; a client without TLS is served until then."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start().led_by("s1")
-        done, stop = [0], threading.Event()
-
-        def write() -> None:
-            with connect(",".join(f"localhost:{node.port}" for node in cluster.nodes)) as kv:
-                while not stop.is_set():
-                    kv.set("a", str(done[0] + 1))  # it raises where that is refused
-                    done[0] += 1
-
-        load = threading.Thread(target=write, daemon=True)
-        load.start()
-        try:
+        with writer_of(cluster, "a") as writer:
             for name in ("s3", "s2", "s1"):
                 restarted(cluster[name], options(made, name))
                 eventually(lambda name=name: cluster[name].status()["recovering"] is False, "vote")
-                before = done[0]
-                eventually(lambda before=before: done[0] > before + 10, "writes go on")
-        finally:
-            stop.set()
-            load.join()
-        assert cluster.ask("client4@get a") == f"GET response: {done[0]}"
+                writer.goes_on()
+        assert cluster.ask("client4@get a") == f"GET response: {writer.written}"
         for name in ("s3", "s2", "s1"):
             restarted(cluster[name], options(made, name, "--tls-only"))
             led(cluster, made)

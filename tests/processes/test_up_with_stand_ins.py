@@ -26,8 +26,8 @@ from raftline.harness.processes import eventually, free_ports, ports_in_a_row
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
-from raftline.tools import status, up
-from raftline.tools.cluster import residents
+from raftline.tools import choosing, status, up
+from raftline.tools.choosing import residents
 from raftline.tools.relay import Relay
 from tests.processes.stray_signal import TAKES_SIGTERM
 
@@ -466,14 +466,14 @@ def test_up_asks_other_nodes_for_the_members_of_a_damaged_log(
 
 def begun(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
     """Return what is chosen, once it is written where it is new."""
-    chosen = up.choose(folder, count, base_port)
-    up.write_down(chosen)
+    chosen = choosing.choose(folder, count, base_port)
+    choosing.write_down(chosen)
     return chosen
 
 
 def test_a_new_folder_gets_a_configuration(tmp_path: Path) -> None:
     chosen = begun(str(tmp_path / "lab"), 5, 12000)
-    assert up.described(chosen) == "s1 s2 s3 s4 s5 on ports 12000-12004"
+    assert choosing.described(chosen) == "s1 s2 s3 s4 s5 on ports 12000-12004"
     assert config.load(tmp_path / "lab").members == chosen.members
 
 
@@ -497,10 +497,10 @@ def test_ports_that_cannot_be_had_are_written_nowhere(tmp_path: Path, listens: b
 
 
 def test_a_configuration_that_another_process_began_is_not_adopted(tmp_path: Path) -> None:
-    chosen = up.choose(str(tmp_path), 3, 10000)
+    chosen = choosing.choose(str(tmp_path), 3, 10000)
     (tmp_path / config.FILE_NAME).write_text("anna 9000\n")
     with pytest.raises(ConfigError, match="begun by another meanwhile and names anna on port 9000"):
-        up.write_down(chosen)
+        choosing.write_down(chosen)
 
 
 def test_without_files_up_starts_three_nodes_in_logs(
@@ -508,7 +508,7 @@ def test_without_files_up_starts_three_nodes_in_logs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = begun(None, None, None)
-    assert up.described(chosen) == "s1 s2 s3 on ports 10000-10002"
+    assert choosing.described(chosen) == "s1 s2 s3 on ports 10000-10002"
     assert (tmp_path / "logs" / config.FILE_NAME).is_file()
 
 
@@ -518,7 +518,7 @@ def test_an_existing_configuration_is_used_unchanged(
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / config.FILE_NAME).write_text("anna 9000\nberta 9005\n")
     monkeypatch.chdir(tmp_path)
-    assert up.described(up.choose(None, None, None)) == "anna berta on ports 9000 9005"
+    assert choosing.described(choosing.choose(None, None, None)) == "anna berta on ports 9000 9005"
 
 
 @pytest.mark.parametrize(
@@ -531,7 +531,7 @@ def test_an_existing_configuration_is_used_unchanged(
 def test_datagrams_that_not_every_node_can_have_are_refused_before_any_starts(
     options: list[str], said: str, tmp_path: Path
 ) -> None:
-    chosen = up.choose(str(tmp_path), 3, None)
+    chosen = choosing.choose(str(tmp_path), 3, None)
     with pytest.raises(ConfigError, match=said):
         up.up(chosen, config.FAST, verbose=False, client_wanted=False, options=options)
 
@@ -543,7 +543,7 @@ def test_nodes_on_separate_addresses_are_shown_with_them(
     (tmp_path / "logs" / config.FILE_NAME).write_text("a 127.0.0.2 9000\nb 127.0.0.3 9000\n")
     monkeypatch.chdir(tmp_path)
     said = "a b on 127.0.0.2:9000 127.0.0.3:9000"
-    assert up.described(up.choose(None, None, None)) == said
+    assert choosing.described(choosing.choose(None, None, None)) == said
 
 
 @pytest.mark.parametrize(("count", "port"), [(5, None), (None, 11000), (3, 11000)])
@@ -552,18 +552,18 @@ def test_a_configuration_is_never_overwritten(
 ) -> None:
     before = begun(str(tmp_path), 3, 10000).path.read_bytes()
     with pytest.raises(ConfigError, match=r"names s1 s2 s3 on ports 10000-10002, but s1 .* asked"):
-        up.choose(str(tmp_path), count, port)
+        choosing.choose(str(tmp_path), count, port)
     assert (tmp_path / config.FILE_NAME).read_bytes() == before
 
 
 def test_asking_for_the_existing_configuration_is_accepted(tmp_path: Path) -> None:
     begun(str(tmp_path), 3, 10000)
-    assert len(up.choose(str(tmp_path), 3, 10000).members) == 3
+    assert len(choosing.choose(str(tmp_path), 3, 10000).members) == 3
 
 
 def test_ports_end_at_65535(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="need ports up to 65536, and 65535 is the last"):
-        up.choose(str(tmp_path), 3, 65534)
+        choosing.choose(str(tmp_path), 3, 65534)
     assert not (tmp_path / config.FILE_NAME).exists()
 
 

@@ -17,7 +17,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.node import joining
-from raftline.tools import up
+from raftline.tools import choosing
 
 PATH = Path("logs/server-configuration.txt")
 
@@ -328,7 +328,7 @@ def test_a_reader_of_an_unfilled_file_waits_for_its_writer(
     [
         lambda path: joining.register(path, "s1", 10000),
         lambda path: joining.begun(path, "s1 localhost 10000\n"),
-        lambda path: up.write_down(up.choose(str(path.parent), 1, 10000)),
+        lambda path: choosing.write_down(choosing.choose(str(path.parent), 1, 10000)),
     ],
 )
 def test_a_reader_finds_a_new_file_whole_or_absent(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
+from raftline.harness.processes import eventually
 from raftline.net import peers
 from raftline.net.peers import Peer
 
@@ -73,6 +74,25 @@ def test_the_outbox_of_a_slow_peer_is_bounded_and_sends_whole_lines(
     assert lines[-1] == MARK
     assert set(lines[:-1]) - {HELLO} == {LINE}
     assert len(lines) < LINES
+
+
+def test_bytes_to_a_slow_peer_and_of_its_answers_are_counted(listener: socket.socket) -> None:
+    with dialled(listener) as (peer, connection), connection.makefile("rb") as reader:
+        peer.send(LINE * 2_000)  # more than the two sockets hold: the rest leaves by the sender
+        assert 0 < peer.bytes_sent < 2_000 * len(LINE)
+        lines = [reader.readline()]
+        while len(lines) - lines.count(HELLO) < 2_000:
+            lines.append(reader.readline())
+        counted = (len(HELLO) + sum(map(len, lines)), 0)  # `dialled` read the first line
+        eventually(lambda: (peer.bytes_sent, peer.bytes_read) == counted, "all bytes are counted")
+        connection.sendall(b"s2@Sorry\n")
+        eventually(lambda: peer.bytes_read == len(b"s2@Sorry\n"), "its answer is counted")
+        connection.close()
+        reader.close()
+        second, _ = listener.accept()
+        with second:
+            second.sendall(b"s2@Sorry\n")
+            eventually(lambda: peer.bytes_read == 2 * len(b"s2@Sorry\n"), "as is the next one")
 
 
 def test_a_new_connection_does_not_begin_with_an_unfinished_line(listener: socket.socket) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from labs import checking
+from labs.availability.runs import Report
 from labs.bugs import play
 from labs.bugs.check import HARM
 from labs.checking import Rows, StopAsked, end_with, expect
-from labs.objects import lab
-from labs.simulator.runs import Report
+from labs.replicas import lab
 
 
 def fill(folder: Path) -> Path:
@@ -254,7 +254,7 @@ def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: st
              "these labs failed: lab-one lab-other"],
         ),
         (["lab-7"], ["there is no lab 7; labs/README.md lists them"]),
-        (["lab-5", "PY=nowhere", "PYTHON=false"], ["a lab needs Python 3.10 or newer, and 'f"]),
+        (["lab-1", "PY=nowhere", "PYTHON=false"], ["a lab needs Python 3.10 or newer, and 'f"]),
     ],
 )  # fmt: skip
 def test_make_names_the_failed_labs_and_the_unknown_ones(typed: list[str], said: list[str]) -> None:
@@ -286,11 +286,11 @@ def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
     ("program", "arguments", "said"),
     [
         ("bugs/play.py", ["1", "--from", "nowhere"], "is not there; make a copy with --copy DIR"),
-        ("failures/gateway.py", ["node9", "18000"], "names no node9"),
-        ("failures/gateway.py", ["node1", "99999"], "can't listen on localhost port 99999"),
-        ("failures/gateway.py", ["node1"], "the following arguments are required: port"),
-        ("failures/node.py", ["node9"], "names no node9; it names node1, node2, node3"),
-        ("failures/client.py", ["--config", "nowhere"], "client.py: nowhere: is missing"),
+        ("repair/gateway.py", ["node9", "18000"], "names no node9"),
+        ("repair/gateway.py", ["node1", "99999"], "can't listen on localhost port 99999"),
+        ("repair/gateway.py", ["node1"], "the following arguments are required: port"),
+        ("repair/node.py", ["node9"], "names no node9; it names node1, node2, node3"),
+        ("repair/client.py", ["--config", "nowhere"], "client.py: nowhere: is missing"),
     ],
 )
 def test_a_lab_program_names_the_mistyped_argument(

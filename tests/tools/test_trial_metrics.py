@@ -12,7 +12,7 @@ import pytest
 from raftline.trial import metrics
 from raftline.trial.metrics import SERVER, Action, Metrics, MetricsError
 
-LAB = Path(__file__).resolve().parents[2] / "labs" / "simulator"
+LAB = Path(__file__).resolve().parents[2] / "labs" / "availability"
 TWO_KILLS = (Action("fail leader", 8), Action("fail leader", 16))
 
 

@@ -45,6 +45,7 @@ from raftline.raft.effects import HardState
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
 from raftline.state import sessions
+from raftline.view.collected import Collector
 from tests.virtual.disk import Disk
 from tests.virtual.script import ScriptedCluster, ScriptedHost
 
@@ -62,8 +63,8 @@ class TranscriptError(AssertionError):
 class Player:
     """Acts on one cluster, as the lines of a transcript say."""
 
-    def __init__(self) -> None:
-        self.cluster = ScriptedCluster()
+    def __init__(self, collector: Collector | None = None) -> None:
+        self.cluster = ScriptedCluster(collector)
         self._entries: dict[str, list[Entry]] = {}  # of logs before the start
         self._states: dict[str, HardState] = {}
         self._newborn: set[str] = set()
@@ -302,14 +303,14 @@ def _milliseconds(word: str) -> int:
     return int(word[:-2])
 
 
-def perform(transcript: str) -> str:
-    """Return the transcript with what really happens behind each act."""
+def perform(transcript: str, collector: Collector | None = None) -> str:
+    """Return the transcript with what really happens behind each act. A `collector` gets the
+    steps of all servers."""
     with patch.object(sessions, "SESSIONS_MAX", sessions.SESSIONS_MAX):
-        return _perform(transcript)
+        return _perform(transcript, Player(collector))
 
 
-def _perform(transcript: str) -> str:
-    player = Player()
+def _perform(transcript: str, player: Player) -> str:
     lines: list[str] = []
     for line in transcript.splitlines():
         if line.startswith("> "):

@@ -1,5 +1,5 @@
 """Every transcript beside this file is played, and must happen as it is written; those of the
-failure lab as well."""
+repair lab as well."""
 
 from __future__ import annotations
 
@@ -9,30 +9,55 @@ from pathlib import Path
 
 import pytest
 
+from tests.transcripts.draw import collected
 from tests.transcripts.player import TranscriptError, perform
+from tests.virtual.drawing import FOLDER, save_picture
 
-LAB = Path(__file__).resolve().parents[2] / "labs" / "failures"
+LAB = Path(__file__).resolve().parents[2] / "labs" / "repair"
 TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt")])
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_it_happens_as_written(path: Path, request: pytest.FixtureRequest) -> None:
     written = path.read_text(encoding="utf-8")
-    failure = ""
+    happened, problem = played(written)
+    if happened and request.config.getoption("accept", default=False):
+        path.write_text(happened, encoding="utf-8")
+    elif problem:
+        pytest.fail(f"{problem}\n{drawn(written, path.stem)}", pytrace=False)
+
+
+def played(written: str) -> tuple[str, str]:
+    """Return what happens, and how it differs from what is written, "" where it does not."""
     try:
         happened = perform(written)
     except TranscriptError as error:
-        failure = str(error)
-    if failure:
-        pytest.fail(failure, pytrace=False)
-    if request.config.getoption("accept", default=False):
-        path.write_text(happened, encoding="utf-8")
-        return
-    if written != happened:
-        difference = difflib.unified_diff(
-            written.splitlines(), happened.splitlines(), "written", "happened", lineterm="", n=8
-        )
-        pytest.fail("\n".join(difference), pytrace=False)
+        return "", str(error)
+    difference = difflib.unified_diff(
+        written.splitlines(), happened.splitlines(), "written", "happened", lineterm="", n=8
+    )
+    return happened, "\n".join(difference)
+
+
+def drawn(written: str, name: str, folder: Path = FOLDER) -> str:
+    """Write the picture of a transcript that failed, and return the line that names it."""
+    return f"the picture: {save_picture(collected(written)[0], f'transcript-{name}', folder)}"
+
+
+def test_a_transcript_that_fails_is_drawn_up_to_there(tmp_path: Path) -> None:
+    written = "> start s1 s2 s3\n> settle 200ms\n> crash s9\n"
+    happened, problem = played(written)
+    assert not happened
+    assert problem.endswith("> crash s9\nKeyError: 's9'")
+    page = tmp_path / "transcript-broken.html"
+    assert drawn(written, "broken", tmp_path) == f"the picture: {page}"
+    assert "so I lead" in page.read_text(encoding="utf-8")
+
+
+def test_a_transcript_in_which_something_else_happens_says_what() -> None:
+    happened, problem = played("> start s1 s2 s3\n> status\ns1 leader\n")
+    assert happened.startswith("> start s1 s2 s3\n")
+    assert "-s1 leader" in problem.splitlines()
 
 
 def test_the_first_line_of_each_says_in_a_sentence_what_it_shows() -> None:

@@ -20,10 +20,11 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
+from raftline.view.collected import Collector
 from tests.invariants import Invariants
 from tests.virtual.disk import Disk
 from tests.virtual.host import Host
@@ -116,6 +117,7 @@ class ScriptedHost(Host):
             cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
         )
         self.build_level = cluster.builds.get(name, self.build_level)
+        self.make_node = cluster.make_node
         self.base = all_vote(members)  # at birth; nobody where it waits to be added
         self._held: list[ScriptedRequest] = []
         self._given_up: list[ScriptedRequest] = []
@@ -173,9 +175,11 @@ class ScriptedCluster:
     disk_ms = 0
     snapshots = said_new = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, collector: Collector | None = None) -> None:
         self.world = ScriptedWorld()
+        self._collector = collector
         self.hosts: dict[str, ScriptedHost] = {}
+        self.make_node: Callable[..., RawNode] = node_from_disk
         self.invariants = Invariants()
         self.network = ScriptedNetwork(self.world, self.is_up)
         self.first_members: dict[str, str] = {}
@@ -210,6 +214,7 @@ class ScriptedCluster:
         self.timeouts.setdefault(name, [150 + 50 * len(self.hosts)])
         self.world.places[name] = len(self.hosts)
         self.hosts[name] = ScriptedHost(self, name, members)
+        self.hosts[name].collector = self._collector
         return self.hosts[name]
 
     def is_up(self, name: str) -> bool:

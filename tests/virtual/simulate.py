@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 # A clone that nobody installed will do.
@@ -20,10 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from raftline.view.collected import Collector
+from tests.virtual.drawing import run_or_draw
 from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import STEPS, Outcome, SimulationFailed, run
 
 MS_PER_HOUR = 3_600_000
+Say = Callable[[str], None] | None
 
 
 class Totals:
@@ -58,17 +60,24 @@ class Totals:
         return "\n".join([f"{self.line()}, in {elapsed_s:.0f} s", *lines])
 
 
+def run_and_draw(
+    seed: int, nodes: int, steps: int, faults: Sequence[str], say: Say, page: Path
+) -> Outcome:
+    """Run a schedule and write its page, also of one that fails."""
+    collector = Collector(one_clock=True)
+    try:
+        return run(seed, nodes, steps, faults, say, collector)
+    finally:
+        page.write_text(collector.page(f"seed {seed}"), encoding="utf-8")
+
+
 def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> None:
     """Run a schedule for each seed, and show how far they have come every few seconds."""
     shown_s = time.monotonic()
     for seed in seeds:
         say = print if given.verbose else None
-        collector = Collector() if given.picture else None
-        try:
-            outcome = run(seed, given.nodes, given.steps, given.fault, say, collector)
-        finally:
-            if collector is not None:
-                given.picture.write_text(collector.page(f"seed {seed}"), encoding="utf-8")
+        asked = seed, given.nodes, given.steps, given.fault, say
+        outcome = run_and_draw(*asked, given.picture) if given.picture else run_or_draw(*asked)
         totals.add(outcome)
         if time.monotonic() - shown_s > 2 and not given.verbose:
             shown_s = time.monotonic()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raftline.raft.state import State
 from raftline.view.collected import STEPS_MAX, Collector
-from tests.virtual.schedule import run
+from tests.virtual.drawing import run_or_draw
+from tests.virtual.schedule import SimulationFailed, run
 
 
 def held(page: str) -> dict[str, Any]:
@@ -52,3 +55,28 @@ def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
     first = steps[0]
     assert begun[first["node"]]["term"] <= first["term"]
     assert begun[first["node"]]["log"]
+
+
+def test_a_schedule_that_fails_is_drawn_and_the_failure_names_the_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def counts_itself_too_early(state: State) -> None:
+        if state.log.last_term == state.term:
+            state.advance_commit_index(state.log.last_index)
+
+    monkeypatch.setattr("raftline.raft.node.advance_commit", counts_itself_too_early)
+    with pytest.raises(SimulationFailed) as failed:
+        run_or_draw(7, nodes=3, steps=2000, folder=tmp_path)
+    page = tmp_path / "seed-7.html"
+    assert str(failed.value).splitlines()[-1] == f"the picture: {page}"
+    steps = [one for one in held(page.read_text("utf-8"))["events"] if one["k"] == "step"]
+    assert any("I lead" in step["why"][0][0] for step in steps)
+
+
+def test_in_virtual_time_each_step_has_a_place_of_its_own_and_no_clock_is_solved() -> None:
+    collector = Collector(one_clock=True)
+    run(7, steps=300, collector=collector)
+    data = held(collector.page("seed 7"))
+    times = [one["at"] for one in data["events"] if one["k"] in ("step", "begin")]
+    assert len(set(times)) == len(times)
+    assert set(data["offsets"].values()) == {0.0}

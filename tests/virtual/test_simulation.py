@@ -22,6 +22,7 @@ from raftline.raft.state import State
 from raftline.state import commands
 from tests.core.cores import leader_of
 from tests.virtual.churn import can_lose
+from tests.virtual.drawing import run_or_draw
 from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import SimulationFailed, run
 
@@ -100,7 +101,7 @@ def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
     counts: Counter[str] = Counter()
     first = chunk * CHUNK_SCHEDULES + (10_000 if build() == "compiled" else 0)
     for seed in range(first, first + CHUNK_SCHEDULES):
-        counts += run(seed).counts
+        counts += run_or_draw(seed).counts
     missed = [name for name in COVERED if not counts[name]]
     assert not missed, f"these schedules never met: {missed}"
 
@@ -108,13 +109,13 @@ def test_every_schedule_of_faults_keeps_what_raft_promises(chunk: int) -> None:
 # What is rare in a mixture has a schedule of its own.
 @pytest.mark.parametrize("kind", FAULTS + LATER_FAULTS)
 def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
-    outcome = run(2000, nodes=3, faults=[kind])
+    outcome = run_or_draw(2000, nodes=3, faults=[kind])
     assert outcome.counts[f"fault: {kind}"] > 0
     assert outcome.counts["operations answered"] > 0
 
 
 def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
-    outcome = run(2004, nodes=5, faults=["lose log"])
+    outcome = run_or_draw(2004, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0
     assert outcome.counts["recovering servers made whole"] > 0
 
@@ -136,7 +137,7 @@ def test_no_files_are_lost_that_a_change_which_waits_would_need() -> None:
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5])
 def test_a_cluster_of_each_size_comes_through(nodes: int) -> None:
-    outcome = run(1000 + nodes, nodes=nodes)
+    outcome = run_or_draw(1000 + nodes, nodes=nodes)
     assert outcome.nodes == nodes
     assert outcome.counts["operations answered"] > 0
 

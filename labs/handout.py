@@ -1,0 +1,157 @@
+"""Makes what students get of a lab: `python3 labs/handout.py elections`.
+
+It stands in build/handout/elections then, and runs by itself, offline. The teachers' keys, the
+answers and the history stay here. A lab with a `handout.py` of its own makes its handout with it.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LABS = ROOT / "labs"
+# Whole folders and files that each handout has, and those that one lab needs.
+ALWAYS = ("LICENSE", "src", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md")
+MORE = {"majorities": ("deploy/compose",)}
+# Modules that a program names in a text only, so that no import shows them.
+NAMED = {"bugs": ("tests.virtual.simulate",)}
+# `check.py` of the bugs lists the line that does harm in each.
+KEPT_BACK = {"bugs": ("answers.md", "check.py")}
+ANSWERS = "answers"
+FIRST_PAGE = """# {title}
+
+The sheet is [labs/{lab}/README.md](labs/{lab}/README.md). Begin in this folder.
+You need Python 3.10 or newer, and nothing else.
+"""
+
+
+class HandoutError(Exception):
+    """A handout can't be made; one line says why."""
+
+
+def known_labs() -> list[str]:
+    """Return the labs that have a sheet."""
+    return sorted(path.parent.name for path in LABS.glob("*/README.md"))
+
+
+def make_handout(lab: str, target: Path) -> None:
+    """Put a lab's handout into `target`.
+
+    Raises:
+        HandoutError: there is no such lab, or its own program failed.
+    """
+    if lab not in known_labs():
+        raise HandoutError(f"there is no lab {lab}, only {', '.join(known_labs())}")
+    own = LABS / lab / "handout.py"
+    if own.exists():
+        if subprocess.run([sys.executable, str(own), str(target)], check=False).returncode:
+            raise HandoutError(f"{own.relative_to(ROOT)} failed")
+        return
+    for name in sorted(files_of(lab)):
+        _copy(name, target)
+    title = (LABS / lab / "README.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
+    (target / "README.md").write_text(FIRST_PAGE.format(title=title, lab=lab), encoding="utf-8")
+
+
+def files_of(lab: str) -> set[str]:
+    """Return the names of the files that students get, from the folder of the clone."""
+    places = (*ALWAYS, *MORE.get(lab, ()), f"labs/{lab}")
+    found = {
+        name
+        for name in kept_files()
+        if any(name == place or name.startswith(f"{place}/") for place in places)
+        and not is_kept_back(lab, name)
+    }
+    programs = [name for name in found if name.startswith("labs/") and name.endswith(".py")]
+    modules = [_file_of(module) for module in NAMED.get(lab, ())]
+    return found | imported([*programs, *(name for name in modules if name)])
+
+
+def is_kept_back(lab: str, name: str) -> bool:
+    """Whether a file of a lab is the teacher's."""
+    inside = name.removeprefix(f"labs/{lab}/")
+    return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
+
+
+def kept_files() -> list[str]:
+    """Return the files that git keeps; of a copy without git, the files that are no leftovers."""
+    command = ["git", "ls-files", "-z", "--cached"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
+    if listed.returncode == 0 and "labs/handout.py" in names:
+        return names
+    return [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("src", "docs", "labs", "logs", "tests", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not {"__pycache__"} & {*path.parts}
+    ] + ["LICENSE"]
+
+
+def imported(programs: list[str]) -> set[str]:
+    """Return the programs, and all modules of `labs` and `tests` that they need."""
+    found: set[str] = set()
+    waiting = list(programs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            text = (ROOT / name).read_text(encoding="utf-8")
+            waiting += [file for module in _modules_in(text) if (file := _file_of(module))]
+    return found
+
+
+def _modules_in(text: str) -> Iterator[str]:
+    """Yield each module that a program may import; of `from a import b` both a and a.b."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _file_of(module: str) -> str:
+    """Return the file of a module of `labs` or `tests`; "" for any other."""
+    name = f"{module.replace('.', '/')}.py"
+    return name if re.match(r"(labs|tests)\.", module) and (ROOT / name).is_file() else ""
+
+
+def _copy(name: str, target: Path) -> None:
+    """Copy one file. A patch would show the faulty line at a glance, so it is packed."""
+    to = target / name
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if to.suffix == ".patch":
+        packed = base64.b64encode(zlib.compress((ROOT / name).read_bytes(), 9))
+        to.with_suffix(".packed").write_bytes(packed + b"\n")
+    else:
+        shutil.copy2(ROOT / name, to)
+
+
+def main(arguments: list[str]) -> int:
+    """Make one handout; return the exit status: 2 where it can't be made."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print(f"usage: handout.py LAB, one of {', '.join(known_labs())}", file=sys.stderr)
+        return 2
+    target = ROOT / "build" / "handout" / arguments[0]
+    try:
+        if arguments[0] in known_labs():
+            shutil.rmtree(target, ignore_errors=True)
+        make_handout(arguments[0], target)
+    except HandoutError as problem:
+        print(f"handout.py: {problem}; nothing was made", file=sys.stderr)
+        return 2
+    print(f"{target.relative_to(ROOT)} is what students get")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The options of a command that is a client: as whom it asks, and with which TLS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from raftline.clients import login, tls
+from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
+from raftline.wire.protocol import NAME
+
+WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
+
+
+def know_access(parser: argparse.ArgumentParser) -> None:
+    """Have `--user`, `--password-file`, and those for TLS."""
+    group = parser.add_argument_group("login and TLS")
+    add = group.add_argument
+    add("--user", type=_user, metavar="NAME",
+        help=f"log in as NAME (${USER}); without a file the password is asked for")  # fmt: skip
+    add("--password-file", metavar="FILE",
+        help=f"its first line is the password (${PASSWORD_FILE})")  # fmt: skip
+    add("--tls-ca", type=Path, metavar="FILE",
+        help="speak TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)")  # fmt: skip
+    add("--tls-cert", type=Path, metavar="FILE",
+        help="a certificate of one's own ($RAFTLINE_TLS_CERT)")  # fmt: skip
+    add("--tls-key", type=Path, metavar="FILE", help="its key ($RAFTLINE_TLS_KEY)")
+    add("--tls-server-name", metavar="NAME",
+        help="that the node's certificate is for, if not its host ($RAFTLINE_TLS_SERVER_NAME)"
+        )  # fmt: skip
+
+
+def use_access(options: argparse.Namespace) -> None:
+    """Have this process ask as the options say, where they say anything; else as the environment
+    does. The password is typed where no file is named.
+
+    Raises:
+        ConfigError: the files of TLS can't be used.
+    """
+    tls.use_files(options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
+    tls.of_process()  # a mistake in the environment is told before anybody is asked
+    login.use(_user_of(options))
+
+
+def _user_of(options: argparse.Namespace) -> Credentials | None:
+    file = options.password_file or os.environ.get(PASSWORD_FILE, "")
+    user = options.user or os.environ.get(USER, "")
+    if not user:
+        return None
+    if file or sys.stdin is None or not sys.stdin.isatty():
+        return Credentials(user, file=file)
+    from getpass import getpass  # only who types it needs it
+
+    return Credentials(user, getpass(f"Password of {user}: "))
+
+
+def _user(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user; {NAMED}")
+    return text

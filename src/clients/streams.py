@@ -1,0 +1,73 @@
+"""A client's standard streams: the lines that come in, and what a stream that breaks means."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.common.address import Address
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
+from raftline.wire.protocol import error
+from raftline.wire.replies import Outcome
+
+
+def take_any_bytes() -> None:
+    """Take any bytes in: those that are not UTF-8 raise nothing here.
+
+    A line ends at a newline only; a lone carriage return is the node's to refuse.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def lines_of_stdin() -> Iterator[str]:
+    """Yield each line that asks something as soon as it is there."""
+    for line in sys.stdin or ():
+        command = line.removesuffix("\n").removesuffix("\r")
+        if not asks_nothing(command):
+            yield command
+
+
+def asks_nothing(command: str) -> bool:
+    """Whether the line is blank or a comment: it is not sent, and gets no reply."""
+    return not command.strip() or command.lstrip().startswith("#")
+
+
+def say(text: str = "") -> None:
+    """Print one line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def say_connecting(address: Address) -> None:
+    """Print the figure's first line."""
+    say(f"[*] Connecting to {address.host} port {address.port}")
+
+
+def say_late(text: str) -> None:
+    """Print why there is no answer yet."""
+    say(f"[*] {text}")
+
+
+def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
+    """Converse, leave the connection, and return the exit code; what went wrong is one line."""
+    try:
+        with raised(), client:
+            return converse()
+    except ClientError as failure:
+        print(error(str(failure)), file=sys.stderr)
+        return failure.outcome
+    except BrokenPipeError:
+        # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Outcome.DONE
+    except OSError as failure:  # a full disk behind `> file`, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
+        return Outcome.USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

@@ -1,0 +1,153 @@
+"""The TLS of a client: the files that a program, an option or the environment names.
+
+Plain clients load no ssl: it takes a while, and so is loaded for the first of these that is made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftline.common.config import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from raftline.access.tls import Tls
+
+PREFIX = "RAFTLINE_TLS_"  # of the environment; what follows is in `PARTS`
+PARTS = ("CERT", "KEY", "CA", "SERVER_NAME")
+OPTIONS = ("--tls-cert", "--tls-key", "--tls-ca", "--tls-server-name")
+_File = str | os.PathLike[str] | None
+
+
+class ClientTls:
+    """TLS for the connections of a client: `raftline.connect(…, tls=ClientTls(ca="ca.pem"))`.
+
+    `ca` is the file of the CA that signs the nodes' certificates; without it those that this
+    machine trusts. `cert` and `key` are a certificate of the client's own. A node's certificate
+    has to be for the host that is connected to, or for `server_name` where that is given.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca: _File = None,
+        cert: _File = None,
+        key: _File = None,
+        server_name: str | None = None,
+    ) -> None:
+        """Read the files.
+
+        Raises:
+            ValueError: one of them can't be used; the message says which, and why.
+            TypeError: one is no path, or `server_name` no text.
+        """
+        try:
+            self._tls = _made(cert, key, ca, ("cert", "key", "ca"))
+        except ConfigError as problem:
+            raise ValueError(f"tls: {problem}") from None
+        self.server_name = _checked_name(server_name)
+
+    def __repr__(self) -> str:
+        return f"<ClientTls with {', '.join(map(str, filter(None, self._tls.files))) or 'no file'}>"
+
+    @classmethod
+    def of(cls, tls: Tls, server_name: str | None = None) -> ClientTls:
+        """Return what speaks with the files of `tls`, which were read."""
+        made = cls.__new__(cls)
+        made._tls, made.server_name = tls, server_name
+        return made
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the next connection; files that changed are read again."""
+        return self._tls.dialing()
+
+    def name_of(self, host: str) -> str:
+        """Return the name that the certificate of the node at `host` has to be for."""
+        return self.server_name or host
+
+
+def _made(cert: _File, key: _File, ca: _File, names: tuple[str, str, str]) -> Tls:
+    """Return the TLS of these files. Raises ConfigError, in which `names` stand for them."""
+    from raftline.access.tls import Files, Tls
+
+    if key is not None and cert is None:
+        raise ConfigError(f"{names[1]} {key}: a key without a certificate; name {names[0]} as well")
+    paths = (Path(each) if each is not None else None for each in (cert, key, ca))
+    return Tls(Files(*paths), names=names)
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"a server name is a text, not of type {type(name).__name__}")
+    if name == "":
+        raise ValueError("a server name has one character at least")
+    return name
+
+
+class _Process:
+    """The TLS of the connections for which nobody named any."""
+
+    tls: ClientTls | None = None
+    told: tuple[str, ...] | None = None  # by the environment, as `tls` has it
+    is_fixed = False
+
+
+def use(tls: ClientTls | None) -> None:
+    """Have this process speak so as a client, whatever the environment names."""
+    _Process.tls, _Process.is_fixed = tls, True
+
+
+def use_files(cert: _File, key: _File, ca: _File, server_name: str | None) -> None:
+    """Have this process speak with the files that options name, where they name any.
+
+    Raises:
+        ConfigError: they can't be used.
+    """
+    if (cert, key, ca, server_name) != (None, None, None, None):
+        use(ClientTls.of(_made(cert, key, ca, OPTIONS[:3]), server_name))
+
+
+def of_process() -> ClientTls | None:
+    """Return what was set by `use`, else what $RAFTLINE_TLS_CA, _CERT, _KEY and _SERVER_NAME name.
+
+    Raises:
+        ConfigError: a file can't be used.
+    """
+    if not _Process.is_fixed:
+        told = tuple(os.environ.get(f"{PREFIX}{part}", "") for part in PARTS)
+        if told != _Process.told:
+            cert, key, ca, name = (each or None for each in told)
+            is_wanted = bool(cert or key or ca)
+            if name and not is_wanted:
+                raise ConfigError(f"${PREFIX}SERVER_NAME is for TLS; ${PREFIX}CA names the CA")
+            names = (f"${PREFIX}CERT", f"${PREFIX}KEY", f"${PREFIX}CA")
+            made = ClientTls.of(_made(cert, key, ca, names), name) if is_wanted else None
+            _Process.tls, _Process.told = made, told
+    return _Process.tls
+
+
+def named_or_of_process(tls: ClientTls | None) -> ClientTls | None:
+    """Return `tls` where a program named it, else that of the process.
+
+    Raises:
+        TypeError: it is none. ConfigError: the environment names files that can't be used.
+    """
+    if tls is not None and not isinstance(tls, ClientTls):
+        raise TypeError(f"tls is a raftline.ClientTls, not of type {type(tls).__name__}")
+    return tls if tls is not None else of_process()
+
+
+def why_no_tls(error: OSError) -> str:
+    """Return why TLS did not come about, in words; "" where the error is another one."""
+    ssl = sys.modules.get("ssl")  # or nobody tried
+    if ssl is None or not isinstance(error, ssl.SSLError):
+        return ""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {error.verify_message}"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "it speaks no TLS here"
+    return f"no TLS came about: {error.reason or error}"

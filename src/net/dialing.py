@@ -1,0 +1,78 @@
+"""The beginning of a connection to a peer, on the side that dials: TLS where it is spoken, and the
+proof of both members (access/proof.py)."""
+
+from __future__ import annotations
+
+import socket
+
+from raftline.access.proof import LINE_BYTES_MAX, PROOF_S, Dialing, ProofError
+from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.tls_socket import TlsSocket
+from raftline.common.address import Address
+from raftline.net.lines import LineReader
+from raftline.wire.protocol import decode_line, split_sender
+
+SORRY_BYTES_MAX = 1024  # of a line of a node that knows no proofs, or is full
+
+
+def connect(address: Address, patience_s: float) -> socket.socket:
+    """Connect to a peer, and to nobody else.
+
+    Where the peer is down and its port is one that the kernel hands out to outgoing
+    connections, a dial may meet itself; it would also keep the peer from its own port.
+
+    Raises:
+        OSError, UnicodeError: that failed; the second: the host is no name to look up.
+    """
+    connection = socket.create_connection(address, timeout=patience_s)
+    if connection.getsockname() == connection.getpeername():
+        connection.close()
+        raise ConnectionRefusedError(f"{address} is nobody but this very connection")
+    return connection
+
+
+def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> None:
+    """Shake hands with a peer, whose certificate has to be for its name.
+
+    Raises:
+        OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
+    """
+    reader.limit(HANDSHAKE_S)
+    connection.begin(tls.dialing(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
+    reader.limit(None)
+
+
+def prove(
+    connection: socket.socket, reader: LineReader, dialing: Dialing, me: str, peer: str
+) -> str:
+    """Prove this node to a peer and have the peer prove itself; return its refusal to begin, ""
+    once all is proved. Nobody else sends or reads on the connection yet.
+
+    Raises:
+        ProofError, ProtocolError: the other side is not that peer, or knows another secret.
+        OSError, HalfLine, LineTooLong: the connection broke, or is too slow.
+    """
+    reader.limit(PROOF_S)
+    text = dialing.first
+    while text:
+        connection.sendall(f"{me}@{text}\n".encode())
+        answer = _answer(reader, peer)
+        if answer.startswith("Sorry, "):
+            if text != dialing.first:
+                raise ProofError(answer)
+            break
+        text = dialing.take(answer)
+    reader.limit(None)
+    return "" if dialing.is_proven else answer
+
+
+def _answer(reader: LineReader, peer: str) -> str:
+    lines = reader.read(lambda _: LINE_BYTES_MAX + SORRY_BYTES_MAX)
+    if lines is None:
+        raise ConnectionResetError
+    if len(lines) > 1 or reader.has_begun:
+        raise ProofError("more than an answer to a proof")
+    name, _, text = split_sender(decode_line(lines[0]))
+    if name != peer:
+        raise ProofError(f"it calls itself {name or 'nothing'}: {text}")
+    return text

@@ -1,0 +1,215 @@
+"""Which cluster `raftline up` means, and which of its members it starts here.
+
+A configuration file names the members, and so do the logs in its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from raftline.common import config
+from raftline.common.address import PORT_MAX, Address, is_loopback
+from raftline.common.config import NAME, ConfigError, Configuration
+from raftline.node import joining
+from raftline.raft.membership import Configurations, Membership
+from raftline.storage.disk import StorageError
+from raftline.storage.folder import Folder
+from raftline.storage.hardstate import Mark
+from raftline.storage.logreader import LogReader
+from raftline.tools import status
+
+DEFAULT_NODES = 3
+DEFAULT_BASE_PORT = 10000
+ASK_S = 1.0
+_Known = tuple[tuple[int, int], Membership]  # term and index of a log's end; the members it names
+
+
+def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
+    """Return the configuration that is there, or one with s1…sN, not yet written, where there is
+    none.
+
+    Raises:
+        ConfigError: what is there is not what was asked for, or can't be used.
+    """
+    try:
+        path = config.locate(folder)
+    except ConfigError:
+        if folder is not None:
+            raise
+        path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
+    if path.exists():
+        found = config.read(path)
+    else:
+        found = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
+    names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
+    first = base_port or next(iter(found.members.values())).port
+    ports = [address.port for address in found.members.values()]
+    other_names = count is not None and names != list(found.members)
+    other_ports = base_port is not None and ports != _ports_from(first, names)
+    if other_names or other_ports:
+        raise ConfigError(
+            f"{path} names {described(found)}, but {' '.join(names)} on "
+            f"{_port_range(_ports_from(first, names))} were asked for; name another folder with "
+            "--dir, or leave out -n and --base-port"
+        )
+    return found
+
+
+def _begun(path: Path, count: int, base_port: int) -> Configuration:
+    """Return what names s1, s2, … on localhost, on ports from `base_port` up, and is to be added.
+
+    Raises:
+        ConfigError: a port would lie above 65535.
+    """
+    if base_port + count - 1 > PORT_MAX:
+        raise ConfigError(
+            f"{count} nodes from port {base_port} on need ports up to {base_port + count - 1}, and "
+            f"{PORT_MAX} is the last; begin lower"
+        )
+    lines = [f"s{n + 1} localhost {base_port + n}\n" for n in range(count)]
+    text = config.HEADER + "".join(lines)
+    return replace(config.parse(path, text), added=text)
+
+
+def write_down(configuration: Configuration) -> None:
+    """Write a configuration that is new, now that its ports can be had.
+
+    Raises:
+        ConfigError: the file can't be written, or another was quicker with other members.
+    """
+    if not configuration.added:
+        return
+    written = joining.begun(configuration.path, configuration.added)
+    if written.members != configuration.members:
+        raise ConfigError(
+            f"{written.path} was begun by another meanwhile and names {described(written)}; "
+            "name another folder with --dir, or try again without -n and --base-port"
+        )
+
+
+def described(configuration: Configuration) -> str:
+    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`, or where each of them
+    is if that is not all on one address."""
+    addresses = configuration.members.values()
+    where = _port_range([address.port for address in addresses])
+    if len({address.host for address in addresses}) > 1:
+        where = " ".join(map(str, addresses))
+    return f"{' '.join(configuration.members)} on {where}"
+
+
+def _ports_from(first: int, names: Sequence[str]) -> list[int]:
+    return [first + n for n in range(len(names))]
+
+
+def _port_range(ports: Sequence[int]) -> str:
+    if len(ports) == 1:
+        return f"port {ports[0]}"
+    if list(ports) == list(range(ports[0], ports[0] + len(ports))):
+        return f"ports {ports[0]}-{ports[-1]}"
+    return "ports " + " ".join(str(port) for port in ports)
+
+
+def check_startable(configuration: Configuration, options: Sequence[str]) -> None:
+    """Make sure that all members are on this machine, and can be started with these options.
+
+    Raises:
+        ConfigError: they are not, or can't.
+    """
+    _check_local(configuration)
+    _check_datagrams(configuration, options)
+
+
+def _check_local(configuration: Configuration) -> None:
+    for name, address in configuration.members.items():
+        if not is_loopback(address.host):
+            raise ConfigError(
+                f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
+                "nodes on localhost only; start that one where it belongs, with raftline-server"
+            )
+
+
+def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
+    """Make sure that every node can have the one port for a controller's datagrams."""
+    if "--controller-udp" not in options:
+        return
+    if "--controller" not in options:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    hosts = [address.host for address in configuration.members.values()]
+    shared = next((host for host in hosts if hosts.count(host) > 1), None)
+    if shared is not None:
+        raise ConfigError(
+            f"--controller-udp takes one port of each node's own address, and several nodes of "
+            f"{configuration.path} are on {shared}; give each its own there (127.0.0.2, 127.0.0.3, "
+            "…), or leave the option out"
+        )
+
+
+def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
+    """Return the configuration with the members to start from its folder, and of each other node
+    why it is none of them.
+
+    A member is of the folder where the configuration names it, or where its log is here. Before
+    there is a log the configuration alone says who the members are.
+
+    Raises:
+        ConfigError: no member is of this folder.
+    """
+    folder = configuration.folder
+    known = _related(_logs(folder), configuration.members)
+    spoken = [log for log in known.values() if log[1].names]
+    if not spoken:
+        return configuration, []
+    members = max(spoken, key=lambda log: log[0])[1]
+    here: dict[str, Address] = {}
+    others = [
+        f"{name} (no member, says the newest log)"
+        for name in dict.fromkeys((*configuration.members, *sorted(known)))
+        if name not in members.names
+    ]
+    for name in members.names:
+        if name in configuration.members:  # it has the last word on where
+            here[name] = configuration.members[name]
+        elif name not in known:
+            others.append(f"{name} (there is no {folder / name}.log)")
+        elif _runs(name, address := Address.parse(members.addresses[name])):
+            others.append(f"{name} (runs already on {address})")
+        else:
+            here[name] = address
+    if not here:
+        raise ConfigError(f"{folder}: nothing to start here; not started: {', '.join(others)}")
+    return replace(configuration, members=here), others
+
+
+def _runs(name: str, address: Address) -> bool:
+    """Whether the node is up: whoever had it join may have started it in a terminal of its own."""
+    return status.ask(name, address, ASK_S).answer is not None
+
+
+def _logs(folder: Path) -> dict[str, _Known]:
+    """Return what each log in the folder says. Of one that can't be read its node will complain."""
+    found = {}
+    for path in sorted(folder.glob("*.log")):
+        if NAME.fullmatch(path.stem):
+            with contextlib.suppress(StorageError):
+                read = LogReader(Folder(folder), path.name, Mark(0, 0)).read()
+                log = read.log
+                latest = Configurations(log.base_index, read.members, log.commands).latest
+                found[path.stem] = (log.last_term, log.last_index), latest
+    return found
+
+
+def _related(logs: Mapping[str, _Known], names: Collection[str]) -> dict[str, _Known]:
+    """Return the logs of this cluster: of nodes that are named, by the configuration or by such a
+    log, and those that name such a node. One that names nobody waits until it is added."""
+    named, related = set(names), {name: log for name, log in logs.items() if not log[1].names}
+    while more := {
+        name: log
+        for name, log in logs.items()
+        if name not in related and named.intersection((name, *log[1].names))
+    }:
+        related |= more
+        named.update(*(members.names for _, members in more.values()))
+    return related

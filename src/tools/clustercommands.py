@@ -1,0 +1,138 @@
+"""The arguments of `raftline up`, `status`, `transfer`, and of the commands that change members."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from raftline.common import config
+from raftline.common.arguments import as_port, as_seconds
+from raftline.wire.commands import COMMANDS
+
+if TYPE_CHECKING:
+    from raftline.common.arguments import Commands
+
+NODES_MAX = 99
+UP_OPTIONS = {
+    "--controller": "the nodes obey `raftline controller`, for teaching and tests",
+    "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
+    "--controller-lines": "the nodes print the lines of the course's controller lab",
+    "--log-times": "the nodes print the time before each line",
+    "--course-console": "the nodes say no more of messages and votes than the course's figures",
+}
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to the command line."""
+    _add_up(commands)
+    _add_status(commands)
+    _add_transfer(commands)
+    _add_members(commands)
+
+
+def _add_up(commands: Commands) -> None:
+    up = commands.add_parser(
+        "up",
+        help="a local cluster in this terminal",
+        description="Start a local cluster; Ctrl-C stops all of it, and so does the end of whoever "
+        "reads its lines from a pipe: exit code 0. Without -n, --dir and "
+        "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
+    )
+    up.add_argument("-n", dest="count", type=node_count, metavar="N", help="nodes s1…sN (3)")
+    up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
+    up.add_argument("--base-port", type=as_port, metavar="P", help="the port of s1 (10000)")
+    up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
+    up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
+    up.add_argument("--verbose", action="store_true", help="heartbeats, too")
+    for option, what in UP_OPTIONS.items():
+        up.add_argument(option, action="store_true", help=what)
+    up.add_argument("--view", type=as_port, nargs="?", const=8765, metavar="PORT",
+                    help="a picture in a browser (port 8765), with --controller")  # fmt: skip
+    up.set_defaults(module="tools.up", carry_out=_up)
+
+
+def _add_status(commands: Commands) -> None:
+    status = commands.add_parser(
+        "status",
+        help="a table of the cluster",
+        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does; with "
+        "--watch, as of the last look before Ctrl-C.",
+    )
+    status.know_cluster(2.0)
+    status.add_argument("--json", action="store_true", help="for programs")
+    seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
+    status.add_argument("--watch", type=as_seconds, nargs="?", const=2.0, help=seconds,
+                        metavar="SECONDS")  # fmt: skip
+    status.set_defaults(module="tools.statusreport", carry_out=_status)
+
+
+def _add_transfer(commands: Commands) -> None:
+    transfer = commands.add_parser(
+        "transfer",
+        help="hand the leadership over",
+        description="Let another node lead, before the leader's machine is worked on, say. Exit "
+        "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused.",
+    )
+    transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
+    transfer.know_cluster(15.0)
+    transfer.set_defaults(module="tools.members", carry_out=_transfer)
+
+
+def _add_members(commands: Commands) -> None:
+    for verb, row in COMMANDS.items():
+        if row.access.kind != "members":
+            continue
+        words = row.operands.form.split()
+        command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")
+        for word in words:
+            command.add_argument(word.lower(), metavar=word)
+        command.know_cluster()
+        command.set_defaults(module="tools.members", carry_out=_members, json=False)
+        if verb == "members":
+            command.add_argument("--json", action="store_true", help="for programs")
+        command.set_defaults(words=[verb, *(word.lower() for word in words)])
+
+
+def _members(options: argparse.Namespace) -> int:
+    from raftline.tools import members
+
+    verb, *names = options.words
+    words = [verb, *(getattr(options, name) for name in names)]
+    return members.carry_out(config.load(options.dir), words, options.timeout, options.json)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from raftline.tools import choosing, up
+
+    configuration = choosing.choose(options.dir, options.count, options.base_port)
+    return up.up(
+        configuration,
+        pace=config.PACES[options.pace],
+        verbose=options.verbose,
+        client_wanted=options.client,
+        view_port=options.view,
+        options=[
+            option for option in UP_OPTIONS
+            if getattr(options, option[2:].replace("-", "_"))
+            or (option == "--controller" and options.view)
+        ],
+    )
+
+
+def _status(options: argparse.Namespace) -> int:
+    from raftline.tools import statusreport
+
+    configuration = config.load(options.dir)
+    return statusreport.report(configuration, options.timeout, options.json, options.watch)
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from raftline.tools import members
+
+    return members.transfer(config.load(options.dir), options.to, options.timeout)
+
+
+def node_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from 1 to {NODES_MAX}")
+    return int(text)

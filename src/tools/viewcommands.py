@@ -1,0 +1,65 @@
+"""The arguments of `raftline view` and `raftline picture`, which show the steps of nodes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftline.common import config
+from raftline.common.arguments import as_port, as_seconds
+
+if TYPE_CHECKING:
+    from raftline.common.arguments import Commands
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to the command line."""
+    _add_view(commands)
+    _add_picture(commands)
+
+
+def _add_view(commands: Commands) -> None:
+    view = commands.add_parser(
+        "view",
+        help="a picture of the running cluster, in a browser on this machine",
+        description="Serve a page that shows each step of each node, until Ctrl-C: messages as "
+        "arrows, roles, terms, votes, logs, and why a node decided so. With --save, write such a "
+        "page of the next seconds, to hand in.",
+    )
+    view.add_argument("--dir", metavar="D", help="the folder that names the nodes (./logs)")
+    view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
+    view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
+    view.add_argument("--for", dest="seconds", type=as_seconds, default=10.0, metavar="SECONDS",
+                      help="how long --save observes (10)")  # fmt: skip
+    view.set_defaults(module="view.command", carry_out=_view)
+
+
+def _add_picture(commands: Commands) -> None:
+    picture = commands.add_parser(
+        "picture",
+        help="the picture of recordings or of a transcript, as one page",
+        description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
+        "a cluster, or a transcript of raftline's tests, as one page like that of `raftline view`. "
+        "Exit code 3: a FILE is neither.",
+    )
+    picture.add_argument("files", metavar="FILE", nargs="+",
+                         help="a recording of a node; a transcript stands alone")  # fmt: skip
+    picture.add_argument("--out", metavar="PAGE.html", default="picture.html",
+                         help="the page (picture.html)")  # fmt: skip
+    picture.set_defaults(module="tools.picture", carry_out=_picture)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from raftline.view import command
+
+    configuration = config.load(options.dir)
+    if options.save is not None:
+        return command.save(configuration, Path(options.save), options.seconds)
+    return command.view(configuration, options.port or command.DEFAULT_PORT)
+
+
+def _picture(options: argparse.Namespace) -> int:
+    from raftline.tools import picture
+
+    return picture.picture(options.files, options.out)

@@ -1,0 +1,50 @@
+"""Disks of real nodes that turn slow, at will: each sync takes a while longer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from raftline.harness.cluster import SERVER, Cluster, NodeProcess
+from tests.processes.scene import Fault, Scene
+
+# A sync takes so many seconds more as a file beside the node's says, as long as it is there.
+SLOW_SYNCS = """
+import os, sys, time
+really = os.fdatasync
+def fdatasync(descriptor):
+    try:
+        with open({slow!r}) as file:
+            time.sleep(float(file.read() or 0))
+    except FileNotFoundError:
+        pass
+    really(descriptor)
+os.fdatasync = fdatasync
+sys.path.insert(0, {source!r})
+from raftline.server import main
+sys.exit(main())
+"""
+
+
+def slow(node: NodeProcess) -> Path:
+    """Return the file that says how many seconds longer each sync of a node takes."""
+    return node.folder / f"{node.name}.slow"
+
+
+def with_disks(cluster: Cluster) -> None:
+    """Have the nodes, which are not started yet, run with disks that `slow_disk` can make slow."""
+    for node in cluster.nodes:
+        code = SLOW_SYNCS.format(slow=str(slow(node)), source=str(SERVER.parent))
+        node.program = [sys.executable, "-c", code]
+
+
+def slow_disk(scene: Scene) -> Fault:
+    """a disk whose syncs take up to 2 s longer, of one node or several"""
+    with scene.struck(scene.chance.choice((1, 1, 2))) as nodes:
+        seconds = scene.some(0.1, 2)
+        yield f"slow disk of {' '.join(node.name for node in nodes)}"
+        for node in nodes:
+            slow(node).write_text(str(seconds))
+        yield scene.some(1, 6)
+        for node in nodes:
+            slow(node).unlink()

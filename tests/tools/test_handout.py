@@ -1,0 +1,92 @@
+"""Handouts: all that a sheet names, and nothing that is the teacher's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labs import handout
+from labs.bugs import play
+from labs.handout import HandoutError, files_of, make_handout
+from tests.lists.test_links import links_in
+from tests.lists.test_sheets import labs, sheet
+
+KEYS = re.compile(r"(^|/)(keys|answers|\.git)(/|$)|answers\.md$|\.patch$|^tests/mutants|CHANGELOG")
+
+
+@pytest.mark.parametrize("lab", labs())
+def test_a_handout_has_what_its_sheet_links_to_and_no_key(lab: str, tmp_path: Path) -> None:
+    make_handout(lab, tmp_path)
+    made = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    assert [name for name in made if KEYS.search(name)] == []
+    folder = tmp_path / "labs" / lab
+    wanted = {link.partition("#")[0] for link in links_in(sheet(lab))}
+    missing = [link for link in wanted if not (folder / link).exists()]
+    assert missing == []
+    first = (tmp_path / "README.md").read_text("utf-8")
+    assert first.startswith(sheet(lab).partition("\n")[0])
+    assert [link for link in links_in(first) if not (tmp_path / link).exists()] == []
+
+
+@pytest.mark.parametrize("lab", labs())
+def test_each_program_of_a_handout_finds_its_modules(lab: str) -> None:
+    files = files_of(lab)
+    assert {"src/server.py", "LICENSE", f"labs/{lab}/README.md"} <= files
+    programs = [name for name in files if name.startswith(f"labs/{lab}/") and name.endswith(".py")]
+    assert programs
+    assert handout.imported(programs) <= files
+
+
+def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> None:
+    make_handout("bugs", tmp_path)
+    assert not any("b/src/raft" in path.read_text() for path in tmp_path.rglob("*.packed"))
+
+    def ran(*typed: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "labs/bugs/play.py"), *typed],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = ran("1")
+    assert (status, "+client1 <- s1@SET response: a set to 1" in said) == (1, True), said
+    assert ran("1", "--answer") == (0, f"{play.NO_ANSWERS}\n")
+
+
+def test_a_packed_patch_is_the_patch(tmp_path: Path) -> None:
+    handout._copy("labs/bugs/bug-03.patch", tmp_path)
+    packed = tmp_path / "labs/bugs/bug-03.patch"
+    assert not packed.exists()
+    assert play.text_of_patch(packed) == (play.HERE / "bug-03.patch").read_text("utf-8")
+
+
+def test_a_lab_with_a_program_of_its_own_makes_its_handout_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "labs" / "mine"
+    own.mkdir(parents=True)
+    (own / "README.md").touch()
+    program = "import pathlib, sys\npathlib.Path(sys.argv[1], 'made').touch()\n"
+    (own / "handout.py").write_text(program)
+    monkeypatch.setattr(handout, "ROOT", tmp_path)
+    monkeypatch.setattr(handout, "LABS", tmp_path / "labs")
+    make_handout("mine", tmp_path)
+    assert (tmp_path / "made").exists()
+    (own / "handout.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(HandoutError, match=r"labs/mine/handout\.py failed"):
+        make_handout("mine", tmp_path)
+
+
+@pytest.mark.parametrize("typed", [[], ["phase5"], ["../bugs"], ["-h"], ["bugs", "repair"]])
+def test_a_handout_of_no_lab_is_refused_in_one_line(
+    typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert handout.main(typed) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "bugs" in said
+    assert "repair" in said
