@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,14 +31,19 @@ SANITIZED = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 GRAMMAR = Grammar()
 
 
-def _build(folder: Path, options: str) -> Path:
-    """Compile the node in a copy of its folder."""
+def _build(folder: Path, options: str, broken: tuple[str, str, str] | None = None) -> Path:
+    """Compile the node in a copy of its folder; `broken` is a file, a text in it, and another."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler: `cc` is not on this machine, so the C node can't be built")
     if shutil.which("make") is None:
         pytest.skip("no `make` on this machine, so the C node can't be built")
     for source in [*SOURCES.glob("*.[ch]"), SOURCES / "Makefile"]:
         shutil.copy(source, folder)
+    if broken is not None:
+        file, old, new = broken
+        text = (folder / file).read_text("utf-8")
+        assert text.count(old) == 1
+        (folder / file).write_text(text.replace(old, new), "utf-8")
     made = subprocess.run(
         ["make", "-C", folder, f"SANITIZE={options}"], capture_output=True, text=True
     )
@@ -167,6 +173,44 @@ def test_the_sources_have_at_most_a_thousand_lines() -> None:
     files = [*SOURCES.glob("*.[ch]"), SOURCES / "Makefile"]
     counted = {path.name: len(path.read_text("utf-8").splitlines()) for path in files}
     assert sum(counted.values()) <= LINES_MAX, counted
+
+
+# --- by the kit that judges any language ---------------------------------------------------------
+
+
+def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", "--jobs", "2", *words]
+    command += ["--", str(binary), "{name}", "{port}", "{dir}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["C-alone", "beside-raftline"])
+def test_it_passes_the_first_four_levels(binary: Path, is_mixed: bool) -> None:
+    others = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
+    done = _judged(binary, "--level", "1-4", *(["--with", others] if is_mixed else []))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all passed\n")
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (("disk.h", "(ssize_t)batch.length && !fdatasync(log_file)", "(ssize_t)batch.length"),
+         "synced-before-answer"),
+        (("raft.h", "save_promise(asked, from), role", "role"), "vote-kept"),
+        (("raft.h", "(last_term == mine && index < last_index)", "false"), "longer-log"),
+        (("raft.h", "&& entries[index].term == term) commit", ") commit"), "own-term-alone"),
+        (("raft.h", "entries[index].term == sent->at[i].term) continue", "false) continue"),
+         "no-cut-without-conflict"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)  # fmt: skip
+def test_without_a_rule_the_check_of_that_rule_fails(
+    tmp_path: Path, broken: tuple[str, str, str], check: str
+) -> None:
+    done = _judged(_build(tmp_path, "", broken), "--only", check)
+    assert done.returncode == 1, done.stdout
+    assert f" {check} " in done.stdout
 
 
 # --- one node ------------------------------------------------------------------------------------
