@@ -310,5 +310,6 @@ def test_lines_that_only_look_alike_are_not_in_the_grammar() -> None:
     ):  # fmt: skip
         assert not GRAMMAR.matches("line", line), line
         assert not GRAMMAR.matches("answer", line), line
+        assert spelled_back(line) != line
     with pytest.raises((ProtocolError, PeerError)):
         spelling.read("s1", "s2", split_sender("s1@requestvote 1-0-0")[2])
