@@ -100,7 +100,7 @@ nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, ne
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
 	@$(PY) -m pytest -q tests/transcripts --accept
 
-pictures: ## draw the README's picture from a new run of three nodes
+pictures: ## draw the pictures of the README and the tutorial from a new run
 	@$(PYTHON) docs/pictures/make.py
 
 labs: ## every lab, checked row by row; one: make lab-4, or make lab-replicas

@@ -1,8 +1,9 @@
-"""Draws docs/pictures/failover.svg from a real run: `make pictures`.
+"""Draws the pictures of the README and of the tutorial from one real run: `make pictures`.
 
 `run` starts three nodes, writes a value, kills the leader and reads the value from the next one. It
-keeps what the consoles printed in failover.txt, one event a line. `draw` makes the picture of those
-lines alone: the same lines give the same bytes. Standard library only.
+keeps what the consoles printed in failover.txt, one event a line. `draw` makes failover.svg of
+those lines alone, and write.svg of those before the kill: the same lines give the same bytes.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE.parents[1] / "src" / "server.py"
-LINES, PICTURE = HERE / "failover.txt", HERE / "failover.svg"
+LINES, PICTURE, WRITE = HERE / "failover.txt", HERE / "failover.svg", HERE / "write.svg"
 NAMES = ("s1", "s2", "s3")
 CLIENT = "client4"
 DEADLINE_S = 30.0
@@ -253,25 +254,35 @@ def placed(events: list[Event]) -> tuple[list[Event], float]:
 def draw(lines: list[str]) -> str:
     """Return the picture of a run."""
     order, end = placed(events_in(with_replies(lines)))
-    killed = next(event for event in order if event.text == "kill -9")
-    leads = next(event for event in order if event.text == "I am Leader")
-    waited = f"{leads.name} leads {leads.ms - killed.ms:.0f} ms after the kill"
+    killed = next((event for event in order if event.text == "kill -9"), None)
+    leads = next((event for event in order if event.text == "I am Leader"), None)
+    title, head = "A real run: a write, and what it takes", "A real run: one write."
+    if killed is not None and leads is not None:
+        waited = f"{leads.name} leads {leads.ms - killed.ms:.0f} ms after the kill"
+        title = f"A real run: the leader is killed, {waited}, and nothing is lost"
+        head = f"A real run. {waited}."
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {end:.0f}" role="img">',
-        f"<title>A real run: the leader is killed, {waited}, and nothing is lost</title>",
+        f"<title>{title}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="panel" x="1" y="1" width="{WIDTH - 2}" height="{end - 2:.0f}" rx="8"/>',
-        _text(WIDTH / 2, 30, f"A real run. {waited}.", "strong"),
+        _text(WIDTH / 2, 30, head, "strong"),
     ]
     for name, x in COLUMNS.items():
-        stop = killed.y if name == "s1" else end - 14
+        stop = killed.y if killed is not None and name == "s1" else end - 14
         parts += [_text(x, 62, name, "name"), _line(x, 72, x, stop, "life")]
-        if name == "s1":
+        if stop < end - 14:
             parts.append(_line(x, stop, x, end - 14, "life dead"))
     for event in order:
         parts += _marks(event)
     parts += [label for event in order for label in _labels(event)]
     return "\n".join([*parts, "</svg>", ""])
+
+
+def before_the_kill(lines: list[str]) -> list[str]:
+    """Return the lines of the write."""
+    kill = next(place for place, line in enumerate(lines) if line.endswith(" s1 kill -9"))
+    return lines[:kill]
 
 
 def _marks(event: Event) -> list[str]:
@@ -328,6 +339,7 @@ def main() -> int:
             break
     LINES.write_text("\n".join(lines) + "\n", encoding="utf-8")
     PICTURE.write_text(draw(lines), encoding="utf-8")
+    WRITE.write_text(draw(before_the_kill(lines)), encoding="utf-8")
     print(f"{PICTURE.relative_to(HERE.parents[1])}: {len(lines)} lines of a run")
     return 0
 

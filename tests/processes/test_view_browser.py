@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,82 @@ def test_a_saved_page_shows_the_same_from_a_file(
     page.until('[aria-label="s1"] .role', "leader, term")
     assert not page.all("#prompt:not([hidden])")
     assert page.complaints() == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_anybody_out(
+    page: Page, port: int, three: Cluster, size: tuple[int, int], scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_core_python.selenium", reason="the test needs axe-core").Axe()
+    preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
+    page.open(f"http://localhost:{port}/", size)
+    page.until('[aria-label="s1"] .role', "leader, term")
+    three["s1"].ask("me@set seen 5")
+    page.choose("so it is committed")
+    found = axe.run(page.browser)["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_all_is_reached_by_the_keyboard_and_elections_are_told(page: Page, port: int) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    page.click('[data-node="s1"][data-order="Stop"]')
+    page.until("#news", "is leader in term")
+    assert page.all("#news")[0].get_attribute("aria-live") == "polite"
+    assert page.all("#details")[0].get_attribute("aria-live") == "polite"
+    page.click("#pause")
+    page.choose("RequestVote")
+    reached = """const all = document.querySelectorAll('a, button, select, input, [tabindex]');
+        const seen = new Set([...all].filter((e) => e.tabIndex >= 0 && !e.disabled)
+            .map((e) => e.id || e.dataset.order));
+        return ['pause', 'live', 'speed', 'jump', 'previous', 'next', 'diagram', 'target', 'line',
+            'Cut off'].filter((name) => !seen.has(name))"""
+    assert page.browser.execute_script(reached) == []
+    page.click('[data-node="s1"][data-order="Restart"]')
+    page.until("#answers", "RESTART")
+
+
+def test_of_too_many_messages_the_page_shows_some_and_says_so(
+    page: Page, three: Cluster
+) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    stop = threading.Event()
+
+    def write() -> None:
+        with three["s1"].connect() as connection:
+            while not stop.is_set():
+                connection.send(*[f"set busy {number}" for number in range(5)])
+                for _ in range(5):
+                    connection.read()
+
+    writers = [threading.Thread(target=write) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    try:
+        page.until("#thin", "steps and messages left out in all: too many to show")
+        first = thinned(page)
+        eventually(lambda: thinned(page) > first, "more")
+        drawn = """const done = arguments[0]; let frames = 0;
+            const count = () => { frames += 1;
+                if (frames < 5) requestAnimationFrame(count); else done(frames); };
+            requestAnimationFrame(count)"""
+        assert page.browser.execute_async_script(drawn) == 5  # the page does not stand still
+        page.click("#pause")
+        page.until("#pause", "Go on")
+        assert len(page.all("#list li")) <= 120
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    page.click("#live")
+    last = '[aria-label="s2"] .log li.committed.applied:last-child'
+    page.until(last, "set busy 4")  # entries of steps that were left out came with later ones
+    assert page.complaints() == []
+
+
+def thinned(page: Page) -> int:
+    """Return how many steps and messages the page says to leave out."""
+    found = re.search(r"([0-9]+) steps and messages left out", page.text("#thin"))
+    return int(found[1]) if found else 0

@@ -1,8 +1,9 @@
-"""The README's picture: the same lines of a run always give the same picture."""
+"""The pictures of the README and the tutorial: the same lines always give the same picture."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -35,6 +36,27 @@ def lines() -> list[str]:
 def test_the_picture_is_drawn_from_the_lines_beside_it(make: ModuleType) -> None:
     picture = (PICTURES / "failover.svg").read_text(encoding="utf-8")
     assert make.draw(lines()) == picture, "make pictures draws it anew"
+    write = (PICTURES / "write.svg").read_text(encoding="utf-8")
+    assert make.draw(make.before_the_kill(lines())) == write, "make pictures draws it anew"
+
+
+def test_the_readme_and_the_tutorial_show_pictures_that_are_drawn_for_light_and_dark() -> None:
+    root, shown = PICTURES.parents[1], set[str]()
+    for page in (root / "README.md", root / "docs" / "tutorial.md"):
+        image = r'<img src="(?:docs/)?pictures/([a-z]+\.svg)"[^>]* alt="[^"]+"'
+        names = re.findall(image, page.read_text(encoding="utf-8"))
+        assert names, page
+        shown |= set(names)
+    assert shown == {path.name for path in PICTURES.glob("*.svg")}
+    for name in shown:
+        assert "prefers-color-scheme:dark" in (PICTURES / name).read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_write_ends_before_the_kill(make: ModuleType) -> None:
+    words = make.draw(make.before_the_kill(lines()))
+    assert "SET response: b set to 5" in words
+    assert "kill -9" not in words
+    assert "I am Leader" not in words
 
 
 def test_each_message_that_arrived_is_an_arrow_with_its_words(make: ModuleType) -> None:

@@ -18,7 +18,7 @@ export class Cards {
     const card = element("article", undefined, { class: "node", "aria-label": node });
     const head = element("div", undefined, { class: "head" });
     const role = element("span", "", { class: "role" });
-    head.append(element("h3", node), role);
+    head.append(element("h2", node), role);
     const timer = element("div", undefined, { class: "timer", role: "img" }), bar = element("div");
     timer.append(bar);
     const list = element("dl"), log = element("ol", undefined, { class: "log", "aria-label": `log of ${node}` });
