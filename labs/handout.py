@@ -88,12 +88,13 @@ def kept_files() -> list[str]:
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
     if listed.returncode == 0 and "labs/handout.py" in names:
         return names
+    folders = ("src", "docs", "labs", "logs", "tests", "deploy")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()
-        for folder in ("src", "docs", "labs", "logs", "tests", "deploy")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not {"__pycache__"} & {*path.parts}
-    ] + ["LICENSE"]
+        for path in [*paths, ROOT / "LICENSE"]
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
 
 
 def imported(programs: list[str]) -> set[str]:

@@ -35,7 +35,8 @@ def test_a_handout_has_what_its_sheet_links_to_and_no_key(lab: str, tmp_path: Pa
 @pytest.mark.parametrize("lab", labs())
 def test_each_program_of_a_handout_finds_its_modules(lab: str) -> None:
     files = files_of(lab)
-    assert {"src/server.py", "LICENSE", f"labs/{lab}/README.md"} <= files
+    assert {"src/server.py", f"labs/{lab}/README.md"} <= files
+    assert {name for name in handout.kept_files() if name in handout.ALWAYS} <= files
     programs = [name for name in files if name.startswith(f"labs/{lab}/") and name.endswith(".py")]
     assert programs
     assert handout.imported(programs) <= files
