@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout keys compose-test container-test kubernetes-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -68,6 +68,12 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
 
+conform: .venv/run-installed ## raftline at its own kit for nodes of any language
+	@$(PY) -m raftline conform -- $(abspath $(PY)) src/server.py {name} {port} --dir {dir}
+
+conform-bugs: .venv/dev-installed ## each bug of labs/bugs at that kit: it fails where it should
+	@$(PY) tests/processes/run_conform_bugs.py
+
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
@@ -77,6 +83,10 @@ watchers: .venv/dev-installed ## watchers that move between nodes under faults: 
 
 holders: .venv/dev-installed ## holders of leases under faults, with pauses of up to 30 s: make holders [MINUTES=60] [SEED=3]
 	@$(PY) -m tests.processes.holding $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
+
+fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: make fuzz [MINUTES=60] [SEED=3]
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) \
+	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
@@ -109,6 +119,9 @@ lab-%:
 
 handout: ## what students get of a lab, without keys and history: make handout LAB=elections
 	@$(PYTHON) labs/handout.py $(LAB)
+
+grade-test: ## the grader of lab 7 held to the model solution, raftline and the bugs: half an hour
+	@$(PYTHON) labs/grading/selftest.py $(ARGS)
 
 keys: ## the teachers' keys of all labs, into build/keys
 	@$(PYTHON) labs/keys/make.py

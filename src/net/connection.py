@@ -15,10 +15,9 @@ from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
 from raftline.net.local_commands import LocalCommands
-from raftline.net.observing import Observing
 from raftline.net.outgoing import Outgoing, Replies
 from raftline.net.shared_reader import SharedReader
-from raftline.net.watching import Watching
+from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
@@ -200,7 +199,7 @@ class Connection:
         if login is None:
             return
         now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (self._observing.has_observed and why_not(now, "observe", keys_of_lease)):
+        if now is None or (self._observing.has_begun and why_not(now, "observe", keys_of_lease)):
             self.break_off()
         else:
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))

@@ -70,6 +70,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     (folder / "nodes").mkdir()
     with Cluster(folder / "nodes", 3, *STEADY, *options) as nodes:
         for name in ("s1", "s2", "s3"):
+            nodes[name].options += ["--record", str(folder / f"{name}.steps")]
             nodes[name].start()
         eventually(lambda: status(nodes).get("level") == 2, "level 2")
         yield nodes
@@ -287,6 +288,7 @@ def test_ten_thousand_wrong_passwords_hold_nobody_up(cluster: Cluster) -> None:
 
 
 def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
+    """Logs, states and recordings; nor in the process list, a status or an error."""
     with LineConnection(cluster["s1"].port) as connection:
         assert "you are writer eve" in connection.ask(f"c#5@login eve {PASSWORD}")
         connection.ask(f"Login eve {PASSWORD}")
@@ -296,8 +298,11 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
     for path in [*cluster.folder.parent.rglob("*")]:
         if path.is_file():
             assert b"horse" not in path.read_bytes(), path
+    assert (cluster.folder.parent / "s1.steps").stat().st_size > 0
     for node in cluster.nodes:
         assert "horse" not in "".join(node.lines)
+        for what in ("cmdline", "environ"):
+            assert b"horse" not in Path(f"/proc/{node.pid}/{what}").read_bytes()
 
 
 @contextlib.contextmanager

@@ -293,6 +293,24 @@ def test_answers_behind_a_proof_are_those_of_the_one_who_proved_itself() -> None
         assert "it calls itself s3" in dialed.complaints[0]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["Count on me term 999", "I am up to date term 999 index 9999 round 1",
+     "GiveEntriesAfterIndex 0 term 999 round 1", "Read at index 9 term 999 round 1",
+     "GiveSnapshotAfterByte 66 of 17-4 term 999 round 9"],
+)  # fmt: skip
+def test_a_member_answers_nothing_that_was_asked_on_another_connection(
+    doors: list[Door], answer: str
+) -> None:
+    """Not even one that proved itself: an answer belongs to the connection of its question."""
+    door = Door(PeerRule(SECRET, is_required=True))
+    doors.append(door)
+    door.prove()
+    said = door.ask(f"s2@{answer}")
+    assert said == "s1@Sorry, an answer is only taken on the connection that asked"
+    assert door.host.heard == []
+
+
 def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
     """Nothing was asked yet, so it is no answer of that member's."""
     with Dialed(PeerRule(SECRET, is_required=True)) as dialed:

@@ -20,7 +20,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
@@ -117,6 +117,7 @@ class ScriptedHost(Host):
             cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
         )
         self.build_level = cluster.builds.get(name, self.build_level)
+        self.make_node = cluster.make_node
         self.base = all_vote(members)  # at birth; nobody where it waits to be added
         self._held: list[ScriptedRequest] = []
         self._given_up: list[ScriptedRequest] = []
@@ -178,6 +179,7 @@ class ScriptedCluster:
         self.world = ScriptedWorld()
         self._collector = collector
         self.hosts: dict[str, ScriptedHost] = {}
+        self.make_node: Callable[..., RawNode] = node_from_disk
         self.invariants = Invariants()
         self.network = ScriptedNetwork(self.world, self.is_up)
         self.first_members: dict[str, str] = {}

@@ -1,0 +1,41 @@
+"""The values that a core starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Log
+from raftline.raft.membership import Membership
+from raftline.raft.state import Options
+
+
+@dataclass
+class Start:
+    """All that a core is given when its server starts: what its disk holds, and its constants."""
+
+    name: str
+    members: Membership  # at the base of the log; entries of the log may change it
+    log: Log
+    term: int
+    vote: str | None
+    snapshot: Snapshot | None  # the one on its disk, to be sent to others
+    options: Options  # election_timeout_ms, heartbeat_ms, chunk_bytes
+    pick_timeout_ms: Callable[[], int]  # the next election timeout, by chance
+    lost: bool  # files of this server were lost: it must never give or ask for a vote again
+
+
+@dataclass
+class Given:
+    """A start as it travels."""
+
+    name: str
+    members: Membership
+    entries: Sequence[Entry]
+    base_index: int
+    base_term: int
+    term: int
+    vote: str | None
+    snapshot: Snapshot | None = None
+    lost: bool = False

@@ -1,0 +1,69 @@
+"""The word of a node to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
+
+systemd restarts a node that does not tell it again and again that it is well, where it asks for
+that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+from raftline.common.signals import threads_without_signals
+from raftline.monitoring.pages import why_unwell
+from raftline.node.server import Server
+
+SOCKET = "NOTIFY_SOCKET"
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
+
+
+def notify(*states: str) -> bool:
+    """Tell systemd these states; return whether that was done. Nothing where nobody listens; it
+    never waits, so a signal handler may call it."""
+    path = os.environ.get(SOCKET, "")
+    if path[:1] not in ("/", "@"):
+        return False
+    address = "\0" + path[1:] if path[0] == "@" else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+        teller.setblocking(False)
+        teller.sendto("\n".join(states).encode(), address)
+        return True
+    return False
+
+
+def reloading() -> str:
+    """Return the state of a service that reads its files again."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
+
+
+def watchdog_s() -> float | None:
+    """Return within how many seconds systemd wants to hear of this process again; None: it does
+    not ask."""
+    asked, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not asked.isdigit() or (process and process != str(os.getpid())):
+        return None
+    return int(asked) / 1e6 or None
+
+
+def begin_watchdog(server: Server) -> bool:
+    """Tell systemd, from a thread, that this node is well, if it asks; return whether it does."""
+    within_s = watchdog_s()
+    if within_s is None:
+        return False
+    with threads_without_signals():
+        threading.Thread(
+            target=_tell, args=(server, within_s / 3), name=f"{server.name} watchdog", daemon=True
+        ).start()
+    return True
+
+
+def _tell(server: Server, pause_s: float) -> None:
+    while True:
+        if not why_unwell(server):
+            notify(WATCHDOG)
+        time.sleep(pause_s)

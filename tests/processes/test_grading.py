@@ -1,0 +1,310 @@
+"""The grader of the lab "write Raft": what it finds, and what a hand-in can't do to it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from labs.grading import bugs, judging, remote, sandbox
+from labs.grading import grade as grading
+from labs.grading.handin import read
+from labs.grading.judging import Marks, marks_of
+from labs.grading.milestones import LAB, MILESTONES, POINTS
+from labs.grading.remote import CannotLock, Process
+from labs.grading.schedule import Schedule, plan_of
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = read(LAB / "answers").files
+GRADE = ROOT / "labs" / "grading" / "grade.py"
+needs_lock = pytest.mark.skipif(not sandbox.can_lock(), reason="no list of allowed calls here")
+
+
+def marks(files: Mapping[str, str], number: int, schedules: int = 1) -> Marks:
+    return marks_of(files, MILESTONES[number - 1], schedules=schedules)
+
+
+def grade(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(GRADE), *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_the_model_solution_gets_all_points(number: int) -> None:
+    found = marks(MODEL, number)
+    assert (found.points, found.failures) == (POINTS, [])
+
+
+@pytest.mark.parametrize("number", [3, 8, 9, 11, 12])
+def test_raftline_itself_gets_all_points(number: int) -> None:
+    found = marks(bugs.hand_in(0), number)
+    assert (found.points, found.failures) == (POINTS, [])
+
+
+def test_a_start_through_files_loses_nothing_without_a_bug() -> None:
+    files = dict(bugs.hand_in(0))
+    files["raft.py"] = files["raft.py"].replace("THROUGH_FILES = False", "THROUGH_FILES = True")
+    found = marks(files, 8)
+    assert (found.points, found.failures) == (POINTS, [])
+
+
+@pytest.mark.parametrize("number", range(1, 25))
+def test_each_bug_loses_points_in_the_milestone_that_is_about_it(number: int) -> None:
+    schedules = 1 if number == 21 else 0
+    found = marks(bugs.hand_in(number), bugs.MILESTONE_OF[number], schedules)
+    assert found.points < POINTS
+    assert found.first_failure
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (
+            2,
+            "from raftline.raft.membership import Membership as M\n"
+            "M.is_quorum = lambda self, names: True",
+            "alone",
+        ),
+        (9, "Node._read = lambda self, tokens: self._out.refused.append(77)", "which nobody asked"),
+        (10, "Node._check_quorum = lambda self: setattr(self._leading, 'quorum_at_ms', 10**9)",
+         "leads on, though for"),
+        (12, "Node._hears_leader = lambda self: False\nMembership.joint_to = lambda self, target: "
+         "target", "makes voters"),
+    ],
+)  # fmt: skip
+def test_a_schedule_finds_what_messages_show(number: int, code: str, says: str) -> None:
+    found = marks(hostile(code), number, 6)
+    assert found.schedules_passed < 6
+    assert says in " ".join(found.failures)
+
+
+def test_each_failed_run_costs_a_point() -> None:
+    assert [judging._share(5, passed, 100) for passed in (100, 99, 80, 79, 0)] == [5, 4, 4, 3, 0]
+
+
+# --- what a hand-in can't do ----------------------------------------------------------------
+
+
+def hostile(code: str) -> dict[str, str]:
+    """Return a hand-in that does this as soon as it is loaded, and is the model otherwise."""
+    return {**MODEL, "raft.py": f"{MODEL['raft.py']}\n\n{code}\n"}
+
+
+def test_an_endless_loop_ends_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "CPU_SECONDS", 1)
+    found = marks(hostile("while True: pass"), 1, 15)
+    assert found.points == 0
+    assert len(found.failures) == 2  # the run, and that the rest was left out
+    assert "endless loop" in found.first_failure
+
+
+def test_a_sleep_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "WALL_SECONDS", 1)
+    found = marks(hostile("import time; time.sleep(1000)"), 1, 15)
+    assert "did not answer in time" in found.first_failure
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os; os._exit(0)", "ended by itself, with status 0"),
+        ("raise SystemExit", "ended by itself"),
+        ("import sys; sys.setrecursionlimit(10**9)\ndef f(): f()\nf()", ""),
+        ("held = []\nwhile True: held.append(bytearray(1 << 26))", "MemoryError"),
+        ("Node = None", "TypeError"),
+        ("this is no Python", "SyntaxError"),
+        ("Node.step = lambda *_: 5", "Effects is 5"),
+        ("Node.role = 'king'", "role is 'king'"),
+        ("Node.wake_at_ms = 0", "timers stand still"),
+        (
+            "Node._append = lambda self, entry: self._out.append.append(entry._replace(index=9))",
+            "appends Entry(index=9, term=1, command='noop') behind entry 0",
+        ),
+        ("import os\nfor fd in range(3, 16):\n    os.write(fd, b'{\\'points\\': 10}\\n')", ""),
+    ],
+)
+def test_a_hand_in_that_fails_gets_no_points_for_that(code: str, says: str) -> None:
+    found = marks(hostile(code), 1)
+    assert found.points == 0
+    assert says in found.first_failure
+
+
+def test_what_a_hand_in_prints_goes_nowhere() -> None:
+    code = "import sys\nfor _ in range(1000): print('x' * 1000); sys.stderr.write('y' * 1000)"
+    assert marks(hostile(code), 1).points == POINTS
+
+
+def test_a_changed_grader_is_the_hand_in_s_own() -> None:
+    code = (
+        "import json, sys\nfrom raftline.raft import effects\n"
+        "effects.Effects.wants_disk = property(lambda self: False)\n"
+        "for module in list(sys.modules.values()):\n"
+        "    if hasattr(module, 'POINTS'): module.POINTS = 1000\n"
+    )
+    assert marks(hostile(code), 1).points == POINTS
+
+
+# Harmless where the lock is missing: a fork, not a bomb; a signal that ends nothing.
+@needs_lock
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nif os.fork() == 0: os._exit(0)",
+        "import threading\nthreading.Thread(target=print).start()",
+        "import subprocess\nsubprocess.run(['true'])",
+        "import os\nos.kill(os.getppid(), 0)",
+        "import socket\nsocket.socket()",
+        "open('/etc/passwd')",
+        "import raftline.raft.node",
+        "import ctypes\nassert ctypes.CDLL(None).getppid() > 0",
+    ],
+)
+def test_what_is_not_allowed_is_an_error(code: str) -> None:
+    found = marks(hostile(code), 1)
+    assert found.points == 0
+    assert "Error" in found.first_failure
+
+
+@needs_lock
+def test_a_hand_in_deletes_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "others" / "raft.py"
+    kept.parent.mkdir()
+    kept.write_text("# the work of another\n")
+    code = (
+        f"import os\nplace = {str(kept.parent)!r}\n"
+        "file = place + '/raft.py'\n"
+        "for act in (lambda: os.rmdir(place), lambda: os.remove(file),\n"
+        "            lambda: open(file, 'w'), lambda: os.rename(place, place + '2'),\n"
+        "            lambda: os.chmod(place, 0), lambda: os.truncate(file, 0)):\n"
+        "    try:\n        act()\n    except OSError:\n        pass\n    else:\n"
+        "        raise AssertionError('done')\n"
+    )
+    assert marks(hostile(code), 1).points == POINTS
+    assert kept.read_text() == "# the work of another\n"
+
+
+def test_the_process_of_a_run_is_gone_with_it() -> None:
+    with Process(MODEL) as process:
+        inside = process._process
+        assert inside.poll() is None
+    assert inside.poll() is not None
+
+
+# --- the table ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, files in (("ann", MODEL), ("bob", hostile("import os; os._exit(3)")), ("eve", {})):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for path, text in files.items():
+            (tmp_path / "all" / name / path).write_text(text, encoding="utf-8")
+    return tmp_path / "all"
+
+
+def test_the_table_has_a_row_for_each_hand_in(folder: Path) -> None:
+    done = grade(folder, "--milestone", 1, "--milestone", 3, "--schedules", 1, "--jobs", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("isolation: ")
+    assert lines[2:7] == [
+        "hand-in    1    3    sum",
+        "ann       10   10     20",
+        "bob        0    0      0",
+        "eve      there is no raft.py",
+        "of        10   10     20",
+    ]
+    assert "bob, milestone 1: transcripts 0/2, schedules 0/1" in lines
+
+
+def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
+    code = "Node._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)"
+    (folder / "bob" / "raft.py").write_text(hostile(code)["raft.py"])
+    pictures = tmp_path / "pictures"
+    done = grade(
+        folder / "bob", "--milestone", 4, "--schedules", 2, "--json", "--pictures", pictures
+    )
+    told = json.loads(done.stdout)["hand_ins"][0]
+    assert told["points"] < POINTS
+    page = Path(told["milestones"][0]["picture"]).read_text(encoding="utf-8")
+    assert 'id="saved">' in page
+    assert "s1" in page
+    first = told["milestones"][0]["first_failure"]
+    assert "04-a-majority-commits" in first
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["nowhere"], "holds no hand-in"),
+        ([".", "--milestone", "13"], "there are milestones 1 to 12"),
+        ([".", "--jobs", "0"], "no number from 1 on"),
+    ],
+)
+def test_what_is_mistyped_is_told_in_a_line(given: list[str], says: str) -> None:
+    done = grade(*given)
+    assert done.returncode == 2
+    assert says in done.stderr.splitlines()[-1]
+
+
+def test_the_command_of_the_package_is_the_grader(folder: Path) -> None:
+    words = [sys.executable, "-m", "raftline", "grade", str(folder / "eve")]
+    done = subprocess.run(words, cwd=ROOT / "src", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds no hand-in" in done.stderr
+
+
+# --- runs repeat, and the lock is closed ----------------------------------------------------
+
+
+def test_a_seed_gives_the_same_run_whatever_sets_a_hand_in_uses() -> None:
+    code = "from raft import Node\nclass Machine:\n    def execute(self, command):\n"
+    code += "        return ' '.join({*command})\n"
+    heard = []
+    for _ in range(2):
+        with Process({**MODEL, "machine.py": code}) as process:
+            heard.append(process.ask({"machine": ["set of letters"]})["replies"])
+    assert heard[0] == heard[1]
+
+
+def test_a_schedule_happens_the_same_way_again() -> None:
+    one = MILESTONES[5]
+    plan = plan_of(6003, 3, one.faults, one.given)
+    ends = []
+    for _ in range(2):
+        with Process(MODEL) as process:
+            schedule = Schedule(6003, plan, process)
+            schedule.trouble(20)
+            ends.append((schedule.world.now_ms, schedule.world.counts, schedule.world.trace()))
+    assert ends[0] == ends[1]
+
+
+def test_a_machine_that_refuses_the_lock_grades_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("import sys\nsys.stdin.readline()\nprint('{\"refused\": \"seccomp: no\"}')\n")
+    monkeypatch.setattr(remote, "WORKER", worker)
+    with pytest.raises(CannotLock, match="seccomp: no"):
+        marks(MODEL, 1)
+    monkeypatch.setattr(grading, "marks_of_all", lambda *_: marks(MODEL, 1))
+    assert grading.main([str(LAB / "answers")]) == 2
+    assert "(seccomp: no), so none may run here" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_lock_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.sys, "platform", "darwin")
+    assert sandbox.isolation().startswith("[!] only limits of time and memory")
+
+
+def test_the_runs_of_a_milestone_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MILESTONE_SECONDS", -1)
+    found = marks(MODEL, 1, 15)
+    assert found.points == 0
+    assert "took more than" in found.first_failure
