@@ -25,6 +25,8 @@ MORE = {"majorities": ("deploy/compose",)}
 NAMED = {"bugs": ("tests.virtual.simulate",)}
 # `check.py` of the bugs lists the line that does harm in each.
 KEPT_BACK = {"bugs": ("answers.md", "check.py")}
+# The second implementation, in C, is what a student of `conform` writes.
+MODELS = {"conform": (".c", ".h")}
 ANSWERS = "answers"
 FIRST_PAGE = """# {title}
 
@@ -78,7 +80,8 @@ def files_of(lab: str) -> set[str]:
 def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"labs/{lab}/")
-    return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
+    is_model = name != inside and Path(name).suffix in MODELS.get(lab, ())
+    return is_model or inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
 
 
 def kept_files() -> list[str]:

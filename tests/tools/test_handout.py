@@ -58,6 +58,22 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
     assert ran("1", "--answer") == (0, f"{play.NO_ANSWERS}\n")
 
 
+@pytest.mark.parametrize(
+    ("lab", "name", "kept"),
+    [
+        ("conform", "labs/conform/node.c", True),
+        ("conform", "labs/conform/README.md", False),
+        ("conform", "bench/loadgen.c", False),
+        ("bugs", "labs/bugs/answers.md", True),
+        ("bugs", "labs/bugs/hints.md", False),
+        ("elections", "labs/elections/answers/one.py", True),
+        ("elections", "docs/use/objects.md", False),
+    ],
+)
+def test_the_teachers_files_are_kept_back(lab: str, name: str, kept: bool) -> None:
+    assert handout.is_kept_back(lab, name) is kept
+
+
 def test_a_packed_patch_is_the_patch(tmp_path: Path) -> None:
     handout._copy("labs/bugs/bug-03.patch", tmp_path)
     packed = tmp_path / "labs/bugs/bug-03.patch"
