@@ -25,6 +25,8 @@ MORE = {"majorities": ("deploy/compose",)}
 NAMED = {"bugs": ("tests.virtual.simulate",)}
 # `check.py` of the bugs lists the line that does harm in each.
 KEPT_BACK = {"bugs": ("answers.md", "check.py")}
+# The second implementation, in C, is what a student of `conform` writes.
+MODELS = {"conform": (".c", ".h")}
 ANSWERS = "answers"
 FIRST_PAGE = """# {title}
 
@@ -78,7 +80,8 @@ def files_of(lab: str) -> set[str]:
 def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"labs/{lab}/")
-    return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
+    is_model = name != inside and Path(name).suffix in MODELS.get(lab, ())
+    return is_model or inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
 
 
 def kept_files() -> list[str]:
@@ -88,12 +91,13 @@ def kept_files() -> list[str]:
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
     if listed.returncode == 0 and "labs/handout.py" in names:
         return names
+    folders = ("src", "docs", "labs", "logs", "tests", "deploy")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()
-        for folder in ("src", "docs", "labs", "logs", "tests", "deploy")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not {"__pycache__"} & {*path.parts}
-    ] + ["LICENSE"]
+        for path in [*paths, ROOT / "LICENSE"]
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
 
 
 def imported(programs: list[str]) -> set[str]:

@@ -35,7 +35,8 @@ def test_a_handout_has_what_its_sheet_links_to_and_no_key(lab: str, tmp_path: Pa
 @pytest.mark.parametrize("lab", labs())
 def test_each_program_of_a_handout_finds_its_modules(lab: str) -> None:
     files = files_of(lab)
-    assert {"src/server.py", "LICENSE", f"labs/{lab}/README.md"} <= files
+    assert {"src/server.py", f"labs/{lab}/README.md"} <= files
+    assert {name for name in handout.kept_files() if name in handout.ALWAYS} <= files
     programs = [name for name in files if name.startswith(f"labs/{lab}/") and name.endswith(".py")]
     assert programs
     assert handout.imported(programs) <= files
@@ -55,6 +56,22 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
     status, said = ran("1")
     assert (status, "+client1 <- s1@SET response: a set to 1" in said) == (1, True), said
     assert ran("1", "--answer") == (0, f"{play.NO_ANSWERS}\n")
+
+
+@pytest.mark.parametrize(
+    ("lab", "name", "kept"),
+    [
+        ("conform", "labs/conform/node.c", True),
+        ("conform", "labs/conform/README.md", False),
+        ("conform", "bench/loadgen.c", False),
+        ("bugs", "labs/bugs/answers.md", True),
+        ("bugs", "labs/bugs/hints.md", False),
+        ("elections", "labs/elections/answers/one.py", True),
+        ("elections", "docs/use/objects.md", False),
+    ],
+)
+def test_the_teachers_files_are_kept_back(lab: str, name: str, kept: bool) -> None:
+    assert handout.is_kept_back(lab, name) is kept
 
 
 def test_a_packed_patch_is_the_patch(tmp_path: Path) -> None:
